@@ -1,0 +1,66 @@
+# `make` alone lists what can be made. PYTHON=... picks the interpreter, ARGS=... goes to pytest.
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# mkdocs-material prints a notice about the future of MkDocs on every build.
+export NO_MKDOCS_2_WARNING := 1
+
+# Two targets must not install into one environment at the same time, whatever -j says.
+.NOTPARALLEL:
+.PHONY: help demo test test-mlxcel lint types docs build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed-demo ## answer two questions over the docs on a local model
+	@$(VENV)/bin/mlxcel-integrations demo
+
+test: $(VENV)/.installed-test ## run every test that needs no mlxcel binary
+	@$(RUN) pytest $(ARGS)
+
+test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named by MLXCEL_BIN
+	@test -n "$$MLXCEL_BIN" || { echo 'Set MLXCEL_BIN to the mlxcel executable.' >&2; exit 1; }
+	@$(RUN) pytest -m mlxcel $(ARGS)
+
+lint: $(VENV)/.installed-lint ## check style and formatting
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+
+types: $(VENV)/.installed-lint ## check types
+	@$(RUN) mypy
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/
+	@$(RUN) mkdocs build --quiet --strict
+
+build: $(VENV)-build/.installed ## build the wheel and the source archive into dist/
+	@rm -rf dist
+	@$(VENV)-build/bin/poetry check --lock
+	@$(VENV)-build/bin/poetry build
+
+clean: ## remove environments, caches and everything built
+	rm -rf .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+packages_demo := -e '.[langchain,embedded]'
+packages_test := -e '.[all]' --group test
+packages_lint := -e '.[all]' --group lint
+packages_docs := -e '.[all]' --group docs
+
+# A stamp is written only after the whole install went well, so that a broken one is repeated.
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/.made
+	@echo 'Installing into $(VENV) for make $* (only now, and when pyproject.toml changes) ...'
+	@$(RUN) pip install --quiet $(packages_$*)
+	@touch $@
+
+$(VENV)/.made:
+	@.ci/make-venv $(VENV)
+	@touch $@
+
+# Apart from the project's own environment: Poetry brings some forty packages of its own.
+$(VENV)-build/.installed:
+	@echo 'Installing Poetry into $(VENV)-build ...'
+	@.ci/make-venv $(VENV)-build
+	@$(VENV)-build/bin/python -m pip install --quiet 'poetry>=2.2,<3'
+	@touch $@

@@ -1,0 +1,126 @@
+"""The project's own files agree with each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from importlib import metadata
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+
+import mlxcel_integrations
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def test_one_version_everywhere() -> None:
+    newest_entry = re.search(r"^## (\S+)", (ROOT / "docs/changelog.md").read_text(), re.MULTILINE)
+
+    assert newest_entry is not None
+    assert newest_entry[1] == PROJECT["version"]
+    assert metadata.version("mlxcel-integrations") == PROJECT["version"]
+    assert mlxcel_integrations.__version__ == PROJECT["version"]
+
+
+def test_the_extra_all_is_the_sum_of_the_others() -> None:
+    extras = dict(PROJECT["optional-dependencies"])
+    everything = extras.pop("all")
+
+    assert sorted(chain.from_iterable(extras.values())) == sorted(everything)
+
+
+def test_declared_pythons_are_the_tested_ones() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    tested = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    declared = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+
+    assert declared == tested
+    assert PROJECT["requires-python"] == f">={tested[0]}"
+
+
+def make_targets_named_in(path: str) -> set[str]:
+    """Only commands: alone on a line, in backquotes, or a step; prose says "make sure" too."""
+    line = r"^\s*(?:\$ )?make ([a-z-]+)(?=\s*$|\s+#|\s+[A-Z_]+=)"
+    step = r"(?:`|run: |' )make ([a-z-]+)"
+    found = re.findall(f"{line}|{step}", (ROOT / path).read_text(), re.MULTILINE)
+    return {target for pair in found for target in pair if target}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["README.md", ".ci/run", ".github/workflows/ci.yml"]
+    + [str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md"))],
+)
+def test_every_make_command_shown_or_run_exists(path: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+
+    assert set() == make_targets_named_in(path) - targets
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    assert {"demo", "test"} <= make_targets_named_in("README.md")
+
+
+def test_make_help_lists_every_target() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    phony = re.search(r"^\.PHONY: (.+)", MAKEFILE, re.MULTILINE)
+
+    assert phony is not None
+    assert sorted(phony[1].split()) == sorted(
+        re.findall(r"^  make (\S+)", shown.stdout, re.MULTILINE)
+    )
+
+
+def test_the_lock_file_names_no_package_index() -> None:
+    """A lock made behind a mirror would carry its address to everybody."""
+    packages = tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
+
+    assert [] == [package["name"] for package in packages if "source" in package]
+
+
+class TestWithoutAGoodPython:
+    def make_venv(self, folder: Path, answers: str) -> subprocess.CompletedProcess[str]:
+        """Run .ci/make-venv where the only `python3` is a script of these shell lines."""
+        python = folder / "bin" / "python3"
+        python.parent.mkdir()
+        python.write_text(f"#!/bin/sh\n{answers}\n")
+        python.chmod(0o755)
+        (python.parent / "cat").symlink_to("/bin/cat")
+        return subprocess.run(
+            [ROOT / ".ci/make-venv", folder / "venv"],
+            env={**os.environ, "PATH": str(python.parent), "PYTHON": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_an_old_one_is_named_with_the_way_out(self, tmp_path: Path) -> None:
+        ended = self.make_venv(
+            tmp_path, 'case "$2" in *platform*) echo 3.9.18 ;; *version_info*) exit 1 ;; esac'
+        )
+
+        assert ended.returncode == 1
+        assert "python3 is Python 3.9.18\n" in ended.stderr
+        assert "brew install python@" in ended.stderr
+        assert not (tmp_path / "venv").exists()
+
+    def test_one_without_venv_is_told_apart(self, tmp_path: Path) -> None:
+        ended = self.make_venv(
+            tmp_path, 'case "$2" in *platform*) echo 3.12.1 ;; *ensurepip*) exit 1 ;; esac'
+        )
+
+        assert ended.returncode == 1
+        assert "python3 is Python 3.12.1, but its venv module is missing" in ended.stderr
+
+    def test_none_at_all_lists_what_was_tried(self, tmp_path: Path) -> None:
+        ended = self.make_venv(tmp_path, "exit 127")
+
+        assert ended.returncode == 1
+        assert "no Python that runs as: python3 python3.14" in ended.stderr

@@ -1,0 +1,87 @@
+"""Exceptions of our own.
+
+::
+
+    MlxcelError                        wrong use, and the base of all below
+    ├── MlxcelServerError              a managed server did not start, or died
+    │   └── MlxcelTimeoutError         it was not ready in time
+    ├── MlxcelStreamError              an answer broke off, or was no answer
+    └── StructuredOutputError          an answer does not fit its schema
+        └── StructuredOutputTruncated  because it was cut short
+
+What a server answers with an error status, and what keeps it from being reached, are the
+exceptions of the ``openai`` package on every route: ``openai.APIStatusError`` and its family,
+``openai.APIConnectionError``, ``openai.APITimeoutError``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "MlxcelError",
+    "MlxcelServerError",
+    "MlxcelStreamError",
+    "MlxcelTimeoutError",
+    "StructuredOutputError",
+    "StructuredOutputTruncated",
+]
+
+
+class MlxcelError(Exception):
+    """Something about the setting up, the life of a server, a stream or a structure is wrong."""
+
+
+class MlxcelServerError(MlxcelError):
+    """A managed server could not be started, or ended by itself.
+
+    Args:
+        message: What happened, where, and what to do next.
+        stderr: The tail of what the server printed, on either of its outputs.
+        returncode: Its exit status as in ``subprocess``: negative for a signal, None if it
+            had not ended.
+    """
+
+    def __init__(self, message: str, *, stderr: str = "", returncode: int | None = None) -> None:
+        super().__init__(f"{message}\n{_end_of(stderr)}" if stderr else message)
+        self.stderr = stderr
+        self.returncode = returncode
+
+
+class MlxcelTimeoutError(MlxcelServerError):
+    """A managed server was not ready in time."""
+
+
+class MlxcelStreamError(MlxcelError):
+    """An answer broke off, was cut short, was not a stream, or was given up by the server.
+
+    Args:
+        message: What happened, where, and what to do next.
+        partial: The text of the answer that had arrived.
+    """
+
+    def __init__(self, message: str, *, partial: str = "") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class StructuredOutputError(MlxcelError):
+    """An answer does not fit the schema that was asked for.
+
+    Args:
+        message: What does not fit, and what to do next.
+        raw: The text of the answer.
+        finish_reason: Why the server ended it.
+    """
+
+    def __init__(self, message: str, *, raw: str = "", finish_reason: str | None = None) -> None:
+        super().__init__(message)
+        self.raw = raw
+        self.finish_reason = finish_reason
+
+
+class StructuredOutputTruncated(StructuredOutputError):
+    """An answer was cut before its JSON ended, mostly by ``max_tokens``."""
+
+
+def _end_of(text: str) -> str:
+    """Return the last lines, indented: what is before them stays in ``.stderr``."""
+    return "\n".join(f"  | {line}" for line in text.splitlines()[-10:])

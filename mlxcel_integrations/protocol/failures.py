@@ -1,0 +1,170 @@
+"""What went wrong with a request, which exception says so, and whether to try again."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Failure", "Retries", "from_status", "not_a_stream", "timed_out", "unreachable"]
+
+_CLASSES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    409: "ConflictError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+}
+
+_ADVICE = {
+    401: "Pass the server's key as api_key=, or set MLXCEL_API_KEY.",
+    403: "The server does not offer this, or not with this key.",
+    404: "Check that the address is that of an mlxcel server of a recent version.",
+    405: "Check that the address is that of an mlxcel server of a recent version.",
+    413: "Send fewer or smaller images, or less text.",
+    501: "The server was started without a model or a flag for this.",
+    503: "The server is busy or still loading: ask again later, or raise max_retries.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that got no answer.
+
+    Attributes:
+        exception: Name of the ``openai`` exception that says so.
+        message: What happened, where, and what to do next.
+        status: HTTP status, None if there was no response.
+        body: The error object of the response, or its text.
+        retryable: Whether the server has certainly not begun to generate.
+        retry_after: Seconds that the server asks to wait.
+        cause: What the network reported, None if the server answered.
+    """
+
+    exception: str
+    message: str
+    status: int | None = None
+    body: object = None
+    retryable: bool = False
+    retry_after: float | None = None
+    cause: BaseException | None = None
+
+
+def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str) -> Failure:
+    """Read an error response.
+
+    Args:
+        status: HTTP status.
+        headers: Response headers, with lower-case names.
+        body: Response body; mlxcel answers JSON, plain text or nothing, by route and version.
+        where: The address, for the message.
+    """
+    error = _error_object(body)
+    kind = str(error.get("type") or "") if isinstance(error, dict) else ""
+    text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    advice = _context_advice(error) if kind == "exceed_context_size_error" else _ADVICE.get(status)
+    parts = [f"{where} answered {status}", *([text.strip()] if text.strip() else [])]
+    message = ": ".join(parts) + ("" if parts[-1].endswith((".", "!", "?")) else ".")
+    return Failure(
+        exception=_exception(status, kind),
+        message=f"{message} {advice}" if advice else message,
+        status=status,
+        body=error,
+        # 503 also stands for a worker that died, of type server_error: asking again is no use.
+        retryable=status == 429 or (status == 503 and kind != "server_error"),
+        retry_after=_seconds(headers.get("retry-after")),
+    )
+
+
+def unreachable(where: str, reason: str, cause: BaseException, *, never_sent: bool) -> Failure:
+    """Tell that the server could not be reached, or went away before it answered."""
+    what = "Cannot reach" if never_sent else "Lost the connection to"
+    return Failure(
+        "APIConnectionError",
+        f"{what} {where}: {reason}. Check that the server runs and listens there.",
+        retryable=never_sent,
+        cause=cause,
+    )
+
+
+def timed_out(where: str, seconds: float, cause: BaseException) -> Failure:
+    """Tell that the server did not answer in time."""
+    return Failure(
+        "APITimeoutError",
+        f"{where} did not answer within {seconds:g} s (timeout=): reading a long "
+        "prompt takes long. Raise it, or shorten the prompt.",
+        cause=cause,
+    )
+
+
+def not_a_stream(content_type: str, body: bytes, where: str) -> str:
+    """Tell that a response of status 200 is no event stream."""
+    sample = body[:200].decode("utf-8", "replace").strip()
+    return (
+        f"{where} answered with {content_type or 'no content type'} instead of a stream of events: "
+        f"{sample!r}. Check that the address is that of an mlxcel server."
+    )
+
+
+class Retries:
+    """Decide how long to wait before a request is sent again, if at all.
+
+    Args:
+        limit: How often a request may be sent again.
+        jitter: Returns a number from 0 to 1.
+    """
+
+    FIRST, LONGEST, LONGEST_ASKED = 0.25, 8.0, 60.0
+
+    def __init__(self, limit: int, jitter: Callable[[], float] = random.random) -> None:
+        self._left = limit
+        self._pause = self.FIRST
+        self._jitter = jitter
+
+    def delay(self, failure: Failure) -> float | None:
+        """Return the seconds to wait before trying again, or None to give up."""
+        if not failure.retryable or self._left <= 0:
+            return None
+        self._left -= 1
+        pause, self._pause = self._pause, min(self._pause * 2, self.LONGEST)
+        if failure.retry_after is not None:
+            return min(failure.retry_after, self.LONGEST_ASKED)
+        return pause * (0.5 + 0.5 * self._jitter())
+
+
+def _exception(status: int, kind: str) -> str:
+    # v0.4.2 answers 400 when a generation fails, which is no fault of the request.
+    if status >= 500 or kind == "server_error":
+        return "InternalServerError"
+    return _CLASSES.get(status, "APIStatusError")
+
+
+def _error_object(body: bytes) -> Any:
+    text = body.decode("utf-8", "replace")
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text[:500]
+    if isinstance(content, dict):
+        return content.get("error", content)
+    return text[:500]
+
+
+def _context_advice(error: Any) -> str:
+    return (
+        f"The prompt has {error.get('n_prompt_tokens', 'more')} tokens and the context "
+        f"{error.get('n_ctx', 'fewer')}: shorten the prompt, or start the server with a larger "
+        "ctx_size."
+    )
+
+
+def _seconds(value: str | None) -> float | None:
+    """Read ``Retry-After``; the form with a date is not used by servers of models."""
+    try:
+        return max(0.0, float(value)) if value is not None else None
+    except ValueError:
+        return None

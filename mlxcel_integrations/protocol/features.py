@@ -1,0 +1,142 @@
+"""What a server can do, from what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MlxcelError
+
+__all__ = ["ServedModel", "ServerFeatures", "choose_model", "read_features", "read_models"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that a server offers.
+
+    Attributes:
+        id: Its name.
+        capabilities: ``completion``, ``embedding``, ``rerank``; empty if the server is silent.
+        context_size: Window of one slot in tokens, None if unknown.
+        trained_context_size: Window that the model was trained with in tokens, None if unknown.
+    """
+
+    id: str
+    capabilities: tuple[str, ...] = ()
+    context_size: int | None = None
+    trained_context_size: int | None = None
+
+    @property
+    def generates(self) -> bool:
+        """Whether it answers chats, as far as the server says."""
+        return not self.capabilities or "completion" in self.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFeatures:
+    """What a server can do.
+
+    Attributes:
+        engine: ``mlxcel`` or ``llama.cpp``, None if it cannot be told.
+        build: The server's version text, None if it gives none.
+        models: The models it offers.
+        slots: How many requests it works on at once, None if unknown.
+        context_size: Window of one slot in tokens, None if unknown.
+        tools: Whether the chat template knows tools, None if unknown.
+        modalities: What the model takes besides text: ``vision``, ``video``, ``audio``.
+    """
+
+    engine: str | None
+    build: str | None
+    models: tuple[ServedModel, ...]
+    slots: int | None
+    context_size: int | None
+    tools: bool | None
+    modalities: frozenset[str]
+
+
+def read_models(answer: Any) -> tuple[ServedModel, ...]:
+    """Read the answer of ``/v1/models``.
+
+    Raises:
+        MlxcelError: It is no list of models.
+    """
+    try:
+        return tuple(_read_model(entry) for entry in answer["data"])
+    except (TypeError, KeyError, AttributeError):
+        raise MlxcelError(
+            "The server's /v1/models is no list of models. Check that the address is that of an "
+            "mlxcel server."
+        ) from None
+
+
+def _read_model(entry: Mapping[str, Any]) -> ServedModel:
+    meta = entry.get("meta") or {}
+    return ServedModel(
+        id=entry["id"],
+        capabilities=tuple(entry.get("capabilities") or ()),
+        # 0 stands for the trained window.
+        context_size=meta.get("n_ctx") or meta.get("n_ctx_train") or None,
+        trained_context_size=meta.get("n_ctx_train") or None,
+    )
+
+
+def choose_model(models: Sequence[ServedModel], where: str) -> str:
+    """Return the name of the first model that generates.
+
+    Raises:
+        MlxcelError: There is none.
+    """
+    for model in models:
+        if model.generates:
+            return model.id
+    names = ", ".join(model.id for model in models) or "none"
+    raise MlxcelError(
+        f"{where} serves no model that answers chats (it serves: {names}). Start it with one, or "
+        "name one with served_model=."
+    )
+
+
+def read_features(
+    health: Mapping[str, Any] | None, props: Mapping[str, Any] | None, models: Any
+) -> ServerFeatures:
+    """Put together what the server says in several places.
+
+    Args:
+        health: Answer of ``/health``, None if it gave none.
+        props: Answer of ``/props``, None where the route is missing (mlxcel up to v0.4.2).
+        models: Answer of ``/v1/models``.
+    """
+    health, props = health or {}, props or {}
+    served = read_models(models)
+    generating = next((model for model in served if model.generates), None)
+    settings = props.get("default_generation_settings") or {}
+    context = settings.get("n_ctx") or health.get("context_size")
+    modalities = props.get("modalities") or {}
+    return ServerFeatures(
+        engine=_engine(health, props),
+        build=props.get("build_info"),
+        models=served,
+        slots=props.get("total_slots") or (health.get("batch") or {}).get("max_batch_size"),
+        context_size=context or (generating.context_size if generating else None),
+        tools=_tools(health, props),
+        modalities=frozenset(name for name, known in modalities.items() if known),
+    )
+
+
+def _engine(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:
+    # Only mlxcel up to v0.4.2 tells of its tool parser in /health; /props is off there.
+    if "tool_call_parser" in health:
+        return "mlxcel"
+    build = props.get("build_info")
+    if build is None:
+        return None
+    return "mlxcel" if str(build).startswith("mlxcel") else "llama.cpp"
+
+
+def _tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:
+    if "tool_call_parser" in health:
+        return health["tool_call_parser"] is not None
+    known: bool | None = (props.get("chat_template_caps") or {}).get("supports_tools")
+    return known

@@ -1,0 +1,98 @@
+r"""Server-sent events: bytes in, the data of whole events out, whatever the chunking.
+
+Follows the event stream format of the HTML standard (section 9.2.6), as far as servers of
+language models use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``.
+Bytes are split before they are decoded, and on these line ends alone: U+0085, U+2028 and U+2029
+are text.
+"""
+
+from __future__ import annotations
+
+from ..errors import MlxcelStreamError
+
+__all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""The largest event that is accepted, in bytes: far above any answer of a language model."""
+
+
+class SSEDecoder:
+    """Decode an event stream that arrives in pieces.
+
+    Linear in the number of bytes: a piece without a line end is only put aside.
+
+    Args:
+        max_event_bytes: Larger events, or lines, are refused.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max = max_event_bytes
+        self._unfinished: list[bytes] = []
+        self._unfinished_bytes = 0
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take the next bytes and return the data of the events that they complete.
+
+        Raises:
+            MlxcelStreamError: A line or an event is larger than allowed.
+        """
+        if self._after_cr or b"\r" in piece:
+            piece = self._with_newlines(piece)
+        if b"\n" not in piece:
+            self._put_aside(piece)
+            return []
+        if self._unfinished:
+            self._unfinished.append(piece)
+            piece = b"".join(self._unfinished)
+            self._unfinished, self._unfinished_bytes = [], 0
+        if self._at_start:
+            self._at_start = False
+            piece = piece.removeprefix(b"\xef\xbb\xbf")
+        *lines, rest = piece.split(b"\n")
+        events = self._take(lines)
+        if rest:
+            self._put_aside(rest)
+        return events
+
+    def _take(self, lines: list[bytes]) -> list[bytes]:
+        events = []
+        data = self._data
+        for line in lines:
+            if not line:
+                if data:
+                    events.append(data[0] if len(data) == 1 else b"\n".join(data))
+                    data = self._data = []
+                    self._data_bytes = 0
+            elif line.startswith(b"data:"):
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._data_bytes += len(line)
+                if self._data_bytes > self._max:
+                    raise self._too_large()
+            elif line == b"data":
+                data.append(b"")
+        return events
+
+    def _put_aside(self, piece: bytes) -> None:
+        self._unfinished.append(piece)
+        self._unfinished_bytes += len(piece)
+        if self._unfinished_bytes > self._max:
+            raise self._too_large()
+
+    def _with_newlines(self, piece: bytes) -> bytes:
+        r"""Turn every line end into ``\n``, also a ``\r\n`` that two pieces share."""
+        if self._after_cr and piece.startswith(b"\n"):
+            piece = piece[1:]
+            self._after_cr = False
+        if piece:
+            self._after_cr = piece.endswith(b"\r")
+        return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _too_large(self) -> MlxcelStreamError:
+        return MlxcelStreamError(
+            f"The server sent an event of more than {self._max} bytes: it is no answer of a "
+            "language model. Check that the address is that of an mlxcel server."
+        )

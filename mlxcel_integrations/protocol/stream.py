@@ -1,0 +1,242 @@
+"""A streamed answer: bytes in, deltas out, and a verdict at the end.
+
+What chat and completions have in common. An answer is complete once a finish reason or
+``[DONE]`` has come; everything else that ends a stream is an error that keeps the text so far.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MlxcelStreamError
+from .sse import SSEDecoder
+
+__all__ = ["ChatReply", "Delta", "DeltaStream", "Request", "fold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation to ask for.
+
+    Attributes:
+        route: Path below the server's root.
+        body: The JSON body.
+        stream: What reads the answer.
+    """
+
+    route: str
+    body: dict[str, Any]
+    stream: type[DeltaStream]
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one event adds to an answer.
+
+    Attributes:
+        text: New text of the answer.
+        reasoning: New text of the model's thinking.
+        tool_calls: New parts of tool calls, as OpenAI's ``delta.tool_calls``.
+        finish_reason: ``stop``, ``length`` or ``tool_calls``, once.
+        logprobs: Log probabilities of the new tokens, as the server's ``logprobs``.
+        usage: Token counts of the whole request, once.
+        timings: The server's own measurements, once, if it gives any.
+        model: Name of the model that answers, with the finish reason.
+        id: The server's name for the answer, with the finish reason.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] | None = None
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    timings: dict[str, Any] | None = None
+    model: str | None = None
+    id: str | None = None
+
+
+@dataclass(slots=True)
+class ChatReply:
+    """A whole answer.
+
+    Attributes:
+        text: Its text.
+        reasoning: The model's thinking, empty if there was none.
+        tool_calls: Calls as ``{"id", "type", "function": {"name", "arguments"}}``, where
+            ``arguments`` is JSON text.
+        finish_reason: ``stop``, ``length``, ``tool_calls``, or None if the server gave none.
+        usage: Token counts as OpenAI's ``usage``.
+        timings: The server's own measurements, if it gives any.
+        logprobs: Log probabilities of all tokens, as the server's ``logprobs``.
+        model: Name of the model that answered.
+        id: The server's name for the answer.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] | None = None
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    timings: dict[str, Any] | None = None
+    logprobs: dict[str, Any] | None = None
+    model: str | None = None
+    id: str | None = None
+
+
+class DeltaStream:
+    """Read one streamed answer.
+
+    ``feed`` it the bytes as they come, and ``close`` it when they end. ``done`` says that no
+    more needs to be read.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._finished = False
+        self._decoder = SSEDecoder()
+        self._text: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The text that has come so far."""
+        return "".join(self._text)
+
+    def feed(self, piece: bytes) -> list[Delta]:
+        """Take the next bytes and return what they add to the answer.
+
+        Raises:
+            MlxcelStreamError: They hold no valid event, or the server gave up.
+        """
+        deltas: list[Delta] = []
+        try:
+            for data in self._decoder.feed(piece):
+                if data == b"[DONE]":
+                    self.done = True
+                    break
+                delta = self._read_event(data)
+                if delta is not None:
+                    deltas.append(delta)
+        except MlxcelStreamError as error:
+            error.partial = self.text
+            raise
+        return deltas
+
+    def close(self, reason: str = "the connection ended") -> None:
+        """Say that no more bytes come.
+
+        Args:
+            reason: Why, for the error.
+
+        Raises:
+            MlxcelStreamError: The answer is not complete.
+        """
+        if not (self.done or self._finished):
+            raise MlxcelStreamError(
+                f"The answer was cut short: {reason} before the server had finished it. What had "
+                "arrived is in .partial; look at the server's log, and send the request again.",
+                partial=self.text,
+            )
+
+    def _read_event(self, data: bytes) -> Delta | None:
+        try:
+            event = json.loads(data)
+            choices = event.get("choices")
+        except (ValueError, RecursionError, AttributeError):
+            raise MlxcelStreamError(
+                f"The server sent an event that is not a JSON object: {_sample(data)}. What had "
+                "arrived is in .partial; check what stands between this program and the server."
+            ) from None
+        try:
+            delta = self._read_choice(choices[0]) if choices else None
+            usage = event.get("usage")
+            timings = event.get("timings")
+            if not choices and "error" in event:
+                raise _given_up(_error_text(event["error"]))
+            if delta is None:
+                delta = Delta()
+            elif delta.text:
+                self._text.append(delta.text)
+            if usage or timings:
+                delta.usage, delta.timings = usage or None, timings or None
+            if delta.finish_reason:
+                if delta.finish_reason == "error":
+                    raise _given_up("the generation failed; the reason is in the server's log")
+                self._finished = True
+                delta.model, delta.id = event.get("model"), event.get("id")
+        except (AttributeError, KeyError, TypeError, IndexError):
+            raise MlxcelStreamError(
+                f"The server sent an event of an unknown shape: {_sample(data)}. What had arrived "
+                "is in .partial; check that the address is that of an mlxcel server."
+            ) from None
+        return delta if delta != _NOTHING else None
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
+        raise NotImplementedError
+
+
+_NOTHING = Delta()
+
+
+def fold(deltas: Iterable[Delta]) -> ChatReply:
+    """Put the deltas of one answer together."""
+    reply = ChatReply()
+    text, reasoning = [], []
+    calls: dict[int, dict[str, Any]] = {}
+    for delta in deltas:
+        if delta.text:
+            text.append(delta.text)
+        if delta.reasoning:
+            reasoning.append(delta.reasoning)
+        if delta.tool_calls:
+            _fold_calls(calls, delta.tool_calls)
+        if delta.logprobs:
+            reply.logprobs = _extended(reply.logprobs, delta.logprobs)
+        if delta.finish_reason:
+            reply.finish_reason = delta.finish_reason
+            reply.model, reply.id = delta.model, delta.id
+        reply.usage = delta.usage or reply.usage
+        reply.timings = delta.timings or reply.timings
+    reply.text, reply.reasoning = "".join(text), "".join(reasoning)
+    if calls:
+        reply.tool_calls = [calls[index] for index in sorted(calls)]
+    return reply
+
+
+def _fold_calls(calls: dict[int, dict[str, Any]], parts: list[dict[str, Any]]) -> None:
+    for part in parts:
+        call = calls.setdefault(
+            part.get("index", 0),
+            {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
+        )
+        call["id"] = part.get("id") or call["id"]
+        function = part.get("function") or {}
+        call["function"]["name"] += function.get("name") or ""
+        call["function"]["arguments"] += function.get("arguments") or ""
+
+
+def _extended(logprobs: dict[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Append the lists of one ``logprobs`` object to those of another."""
+    result = dict(logprobs or {})
+    for key, value in more.items():
+        known = result.get(key)
+        result[key] = known + value if isinstance(known, list) and value else value or known
+    return result
+
+
+def _given_up(reason: str) -> MlxcelStreamError:
+    return MlxcelStreamError(
+        f"The server gave up the answer: {reason}. What had arrived is in .partial."
+    )
+
+
+def _error_text(error: object) -> str:
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _sample(data: bytes) -> str:
+    text = data[:200].decode("utf-8", "replace")
+    return repr(text if len(data) <= 200 else text + "…")

@@ -1,0 +1,337 @@
+"""``AsyncLLM``: the twin of ``LLM`` for ``asyncio``; what is not about waiting stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from .client import DRAIN_SECONDS, Messages
+from .connection import Connection
+from .errors import MlxcelError, MlxcelStreamError
+from .pools import AsyncPools
+from .protocol.chat import chat_request
+from .protocol.completions import completion_request
+from .protocol.failures import Failure, Retries, from_status
+from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.stream import ChatReply, Delta, Request, fold
+
+if TYPE_CHECKING:
+    import openai
+
+
+__all__ = ["AsyncLLM"]
+
+
+class AsyncLLM:
+    """A language model on this machine, or on a server, for ``asyncio``.
+
+    Takes what ``LLM`` takes, and offers the same under the same names, awaited: also ``await
+    llm.model`` and ``await llm.features``. May be used from several event loops, one after the
+    other or at once; starting a server never blocks them.
+
+    Example:
+        >>> import asyncio
+        >>> from mlxcel_integrations import AsyncLLM
+        >>> async def main():
+        ...     async with AsyncLLM(model="embedded") as llm:
+        ...         async for text in llm.chat_stream("What is the capital of France?"):
+        ...             print(text, end="")
+        >>> asyncio.run(main())
+         Paris
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        base_url: str | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        api_key: str | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        max_retries: int = 2,
+        transport: httpx.AsyncBaseTransport | None = None,
+        **server_options: Any,
+    ) -> None:
+        connection = Connection(
+            model,
+            base_url=base_url,
+            socket=socket,
+            api_key=api_key,
+            served_model=served_model,
+            timeout=timeout,
+            max_retries=max_retries,
+            transport=transport,
+            server_options=server_options,
+        )
+        self._use(connection, transport)
+
+    @classmethod
+    def over(cls, connection: Connection) -> Self:
+        """Return a client that shares a connection with others."""
+        self = cls.__new__(cls)
+        self._use(connection, None)
+        return self
+
+    def _use(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._connection = connection
+        self._pools = AsyncPools(transport)
+        self._openai: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
+            WeakKeyDictionary()
+        )
+
+    async def generate(self, prompt: str, **sampling: Any) -> str:
+        """Return the continuation of a text, without a chat template.
+
+        Args:
+            prompt: The text.
+            sampling: Fields of ``SamplingParams``; others are forwarded to the server.
+
+        Returns:
+            The new text.
+        """
+        deltas = self.stream_deltas(await self._completion(prompt, sampling))
+        return fold([delta async for delta in deltas]).text
+
+    async def stream(self, prompt: str, **sampling: Any) -> AsyncIterator[str]:
+        """Yield the continuation of a text as it is generated."""
+        request = await self._completion(prompt, sampling)
+        async with contextlib.aclosing(self.stream_deltas(request)) as deltas:
+            async for delta in deltas:
+                if delta.text:
+                    yield delta.text
+
+    async def chat(self, messages: Messages, **sampling: Any) -> str:
+        """Return the answer to a conversation.
+
+        Args:
+            messages: OpenAI messages, or one user message as plain text.
+            sampling: Fields of ``SamplingParams``; others are forwarded to the server.
+
+        Returns:
+            The text of the answer, without the model's thinking.
+        """
+        return (await self.complete_chat(messages, **sampling)).text
+
+    async def chat_stream(self, messages: Messages, **sampling: Any) -> AsyncIterator[str]:
+        """Yield the answer to a conversation as it is generated."""
+        request = await self._chat(messages, sampling)
+        async with contextlib.aclosing(self.stream_deltas(request)) as deltas:
+            async for delta in deltas:
+                if delta.text:
+                    yield delta.text
+
+    async def complete_chat(self, messages: Messages, **sampling: Any) -> ChatReply:
+        """Return the answer to a conversation with everything the server tells about it."""
+        deltas = self.stream_deltas(await self._chat(messages, sampling))
+        return fold([delta async for delta in deltas])
+
+    async def models(self) -> list[str]:
+        """Return the names of all served models."""
+        return [model.id for model in read_models(await self._call("GET", "/v1/models"))]
+
+    @property
+    def model(self) -> Awaitable[str]:
+        """Name of the model in use, to be awaited: given, or discovered once."""
+        return self._model()
+
+    async def _model(self) -> str:
+        connection = self._connection
+        if connection.name is None:
+            served = read_models(await self._call("GET", "/v1/models"))
+            connection.model_name = choose_model(served, str(connection.endpoint))
+        return connection.name or ""
+
+    @property
+    def features(self) -> Awaitable[ServerFeatures]:
+        """What the server can do, to be awaited; asked for once."""
+        return self._features()
+
+    async def _features(self) -> ServerFeatures:
+        connection = self._connection
+        if connection.features is None:
+            connection.features = read_features(
+                await self._call_if_there("/health"),
+                await self._call_if_there("/props"),
+                await self._call("GET", "/v1/models"),
+            )
+        return connection.features
+
+    async def tokenize(self, text: str, add_special: bool = False) -> list[int]:
+        """Return the token ids of a text.
+
+        Args:
+            text: The text.
+            add_special: Whether to add the tokens that begin a prompt.
+        """
+        body = {"content": text, "add_special": add_special}
+        return list((await self._call("POST", "/tokenize", body))["tokens"])
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of token ids."""
+        answer = await self._call("POST", "/detokenize", {"tokens": list(tokens)})
+        return str(answer["content"])
+
+    @property
+    def openai_client(self) -> openai.AsyncOpenAI:
+        """The ``openai`` client for the same server, for what this class does not offer.
+
+        It does not retry by itself, and belongs to the running event loop. In managed mode,
+        ``start`` must have been awaited.
+        """
+        loop = asyncio.get_running_loop()
+        if loop not in self._openai:
+            from .openai_clients import async_client
+
+            self._openai[loop] = async_client(self._connection)
+        return self._openai[loop]
+
+    async def start(self) -> Self:
+        """Start the managed server now instead of on first use; nothing in connect mode.
+
+        Raises:
+            MlxcelServerError: It did not start.
+            MlxcelTimeoutError: It was not ready in time.
+        """
+        server = self._connection.server
+        if server is not None:
+            await server.astart()
+        return self
+
+    async def close(self) -> None:
+        """Close all connections and give the managed server back; it stops with its last user."""
+        client = self._openai.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
+        await self._pools.close()
+        self._connection.release()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection})"
+
+    async def stream_deltas(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Send a generation and yield what its events add to the answer.
+
+        Raises:
+            MlxcelStreamError: The answer broke off, or was no answer.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        connection = self._connection
+        response = await self._open("POST", request.route, request.body)
+        stream = request.stream()
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise MlxcelStreamError(await self._not_a_stream(response))
+            pieces = response.aiter_raw()
+            async for piece in pieces:
+                for delta in stream.feed(piece):
+                    yield delta
+                if stream.done:
+                    await self._drain(pieces)
+                    return
+            stream.close()
+        except httpx.TransportError as error:
+            await asyncio.sleep(connection.settle_seconds)
+            stream.close(connection.broken(error))
+        finally:
+            await _close(response)
+
+    async def _chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
+        self._connection.warn_of_misspelling(sampling)
+        return chat_request(await self._model(), messages, sampling)
+
+    async def _completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
+        self._connection.warn_of_misspelling(sampling)
+        return completion_request(await self._model(), prompt, sampling)
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON that a route answers."""
+        response = await self._open(method, path, body)
+        try:
+            return json.loads(await self._read(response))
+        except ValueError:
+            raise MlxcelError(self._connection.not_json(path)) from None
+
+    async def _call_if_there(self, path: str) -> Any:
+        """Return the JSON that a route answers, None where the server does not have it."""
+        answer = await self._attempt("GET", path, None)
+        if isinstance(answer, Failure):
+            return self._connection.absent(answer, path)
+        try:
+            return json.loads(await self._read(answer))
+        except ValueError:
+            return None
+
+    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        """Return a response of status 200 whose body has not been read."""
+        retries = Retries(self._connection.max_retries)
+        while True:
+            answer = await self._attempt(method, path, body)
+            if isinstance(answer, httpx.Response):
+                return answer
+            delay = retries.delay(answer)
+            if delay is None:
+                raise self._connection.error(answer, method, path) from answer.cause
+            await asyncio.sleep(delay)
+
+    async def _attempt(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> httpx.Response | Failure:
+        await self.start()
+        connection = self._connection
+        request = connection.request(method, path, body)
+        try:
+            transport = await self._pools.transport(connection.endpoint)
+            response = await transport.handle_async_request(request)
+            if response.status_code == 200:
+                return response
+            text = await self._read(response)
+        except httpx.TransportError as error:
+            await asyncio.sleep(connection.settle_seconds)
+            return connection.failure(error)
+        where = str(connection.endpoint)
+        return from_status(response.status_code, response.headers, text, where)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        try:
+            return b"".join([piece async for piece in response.aiter_raw()])
+        finally:
+            await _close(response)
+
+    async def _not_a_stream(self, response: httpx.Response) -> str:
+        content_type = response.headers.get("content-type", "")
+        return self._connection.not_a_stream(content_type, await self._read(response))
+
+    async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
+        """Read what follows ``[DONE]``, so that the connection can be used again.
+
+        A server that sends nothing more, nor ends the response, must not hold up the answer.
+        """
+        with contextlib.suppress(httpx.TransportError, TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await anext(pieces, None)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Close a response, also in a task that is cancelled while it does so."""
+    if not response.is_closed:
+        await asyncio.shield(response.aclose())

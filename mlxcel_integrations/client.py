@@ -1,0 +1,354 @@
+"""``LLM``: one language model, served by a process of its own or by a running server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from .connection import Connection
+from .errors import MlxcelError, MlxcelStreamError
+from .pools import Pool, close_unconnected, wait_at_most
+from .protocol.chat import chat_request
+from .protocol.completions import completion_request
+from .protocol.failures import Failure, Retries, from_status
+from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.stream import ChatReply, Delta, Request, fold
+
+if TYPE_CHECKING:
+    import openai
+
+    from .endpoint import Endpoint
+
+__all__ = ["LLM", "health_status"]
+
+Messages = str | Sequence[Mapping[str, Any]]
+DRAIN_SECONDS = 0.05
+_HEALTH_SECONDS = 1.0
+
+
+class LLM:
+    """A language model on this machine, or on a server.
+
+    Starts a server for ``model`` on first use (managed mode), or talks to the one at ``base_url``
+    or ``socket`` (connect mode). With none of them, ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and
+    ``MLXCEL_MODEL`` are looked up. May be used from many threads at once.
+
+    Args:
+        model: Model to start a server with: a repository id or a directory for mlxcel, a
+            ``.gguf`` file, or ``"embedded"`` for a small built-in model.
+        base_url: Address of a running server, with or without ``/v1``; ``unix:///path`` too.
+        socket: Unix socket of a running server; in managed mode, the path to bind.
+        api_key: Key of the server; ``MLXCEL_API_KEY`` if not given.
+        served_model: Which of several served models to use; discovered if not given.
+        timeout: Longest silence of the server that is waited for, in seconds; 600 if not given.
+        max_retries: How often a request is sent again that the server has not begun to work on.
+        transport: An ``httpx`` transport to use instead of connecting, for tests.
+        server_options: Fields of ``ServerOptions`` for the server that is started: ``binary``,
+            ``host``, ``port``, ``ctx_size``, ``parallel``, ``startup_timeout`` and more.
+
+    Raises:
+        MlxcelError: Too much is given, or nothing, or an option that is unknown.
+
+    Example:
+        >>> from mlxcel_integrations import LLM
+        >>> with LLM(model="embedded") as llm:
+        ...     answer = llm.chat("What is the capital of France?", max_tokens=8)
+        >>> "Paris" in answer
+        True
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        base_url: str | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        api_key: str | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        max_retries: int = 2,
+        transport: httpx.BaseTransport | None = None,
+        **server_options: Any,
+    ) -> None:
+        connection = Connection(
+            model,
+            base_url=base_url,
+            socket=socket,
+            api_key=api_key,
+            served_model=served_model,
+            timeout=timeout,
+            max_retries=max_retries,
+            transport=transport,
+            server_options=server_options,
+        )
+        self._use(connection, transport)
+
+    @classmethod
+    def over(cls, connection: Connection) -> Self:
+        """Return a client that shares a connection with others."""
+        self = cls.__new__(cls)
+        self._use(connection, None)
+        return self
+
+    def _use(self, connection: Connection, transport: httpx.BaseTransport | None) -> None:
+        self._connection = connection
+        self._pool = Pool(transport)
+        self._openai: openai.OpenAI | None = None
+        weakref.finalize(self, self._pool.close)
+
+    def generate(self, prompt: str, **sampling: Any) -> str:
+        """Return the continuation of a text, without a chat template.
+
+        Args:
+            prompt: The text.
+            sampling: Fields of ``SamplingParams``; others are forwarded to the server.
+
+        Returns:
+            The new text.
+        """
+        return fold(self.stream_deltas(self._completion(prompt, sampling))).text
+
+    def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
+        """Yield the continuation of a text as it is generated."""
+        for delta in self.stream_deltas(self._completion(prompt, sampling)):
+            if delta.text:
+                yield delta.text
+
+    def chat(self, messages: Messages, **sampling: Any) -> str:
+        """Return the answer to a conversation.
+
+        Args:
+            messages: OpenAI messages, or one user message as plain text.
+            sampling: Fields of ``SamplingParams``; others are forwarded to the server.
+
+        Returns:
+            The text of the answer, without the model's thinking.
+        """
+        return self.complete_chat(messages, **sampling).text
+
+    def chat_stream(self, messages: Messages, **sampling: Any) -> Iterator[str]:
+        """Yield the answer to a conversation as it is generated."""
+        for delta in self.stream_deltas(self._chat(messages, sampling)):
+            if delta.text:
+                yield delta.text
+
+    def complete_chat(self, messages: Messages, **sampling: Any) -> ChatReply:
+        """Return the answer to a conversation with everything the server tells about it."""
+        return fold(self.stream_deltas(self._chat(messages, sampling)))
+
+    def models(self) -> list[str]:
+        """Return the names of all served models."""
+        return [model.id for model in read_models(self._call("GET", "/v1/models"))]
+
+    @property
+    def model(self) -> str:
+        """Name of the model in use: given, or discovered once."""
+        connection = self._connection
+        if connection.name is None:
+            served = read_models(self._call("GET", "/v1/models"))
+            connection.model_name = choose_model(served, str(connection.endpoint))
+        return connection.name or ""
+
+    @property
+    def features(self) -> ServerFeatures:
+        """What the server can do; asked for once."""
+        connection = self._connection
+        if connection.features is None:
+            connection.features = read_features(
+                self._call_if_there("/health"),
+                self._call_if_there("/props"),
+                self._call("GET", "/v1/models"),
+            )
+        return connection.features
+
+    def tokenize(self, text: str, add_special: bool = False) -> list[int]:
+        """Return the token ids of a text.
+
+        Args:
+            text: The text.
+            add_special: Whether to add the tokens that begin a prompt.
+        """
+        body = {"content": text, "add_special": add_special}
+        return list(self._call("POST", "/tokenize", body)["tokens"])
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of token ids."""
+        return str(self._call("POST", "/detokenize", {"tokens": list(tokens)})["content"])
+
+    @property
+    def openai_client(self) -> openai.OpenAI:
+        """The ``openai`` client for the same server, for what this class does not offer.
+
+        It does not retry by itself, and lives as long as this object.
+        """
+        self.start()
+        if self._openai is None:
+            from .openai_clients import sync_client
+
+            self._openai = sync_client(self._connection)
+        return self._openai
+
+    def start(self) -> Self:
+        """Start the managed server now instead of on first use; nothing in connect mode.
+
+        Raises:
+            MlxcelServerError: It did not start.
+            MlxcelTimeoutError: It was not ready in time.
+        """
+        server = self._connection.server
+        if server is not None:
+            server.start()
+        return self
+
+    def close(self) -> None:
+        """Close all connections and give the managed server back; it stops with its last user."""
+        if self._openai is not None:
+            self._openai.close()
+        self._pool.close()
+        self._connection.release()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection})"
+
+    def stream_deltas(self, request: Request) -> Iterator[Delta]:
+        """Send a generation and yield what its events add to the answer.
+
+        Raises:
+            MlxcelStreamError: The answer broke off, or was no answer.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        connection = self._connection
+        response = self._open("POST", request.route, request.body)
+        stream = request.stream()
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise MlxcelStreamError(self._not_a_stream(response))
+            wait_at_most(response, connection.timeout)
+            pieces = response.iter_raw()
+            for piece in pieces:
+                yield from stream.feed(piece)
+                if stream.done:
+                    self._drain(response, pieces)
+                    return
+            stream.close()
+        except httpx.TransportError as error:
+            time.sleep(connection.settle_seconds)
+            stream.close(connection.broken(error))
+        finally:
+            response.close()
+
+    def _chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
+        self._connection.warn_of_misspelling(sampling)
+        return chat_request(self.model, messages, sampling)
+
+    def _completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
+        self._connection.warn_of_misspelling(sampling)
+        return completion_request(self.model, prompt, sampling)
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON that a route answers."""
+        response = self._open(method, path, body)
+        try:
+            return json.loads(self._read(response))
+        except ValueError:
+            raise MlxcelError(self._connection.not_json(path)) from None
+
+    def _call_if_there(self, path: str) -> Any:
+        """Return the JSON that a route answers, None where the server does not have it."""
+        answer = self._attempt("GET", path, None)
+        if isinstance(answer, Failure):
+            return self._connection.absent(answer, path)
+        try:
+            return json.loads(self._read(answer))
+        except ValueError:
+            return None
+
+    def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        """Return a response of status 200 whose body has not been read."""
+        retries = Retries(self._connection.max_retries)
+        while True:
+            answer = self._attempt(method, path, body)
+            if isinstance(answer, httpx.Response):
+                return answer
+            delay = retries.delay(answer)
+            if delay is None:
+                raise self._connection.error(answer, method, path) from answer.cause
+            time.sleep(delay)
+
+    def _attempt(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> httpx.Response | Failure:
+        self.start()
+        connection = self._connection
+        request = connection.request(method, path, body)
+        try:
+            response = self._pool.transport(connection.endpoint).handle_request(request)
+            # From here on the limit is the socket's, which can be changed on the way.
+            request.extensions["timeout"]["read"] = None
+            if response.status_code == 200:
+                return response
+            text = self._read(response)
+        except httpx.TransportError as error:
+            close_unconnected(error)
+            time.sleep(connection.settle_seconds)
+            return connection.failure(error)
+        where = str(connection.endpoint)
+        return from_status(response.status_code, response.headers, text, where)
+
+    def _read(self, response: httpx.Response) -> bytes:
+        wait_at_most(response, self._connection.timeout)
+        try:
+            return b"".join(response.iter_raw())
+        finally:
+            response.close()
+
+    def _not_a_stream(self, response: httpx.Response) -> str:
+        content_type = response.headers.get("content-type", "")
+        return self._connection.not_a_stream(content_type, self._read(response))
+
+    def _drain(self, response: httpx.Response, pieces: Iterator[bytes]) -> None:
+        """Read what follows ``[DONE]``, so that the connection can be used again.
+
+        A server that sends nothing more, nor ends the response, must not hold up the answer.
+        """
+        wait_at_most(response, DRAIN_SECONDS)
+        with contextlib.suppress(httpx.TransportError):
+            next(pieces, None)
+
+
+def health_status(endpoint: Endpoint) -> int | None:
+    """Return the status of ``/health``, None if nobody answers."""
+    request = httpx.Request(
+        "GET",
+        endpoint.url + "/health",
+        extensions={
+            "timeout": dict.fromkeys(("connect", "read", "write", "pool"), _HEALTH_SECONDS)
+        },
+    )
+    with endpoint.transport() as transport:
+        try:
+            response = transport.handle_request(request)
+            response.close()
+        except httpx.TransportError as error:
+            close_unconnected(error)
+            return None
+        return response.status_code

@@ -1,0 +1,235 @@
+"""What the clients of one server share: where it is, its key, its model, and its life."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import ssl
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from .endpoint import Endpoint, Mode, resolve_mode
+from .errors import MlxcelError
+from .protocol.failures import Failure, not_a_stream, timed_out, unreachable
+from .protocol.features import ServerFeatures
+
+if TYPE_CHECKING:
+    from .supervisor import ManagedServer
+    from .supervisor.sharing import Lease
+
+__all__ = ["Connection"]
+
+CONNECT_TIMEOUT = 10.0
+DEFAULT_TIMEOUT = 600.0
+
+
+class Connection:
+    """Settings and cached knowledge of one server; it decides, and never waits.
+
+    Args:
+        model: Model to start a server with (managed mode).
+        base_url: Address of a running server (connect mode).
+        socket: Unix socket of a running server, or the path to bind in managed mode.
+        api_key: Key that the server asks for; ``MLXCEL_API_KEY`` if None.
+        served_model: Name of the served model to use; discovered if None.
+        timeout: Longest silence of the server that is waited for, in seconds.
+        max_retries: How often a request is sent again that the server has not begun to work on.
+        server_options: Fields of ``ServerOptions``.
+
+    Raises:
+        MlxcelError: Too much is given, or nothing, or an option that is unknown.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        base_url: str | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        api_key: str | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        max_retries: int = 2,
+        transport: object = None,
+        server_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        given = {name: v for name, v in (server_options or {}).items() if v is not None}
+        if transport is not None and base_url is None and socket is None and model is None:
+            base_url = "http://localhost"
+        mode = resolve_mode(model, base_url, socket)
+        self.api_key = api_key or os.environ.get("MLXCEL_API_KEY") or None
+        self.served_model = served_model
+        self.timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        self.max_retries = max_retries
+        self.model_name: str | None = served_model
+        self.features: ServerFeatures | None = None
+        # A broken connection is noticed a moment before the exit of the server that caused it.
+        self.settle_seconds = 0.02 if mode.model is not None else 0.0
+        self._endpoint = mode.endpoint
+        self._lease = self._lease_for(mode, socket, given)
+        self._headers = self._make_headers()
+
+    def _lease_for(
+        self, mode: Mode, socket: str | os.PathLike[str] | None, given: Mapping[str, Any]
+    ) -> Lease | None:
+        if mode.model is None:
+            if given:
+                raise MlxcelError(
+                    f"{', '.join(sorted(given))}: only for a server that is started here. Pass "
+                    f"model= to start one, or drop this to use {mode.endpoint}."
+                )
+            return None
+        from .supervisor.sharing import lease
+
+        return lease(mode.model, socket=socket, api_key=self.api_key, **given)
+
+    @property
+    def server(self) -> ManagedServer | None:
+        """The server that is started here; None in connect mode.
+
+        Raises:
+            MlxcelError: It was given back by ``close``.
+        """
+        return self._lease.server if self._lease is not None else None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server is; in managed mode, once it has started."""
+        server = self.server
+        return server.endpoint if server is not None else self._known_endpoint
+
+    @property
+    def _known_endpoint(self) -> Endpoint:
+        assert self._endpoint is not None
+        return self._endpoint
+
+    @property
+    def name(self) -> str | None:
+        """The model name to send, None if it must be asked for.
+
+        The chat routes of a server that serves one model take any name, so a server that is
+        started here needs no asking.
+        """
+        if self.model_name is None and self._lease is not None:
+            self.model_name = self._lease.server.model_name
+        return self.model_name
+
+    def __repr__(self) -> str:
+        if self._lease is not None:
+            return f"model={self._lease.server.model!r}"
+        return f"base_url={str(self._endpoint)!r}"
+
+    def release(self) -> None:
+        """Give the managed server back; it stops when nobody else uses it."""
+        if self._lease is not None:
+            self._lease.release()
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Request:
+        """Return a request whose response must be read with a limit of its own."""
+        return httpx.Request(
+            method,
+            self.endpoint.url + path,
+            headers=self._headers,
+            content=json.dumps(body).encode() if body is not None else None,
+            extensions={
+                "timeout": {
+                    "connect": min(CONNECT_TIMEOUT, self.timeout),
+                    "read": self.timeout,
+                    "write": self.timeout,
+                    "pool": self.timeout,
+                }
+            },
+        )
+
+    def _make_headers(self) -> httpx.Headers:
+        # Any other encoding would cost the reader more than it saves on a local line.
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        return httpx.Headers(headers)
+
+    def failure(self, error: httpx.TransportError) -> Failure:
+        """Tell why a request got no response."""
+        where = str(self.endpoint)
+        if _is_timeout(error) and not isinstance(error, httpx.ConnectTimeout):
+            return timed_out(where, self.timeout, error)
+        reason = self._end() or _reason(error) or "it closed the connection"
+        never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        return unreachable(where, reason, error, never_sent=never_sent)
+
+    def error(self, failure: Failure, method: str, path: str) -> Exception:
+        """Return the exception of a failure."""
+        from .api_errors import api_error
+
+        return api_error(failure, self.endpoint.url + path, method)
+
+    def absent(self, failure: Failure, path: str) -> None:
+        """Take a missing route for a missing feature, and a busy server for a silent one.
+
+        Raises:
+            openai.APIError: The failure is of another kind.
+        """
+        if failure.status not in (404, 405, 501, 503):
+            raise self.error(failure, "GET", path) from failure.cause
+
+    def not_json(self, path: str) -> str:
+        """Tell that a route did not answer JSON."""
+        return (
+            f"{self.endpoint}{path} did not answer JSON. Check that the address is that of an "
+            "mlxcel server."
+        )
+
+    def broken(self, error: httpx.TransportError) -> str:
+        """Tell why an answer ended while it was being read."""
+        if _is_timeout(error):
+            return f"the server was silent for {self.timeout:g} s (timeout=)"
+        return self._end() or _reason(error) or "the connection was closed"
+
+    def _end(self) -> str | None:
+        """Tell how the managed server ended, if it did."""
+        return self._lease.server.end() if self._lease is not None else None
+
+    def not_a_stream(self, content_type: str, body: bytes) -> str:
+        """Tell that a response of status 200 is no event stream."""
+        return not_a_stream(content_type, body, str(self.endpoint))
+
+    def warn_of_misspelling(self, sampling: Mapping[str, Any]) -> None:
+        """Warn of an unknown field that looks like a known one; it is sent all the same."""
+        if sampling and not sampling.keys() <= _SEEN:
+            from .options import nearest_sampling_field
+
+            for name in sampling.keys() - _SEEN:
+                near = nearest_sampling_field(name)
+                if near is not None:
+                    warnings.warn(
+                        f"{name!r} is no known sampling field and is sent as it is; did you mean "
+                        f"{near!r}? To silence this, put it into extra_body=.",
+                        stacklevel=4,
+                    )
+                _SEEN.add(name)
+
+
+_SEEN: set[str] = set()
+"""Names of fields that are known, or that were warned of once."""
+
+
+_TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
+"""What ends a read that took too long; the second and third come from a limit of the socket."""
+
+
+def _reason(error: Exception) -> str:
+    """Return what the network reported, without the number that nobody knows by heart."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)).rstrip(".")
+
+
+def _is_timeout(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _TIMEOUTS):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

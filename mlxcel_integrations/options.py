@@ -1,0 +1,194 @@
+"""The lists of fields, each in one place.
+
+Every adapter class has these as mixins, so that a new field is one line here, with its help
+text. The core takes the same names as keyword arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, Field, SecretStr
+
+from .errors import MlxcelError
+
+__all__ = [
+    "ConnectionOptions",
+    "SamplingParams",
+    "ServerOptions",
+    "nearest",
+    "nearest_sampling_field",
+    "server_options",
+]
+
+
+class ConnectionOptions(BaseModel):
+    """Where the model is, and how patiently it is asked."""
+
+    model: str | None = Field(
+        None,
+        description="Model to start a server with: a repository id or directory for mlxcel, a "
+        '.gguf file, or "embedded".',
+    )
+    base_url: str | None = Field(
+        None, description="Address of a running server, with or without /v1; unix:///path too."
+    )
+    socket: str | None = Field(
+        None, description="Unix socket of a running server; in managed mode, the path to bind."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="Key of the server; MLXCEL_API_KEY if not given."
+    )
+    served_model: str | None = Field(
+        None, description="Which of several served models to use; discovered if not given."
+    )
+    timeout: float | None = Field(
+        None, gt=0, description="Longest silence of the server to wait for, in seconds; 600."
+    )
+    max_retries: int = Field(
+        2, ge=0, description="How often to resend what the server has not begun to work on."
+    )
+
+
+class ServerOptions(BaseModel):
+    """How a managed server is started."""
+
+    binary: str | None = Field(
+        None, description="The executable: mlxcel, mlxcel-server or llama-server."
+    )
+    host: str | None = Field(None, description="Listen on TCP, on this host.")
+    port: int | None = Field(None, ge=1, le=65535, description="Listen on TCP, on this port.")
+    startup_timeout: float = Field(
+        600.0, gt=0, description="Longest time until the server is ready, in seconds."
+    )
+    shutdown_grace: float = Field(
+        5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
+    )
+    ctx_size: int | None = Field(
+        None, ge=0, description="Context in tokens, shared by all slots; 0 for the model's own."
+    )
+    n_predict: int | None = Field(
+        None, ge=-1, description="Most tokens to generate when a request sets no max_tokens."
+    )
+    parallel: int | None = Field(
+        None, ge=1, description="Slots: requests that are worked on at once."
+    )
+    alias: str | None = Field(None, description="Name under which the model is served.")
+    warmup: bool | None = Field(
+        None, description="Whether to generate one token before the server is ready."
+    )
+    chat_template: str | None = Field(
+        None, description="Jinja text to use instead of the model's own chat template."
+    )
+    embedding_model: str | None = Field(
+        None, description="A second model, for embeddings (mlxcel)."
+    )
+    reranker_model: str | None = Field(None, description="A second model, for reranking (mlxcel).")
+    extra_args: tuple[str, ...] = Field(
+        (), description="More arguments for the executable, as they are."
+    )
+
+
+class SamplingParams(BaseModel):
+    """How an answer is generated; None leaves a field to the server."""
+
+    max_tokens: int | None = Field(None, ge=0, description="Most tokens to generate.")
+    temperature: float | None = Field(None, ge=0, description="0 takes the likeliest token.")
+    top_p: float | None = Field(None, description="Keep the likeliest tokens up to this sum.")
+    top_k: int | None = Field(None, ge=0, description="Keep this many of the likeliest tokens.")
+    min_p: float | None = Field(
+        None, description="Keep tokens at least this likely, relative to the likeliest."
+    )
+    typical_p: float | None = Field(None, description="Locally typical sampling.")
+    top_n_sigma: float | None = Field(
+        None, description="Keep tokens within this many standard deviations of the likeliest."
+    )
+    stop: list[str] | None = Field(None, description="Texts that end the answer.")
+    seed: int | None = Field(None, description="Makes sampling repeatable; negative is random.")
+    presence_penalty: float | None = Field(None, description="Against tokens that have occurred.")
+    frequency_penalty: float | None = Field(None, description="Against tokens, by occurrences.")
+    repetition_penalty: float | None = Field(None, description="Against repetition; 1 is none.")
+    repetition_context_size: int | None = Field(
+        None, description="How many tokens repetition_penalty looks back."
+    )
+    logit_bias: dict[str, float] | None = Field(None, description="Token id to bias.")
+    logprobs: bool | None = Field(None, description="Return log probabilities.")
+    top_logprobs: int | None = Field(
+        None, ge=0, description="Return those of this many alternatives, too."
+    )
+    response_format: dict[str, Any] | None = Field(
+        None, description="Constrain the answer: a json_schema."
+    )
+    dry_multiplier: float | None = Field(None, description="DRY repetition penalty; 0 is off.")
+    dry_base: float | None = Field(None, description="Base of the DRY penalty.")
+    dry_allowed_length: int | None = Field(None, description="Repetition that DRY allows, tokens.")
+    dry_penalty_last_n: int | None = Field(None, description="How far DRY looks back, tokens.")
+    dry_sequence_breakers: list[Any] | None = Field(
+        None, description="What ends a sequence for DRY: token ids for mlxcel."
+    )
+    xtc_probability: float | None = Field(None, description="Chance to exclude top choices.")
+    xtc_threshold: float | None = Field(None, description="From which likelihood to exclude.")
+    thinking_budget_tokens: int | None = Field(
+        None, ge=-1, description="Most tokens of thinking; -1 is no limit."
+    )
+    max_pattern_size: int | None = Field(
+        None, description="Loop detection: longest pattern, tokens."
+    )
+    min_pattern_size: int | None = Field(
+        None, description="Loop detection: shortest pattern, tokens."
+    )
+    min_count: int | None = Field(None, description="Loop detection: repetitions that end it.")
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        None, description='Variables of the chat template, such as {"enable_thinking": False}.'
+    )
+    cache_prompt: bool | None = Field(None, description="Whether to use the prefix cache.")
+    prompt_cache_key: str | None = Field(None, description="Keeps a conversation's cache together.")
+    extra_body: dict[str, Any] | None = Field(
+        None, description="Sent as it is; beats every other field."
+    )
+
+
+_ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "user",
+    "max_completion_tokens",
+    "repeat_penalty",
+    "repeat_last_n",
+}
+"""Further fields of the routes, which are no misspellings."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a name is probably meant to be, None if there is none."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
+def nearest_sampling_field(name: str) -> str | None:
+    """Return the field that an unknown name is probably meant to be, None for a known one."""
+    known = SamplingParams.model_fields.keys() | _ROUTE_FIELDS
+    return None if name in known else nearest(name, known)
+
+
+def server_options(given: dict[str, Any]) -> ServerOptions:
+    """Check the options of a managed server.
+
+    Raises:
+        MlxcelError: One is unknown, or has a value that it cannot have.
+    """
+    known = ServerOptions.model_fields
+    for name in given:
+        if name not in known:
+            near = nearest(name, known)
+            raise MlxcelError(
+                f"{name!r} is no option of a managed server"
+                + (f"; did you mean {near!r}?" if near else f": it has {', '.join(known)}.")
+            )
+    try:
+        return ServerOptions(**given)
+    except ValueError as error:
+        raise MlxcelError(f"A server cannot be started like this: {error}") from None

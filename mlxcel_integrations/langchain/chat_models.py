@@ -1,0 +1,310 @@
+"""``ChatMlxcel``: chat models for LangChain."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import Field, PrivateAttr, model_validator
+
+from .. import __version__
+from ..async_client import AsyncLLM
+from ..client import LLM
+from ..connection import Connection
+from ..errors import MlxcelError, MlxcelStreamError
+from ..options import ConnectionOptions, SamplingParams, ServerOptions, nearest
+from ..protocol.chat import chat_request
+from ..protocol.stream import Request, fold
+from .messages import PROVIDER, Tail, to_chunk, to_result, to_wire
+
+__all__ = ["ChatMlxcel"]
+
+
+class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel):
+    """A chat model on this machine, or on a server.
+
+    Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
+    With none of them, ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up.
+    Making one does no I/O; several with the same ``model`` and options share one server.
+
+    All answers are streamed on the wire, so that leaving a loop or cancelling a task frees the
+    server at once.
+
+    Example:
+        >>> from mlxcel_integrations.langchain import ChatMlxcel
+        >>> with ChatMlxcel(model="embedded", max_tokens=8) as llm:
+        ...     answer = llm.invoke("What is the capital of France?")
+        >>> "Paris" in answer.text
+        True
+    """
+
+    streaming: bool = Field(
+        False, description="Whether invoke makes token callbacks; all answers stream on the wire."
+    )
+    stream_usage: bool = Field(True, description="Whether streams end with token counts.")
+    reasoning: bool | str | None = Field(
+        None,
+        description="Whether the model thinks before it answers: True, False, or an effort such "
+        'as "low"; None for its own default.',
+    )
+
+    _connection: Connection = PrivateAttr()
+    _llm: LLM = PrivateAttr()
+    _async_llm: AsyncLLM = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_names(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields:
+                near = nearest(name, cls.model_fields)
+                hint = f"Did you mean {near!r}?" if near else "To send it as it is, use extra_body="
+                raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
+            if name == "stop" and isinstance(values[name], str):
+                values = {**values, "stop": [values[name]]}
+        return values
+
+    @model_validator(mode="after")
+    def _set_connection(self) -> Self:
+        self._connect()
+        return self
+
+    def _connect(self) -> None:
+        """Check where the model is; nothing is started or asked yet."""
+        given = {
+            name: value
+            for name, field in ServerOptions.model_fields.items()
+            if (value := getattr(self, name)) != field.default
+        }
+        self._connection = Connection(
+            self.model,
+            base_url=self.base_url,
+            socket=self.socket,
+            api_key=self.api_key.get_secret_value() if self.api_key else None,
+            served_model=self.served_model,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            server_options=given,
+        )
+        self._llm = LLM.over(self._connection)
+        self._async_llm = AsyncLLM.over(self._connection)
+
+    @model_validator(mode="after")
+    def _set_mlxcel_version(self) -> Self:
+        self._add_version("mlxcel-integrations", __version__)
+        return self
+
+    def start(self) -> Self:
+        """Start the managed server now instead of on first use; nothing in connect mode.
+
+        Raises:
+            MlxcelServerError: It did not start.
+        """
+        self._llm.start()
+        return self
+
+    async def astart(self) -> Self:
+        """Start the managed server without blocking the event loop."""
+        await self._async_llm.start()
+        return self
+
+    def close(self) -> None:
+        """Close all connections and give the managed server back; it stops with its last user."""
+        self._llm.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop and give the managed server back."""
+        await self._async_llm.close()
+        self._llm.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.astart()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a copy that shares the connection."""
+        return self.model_copy()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out the connection, which is made anew, and the key, which is read again."""
+        state = super().__getstate__()
+        fields = {**state["__dict__"], "api_key": None}
+        return {**state, "__dict__": fields, "__pydantic_private__": None}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__({**state, "__pydantic_private__": {}})
+        self._connect()
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with _langchain_errors():
+            model = kwargs.pop("model", None) or self._llm.model
+            request = self._request(model, messages, stop, kwargs)
+            return to_result(fold(self._llm.stream_deltas(request)))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with _langchain_errors():
+            model = kwargs.pop("model", None) or await self._async_llm.model
+            request = self._request(model, messages, stop, kwargs)
+            deltas = self._async_llm.stream_deltas(request)
+            return to_result(fold([delta async for delta in deltas]))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        # Core makes the token callbacks itself: run_manager is not for here.
+        usage = kwargs.pop("stream_usage", self.stream_usage)
+        tail = Tail()
+        with _langchain_errors():
+            model = kwargs.pop("model", None) or self._llm.model
+            request = self._request(model, messages, stop, kwargs)
+            for delta in self._llm.stream_deltas(request):
+                if tail.take(delta):
+                    yield to_chunk(delta)
+        yield tail.chunk(usage=usage)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        usage = kwargs.pop("stream_usage", self.stream_usage)
+        tail = Tail()
+        with _langchain_errors():
+            model = kwargs.pop("model", None) or await self._async_llm.model
+            request = self._request(model, messages, stop, kwargs)
+            async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+                async for delta in deltas:
+                    if tail.take(delta):
+                        yield to_chunk(delta)
+        yield tail.chunk(usage=usage)
+
+    def _request(
+        self,
+        model: str,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        call: dict[str, Any],
+    ) -> Request:
+        """Put a request together: what a call says beats what the constructor said."""
+        call = {name: value for name, value in call.items() if name not in _NOT_SENT}
+        if stop is not None:
+            call["stop"] = stop
+        self._connection.warn_of_misspelling(call)
+        reasoning = call.pop("reasoning", self.reasoning)
+        sampling = {**self._sampling, **call}
+        if reasoning is not None:
+            sampling["chat_template_kwargs"] = {
+                **_thinking(reasoning),
+                **(sampling.get("chat_template_kwargs") or {}),
+            }
+        return chat_request(model, to_wire(messages), sampling)
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        """The sampling fields that the constructor was given."""
+        fields = self.__dict__
+        return {
+            name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
+        }
+
+    @property
+    def _llm_type(self) -> str:
+        return "mlxcel-chat"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """What tells two models apart: where they are and how they sample."""
+        return {
+            "model": self.model,
+            "address": repr(self._connection),
+            "served_model": self.served_model,
+            "reasoning": self.reasoning,
+            **self._sampling,
+        }
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        if not params.get("ls_model_name"):
+            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
+        return params
+
+
+_NOT_SENT = ("stream", "stream_usage", "streaming")
+"""Keywords that LangChain passes through, which are no fields of a request."""
+
+
+def _thinking(reasoning: bool | str) -> dict[str, Any]:
+    """Return the variables of the chat template that switch thinking on or off.
+
+    The one way that every server version understands.
+    """
+    if isinstance(reasoning, bool):
+        return {"enable_thinking": reasoning}
+    if reasoning in ("none", "off"):
+        return {"enable_thinking": False}
+    return {"enable_thinking": True, "reasoning_effort": reasoning}
+
+
+@contextlib.contextmanager
+def _langchain_errors() -> Iterator[None]:
+    """Raise errors that are LangChain's too."""
+    try:
+        yield
+    except MlxcelError as error:
+        if not isinstance(error, MlxcelStreamError):
+            raise
+        raise _translated(error) from error.__cause__
+    except Exception as error:
+        if not type(error).__module__.startswith("openai"):
+            raise
+        raise _translated(error) from error.__cause__
+
+
+def _translated(error: Exception) -> Exception:
+    from .errors import to_langchain
+
+    return to_langchain(error).with_traceback(error.__traceback__)

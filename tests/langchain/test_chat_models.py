@@ -1,0 +1,431 @@
+"""``ChatMlxcel`` against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import openai
+import pytest
+from langchain_core import exceptions as lc
+from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import ConfigurableField
+
+from mlxcel_integrations import MlxcelError, MlxcelStreamError
+from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations.options import SamplingParams
+from tests.fake_server import FakeServer, Reply
+
+Ask = Callable[..., BaseMessage]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[ChatMlxcel]:
+    with ChatMlxcel(base_url=server.url) as model:
+        yield model
+
+
+def invoke(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
+    message: BaseMessage = llm.invoke(*args, **kwargs)
+    return message
+
+
+def ainvoke(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
+    return asyncio.run(llm.ainvoke(*args, **kwargs))
+
+
+def stream(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
+    return merged(list(llm.stream(*args, **kwargs)))
+
+
+def astream(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
+    async def collect() -> list[AIMessageChunk]:
+        return [chunk async for chunk in llm.astream(*args, **kwargs)]
+
+    return merged(asyncio.run(collect()))
+
+
+def merged(chunks: list[AIMessageChunk]) -> AIMessageChunk:
+    first, *rest = chunks
+    return first + rest if rest else first
+
+
+ALL_WAYS = pytest.mark.parametrize("ask", [invoke, ainvoke, stream, astream])
+
+
+@ALL_WAYS
+def test_an_answer_comes_with_usage_and_metadata(llm: ChatMlxcel, ask: Ask) -> None:
+    message = ask(llm, "hello there")
+
+    assert "echo: hello there" == message.text
+    assert isinstance(message, AIMessage)
+    assert message.usage_metadata is not None
+    total = message.usage_metadata["input_tokens"] + message.usage_metadata["output_tokens"]
+    assert total == message.usage_metadata["total_tokens"] > 0
+    assert {"model_name", "finish_reason", "model_provider", "id"} == set(message.response_metadata)
+    assert "fake-model" == message.response_metadata["model_name"]
+    assert "stop" == message.response_metadata["finish_reason"]
+    assert "mlxcel" == message.response_metadata["model_provider"]
+
+
+@ALL_WAYS
+def test_reasoning_logprobs_and_tool_calls_arrive_the_same_way(
+    server: FakeServer, llm: ChatMlxcel, ask: Ask
+) -> None:
+    call = {"id": "call_1", "name": "f", "arguments": '{"a": 1}'}
+    server.script(Reply.text("hi", reasoning="let me think", tool_calls=[call]))
+
+    message = ask(llm, "x")
+
+    assert isinstance(message, AIMessage)
+    assert "let me think" == message.additional_kwargs["reasoning_content"]
+    assert [("f", {"a": 1})] == [(c["name"], c["args"]) for c in message.tool_calls]
+    assert ["reasoning", "text", "tool_call"] == [b["type"] for b in message.content_blocks]
+
+
+@ALL_WAYS
+def test_every_generation_streams_on_the_wire_with_usage(
+    server: FakeServer, llm: ChatMlxcel, ask: Ask
+) -> None:
+    ask(llm, "x")
+
+    body = server.posts[-1].json
+    assert body["stream"] is True
+    assert {"include_usage": True} == body["stream_options"]
+
+
+SAMPLING: dict[str, Any] = {
+    "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "top_k": 3, "min_p": 0.1, "typical_p": 0.9,
+    "top_n_sigma": 1.5, "stop": ["END"], "seed": 7, "presence_penalty": 0.1,
+    "frequency_penalty": 0.2, "repetition_penalty": 1.1, "repetition_context_size": 32,
+    "logit_bias": {"5": -1.0}, "logprobs": True, "top_logprobs": 2,
+    "response_format": {"type": "text"}, "dry_multiplier": 0.5, "dry_base": 1.5,
+    "dry_allowed_length": 3, "dry_penalty_last_n": 16, "dry_sequence_breakers": [1],
+    "xtc_probability": 0.1, "xtc_threshold": 0.2, "thinking_budget_tokens": 5,
+    "max_pattern_size": 20, "min_pattern_size": 1, "min_count": 4,
+    "chat_template_kwargs": {"enable_thinking": False}, "cache_prompt": True,
+    "prompt_cache_key": "me", "extra_body": {"mine": 1},
+}  # fmt: skip
+
+
+def test_the_list_of_samples_is_complete() -> None:
+    assert set(SamplingParams.model_fields) == set(SAMPLING)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLING))
+@pytest.mark.parametrize("place", ["constructor", "call", "bind"])
+def test_every_sampling_field_reaches_the_request(
+    server: FakeServer, name: str, place: str
+) -> None:
+    fields = {name: SAMPLING[name]} | ({"logprobs": True} if name == "top_logprobs" else {})
+    with ChatMlxcel(base_url=server.url, **(fields if place == "constructor" else {})) as llm:
+        server.script(Reply.text("ok"))
+        if place == "bind":
+            llm.bind(**fields).invoke("x")
+        else:
+            llm.invoke("x", **(fields if place == "call" else {}))
+
+    body = server.posts[-1].json
+    if name == "extra_body":
+        assert 1 == body["mine"]
+    else:
+        assert SAMPLING[name] == body[name]
+
+
+def test_a_call_beats_the_constructor_and_extra_body_beats_both(server: FakeServer) -> None:
+    with ChatMlxcel(base_url=server.url, temperature=0.1, seed=1, stop=["A"]) as llm:
+        llm.invoke("x", temperature=0.2, seed=2, stop=["B"], extra_body={"seed": 3})
+
+    body = server.posts[-1].json
+    assert (0.2, 3, ["B"]) == (body["temperature"], body["seed"], body["stop"])
+
+
+def test_an_empty_stop_is_not_sent(server: FakeServer) -> None:
+    with ChatMlxcel(base_url=server.url, stop=[]) as llm:
+        llm.invoke("x", stop=[])
+
+    assert "stop" not in server.posts[-1].json
+
+
+def test_a_plain_text_as_stop_is_taken_for_a_list_of_one(server: FakeServer) -> None:
+    assert ["END"] == ChatMlxcel(base_url=server.url, stop="END").stop
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "expected"),
+    [
+        (True, {"enable_thinking": True}),
+        (False, {"enable_thinking": False}),
+        ("none", {"enable_thinking": False}),
+        ("low", {"enable_thinking": True, "reasoning_effort": "low"}),
+    ],
+)
+def test_reasoning_is_told_to_the_chat_template(
+    server: FakeServer, reasoning: bool | str, expected: dict[str, Any]
+) -> None:
+    with ChatMlxcel(base_url=server.url, reasoning=reasoning) as llm:
+        llm.invoke("x")
+
+    assert expected == server.posts[-1].json["chat_template_kwargs"]
+
+
+def test_usage_can_be_left_out_of_streams(server: FakeServer) -> None:
+    with ChatMlxcel(base_url=server.url, stream_usage=False) as llm:
+        assert all(chunk.usage_metadata is None for chunk in llm.stream("x"))
+
+
+def test_every_chunk_names_the_provider_and_only_the_last_is_marked(llm: ChatMlxcel) -> None:
+    chunks = list(llm.stream("a b c"))
+
+    assert {"mlxcel"} == {chunk.response_metadata["model_provider"] for chunk in chunks}
+    assert [None] * (len(chunks) - 1) + ["last"] == [chunk.chunk_position for chunk in chunks]
+    assert 1 == sum("finish_reason" in chunk.response_metadata for chunk in chunks)
+
+
+def test_batches_keep_their_order(llm: ChatMlxcel) -> None:
+    questions = [f"question {number}" for number in range(8)]
+    expected = [f"echo: {question}" for question in questions]
+
+    assert expected == [message.text for message in llm.batch(questions)]
+    assert expected == [message.text for message in asyncio.run(llm.abatch(questions))]
+
+
+def test_it_composes_with_prompts_parsers_config_and_retry(llm: ChatMlxcel) -> None:
+    prompt = ChatPromptTemplate([("system", "Be brief."), ("human", "{question}")])
+    chain = (
+        prompt | llm.with_config(tags=["t"]).with_retry(stop_after_attempt=2) | StrOutputParser()
+    )
+
+    assert "echo: why" == chain.invoke({"question": "why"})
+    assert "echo: why" == "".join(chain.stream({"question": "why"}))
+
+
+def test_usage_callbacks_add_up(llm: ChatMlxcel) -> None:
+    handler = UsageMetadataCallbackHandler()
+    messages = [llm.invoke("one", config={"callbacks": [handler]}) for _ in range(2)]
+
+    expected = sum(message.usage_metadata["total_tokens"] for message in messages)  # type: ignore[index]  # always told by this server
+    assert expected == handler.usage_metadata["fake-model"]["total_tokens"]
+
+
+def test_token_callbacks_are_made_once_for_each_token(llm: ChatMlxcel) -> None:
+    async def tokens() -> list[str]:
+        events = llm.astream_events("a b", version="v2")
+        return [
+            event["data"]["chunk"].text
+            async for event in events
+            if event["event"] == "on_chat_model_stream"
+        ]
+
+    assert "echo: a b" == "".join(asyncio.run(tokens()))
+
+
+def test_another_model_can_be_named_for_a_call(server: FakeServer, llm: ChatMlxcel) -> None:
+    llm.invoke("x", model="other")
+
+    assert "other" == server.posts[-1].json["model"]
+
+
+def test_the_model_is_asked_for_once(server: FakeServer, llm: ChatMlxcel) -> None:
+    for _ in range(3):
+        llm.invoke("x")
+    asyncio.run(llm.ainvoke("x"))
+
+    assert 1 == sum(seen.path == "/v1/models" for seen in server.requests)
+
+
+def test_configurable_fields_make_no_second_connection(server: FakeServer, llm: ChatMlxcel) -> None:
+    configurable = llm.configurable_fields(temperature=ConfigurableField("t"))
+
+    configurable.invoke("x", config={"configurable": {"t": 0.25}})
+
+    assert 0.25 == server.posts[-1].json["temperature"]
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda llm: llm.model_copy(),
+        lambda x: pickle.loads(pickle.dumps(x)),
+    ],
+    ids=["copy", "deepcopy", "model_copy", "pickle"],
+)
+def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatMlxcel]) -> None:
+    other = copied(llm)
+
+    assert "echo: x" == other.invoke("x").text
+    other.close()
+
+
+def test_no_key_in_what_is_printed_or_pickled(server: FakeServer) -> None:
+    llm = ChatMlxcel(base_url=server.url, api_key="very-secret")
+
+    assert "very-secret" not in repr(llm) + str(llm) + str(llm._identifying_params)
+    assert b"very-secret" not in pickle.dumps(llm)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "native", "langchain"),
+    [
+        (400, "invalid_request_error", openai.BadRequestError, lc.ModelInvalidRequestError),
+        (401, "authentication_error", openai.AuthenticationError, lc.ModelAuthenticationError),
+        (403, "feature_disabled", openai.PermissionDeniedError, lc.ModelPermissionDeniedError),
+        (404, "not_found_error", openai.NotFoundError, lc.ModelNotFoundError),
+        (413, "invalid_request_error", openai.APIStatusError, lc.ModelAPIError),
+        (422, "", openai.UnprocessableEntityError, lc.ModelInvalidRequestError),
+        (429, "", openai.RateLimitError, lc.ModelRateLimitError),
+        (500, "server_error", openai.InternalServerError, lc.ModelAPIError),
+        (503, "server_busy", openai.InternalServerError, lc.ModelAPIError),
+    ],
+)
+@ALL_WAYS
+def test_errors_are_openais_and_langchains(
+    server: FakeServer, status: int, kind: str, native: type, langchain: type, ask: Ask
+) -> None:
+    server.script(Reply.error(status, "the reason", type=kind))
+    llm = ChatMlxcel(base_url=server.url, max_retries=0)
+    with pytest.raises(native, match="the reason") as caught:
+        ask(llm, "x")
+
+    assert isinstance(caught.value, langchain)
+    assert status == caught.value.status_code
+    assert 1 == len(server.posts)
+
+
+@ALL_WAYS
+def test_a_prompt_that_is_too_long_is_a_context_overflow_with_both_numbers(
+    server: FakeServer, llm: ChatMlxcel, ask: Ask
+) -> None:
+    error = {
+        "message": "too long", "type": "exceed_context_size_error", "code": 400,
+        "n_prompt_tokens": 5000, "n_ctx": 4096,
+    }  # fmt: skip
+    server.script(Reply.json({"error": error}, 400))
+
+    with pytest.raises(lc.ContextOverflowError, match=r"5000 tokens .* 4096") as caught:
+        ask(llm, "x")
+
+    assert isinstance(caught.value, openai.BadRequestError)
+    assert (5000, 4096) == (caught.value.n_prompt_tokens, caught.value.n_ctx)  # type: ignore[attr-defined]  # of our class
+
+
+@ALL_WAYS
+def test_a_server_that_is_not_there_is_a_connection_error_of_both(ask: Ask) -> None:
+    llm = ChatMlxcel(socket="/nowhere/x.sock", served_model="m", max_retries=0)
+    with pytest.raises(lc.ModelConnectionError, match="nowhere") as caught:
+        ask(llm, "x")
+
+    assert isinstance(caught.value, openai.APIConnectionError)
+
+
+@ALL_WAYS
+def test_a_cut_answer_is_an_error_that_keeps_its_text(
+    server: FakeServer, llm: ChatMlxcel, ask: Ask
+) -> None:
+    server.script(Reply.events([_text("one"), _text(" two")], done=False))
+
+    with pytest.raises(MlxcelStreamError, match="cut short") as caught:
+        ask(llm, "x")
+
+    assert isinstance(caught.value, lc.ModelAPIError)
+    assert "one two" == caught.value.partial
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "No model and no server"),
+        ({"model": "m", "base_url": "http://x"}, "served_model="),
+        ({"base_url": "http://x", "socket": "/x"}, "Drop the one"),
+        ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
+        ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),
+        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size: only for a server"),
+    ],
+)
+def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        ChatMlxcel(**options)
+
+
+def test_a_negative_max_tokens_is_refused_in_the_constructor_and_in_a_call(llm: ChatMlxcel) -> None:
+    with pytest.raises(ValueError, match="max_tokens"):
+        ChatMlxcel(base_url="http://x", max_tokens=-1)
+    with pytest.raises(MlxcelError, match="max_tokens is -1"):
+        llm.invoke("x", max_tokens=-1)
+
+
+def test_a_misspelt_field_of_a_call_is_sent_with_one_warning(
+    server: FakeServer, llm: ChatMlxcel
+) -> None:
+    with pytest.warns(UserWarning, match="did you mean 'presence_penalty'"):
+        llm.invoke("x", presense_penalty=1)
+    llm.invoke("x", presense_penalty=1)
+
+    assert 1 == server.posts[-1].json["presense_penalty"]
+
+
+@pytest.mark.parametrize("way", ["break", "cancel ainvoke", "cancel astream", "aclose"])
+def test_leaving_an_answer_closes_its_connection_at_once(
+    server: FakeServer, llm: ChatMlxcel, way: str
+) -> None:
+    server.script(Reply.text("word " * 1000, delay=0.02))
+
+    if way == "break":
+        for _ in llm.stream("x"):
+            break
+        assert server.wait_disconnect(0.2)
+    else:
+        asyncio.run(_leave(server, llm, way))
+
+
+async def _leave(server: FakeServer, llm: ChatMlxcel, way: str) -> None:
+    if way == "aclose":
+        chunks: AsyncIterator[Any] = llm.astream("x")
+        await anext(chunks)
+        await chunks.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
+    else:
+        coroutine = llm.ainvoke("x") if way == "cancel ainvoke" else _drain(llm)
+        task = asyncio.ensure_future(coroutine)
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+
+async def _drain(llm: ChatMlxcel) -> None:
+    async for _ in llm.astream("x"):
+        pass
+
+
+def test_64_threads_share_one_object(llm: ChatMlxcel) -> None:
+    questions = [f"nonce-{number}" for number in range(256)]
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda question: llm.invoke(question).text, questions))
+
+    assert [f"echo: {question}" for question in questions] == answers
+
+
+def test_one_object_serves_20_event_loops_one_after_the_other(llm: ChatMlxcel) -> None:
+    answers = [asyncio.run(llm.ainvoke(f"loop {number}")).text for number in range(20)]
+
+    assert [f"echo: loop {number}" for number in range(20)] == answers

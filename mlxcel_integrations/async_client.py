@@ -21,6 +21,7 @@ from .protocol.chat import chat_request
 from .protocol.completions import completion_request
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
 
 if TYPE_CHECKING:
@@ -98,12 +99,12 @@ class AsyncLLM:
         Returns:
             The new text.
         """
-        deltas = self.stream_deltas(await self._completion(prompt, sampling))
+        deltas = self.stream_deltas(await self.prepare_completion(prompt, sampling))
         return fold([delta async for delta in deltas]).text
 
     async def stream(self, prompt: str, **sampling: Any) -> AsyncIterator[str]:
         """Yield the continuation of a text as it is generated."""
-        request = await self._completion(prompt, sampling)
+        request = await self.prepare_completion(prompt, sampling)
         async with contextlib.aclosing(self.stream_deltas(request)) as deltas:
             async for delta in deltas:
                 if delta.text:
@@ -123,7 +124,7 @@ class AsyncLLM:
 
     async def chat_stream(self, messages: Messages, **sampling: Any) -> AsyncIterator[str]:
         """Yield the answer to a conversation as it is generated."""
-        request = await self._chat(messages, sampling)
+        request = await self.prepare_chat(messages, sampling)
         async with contextlib.aclosing(self.stream_deltas(request)) as deltas:
             async for delta in deltas:
                 if delta.text:
@@ -131,7 +132,7 @@ class AsyncLLM:
 
     async def complete_chat(self, messages: Messages, **sampling: Any) -> ChatReply:
         """Return the answer to a conversation with everything the server tells about it."""
-        deltas = self.stream_deltas(await self._chat(messages, sampling))
+        deltas = self.stream_deltas(await self.prepare_chat(messages, sampling))
         return fold([delta async for delta in deltas])
 
     async def models(self) -> list[str]:
@@ -228,6 +229,18 @@ class AsyncLLM:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection})"
 
+    async def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
+        """Return the request for an answer to a conversation, for ``stream_deltas``."""
+        self._connection.warn_of_misspelling(sampling)
+        model = sampling.get("model") or await self._model()
+        return chat_request(model, messages, sampling, await self._engine(sampling))
+
+    async def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
+        """Return the request for the continuation of a text, for ``stream_deltas``."""
+        self._connection.warn_of_misspelling(sampling)
+        model = sampling.get("model") or await self._model()
+        return completion_request(model, prompt, sampling, await self._engine(sampling))
+
     async def stream_deltas(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Send a generation and yield what its events add to the answer.
 
@@ -255,13 +268,9 @@ class AsyncLLM:
         finally:
             await _close(response)
 
-    async def _chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
-        self._connection.warn_of_misspelling(sampling)
-        return chat_request(await self._model(), messages, sampling)
-
-    async def _completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
-        self._connection.warn_of_misspelling(sampling)
-        return completion_request(await self._model(), prompt, sampling)
+    async def _engine(self, sampling: Mapping[str, Any]) -> str | None:
+        """Return what serves the model, None if it makes no difference."""
+        return (await self._features()).engine if depends_on_engine(sampling) else None
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""

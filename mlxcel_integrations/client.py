@@ -20,6 +20,7 @@ from .protocol.chat import chat_request
 from .protocol.completions import completion_request
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
 
 if TYPE_CHECKING:
@@ -114,11 +115,11 @@ class LLM:
         Returns:
             The new text.
         """
-        return fold(self.stream_deltas(self._completion(prompt, sampling))).text
+        return fold(self.stream_deltas(self.prepare_completion(prompt, sampling))).text
 
     def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
         """Yield the continuation of a text as it is generated."""
-        for delta in self.stream_deltas(self._completion(prompt, sampling)):
+        for delta in self.stream_deltas(self.prepare_completion(prompt, sampling)):
             if delta.text:
                 yield delta.text
 
@@ -136,13 +137,13 @@ class LLM:
 
     def chat_stream(self, messages: Messages, **sampling: Any) -> Iterator[str]:
         """Yield the answer to a conversation as it is generated."""
-        for delta in self.stream_deltas(self._chat(messages, sampling)):
+        for delta in self.stream_deltas(self.prepare_chat(messages, sampling)):
             if delta.text:
                 yield delta.text
 
     def complete_chat(self, messages: Messages, **sampling: Any) -> ChatReply:
         """Return the answer to a conversation with everything the server tells about it."""
-        return fold(self.stream_deltas(self._chat(messages, sampling)))
+        return fold(self.stream_deltas(self.prepare_chat(messages, sampling)))
 
     def models(self) -> list[str]:
         """Return the names of all served models."""
@@ -229,6 +230,18 @@ class LLM:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection})"
 
+    def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
+        """Return the request for an answer to a conversation, for ``stream_deltas``."""
+        self._connection.warn_of_misspelling(sampling)
+        model = sampling.get("model") or self.model
+        return chat_request(model, messages, sampling, self._engine(sampling))
+
+    def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
+        """Return the request for the continuation of a text, for ``stream_deltas``."""
+        self._connection.warn_of_misspelling(sampling)
+        model = sampling.get("model") or self.model
+        return completion_request(model, prompt, sampling, self._engine(sampling))
+
     def stream_deltas(self, request: Request) -> Iterator[Delta]:
         """Send a generation and yield what its events add to the answer.
 
@@ -256,13 +269,9 @@ class LLM:
         finally:
             response.close()
 
-    def _chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
-        self._connection.warn_of_misspelling(sampling)
-        return chat_request(self.model, messages, sampling)
-
-    def _completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
-        self._connection.warn_of_misspelling(sampling)
-        return completion_request(self.model, prompt, sampling)
+    def _engine(self, sampling: Mapping[str, Any]) -> str | None:
+        """Return what serves the model, None if it makes no difference."""
+        return self.features.engine if depends_on_engine(sampling) else None
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""

@@ -20,8 +20,7 @@ from ..client import LLM
 from ..connection import Connection
 from ..errors import MlxcelError, MlxcelStreamError
 from ..options import ConnectionOptions, SamplingParams, ServerOptions, nearest
-from ..protocol.chat import chat_request
-from ..protocol.stream import Request, fold
+from ..protocol.stream import fold
 from .messages import PROVIDER, Tail, to_chunk, to_result, to_wire
 
 __all__ = ["ChatMlxcel"]
@@ -168,8 +167,7 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         **kwargs: Any,
     ) -> ChatResult:
         with _langchain_errors():
-            model = kwargs.pop("model", None) or self._llm.model
-            request = self._request(model, messages, stop, kwargs)
+            request = self._llm.prepare_chat(to_wire(messages), self._sampling(stop, kwargs))
             return to_result(fold(self._llm.stream_deltas(request)))
 
     async def _agenerate(
@@ -180,8 +178,8 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         **kwargs: Any,
     ) -> ChatResult:
         with _langchain_errors():
-            model = kwargs.pop("model", None) or await self._async_llm.model
-            request = self._request(model, messages, stop, kwargs)
+            sampling = self._sampling(stop, kwargs)
+            request = await self._async_llm.prepare_chat(to_wire(messages), sampling)
             deltas = self._async_llm.stream_deltas(request)
             return to_result(fold([delta async for delta in deltas]))
 
@@ -196,8 +194,7 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         usage = kwargs.pop("stream_usage", self.stream_usage)
         tail = Tail()
         with _langchain_errors():
-            model = kwargs.pop("model", None) or self._llm.model
-            request = self._request(model, messages, stop, kwargs)
+            request = self._llm.prepare_chat(to_wire(messages), self._sampling(stop, kwargs))
             for delta in self._llm.stream_deltas(request):
                 if tail.take(delta):
                     yield to_chunk(delta)
@@ -213,37 +210,31 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         usage = kwargs.pop("stream_usage", self.stream_usage)
         tail = Tail()
         with _langchain_errors():
-            model = kwargs.pop("model", None) or await self._async_llm.model
-            request = self._request(model, messages, stop, kwargs)
+            sampling = self._sampling(stop, kwargs)
+            request = await self._async_llm.prepare_chat(to_wire(messages), sampling)
             async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
                 async for delta in deltas:
                     if tail.take(delta):
                         yield to_chunk(delta)
         yield tail.chunk(usage=usage)
 
-    def _request(
-        self,
-        model: str,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        call: dict[str, Any],
-    ) -> Request:
-        """Put a request together: what a call says beats what the constructor said."""
-        call = {name: value for name, value in call.items() if name not in _NOT_SENT}
+    def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
+        """Put the fields of a request together: a call's beat the constructor's."""
+        sampling = {**self._own_sampling, **call}
+        for name in _NOT_SENT:
+            sampling.pop(name, None)
         if stop is not None:
-            call["stop"] = stop
-        self._connection.warn_of_misspelling(call)
-        reasoning = call.pop("reasoning", self.reasoning)
-        sampling = {**self._sampling, **call}
+            sampling["stop"] = stop
+        reasoning = sampling.pop("reasoning", self.reasoning)
         if reasoning is not None:
             sampling["chat_template_kwargs"] = {
                 **_thinking(reasoning),
                 **(sampling.get("chat_template_kwargs") or {}),
             }
-        return chat_request(model, to_wire(messages), sampling)
+        return sampling
 
     @property
-    def _sampling(self) -> dict[str, Any]:
+    def _own_sampling(self) -> dict[str, Any]:
         """The sampling fields that the constructor was given."""
         fields = self.__dict__
         return {
@@ -262,7 +253,7 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
             "address": repr(self._connection),
             "served_model": self.served_model,
             "reasoning": self.reasoning,
-            **self._sampling,
+            **self._own_sampling,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

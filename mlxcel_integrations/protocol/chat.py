@@ -17,7 +17,10 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 def chat_request(
-    model: str, messages: str | Sequence[Mapping[str, Any]], sampling: Mapping[str, Any]
+    model: str,
+    messages: str | Sequence[Mapping[str, Any]],
+    sampling: Mapping[str, Any],
+    engine: str | None = None,
 ) -> Request:
     """Ask for the next turn of a conversation.
 
@@ -25,6 +28,7 @@ def chat_request(
         model: Name of the served model.
         messages: OpenAI messages, or one user message as plain text.
         sampling: Sampling fields; None values are left to the server.
+        engine: What serves the model, as ``ServerFeatures.engine``.
 
     Raises:
         MlxcelError: A message or a field is one that no server accepts.
@@ -34,7 +38,7 @@ def chat_request(
         "messages": check_messages(messages),
         "stream": True,
         "stream_options": {"include_usage": True},
-        **to_wire(sampling),
+        **to_wire(sampling, engine),
     }
     return Request(ROUTE, body, ChatStream)
 

@@ -14,13 +14,16 @@ __all__ = ["CompletionStream", "completion_request"]
 ROUTE = "/v1/completions"
 
 
-def completion_request(model: str, prompt: str, sampling: Mapping[str, Any]) -> Request:
+def completion_request(
+    model: str, prompt: str, sampling: Mapping[str, Any], engine: str | None = None
+) -> Request:
     """Ask for the continuation of a text.
 
     Args:
         model: Name of the served model.
         prompt: The text; no chat template is applied.
         sampling: Sampling fields; None values are left to the server.
+        engine: What serves the model, as ``ServerFeatures.engine``.
 
     Raises:
         MlxcelError: The prompt is no text, or a field has a value no server accepts.
@@ -34,7 +37,7 @@ def completion_request(model: str, prompt: str, sampling: Mapping[str, Any]) -> 
         "prompt": prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **to_wire(sampling),
+        **to_wire(sampling, engine),
     }
     return Request(ROUTE, body, CompletionStream)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 
-__all__ = ["to_wire"]
+__all__ = ["depends_on_engine", "to_wire"]
 
 _OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -18,11 +18,30 @@ _OTHER_NAMES = {
 """Names known from OpenAI and llama.cpp that older servers ignore in silence."""
 
 
-def to_wire(sampling: Mapping[str, Any]) -> dict[str, Any]:
+_LLAMA_NAMES = {
+    "repetition_penalty": "repeat_penalty",
+    "repetition_context_size": "repeat_last_n",
+}
+"""What llama.cpp knows under the older names only, which mlxcel refuses beside the newer ones."""
+
+
+def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
+    """Tell whether the engine must be known to name the fields."""
+    return any(
+        _OTHER_NAMES.get(name, name) in _LLAMA_NAMES and value is not None
+        for name, value in sampling.items()
+    )
+
+
+def to_wire(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str, Any]:
     """Return the fields of a request body.
 
     None is left out: the server's default holds. Unknown names are forwarded. What stands in
     ``extra_body`` is sent as it is and beats everything else.
+
+    Args:
+        sampling: The fields by their names in ``SamplingParams``.
+        engine: What serves them, as ``ServerFeatures.engine``.
 
     Raises:
         MlxcelError: A value is one that no server accepts or that it would ignore in silence.
@@ -32,6 +51,8 @@ def to_wire(sampling: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in sampling.items()
         if value is not None and name != "extra_body"
     }
+    if engine == "llama.cpp":
+        fields = {_LLAMA_NAMES.get(name, name): value for name, value in fields.items()}
     if "stop" in fields:
         _set_stop(fields)
     if "max_tokens" in fields and fields["max_tokens"] < 0:

@@ -16,13 +16,14 @@ import httpx
 from .client import DRAIN_SECONDS, Messages
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
-from .pools import AsyncPools
+from .pools import AsyncPools, hang_up, keeps_alive
 from .protocol.chat import chat_request
 from .protocol.completions import completion_request
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
+from .protocol.tokens import read_text, read_tokens
 
 if TYPE_CHECKING:
     import openai
@@ -174,12 +175,11 @@ class AsyncLLM:
             add_special: Whether to add the tokens that begin a prompt.
         """
         body = {"content": text, "add_special": add_special}
-        return list((await self._call("POST", "/tokenize", body))["tokens"])
+        return read_tokens(await self._call("POST", "/tokenize", body))
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids."""
-        answer = await self._call("POST", "/detokenize", {"tokens": list(tokens)})
-        return str(answer["content"])
+        return read_text(await self._call("POST", "/detokenize", {"tokens": list(tokens)}))
 
     @property
     def openai_client(self) -> openai.AsyncOpenAI:
@@ -213,7 +213,8 @@ class AsyncLLM:
         if client is not None:
             await client.close()
         await self._pools.close()
-        self._connection.release()
+        # Stopping a server waits for its end.
+        await asyncio.to_thread(self._connection.release)
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -254,12 +255,13 @@ class AsyncLLM:
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise MlxcelStreamError(await self._not_a_stream(response))
-            pieces = response.aiter_raw()
+            pieces = response.aiter_bytes()
             async for piece in pieces:
                 for delta in stream.feed(piece):
                     yield delta
                 if stream.done:
-                    await self._drain(pieces)
+                    if keeps_alive(response):
+                        await self._drain(pieces)
                     return
             stream.close()
         except httpx.TransportError as error:
@@ -275,10 +277,7 @@ class AsyncLLM:
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
         response = await self._open(method, path, body)
-        try:
-            return json.loads(await self._read(response))
-        except ValueError:
-            raise MlxcelError(self._connection.not_json(path)) from None
+        return await self._json(response, method, path)
 
     async def _call_if_there(self, path: str) -> Any:
         """Return the JSON that a route answers, None where the server does not have it."""
@@ -286,9 +285,18 @@ class AsyncLLM:
         if isinstance(answer, Failure):
             return self._connection.absent(answer, path)
         try:
-            return json.loads(await self._read(answer))
-        except ValueError:
+            return await self._json(answer, "GET", path)
+        except MlxcelError:
             return None
+
+    async def _json(self, response: httpx.Response, method: str, path: str) -> Any:
+        connection = self._connection
+        try:
+            return json.loads(await self._read(response))
+        except httpx.TransportError as error:
+            raise connection.error(connection.failure(error), method, path) from error
+        except (ValueError, RecursionError):
+            raise MlxcelError(connection.not_json(path)) from None
 
     async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
@@ -322,7 +330,7 @@ class AsyncLLM:
 
     async def _read(self, response: httpx.Response) -> bytes:
         try:
-            return b"".join([piece async for piece in response.aiter_raw()])
+            return b"".join([piece async for piece in response.aiter_bytes()])
         finally:
             await _close(response)
 
@@ -341,6 +349,7 @@ class AsyncLLM:
 
 
 async def _close(response: httpx.Response) -> None:
-    """Close a response, also in a task that is cancelled while it does so."""
+    """Close a response, also in a task that is cancelled again while it does so."""
     if not response.is_closed:
+        hang_up(response)
         await asyncio.shield(response.aclose())

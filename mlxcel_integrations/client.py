@@ -15,13 +15,14 @@ import httpx
 
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
-from .pools import Pool, close_unconnected, wait_at_most
+from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.chat import chat_request
 from .protocol.completions import completion_request
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
+from .protocol.tokens import read_text, read_tokens
 
 if TYPE_CHECKING:
     import openai
@@ -178,11 +179,11 @@ class LLM:
             add_special: Whether to add the tokens that begin a prompt.
         """
         body = {"content": text, "add_special": add_special}
-        return list(self._call("POST", "/tokenize", body)["tokens"])
+        return read_tokens(self._call("POST", "/tokenize", body))
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids."""
-        return str(self._call("POST", "/detokenize", {"tokens": list(tokens)})["content"])
+        return read_text(self._call("POST", "/detokenize", {"tokens": list(tokens)}))
 
     @property
     def openai_client(self) -> openai.OpenAI:
@@ -256,11 +257,12 @@ class LLM:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise MlxcelStreamError(self._not_a_stream(response))
             wait_at_most(response, connection.timeout)
-            pieces = response.iter_raw()
+            pieces = response.iter_bytes()
             for piece in pieces:
                 yield from stream.feed(piece)
                 if stream.done:
-                    self._drain(response, pieces)
+                    if keeps_alive(response):
+                        self._drain(response, pieces)
                     return
             stream.close()
         except httpx.TransportError as error:
@@ -276,10 +278,7 @@ class LLM:
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
         response = self._open(method, path, body)
-        try:
-            return json.loads(self._read(response))
-        except ValueError:
-            raise MlxcelError(self._connection.not_json(path)) from None
+        return self._json(response, method, path)
 
     def _call_if_there(self, path: str) -> Any:
         """Return the JSON that a route answers, None where the server does not have it."""
@@ -287,9 +286,18 @@ class LLM:
         if isinstance(answer, Failure):
             return self._connection.absent(answer, path)
         try:
-            return json.loads(self._read(answer))
-        except ValueError:
+            return self._json(answer, "GET", path)
+        except MlxcelError:
             return None
+
+    def _json(self, response: httpx.Response, method: str, path: str) -> Any:
+        connection = self._connection
+        try:
+            return json.loads(self._read(response))
+        except httpx.TransportError as error:
+            raise connection.error(connection.failure(error), method, path) from error
+        except (ValueError, RecursionError):
+            raise MlxcelError(connection.not_json(path)) from None
 
     def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
@@ -326,7 +334,7 @@ class LLM:
     def _read(self, response: httpx.Response) -> bytes:
         wait_at_most(response, self._connection.timeout)
         try:
-            return b"".join(response.iter_raw())
+            return b"".join(response.iter_bytes())
         finally:
             response.close()
 

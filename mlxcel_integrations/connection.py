@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import ssl
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -61,15 +60,18 @@ class Connection:
         if transport is not None and base_url is None and socket is None and model is None:
             base_url = "http://localhost"
         mode = resolve_mode(model, base_url, socket)
-        self.api_key = api_key or os.environ.get("MLXCEL_API_KEY") or None
+        self.api_key = _checked_key(api_key or os.environ.get("MLXCEL_API_KEY"))
         self.served_model = served_model
+        if timeout is not None and timeout <= 0:
+            raise MlxcelError(f"timeout={timeout} is no time: pass seconds, or None for 600.")
         self.timeout = DEFAULT_TIMEOUT if timeout is None else timeout
         self.max_retries = max_retries
         self.model_name: str | None = served_model
         self.features: ServerFeatures | None = None
         # A broken connection is noticed a moment before the exit of the server that caused it.
         self.settle_seconds = 0.02 if mode.model is not None else 0.0
-        self._endpoint = mode.endpoint
+        self._model, self._endpoint = mode.model, mode.endpoint
+        self._lease: Lease | None = None
         self._lease = self._lease_for(mode, socket, given)
         self._headers = self._make_headers()
 
@@ -78,6 +80,9 @@ class Connection:
     ) -> Lease | None:
         if mode.model is None:
             if given:
+                from .options import server_options
+
+                server_options(dict(given))
                 raise MlxcelError(
                     f"{', '.join(sorted(given))}: only for a server that is started here. Pass "
                     f"model= to start one, or drop this to use {mode.endpoint}."
@@ -94,18 +99,16 @@ class Connection:
         Raises:
             MlxcelError: It was given back by ``close``.
         """
-        return self._lease.server if self._lease is not None else None
+        return self._leased() if self._lease is not None else None
+
+    def _leased(self) -> ManagedServer:
+        assert self._lease is not None
+        return self._lease.server
 
     @property
     def endpoint(self) -> Endpoint:
         """Where the server is; in managed mode, once it has started."""
-        server = self.server
-        return server.endpoint if server is not None else self._known_endpoint
-
-    @property
-    def _known_endpoint(self) -> Endpoint:
-        assert self._endpoint is not None
-        return self._endpoint
+        return self._endpoint or self._leased().endpoint
 
     @property
     def name(self) -> str | None:
@@ -119,8 +122,8 @@ class Connection:
         return self.model_name
 
     def __repr__(self) -> str:
-        if self._lease is not None:
-            return f"model={self._lease.server.model!r}"
+        if self._endpoint is None:
+            return f"model={self._model!r}"
         return f"base_url={str(self._endpoint)!r}"
 
     def release(self) -> None:
@@ -191,7 +194,9 @@ class Connection:
 
     def _end(self) -> str | None:
         """Tell how the managed server ended, if it did."""
-        return self._lease.server.end() if self._lease is not None else None
+        if self._lease is None:
+            return None
+        return self._lease.server.end() if self._lease.alive else "it was closed by this program"
 
     def not_a_stream(self, content_type: str, body: bytes) -> str:
         """Tell that a response of status 200 is no event stream."""
@@ -221,15 +226,30 @@ _TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, Time
 """What ends a read that took too long; the second and third come from a limit of the socket."""
 
 
+def _checked_key(key: str | None) -> str | None:
+    """Return a key as it can be sent, None for no key; keys from files end in a line end.
+
+    Raises:
+        MlxcelError: It cannot be sent; the message does not show it.
+    """
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise MlxcelError("api_key= has characters that no key has: check where it comes from.")
+    return key or None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was caused by."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _reason(error: Exception) -> str:
-    """Return what the network reported, without the number that nobody knows by heart."""
-    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)).rstrip(".")
+    """Return what the network reported, in the system's words if there are any."""
+    numbers = [e.errno for e in _causes(error) if isinstance(e, OSError) and e.errno]
+    return os.strerror(numbers[-1]) if numbers else str(error).rstrip(".")
 
 
 def _is_timeout(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _TIMEOUTS):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    return any(isinstance(cause, _TIMEOUTS) for cause in _causes(error))

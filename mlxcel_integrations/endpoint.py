@@ -13,9 +13,9 @@ import httpx
 
 from .errors import MlxcelError
 
-__all__ = ["Endpoint", "Mode", "resolve_mode"]
+__all__ = ["Endpoint", "Mode", "absolute_model", "resolve_mode"]
 
-_LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30.0)
+_LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=200, keepalive_expiry=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,15 @@ class Endpoint:
         if urllib.request.proxy_bypass(url.host):
             return None
         proxies = urllib.request.getproxies()
-        return proxies.get(url.scheme) or proxies.get("all")
+        proxy = proxies.get(url.scheme) or proxies.get("all")
+        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
+        # 0.0.0.0 and :: are this machine too.
+        return address.is_loopback or address.is_unspecified
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
@@ -150,7 +153,7 @@ def resolve_mode(
             "that the server does not listen on."
         )
     if model is not None:
-        return Mode(model=_model_name(model))
+        return Mode(model=absolute_model(model))
     if base_url is not None or socket is not None:
         return Mode(endpoint=Endpoint.parse(base_url, socket))
     if environ.get("MLXCEL_BASE_URL"):
@@ -158,7 +161,7 @@ def resolve_mode(
     if environ.get("MLXCEL_SOCKET"):
         return Mode(endpoint=Endpoint.parse(None, environ["MLXCEL_SOCKET"]))
     if environ.get("MLXCEL_MODEL"):
-        return Mode(model=_model_name(environ["MLXCEL_MODEL"]))
+        return Mode(model=absolute_model(environ["MLXCEL_MODEL"]))
     raise MlxcelError(
         "No model and no server are given. Pass model= to start a server (a repository id, a "
         'directory, a .gguf file, or "embedded" for a small built-in model), base_url= or socket= '
@@ -166,8 +169,12 @@ def resolve_mode(
     )
 
 
-def _model_name(model: str | os.PathLike[str]) -> str:
-    """Make the path of a local model absolute, so that it means the same in any process."""
+def absolute_model(model: str | os.PathLike[str]) -> str:
+    """Return a model's name, as an absolute path if it is local: the same in any process.
+
+    Raises:
+        MlxcelError: The name is empty.
+    """
     name = os.fspath(model)
     if not name.strip():
         raise MlxcelError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr
@@ -28,125 +29,167 @@ class ConnectionOptions(BaseModel):
     """Where the model is, and how patiently it is asked."""
 
     model: str | None = Field(
-        None,
+        default=None,
         description="Model to start a server with: a repository id or directory for mlxcel, a "
         '.gguf file, or "embedded".',
     )
     base_url: str | None = Field(
-        None, description="Address of a running server, with or without /v1; unix:///path too."
+        default=None,
+        description="Address of a running server, with or without /v1; unix:///path too.",
     )
     socket: str | None = Field(
-        None, description="Unix socket of a running server; in managed mode, the path to bind."
+        default=None,
+        description="Unix socket of a running server; in managed mode, the path to bind.",
     )
     api_key: SecretStr | None = Field(
-        None, description="Key of the server; MLXCEL_API_KEY if not given."
+        default=None, description="Key of the server; MLXCEL_API_KEY if not given."
     )
     served_model: str | None = Field(
-        None, description="Which of several served models to use; discovered if not given."
+        default=None, description="Which of several served models to use; discovered if not given."
     )
     timeout: float | None = Field(
-        None, gt=0, description="Longest silence of the server to wait for, in seconds; 600."
+        default=None,
+        gt=0,
+        description="Longest silence of the server to wait for, in seconds; 600.",
     )
     max_retries: int = Field(
-        2, ge=0, description="How often to resend what the server has not begun to work on."
+        default=2, ge=0, description="How often to resend what the server has not begun to work on."
     )
 
 
 class ServerOptions(BaseModel):
     """How a managed server is started."""
 
-    binary: str | None = Field(
-        None, description="The executable: mlxcel, mlxcel-server or llama-server."
+    binary: str | Path | None = Field(
+        default=None, description="The executable: mlxcel, mlxcel-server or llama-server."
     )
-    host: str | None = Field(None, description="Listen on TCP, on this host.")
-    port: int | None = Field(None, ge=1, le=65535, description="Listen on TCP, on this port.")
+    host: str | None = Field(default=None, description="Listen on TCP, on this host.")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="Listen on TCP, on this port."
+    )
     startup_timeout: float = Field(
-        600.0, gt=0, description="Longest time until the server is ready, in seconds."
+        default=600.0, gt=0, description="Longest time until the server is ready, in seconds."
     )
     shutdown_grace: float = Field(
-        5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
+        default=5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
     )
     ctx_size: int | None = Field(
-        None, ge=0, description="Context in tokens, shared by all slots; 0 for the model's own."
+        default=None,
+        ge=0,
+        description="Context in tokens, shared by all slots; 0 for the model's own.",
     )
     n_predict: int | None = Field(
-        None, ge=-1, description="Most tokens to generate when a request sets no max_tokens."
+        default=None,
+        ge=-1,
+        description="Most tokens to generate when a request sets no max_tokens.",
     )
     parallel: int | None = Field(
-        None, ge=1, description="Slots: requests that are worked on at once."
+        default=None, ge=1, description="Slots: requests that are worked on at once."
     )
-    alias: str | None = Field(None, description="Name under which the model is served.")
+    alias: str | None = Field(default=None, description="Name under which the model is served.")
     warmup: bool | None = Field(
-        None, description="Whether to generate one token before the server is ready."
+        default=None, description="Whether to generate one token before the server is ready."
     )
     chat_template: str | None = Field(
-        None, description="Jinja text to use instead of the model's own chat template."
+        default=None, description="Jinja text to use instead of the model's own chat template."
     )
     embedding_model: str | None = Field(
-        None, description="A second model, for embeddings (mlxcel)."
+        default=None, description="A second model, for embeddings (mlxcel)."
     )
-    reranker_model: str | None = Field(None, description="A second model, for reranking (mlxcel).")
+    reranker_model: str | None = Field(
+        default=None, description="A second model, for reranking (mlxcel)."
+    )
     extra_args: tuple[str, ...] = Field(
-        (), description="More arguments for the executable, as they are."
+        default=(), description="More arguments for the executable, as they are."
     )
 
 
 class SamplingParams(BaseModel):
     """How an answer is generated; None leaves a field to the server."""
 
-    max_tokens: int | None = Field(None, ge=0, description="Most tokens to generate.")
-    temperature: float | None = Field(None, ge=0, description="0 takes the likeliest token.")
-    top_p: float | None = Field(None, description="Keep the likeliest tokens up to this sum.")
-    top_k: int | None = Field(None, ge=0, description="Keep this many of the likeliest tokens.")
+    max_tokens: int | None = Field(default=None, ge=0, description="Most tokens to generate.")
+    temperature: float | None = Field(
+        default=None, ge=0, description="0 takes the likeliest token."
+    )
+    top_p: float | None = Field(
+        default=None, description="Keep the likeliest tokens up to this sum."
+    )
+    top_k: int | None = Field(
+        default=None, ge=0, description="Keep this many of the likeliest tokens."
+    )
     min_p: float | None = Field(
-        None, description="Keep tokens at least this likely, relative to the likeliest."
+        default=None, description="Keep tokens at least this likely, relative to the likeliest."
     )
-    typical_p: float | None = Field(None, description="Locally typical sampling.")
+    typical_p: float | None = Field(default=None, description="Locally typical sampling.")
     top_n_sigma: float | None = Field(
-        None, description="Keep tokens within this many standard deviations of the likeliest."
+        default=None,
+        description="Keep tokens within this many standard deviations of the likeliest.",
     )
-    stop: list[str] | None = Field(None, description="Texts that end the answer.")
-    seed: int | None = Field(None, description="Makes sampling repeatable; negative is random.")
-    presence_penalty: float | None = Field(None, description="Against tokens that have occurred.")
-    frequency_penalty: float | None = Field(None, description="Against tokens, by occurrences.")
-    repetition_penalty: float | None = Field(None, description="Against repetition; 1 is none.")
+    stop: list[str] | None = Field(default=None, description="Texts that end the answer.")
+    seed: int | None = Field(
+        default=None, description="Makes sampling repeatable; negative is random."
+    )
+    presence_penalty: float | None = Field(
+        default=None, description="Against tokens that have occurred."
+    )
+    frequency_penalty: float | None = Field(
+        default=None, description="Against tokens, by occurrences."
+    )
+    repetition_penalty: float | None = Field(
+        default=None, description="Against repetition; 1 is none."
+    )
     repetition_context_size: int | None = Field(
-        None, description="How many tokens repetition_penalty looks back."
+        default=None, description="How many tokens repetition_penalty looks back."
     )
-    logit_bias: dict[str, float] | None = Field(None, description="Token id to bias.")
-    logprobs: bool | None = Field(None, description="Return log probabilities.")
+    logit_bias: dict[str, float] | None = Field(default=None, description="Token id to bias.")
+    logprobs: bool | None = Field(default=None, description="Return log probabilities.")
     top_logprobs: int | None = Field(
-        None, ge=0, description="Return those of this many alternatives, too."
+        default=None, ge=0, description="Return those of this many alternatives, too."
     )
     response_format: dict[str, Any] | None = Field(
-        None, description="Constrain the answer: a json_schema."
+        default=None, description="Constrain the answer: a json_schema."
     )
-    dry_multiplier: float | None = Field(None, description="DRY repetition penalty; 0 is off.")
-    dry_base: float | None = Field(None, description="Base of the DRY penalty.")
-    dry_allowed_length: int | None = Field(None, description="Repetition that DRY allows, tokens.")
-    dry_penalty_last_n: int | None = Field(None, description="How far DRY looks back, tokens.")
+    dry_multiplier: float | None = Field(
+        default=None, description="DRY repetition penalty; 0 is off."
+    )
+    dry_base: float | None = Field(default=None, description="Base of the DRY penalty.")
+    dry_allowed_length: int | None = Field(
+        default=None, description="Repetition that DRY allows, tokens."
+    )
+    dry_penalty_last_n: int | None = Field(
+        default=None, description="How far DRY looks back, tokens."
+    )
     dry_sequence_breakers: list[Any] | None = Field(
-        None, description="What ends a sequence for DRY: token ids for mlxcel."
+        default=None, description="What ends a sequence for DRY: token ids for mlxcel."
     )
-    xtc_probability: float | None = Field(None, description="Chance to exclude top choices.")
-    xtc_threshold: float | None = Field(None, description="From which likelihood to exclude.")
+    xtc_probability: float | None = Field(
+        default=None, description="Chance to exclude top choices."
+    )
+    xtc_threshold: float | None = Field(
+        default=None, description="From which likelihood to exclude."
+    )
     thinking_budget_tokens: int | None = Field(
-        None, ge=-1, description="Most tokens of thinking; -1 is no limit."
+        default=None, ge=-1, description="Most tokens of thinking; -1 is no limit."
     )
     max_pattern_size: int | None = Field(
-        None, description="Loop detection: longest pattern, tokens."
+        default=None, description="Loop detection: longest pattern, tokens."
     )
     min_pattern_size: int | None = Field(
-        None, description="Loop detection: shortest pattern, tokens."
+        default=None, description="Loop detection: shortest pattern, tokens."
     )
-    min_count: int | None = Field(None, description="Loop detection: repetitions that end it.")
+    min_count: int | None = Field(
+        default=None, description="Loop detection: repetitions that end it."
+    )
     chat_template_kwargs: dict[str, Any] | None = Field(
-        None, description='Variables of the chat template, such as {"enable_thinking": False}.'
+        default=None,
+        description='Variables of the chat template, such as {"enable_thinking": False}.',
     )
-    cache_prompt: bool | None = Field(None, description="Whether to use the prefix cache.")
-    prompt_cache_key: str | None = Field(None, description="Keeps a conversation's cache together.")
+    cache_prompt: bool | None = Field(default=None, description="Whether to use the prefix cache.")
+    prompt_cache_key: str | None = Field(
+        default=None, description="Keeps a conversation's cache together."
+    )
     extra_body: dict[str, Any] | None = Field(
-        None, description="Sent as it is; beats every other field."
+        default=None, description="Sent as it is; beats every other field."
     )
 
 
@@ -182,12 +225,12 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
     """
     known = ServerOptions.model_fields
     for name in given:
+        if name in SamplingParams.model_fields:
+            raise MlxcelError(f"{name!r} is a sampling field: pass it with each request.")
         if name not in known:
-            near = nearest(name, known)
-            raise MlxcelError(
-                f"{name!r} is no option of a managed server"
-                + (f"; did you mean {near!r}?" if near else f": it has {', '.join(known)}.")
-            )
+            near = nearest(name, [*known, *ConnectionOptions.model_fields])
+            hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(known)}."
+            raise MlxcelError(f"{name!r} is no option. {hint}")
     try:
         return ServerOptions(**given)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -14,11 +15,11 @@ import httpx
 
 from .endpoint import Endpoint
 
-__all__ = ["AsyncPools", "Pool", "close_unconnected", "wait_at_most"]
+__all__ = ["AsyncPools", "Pool", "close_unconnected", "hang_up", "keeps_alive", "wait_at_most"]
 
 
 class Pool:
-    """The connections of the threads of one process.
+    """The connections of the threads of one process to one server.
 
     Args:
         transport: Used instead of one that is made for the address.
@@ -26,43 +27,47 @@ class Pool:
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
         self._given = transport
+        self._known: tuple[Endpoint, httpx.BaseTransport] | None
         self._inherited: object = None
         self._forget()
 
     def transport(self, endpoint: Endpoint) -> httpx.BaseTransport:
-        """Return the transport to an address, a new one if there is none yet."""
+        """Return the transport to an address, a new one if the server has moved."""
         if self._given is not None:
             return self._given
         if self._process != os.getpid():
             # The parent goes on using these connections: a forked child must not touch them,
             # not even to close them, and the lock may have been held at the moment of the fork.
-            self._inherited = self._transports
+            self._inherited = self._known
             self._forget()
-        known = self._transports.get(endpoint)
-        if known is not None:
-            return known
+        known = self._known
+        if known is not None and known[0] == endpoint:
+            return known[1]
         with self._lock:
-            if endpoint not in self._transports:
-                self._transports[endpoint] = endpoint.transport()
-            return self._transports[endpoint]
+            if self._known is None or self._known[0] != endpoint:
+                self._drop()
+                self._known = endpoint, endpoint.transport()
+            return self._known[1]
 
     def close(self) -> None:
         """Close all connections."""
         if self._process == os.getpid():
             with self._lock:
-                transports = list(self._transports.values())
-                self._transports.clear()
-            for transport in transports:
-                transport.close()
+                self._drop()
+
+    def _drop(self) -> None:
+        if self._known is not None:
+            self._known[1].close()
+            self._known = None
 
     def _forget(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._transports: dict[Endpoint, httpx.BaseTransport] = {}
+        self._known = None
 
 
 class AsyncPools:
-    """The connections of each event loop, closed with it.
+    """The connections of each event loop to one server, closed with the loop.
 
     Args:
         transport: Used instead of ones that are made for the address.
@@ -74,46 +79,46 @@ class AsyncPools:
         self._forget()
 
     async def transport(self, endpoint: Endpoint) -> httpx.AsyncBaseTransport:
-        """Return the transport to an address in the running loop, new if there is none yet."""
+        """Return the transport to an address in the running loop, new if the server has moved."""
         if self._given is not None:
             return self._given
         if self._process != os.getpid():
-            self._inherited = self._guards
+            self._inherited = self._known
             self._forget()
         loop = asyncio.get_running_loop()
-        known = self._transports.get((loop, endpoint))
-        if known is not None:
-            return known
-        transport = endpoint.async_transport()
-        guard = _closed_with_loop(transport)
+        known = self._known.get(loop)
+        if known is not None and known.endpoint == endpoint:
+            return known.transport
+        fresh = _LoopTransport(endpoint)
         with self._lock:
-            for key in [key for key in self._transports if key[0].is_closed()]:
-                del self._transports[key], self._guards[key]
-            self._transports[loop, endpoint] = transport
-            self._guards[loop, endpoint] = guard
-        await anext(guard)
-        return transport
+            for dead in [other for other in self._known if other.is_closed()]:
+                del self._known[dead]
+            self._known[loop] = fresh
+        await anext(fresh.guard)
+        if known is not None:
+            await known.guard.aclose()
+        return fresh.transport
 
     async def close(self) -> None:
         """Close the connections of the running loop; other loops close theirs when they end."""
-        loop = asyncio.get_running_loop()
         with self._lock:
-            keys = [key for key in self._transports if key[0] is loop]
-            guards = [self._guards.pop(key) for key in keys]
-            for key in keys:
-                del self._transports[key]
-        for guard in guards:
-            await guard.aclose()
+            known = self._known.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known.guard.aclose()
 
     def _forget(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._transports: dict[
-            tuple[asyncio.AbstractEventLoop, Endpoint], httpx.AsyncBaseTransport
-        ] = {}
-        self._guards: dict[
-            tuple[asyncio.AbstractEventLoop, Endpoint], AsyncGenerator[None, None]
-        ] = {}
+        self._known: dict[asyncio.AbstractEventLoop, _LoopTransport] = {}
+
+
+class _LoopTransport:
+    """A transport to an address, and the guard that closes it with its event loop."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.transport = endpoint.async_transport()
+        self.guard = _closed_with_loop(self.transport)
 
 
 async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
@@ -151,9 +156,32 @@ def wait_at_most(response: httpx.Response, seconds: float | None) -> None:
     must have been put into blocking mode by reading with ``timeout=None``. A read that takes
     longer fails with ``BlockingIOError`` as its root cause.
     """
-    stream = response.extensions.get("network_stream")
-    connection: socket.socket | None = stream.get_extra_info("socket") if stream else None
+    connection = _socket(response)
     if connection is not None:
         whole, part = divmod(seconds or 0.0, 1)
         limit = struct.pack("@ll", int(whole), int(part * 1e6))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def keeps_alive(response: httpx.Response) -> bool:
+    """Tell whether the connection of a stream can be used again when the stream has ended.
+
+    llama.cpp closes it although its headers say otherwise, and a request that is sent before this
+    is noticed would be lost.
+    """
+    return response.headers.get("server") != "llama.cpp"
+
+
+def hang_up(response: httpx.Response) -> None:
+    """End the connection of a response at once, without waiting for anything."""
+    connection = _socket(response)
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def _socket(response: httpx.Response) -> socket.socket | None:
+    """Return the socket that a response comes from; transports for tests have none."""
+    stream = response.extensions.get("network_stream")
+    connection: socket.socket | None = stream.get_extra_info("socket") if stream else None
+    return connection

@@ -45,11 +45,12 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
     """
 
     streaming: bool = Field(
-        False, description="Whether invoke makes token callbacks; all answers stream on the wire."
+        default=False,
+        description="Whether invoke makes token callbacks; all answers stream on the wire.",
     )
-    stream_usage: bool = Field(True, description="Whether streams end with token counts.")
+    stream_usage: bool = Field(default=True, description="Whether streams end with token counts.")
     reasoning: bool | str | None = Field(
-        None,
+        default=None,
         description="Whether the model thinks before it answers: True, False, or an effort such "
         'as "low"; None for its own default.',
     )

@@ -37,9 +37,18 @@ def completion_request(
         "prompt": prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **to_wire(sampling, engine),
+        **to_wire(_with_number(sampling), engine),
     }
     return Request(ROUTE, body, CompletionStream)
+
+
+def _with_number(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask for log probabilities as this route does: by a number, where chat has two fields."""
+    fields = dict(sampling)
+    if isinstance(fields.get("logprobs"), bool):
+        alternatives = fields.pop("top_logprobs", None)
+        fields["logprobs"] = (alternatives or 1) if fields["logprobs"] else None
+    return fields
 
 
 class CompletionStream(DeltaStream):

@@ -147,10 +147,11 @@ def _error_object(body: bytes) -> Any:
     text = body.decode("utf-8", "replace")
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[:500]
     if isinstance(content, dict):
-        return content.get("error", content)
+        error = content.get("error", content)
+        return "" if error is None else error
     return text[:500]
 
 

@@ -98,9 +98,7 @@ def choose_model(models: Sequence[ServedModel], where: str) -> str:
     )
 
 
-def read_features(
-    health: Mapping[str, Any] | None, props: Mapping[str, Any] | None, models: Any
-) -> ServerFeatures:
+def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
     """Put together what the server says in several places.
 
     Args:
@@ -108,7 +106,8 @@ def read_features(
         props: Answer of ``/props``, None where the route is missing (mlxcel up to v0.4.2).
         models: Answer of ``/v1/models``.
     """
-    health, props = health or {}, props or {}
+    health = health if isinstance(health, dict) else {}
+    props = props if isinstance(props, dict) else {}
     served = read_models(models)
     generating = next((model for model in served if model.generates), None)
     settings = props.get("default_generation_settings") or {}

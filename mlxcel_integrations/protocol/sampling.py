@@ -18,6 +18,9 @@ _OTHER_NAMES = {
 """Names known from OpenAI and llama.cpp that older servers ignore in silence."""
 
 
+_NOT_FIELDS = ("extra_body", "stream", "stream_options")
+"""What is put in on its own, or decided here: every generation streams."""
+
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
     "repetition_context_size": "repeat_last_n",
@@ -49,7 +52,7 @@ def to_wire(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str,
     fields = {
         _OTHER_NAMES.get(name, name): value
         for name, value in sampling.items()
-        if value is not None and name != "extra_body"
+        if value is not None and name not in _NOT_FIELDS
     }
     if engine == "llama.cpp":
         fields = {_LLAMA_NAMES.get(name, name): value for name, value in fields.items()}

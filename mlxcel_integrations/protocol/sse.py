@@ -67,13 +67,11 @@ class SSEDecoder:
                     events.append(data[0] if len(data) == 1 else b"\n".join(data))
                     data = self._data = []
                     self._data_bytes = 0
-            elif line.startswith(b"data:"):
+            elif line.startswith(b"data:") or line == b"data":
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
                 self._data_bytes += len(line)
                 if self._data_bytes > self._max:
                     raise self._too_large()
-            elif line == b"data":
-                data.append(b"")
         return events
 
     def _put_aside(self, piece: bytes) -> None:

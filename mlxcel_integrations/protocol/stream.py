@@ -154,10 +154,12 @@ class DeltaStream:
             delta = self._read_choice(choices[0]) if choices else None
             usage = event.get("usage")
             timings = event.get("timings")
-            if not choices and "error" in event:
+            if not choices and event.get("error"):
                 raise _given_up(_error_text(event["error"]))
             if delta is None:
                 delta = Delta()
+            elif not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
+                raise TypeError
             elif delta.text:
                 self._text.append(delta.text)
             if usage or timings:
@@ -208,8 +210,12 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
 
 def _fold_calls(calls: dict[int, dict[str, Any]], parts: list[dict[str, Any]]) -> None:
     for part in parts:
+        index = part.get("index")
+        if index is None:
+            # Some servers leave it out: an id then begins another call.
+            index = len(calls) if part.get("id") else max(len(calls) - 1, 0)
         call = calls.setdefault(
-            part.get("index", 0),
+            index,
             {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
         )
         call["id"] = part.get("id") or call["id"]

@@ -1,0 +1,168 @@
+"""A server that nobody listens to any more is freed at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations import LLM, AsyncLLM
+from tests.fake_server import FakeServer, Reply
+
+AT_ONCE = 0.2  # seconds
+
+
+def freed(server: FakeServer) -> bool:
+    """Whether the server notices, and has nothing left to do."""
+    noticed = server.wait_disconnect(AT_ONCE)
+    end = time.monotonic() + 1
+    while server.generating and time.monotonic() < end:
+        time.sleep(0.005)
+    return noticed and not server.generating
+
+
+def leave_by_break(llm: LLM) -> None:
+    for _ in llm.chat_stream("hi"):
+        break
+
+
+def leave_by_close(llm: LLM) -> None:
+    stream: Any = llm.stream("hi")
+    next(stream)
+    stream.close()
+
+
+def leave_by_error(llm: LLM) -> None:
+    with suppress(KeyboardInterrupt):
+        for _ in llm.chat_stream("hi"):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_close, leave_by_error])
+def test_leaving_a_stream_frees_the_server(
+    server: FakeServer, leave: Callable[[LLM], None]
+) -> None:
+    server.script(Reply.text("a b", delay=60))
+    with LLM(base_url=server.url) as llm:
+        leave(llm)
+
+        assert freed(server)
+        assert "echo: hi" == llm.chat("hi")
+
+
+def test_a_stream_that_nobody_reads_asks_nothing(server: FakeServer) -> None:
+    with LLM(base_url=server.url) as llm:
+        _ = llm.chat_stream("hi")
+    AsyncLLM(base_url=server.url).chat_stream("hi")
+
+    assert [] == server.requests
+
+
+async def abreak(llm: AsyncLLM) -> None:
+    async for _ in llm.chat_stream("hi"):
+        break
+
+
+async def aclose(llm: AsyncLLM) -> None:
+    stream: Any = llm.stream("hi")
+    await anext(stream)
+    await stream.aclose()
+
+
+async def araise(llm: AsyncLLM) -> None:
+    with suppress(ZeroDivisionError):
+        async for _ in llm.chat_stream("hi"):
+            raise ZeroDivisionError
+
+
+async def cancel(waiting: Awaitable[Any]) -> None:
+    task = asyncio.ensure_future(waiting)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def cancel_chat(llm: AsyncLLM) -> None:
+    await cancel(llm.chat("hi"))
+
+
+async def cancel_stream(llm: AsyncLLM) -> None:
+    async def read() -> None:
+        async for _ in llm.chat_stream("hi"):
+            pass
+
+    await cancel(read())
+
+
+async def time_out(llm: AsyncLLM) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await llm.generate("hi")
+
+
+@pytest.mark.parametrize("leave", [abreak, aclose, araise, cancel_chat, cancel_stream, time_out])
+async def test_leaving_asynchronously_frees_the_server(
+    server: FakeServer, leave: Callable[[AsyncLLM], Awaitable[None]]
+) -> None:
+    server.script(Reply.text("a b", delay=60))
+    async with AsyncLLM(base_url=server.url) as llm:
+        await leave(llm)
+
+        assert await asyncio.to_thread(freed, server)
+        assert "echo: hi" == await llm.chat("hi")
+
+
+@pytest.mark.parametrize("place", ["tcp"], indirect=True)
+@pytest.mark.parametrize("leave", [cancel_chat, cancel_stream, time_out])
+async def test_leaving_before_the_first_byte_frees_the_server(
+    server: FakeServer, leave: Callable[[AsyncLLM], Awaitable[None]]
+) -> None:
+    server.script(Reply.hang())
+    async with AsyncLLM(base_url=server.url) as llm:
+        await leave(llm)
+
+        assert await asyncio.to_thread(freed, server)
+
+
+async def test_a_cancelled_task_ends_at_once(server: FakeServer) -> None:
+    """Also one that is cancelled again while it closes its connection."""
+    server.script(Reply.text("a b", delay=60))
+    async with AsyncLLM(base_url=server.url) as llm:
+        task = asyncio.ensure_future(llm.chat("hi"))
+        await asyncio.sleep(0.1)
+        start = time.monotonic()
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+        assert task.cancelled()
+        assert time.monotonic() - start < AT_ONCE
+        assert await asyncio.to_thread(freed, server)
+
+
+def test_a_forgotten_client_leaves_nothing_open(server: FakeServer) -> None:
+    """No connection and, as warnings are errors, no warning."""
+    llm = LLM(base_url=server.url)
+    llm.chat("hi")
+    del llm
+    asyncio.run(AsyncLLM(base_url=server.url).chat("hi"))
+    gc.collect()
+
+    end = time.monotonic() + 1
+    while server.open_connections and time.monotonic() < end:
+        time.sleep(0.005)
+    assert 0 == server.open_connections
+
+
+def test_closing_twice_is_no_mistake(client: Any) -> None:
+    client.chat("hi")
+    client.close()
+    client.close()

@@ -1,0 +1,106 @@
+"""Chat: what is asked, and how its events are read."""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.chat import ChatStream, chat_request, check_messages
+from mlxcel_integrations.protocol.stream import Delta
+
+USER = {"role": "user", "content": "hi"}
+
+
+def test_the_body_asks_for_a_stream_with_usage() -> None:
+    request = chat_request("m", "hi", {"temperature": 0.5, "top_p": None})
+
+    assert "/v1/chat/completions" == request.route
+    assert ChatStream is request.stream
+    assert {
+        "model": "m",
+        "messages": [USER],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+    } == request.body
+
+
+def test_extra_body_beats_everything() -> None:
+    extra = {"model": "other", "temperature": 1, "unknown": {"a": 1}}
+
+    body = chat_request("m", "hi", {"temperature": 0.5, "extra_body": extra}).body
+
+    assert extra == {name: body[name] for name in extra}
+    assert "extra_body" not in body
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("hi", [USER]),
+        ([USER], [USER]),
+        ((USER,), [USER]),
+        ([MappingProxyType(USER)], [USER]),
+        ([{"role": "developer", "content": "x"}, USER], [{"role": "system", "content": "x"}, USER]),
+        ([{"role": "tool", "content": "1", "tool_call_id": "c"}], None),
+        ([{"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}], None),
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "n"}], None),
+    ],
+)
+def test_messages_pass(given: Any, expected: Any) -> None:
+    assert (given if expected is None else expected) == check_messages(given)
+
+
+def test_the_messages_of_the_user_are_left_alone() -> None:
+    message = {"role": "developer", "content": "x"}
+    check_messages([message])
+
+    assert {"role": "developer", "content": "x"} == message
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ([], ["no messages", "at least one"]),
+        ((), ["no messages"]),
+        (["hi"], ["messages[0] is str", "not a dictionary"]),
+        ([USER, None], ["messages[1] is NoneType"]),
+        ([USER, {"role": "asistant"}], ["messages[1]", "'asistant'", "Did you mean 'assistant'?"]),
+        ([{"role": "function"}], ["'function'", "system, user, assistant, tool"]),
+        ([{"content": "hi"}], ["messages[0]", "unknown role None"]),
+    ],
+)
+def test_messages_that_no_server_accepts_are_refused(given: Any, parts: list[str]) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        check_messages(given)
+
+    assert [] == [part for part in parts if part not in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"delta": {"content": "a"}}, Delta("a")),
+        ({"delta": {"reasoning_content": "hm"}}, Delta(reasoning="hm")),
+        ({"delta": {"reasoning": "hm"}}, Delta(reasoning="hm")),
+        ({"delta": {"reasoning": "hm", "reasoning_content": "hm"}}, Delta(reasoning="hm")),
+        ({"delta": {"content": "a", "reasoning_content": "hm"}}, Delta("a", "hm")),
+        ({"delta": {"tool_calls": [{"index": 0}]}}, Delta(tool_calls=[{"index": 0}])),
+        (
+            {"delta": {"content": "a"}, "logprobs": {"content": [1]}},
+            Delta("a", logprobs={"content": [1]}),
+        ),
+        (
+            {"delta": {}, "finish_reason": "tool_calls", "reasoning_only": True},
+            Delta(finish_reason="tool_calls"),
+        ),
+    ],
+)
+def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: Delta) -> None:
+    data = json.dumps({"choices": [choice]}).encode()
+
+    assert [expected] == ChatStream().feed(b"data: " + data + b"\n\n")

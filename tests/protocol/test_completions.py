@@ -1,0 +1,52 @@
+"""Text completions: what is asked, and how its events are read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.completions import CompletionStream, completion_request
+from mlxcel_integrations.protocol.stream import Delta
+
+
+def test_the_body_asks_for_a_stream_with_usage() -> None:
+    request = completion_request("m", "Once", {"stop": "x", "extra_body": {"echo": True}})
+
+    assert "/v1/completions" == request.route
+    assert CompletionStream is request.stream
+    assert {
+        "model": "m",
+        "prompt": "Once",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "stop": ["x"],
+        "echo": True,
+    } == request.body
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], None, b"a", [1, 2]])
+def test_a_prompt_is_one_text(prompt: Any) -> None:
+    with pytest.raises(MlxcelError, match=f"not {type(prompt).__name__}; ask once for each"):
+        completion_request("m", prompt, {})
+
+
+LOGPROBS = {"tokens": ["a"], "token_logprobs": [-0.25], "text_offset": [0]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"text": "a", "finish_reason": None, "logprobs": None}, [Delta("a")]),
+        ({"text": "a", "logprobs": LOGPROBS}, [Delta("a", logprobs=LOGPROBS)]),
+        ({"text": "", "finish_reason": "length"}, [Delta(finish_reason="length")]),
+        ({"text": "a", "finish_reason": "stop"}, [Delta("a", finish_reason="stop")]),
+        ({"text": None}, []),
+    ],
+)
+def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: list[Delta]) -> None:
+    data = json.dumps({"choices": [choice]}).encode()
+
+    assert expected == CompletionStream().feed(b"data: " + data + b"\n\n")

@@ -1,0 +1,207 @@
+"""What a failed request becomes, and whether it is sent again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from mlxcel_integrations.protocol.failures import (
+    Failure,
+    Retries,
+    from_status,
+    not_a_stream,
+    timed_out,
+    unreachable,
+)
+
+WHERE = "http://here:1"
+
+
+def envelope(message: str, kind: str = "", **more: Any) -> bytes:
+    return json.dumps({"error": {"message": message, "type": kind, **more}}).encode()
+
+
+def failure(status: int, body: bytes = b"", **headers: str) -> Failure:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return from_status(status, names, body, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "exception", "retryable"),
+    [
+        (302, "", "APIStatusError", False),
+        (400, "invalid_request_error", "BadRequestError", False),
+        (400, "exceed_context_size_error", "BadRequestError", False),
+        (400, "server_error", "InternalServerError", False),
+        (401, "authentication_error", "AuthenticationError", False),
+        (403, "", "PermissionDeniedError", False),
+        (404, "", "NotFoundError", False),
+        (405, "", "APIStatusError", False),
+        (409, "", "ConflictError", False),
+        (413, "", "APIStatusError", False),
+        (415, "", "APIStatusError", False),
+        (422, "", "UnprocessableEntityError", False),
+        (429, "", "RateLimitError", True),
+        (500, "server_error", "InternalServerError", False),
+        (501, "not_implemented", "InternalServerError", False),
+        (502, "", "InternalServerError", False),
+        (503, "server_busy", "InternalServerError", True),
+        (503, "unavailable_error", "InternalServerError", True),
+        (503, "", "InternalServerError", True),
+        (503, "server_error", "InternalServerError", False),
+        (504, "timeout", "InternalServerError", False),
+    ],
+)
+def test_statuses(status: int, kind: str, exception: str, retryable: bool) -> None:
+    found = failure(status, envelope("Oh no", kind))
+
+    assert (exception, retryable, status) == (found.exception, found.retryable, found.status)
+    assert issubclass(getattr(openai, exception), openai.APIError)
+    assert found.message.startswith(f"{WHERE} answered {status}: Oh no.")
+    assert found.cause is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "message"),
+    [
+        (b"", "", "answered 418."),
+        (b" \n", " \n", "answered 418."),
+        (b"Not for you!", "Not for you!", "answered 418: Not for you!"),
+        (b"<html>no</html>", "<html>no</html>", "answered 418: <html>no</html>."),
+        (b"\xff\xfe", "\ufffd\ufffd", "answered 418: \ufffd\ufffd."),
+        (b'"text"', '"text"', 'answered 418: "text".'),
+        (b"[1]", "[1]", "answered 418: [1]."),
+        (b'{"error": "text"}', "text", "answered 418: text."),
+        (b'{"message": "text"}', {"message": "text"}, "answered 418: text."),
+        (b'{"detail": "x"}', {"detail": "x"}, "answered 418: {'detail': 'x'}."),
+        (
+            envelope("text", code=418),
+            {"message": "text", "type": "", "code": 418},
+            "answered 418: text.",
+        ),
+    ],
+)
+def test_bodies_of_any_kind(body: bytes, expected: object, message: str) -> None:
+    found = failure(418, body)
+
+    assert expected == found.body
+    assert f"{WHERE} {message}" == found.message
+
+
+@pytest.mark.parametrize("body", [b'{"error": null}', b"{}", b"null"])
+def test_a_body_that_says_nothing_adds_nothing_odd(body: bytes) -> None:
+    assert "None" not in failure(500, body).message
+
+
+def test_a_deeply_nested_body_is_still_an_error() -> None:
+    assert 500 == failure(500, b"[" * 100_000).status
+
+
+def test_a_long_page_is_cut() -> None:
+    assert len(failure(502, b"<p>" * 10_000).message) < 700
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "api_key=, or set MLXCEL_API_KEY"),
+        (404, "address is that of an mlxcel server"),
+        (405, "address is that of an mlxcel server"),
+        (413, "fewer or smaller images"),
+        (501, "started without a model"),
+        (503, "raise max_retries"),
+    ],
+)
+def test_messages_say_what_to_do_next(status: int, advice: str) -> None:
+    assert advice in failure(status).message
+
+
+def test_a_long_prompt_is_told_with_both_numbers() -> None:
+    numbers = {"n_prompt_tokens": 5000, "n_ctx": 4096, "code": 400}
+
+    found = failure(400, envelope("too long", "exceed_context_size_error", **numbers))
+
+    assert "The prompt has 5000 tokens and the context 4096" in found.message
+    assert "ctx_size" in found.message
+    assert {"message": "too long", "type": "exceed_context_size_error", **numbers} == found.body
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("2", 2.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("-3", 0.0),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read(value: str, seconds: float | None) -> None:
+    assert seconds == failure(503, retry_after=value).retry_after
+
+
+def test_no_answer_is_told_from_a_lost_one() -> None:
+    cause = OSError("refused")
+    never = unreachable(WHERE, "Connection refused", cause, never_sent=True)
+    lost = unreachable(WHERE, "it closed the connection", cause, never_sent=False)
+
+    assert never.message.startswith(f"Cannot reach {WHERE}: Connection refused. ")
+    assert lost.message.startswith(f"Lost the connection to {WHERE}: it closed the connection. ")
+    assert (True, False) == (never.retryable, lost.retryable)
+    assert cause is never.cause is lost.cause
+
+
+def test_silence_is_never_asked_again() -> None:
+    found = timed_out(WHERE, 0.5, TimeoutError())
+
+    assert ("APITimeoutError", False) == (found.exception, found.retryable)
+    assert f"{WHERE} did not answer within 0.5 s (timeout=)" in found.message
+
+
+@pytest.mark.parametrize("content_type", ["text/html", ""])
+def test_what_is_no_stream_is_shown_in_short(content_type: str) -> None:
+    message = not_a_stream(content_type, b"\xff<html>" + b"x" * 1000, WHERE)
+
+    assert f"{WHERE} answered with {content_type or 'no content type'} instead" in message
+    assert "<html>xxx" in message
+    assert len(message) < 500
+
+
+BUSY = Failure("InternalServerError", "busy", 503, retryable=True)
+
+
+def delays(limit: int, jitter: float, *failures: Failure) -> list[float | None]:
+    retries = Retries(limit, lambda: jitter)
+    return [retries.delay(failure) for failure in failures]
+
+
+@pytest.mark.parametrize(
+    ("jitter", "expected"),
+    [
+        (1.0, [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, None]),
+        (0.0, [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 4.0, None]),
+    ],
+)
+def test_pauses_double_up_to_a_limit(jitter: float, expected: list[float | None]) -> None:
+    assert expected == delays(7, jitter, *[BUSY] * 8)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_no_retries_wanted(limit: int) -> None:
+    assert [None] == delays(limit, 1.0, BUSY)
+
+
+def test_what_the_server_may_have_begun_is_never_repeated() -> None:
+    assert [None] == delays(5, 1.0, Failure("InternalServerError", "boom", 500))
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.0), (3.0, 3.0), (1e9, 60.0)])
+def test_the_server_may_say_how_long(asked: float, waited: float) -> None:
+    told = Failure("RateLimitError", "busy", 429, retryable=True, retry_after=asked)
+
+    assert [waited, 0.5] == delays(2, 1.0, told, BUSY)

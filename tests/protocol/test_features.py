@@ -1,0 +1,143 @@
+"""What a server says about itself, in each of its generations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.features import (
+    ServedModel,
+    ServerFeatures,
+    choose_model,
+    read_features,
+    read_models,
+)
+
+
+def models(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"object": "list", "data": list(entries)}
+
+
+CHAT = {"id": "chat", "capabilities": ["completion"], "meta": {"n_ctx": 512, "n_ctx_train": 2048}}
+VECTORS = {"id": "vectors", "capabilities": ["embedding"]}
+SERVED = ServedModel("chat", ("completion",), 512, 2048)
+
+SERVERS: dict[str, tuple[Any, Any, Any, ServerFeatures]] = {
+    "mlxcel 0.4.2": (
+        {
+            "status": "ok",
+            "batch": {"max_batch_size": 3},
+            "context_size": 4096,
+            "tool_call_parser": "hermes",
+        },
+        None,
+        models({"id": "m", "object": "model"}),
+        ServerFeatures("mlxcel", None, (ServedModel("m"),), 3, 4096, True, frozenset()),
+    ),
+    "mlxcel 0.4.2 without a tool parser": (
+        {"status": "ok", "tool_call_parser": None},
+        {"total_slots": 2, "default_generation_settings": {"temperature": 0.8}},
+        models({"id": "m"}),
+        ServerFeatures("mlxcel", None, (ServedModel("m"),), 2, None, False, frozenset()),
+    ),
+    "the newest mlxcel": (
+        {"status": "ok"},
+        {
+            "default_generation_settings": {"n_ctx": 1024},
+            "total_slots": 4,
+            "modalities": {"vision": True, "video": False, "audio": True},
+            "chat_template_caps": {"supports_tools": True},
+            "build_info": "mlxcel-0.5.0",
+        },
+        models(VECTORS, CHAT),
+        ServerFeatures(
+            "mlxcel",
+            "mlxcel-0.5.0",
+            (ServedModel("vectors", ("embedding",)), SERVED),
+            4,
+            1024,
+            True,
+            frozenset({"vision", "audio"}),
+        ),
+    ),
+    "llama.cpp": (
+        {"status": "ok"},
+        {
+            "total_slots": 1,
+            "build_info": "b6000-abc",
+            "chat_template_caps": {"supports_tools": False},
+        },
+        models(CHAT),
+        ServerFeatures("llama.cpp", "b6000-abc", (SERVED,), 1, 512, False, frozenset()),
+    ),
+    "a silent server": (
+        None,
+        None,
+        models({"id": "m"}),
+        ServerFeatures(None, None, (ServedModel("m"),), None, None, None, frozenset()),
+    ),
+    "nulls everywhere": (
+        {"batch": None, "context_size": None},
+        {"default_generation_settings": None, "modalities": None, "chat_template_caps": None},
+        models({"id": "m", "meta": None, "capabilities": None}),
+        ServerFeatures(None, None, (ServedModel("m"),), None, None, None, frozenset()),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_features(name: str) -> None:
+    health, props, answer, expected = SERVERS[name]
+
+    assert expected == read_features(health, props, answer)
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [
+        ({"n_ctx": 512, "n_ctx_train": 2048}, (512, 2048)),
+        ({"n_ctx": 0, "n_ctx_train": 2048}, (2048, 2048)),
+        ({"n_ctx": 512}, (512, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_windows_of_a_model(meta: dict[str, int], expected: tuple[int | None, ...]) -> None:
+    (model,) = read_models(models({"id": "m", "meta": meta}))
+
+    assert expected == (model.context_size, model.trained_context_size)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}, {"data": [{"name": "m"}]}]
+)
+def test_what_is_no_list_of_models_is_told(answer: Any) -> None:
+    with pytest.raises(MlxcelError, match="no list of models"):
+        read_models(answer)
+
+
+@pytest.mark.parametrize(
+    ("served", "expected"),
+    [
+        ([ServedModel("a"), ServedModel("b")], "a"),
+        ([ServedModel("v", ("embedding",)), ServedModel("a", ("completion",))], "a"),
+        ([ServedModel("v", ("embedding", "completion"))], "v"),
+        ([ServedModel("r", ("rerank",)), ServedModel("a")], "a"),
+    ],
+)
+def test_the_first_model_that_generates_is_used(served: list[ServedModel], expected: str) -> None:
+    assert expected == choose_model(served, "here")
+
+
+@pytest.mark.parametrize(
+    ("served", "named"), [([], "none"), ([ServedModel("v", ("embedding",))], "v")]
+)
+def test_no_model_to_use_is_told_with_the_way_out(served: list[ServedModel], named: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        choose_model(served, "http://here")
+
+    assert f"http://here serves no model that answers chats (it serves: {named})" in str(
+        caught.value
+    )
+    assert "served_model=" in str(caught.value)

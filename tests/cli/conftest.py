@@ -1,0 +1,54 @@
+"""Runs the command line in a process of its own, and sees what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class CommandLine:
+    """The command in a clean environment; its server's socket goes into `runtime`."""
+
+    argv = (
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        "import sys; from mlxcel_integrations.cli import main; sys.exit(main())",
+    )
+
+    def __init__(self, runtime: Path) -> None:
+        self.runtime = runtime
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLXCEL_")}
+        self.environ = {**kept, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(runtime)}
+        self.environ.pop("NO_COLOR", None)
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.argv, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**self.environ, **environ},
+        )
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **environ)
+        out, err = process.communicate(timeout=100)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@pytest.fixture
+def command_line() -> Iterator[CommandLine]:
+    # Short, unlike tmp_path: the path of a socket has a limit.
+    with tempfile.TemporaryDirectory(prefix="cli-") as runtime:
+        yield CommandLine(Path(runtime))

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlxcel_integrations.cli.chain import KeywordRetriever
+from mlxcel_integrations.cli.corpus import cut, pages
+from mlxcel_integrations.cli.demo import QUESTIONS
+from tests.cli.conftest import ROOT, CommandLine
+from tests.fake_server import FakeServer, Reply, executable
+
+ANSWERS = ("mlxcel-integrations doctor", "Gemma 3 270M")
+
+
+def is_plain(text: str) -> bool:
+    return all(character.isprintable() or character == "\n" for character in text)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the demo runs on the fake binary."""
+    pids = str(tmp_path / "pids")
+    return {
+        "MLXCEL_BIN": str(executable(tmp_path, FAKE_PIDFILE=pids)),
+        "MLXCEL_MODEL": "owner/name",
+    }
+
+
+@pytest.mark.engine
+def test_embedded_engine_answers_both_questions(command_line: CommandLine) -> None:
+    done = command_line.run("demo")
+    assert (0, "") == (done.returncode, done.stderr)
+    said = re.findall(r"^Answer +(.+)$", done.stdout, re.MULTILINE)
+    assert len(ANSWERS) == len(said)
+    for expected, answer in zip(ANSWERS, said, strict=True):
+        assert expected in answer
+    assert "none of MLXCEL_BASE_URL, MLXCEL_SOCKET, MLXCEL_MODEL is set" in done.stdout
+    assert 2 == len(re.findall(r"^Source +docs/", done.stdout, re.MULTILINE))
+    assert 2 == len(re.findall(r"first word after [\d.]+ s, \d+ tokens/s", done.stdout))
+    assert is_plain(done.stdout)
+    assert [] == list(command_line.runtime.iterdir())
+
+
+def test_named_binary_and_model_are_used(
+    command_line: CommandLine, fake: dict[str, str], tmp_path: Path
+) -> None:
+    done = command_line.run("demo", **fake)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert f"mlxcel at {fake['MLXCEL_BIN']} (MLXCEL_BIN names it)" in done.stdout
+    assert "owner/name (MLXCEL_MODEL names it)" in done.stdout
+    assert "Starting the server ...\n" in done.stdout
+    for question in QUESTIONS:
+        assert f"echo: {question}" in done.stdout
+    assert is_plain(done.stdout)
+    assert [] == list(command_line.runtime.iterdir())
+    assert not psutil.pid_exists(json.loads((tmp_path / "pids").read_text())["pid"])
+
+
+@pytest.mark.parametrize("variable", ["MLXCEL_BASE_URL", "MLXCEL_SOCKET"])
+def test_running_server_is_used(command_line: CommandLine, variable: str) -> None:
+    socket = command_line.runtime / "own.sock" if variable == "MLXCEL_SOCKET" else None
+    with FakeServer(socket=socket) as server:
+        done = command_line.run("demo", **{variable: str(socket or server.url)})
+    assert 0 == done.returncode
+    assert f"the running server at {server.url} ({variable} names it)" in done.stdout
+    assert "Starting the server" not in done.stdout
+
+
+def test_answer_cannot_steer_the_terminal(command_line: CommandLine) -> None:
+    with FakeServer() as server:
+        server.script(Reply.text("red \x1b[31m alert"))
+        done = command_line.run("demo", MLXCEL_BASE_URL=server.url)
+    assert "red [31m alert" in done.stdout
+    assert is_plain(done.stdout)
+
+
+def test_answer_without_text_is_told(command_line: CommandLine) -> None:
+    with FakeServer() as server:
+        server.script(Reply.text(""))
+        done = command_line.run("demo", MLXCEL_BASE_URL=server.url)
+    assert 0 == done.returncode
+    assert re.search(r"^Answer +\(none: \d+ tokens without text\)$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        pytest.param({"MLXCEL_SOCKET": "/nowhere.sock"}, "Cannot reach", id="dead server"),
+        pytest.param({"MLXCEL_BASE_URL": "nowhere"}, "is no address", id="no address"),
+        pytest.param(
+            {"MLXCEL_MODEL": "owner/name", "MLXCEL_BIN": "/nowhere"}, "does not exist", id="binary"
+        ),
+        pytest.param({"MLXCEL_MODEL": "owner/name", "PATH": "/"}, "no mlxcel", id="no binary"),
+    ],
+)
+def test_error_is_one_message(
+    command_line: CommandLine, environ: dict[str, str], message: str
+) -> None:
+    done = command_line.run("demo", **environ)
+    assert 1 == done.returncode
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_server_that_fails_is_told_with_its_words(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    binary = executable(tmp_path, FAKE_FAIL="unsupported quantization")
+    done = command_line.run("demo", MLXCEL_BIN=str(binary), MLXCEL_MODEL="owner/name")
+    assert 1 == done.returncode
+    assert "unsupported quantization" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [] == list(command_line.runtime.iterdir())
+
+
+def test_interrupt_stops_the_server(
+    command_line: CommandLine, fake: dict[str, str], tmp_path: Path
+) -> None:
+    executable(tmp_path, FAKE_PIDFILE=str(tmp_path / "pids"), FAKE_LOAD_SECONDS="60")
+    process = command_line.start("demo", **fake)
+    assert process.stdout is not None
+    while "Starting" not in process.stdout.readline():
+        assert process.poll() is None
+    while not (tmp_path / "pids").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (130, "\nStopped.\n") == (process.returncode, err)
+    assert [] == list(command_line.runtime.iterdir())
+    assert not psutil.pid_exists(json.loads((tmp_path / "pids").read_text())["pid"])
+
+
+def test_interrupt_in_an_answer_is_quiet(command_line: CommandLine) -> None:
+    with FakeServer() as server:
+        server.script(Reply.text("one two three four", delay=30))
+        process = command_line.start("demo", MLXCEL_BASE_URL=server.url)
+        assert process.stdout is not None
+        said = ""
+        while "Answer    one" not in said:
+            said += process.stdout.read(1)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert server.wait_disconnect(5)
+    assert (130, "\nStopped.\n") == (process.returncode, err)
+
+
+def test_closed_pipe_is_quiet(command_line: CommandLine, fake: dict[str, str]) -> None:
+    with command_line.start("demo", **fake) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert "" == process.stderr.read()
+    assert [] == list(command_line.runtime.iterdir())
+
+
+def test_missing_langchain_names_the_extra(command_line: CommandLine) -> None:
+    hidden = (
+        "import sys; sys.modules['langchain_core'] = None;"
+        "from mlxcel_integrations.cli import main; sys.exit(main(['demo']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], capture_output=True, text=True, env=command_line.environ
+    )
+    assert 1 == done.returncode
+    assert "pip install 'mlxcel-integrations[langchain,embedded]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def in_terminal(command_line: CommandLine, **environ: str) -> str:
+    """Run the demo in a pseudo-terminal and return all that it wrote there."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [*command_line.argv, "demo"],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env={**command_line.environ, "TERM": "xterm", **environ},
+    )
+    os.close(child)
+    written = b""
+    while True:
+        try:
+            piece = os.read(parent, 65536)
+        except OSError:  # Linux says so when the other side is closed.
+            break
+        if not piece:
+            break
+        written += piece
+    os.close(parent)
+    assert 0 == process.wait(20)
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_terminal_gets_one_progress_line_that_is_rewritten(
+    command_line: CommandLine, fake: dict[str, str], tmp_path: Path
+) -> None:
+    executable(tmp_path, FAKE_LOAD_SECONDS="1")
+    written = in_terminal(command_line, **fake, COLUMNS="120")
+    progress = re.findall(r"\r\x1b\[K\x1b\[2mStarting the server \.\.\. [\d.]+ s[^\n]*", written)
+    assert 1 == len(progress)
+    assert progress[0].count("\r\x1b[K") > 5
+    assert "downloaded config.json" in progress[0]
+    assert "\x1b[36mServer" in progress[0].rpartition("\r\x1b[K")[2]
+
+
+@pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_terminal_can_be_plain(
+    command_line: CommandLine, fake: dict[str, str], plain: dict[str, str]
+) -> None:
+    assert is_plain(in_terminal(command_line, **fake, **plain))
+
+
+@pytest.mark.parametrize("corpus", ["docs", "README"])
+def test_passages_that_are_found_hold_the_answers(corpus: str) -> None:
+    """The README stands in for the pages where only the wheel is installed."""
+    readme = {"README.md": (ROOT / "README.md").read_text("utf-8")}
+    retriever = KeywordRetriever(passages=cut(pages() if corpus == "docs" else readme))
+    for question, answer in zip(QUESTIONS, ANSWERS, strict=True):
+        assert answer in retriever.invoke(question)[0].page_content

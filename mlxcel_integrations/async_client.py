@@ -39,7 +39,7 @@ class AsyncLLM:
     llm.model`` and ``await llm.features``. May be used from several event loops, one after the
     other or at once; starting a server never blocks them.
 
-    Example:
+    Examples:
         >>> import asyncio
         >>> from mlxcel_integrations import AsyncLLM
         >>> async def main():

@@ -59,7 +59,7 @@ class LLM:
     Raises:
         MlxcelError: Too much is given, or nothing, or an option that is unknown.
 
-    Example:
+    Examples:
         >>> from mlxcel_integrations import LLM
         >>> with LLM(model="embedded") as llm:
         ...     answer = llm.chat("What is the capital of France?", max_tokens=8)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from .errors import MlxcelError
 
@@ -233,5 +233,6 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
             raise MlxcelError(f"{name!r} is no option. {hint}")
     try:
         return ServerOptions(**given)
-    except ValueError as error:
-        raise MlxcelError(f"A server cannot be started like this: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MlxcelError(f"{first['loc'][0]}={first['input']!r}: {first['msg']}.") from None

@@ -169,7 +169,8 @@ def keeps_alive(response: httpx.Response) -> bool:
     llama.cpp closes it although its headers say otherwise, and a request that is sent before this
     is noticed would be lost.
     """
-    return response.headers.get("server") != "llama.cpp"
+    server: str | None = response.headers.get("server")
+    return server != "llama.cpp"
 
 
 def hang_up(response: httpx.Response) -> None:

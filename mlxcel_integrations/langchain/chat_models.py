@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from .. import __version__
 from ..async_client import AsyncLLM
@@ -36,7 +37,7 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
     All answers are streamed on the wire, so that leaving a loop or cancelling a task frees the
     server at once.
 
-    Example:
+    Examples:
         >>> from mlxcel_integrations.langchain import ChatMlxcel
         >>> with ChatMlxcel(model="embedded", max_tokens=8) as llm:
         ...     answer = llm.invoke("What is the capital of France?")
@@ -61,15 +62,23 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_names(cls, values: Any) -> Any:
-        for name in values if isinstance(values, dict) else ():
+    def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
             if name not in cls.model_fields:
                 near = nearest(name, cls.model_fields)
                 hint = f"Did you mean {near!r}?" if near else "To send it as it is, use extra_body="
                 raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
-            if name == "stop" and isinstance(values[name], str):
-                values = {**values, "stop": [values[name]]}
         return values
+
+    @field_validator("model", "socket", mode="before")
+    @classmethod
+    def _take_paths(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _take_one_stop(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:

@@ -40,7 +40,7 @@ class ManagedServer:
     Raises:
         MlxcelError: An option is unknown, or has a value that it cannot have.
 
-    Example:
+    Examples:
         >>> from mlxcel_integrations import LLM, ManagedServer
         >>> with ManagedServer("embedded") as server:
         ...     llm = LLM(socket=server.socket)
@@ -79,7 +79,10 @@ class ManagedServer:
             MlxcelServerError: It has not been started.
         """
         if self._running is None:
-            raise MlxcelServerError(f"The server for {self.model!r} has not been started.")
+            raise MlxcelServerError(
+                f"The server for {self.model!r} has not been started: call start() first, or use a "
+                "with block."
+            )
         return self._running.place.endpoint
 
     @property

@@ -258,9 +258,9 @@ def test_a_port_that_is_taken_runs_nothing(fake: Fake) -> None:
     [
         ({"startup_timout": 1}, "'startup_timout' is no option.*Did you mean 'startup_timeout'"),
         ({"frobnicate": 1}, "'frobnicate' is no option.*There are .*ctx_size"),
-        ({"port": 70000}, "port\n.*less than or equal to 65535"),
-        ({"shutdown_grace": -1}, "shutdown_grace\n"),
-        ({"extra_args": "--metrics"}, "extra_args\n"),
+        ({"port": 70000}, "port=.*less than or equal to 65535"),
+        ({"shutdown_grace": -1}, "shutdown_grace="),
+        ({"extra_args": "--metrics"}, "extra_args="),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_runs(

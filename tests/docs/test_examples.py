@@ -1,0 +1,175 @@
+"""What the README and the documentation show is true: examples, links, lists, messages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from mlxcel_integrations import LLM
+from mlxcel_integrations.options import ConnectionOptions, SamplingParams, ServerOptions
+from tests.fake_server import FakeServer, executable
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "mlxcel_integrations"
+README = ROOT / "README.md"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
+
+FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>.+) -->\n+)?```python *\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A fenced block: its code, its first line in the page, and why it is not run, if so."""
+
+    code: str
+    line: int
+    reason: str | None
+
+
+def examples(page: Path) -> list[Example]:
+    text = page.read_text()
+    return [
+        Example(found["code"], text.count("\n", 0, found.start("code")), found["reason"])
+        for found in FENCE.finditer(text)
+    ]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[None]:
+    """Keep the one embedded server that all examples share."""
+    with LLM(model="embedded"):
+        yield
+
+
+@pytest.fixture
+def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What takes the place of the addresses in the examples; and a program for their models."""
+    monkeypatch.setenv("MLXCEL_BIN", str(executable(tmp_path)))
+    path = tmp_path / "server.sock"
+    with FakeServer() as tcp, FakeServer(socket=path), socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        yield {
+            "http://127.0.0.1:8080": tcp.url,
+            "/run/mlxcel/server.sock": str(path),
+            "port=8765": f"port={port}",
+        }
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if examples(page)], ids=lambda page: page.name
+)
+def test_the_examples_of_a_page_run_in_their_order(
+    page: Path, engine: None, addresses: dict[str, str]
+) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for example in examples(page):
+        if example.reason is None:
+            code = example.code
+            for shown, real in addresses.items():
+                code = code.replace(shown, real)
+            # Tracebacks name the line of the page.
+            exec(compile("\n" * example.line + code, page, "exec"), namespace)
+
+
+def test_few_examples_are_not_run() -> None:
+    assert [] == [example.reason for page in PAGES for example in examples(page) if example.reason]
+
+
+def test_no_python_block_escapes() -> None:
+    """An indented or differently spelt fence would be shown, and not run."""
+    for page in PAGES:
+        assert len(examples(page)) == len(re.findall(r"```\s*\{?\.?py", page.read_text()))
+
+
+@pytest.mark.engine
+def test_the_first_example_runs_as_a_file(tmp_path: Path, engine: None) -> None:
+    program = tmp_path / "first.py"
+    program.write_text(examples(README)[0].code)
+
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", program], capture_output=True, text=True, check=False
+    )
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert ended.stdout.strip()
+
+
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text())
+
+    assert "docs/core.md" in links
+    assert [] == [link for link in links if not (ROOT / link).exists()]
+
+
+def field_table(options: type[BaseModel]) -> str:
+    rows = [
+        f"| `{name}` | {_default(field.get_default())} | {field.description} |"
+        for name, field in options.model_fields.items()
+    ]
+    return "\n".join(["| Name | Default | Meaning |", "| --- | --- | --- |", *rows])
+
+
+def _default(value: object) -> str:
+    return "" if value in (None, (), PydanticUndefined) else f"`{value!r}`"
+
+
+@pytest.mark.parametrize("options", [ConnectionOptions, ServerOptions, SamplingParams])
+def test_the_reference_lists_every_option_with_its_help_text(options: type[BaseModel]) -> None:
+    assert field_table(options) in (DOCS / "reference.md").read_text()
+
+
+def test_the_tree_names_every_module() -> None:
+    tree = (DOCS / "contributing.md").read_text().partition("```text\n")[2].partition("```")[0]
+    named, folder = [], ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if line.startswith("    ") or not name.endswith("/"):
+            named.append((folder if line.startswith("    ") else "") + name)
+        elif name != "mlxcel_integrations/":
+            folder = name
+
+    modules = [str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")]
+    assert sorted(path for path in modules if not path.endswith("__init__.py")) == sorted(named)
+
+
+def shown_messages() -> list[str]:
+    return re.findall(r"^### `(.+)`$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """All texts in the package's code, with `…` for what is put into them."""
+    nodes = [
+        node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    return [text for node in nodes if (text := _text(node))]
+
+
+def _text(node: ast.AST) -> str | None:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or "…" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+@pytest.mark.parametrize("message", shown_messages())
+def test_the_messages_of_the_troubleshooting_page_exist(message: str, texts: list[str]) -> None:
+    of_python = "asyncio.run() cannot be called from a running event loop"
+
+    assert message == of_python or any(message in text for text in texts)

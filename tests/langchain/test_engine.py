@@ -1,0 +1,168 @@
+"""``ChatMlxcel`` on the embedded engine: what only a real server can show."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+
+from mlxcel_integrations import ManagedServer, MlxcelServerError
+from mlxcel_integrations.langchain import ChatMlxcel
+
+pytestmark = pytest.mark.engine
+
+LONG = "Count from one to one thousand in words."
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ManagedServer]:
+    with ManagedServer("embedded") as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: ManagedServer) -> Iterator[ChatMlxcel]:
+    with ChatMlxcel(socket=server.socket, temperature=0, max_tokens=32) as model:
+        yield model
+
+
+@pytest.fixture
+def slots(server: ManagedServer) -> Iterator[Callable[[], int]]:
+    """Return how many slots are at work."""
+    transport = httpx.HTTPTransport(uds=server.socket)
+    with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        yield lambda: sum(slot["is_processing"] for slot in client.get("/slots").json())
+
+
+def within(seconds: float, slots: Callable[[], int], expected: int) -> bool:
+    deadline = time.monotonic() + seconds
+    while slots() != expected:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def endless(llm: ChatMlxcel) -> ChatMlxcel:
+    """Return a model whose answers do not end by themselves within the test."""
+    return llm.model_copy(update={"max_tokens": 2000, "extra_body": {"ignore_eos": True}})
+
+
+def test_a_chain_answers_from_a_given_text(llm: ChatMlxcel) -> None:
+    prompt = ChatPromptTemplate([("human", "{text}\n\n{question}")])
+    chain = prompt | llm | StrOutputParser()
+
+    answer = chain.invoke(
+        {"text": "The meeting is on Tuesday in Oslo.", "question": "Where is the meeting?"}
+    )
+
+    assert "Oslo" in answer
+
+
+def test_usage_and_timings_are_the_same_from_invoke_and_stream(llm: ChatMlxcel) -> None:
+    invoked = llm.invoke("What is the capital of France?")
+    first, *rest = llm.stream("What is the capital of France?")
+    streamed = first + rest
+
+    assert invoked.text == streamed.text
+    assert set(invoked.response_metadata) == set(streamed.response_metadata)
+    assert "timings" in invoked.response_metadata
+    assert invoked.usage_metadata is not None
+    assert streamed.usage_metadata is not None  # type: ignore[attr-defined]  # a chunk is a message
+    for name in ("input_tokens", "output_tokens", "total_tokens"):
+        assert invoked.usage_metadata[name] == streamed.usage_metadata[name]  # type: ignore[attr-defined,literal-required]  # as above
+
+
+def test_breaking_out_of_a_stream_frees_the_slot(llm: ChatMlxcel, slots: Callable[[], int]) -> None:
+    for _ in endless(llm).stream(LONG):
+        assert 1 == slots()
+        break
+
+    assert within(0.2, slots, 0)
+
+
+@pytest.mark.parametrize("way", ["ainvoke", "astream"])
+def test_cancelling_a_task_frees_the_slot(
+    llm: ChatMlxcel, slots: Callable[[], int], way: str
+) -> None:
+    async def cancel() -> bool:
+        async def drain() -> None:
+            async for _ in endless(llm).astream(LONG):
+                pass
+
+        task = asyncio.ensure_future(endless(llm).ainvoke(LONG) if way == "ainvoke" else drain())
+        assert await asyncio.to_thread(within, 5.0, slots, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await asyncio.to_thread(within, 0.2, slots, 0)
+
+    assert asyncio.run(cancel())
+
+
+def test_64_threads_get_right_answers_from_one_object(llm: ChatMlxcel) -> None:
+    expected = llm.invoke("What is the capital of France?").text
+    short = llm.model_copy(update={"max_tokens": 4})
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(
+            pool.map(lambda _: short.invoke("What is the capital of France?").text, range(64))
+        )
+
+    assert {expected[: len(answers[0])]} == set(answers)
+
+
+def test_a_prompt_longer_than_the_context_is_an_overflow_with_both_numbers(
+    llm: ChatMlxcel,
+) -> None:
+    with pytest.raises(ContextOverflowError, match="ctx_size") as caught:
+        llm.invoke("word " * 20_000)
+
+    assert isinstance(caught.value, openai.BadRequestError)
+    assert caught.value.n_prompt_tokens > caught.value.n_ctx > 0  # type: ignore[attr-defined]  # of our class
+
+
+def test_a_file_that_is_no_model_is_a_clear_error(tmp_path: object) -> None:
+    path = f"{tmp_path}/broken.gguf"
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(b"this is no model")
+
+    with pytest.raises(MlxcelServerError, match="Error: ") as caught:
+        ChatMlxcel(model=path).invoke("x")
+
+    assert caught.value.returncode == 1
+    assert path in caught.value.stderr
+
+
+LOOPS = """
+import asyncio
+from mlxcel_integrations.langchain import ChatMlxcel
+
+llm = ChatMlxcel(model="embedded", temperature=0, max_tokens=4)
+answers = {asyncio.run(llm.ainvoke("What is the capital of France?")).text for _ in range(20)}
+assert len(answers) == 1, answers
+print(answers)
+"""
+
+
+def test_20_event_loops_and_no_close_leave_no_warning_behind() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", LOOPS],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "Paris" in done.stdout

@@ -1,0 +1,54 @@
+"""The integration suite that LangChain has for every chat model, on the embedded engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+from mlxcel_integrations.langchain import ChatMlxcel
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[ChatMlxcel]:
+    """Keep the one server that all models of this module share."""
+    with ChatMlxcel(model="embedded") as llm:
+        yield llm
+
+
+class TestEmbedded(ChatModelIntegrationTests):
+    """Everything but tools and structured output, which this class does not offer."""
+
+    @property
+    def chat_model_class(self) -> type[ChatMlxcel]:
+        return ChatMlxcel
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "embedded", "max_tokens": 64, "temperature": 0}
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return False
+
+    @property
+    def has_structured_output(self) -> bool:
+        return False
+
+    @property
+    def supported_usage_metadata_details(self) -> dict[str, list[str]]:
+        return {"invoke": ["cache_read_input"], "stream": ["cache_read_input"]}
+
+    def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
+        llm = ChatMlxcel(**self.chat_model_params)
+        question = "Paris is the capital of France. " * 20 + "What is the capital of France?"
+        llm.invoke(question)
+        if not stream:
+            return llm.invoke(question)
+        first, *rest = llm.stream(question)
+        return first + rest  # type: ignore[return-value]  # core's own types: a chunk is a message

@@ -1,0 +1,91 @@
+"""The command line of the engine: the part of ``mlxcel serve`` that it can do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+__all__ = ["LARGEST", "parse"]
+
+LARGEST = 2**31 - 1
+"""What llama.cpp can hold in an ``int``."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; end the program with status 2 when it is wrong."""
+    # Abbreviations would turn a flag of another server into one of ours.
+    parser = argparse.ArgumentParser(
+        prog="python -m mlxcel_integrations.embedded",
+        description="Serve a GGUF model over the HTTP API of llama.cpp.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="serve")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a model until SIGTERM or SIGINT",
+        epilog="A key that clients must send is taken from the variable LLAMA_API_KEY.",
+        allow_abbrev=False,
+    )
+    _add_model(serve)
+    _add_address(serve)
+    _add_limits(serve)
+    serve.add_argument("--verbose", action="store_true", help="log what llama.cpp does")
+    return parser.parse_args(arguments)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-m", "--model", required=True, help="'embedded' for the built-in model, or a .gguf file"
+    )
+    parser.add_argument("-a", "--alias", help="name that clients see (default: name of the file)")
+    parser.add_argument(
+        "--embeddings", action="store_true", help="serve embeddings, mean pooled, instead of text"
+    )
+    template = parser.add_mutually_exclusive_group()
+    template.add_argument("--chat-template", metavar="TEXT", help="chat template, in Jinja")
+    template.add_argument("--chat-template-file", metavar="PATH", help="file of a chat template")
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address, or path of a socket that ends in .sock"
+    )
+    parser.add_argument("--port", type=_between(0, 65535), default=8080, help="0 takes a free one")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ctx-size",
+        type=_between(0, LARGEST),
+        help="tokens of context of all slots together (default: 4096 for each, or what the model "
+        "was made for if that is less); 0 for what it was made for, shared out to the slots",
+    )
+    parser.add_argument(
+        "--n-predict", type=_between(-1, LARGEST), help="tokens of an answer, -1 for no limit"
+    )
+    parser.add_argument(
+        "--n-parallel",
+        "--parallel",
+        type=_between(1, 256),
+        default=2,
+        help="slots: how many answers are made at a time",
+    )
+    parser.add_argument(
+        "--warmup",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run the model once before serving",
+    )
+
+
+def _between(lowest: int, highest: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is no number from {lowest} to {highest}")
+        return number
+
+    return convert

@@ -1,0 +1,69 @@
+"""What a GGUF file says about its model, without loading it."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import MlxcelError
+
+__all__ = ["Metadata", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the engine needs to know of a model before it starts.
+
+    Attributes:
+        has_chat_template: Whether it brings a chat template of its own.
+        context_length: Tokens that it was made for, when the file says so.
+    """
+
+    has_chat_template: bool
+    context_length: int | None
+
+
+# All metadata is in front of the weights; the vocabulary is the largest part, a few MB.
+_SEARCHED = 64 * 2**20
+
+# After a key come its type, 4 for a number of 32 bits, and its value.
+_NUMBER = struct.Struct("<II")
+
+
+def read(path: Path) -> Metadata:
+    """Read the metadata of a model.
+
+    Raises:
+        MlxcelError: The file cannot be read, or is not a GGUF file.
+    """
+    _check_format(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return Metadata(
+            has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED) != -1,
+            context_length=_number(data, b".context_length"),
+        )
+
+
+def _check_format(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise MlxcelError(
+            f"Cannot read the model {path}: {error.strerror}. Check the path."
+        ) from None
+    if magic != b"GGUF":
+        raise MlxcelError(
+            f"{path} is not a GGUF file: it starts with {magic!r}. If it was downloaded, "
+            "download it again; models in other formats need mlxcel."
+        )
+
+
+def _number(data: mmap.mmap, key: bytes) -> int | None:
+    position = data.find(key, 0, _SEARCHED)
+    if position == -1 or len(data) < position + len(key) + _NUMBER.size:
+        return None
+    kind, value = _NUMBER.unpack_from(data, position + len(key))
+    return int(value) if kind == 4 else None

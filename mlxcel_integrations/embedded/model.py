@@ -1,0 +1,96 @@
+"""The model file: the built-in one, kept in the user's cache, or the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from ..errors import MlxcelError
+from . import INSTALL, MODEL_PACKAGE, is_embedded
+
+__all__ = ["cache_directory", "locate"]
+
+
+def locate(model: str, cache: Path | None = None) -> Path:
+    """Return the file of a model, after making the built-in one if need be.
+
+    Args:
+        model: ``"embedded"``, or the path of a ``.gguf`` file.
+        cache: Directory of the built-in model; ``cache_directory()`` unless given.
+
+    Raises:
+        MlxcelError: The model is for another server, or the built-in one cannot be made.
+    """
+    if not is_embedded(model):
+        raise MlxcelError(
+            f"Cannot serve {model!r}: this engine takes 'embedded' or a path that ends in .gguf. "
+            "Other models need mlxcel."
+        )
+    return _builtin(cache or cache_directory()) if model == "embedded" else Path(model)
+
+
+def cache_directory() -> Path:
+    """Return where this package keeps its files: the place that the platform has for caches."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return base / "mlxcel-integrations"
+
+
+def _builtin(directory: Path) -> Path:
+    try:
+        package = importlib.import_module(MODEL_PACKAGE)
+    except ImportError:
+        raise MlxcelError(f"The built-in model is not installed: {INSTALL}") from None
+    path = directory / str(package.MODEL_NAME)
+    try:
+        if not _is_intact(path, package.EXPECTED_SHA256):
+            _assemble(path, package)
+    except OSError as error:
+        raise MlxcelError(
+            f"Cannot keep the built-in model in {directory}: {error.strerror}. It needs 253 MB "
+            "there; make room, or name another place with XDG_CACHE_HOME."
+        ) from None
+    except ValueError:
+        raise MlxcelError(
+            f"The package {MODEL_PACKAGE} is damaged: the model in it has another checksum. "
+            "Install it again with pip install --force-reinstall."
+        ) from None
+    return path
+
+
+def _is_intact(path: Path, checksum: str) -> bool:
+    """Check the whole file after any change to it, and otherwise only that there was none."""
+    if not path.exists():
+        return False
+    if _stamp_file(path).exists() and _stamp_file(path).read_text() == _stamp(path):
+        return True
+    with path.open("rb") as file:
+        intact = file_digest(file, "sha256").hexdigest() == checksum
+    if intact:
+        _stamp_file(path).write_text(_stamp(path))
+    return intact
+
+
+def _assemble(path: Path, package: Any) -> None:
+    """Put the model together beside its place: a process that starts meanwhile never sees half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        part = Path(directory) / path.name
+        package.assemble(part)
+        part.replace(path)
+    _stamp_file(path).write_text(_stamp(path))
+
+
+def _stamp_file(path: Path) -> Path:
+    return path.with_suffix(".checked")
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,60 @@
+"""The engine as a process, for the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from mlxcel_integrations.embedded import command
+
+
+def start(*flags: str, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*command(), "serve", *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+    )
+
+
+def run(*flags: str) -> tuple[int, str]:
+    """Run a command line that must fail; return the exit status and what it said."""
+    process = start(*flags)
+    try:
+        _, stderr = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    return process.returncode, stderr
+
+
+@contextmanager
+def serving(socket: Path, *flags: str, **variables: str) -> Iterator[httpx.Client]:
+    process = start("--host", str(socket), "--port", "0", *flags, **variables)
+    try:
+        wait_until_ready(process)
+        with client(socket) as http:
+            yield http
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def client(socket: Path) -> httpx.Client:
+    transport = httpx.HTTPTransport(uds=str(socket))
+    return httpx.Client(transport=transport, base_url="http://engine", timeout=60)
+
+
+def wait_until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """Return what the engine has printed by the time it listens."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("Listening on "):
+            return lines
+    raise AssertionError(f"the engine did not start: {lines}")

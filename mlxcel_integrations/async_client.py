@@ -18,7 +18,7 @@ from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import AsyncPools, hang_up, keeps_alive
 from .protocol.chat import chat_request
-from .protocol.completions import completion_request
+from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
@@ -234,13 +234,15 @@ class AsyncLLM:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
         model = sampling.get("model") or await self._model()
-        return chat_request(model, messages, sampling, await self._engine(sampling))
+        engine = await self._engine(depends_on_engine(sampling))
+        return chat_request(model, messages, sampling, engine)
 
     async def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
         """Return the request for the continuation of a text, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
         model = sampling.get("model") or await self._model()
-        return completion_request(model, prompt, sampling, await self._engine(sampling))
+        engine = await self._engine(completion_depends_on_engine(sampling))
+        return completion_request(model, prompt, sampling, engine)
 
     async def stream_deltas(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Send a generation and yield what its events add to the answer.
@@ -270,9 +272,9 @@ class AsyncLLM:
         finally:
             await _close(response)
 
-    async def _engine(self, sampling: Mapping[str, Any]) -> str | None:
-        """Return what serves the model, None if it makes no difference."""
-        return (await self._features()).engine if depends_on_engine(sampling) else None
+    async def _engine(self, matters: bool) -> str | None:
+        """Return what serves the model, None if it does not matter."""
+        return (await self._features()).engine if matters else None
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""

@@ -17,7 +17,7 @@ from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.chat import chat_request
-from .protocol.completions import completion_request
+from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
@@ -235,13 +235,15 @@ class LLM:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
         model = sampling.get("model") or self.model
-        return chat_request(model, messages, sampling, self._engine(sampling))
+        engine = self._engine(depends_on_engine(sampling))
+        return chat_request(model, messages, sampling, engine)
 
     def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
         """Return the request for the continuation of a text, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
         model = sampling.get("model") or self.model
-        return completion_request(model, prompt, sampling, self._engine(sampling))
+        engine = self._engine(completion_depends_on_engine(sampling))
+        return completion_request(model, prompt, sampling, engine)
 
     def stream_deltas(self, request: Request) -> Iterator[Delta]:
         """Send a generation and yield what its events add to the answer.
@@ -271,9 +273,9 @@ class LLM:
         finally:
             response.close()
 
-    def _engine(self, sampling: Mapping[str, Any]) -> str | None:
-        """Return what serves the model, None if it makes no difference."""
-        return self.features.engine if depends_on_engine(sampling) else None
+    def _engine(self, matters: bool) -> str | None:
+        """Return what serves the model, None if it does not matter."""
+        return self.features.engine if matters else None
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""

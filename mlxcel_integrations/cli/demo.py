@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -145,6 +148,12 @@ def _speed(first: float, rest: float, tokens: int) -> str:
 def _say_what_next(terminal: Terminal) -> None:
     terminal.line()
     terminal.line("What next:")
-    terminal.line("  your own model  MLXCEL_MODEL=/path/to/model.gguf mlxcel-integrations demo")
+    terminal.line(f"  your own model  MLXCEL_MODEL=/path/to/model.gguf {_command()} demo")
     terminal.line("  your own code   from mlxcel_integrations.langchain import ChatMlxcel")
-    terminal.line("  your machine    mlxcel-integrations doctor")
+    terminal.line(f"  your machine    {_command()} doctor")
+
+
+def _command() -> str:
+    """Return how to call this program: by its path where its environment is not active."""
+    name = "mlxcel-integrations"
+    return name if shutil.which(name) else os.path.relpath(sys.argv[0])

@@ -59,9 +59,10 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         f"{_threads() or 'automatic'} threads"
     )
     server = _start(engine, parameters, options.host)
+    signals = _received_signals()
     socket_file = address.identity(options.host)
     _say(f"Listening on {server.listening_address}")
-    _wait_for_signal()
+    signals.recv(1)
     address.remove(options.host, socket_file)
     # Taking the server apart first waits for answers under way, and for ever if it has only just
     # started. It keeps nothing that must be saved.
@@ -163,14 +164,18 @@ def _start(engine: Any, parameters: Any, host: str) -> Any:
         ) from None
 
 
-def _wait_for_signal() -> None:
-    # The system may hand a signal to any thread, also to one of the engine's, and would then not
-    # wake this one. What it always does is write to this socket.
+def _received_signals() -> socket.socket:
+    """Return a socket that gets a byte for each signal.
+
+    The system may hand a signal to any thread, also to one of the engine's, and would then not
+    wake this one from ``signal.pause``.
+    """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
-    signal.set_wakeup_fd(sender.fileno())
+    # Detached, because the system goes on using it after the last reference to it is gone.
+    signal.set_wakeup_fd(sender.detach())
     _on_signals(lambda number, frame: None)
-    receiver.recv(1)
+    return receiver
 
 
 def _on_signals(handler: Any) -> None:

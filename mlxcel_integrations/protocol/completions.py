@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .sampling import to_wire
+from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
 
-__all__ = ["CompletionStream", "completion_request"]
+__all__ = ["CompletionStream", "completion_depends_on_engine", "completion_request"]
 
 ROUTE = "/v1/completions"
 
@@ -37,14 +37,26 @@ def completion_request(
         "prompt": prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **to_wire(_with_number(sampling), engine),
+        **to_wire(_as_here(sampling, engine), engine),
     }
     return Request(ROUTE, body, CompletionStream)
 
 
-def _with_number(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask for log probabilities as this route does: by a number, where chat has two fields."""
+def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:
+    """Tell whether the engine must be known to name the fields."""
+    return sampling.get("response_format") is not None or depends_on_engine(sampling)
+
+
+def _as_here(sampling: Mapping[str, Any], engine: str | None) -> dict[str, Any]:
+    """Name the fields that chat has too as this route does.
+
+    Log probabilities are asked for by a number. llama.cpp ignores ``response_format`` here, and
+    takes a schema in a field of its own.
+    """
     fields = dict(sampling)
+    if engine == "llama.cpp" and fields.get("response_format"):
+        wrapped = fields.pop("response_format").get("json_schema") or {}
+        fields["json_schema"] = wrapped.get("schema")
     if isinstance(fields.get("logprobs"), bool):
         alternatives = fields.pop("top_logprobs", None)
         fields["logprobs"] = (alternatives or 1) if fields["logprobs"] else None

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -148,6 +149,8 @@ def test_interrupt_in_an_answer_is_quiet(command_line: CommandLine) -> None:
         while "Answer    one" not in said:
             said += process.stdout.read(1)
             assert process.poll() is None
+        # The interrupt is to find it waiting for the next word.
+        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
         assert server.wait_disconnect(5)

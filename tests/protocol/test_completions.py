@@ -50,3 +50,24 @@ def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: list[Delta])
     data = json.dumps({"choices": [choice]}).encode()
 
     assert expected == CompletionStream().feed(b"data: " + data + b"\n\n")
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
+
+
+@pytest.mark.parametrize(
+    ("engine", "field", "value"),
+    [
+        ("mlxcel", "response_format", FORMAT),
+        (None, "response_format", FORMAT),
+        ("llama.cpp", "json_schema", SCHEMA),
+    ],
+)
+def test_a_schema_is_sent_as_the_engine_takes_it(
+    engine: str | None, field: str, value: dict[str, Any]
+) -> None:
+    body = completion_request("m", "p", {"response_format": FORMAT}, engine).body
+
+    assert value == body[field]
+    assert 1 == len({"response_format", "json_schema"} & body.keys())

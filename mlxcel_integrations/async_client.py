@@ -338,7 +338,7 @@ class AsyncLLM:
 
     async def _not_a_stream(self, response: httpx.Response) -> str:
         content_type = response.headers.get("content-type", "")
-        return self._connection.not_a_stream(content_type, await self._read(response))
+        return self._connection.not_a_stream(content_type, await anext(response.aiter_bytes(), b""))
 
     async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.

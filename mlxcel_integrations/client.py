@@ -341,8 +341,9 @@ class LLM:
             response.close()
 
     def _not_a_stream(self, response: httpx.Response) -> str:
+        wait_at_most(response, self._connection.timeout)
         content_type = response.headers.get("content-type", "")
-        return self._connection.not_a_stream(content_type, self._read(response))
+        return self._connection.not_a_stream(content_type, next(response.iter_bytes(), b""))
 
     def _drain(self, response: httpx.Response, pieces: Iterator[bytes]) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.

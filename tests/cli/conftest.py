@@ -22,7 +22,9 @@ class CommandLine:
         "-W",
         "error",
         "-c",
-        "import sys; from mlxcel_integrations.cli import main; sys.exit(main())",
+        # Programs that are started in the background may have been told to ignore Ctrl-C.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from mlxcel_integrations.cli import main; sys.exit(main())",
     )
 
     def __init__(self, runtime: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import ssl
@@ -135,7 +136,7 @@ class Connection:
         """Return a request whose response must be read with a limit of its own."""
         return httpx.Request(
             method,
-            self.endpoint.url + path,
+            _url(self.endpoint.url, path),
             headers=self._headers,
             content=json.dumps(body).encode() if body is not None else None,
             extensions={
@@ -224,6 +225,12 @@ _SEEN: set[str] = set()
 
 _TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
 """What ends a read that took too long; the second and third come from a limit of the socket."""
+
+
+@functools.lru_cache(maxsize=64)
+def _url(root: str, path: str) -> httpx.URL:
+    """Return a parsed URL; parsing takes longer than anything else in making a request."""
+    return httpx.URL(root + path)
 
 
 def _checked_key(key: str | None) -> str | None:

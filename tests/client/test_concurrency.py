@@ -32,14 +32,16 @@ def test_one_connection_serves_sequential_calls(client: Any, server: FakeServer)
 
 
 def test_errors_do_not_cost_the_connection(connect: Any, server: FakeServer) -> None:
+    """But for a body of unknown length that is no answer: it is not read to its end."""
     server.script(*[Reply.error(503, "busy", headers={"retry-after": "0"})] * 2)
     server.script(Reply.plain(200, "no stream"))
     client = connect(served_model="m")
 
     with pytest.raises(MlxcelStreamError, match="instead of a stream"):
         client.chat("hi")
+    assert 1 == server.connections
     assert "echo: hi" == client.chat("hi")
-    assert (1, 4) == (server.connections, len(server.requests))
+    assert (2, 4) == (server.connections, len(server.requests))
 
 
 def test_a_restarted_server_is_found_again(connect: Any, server: FakeServer) -> None:

@@ -1,0 +1,20 @@
+"""The examples in docstrings run, and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = ("client", "async_client", "supervisor.process", "langchain.chat_models", "embedded")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(f"mlxcel_integrations.{name}")
+
+    result = doctest.testmod(module)
+
+    assert (0, True) == (result.failed, result.attempted > 0)

@@ -5,6 +5,8 @@ Imported only when one is raised, since importing ``openai`` takes most of a sec
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import openai
 
@@ -24,7 +26,8 @@ def api_error(failure: Failure, url: str, method: str = "POST") -> openai.APIErr
         url: Address of the request.
         method: HTTP method of the request.
     """
-    request = httpx.Request(method, url)
+    # Typed by the library that the installed openai is built on, httpx or httpx2.
+    request: Any = httpx.Request(method, url)
     error_class = getattr(openai, failure.exception)
     if failure.status is None:
         return _without_response(error_class, failure, request)
@@ -34,7 +37,7 @@ def api_error(failure: Failure, url: str, method: str = "POST") -> openai.APIErr
 
 
 def _without_response(
-    error_class: type[openai.APIConnectionError], failure: Failure, request: httpx.Request
+    error_class: type[openai.APIConnectionError], failure: Failure, request: Any
 ) -> openai.APIError:
     if issubclass(error_class, openai.APITimeoutError):
         # This class takes no message of its own in any version.

@@ -69,8 +69,8 @@ class Connection:
         self.max_retries = max_retries
         self.model_name: str | None = served_model
         self.features: ServerFeatures | None = None
-        # A broken connection is noticed a moment before the exit of the server that caused it.
-        self.settle_seconds = 0.02 if mode.model is not None else 0.0
+        # The connections of a server that dies break a moment before its guard tells of it.
+        self.settle_seconds = 0.05 if mode.model is not None else 0.0
         self._model, self._endpoint = mode.model, mode.endpoint
         self._lease: Lease | None = None
         self._lease = self._lease_for(mode, socket, given)

@@ -100,6 +100,7 @@ def _socket_directory() -> Finding:
     path = str(place.endpoint.socket)
     directory = Path(path).parent
     try:
+        directory.mkdir(0o700)
         with socket.socket(socket.AF_UNIX) as probe:
             probe.bind(path)
         mode = stat.S_IMODE(directory.stat().st_mode)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import secrets
 import socket
 import stat
 import sys
@@ -15,6 +15,7 @@ from pathlib import Path
 from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import ServerOptions
+from .guard import clear, is_stale
 
 __all__ = ["Place", "choose"]
 
@@ -28,7 +29,8 @@ class Place:
 
     Attributes:
         endpoint: Its address.
-        directory: A directory made for it, to be removed with it; None if there is none.
+        directory: A directory to be made for it and removed with it; None if there is none. The
+            guard makes it, so that whatever ends this program, somebody is there to remove it.
     """
 
     endpoint: Endpoint
@@ -36,14 +38,8 @@ class Place:
 
     def clear(self) -> None:
         """Remove what was made for the server; servers leave their socket behind."""
-        if self.endpoint.socket is None:
-            return
-        path = Path(self.endpoint.socket)
-        if self.directory is not None:
-            path.unlink(missing_ok=True)
-            self.directory.rmdir()
-        elif path.is_socket() and _is_stale(self.endpoint.socket):
-            path.unlink(missing_ok=True)
+        if self.endpoint.socket is not None:
+            clear(self.endpoint.socket, self.directory)
 
 
 def choose(options: ServerOptions, path: str | None) -> Place:
@@ -122,7 +118,7 @@ def _check_socket(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise MlxcelError(f"socket={path!r} is a file already, and no socket: it is left alone.")
-    if not _is_stale(path):
+    if not is_stale(path):
         raise MlxcelError(
             f"A server listens on socket={path!r} already: drop model= to use it, or choose "
             "another path."
@@ -130,28 +126,14 @@ def _check_socket(path: str) -> None:
     Path(path).unlink()
 
 
-def _is_stale(path: str) -> bool:
-    """Tell whether nobody listens on a socket any more."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        # A server that accepts nobody at the moment would block this for ever.
-        probe.settimeout(1.0)
-        return probe.connect_ex(path) == errno.ECONNREFUSED
-
-
 def _private_directory(environ: Mapping[str, str]) -> Path:
-    """Make a directory that only this user can enter, with a path short enough for a socket."""
+    """Return the path of a new directory, short enough for a socket in it."""
     runtime = environ.get("XDG_RUNTIME_DIR")
     candidates = [runtime] if runtime and os.access(runtime, os.W_OK | os.X_OK) else []
     candidates += [tempfile.gettempdir(), "/tmp"]
-    # The name that mkdtemp adds has 8 characters.
     rest = len("/mlxcel-12345678/server.sock")
     for parent in candidates:
         if len(os.fsencode(parent)) + rest <= MAX_SOCKET_PATH_BYTES:
-            try:
-                return Path(tempfile.mkdtemp(prefix="mlxcel-", dir=parent))
-            except OSError as error:
-                raise MlxcelError(
-                    f"No directory for the server's socket can be made in {parent}: {error}. Set "
-                    "TMPDIR to a directory that is writable."
-                ) from None
+            # Six bytes of chance are the eight characters.
+            return Path(parent, f"mlxcel-{secrets.token_urlsafe(6)}").absolute()
     raise MlxcelError("No temporary directory has a short enough path: set TMPDIR to another one.")

@@ -19,7 +19,7 @@ from .binary import Executable, find
 from .command import arguments
 from .place import choose
 from .readiness import Ended, NotAServer, Observation, TooLate, until_ready
-from .running import Running, in_words
+from .running import Running
 
 __all__ = ["ManagedServer"]
 
@@ -29,7 +29,7 @@ class ManagedServer:
 
     It listens on a Unix socket in a directory that only this user can enter, unless ``host`` or
     ``port`` ask for TCP. It ends with ``close``, with the ``with`` block, when nobody refers to
-    this object any more, and with this program.
+    this object any more, and with this program, in whatever way that ends.
 
     Args:
         model: Repository id or directory for mlxcel, a ``.gguf`` file, or ``"embedded"``.
@@ -98,7 +98,7 @@ class ManagedServer:
     @property
     def pid(self) -> int | None:
         """Process id of the server, None if it has not been started."""
-        return self._running.process.pid if self._running is not None else None
+        return self._running.pid if self._running is not None else None
 
     @property
     def log_tail(self) -> str:
@@ -168,8 +168,10 @@ class ManagedServer:
 
     def end(self) -> str | None:
         """Tell in words how the server ended; None while it runs or before it has started."""
-        returncode = self.poll()
-        return f"the server ended with {in_words(returncode)}" if returncode is not None else None
+        running = self._running
+        if running is None or running.poll() is None:
+            return None
+        return f"the server ended with {running.cause}"
 
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
@@ -273,7 +275,7 @@ class ManagedServer:
             return
         except Ended:
             running.log.join(0.5)
-            raise self._failed(running, f"ended with {in_words(running.wait())}") from None
+            raise self._failed(running, f"ended with {running.cause}") from None
         except NotAServer:
             raise self._failed(running, "is no model server: it knows no /health") from None
         except TooLate:

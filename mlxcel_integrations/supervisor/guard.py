@@ -1,0 +1,284 @@
+"""The guard: a small program that starts a server, and ends it when its owner is gone.
+
+A program that is killed cannot stop its server, and no server watches the program that started it.
+So the guard stands between them, in a session of its own, with the standard library alone and
+nothing of the user's: ``python -I -S guard.py``.
+
+It talks with its owner over its stdin and stdout, one socket, in lines of JSON. The first one that
+it reads is the order, see ``order``; after that, whatever comes means stop. It answers with
+``{"pid": ...}`` and, in the end, ``{"returncode": ...}``; or with ``{"no_directory": ...}`` or
+``{"error": ...}`` when the socket's directory cannot be made or the command cannot be run. Its
+stderr is the log of the server. It never needs the key: that is in the environment, which it
+passes on.
+
+When the guard itself is killed, Linux kills the server. Elsewhere its owner has to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+CHANNEL_IN, CHANNEL_OUT, LOG = 0, 1, 2
+
+ORPHAN_GRACE = 0.05
+"""Time from SIGTERM to SIGKILL once the owner is gone, in seconds.
+
+Nobody waits for an answer any more, but a server may have a half-written file to take away.
+"""
+
+_LOOK_AT_PARENT_EVERY = 0.5
+"""Pause between looks at the owner where the system cannot tell of its end, in seconds."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def order(
+    command: list[str],
+    socket: str | None,
+    directory: os.PathLike[str] | None,
+    grace: float,
+    owner: int,
+) -> bytes:
+    """Return the line that tells a guard what to do.
+
+    Args:
+        command: Command line of the server.
+        socket: Path of the socket that the server makes, to be removed after it.
+        directory: The directory to be made for the socket, None if it is there already.
+        grace: Time from SIGTERM to SIGKILL when the guard is asked to stop, in seconds.
+        owner: Process id of the parent of the guard.
+    """
+    # As bytes: which characters they stand for depends on settings that the guard does not share.
+    words = [os.fsencode(word).decode("latin-1") for word in command]
+    paths = [path and os.fsencode(path).decode("latin-1") for path in (socket, directory)]
+    return json.dumps([words, *paths, grace, owner]).encode() + b"\n"
+
+
+def clear(socket: str | bytes, directory: os.PathLike[str] | bytes | None) -> None:
+    """Remove the socket of a server that has ended, and the directory that was made for it."""
+    # Without pathlib, whose import would make each start milliseconds longer.
+    with contextlib.suppress(OSError):
+        if directory is not None or is_stale(socket):
+            os.unlink(socket)  # noqa: PTH108
+    with contextlib.suppress(OSError):
+        if directory is not None:
+            os.rmdir(directory)  # noqa: PTH106
+
+
+def is_stale(path: str | bytes) -> bool:
+    """Tell whether there is a socket on which nobody listens any more."""
+    # Not needed until the server has ended, and it would double the time until it starts.
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        # A server that accepts nobody at the moment would block this for ever.
+        probe.settimeout(1.0)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def main() -> None:
+    """Do what the owner orders on stdin."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = _read(CHANNEL_IN)
+        if not piece:
+            return
+        line += piece
+    words, socket, directory, grace, owner = json.loads(line)
+    watch = Watch(owner, grace)
+    if directory is not None:
+        try:
+            os.mkdir(directory.encode("latin-1"), 0o700)  # noqa: PTH102
+        except OSError as error:
+            return _report(no_directory=error.strerror)
+    end = _serve([word.encode("latin-1") for word in words], watch)
+    if socket is not None:
+        clear(socket.encode("latin-1"), directory and directory.encode("latin-1"))
+    _report(**end)
+
+
+def _serve(command: list[bytes], watch: Watch) -> dict[str, Any]:
+    """Run the server to its end and tell how it ended."""
+    if watch.owner_gone:
+        return {"error": "its owner is gone"}
+    try:
+        server = _start(command)
+    except OSError as error:
+        return {"error": error.strerror}
+    _report(pid=server.pid)
+    returncode = _until_end(server, watch)
+    # What it left behind ends now: later the number may be that of another group.
+    _signal_group(server, signal.SIGKILL)
+    return {"returncode": returncode}
+
+
+def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
+    """Start the server in a group of its own; on Linux it dies with this process."""
+    guard = os.getpid()
+    prctl = _prctl()
+
+    def die_with_guard() -> None:
+        # Linux counts the end of the thread that forked, not of its process. Only here, where
+        # there is one thread, are they the same.
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != guard:
+            os._exit(1)
+
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=LOG,
+        stderr=LOG,
+        process_group=0,
+        preexec_fn=die_with_guard if prctl is not None else None,
+    )
+
+
+def _prctl() -> Any:
+    """Return the system call of Linux by which a process asks to die with its parent."""
+    if sys.platform != "linux":
+        return None
+    # Some builds of Python have no ctypes.
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
+    return None
+
+
+def _until_end(server: subprocess.Popen[bytes], watch: Watch) -> int:
+    """Wait for the end of the server, and bring it about when it has to end."""
+    deadline = math.inf
+    while (returncode := server.poll()) is None:
+        if time.monotonic() >= deadline:
+            _signal_group(server, signal.SIGKILL)
+            deadline = math.inf
+        grace = watch.wait(deadline)
+        if grace is not None:
+            _signal_group(server, signal.SIGTERM)
+            deadline = min(deadline, time.monotonic() + grace)
+    return returncode
+
+
+class Watch:
+    """All that can happen to a guard: an order to stop, the end of its owner, of its server.
+
+    Args:
+        owner: Process id of the parent.
+        grace: What an order to stop grants the server, in seconds.
+    """
+
+    def __init__(self, owner: int, grace: float) -> None:
+        self._owner = owner
+        self._grace = grace
+        self._signals = _signal_pipe()
+        self._exit = _exit_handle(owner)
+        self._sources = [CHANNEL_IN, self._signals]
+        if self._exit is not None:
+            self._sources.append(self._exit)
+
+    @property
+    def owner_gone(self) -> bool:
+        """Whether this process has another parent now."""
+        return os.getppid() != self._owner
+
+    def wait(self, deadline: float) -> float | None:
+        """Wait until something happens.
+
+        Args:
+            deadline: Longest time to wait, on the clock ``time.monotonic``.
+
+        Returns:
+            Seconds that the server has from now on; None if it may go on.
+        """
+        left = max(0.0, deadline - time.monotonic())
+        if self._exit is None:
+            left = min(left, _LOOK_AT_PARENT_EVERY)
+        ready, _, _ = select.select(self._sources, [], [], None if left == math.inf else left)
+        stop = self._signals in ready and signal.SIGTERM in os.read(self._signals, 4096)
+        gone = self._exit in ready or self.owner_gone
+        if CHANNEL_IN in ready:
+            if _read(CHANNEL_IN):
+                stop = True
+            else:
+                gone = True
+        if gone and CHANNEL_IN in self._sources:
+            # What has ended stays ready to be read. From now on only the server matters.
+            self._sources = [self._signals]
+            return ORPHAN_GRACE
+        return self._grace if stop else None
+
+
+def _signal_pipe() -> int:
+    """Return a descriptor from which the number of each signal can be read."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    # Handlers and not SIG_IGN, which the server would inherit.
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    # The thread that started this process may have blocked some, and the server would too.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return reader
+
+
+def _exit_handle(pid: int) -> Any:
+    """Return what becomes readable when a process ends; None if the system has no such thing."""
+    # Not the channel alone: whatever the owner forks holds that open.
+    try:
+        return os.pidfd_open(pid) if sys.platform == "linux" else exit_queue(pid, select)
+    except OSError:
+        return None
+
+
+def exit_queue(pid: int, api: Any) -> Any:
+    """Return a kqueue that becomes readable when a process ends.
+
+    Args:
+        pid: The process.
+        api: The module ``select`` of macOS.
+
+    Raises:
+        ProcessLookupError: It has ended already.
+    """
+    queue = api.kqueue()
+    queue.control(
+        [api.kevent(pid, api.KQ_FILTER_PROC, api.KQ_EV_ADD, api.KQ_NOTE_EXIT)],
+        # None is taken out here: an event that is not taken keeps the queue readable.
+        0,
+    )
+    return queue
+
+
+def _read(descriptor: int) -> bytes:
+    # A socket whose other end was closed with something unread is reset.
+    with contextlib.suppress(ConnectionResetError):
+        return os.read(descriptor, 65536)
+    return b""
+
+
+def _report(**message: Any) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        os.write(CHANNEL_OUT, json.dumps(message).encode() + b"\n")
+
+
+def _signal_group(server: subprocess.Popen[bytes], number: int) -> None:
+    # macOS refuses a group of which only a zombie is left.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(server.pid, number)
+
+
+if __name__ == "__main__":
+    main()
+    # Its owner waits, and taking the interpreter apart takes longer than all of a stop.
+    os._exit(0)

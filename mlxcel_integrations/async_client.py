@@ -13,10 +13,11 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from .async_pools import AsyncPools
 from .client import DRAIN_SECONDS, Messages
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
-from .pools import AsyncPools, hang_up, keeps_alive
+from .pools import hang_up, keeps_alive
 from .protocol.chat import chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.failures import Failure, Retries, from_status

@@ -26,7 +26,7 @@ LAYERS = [
     ["options", "protocol"],
     ["endpoint"],
     ["api_errors", "embedded"],
-    ["pools", "connection"],
+    ["pools", "async_pools", "connection"],
     ["openai_clients"],
     ["client"],
     ["async_client"],

@@ -1,0 +1,85 @@
+"""The connection pools of event loops, one for each.
+
+Apart from ``pools``, since importing ``asyncio`` takes longer than all of the synchronous client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator
+
+import httpx
+
+from .endpoint import Endpoint
+
+__all__ = ["AsyncPools"]
+
+
+class AsyncPools:
+    """The connections of each event loop to one server, closed with the loop.
+
+    Args:
+        transport: Used instead of ones that are made for the address.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._given = transport
+        self._inherited: object = None
+        self._forget()
+
+    async def transport(self, endpoint: Endpoint) -> httpx.AsyncBaseTransport:
+        """Return the transport to an address in the running loop, new if the server has moved."""
+        if self._given is not None:
+            return self._given
+        if self._process != os.getpid():
+            self._inherited = self._known
+            self._forget()
+        loop = asyncio.get_running_loop()
+        known = self._known.get(loop)
+        if known is not None and known.endpoint == endpoint:
+            return known.transport
+        fresh = _LoopTransport(endpoint)
+        with self._lock:
+            for dead in [other for other in self._known if other.is_closed()]:
+                del self._known[dead]
+            self._known[loop] = fresh
+        await anext(fresh.guard)
+        if known is not None:
+            await known.guard.aclose()
+        return fresh.transport
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; other loops close theirs when they end."""
+        with self._lock:
+            known = self._known.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known.guard.aclose()
+
+    def _forget(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._known: dict[asyncio.AbstractEventLoop, _LoopTransport] = {}
+
+
+class _LoopTransport:
+    """A transport to an address, and the guard that closes it with its event loop."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.transport = endpoint.async_transport()
+        self.guard = _closed_with_loop(self.transport)
+
+
+async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
+    """Close a transport when the loop ends, or when nobody refers to it any more.
+
+    A loop closes the asynchronous generators that run in it before it ends itself
+    (``loop.shutdown_asyncgens``), and those that are collected: the only hook for this that
+    every event loop offers.
+    """
+    try:
+        yield
+    finally:
+        await transport.aclose()

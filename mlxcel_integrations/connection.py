@@ -7,13 +7,13 @@ import json
 import os
 import ssl
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from .endpoint import Endpoint, Mode, resolve_mode
-from .errors import MlxcelError
+from .errors import MlxcelError, causes
 from .protocol.failures import Failure, not_a_stream, timed_out, unreachable
 from .protocol.features import ServerFeatures
 
@@ -62,7 +62,6 @@ class Connection:
             base_url = "http://localhost"
         mode = resolve_mode(model, base_url, socket)
         self.api_key = _checked_key(api_key or os.environ.get("MLXCEL_API_KEY"))
-        self.served_model = served_model
         if timeout is not None and timeout <= 0:
             raise MlxcelError(f"timeout={timeout} is no time: pass seconds, or None for 600.")
         self.timeout = DEFAULT_TIMEOUT if timeout is None else timeout
@@ -245,18 +244,11 @@ def _checked_key(key: str | None) -> str | None:
     return key or None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was caused by."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _reason(error: Exception) -> str:
     """Return what the network reported, in the system's words if there are any."""
-    numbers = [e.errno for e in _causes(error) if isinstance(e, OSError) and e.errno]
+    numbers = [e.errno for e in causes(error) if isinstance(e, OSError) and e.errno]
     return os.strerror(numbers[-1]) if numbers else str(error).rstrip(".")
 
 
 def _is_timeout(error: BaseException) -> bool:
-    return any(isinstance(cause, _TIMEOUTS) for cause in _causes(error))
+    return any(isinstance(cause, _TIMEOUTS) for cause in causes(error))

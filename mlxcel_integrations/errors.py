@@ -16,6 +16,8 @@ exceptions of the ``openai`` package on every route: ``openai.APIStatusError`` a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 __all__ = [
     "MlxcelError",
     "MlxcelServerError",
@@ -23,6 +25,7 @@ __all__ = [
     "MlxcelTimeoutError",
     "StructuredOutputError",
     "StructuredOutputTruncated",
+    "causes",
 ]
 
 
@@ -80,6 +83,13 @@ class StructuredOutputError(MlxcelError):
 
 class StructuredOutputTruncated(StructuredOutputError):
     """An answer was cut before its JSON ended, mostly by ``max_tokens``."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was caused by."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _end_of(text: str) -> str:

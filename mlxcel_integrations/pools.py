@@ -12,6 +12,7 @@ import traceback
 import httpx
 
 from .endpoint import Endpoint
+from .errors import causes
 
 __all__ = ["Pool", "close_unconnected", "hang_up", "keeps_alive", "wait_at_most"]
 
@@ -70,13 +71,11 @@ def close_unconnected(error: httpx.TransportError) -> None:
     httpcore 1.0 leaves it open for Unix sockets, in a frame of the traceback, which becomes a
     ``ResourceWarning`` in the user's program.
     """
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         for frame, _ in traceback.walk_tb(cause.__traceback__):
             leaked = frame.f_locals.get("sock")
             if frame.f_code.co_name == "connect_unix_socket" and isinstance(leaked, socket.socket):
                 leaked.close()
-        cause = cause.__cause__ or cause.__context__
 
 
 def wait_at_most(response: httpx.Response, seconds: float | None) -> None:

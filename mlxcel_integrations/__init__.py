@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .protocol.features import ServerFeatures
     from .protocol.stream import ChatReply
-    from .supervisor import ManagedServer
+    from .supervisor.process import ManagedServer
 
 __all__ = [
     "LLM",
@@ -43,7 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "LLM": "client",
     "AsyncLLM": "async_client",
-    "ManagedServer": "supervisor",
+    "ManagedServer": "supervisor.process",
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.stream",
 }

@@ -27,13 +27,10 @@ from .protocol.tokens import read_text, read_tokens
 if TYPE_CHECKING:
     import openai
 
-    from .endpoint import Endpoint
-
-__all__ = ["LLM", "health_status"]
+__all__ = ["LLM"]
 
 Messages = str | Sequence[Mapping[str, Any]]
 DRAIN_SECONDS = 0.05
-_HEALTH_SECONDS = 1.0
 
 
 class LLM:
@@ -353,22 +350,3 @@ class LLM:
         wait_at_most(response, DRAIN_SECONDS)
         with contextlib.suppress(httpx.TransportError):
             next(pieces, None)
-
-
-def health_status(endpoint: Endpoint) -> int | None:
-    """Return the status of ``/health``, None if nobody answers."""
-    request = httpx.Request(
-        "GET",
-        endpoint.url + "/health",
-        extensions={
-            "timeout": dict.fromkeys(("connect", "read", "write", "pool"), _HEALTH_SECONDS)
-        },
-    )
-    with endpoint.transport() as transport:
-        try:
-            response = transport.handle_request(request)
-            response.close()
-        except httpx.TransportError as error:
-            close_unconnected(error)
-            return None
-        return response.status_code

@@ -18,7 +18,7 @@ from .protocol.failures import Failure, not_a_stream, timed_out, unreachable
 from .protocol.features import ServerFeatures
 
 if TYPE_CHECKING:
-    from .supervisor import ManagedServer
+    from .supervisor.process import ManagedServer
     from .supervisor.sharing import Lease
 
 __all__ = ["Connection"]

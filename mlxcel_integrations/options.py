@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
@@ -68,10 +68,38 @@ class ServerOptions(BaseModel):
         default=None, ge=1, le=65535, description="Listen on TCP, on this port."
     )
     startup_timeout: float = Field(
-        default=600.0, gt=0, description="Longest time until the server is ready, in seconds."
+        default=600.0,
+        gt=0,
+        description="Longest time until the server is ready, in seconds; downloads do not count.",
+    )
+    stall_timeout: float = Field(
+        default=600.0,
+        gt=0,
+        description="Longest time for which a server that starts may be silent, in seconds.",
     )
     shutdown_grace: float = Field(
         default=5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
+    )
+    share: Literal["process", "user", False] = Field(
+        default="process",
+        description='Who uses one server together: all objects of this "process" that ask for the '
+        'same, all processes of this "user", or nobody (False).',
+    )
+    keep_alive: float = Field(
+        default=300.0,
+        ge=0,
+        description='How long a server with share="user" stays after its last use, in seconds.',
+    )
+    restart: int = Field(
+        default=5,
+        ge=0,
+        description="How often within five minutes a server that ended by itself is started "
+        "again; 0 for never.",
+    )
+    progress: bool | None = Field(
+        default=None,
+        description="Whether to show a start that takes longer than 2 s; None does in a terminal "
+        "and in a notebook.",
     )
     ctx_size: int | None = Field(
         default=None,
@@ -102,6 +130,17 @@ class ServerOptions(BaseModel):
     extra_args: tuple[str, ...] = Field(
         default=(), description="More arguments for the executable, as they are."
     )
+
+
+PATIENCE = {
+    "startup_timeout",
+    "stall_timeout",
+    "shutdown_grace",
+    "keep_alive",
+    "restart",
+    "progress",
+}
+"""Fields of ``ServerOptions`` that make no other server of it."""
 
 
 class SamplingParams(BaseModel):

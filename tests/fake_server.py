@@ -424,10 +424,14 @@ def flag_surface(parser: argparse.ArgumentParser) -> Json:
 
 
 def log(text: str, level: str = "INFO") -> None:
-    """Log on stdout, as the server does; a closed pipe is no reason to end."""
-    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {level:>5} mlxcel: {text}\n"
+    """Log on stdout, as the server does."""
+    put(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {level:>5} mlxcel: {text}")
+
+
+def put(line: str) -> None:
+    """Print a line; a closed pipe is no reason to end."""
     with contextlib.suppress(OSError):
-        os.write(1, line.encode())
+        os.write(1, f"{line}\n".encode())
 
 
 def fail(message: str) -> NoReturn:
@@ -476,15 +480,23 @@ def check_model(model: str) -> None:
 
 def load(model: str, seconds: float) -> None:
     """Take as long as loading takes; a repo is downloaded first, which shows on stdout."""
-    steps = []
-    if "/" in model and not Path(model).exists():
-        log(f"model {model} not found locally; downloading")
-        steps = ["config.json", "tokenizer.json", "model.safetensors"]
-    for step in steps:
-        log(f"downloaded {step}")
-        time.sleep(seconds / len(steps))
-    if not steps:
+    lines = json.loads(os.environ.get("FAKE_LOG_LINES", "[]"))
+    if not lines and "/" in model and not Path(model).exists():
+        lines = [
+            f"[mlxcel] model '{model}' not found locally; downloading into the mlxcel store..."
+        ]
+        for at, name in enumerate(("config.json", "tokenizer.json", "model.safetensors"), 1):
+            lines += [f"[{at}/3] downloading: {name}", f"[{at}/3] done: {name} (1.00 KiB in 0.1s)"]
+        lines.append("[mlxcel download] complete: downloaded=3 cached=0 total_size=3.00 KiB")
+    for line in lines:
+        put(line)
+        time.sleep(seconds / len(lines))
+    if not lines:
         time.sleep(seconds)
+
+
+def fail_weights() -> None:
+    log("failed to load the model's weights: unsupported tensor", "ERROR")
 
 
 def main() -> None:
@@ -492,9 +504,11 @@ def main() -> None:
 
     FAKE_GENERATION: "v0.4.2" or "newest" (the default).
     FAKE_LOAD_SECONDS: How long loading takes; it delays the bind, or with `--no-warmup` the health.
+    FAKE_LOG_LINES: Print the strings of this JSON list meanwhile, evenly.
     FAKE_FAIL: Print `Error: <this>` on stderr and exit 1 after loading.
     FAKE_EXIT_CODE: Exit with this code instead; without FAKE_FAIL, say nothing.
-    FAKE_WEIGHTS_FAIL: Stay up, loading for ever.
+    FAKE_WEIGHTS_FAIL: Say that the weights cannot be loaded when that is over, and stay up, with a
+        health of 503 for ever.
     FAKE_IGNORE_SIGTERM: Do so.
     FAKE_STDOUT_BYTES: Write so many bytes on stdout and on stderr before the bind.
     FAKE_STDOUT_NEWLINES: "0" writes them as one line.
@@ -532,6 +546,7 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
     """Load, bind and serve until a signal ends the process."""
     env = os.environ
     log("mlxcel starting")
+    weights_fail = "FAKE_WEIGHTS_FAIL" in env
     seconds = float(env.get("FAKE_LOAD_SECONDS", "0"))
     fails = "FAKE_FAIL" in env or "FAKE_EXIT_CODE" in env
     if 0 < options.ctx_size < 512 * options.n_parallel:
@@ -539,24 +554,28 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
     check_model(options.model)
     if options.warmup or fails:
         load(options.model, seconds)
+    if options.warmup and weights_fail:
+        fail_weights()
+        log("warmup failed (non-fatal): the model is not loaded", "WARN")
     flood(int(env.get("FAKE_STDOUT_BYTES", "0")), env.get("FAKE_STDOUT_NEWLINES") != "0")
     if "FAKE_FAIL" in env:
         fail(env["FAKE_FAIL"])
     if fails:
         sys.exit(int(env["FAKE_EXIT_CODE"]))
     server = make_server(options, generation)
-    server.loading = "FAKE_WEIGHTS_FAIL" in env or not options.warmup
+    server.loading = weights_fail or not options.warmup
     try:
         server.start()
     except OSError as error:
         fail(f"failed to bind {options.host}\n\nCaused by:\n    {error}")
     log(f"listening on {server.url}")
-    if "FAKE_WEIGHTS_FAIL" in env:
-        log("failed to load the model's weights: unsupported tensor", "ERROR")
-    elif not options.warmup:
+    if not options.warmup:
         load(options.model, seconds)
-        server.loading = False
-        log("model loaded")
+        server.loading = weights_fail
+        if weights_fail:
+            fail_weights()
+        else:
+            log("model loaded")
     while True:
         time.sleep(3600)
 

@@ -100,7 +100,7 @@ def test_the_walk_finds_imports_of_each_kind() -> None:
     assert ("client", "client", f"{PACKAGE}.pools", False) in EDGES
     assert ("client", "client", f"{PACKAGE}.openai_clients", True) in EDGES
     assert ("protocol.chat", "protocol", f"{PACKAGE}.errors", False) in EDGES
-    assert ("supervisor", "supervisor", f"{PACKAGE}.supervisor.process", False) in EDGES
+    assert ("supervisor.process", "supervisor", f"{PACKAGE}.supervisor.launch", False) in EDGES
     assert ("api_errors", "api_errors", "openai", False) in EDGES
     assert not any(edge[:3] == ("client", "client", "openai") for edge in EDGES)
 

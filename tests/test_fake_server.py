@@ -370,6 +370,29 @@ def test_without_warmup_the_program_binds_before_it_is_ready(tmp_path: Path) -> 
         assert b"server_error" in call(path, "POST", CHAT, ask())[1]
 
 
+@pytest.mark.parametrize("warmup", [True, False])
+def test_the_program_stays_up_when_its_weights_cannot_be_loaded(
+    warmup: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.sock"
+    script = executable(
+        tmp_path,
+        FAKE_WEIGHTS_FAIL="1",
+        FAKE_LOG_LINES='["step 1", "step 2"]',
+        FAKE_LOAD_SECONDS="0.1",
+    )
+    words = ["serve", "-m", "m", "--host", str(path), "--port", "0"]
+    with started(script, *words, *["--no-warmup"] * (not warmup)) as process:
+        wait_for(path)
+        time.sleep(0.3)
+        assert 503 == call(path, "GET", "/health")[0]
+        process.terminate()
+        out, _ = process.communicate(timeout=10)
+    events = [b"step 1", b"step 2", b"failed to load", b"failed (non-fatal)", b"listening"]
+    order = events if warmup else [b"listening", b"step 1", b"step 2", b"failed to load"]
+    assert order == [next(e for e in events if e in line) for line in out.splitlines()[1:]]
+
+
 def test_a_wrapper_does_not_pass_signals_on(tmp_path: Path) -> None:
     pid_file, path = tmp_path / "pids", tmp_path / "x.sock"
     script = executable(tmp_path, wrapper=True, FAKE_PIDFILE=str(pid_file))

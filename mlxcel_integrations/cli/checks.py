@@ -18,10 +18,12 @@ from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import server_options
 from ..protocol.features import choose_model
-from ..supervisor import ManagedServer
 from ..supervisor.binary import EMBEDDED, Executable
 from ..supervisor.command import environment
-from ..supervisor.place import MAX_SOCKET_PATH_BYTES, choose
+from ..supervisor.guard import clear
+from ..supervisor.place import choose
+from ..supervisor.process import ManagedServer
+from ..supervisor.runtime import MAX_SOCKET_PATH_BYTES
 from .engine import describe
 from .installation import Finding
 
@@ -108,7 +110,7 @@ def _socket_directory() -> Finding:
         advice = "Set TMPDIR to a directory on a local file system."
         return Finding("problem", "socket", f"{path}: {error}", advice)
     finally:
-        place.clear()
+        clear(path, directory)
     size = f"{len(os.fsencode(path))} of {MAX_SOCKET_PATH_BYTES} bytes"
     text = f"{directory.parent} takes private directories (mode {mode:04o}, path of {size})"
     return Finding("ok", "socket", text)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..endpoint import Endpoint
 from ..errors import MlxcelError
-from ..supervisor import ManagedServer
+from ..supervisor.process import ManagedServer
 from .engine import choose, describe
 from .terminal import Terminal
 

@@ -24,17 +24,19 @@ class Dialect:
         words: What stands between the executable and the flags.
         parallel: Its flag for the number of slots.
         second_models: Whether it takes models for embeddings and for reranking.
+        equals: Whether it reads ``--flag=value``.
     """
 
     name: str
     words: tuple[str, ...] = ()
     parallel: str = "--parallel"
     second_models: bool = False
+    equals: bool = True
 
 
 MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True)
 MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True)
-LLAMA_SERVER = Dialect("llama-server")
+LLAMA_SERVER = Dialect("llama-server", equals=False)
 EMBEDDED = Dialect("the embedded engine", ("serve",))
 
 

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Mapping
 
 from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import ServerOptions
-from .binary import Executable
+from .binary import Dialect, Executable
 
 __all__ = ["arguments", "environment"]
+
+_SETTINGS = (
+    "LLAMA_ARG_",
+    "LLAMA_API_KEY",
+    "LLAMA_CHAT_TEMPLATE_KWARGS",
+    "LLAMA_LOG_",
+    "MLXCEL_",
+)
+"""How the names of variables begin that are settings of servers."""
+
+_KEPT = frozenset(
+    {
+        # Where models are and how they are downloaded. The first one is the place of downloaded
+        # models for every version, also where the flag --models-dir means something else.
+        "MLXCEL_MODELS_DIR",
+        "MLXCEL_CACHE_DIR",
+        "MLXCEL_DEFAULT_ORG",
+        "MLXCEL_ALLOW_INSECURE_ENDPOINT",
+        "MLXCEL_NO_PROGRESS",
+        # What the machine has to give. There are no flags for these.
+        "MLXCEL_DEVICE",
+        "MLXCEL_MEMORY_LIMIT",
+        "MLXCEL_CACHE_LIMIT",
+        "MLXCEL_WIRED_LIMIT",
+    }
+)
+"""Those of them that are about the machine, whatever server it runs."""
 
 
 def arguments(
@@ -18,7 +48,8 @@ def arguments(
     """Return the command line that serves a model at an address.
 
     Raises:
-        MlxcelError: The executable has no such option.
+        MlxcelError: The executable has no such option, or an option has a value that no command
+            line can hold.
     """
     dialect = executable.dialect
     if not dialect.second_models and (options.embedding_model or options.reranker_model):
@@ -26,7 +57,11 @@ def arguments(
             "embedding_model= and reranker_model= need mlxcel; "
             f"{dialect.name} serves one model. Start a second server for the other."
         )
-    result = [*executable.command, *dialect.words, "-m", model, *_address(endpoint, options)]
+    result = [
+        *(*executable.command, *dialect.words),
+        *_flag("--model", model, dialect),
+        *_address(endpoint, options),
+    ]
     flags: dict[str, object] = {
         "--alias": options.alias,
         "--ctx-size": options.ctx_size,
@@ -38,10 +73,36 @@ def arguments(
     }
     for flag, value in flags.items():
         if value is not None:
-            result += [flag, str(value)]
+            result += _flag(flag, str(value), dialect)
     if options.warmup is not None:
         result.append("--warmup" if options.warmup else "--no-warmup")
-    return [*result, *options.extra_args]
+    return [_passable(word) for word in (*result, *options.extra_args)]
+
+
+def _flag(flag: str, value: str, dialect: Dialect) -> list[str]:
+    # mlxcel takes a word that begins with a dash for the next flag, also the -1 of --n-predict;
+    # llama-server takes it for the value, and knows no "=".
+    if value.startswith("-") and dialect.equals:
+        return [f"{flag}={value}"]
+    return [flag, value]
+
+
+def _passable(word: str) -> str:
+    """Return a word of a command line as the system can pass it on.
+
+    Raises:
+        MlxcelError: It cannot.
+    """
+    # What the locale cannot encode goes as UTF-8, which is what servers read.
+    for encoding in (sys.getfilesystemencoding(), "utf-8"):
+        with contextlib.suppress(UnicodeEncodeError):
+            encoded = word.encode(encoding, "surrogateescape")
+            if b"\0" not in encoded:
+                return os.fsdecode(encoded)
+    raise MlxcelError(
+        f"{word!r} cannot be passed to a server: it holds a zero character or half of a "
+        "surrogate pair. Remove it."
+    )
 
 
 def _address(endpoint: Endpoint, options: ServerOptions) -> list[str]:
@@ -56,14 +117,14 @@ def _address(endpoint: Endpoint, options: ServerOptions) -> list[str]:
 def environment(inherited: Mapping[str, str], api_key: str | None) -> dict[str, str]:
     """Return the environment of a server.
 
-    Servers take every default from ``LLAMA_ARG_*`` variables, so what the user has set for other
-    servers would change this one. The key goes here and never on the command line, which every
-    user of the machine can read.
+    Servers take their defaults from variables, so what the user has set for other servers would
+    change this one, or send its log elsewhere. The key goes here and never on the command line,
+    which every user of the machine can read.
     """
     result = {
         name: value
         for name, value in inherited.items()
-        if not name.startswith("LLAMA_ARG_") and name not in ("LLAMA_API_KEY", "MLXCEL_API_KEY")
+        if name in _KEPT or not name.startswith(_SETTINGS)
     }
     if api_key is not None:
         result["LLAMA_API_KEY"] = api_key

@@ -4,23 +4,26 @@ A program that is killed cannot stop its server, and no server watches the progr
 So the guard stands between them, in a session of its own, with the standard library alone and
 nothing of the user's: ``python -I -S guard.py``.
 
-It talks with its owner over its stdin and stdout, one socket, in lines of JSON. The first one that
-it reads is the order, see ``order``; after that, whatever comes means stop. It answers with
-``{"pid": ...}`` and, in the end, ``{"returncode": ...}``; or with ``{"no_directory": ...}`` or
+It talks with its owner over its stdin and stdout, one socket, in lines. The first one that it
+reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answers in JSON:
+``{"pid": ...}`` and, in the end, ``{"returncode": ...}``; or ``{"no_directory": ...}`` or
 ``{"error": ...}`` when the socket's directory cannot be made or the command cannot be run. Its
 stderr is the log of the server. It never needs the key: that is in the environment, which it
 passes on.
 
-When the guard itself is killed, Linux kills the server. Elsewhere its owner has to.
+When the guard itself is killed, Linux kills the server. Elsewhere its owner has to, and when that
+is killed at the same moment, the next start does, see ``leftovers.sweep``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import math
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -39,7 +42,13 @@ Nobody waits for an answer any more, but a server may have a half-written file t
 _LOOK_AT_PARENT_EVERY = 0.5
 """Pause between looks at the owner where the system cannot tell of its end, in seconds."""
 
+STOP, KILL = b"stop\n", b"kill\n"
+
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_MOST_DESCRIPTORS = 10240
+"""What macOS allows at most, whatever it says the limit is."""
 
 
 def order(
@@ -98,7 +107,7 @@ def main() -> None:
     watch = Watch(owner, grace)
     if directory is not None:
         try:
-            os.mkdir(directory.encode("latin-1"), 0o700)  # noqa: PTH102
+            make_directory(directory.encode("latin-1"))
         except OSError as error:
             return _report(no_directory=error.strerror)
     end = _serve([word.encode("latin-1") for word in words], watch)
@@ -119,13 +128,61 @@ def _serve(command: list[bytes], watch: Watch) -> dict[str, Any]:
     returncode = _until_end(server, watch)
     # What it left behind ends now: later the number may be that of another group.
     _signal_group(server, signal.SIGKILL)
+    _end_adopted()
     return {"returncode": returncode}
+
+
+def make_directory(path: bytes) -> int:
+    """Make a directory that only this user can enter, and lock it for as long as this process runs.
+
+    The lock keeps cleaners of temporary directories away, and tells the next start that somebody
+    still looks after what is in it.
+
+    Returns:
+        The descriptor that holds the lock.
+
+    Raises:
+        OSError: It cannot be made, or somebody else has made it.
+    """
+    while True:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)  # noqa: PTH102
+        # Until it is locked, a sweep may take it for a forgotten one.
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            made = os.fstat(descriptor)
+            if made.st_uid != os.geteuid() or made.st_mode & 0o077:
+                os.close(descriptor)
+                raise PermissionError(errno.EPERM, "others can enter it", path)
+            # Where the file system has no locks, a sweep leaves everything alone.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if is_at(descriptor, path):
+                return descriptor
+            os.close(descriptor)
+
+
+def is_at(descriptor: int, path: str | bytes) -> bool:
+    """Tell whether a path still leads to what was opened there."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
+    return False
 
 
 def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
     """Start the server in a group of its own; on Linux it dies with this process."""
     guard = os.getpid()
     prctl = _prctl()
+    if prctl is not None:
+        # What the server detaches from itself becomes a child of this process.
+        prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    # A server that can accept no connection any more may give up its socket for good.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    # Servers leave the mode of their socket to it: who may write to a socket may connect.
+    os.umask(os.umask(0) | 0o022)
 
     def die_with_guard() -> None:
         # Linux counts the end of the thread that forked, not of its process. Only here, where
@@ -156,6 +213,16 @@ def _prctl() -> Any:
     return None
 
 
+def _end_adopted() -> None:
+    """End what has detached itself from the server, in whatever session; on Linux only."""
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as children:  # noqa: PTH123
+        while pids := children.read().split():
+            for pid in pids:
+                os.kill(int(pid), signal.SIGKILL)
+                os.waitpid(int(pid), 0)
+            children.seek(0)
+
+
 def _until_end(server: subprocess.Popen[bytes], watch: Watch) -> int:
     """Wait for the end of the server, and bring it about when it has to end."""
     deadline = math.inf
@@ -165,7 +232,7 @@ def _until_end(server: subprocess.Popen[bytes], watch: Watch) -> int:
             deadline = math.inf
         grace = watch.wait(deadline)
         if grace is not None:
-            _signal_group(server, signal.SIGTERM)
+            _signal_group(server, signal.SIGTERM if grace else signal.SIGKILL)
             deadline = min(deadline, time.monotonic() + grace)
     return returncode
 
@@ -182,7 +249,7 @@ class Watch:
         self._owner = owner
         self._grace = grace
         self._signals = _signal_pipe()
-        self._exit = _exit_handle(owner)
+        self._exit = exit_handle(owner)
         self._sources = [CHANNEL_IN, self._signals]
         if self._exit is not None:
             self._sources.append(self._exit)
@@ -208,10 +275,11 @@ class Watch:
         stop = self._signals in ready and signal.SIGTERM in os.read(self._signals, 4096)
         gone = self._exit in ready or self.owner_gone
         if CHANNEL_IN in ready:
-            if _read(CHANNEL_IN):
-                stop = True
-            else:
-                gone = True
+            said = _read(CHANNEL_IN)
+            if KILL in said:
+                return 0.0
+            stop = stop or STOP in said
+            gone = gone or not said
         if gone and CHANNEL_IN in self._sources:
             # What has ended stays ready to be read. From now on only the server matters.
             self._sources = [self._signals]
@@ -232,13 +300,21 @@ def _signal_pipe() -> int:
     return reader
 
 
-def _exit_handle(pid: int) -> Any:
+def exit_handle(pid: int) -> Any:
     """Return what becomes readable when a process ends; None if the system has no such thing."""
     # Not the channel alone: whatever the owner forks holds that open.
     try:
         return os.pidfd_open(pid) if sys.platform == "linux" else exit_queue(pid, select)
     except OSError:
         return None
+
+
+def close_handle(handle: Any) -> None:
+    """Close what ``exit_handle`` has returned."""
+    if isinstance(handle, int):
+        os.close(handle)
+    else:
+        handle.close()
 
 
 def exit_queue(pid: int, api: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a server prints: drained whatever it holds, logged, and its tail kept."""
+"""What a server prints: drained whatever it holds, its tail kept, its lines logged."""
 
 from __future__ import annotations
 
@@ -6,77 +6,248 @@ import contextlib
 import logging
 import os
 import threading
-from collections import deque
+import time
 
-__all__ = ["LogPump"]
+__all__ = ["ServerLog"]
 
 logger = logging.getLogger("mlxcel.server")
 
-_MAX_LINE_BYTES = 8 * 1024
+_READ_BYTES = 64 * 1024
+_KEPT_BYTES = 128 * 1024
+_TAIL_CHARACTERS = 64 * 1024
 _TAIL_LINES = 200
-_TAIL_BYTES = 64 * 1024
+# What is shown of a line. An error message may follow a progress bar: its end matters most.
+_LINE_BYTES = 8 * 1024
+# What is kept of a line that never ends: a key in it is replaced before it is cut to be shown.
+_ENDLESS_BYTES = 2 * _LINE_BYTES
+_QUEUE_BYTES = 512 * 1024
 
 
-class LogPump:
-    """Read a pipe to its end in a thread, so that the server never blocks on a full one.
+class ServerLog:
+    """What a server prints, of which only the end is kept.
 
-    Lines go to the logger ``mlxcel.server`` at level INFO.
+    Taking it costs the same whatever it holds, and waits for nobody: a server must never block on
+    a full pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
 
     Args:
-        pipe: File descriptor to read; closed at its end.
         secret: Replaced by stars wherever it occurs.
+
+    Attributes:
+        heard: When the server last printed something, at first when this was made; in seconds of
+            ``time.monotonic``.
     """
 
-    def __init__(self, pipe: int, secret: str | None) -> None:
-        self._pipe = pipe
-        self._secret = secret.encode() if secret else None
-        self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="mlxcel-log", daemon=True)
-        self._thread.start()
+    def __init__(self, secret: str | None) -> None:
+        self.heard = time.monotonic()
+        self._secret = secret.encode() if secret else b""
+        self._kept = bytearray()
+        self._feeding = threading.Lock()
+        self._forwarder = _Forwarder(self._secret)
+        self._reader: threading.Thread | None = None
 
     @property
     def tail(self) -> str:
-        """The last lines, 64 KB at most."""
-        with self._lock:
-            return "\n".join(self._lines)
+        """The last 200 lines, and the last 8 KB of each; 64 KB at most."""
+        # Without the lock, which a forked child may have inherited locked: this is one operation.
+        raw = bytes(self._kept)
+        shown = _redacted(raw, self._secret, cut=len(raw) >= _KEPT_BYTES)
+        shown = shown[: len(shown) - _half(shown, self._secret)]
+        lines = shown.removesuffix(b"\n").rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
+        text = "\n".join(_decoded(line) for line in lines)
+        if len(text) <= _TAIL_CHARACTERS:
+            return text
+        return text[-_TAIL_CHARACTERS - 1 :].partition("\n")[2]
 
     @property
     def last_line(self) -> str:
-        """The last line that is not empty, or an empty text."""
-        with self._lock:
-            return next((line for line in reversed(self._lines) if line.strip()), "")
+        """The last line that is not blank, or an empty text."""
+        return next((line for line in reversed(self.tail.split("\n")) if line.strip()), "")
+
+    def drain(self, pipe: int) -> None:
+        """Read a pipe to its end in a thread.
+
+        Args:
+            pipe: File descriptor, closed in the end.
+        """
+        reader = threading.Thread(target=self._read, args=(pipe,), name="mlxcel-log", daemon=True)
+        try:
+            reader.start()
+        except RuntimeError:
+            os.close(pipe)
+            raise
+        self._reader = reader
+
+    def feed(self, piece: bytes) -> None:
+        """Take what a server has printed; from any thread."""
+        self.heard = time.monotonic()
+        with self._feeding:
+            self._kept += piece
+            del self._kept[:-_KEPT_BYTES]
+            self._forwarder.put(piece)
+
+    def close(self) -> None:
+        """Take what was fed as all there is; the end of a drained pipe does so too."""
+        self._forwarder.end()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of the pipe, which a grandchild of the server may keep open."""
-        self._thread.join(timeout)
+        """Wait for the end of the pipe, which a grandchild of the server may keep open.
+
+        Lines that the handlers of the logger have not taken by then are dropped.
+
+        Args:
+            timeout: Longest time to wait, in seconds.
+        """
+        deadline = time.monotonic() + timeout
+        _join(self._reader, timeout)
+        self._forwarder.join(max(0.0, deadline - time.monotonic()))
+
+    def _read(self, pipe: int) -> None:
+        try:
+            while piece := os.read(pipe, _READ_BYTES):
+                self.feed(piece)
+        finally:
+            os.close(pipe)
+            self.close()
+
+
+class _Forwarder:
+    """Hand lines to the handlers of the logger, which may fail, be slow or block for ever.
+
+    They run in a thread that is started when there is something for them.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._queue = bytearray()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._dropped = 0
+        self._inside_skipped_line = False
+
+    def put(self, piece: bytes) -> None:
+        """Queue a piece of output if anybody is to get it."""
+        with self._changed:
+            if not logger.isEnabledFor(logging.INFO):
+                self._end_line()
+                self._inside_skipped_line = not piece.endswith(b"\n")
+                return
+            if self._inside_skipped_line:
+                # Its first half may hold the first half of the key.
+                _, newline, piece = piece.partition(b"\n")
+                self._inside_skipped_line = not newline
+            self._queue += piece
+            self._drop_oldest()
+            self._ended = False
+            if self._thread is None:
+                self._start()
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Have the thread end when it has delivered what is queued."""
+        with self._changed:
+            self._end_line()
+            self._ended = True
+            self._changed.notify()
+
+    def join(self, timeout: float) -> None:
+        """Give the thread so much time to end, and then nothing more to do.
+
+        A program ends in ``logging.shutdown``, which waits for the lock of each handler: a slow one
+        would hold it up for as long as there are lines.
+        """
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        _join(self._thread, timeout)
+        with self._changed:
+            self._drop(self._queue.rfind(b"\n") + 1)
+
+    def _end_line(self) -> None:
+        """Make a line of what is queued of one."""
+        if self._queue and not self._queue.endswith(b"\n"):
+            del self._queue[len(self._queue) - _half(self._queue, self._secret) :]
+            self._queue += b"\n"
+
+    def _drop_oldest(self) -> None:
+        """Halve a queue that is full, so that not every single line is preceded by a warning."""
+        surplus = len(self._queue) - _QUEUE_BYTES // 2
+        if surplus > _QUEUE_BYTES // 2:
+            # Of a line that is longer than what is kept of one, the end can stay.
+            line_end = self._queue.find(b"\n", surplus, surplus + _ENDLESS_BYTES)
+            self._drop(line_end + 1 or surplus)
+
+    def _drop(self, size: int) -> None:
+        self._dropped += self._queue.count(b"\n", 0, size)
+        del self._queue[:size]
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="mlxcel-log-forwarder", daemon=True)
+        # The system may have no thread to give now, and Python starts none when it ends.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
-        rest = b""
-        while piece := os.read(self._pipe, 65536):
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                self._take(line)
-            # Of a line that never ends, only the last part can be kept. Twice of what is shown,
-            # so that half a key at the cut is not shown.
-            rest = rest[-2 * _MAX_LINE_BYTES :]
-        if rest:
-            self._take(rest)
-        os.close(self._pipe)
+        while record := self._next_record():
+            # Whatever a handler raises, be it SystemExit.
+            with contextlib.suppress(BaseException):
+                logger.log(*record)
 
-    def _take(self, line: bytes) -> None:
-        if self._secret:
-            line = line.replace(self._secret, b"***")
-        # An error message may follow a progress bar in the same line: the end matters most.
-        text = line[-_MAX_LINE_BYTES:].decode("utf-8", "replace").rstrip("\r")
-        with self._lock:
-            if len(self._lines) == _TAIL_LINES:
-                self._bytes -= len(self._lines.popleft())
-            self._lines.append(text)
-            self._bytes += len(text)
-            while self._bytes > _TAIL_BYTES:
-                self._bytes -= len(self._lines.popleft())
-        # A handler of the user must not stop the drain.
-        with contextlib.suppress(Exception):
-            logger.info("%s", text)
+    def _next_record(self) -> tuple[int, str, object] | None:
+        """Wait for something to log and return its level, its format and its argument."""
+        with self._changed:
+            while not self._dropped and b"\n" not in self._queue:
+                if self._ended:
+                    self._thread = None
+                    return None
+                # To look for the end of a line costs the same, however long the line gets.
+                del self._queue[:-_ENDLESS_BYTES]
+                self._changed.wait()
+            if self._dropped:
+                count, self._dropped = self._dropped, 0
+                return logging.WARNING, _TOO_SLOW, count
+            end = self._queue.index(b"\n")
+            line = bytes(self._queue[max(0, end - _ENDLESS_BYTES) : end])
+            del self._queue[: end + 1]
+        line = _redacted(line, self._secret, cut=len(line) == _ENDLESS_BYTES)
+        return logging.INFO, "%s", _decoded(line)
+
+
+_TOO_SLOW = (
+    "Lines of the server that were dropped: %d. A handler of the logger mlxcel.server is too slow "
+    "for them: use a faster one, or raise the level of the logger."
+)
+
+
+def _redacted(raw: bytes, secret: bytes, *, cut: bool) -> bytes:
+    """Replace a secret.
+
+    Args:
+        raw: What may hold it.
+        secret: The secret, or nothing.
+        cut: Whether the beginning is missing: then the other half of a secret may come first.
+    """
+    if not secret:
+        return raw
+    shown = raw.replace(secret, b"***")
+    return shown[len(secret) - 1 :] if cut else shown
+
+
+def _half(shown: bytes | bytearray, secret: bytes) -> int:
+    """Return how many bytes at the end may be the beginning of a secret."""
+    sizes = range(len(secret) - 1, 0, -1)
+    return next((size for size in sizes if shown.endswith(secret[:size])), 0)
+
+
+def _decoded(line: bytes) -> str:
+    return line.rstrip(b"\r")[-_LINE_BYTES:].decode("utf-8", "replace")
+
+
+def _join(thread: threading.Thread | None, timeout: float) -> None:
+    """Wait for a thread, unless it is this one.
+
+    A handler may end the server, and so may the collector, which runs in any thread.
+    """
+    if thread is not None and thread is not threading.current_thread():
+        thread.join(timeout)

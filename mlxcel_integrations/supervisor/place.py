@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import stat
-import sys
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import ServerOptions
-from .guard import clear, is_stale
+from .guard import is_stale
+from .leftovers import sweep
+from .runtime import MAX_SOCKET_PATH_BYTES, runtime_directory
 
-__all__ = ["Place", "choose"]
+__all__ = ["Place", "choose", "port_was_taken"]
 
-MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-"""What fits into ``sockaddr_un.sun_path``, its final zero aside."""
+_PORT_TAKEN = re.compile(
+    r"address (already )?in use|EADDRINUSE|AddrInUse|port \d+ is (already )?in use"
+    # llama-server does not tell why; that the address is one of the machine is known by then.
+    r"|couldn't bind HTTP server socket",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,6 @@ class Place:
 
     endpoint: Endpoint
     directory: Path | None = None
-
-    def clear(self) -> None:
-        """Remove what was made for the server; servers leave their socket behind."""
-        if self.endpoint.socket is not None:
-            clear(self.endpoint.socket, self.directory)
 
 
 def choose(options: ServerOptions, path: str | None) -> Place:
@@ -59,8 +58,23 @@ def choose(options: ServerOptions, path: str | None) -> Place:
     if path is not None:
         _check_socket(path)
         return Place(Endpoint.parse(None, path))
-    directory = _private_directory(os.environ)
+    directory = runtime_directory("mlxcel-run-12345678/server.sock") / _new_name()
+    sweep(directory.parent)
     return Place(Endpoint.parse(None, directory / "server.sock"), directory)
+
+
+def _new_name() -> str:
+    # Six bytes of chance are eight characters.
+    return f"mlxcel-run-{secrets.token_urlsafe(6)}"
+
+
+def port_was_taken(log: str) -> bool:
+    """Tell whether a server ended because another program has its port.
+
+    Args:
+        log: What it printed.
+    """
+    return _PORT_TAKEN.search(log) is not None
 
 
 def _tcp(host: str, port: int | None) -> Endpoint:
@@ -102,7 +116,13 @@ def _check_socket(path: str) -> None:
 
     The real server removes whatever it finds there, a running server's socket included.
     """
-    size = len(os.fsencode(path))
+    try:
+        size = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise MlxcelError(
+            f"socket={path!r} has characters that this system's locale cannot encode: use plain "
+            "letters, or run with PYTHONUTF8=1."
+        ) from None
     if size > MAX_SOCKET_PATH_BYTES:
         raise MlxcelError(
             f"socket={path!r} has {size} bytes, and a socket path {MAX_SOCKET_PATH_BYTES} at most "
@@ -112,6 +132,12 @@ def _check_socket(path: str) -> None:
         raise MlxcelError(f"socket={path!r} must end in .sock: servers tell sockets by this.")
     if not os.access(Path(path).parent, os.W_OK | os.X_OK):
         raise MlxcelError(f"The directory of socket={path!r} does not exist or is not writable.")
+    mode = Path(path).parent.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise MlxcelError(
+            f"Every user of this machine can replace socket={path!r}: choose another directory, or "
+            f"chmod o-w {Path(path).parent}."
+        )
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -123,17 +149,10 @@ def _check_socket(path: str) -> None:
             f"A server listens on socket={path!r} already: drop model= to use it, or choose "
             "another path."
         )
-    Path(path).unlink()
-
-
-def _private_directory(environ: Mapping[str, str]) -> Path:
-    """Return the path of a new directory, short enough for a socket in it."""
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    candidates = [runtime] if runtime and os.access(runtime, os.W_OK | os.X_OK) else []
-    candidates += [tempfile.gettempdir(), "/tmp"]
-    rest = len("/mlxcel-12345678/server.sock")
-    for parent in candidates:
-        if len(os.fsencode(parent)) + rest <= MAX_SOCKET_PATH_BYTES:
-            # Six bytes of chance are the eight characters.
-            return Path(parent, f"mlxcel-{secrets.token_urlsafe(6)}").absolute()
-    raise MlxcelError("No temporary directory has a short enough path: set TMPDIR to another one.")
+    try:
+        Path(path).unlink()
+    except OSError as error:
+        raise MlxcelError(
+            f"socket={path!r} is left from a server that is gone, and cannot be removed: "
+            f"{error.strerror}. Choose another path."
+        ) from None

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-import time
 import weakref
-from concurrent.futures import Future, wait
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ..endpoint import Endpoint, absolute_model
-from ..errors import MlxcelServerError, MlxcelTimeoutError
+from ..errors import MlxcelServerError
 from ..options import ServerOptions, server_options
-from .binary import Executable, find
-from .command import arguments
-from .place import choose
-from .readiness import Ended, NotAServer, Observation, TooLate, until_ready
-from .running import Running
+from .binary import Executable
+from .launch import Launch, Wanted
+from .restarts import WINDOW, Restarts
+from .running import ServerProcess
+from .starts import GivenUp, Pause, Starts, Waiter
 
-__all__ = ["ManagedServer"]
+__all__ = ["ManagedServer", "State"]
+
+State = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 
 class ManagedServer:
@@ -29,7 +29,8 @@ class ManagedServer:
 
     It listens on a Unix socket in a directory that only this user can enter, unless ``host`` or
     ``port`` ask for TCP. It ends with ``close``, with the ``with`` block, when nobody refers to
-    this object any more, and with this program, in whatever way that ends.
+    this object any more, and with this program, in whatever way that ends. With ``share="user"``
+    that ends only its use: the server stays for other processes, and ``keep_alive`` seconds more.
 
     Args:
         model: Repository id or directory for mlxcel, a ``.gguf`` file, or ``"embedded"``.
@@ -44,8 +45,8 @@ class ManagedServer:
         >>> from mlxcel_integrations import LLM, ManagedServer
         >>> with ManagedServer("embedded") as server:
         ...     llm = LLM(socket=server.socket)
-        ...     print(llm.models())
-        ['embedded']
+        ...     print(server.state, llm.models())
+        ready ['embedded']
     """
 
     def __init__(
@@ -56,20 +57,40 @@ class ManagedServer:
         api_key: str | None = None,
         **options: Any,
     ) -> None:
-        self.model = absolute_model(model)
-        self.options: ServerOptions = server_options(options)
-        self._socket = str(Path(socket).expanduser().absolute()) if socket is not None else None
-        self._api_key = api_key
-        self._lock = threading.Lock()
-        self._launching = threading.Lock()
-        self._start: _Start | None = None
-        self._running: Running | None = None
+        path = str(Path(socket).expanduser().absolute()) if socket is not None else None
+        self._wanted = Wanted(absolute_model(model), server_options(options), path, api_key)
+        self._starts = Starts()
+        self._restarts = Restarts(self.options.restart)
+        self._process: ServerProcess | None = None
+        self._endpoint: Endpoint | None = None
+        self._last_state: State = "stopped"
         self._at_end = weakref.finalize(self, lambda: None)
+        _servers.add(self)
+
+    @property
+    def model(self) -> str:
+        """The model that it serves."""
+        return self._wanted.model
+
+    @property
+    def options(self) -> ServerOptions:
+        """How it is started."""
+        return self._wanted.options
 
     @property
     def model_name(self) -> str:
         """The name under which it serves the model."""
         return self.options.alias or self.model
+
+    @property
+    def state(self) -> State:
+        """What it is doing: a server that ended by itself has failed."""
+        ended = self.poll() is not None
+        if self._last_state == "ready" and ended:
+            return "failed"
+        if self._last_state == "stopping" and ended:
+            return "stopped"
+        return self._last_state
 
     @property
     def endpoint(self) -> Endpoint:
@@ -78,12 +99,12 @@ class ManagedServer:
         Raises:
             MlxcelServerError: It has not been started.
         """
-        if self._running is None:
+        if self._endpoint is None:
             raise MlxcelServerError(
                 f"The server for {self.model!r} has not been started: call start() first, or use a "
                 "with block."
             )
-        return self._running.place.endpoint
+        return self._endpoint
 
     @property
     def base_url(self) -> str:
@@ -98,12 +119,12 @@ class ManagedServer:
     @property
     def pid(self) -> int | None:
         """Process id of the server, None if it has not been started."""
-        return self._running.pid if self._running is not None else None
+        return self._process.pid if self._process is not None else None
 
     @property
     def log_tail(self) -> str:
         """The last lines that the server printed."""
-        return self._running.log.tail if self._running is not None else ""
+        return self._process.log.tail if self._process is not None else ""
 
     @property
     def executable(self) -> Executable:
@@ -112,8 +133,7 @@ class ManagedServer:
         Raises:
             MlxcelError: There is none on this machine.
         """
-        binary = self.options.binary
-        return find(self.model, str(binary.absolute()) if isinstance(binary, Path) else binary)
+        return self._wanted.executable
 
     def start(self) -> Self:
         """Start the server, or wait for a start that is under way; nothing if it runs.
@@ -124,13 +144,13 @@ class ManagedServer:
         """
         if self._serves:
             return self
-        start = self._join_start()
+        waiter = Waiter()
         try:
-            start.future.result()
+            self._starts.join(waiter, self._attempt)
+            waiter.future.result()
         except BaseException:
-            self._leave(start)
             # An interrupt must not leave a half-started server behind.
-            wait([start.future], timeout=self.options.shutdown_grace + 1)
+            waiter.leave(self.options.shutdown_grace + 1)
             raise
         return self
 
@@ -143,17 +163,18 @@ class ManagedServer:
         """
         if self._serves:
             return self
-        start = self._join_start()
+        waiter = Waiter()
         try:
-            await asyncio.wrap_future(start.future)
+            self._starts.join(waiter, self._attempt)
+            await asyncio.wrap_future(waiter.future)
         except BaseException:
-            self._leave(start)
+            waiter.leave()
             raise
         return self
 
     def poll(self) -> int | None:
         """Return the exit status of the server, None while it runs or before it has started."""
-        return self._running.poll() if self._running is not None else None
+        return self._process.poll() if self._process is not None else None
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the server to end and return its exit status.
@@ -164,25 +185,40 @@ class ManagedServer:
         Raises:
             subprocess.TimeoutExpired: It has not ended in time.
         """
-        return self._running.wait(timeout) if self._running is not None else None
+        return self._process.wait(timeout) if self._process is not None else None
+
+    def terminate(self) -> None:
+        """Ask the server to end without waiting for it; SIGKILL follows after ``shutdown_grace``.
+
+        It ends for all who share it.
+        """
+        self._signal(ServerProcess.terminate)
+
+    def kill(self) -> None:
+        """Kill the server, for all who share it; a hung one too."""
+        self._signal(ServerProcess.kill)
+
+    def _signal(self, verb: Callable[[ServerProcess], None]) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._last_state = "stopping"
+            verb(self._process)
 
     def end(self) -> str | None:
         """Tell in words how the server ended; None while it runs or before it has started."""
-        running = self._running
-        if running is None or running.poll() is None:
+        process = self._process
+        if process is None or process.poll() is None:
             return None
-        return f"the server ended with {running.cause}"
+        return f"the server ended with {process.cause}"
 
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
-        with self._lock:
-            start, running = self._start, self._running
-        if start is not None:
-            start.abort.set()
-            wait([start.future], timeout=self.options.shutdown_grace + 1)
-            running = self._running
-        if running is not None:
-            running.stop()
+        self._last_state = "stopping"
+        try:
+            with self._starts.held_off(self.options.shutdown_grace + 1):
+                if self._process is not None:
+                    self._process.stop()
+        finally:
+            self._last_state = "stopped"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -196,116 +232,76 @@ class ManagedServer:
         self.close()
 
     def __repr__(self) -> str:
-        return f"ManagedServer({self.model!r}, pid={self.pid})"
+        return f"ManagedServer({self.model!r}, {self.state}, pid={self.pid})"
 
     @property
     def _serves(self) -> bool:
-        running = self._running
-        return running is not None and running.ready and running.poll() is None
+        process = self._process
+        return process is not None and process.serves
 
-    def _join_start(self) -> _Start:
-        """Return the start that is under way, a new one if there is none."""
-        with self._lock:
-            start = self._start
-            if start is None or start.abort.is_set():
-                start = _Start()
-                threading.Thread(
-                    target=self._run_start, args=(start,), name="mlxcel-start", daemon=True
-                ).start()
-                self._start = start
-            start.waiters += 1
-            return start
-
-    def _leave(self, start: _Start) -> None:
-        """Stop waiting for a start; the last one to leave ends it."""
-        with self._lock:
-            start.waiters -= 1
-            if start.waiters == 0:
-                start.abort.set()
-
-    def _run_start(self, start: _Start) -> None:
-        error: BaseException | None = None
-        try:
-            # A start that was given up is still clearing away when the next one begins.
-            with self._launching:
-                self._launch(start.abort)
-        except BaseException as caught:  # noqa: BLE001  raised to whoever waits
-            error = caught
-        with self._lock:
-            if self._start is start:
-                self._start = None
-        if error is None:
-            start.future.set_result(None)
-        else:
-            start.future.set_exception(error)
-
-    def _launch(self, abort: threading.Event) -> None:
-        if abort.is_set():
-            raise self._given_up()
+    def _attempt(self, pause: Pause) -> None:
+        """Start the server unless it runs."""
         if self._serves:
-            # Another start has ended since somebody found that there was no server.
             return
-        if self._running is not None:
-            self._running.stop()
-        executable = self.executable
-        place = choose(self.options, self._socket)
+        self._wait_to_restart(pause)
         try:
-            command = arguments(executable, self.model, place.endpoint, self.options)
-            running = Running(command, place, self._api_key, self.options.shutdown_grace)
-        except BaseException:
-            place.clear()
+            if self._process is not None:
+                self._process.stop()
+            self._last_state = "starting"
+            Launch(self._wanted, self._spawned, pause).run()
+            self._last_state = "ready"
+        except GivenUp:
+            self._last_state = "stopped"
             raise
-        try:
-            self._running = running
-            self._at_end.detach()
-            self._at_end = weakref.finalize(self, running.stop)
-            self._until_ready(running, abort)
+        except (OSError, RuntimeError) as error:
+            self._last_state = "failed"
+            raise MlxcelServerError(
+                f"The server for {self.model!r} cannot be started: {error}. Check what this "
+                "machine has left of memory, disk, processes and open files."
+            ) from error
         except BaseException:
-            running.stop()
+            self._last_state = "failed"
             raise
 
-    def _until_ready(self, running: Running, abort: threading.Event) -> None:
-        flow = until_ready(self.options.startup_timeout, time.monotonic)
-        try:
-            pause = next(flow)
-            while not abort.wait(pause):
-                pause = flow.send(Observation(running.poll(), running.health()))
-        except StopIteration:
-            running.ready = True
-            return
-        except Ended:
-            running.log.join(0.5)
-            raise self._failed(running, f"ended with {running.cause}") from None
-        except NotAServer:
-            raise self._failed(running, "is no model server: it knows no /health") from None
-        except TooLate:
-            raise MlxcelTimeoutError(
-                f"The server for {self.model!r} was not ready within "
-                f"{self.options.startup_timeout:g} s. Raise startup_timeout= if it is still "
-                "loading or downloading:",
-                stderr=running.log.tail,
-            ) from None
-        raise self._given_up()
+    def _spawned(self, process: ServerProcess, endpoint: Endpoint) -> None:
+        self._process, self._endpoint = process, endpoint
+        self._at_end.detach()
+        self._at_end = weakref.finalize(self, process.stop)
 
-    def _failed(self, running: Running, what: str) -> MlxcelServerError:
-        tail = running.log.tail
+    def _wait_to_restart(self, pause: Pause) -> None:
+        """Keep a distance between restarts of a server that ends by itself.
+
+        Raises:
+            MlxcelServerError: It has ended too often.
+            GivenUp: Nobody waits any more.
+        """
+        if self._last_state != "ready" or self.poll() is None:
+            return
+        delay = self._restarts.delay()
+        if delay is None:
+            raise self._ended_too_often()
+        if pause(delay):
+            raise GivenUp(f"The restart of the server for {self.model!r} was given up.")
+
+    def _ended_too_often(self) -> MlxcelServerError:
+        most = self._restarts.most
+        times = f"after {most} restarts within {WINDOW / 60:g} minutes" if most else "by itself"
         return MlxcelServerError(
-            f"The server for {self.model!r} {what} before it was ready. "
-            + ("It said:" if tail else "It said nothing."),
-            stderr=tail,
-            returncode=running.poll(),
+            f"The server for {self.model!r} has ended {times}, the last time with "
+            f"{self._process.cause if self._process is not None else ''}, and is not started "
+            "again (restart=). It said:",
+            stderr=self.log_tail,
+            returncode=self.poll(),
         )
 
-    def _given_up(self) -> MlxcelServerError:
-        return MlxcelServerError(f"The start of the server for {self.model!r} was given up.")
+
+_servers: weakref.WeakSet[ManagedServer] = weakref.WeakSet()
 
 
-class _Start:
-    """A start that is under way, and how many wait for it."""
+def _after_fork() -> None:
+    """Forget the starts of the parent, whose threads do not exist in a child."""
+    for server in _servers:
+        server._starts = Starts()
 
-    def __init__(self) -> None:
-        self.future: Future[None] = Future()
-        # A waiter that is cancelled must not cancel the start for the others.
-        self.future.set_running_or_notify_cancel()
-        self.abort = threading.Event()
-        self.waiters = 0
+
+os.register_at_fork(after_in_child=_after_fork)

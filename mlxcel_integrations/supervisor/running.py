@@ -1,77 +1,178 @@
-"""A server process with its guard, its log and its place."""
+"""A server process, as its owner sees it: with its guard and its log."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..client import health_status
 from ..errors import MlxcelServerError
 from . import guard
-from .command import environment
-from .logs import LogPump
-from .place import Place
+from .logs import ServerLog
 
-__all__ = ["Running", "in_words"]
+__all__ = ["Running", "ServerProcess", "in_words", "not_run", "wait_for_end"]
 
 
-class Running:
-    """A server process with all that belongs to it.
+_KILL_SECONDS = 1.0
+"""Longest time that a killed process is taken to need to be gone."""
+
+
+class ServerProcess:
+    """A server process, and what is reported of it over a channel.
+
+    Args:
+        channel: A socket that whoever looks after the server writes its reports to, as lines of
+            JSON, and closes when nothing more will come.
+        log: What the server prints.
+
+    Attributes:
+        pid: Process id of the server, which is also that of its group.
+        path: Its socket, None for TCP.
+        ready: Whether it has been ready, and was not given up since.
+    """
+
+    pid: int
+    path: str | None
+
+    def __init__(self, channel: socket.socket, log: ServerLog) -> None:
+        self.log = log
+        self.ready = False
+        self._channel = channel
+        self._owner = os.getpid()
+        self._returncode: int | None = None
+        self._ended = threading.Event()
+        self._stopping = threading.Lock()
+        self._reports = _lines(channel)
+        self._watcher = threading.Thread(target=self._watch, name="mlxcel-guard", daemon=True)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it can be asked: it was ready, runs, and nobody has taken its socket away."""
+        return self.ready and self.poll() is None and (self.path is None or _is_there(self.path))
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy in a forked child, which may use the server and no more."""
+        return os.getpid() != self._owner
+
+    @property
+    def cause(self) -> str:
+        """What the server ended with, in words."""
+        return in_words(self._returncode or 0)
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs.
+
+        A forked child cannot know it: there it is that of a killed process.
+        """
+        if self.forked and self._returncode is None and not _exists(self.pid):
+            self._returncode = -signal.SIGKILL
+        return self._returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end of the process and return what ``poll`` does."""
+        if not self.forked and not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
+        return self.poll()
+
+    def mark_ready(self) -> None:
+        """Take note that the server is ready."""
+        self.ready = True
+
+    def terminate(self) -> None:
+        """Ask the process to end, and kill it when it has not within its grace."""
+        self._say(guard.STOP)
+
+    def kill(self) -> None:
+        """Kill the process."""
+        self._say(guard.KILL)
+
+    def stop(self) -> None:
+        """End the process, or what this program has to do with it."""
+        raise NotImplementedError
+
+    def _say(self, words: bytes) -> None:
+        if not self.forked:
+            with contextlib.suppress(OSError):
+                self._channel.sendall(words)
+
+    def _watch(self) -> None:
+        """Take every report until there are no more."""
+        for report in self._reports:
+            self._take(report)
+        if self._returncode is None:
+            self._lost()
+
+    def _take(self, report: Mapping[str, Any]) -> None:
+        if "returncode" in report:
+            self._end(report["returncode"])
+
+    def _lost(self) -> None:
+        """Do what is to be done when whoever looks after the server has ended before it."""
+        raise NotImplementedError
+
+    def _end(self, returncode: int) -> None:
+        self._returncode = returncode
+        self._ended.set()
+
+
+class Running(ServerProcess):
+    """A server process that this process owns.
 
     A guard process starts it, and ends it when this process ends in whatever way. Knows nothing of
     the ``ManagedServer``, so that it can stop the server when that is gone.
 
     Args:
         command: Its command line.
-        place: Where it listens.
-        api_key: The key it asks for.
+        environ: Its environment.
+        path: Path of the socket that it will make, None for TCP.
+        directory: A directory to be made for the socket and removed with it; None if there is none.
         grace: Time from SIGTERM to SIGKILL, in seconds.
-
-    Attributes:
-        pid: Process id of the server, which is also that of its group.
+        log: Where to collect what it prints.
 
     Raises:
         MlxcelServerError: The system cannot run the command.
     """
 
-    def __init__(self, command: list[str], place: Place, api_key: str | None, grace: float) -> None:
-        self.place = place
-        self.ready = False
-        self._owner = os.getpid()
-        self._grace = grace
-        self._returncode: int | None = None
+    def __init__(
+        self,
+        command: list[str],
+        environ: Mapping[str, str],
+        path: str | None,
+        directory: Path | None,
+        grace: float,
+        log: ServerLog,
+    ) -> None:
+        channel, far_end = _socket_pair()
+        super().__init__(channel, log)
+        self.path, self._directory, self._grace = path, directory, grace
         self._guard_lost = False
-        self._ended = threading.Event()
-        self._stopping = threading.Lock()
-        self._channel, far_end = _socket_pair()
-        log, log_end = os.pipe()
+        output, log_end = os.pipe()
         try:
-            self._guard = _spawn(far_end, log_end, environment(os.environ, api_key))
+            self._guard = _spawn(far_end, log_end, environ)
         except BaseException:
-            os.close(log)
-            self._channel.close()
+            os.close(output)
+            channel.close()
             raise
         finally:
             far_end.close()
             os.close(log_end)
-        self._reports = _reports(self._channel)
-        self._watcher = threading.Thread(target=self._watch, name="mlxcel-guard", daemon=True)
         try:
-            self.log = LogPump(log, api_key)
+            log.drain(output)
             self.pid = self._order(command)
             self._watcher.start()
         except BaseException:
             # The guard takes it for our end.
-            self._channel.close()
+            channel.close()
             self._guard.wait()
             raise
 
@@ -80,48 +181,27 @@ class Running:
         """What the server ended with, in words."""
         if self._guard_lost:
             return "its guard process, which something else has killed"
-        return in_words(self._returncode or 0)
-
-    def poll(self) -> int | None:
-        """Return the exit status; None in a forked child, which the guard does not know."""
-        return self._returncode if os.getpid() == self._owner else None
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the end of the process and return what ``poll`` does."""
-        if os.getpid() == self._owner and not self._ended.wait(timeout):
-            raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
-        return self.poll()
-
-    def health(self) -> int | None:
-        """Return the status of ``/health``, None if nobody answers yet."""
-        path = self.place.endpoint.socket
-        return (
-            None
-            if path is not None and not Path(path).exists()
-            else health_status(self.place.endpoint)
-        )
+        return super().cause
 
     def stop(self) -> None:
         """End the process and all that it started, and remove what was made for it."""
-        if os.getpid() != self._owner:
+        self.ready = False
+        if self.forked:
             # Popen would warn, when it is collected, of a process that still runs.
             self._guard.returncode = 0
             self._channel.close()
             return
         with self._stopping:
-            with contextlib.suppress(OSError):
-                self._channel.sendall(b"stop\n")
+            self.terminate()
             self._join()
             self._channel.close()
             self.log.join(0.5)
-            self.place.clear()
+            self._clear()
 
     def _order(self, command: list[str]) -> int:
         """Have the server started and return its process id."""
-        path, directory = self.place.endpoint.socket, self.place.directory
-        line = guard.order(command, path, directory, self._grace, self._owner)
-        with contextlib.suppress(OSError):
-            self._channel.sendall(line)
+        line = guard.order(command, self.path, self._directory, self._grace, self._owner)
+        self._say(line)
         report = next(self._reports, None)
         if report is None:
             self.log.join(0.5)
@@ -131,31 +211,35 @@ class Running:
                 stderr=self.log.tail,
                 returncode=self._guard.wait(),
             )
-        if "no_directory" in report and directory is not None:
+        if "no_directory" in report and self._directory is not None:
             raise MlxcelServerError(
-                f"No directory for the server's socket can be made in {directory.parent}: "
+                f"No directory for the server's socket can be made in {self._directory.parent}: "
                 f"{report['no_directory']}. Set TMPDIR to a directory that is writable."
             )
         if "error" in report:
-            raise _not_run(command[0], report["error"])
+            raise not_run(command[0], report["error"])
         pid: int = report["pid"]
         return pid
 
     def _watch(self) -> None:
         """Wait for the end of the server, and of its guard."""
-        for report in self._reports:
-            self._returncode = report["returncode"]
-            self._ended.set()
-        if self._returncode is None:
-            # Linux has killed the server with its guard; not so what that has started, and
-            # other systems leave all of them.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self.place.clear()
-            self._guard_lost = True
-            self._returncode = -signal.SIGKILL
-            self._ended.set()
+        super()._watch()
         self._guard.wait()
+
+    def _lost(self) -> None:
+        # Linux has killed the server with its guard; not so what that has started, and other
+        # systems leave all of them.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        wait_for_end(self.pid, _KILL_SECONDS)
+        self._clear()
+        self._guard_lost = True
+        self._end(-signal.SIGKILL)
+
+    def _clear(self) -> None:
+        """Remove what the guard was killed too early to remove; servers leave their socket."""
+        if self.path is not None:
+            guard.clear(self.path, self._directory)
 
     def _join(self) -> None:
         """Wait for the guard, and kill it when something holds it up."""
@@ -171,20 +255,23 @@ def in_words(returncode: int) -> str:
     """Tell an exit status in words."""
     if returncode >= 0:
         return f"exit status {returncode}"
-    name = signal.Signals(-returncode).name
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:  # one of the many real-time signals of Linux
+        return f"signal {-returncode}"
     hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
     return f"signal {-returncode} ({name}{hint})"
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets that block, whatever ``socket.setdefaulttimeout`` says."""
     pair = socket.socketpair()
     for end in pair:
-        # Whatever socket.setdefaulttimeout says.
         end.settimeout(None)
     return pair
 
 
-def _spawn(channel: socket.socket, log: int, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(channel: socket.socket, log: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a guard.
 
     Raises:
@@ -203,21 +290,48 @@ def _spawn(channel: socket.socket, log: int, environ: dict[str, str]) -> subproc
             start_new_session=True,
         )
     except OSError as error:
-        raise _not_run(command[0], error.strerror) from None
+        raise not_run(command[0], error.strerror) from None
 
 
-def _not_run(program: str, reason: str | None) -> MlxcelServerError:
+def not_run(program: str, reason: str | None) -> MlxcelServerError:
+    """Tell that the system cannot run a program."""
     return MlxcelServerError(
         f"{program} cannot be run: {reason}. Check that it is a program for this kind of machine."
     )
 
 
-def _reports(channel: socket.socket) -> Iterator[dict[str, Any]]:
-    """Yield what a guard reports, until it ends."""
+def _is_there(path: str) -> bool:
+    # Asked before every request, and pathlib takes three times as long.
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def wait_for_end(pid: int, timeout: float) -> None:
+    """Wait until a process has ended that is not a child of this one."""
+    handle = guard.exit_handle(pid)
+    if handle is not None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle, selectors.EVENT_READ)
+            selector.select(timeout)
+        guard.close_handle(handle)
+
+
+def _exists(pid: int) -> bool:
+    """Tell whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _lines(channel: socket.socket) -> Iterator[dict[str, Any]]:
+    """Yield what is reported, until the other end is closed."""
     rest = b""
-    # A guard that was killed before it read everything resets the connection.
+    # One that was killed before it read everything resets the connection.
     with contextlib.suppress(ConnectionResetError):
-        while piece := channel.recv(4096):
+        while piece := channel.recv(65536):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 yield json.loads(line)

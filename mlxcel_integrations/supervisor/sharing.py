@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 from ..errors import MlxcelError
-from ..options import server_options
+from ..options import PATIENCE, server_options
 from .process import ManagedServer
 
 __all__ = ["Lease", "lease"]
@@ -63,7 +63,8 @@ class _Shared:
             self.leases -= 1
             if self.leases > 0:
                 return
-            _servers.pop(self.key, None)
+            if _servers.get(self.key) is self:
+                del _servers[self.key]
         self.server.close()
 
 
@@ -87,11 +88,22 @@ def lease(
     """
     checked = server_options(options)
     secret = hashlib.sha256((api_key or "").encode()).hexdigest()
-    key = repr((os.getpid(), model, socket and os.fspath(socket), secret, checked))
+    key = repr((model, socket and os.fspath(socket), secret, checked.model_dump(exclude=PATIENCE)))
     with _lock:
-        if key not in _servers:
+        shared = _servers.get(key) if checked.share else None
+        if shared is None:
             server = ManagedServer(model, socket=socket, api_key=api_key, **options)
-            _servers[key] = _Shared(key, server)
-        shared = _servers[key]
+            shared = _Shared(key, server)
+            if checked.share:
+                _servers[key] = shared
         shared.leases += 1
         return Lease(shared)
+
+
+def _after_fork() -> None:
+    """Make a lock that no thread of the parent holds."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

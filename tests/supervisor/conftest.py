@@ -92,7 +92,7 @@ class Fake:
         return sorted(path.name for path in self.runtime.iterdir())
 
     def wait_for_start(self, count: int = 1) -> None:
-        assert wait_until(lambda: len(self.starts) >= count), "the binary was not run"
+        assert wait_until(lambda: len(self.starts) >= count, 20), "the binary was not run"
 
     def wait_for_nothing(self, seconds: float = 2.0) -> None:
         """Wait until no process and no directory is left."""

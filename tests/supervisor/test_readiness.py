@@ -1,4 +1,4 @@
-"""A start is watched closely and ends in one of four ways; no process, no sleep."""
+"""A start is watched closely and ends in one of six ways; no process, no sleep."""
 
 from __future__ import annotations
 
@@ -8,37 +8,68 @@ import pytest
 
 from mlxcel_integrations.supervisor.readiness import (
     Ended,
+    LoadFailed,
     NotAServer,
     Observation,
+    Stalled,
     TooLate,
+    load_failure,
     until_ready,
 )
+
+FAILED = "2026-11-23T02:00:00.123456Z ERROR mlxcel::server: Failed to load model: no such tensor"
+WARMUP = "2026-11-23T02:00:00.123456Z  WARN mlxcel::server: warmup failed (non-fatal): no model"
+DOWNLOAD = "[2/9] downloading: model.safetensors"
+BEGAN = 100.0
 
 
 class Clock:
     """Time that passes only where the flow waits."""
 
-    now = 0.0
+    now = BEGAN
 
     def __call__(self) -> float:
         return self.now
 
 
-def pauses(see: Callable[[float], Observation], timeout: float = 10.0) -> list[float]:
-    """Drive the flow to its end; `see` tells what there is to be seen at a time."""
+def pauses(
+    see: Callable[[float], Observation], timeout: float = 10.0, stall: float = 1000.0
+) -> list[float]:
+    """Drive the flow to its end; `see` tells what there is to be seen at a time after the start."""
     clock = Clock()
-    flow = until_ready(timeout, clock)
+    flow = until_ready(timeout, stall, clock)
     waited = [next(flow)]
     while True:
         clock.now += waited[-1]
         try:
-            waited.append(flow.send(see(clock.now)))
+            waited.append(flow.send(see(clock.now - BEGAN)))
         except StopIteration:
             return waited
 
 
-def health(status: int | None) -> Observation:
-    return Observation(None, status)
+def health(status: int | None, *, heard: float = 0.0, log: str = "") -> Observation:
+    return Observation(None, status, BEGAN + heard, log)
+
+
+class Script:
+    """What happens at which time after the start; `ended` is when the flow was over.
+
+    Args:
+        log: Lines and when each is printed.
+        statuses: Statuses of `/health` and from when on each holds.
+    """
+
+    def __init__(self, log: dict[float, str], statuses: dict[float, int | None]) -> None:
+        self._log = log
+        self._statuses = {0.0: None, **statuses}
+        self.ended = 0.0
+
+    def __call__(self, now: float) -> Observation:
+        self.ended = now
+        printed = [at for at in self._log if at <= now]
+        status = self._statuses[max(at for at in self._statuses if at <= now)]
+        log = "\n".join(self._log[at] for at in printed)
+        return health(status, heard=max(printed, default=0.0), log=log)
 
 
 def test_looks_within_milliseconds_at_first_and_never_more_than_50_ms_apart() -> None:
@@ -63,7 +94,7 @@ def test_a_server_that_is_ready_at_once_costs_one_pause() -> None:
 def test_an_end_counts_more_than_an_answer(returncode: int) -> None:
     """The answer may be that of another server at the same address."""
     with pytest.raises(Ended):
-        pauses(lambda now: Observation(returncode, 200))
+        pauses(lambda now: Observation(returncode, 200, BEGAN, ""))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
@@ -74,16 +105,178 @@ def test_something_that_knows_no_health_is_not_waited_for(status: int) -> None:
 
 @pytest.mark.parametrize("timeout", [0.001, 0.3, 3.0])
 def test_a_server_that_is_late_is_given_up_in_time(timeout: float) -> None:
-    seen: list[float] = []
-
-    def see(now: float) -> Observation:
-        seen.append(now)
-        return health(None)
+    script = Script({}, {})
 
     with pytest.raises(TooLate):
-        pauses(see, timeout)
-    assert timeout <= seen[-1] < timeout + 0.051
+        pauses(script, timeout)
+    assert timeout <= script.ended < timeout + 0.051
 
 
 def test_an_answer_at_the_last_moment_counts() -> None:
     assert pauses(lambda now: health(200 if now >= 0.3 else None), timeout=0.3)
+
+
+def test_a_server_that_talks_is_late_all_the_same() -> None:
+    script = Script({at / 10: "loading layer" for at in range(100)}, {})
+
+    with pytest.raises(TooLate):
+        pauses(script, timeout=3.0)
+    assert 3.0 <= script.ended < 3.06
+
+
+def test_time_spent_downloading_does_not_count() -> None:
+    script = Script({1.0: DOWNLOAD, 30.0: "loading weights"}, {35.0: 200})
+
+    assert 35.0 <= sum(pauses(script, timeout=10.0)) < 35.06
+
+
+def test_after_a_download_the_whole_time_is_left() -> None:
+    script = Script({1.0: DOWNLOAD, 30.0: "loading weights"}, {})
+
+    with pytest.raises(TooLate):
+        pauses(script, timeout=10.0)
+    assert 39.9 <= script.ended < 40.1
+
+
+def test_a_silent_server_has_stalled() -> None:
+    script = Script({1.5: "loading weights"}, {})
+
+    with pytest.raises(Stalled):
+        pauses(script, timeout=60.0, stall=4.0)
+    assert 5.5 <= script.ended < 5.56
+
+
+def test_a_server_that_never_said_anything_has_stalled() -> None:
+    script = Script({}, {})
+
+    with pytest.raises(Stalled):
+        pauses(script, timeout=60.0, stall=4.0)
+    assert 4.0 <= script.ended < 4.06
+
+
+@pytest.mark.parametrize("log", [{at * 1.0: "loading layer" for at in range(20)}, {}])
+def test_output_or_a_new_status_shows_that_it_goes_on(log: dict[float, str]) -> None:
+    statuses: dict[float, int | None] = {1.5 * at: [None, 503][at % 2] for at in range(8)}
+    script = Script(log, {} if log else statuses)
+    script._statuses[12.0] = 200
+
+    assert 12.0 <= sum(pauses(script, timeout=60.0, stall=2.0)) < 12.06
+
+
+def test_a_download_that_stands_still_has_stalled() -> None:
+    script = Script({1.0: DOWNLOAD}, {})
+
+    with pytest.raises(Stalled):
+        pauses(script, timeout=2.0, stall=30.0)
+    assert 31.0 <= script.ended < 31.06
+
+
+@pytest.mark.parametrize("bound", [0.0, 1.2])
+def test_a_failed_load_is_told_within_5_s(bound: float) -> None:
+    """The server binds long before, or soon after."""
+    script = Script({1.0: FAILED, 1.1: WARMUP}, {bound: 503})
+
+    with pytest.raises(LoadFailed, match=r"^Failed to load model: no such tensor$"):
+        pauses(script, timeout=60.0)
+    assert 4.0 <= script.ended < 5.0
+
+
+def test_a_failed_load_is_known_when_its_line_is_out_of_sight() -> None:
+    chatter = {2.0 + at / 100: f"request {at}" for at in range(200)}
+    script = Script({1.0: FAILED, **chatter}, {1.2: 503})
+
+    def see(now: float) -> Observation:
+        seen = script(now)
+        tail = "\n".join(seen.log.splitlines()[-10:])
+        return Observation(seen.returncode, seen.health, seen.heard, tail)
+
+    with pytest.raises(LoadFailed):
+        pauses(see, timeout=60.0)
+    assert script.ended < 5.0
+
+
+def test_a_failed_load_is_told_in_time_when_an_answer_is_missing() -> None:
+    script = Script({1.0: FAILED}, {1.2: 503, 3.0: None, 4.0: 503})
+
+    with pytest.raises(LoadFailed):
+        pauses(script, timeout=60.0)
+    assert script.ended < 5.0
+
+
+@pytest.mark.parametrize("statuses", [{1.2: 503, 3.9: 200}, {3.9: 200}])
+def test_a_server_that_is_ready_after_all_is_ready(statuses: dict[float, int | None]) -> None:
+    assert pauses(Script({1.0: FAILED}, statuses))
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_without_a_503_a_complaint_is_not_enough(status: int | None) -> None:
+    with pytest.raises(TooLate):
+        pauses(Script({1.0: FAILED}, {1.2: status}))
+
+
+def test_without_a_complaint_a_503_is_not_enough() -> None:
+    with pytest.raises(TooLate):
+        pauses(Script({1.0: WARMUP}, {0.0: 503}))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (FAILED, "Failed to load model: no such tensor"),
+        (
+            "2026-11-23T02:00:00Z ERROR mlxcel: failed to load the model's weights: bad tensor",
+            "failed to load the model's weights: bad tensor",
+        ),
+        (
+            "\x1b[2m2026-11-23T02:00:00Z\x1b[0m \x1b[31mERROR\x1b[0m m: Failed to load model: x",
+            "Failed to load model: x",
+        ),
+        ("ERROR Failed to load model: x", "Failed to load model: x"),
+        ("Failed to load model: /m/nomic-embed/model.gguf", None),
+        ("Error: could not load weights from model-00001-of-00002.safetensors", None),
+        ("thread 'worker': cannot load checkpoint: unsupported quantization", None),
+        ("llama_model_load: error loading model: missing tensor 'output_norm.weight'", None),
+        ("llama_model_load_from_file_impl: failed to load model", None),
+        (
+            "0.00.123.456 E srv    load_model: failed to load model, '/models/x.gguf'",
+            "srv load_model: failed to load model, '/models/x.gguf'",
+        ),
+        ("main: exiting due to model loading error", None),
+        ('{"level":"ERROR","function":"load_model","message":"unable to load model"}', None),
+        ("Loading model weights ... failed", None),
+    ],
+)
+def test_a_line_that_says_that_loading_failed(line: str, text: str | None) -> None:
+    log = f"loading model\n{line}\n{WARMUP}\nlistening on /x.sock"
+
+    assert (text or line) == load_failure(log)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        WARMUP,
+        "warmup failed (non-fatal): failed to load model",
+        "2026-11-23T02:00:00Z  WARN mlxcel: failed to load model card: not found",
+        "2026-11-23T02:00:00Z  INFO mlxcel: retry: cannot load weights yet",
+        "2026-11-23T02:00:00Z ERROR mlxcel: connection reset by peer",
+        "2026-11-23T02:00:00Z ERROR mlxcel: Failed to load draft model: speculative decoding off",
+        "2026-11-23T02:00:00Z ERROR mlxcel: failed to load embedding model: no such file",
+        "2026-11-23T02:00:00Z ERROR mlxcel: unable to load the chat template of the model",
+        "2026-11-23T02:00:00Z ERROR mlxcel: failed to load model defaults, ignoring them",
+        "2026-11-23T02:00:00Z ERROR mlxcel: download of model.safetensors failed",
+        "2026-11-23T02:00:00Z  INFO mlxcel: Model m loaded in 1.2s",
+        "0.00.123.456 W load: special_eos_id is not in special_eog_ids",
+        "loading model 'failed-experiment.gguf'",
+        "srv  log_server_r: request: GET /health 127.0.0.1 503",
+    ],
+)
+def test_a_line_that_says_nothing_of_the_kind(line: str) -> None:
+    assert load_failure(f"loading model\n{line}\nlistening") is None
+
+
+def test_of_several_complaints_the_first_tells_most() -> None:
+    log = "llama_model_load: error loading model: bad magic\nmain: failed to load model 'x'"
+
+    assert "llama_model_load: error loading model: bad magic" == load_failure(log)

@@ -1,0 +1,252 @@
+"""The broker: a small program that keeps one server for all processes of a user.
+
+A guard ends a server with its owner. The owner of a shared server is this program, which every
+process that uses the server is connected to: a connection is a lease, and ends with its process at
+the latest. The server is stopped ``keep_alive`` seconds after the last lease.
+
+Like the guard it runs on the standard library alone, ``python -I -S``, and never needs the key.
+It listens on the socket that is its stdin, writes lines of JSON and reads lines; ``joined`` is the
+other side. To each lease it writes ``{"pid": ..., "url": ..., "socket": ...}`` first, or
+``{"error": ...}``; then ``{"log": ...}`` for what the server prints, and in the end
+``{"returncode": ..., "cause": ...}``. It reads ``ready SECONDS`` from a lease for which the server
+is ready, which may be kept for so long after it; ``stop`` and ``kill``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import MlxcelServerError
+from . import guard
+from .identity import peer_pid
+from .logs import ServerLog
+from .rendezvous import Rendezvous
+from .running import Running
+
+__all__ = ["READY", "Order"]
+
+READY = b"ready"
+
+_FIRST_LEASE_SECONDS = 5.0
+"""How long a broker waits for the one who started it to connect."""
+
+_RETRY_LOCK_SECONDS = 0.05
+_DRAIN_SECONDS = 1.0
+_MAX_UNREAD_BYTES = 256 * 1024
+"""What a lease may leave unread; more of the log is not kept for it."""
+
+
+class Order:
+    """What a broker is to do.
+
+    Args:
+        command: Command line of the server.
+        url: Its address.
+        path: Its socket, None for TCP.
+        grace: Time from SIGTERM to SIGKILL, in seconds.
+    """
+
+    def __init__(self, command: list[str], url: str, path: str | None, grace: float) -> None:
+        self.command, self.url, self.path, self.grace = command, url, path, grace
+
+    def dump(self) -> str:
+        """Return it as one argument of a command line."""
+        words = [os.fsencode(word).decode("latin-1") for word in (*self.command, self.path or "")]
+        return json.dumps([words, self.url, self.grace])
+
+    @classmethod
+    def load(cls, text: str) -> Order:
+        """Return what was dumped."""
+        words, url, grace = json.loads(text)
+        *command, path = [os.fsdecode(word.encode("latin-1")) for word in words]
+        return cls(command, url, path or None, grace)
+
+
+class Broker:
+    """Hands out leases of a server, and stops it when there are none.
+
+    Args:
+        order: What to do.
+        place: Where it is found.
+    """
+
+    def __init__(self, order: Order, place: Rendezvous) -> None:
+        self._order = order
+        self._place = place
+        self._server: Running | None = None
+        self._greeting = b""
+        self._leases: set[asyncio.StreamWriter] = set()
+        self._waits_for_end: list[asyncio.StreamWriter] = []
+        self._keep_alive = 0.0
+        self._idle_from = time.monotonic() + _FIRST_LEASE_SECONDS
+        self._stopping = False
+        self._changed = asyncio.Event()
+
+    async def run(self, listener: socket.socket) -> None:
+        """Keep the server until it ends, or until nobody has used it for long enough."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop)
+        # Locked for as long as this process runs: somebody looks after what is in it.
+        guard.make_directory(os.fsencode(self._place.path))
+        self._start()
+        service = await asyncio.start_unix_server(self._lease, sock=listener)
+        await self._until_unused()
+        service.close()
+        await self._finish()
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        order, self._log = self._order, _RelayedLog(loop, self._relay)
+        try:
+            server = Running(order.command, os.environ, order.path, None, order.grace, self._log)
+        except MlxcelServerError as error:
+            self._greeting = _line(error=str(error))
+            self._stopping = True
+            return
+        self._server = server
+        self._greeting = _line(pid=server.pid, url=order.url, socket=order.path)
+        loop.run_in_executor(None, server.wait).add_done_callback(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._changed.set()
+
+    async def _lease(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one who uses the server, until it leaves or dies."""
+        self._leases.add(writer)
+        try:
+            with _cancelled_at_end_of(peer_pid(writer.get_extra_info("socket"))):
+                writer.write(self._greeting + _line(log=self._log.tail))
+                async for line in reader:
+                    self._take(line)
+        except OSError:
+            pass  # it was killed with something unread
+        finally:
+            self._leases.discard(writer)
+            self._idle_from = time.monotonic()
+            self._changed.set()
+            if self._leases or self._keep_alive:
+                writer.close()
+            else:
+                # Who closes the last lease waits until the server has ended.
+                self._waits_for_end.append(writer)
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(READY):
+            self._keep_alive = float(line.removeprefix(READY))
+        elif self._server is not None:
+            if line == guard.STOP:
+                self._server.terminate()
+            elif line == guard.KILL:
+                self._server.kill()
+
+    def _relay(self, piece: bytes) -> None:
+        line = _line(log=piece.decode("latin-1"))
+        for writer in self._leases:
+            if writer.transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
+                writer.write(line)
+
+    async def _until_unused(self) -> None:
+        """Wait until the server is not needed any more, and keep others from connecting."""
+        while True:
+            left = self._idle_from + self._keep_alive - time.monotonic()
+            if self._stopping or (not self._leases and left <= 0):
+                if self._lock() is not None:
+                    return
+                # Somebody is about to connect.
+                await asyncio.sleep(_RETRY_LOCK_SECONDS)
+                continue
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), None if self._leases else left)
+
+    def _lock(self) -> int | None:
+        with contextlib.suppress(FileNotFoundError):
+            return self._place.try_lock()
+        # Somebody has removed the directory, and nobody can find this any more.
+        return -1
+
+    async def _finish(self) -> None:
+        """Stop the server, tell how it ended, and leave nothing."""
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
+            end = _line(returncode=self._server.poll(), cause=self._server.cause)
+            for writer in (*self._leases, *self._waits_for_end):
+                writer.write(end)
+        for writer in self._leases:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(writer.drain(), _DRAIN_SECONDS)
+        self._place.remove()
+
+
+class _RelayedLog(ServerLog):
+    """A log whose pieces go on to those who hold a lease.
+
+    Args:
+        loop: Where ``relay`` is called.
+        relay: Takes a piece.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, relay: Callable[[bytes], None]) -> None:
+        super().__init__(None)
+        self._loop, self._relay = loop, relay
+        self._waiting = 0
+        self._counting = threading.Lock()
+
+    def feed(self, piece: bytes) -> None:
+        super().feed(piece)
+        with self._counting:
+            if self._waiting > _MAX_UNREAD_BYTES:
+                return
+            self._waiting += len(piece)
+        self._loop.call_soon_threadsafe(self._deliver, piece)
+
+    def _deliver(self, piece: bytes) -> None:
+        with self._counting:
+            self._waiting -= len(piece)
+        self._relay(piece)
+
+
+@contextlib.contextmanager
+def _cancelled_at_end_of(pid: int) -> Iterator[None]:
+    """Cancel the running task when a process ends.
+
+    What it has forked may hold its connection open for longer.
+    """
+    handle, task = guard.exit_handle(pid), asyncio.current_task()
+    if handle is None or task is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(handle, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_reader(handle)
+        guard.close_handle(handle)
+
+
+def _line(**report: Any) -> bytes:
+    return json.dumps(report).encode() + b"\n"
+
+
+def main() -> None:
+    """Do what the arguments say, in a process of its own: the one that was started ends at once."""
+    listener = socket.socket(fileno=0)
+    # A child is reaped when its parent looks, an orphan at once.
+    if os.fork():
+        os._exit(0)
+    directory, order = sys.argv[2:]
+    asyncio.run(Broker(Order.load(order), Rendezvous.at(Path(directory))).run(listener))
+    # What others hold open is closed by the end.
+    os._exit(0)

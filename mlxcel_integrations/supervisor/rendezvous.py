@@ -1,0 +1,103 @@
+"""Where the processes of a user find the server that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from . import guard
+from .leftovers import remove_if_left
+from .runtime import runtime_directory
+
+__all__ = ["Rendezvous"]
+
+
+class Rendezvous:
+    """A directory that only this user can enter, with the socket of a broker and a lock.
+
+    Who wants to connect to the broker, to start one, or to end one, takes the lock first; so there
+    is one at most. The broker removes the directory.
+
+    Args:
+        name: What tells one server from another.
+        environ: As for ``runtime_directory``.
+
+    Attributes:
+        path: The directory.
+        broker: Socket of the broker.
+
+    Raises:
+        MlxcelError: No path for it is short enough.
+    """
+
+    def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:
+        below = f"mlxcel-{os.geteuid()}/{name}"
+        self._set(runtime_directory(f"{below}/server.sock", environ) / below)
+
+    @classmethod
+    def at(cls, path: Path) -> Rendezvous:
+        """Return the one in a directory."""
+        self = cls.__new__(cls)
+        self._set(path)
+        return self
+
+    def _set(self, path: Path) -> None:
+        self.path = path
+        self.broker = path / "broker.sock"
+        self._lock = path / "lock"
+
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the directory, and keep sweeps away from it.
+
+        Raises:
+            OSError: It cannot be made, or others can enter it.
+        """
+        descriptors = [guard.make_directory(os.fsencode(p)) for p in (self.path.parent, self.path)]
+        try:
+            yield
+        finally:
+            for descriptor in descriptors:
+                unlock(descriptor)
+
+    def try_lock(self) -> int | None:
+        """Return the descriptor of the lock, None while somebody else has it.
+
+        Raises:
+            FileNotFoundError: The directory was removed.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(self._lock, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if guard.is_at(descriptor, os.fsencode(self._lock)):
+            return descriptor
+        # The one who had it has removed it.
+        unlock(descriptor)
+        return None
+
+    def remove(self) -> None:
+        """Remove what was made, which needs the lock."""
+        with contextlib.suppress(OSError):
+            self.broker.unlink(missing_ok=True)
+            self._lock.unlink(missing_ok=True)
+            self.path.rmdir()
+            self.path.parent.rmdir()
+
+    def remove_if_left(self) -> None:
+        """Remove what a broker was killed too early to remove."""
+        remove_if_left(self.path)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
+
+
+def unlock(descriptor: int) -> None:
+    """Give a lock back; closing is not enough where a forked child has inherited it."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

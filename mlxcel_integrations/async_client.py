@@ -269,7 +269,7 @@ class AsyncLLM:
             stream.close()
         except httpx.TransportError as error:
             await asyncio.sleep(connection.settle_seconds)
-            stream.close(connection.broken(error))
+            stream.close(*connection.broken(error))
         finally:
             await _close(response)
 

@@ -266,7 +266,7 @@ class LLM:
             stream.close()
         except httpx.TransportError as error:
             time.sleep(connection.settle_seconds)
-            stream.close(connection.broken(error))
+            stream.close(*connection.broken(error))
         finally:
             response.close()
 

@@ -14,7 +14,7 @@ import httpx
 
 from .endpoint import Endpoint, Mode, resolve_mode
 from .errors import MlxcelError, causes
-from .protocol.failures import Failure, not_a_stream, timed_out, unreachable
+from .protocol.failures import Failure, ended, not_a_stream, timed_out, unreachable
 from .protocol.features import ServerFeatures
 
 if TYPE_CHECKING:
@@ -160,8 +160,11 @@ class Connection:
         where = str(self.endpoint)
         if _is_timeout(error) and not isinstance(error, httpx.ConnectTimeout):
             return timed_out(where, self.timeout, error)
-        reason = self._end() or _reason(error) or "it closed the connection"
         never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        how, log = self._end()
+        if log:
+            return ended(where, how, log, error, never_sent=never_sent)
+        reason = how or _reason(error) or "it closed the connection"
         return unreachable(where, reason, error, never_sent=never_sent)
 
     def error(self, failure: Failure, method: str, path: str) -> Exception:
@@ -186,17 +189,21 @@ class Connection:
             "mlxcel server."
         )
 
-    def broken(self, error: httpx.TransportError) -> str:
-        """Tell why an answer ended while it was being read."""
+    def broken(self, error: httpx.TransportError) -> tuple[str, str]:
+        """Tell why an answer ended while it was being read, and what a server of ours printed."""
         if _is_timeout(error):
-            return f"the server was silent for {self.timeout:g} s (timeout=)"
-        return self._end() or _reason(error) or "the connection was closed"
+            return f"the server was silent for {self.timeout:g} s (timeout=)", ""
+        how, log = self._end()
+        return how or _reason(error) or "the connection was closed", log
 
-    def _end(self) -> str | None:
-        """Tell how the managed server ended, if it did."""
+    def _end(self) -> tuple[str, str]:
+        """Tell how the managed server ended, if it did, and what it printed."""
         if self._lease is None:
-            return None
-        return self._lease.server.end() if self._lease.alive else "it was closed by this program"
+            return "", ""
+        if not self._lease.alive:
+            return "it was closed by this program", ""
+        how, server = self._lease.server.end(), self._lease.server
+        return (how, server.log_tail) if how else ("", "")
 
     def not_a_stream(self, content_type: str, body: bytes) -> str:
         """Tell that a response of status 200 is no event stream."""

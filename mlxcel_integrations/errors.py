@@ -26,6 +26,7 @@ __all__ = [
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "causes",
+    "with_end_of",
 ]
 
 
@@ -44,7 +45,7 @@ class MlxcelServerError(MlxcelError):
     """
 
     def __init__(self, message: str, *, stderr: str = "", returncode: int | None = None) -> None:
-        super().__init__(f"{message}\n{_end_of(stderr)}" if stderr else message)
+        super().__init__(with_end_of(stderr, message))
         self.stderr = stderr
         self.returncode = returncode
 
@@ -59,11 +60,13 @@ class MlxcelStreamError(MlxcelError):
     Args:
         message: What happened, where, and what to do next.
         partial: The text of the answer that had arrived.
+        stderr: The tail of what a managed server printed that ended meanwhile.
     """
 
-    def __init__(self, message: str, *, partial: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, partial: str = "", stderr: str = "") -> None:
+        super().__init__(with_end_of(stderr, message))
         self.partial = partial
+        self.stderr = stderr
 
 
 class StructuredOutputError(MlxcelError):
@@ -92,6 +95,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _end_of(text: str) -> str:
-    """Return the last lines, indented: what is before them stays in ``.stderr``."""
-    return "\n".join(f"  | {line}" for line in text.splitlines()[-10:])
+def with_end_of(log: str, message: str) -> str:
+    """Return a message with the last lines of a log below it, indented."""
+    lines = log.splitlines()[-10:]
+    return "\n".join([message, *(f"  | {line}" for line in lines)])

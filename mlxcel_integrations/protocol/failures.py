@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Failure", "Retries", "from_status", "not_a_stream", "timed_out", "unreachable"]
+from ..errors import with_end_of
+
+__all__ = [
+    "Failure",
+    "Retries",
+    "ended",
+    "from_status",
+    "not_a_stream",
+    "timed_out",
+    "unreachable",
+]
 
 _CLASSES = {
     400: "BadRequestError",
@@ -88,6 +98,14 @@ def unreachable(where: str, reason: str, cause: BaseException, *, never_sent: bo
         f"{what} {where}: {reason}. Check that the server runs and listens there.",
         retryable=never_sent,
         cause=cause,
+    )
+
+
+def ended(where: str, how: str, log: str, cause: BaseException, *, never_sent: bool) -> Failure:
+    """Tell that a server that this program has started is gone, and what it printed last."""
+    message = f"Lost {where}: {how}. Send the request again to have it started again. It said:"
+    return Failure(
+        "APIConnectionError", with_end_of(log, message), retryable=never_sent, cause=cause
     )
 
 

@@ -125,11 +125,12 @@ class DeltaStream:
             raise
         return deltas
 
-    def close(self, reason: str = "the connection ended") -> None:
+    def close(self, reason: str = "the connection ended", log: str = "") -> None:
         """Say that no more bytes come.
 
         Args:
             reason: Why, for the error.
+            log: What the server printed, if it is known that it has ended.
 
         Raises:
             MlxcelStreamError: The answer is not complete.
@@ -139,6 +140,7 @@ class DeltaStream:
                 f"The answer was cut short: {reason} before the server had finished it. What had "
                 "arrived is in .partial; look at the server's log, and send the request again.",
                 partial=self.text,
+                stderr=log,
             )
 
     def _read_event(self, data: bytes) -> Delta | None:

@@ -145,4 +145,6 @@ async def test_a_server_killed_inside_an_answer_is_told_and_started_again(fake: 
             await llm.chat("a b c d e f")
 
         assert caught.value.partial.startswith("echo: a")
+        assert "  | " in str(caught.value)
+        assert "mlxcel: listening on" in caught.value.stderr
         assert "echo: again" == await llm.chat("again")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import openai
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError, MlxcelStreamError
@@ -121,5 +123,23 @@ def test_killed_inside_an_answer_it_is_told_with_what_had_arrived(fake: Fake) ->
 
         assert "".join(arrived) == caught.value.partial
         assert caught.value.partial.startswith("echo: a")
+        assert "  | " in str(caught.value)
+        assert "mlxcel: listening on" in caught.value.stderr
         assert "echo: again" == llm.chat("again")
     assert ([], []) == (fake.running, fake.directories)
+
+
+def test_killed_before_an_answer_begins_it_is_told_with_what_it_had_printed(fake: Fake) -> None:
+    with LLM("m", binary=fake.binary(), restart=0) as llm:
+        llm.chat("warm up")
+        (pid,) = fake.running
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(0.3, lambda: os.kill(pid, signal.SIGKILL)).start()
+        with pytest.raises(openai.APIConnectionError) as caught:
+            llm.chat("hold")
+
+        assert "the server ended with signal 9 (SIGKILL" in str(caught.value)
+        assert "  | " in str(caught.value)
+        with pytest.raises(MlxcelServerError, match=r"has ended by itself.*restart="):
+            llm.chat("again")
+    assert 1 == len(fake.starts)

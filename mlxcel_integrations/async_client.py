@@ -25,6 +25,7 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
 from .protocol.tokens import read_text, read_tokens
+from .secret import hidden
 
 if TYPE_CHECKING:
     import openai
@@ -64,11 +65,13 @@ class AsyncLLM:
         transport: httpx.AsyncBaseTransport | None = None,
         **server_options: Any,
     ) -> None:
+        # A traceback with locals shows what is given to a function, but this no longer.
+        key, api_key = hidden(api_key), None
         connection = Connection(
             model,
             base_url=base_url,
             socket=socket,
-            api_key=api_key,
+            api_key=key,
             served_model=served_model,
             timeout=timeout,
             max_retries=max_retries,
@@ -229,7 +232,8 @@ class AsyncLLM:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._connection})"
+        # It may be half made, in the traceback of a constructor that fails.
+        return f"{type(self).__name__}({getattr(self, '_connection', '')})"
 
     async def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""

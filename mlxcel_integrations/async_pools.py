@@ -10,6 +10,9 @@ import os
 import threading
 from collections.abc import AsyncGenerator
 
+# httpx imports these with the first request, which would block the event loop for 50 ms.
+import anyio._backends._asyncio  # noqa: F401
+import httpcore  # noqa: F401
 import httpx
 
 from .endpoint import Endpoint

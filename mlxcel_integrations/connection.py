@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from .endpoint import Endpoint, Mode, resolve_mode
-from .errors import MlxcelError, causes
-from .protocol.failures import Failure, ended, not_a_stream, timed_out, unreachable
+from .errors import MlxcelError, MlxcelServerError, causes
+from .protocol.failures import Failure, not_a_stream, timed_out, unreachable
 from .protocol.features import ServerFeatures
+from .secret import Secret, hidden
 
 if TYPE_CHECKING:
     from .supervisor.process import ManagedServer
@@ -44,13 +45,17 @@ class Connection:
         MlxcelError: Too much is given, or nothing, or an option that is unknown.
     """
 
+    # Until they are known, for the repr in the traceback of a constructor that fails.
+    _model: str | None = None
+    _endpoint: Endpoint | None = None
+
     def __init__(
         self,
         model: str | os.PathLike[str] | None = None,
         *,
         base_url: str | None = None,
         socket: str | os.PathLike[str] | None = None,
-        api_key: str | None = None,
+        api_key: Secret | None = None,
         served_model: str | None = None,
         timeout: float | None = None,
         max_retries: int = 2,
@@ -61,7 +66,7 @@ class Connection:
         if transport is not None and base_url is None and socket is None and model is None:
             base_url = "http://localhost"
         mode = resolve_mode(model, base_url, socket)
-        self.api_key = _checked_key(api_key or os.environ.get("MLXCEL_API_KEY"))
+        self.api_key = _checked_key(api_key or hidden(os.environ.get("MLXCEL_API_KEY")))
         if timeout is not None and timeout <= 0:
             raise MlxcelError(f"timeout={timeout} is no time: pass seconds, or None for 600.")
         self.timeout = DEFAULT_TIMEOUT if timeout is None else timeout
@@ -90,7 +95,12 @@ class Connection:
             return None
         from .supervisor.sharing import lease
 
-        return lease(mode.model, socket=socket, api_key=self.api_key, **given)
+        return lease(
+            mode.model,
+            socket=socket,
+            api_key=self.api_key,
+            **given,
+        )
 
     @property
     def server(self) -> ManagedServer | None:
@@ -150,25 +160,25 @@ class Connection:
 
     def _make_headers(self) -> httpx.Headers:
         # Any other encoding would cost the reader more than it saves on a local line.
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        headers = httpx.Headers({"content-type": "application/json", "accept-encoding": "identity"})
         if self.api_key is not None:
-            headers["authorization"] = f"Bearer {self.api_key}"
-        return httpx.Headers(headers)
+            headers["authorization"] = f"Bearer {self.api_key.reveal()}"
+        return headers
 
     def failure(self, error: httpx.TransportError) -> Failure:
         """Tell why a request got no response."""
         where = str(self.endpoint)
         if _is_timeout(error) and not isinstance(error, httpx.ConnectTimeout):
             return timed_out(where, self.timeout, error)
+        crash = self._crash()
+        reason = self._end() or _reason(error) or "it closed the connection"
         never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        how, log = self._end()
-        if log:
-            return ended(where, how, log, error, never_sent=never_sent)
-        reason = how or _reason(error) or "it closed the connection"
-        return unreachable(where, reason, error, never_sent=never_sent)
+        return unreachable(where, reason, error, never_sent=never_sent, crash=crash)
 
     def error(self, failure: Failure, method: str, path: str) -> Exception:
         """Return the exception of a failure."""
+        if failure.crash is not None:
+            return failure.crash
         from .api_errors import api_error
 
         return api_error(failure, self.endpoint.url + path, method)
@@ -193,17 +203,30 @@ class Connection:
         """Tell why an answer ended while it was being read, and what a server of ours printed."""
         if _is_timeout(error):
             return f"the server was silent for {self.timeout:g} s (timeout=)", ""
-        how, log = self._end()
-        return how or _reason(error) or "the connection was closed", log
+        crash = self._crash()
+        reason = self._end() or _reason(error) or "the connection was closed"
+        return reason, crash.stderr if crash is not None else ""
 
-    def _end(self) -> tuple[str, str]:
-        """Tell how the managed server ended, if it did, and what it printed."""
+    def _end(self) -> str | None:
+        """Tell how the managed server ended, if it did."""
         if self._lease is None:
-            return "", ""
-        if not self._lease.alive:
-            return "it was closed by this program", ""
-        how, server = self._lease.server.end(), self._lease.server
-        return (how, server.log_tail) if how else ("", "")
+            return None
+        return self._lease.server.end() if self._lease.alive else "it was closed by this program"
+
+    def _crash(self) -> MlxcelServerError | None:
+        """Return the error of a managed server that has ended by itself."""
+        if self._lease is None or not self._lease.alive:
+            return None
+        server = self._lease.server
+        how = server.end()
+        if how is None:
+            return None
+        return MlxcelServerError(
+            f"The server for {server.model!r} was lost while it was asked: {how}. Send the request "
+            "again to have it started again. It said:",
+            stderr=server.log_tail,
+            returncode=server.poll(),
+        )
 
     def not_a_stream(self, content_type: str, body: bytes) -> str:
         """Tell that a response of status 200 is no event stream."""
@@ -239,16 +262,17 @@ def _url(root: str, path: str) -> httpx.URL:
     return httpx.URL(root + path)
 
 
-def _checked_key(key: str | None) -> str | None:
-    """Return a key as it can be sent, None for no key; keys from files end in a line end.
+def _checked_key(key: Secret | None) -> Secret | None:
+    """Return a key as it can be sent, None for no key.
 
     Raises:
         MlxcelError: It cannot be sent; the message does not show it.
     """
-    key = (key or "").strip()
-    if not (key.isascii() and key.isprintable()):
+    if key is None or not key.reveal():
+        return None
+    if not (key.reveal().isascii() and key.reveal().isprintable()):
         raise MlxcelError("api_key= has characters that no key has: check where it comes from.")
-    return key or None
+    return key
 
 
 def _reason(error: Exception) -> str:

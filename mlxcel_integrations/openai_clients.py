@@ -34,7 +34,7 @@ def _options(connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
     return {
         "base_url": endpoint.url + "/v1",
         # The client insists on a key; a server that has none ignores it.
-        "api_key": connection.api_key or "none",
+        "api_key": connection.api_key.reveal() if connection.api_key else "none",
         # It would also repeat generations that may have begun.
         "max_retries": 0,
     }

@@ -71,6 +71,7 @@ class FakeApi:
         api_prefix: Path above every route.
         props: Whether the older generation has `/props`.
         slots_endpoint: Whether `/slots` is on.
+        token_seconds: Pause between the tokens of a default answer.
         requests: Every request in order.
         generating: How many slots are answering now.
     """
@@ -97,6 +98,7 @@ class FakeApi:
         self.api_prefix = ""
         self.props = False
         self.slots_endpoint = True
+        self.token_seconds = 0.0
         self.requests: list[Seen] = []
         self.generating = 0
         self._script: deque[Reply] = deque()
@@ -123,6 +125,10 @@ class FakeApi:
     def route(self, path: str, reply: Reply) -> None:
         """Always answer this path so, before any check of the request."""
         self._fixed[path] = reply
+
+    def unroute(self, path: str) -> None:
+        """Answer this path as usual again."""
+        del self._fixed[path]
 
     def _make_routes(self) -> dict[str, dict[str, Callable[[Seen], Reply]]]:
         """Path -> method -> handler; also fills `_kinds`, the shape of each generation path."""
@@ -209,7 +215,8 @@ class FakeApi:
             return self._without_weights().render(turn)
         reply = self._next_scripted()
         if reply is None:
-            reply = Reply(answer=default_answer(turn, self._limit(body)))
+            answer = default_answer(turn, self._limit(body))
+            reply = Reply(answer=answer, delay=self.token_seconds)
         return reply.render(turn)
 
     def _without_weights(self) -> Reply:

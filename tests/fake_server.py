@@ -245,6 +245,7 @@ class FakeServer(FakeApi):
             connection.close()
 
     def _answer(self, connection: Connection, seen: Seen) -> None:
+        note(f"{seen.method} {seen.path}")
         with self._lock:
             self.requests.append(seen)
         reply = self.reply(seen)
@@ -291,6 +292,7 @@ class FakeServer(FakeApi):
                 connection.sock.sendall(buffer)
                 buffer.clear()
             if half:
+                note("end")
                 os.kill(os.getpid(), signal.SIGKILL)
             if left <= 0:
                 raise ConnectionEnded
@@ -447,6 +449,15 @@ def flood(count: int, newlines: bool) -> None:
             os.write(descriptor, line[: count - at])
 
 
+def note(event: str) -> None:
+    """Append what happens now to the file that `FAKE_TIMES` names, if it names one."""
+    if path := os.environ.get("FAKE_TIMES"):
+        # The one clock that all processes of a machine share.
+        line = json.dumps({"event": event, "at": time.monotonic()})
+        with Path(path).open("a") as file:
+            file.write(line + "\n")
+
+
 def write_pid_file(path: Path) -> None:
     """Append one JSON line about this process, so that a test can count starts."""
     child = None
@@ -499,6 +510,15 @@ def fail_weights() -> None:
     log("failed to load the model's weights: unsupported tensor", "ERROR")
 
 
+HEALTH = {
+    "silent": Reply.hang(),
+    "close": Reply.close(),
+    "garbage": Reply.raw(b"\0\xff no HTTP\r\n\r\n"),
+    "302": Reply.plain(302, headers={"location": "http://127.0.0.1:9/login"}),
+}
+"""How `/health` can misbehave other than by a status."""
+
+
 def main() -> None:
     """Run as `mlxcel` would, misbehaving as the environment says.
 
@@ -514,6 +534,11 @@ def main() -> None:
     FAKE_STDOUT_NEWLINES: "0" writes them as one line.
     FAKE_CRASH_AFTER: Answer so many generation requests, then die by SIGKILL inside an answer.
     FAKE_PIDFILE: Append a JSON line with pid, argv and some variables to this file.
+    FAKE_TOKEN_SECONDS: Pause so long between the tokens of an answer.
+    FAKE_HEALTH: Answer `/health` with this status, or in one of the ways of `HEALTH`.
+    FAKE_HEALTH_SECONDS: Do so for this time after the bind, and not for ever.
+    FAKE_TIMES: Append a JSON line with the time to this file when it is "ready", when a request
+        arrives (its method and path), and when it is about to "end" by a switch above.
     FAKE_CHILD: Start a `sleep` that inherits our pipes; its pid is in that line.
     """
     env = os.environ
@@ -558,23 +583,34 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
         fail_weights()
         log("warmup failed (non-fatal): the model is not loaded", "WARN")
     flood(int(env.get("FAKE_STDOUT_BYTES", "0")), env.get("FAKE_STDOUT_NEWLINES") != "0")
+    if fails:
+        note("end")
     if "FAKE_FAIL" in env:
         fail(env["FAKE_FAIL"])
     if fails:
         sys.exit(int(env["FAKE_EXIT_CODE"]))
     server = make_server(options, generation)
     server.loading = weights_fail or not options.warmup
+    health = env.get("FAKE_HEALTH")
+    if health is not None:
+        server.route("/health", HEALTH[health] if health in HEALTH else Reply.plain(int(health)))
     try:
         server.start()
     except OSError as error:
         fail(f"failed to bind {options.host}\n\nCaused by:\n    {error}")
     log(f"listening on {server.url}")
+    if not server.loading:
+        note("ready")
+    if "FAKE_HEALTH_SECONDS" in env:
+        time.sleep(float(env["FAKE_HEALTH_SECONDS"]))
+        server.unroute("/health")
     if not options.warmup:
         load(options.model, seconds)
         server.loading = weights_fail
         if weights_fail:
             fail_weights()
         else:
+            note("ready")
             log("model loaded")
     while True:
         time.sleep(3600)
@@ -601,6 +637,7 @@ def make_server(options: argparse.Namespace, generation: Generation) -> FakeServ
     server.api_prefix = getattr(options, "api_prefix", "")
     server.props = options.props
     server.slots_endpoint = options.slots
+    server.token_seconds = float(env.get("FAKE_TOKEN_SECONDS", "0"))
     if "FAKE_CRASH_AFTER" in env:
         server.crash_after = int(env["FAKE_CRASH_AFTER"])
     return server

@@ -22,7 +22,7 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 
 # Each line may import what stands above it, and its own folder.
 LAYERS = [
-    ["errors"],
+    ["errors", "secret"],
     ["options", "protocol"],
     ["endpoint"],
     ["api_errors", "embedded"],

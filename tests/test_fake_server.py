@@ -393,6 +393,26 @@ def test_the_program_stays_up_when_its_weights_cannot_be_loaded(
     assert order == [next(e for e in events if e in line) for line in out.splitlines()[1:]]
 
 
+def test_the_health_of_the_program_can_be_wrong_for_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    script = executable(tmp_path, FAKE_HEALTH="404", FAKE_HEALTH_SECONDS="0.2")
+    with started(script, "serve", "-m", "m", "--host", str(path), "--port", "0"):
+        wait_for(path)
+        assert 404 == call(path, "GET", "/health")[0]
+        time.sleep(0.3)
+        assert 200 == call(path, "GET", "/health")[0]
+
+
+def test_the_program_can_be_slow_between_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    script = executable(tmp_path, FAKE_TOKEN_SECONDS="0.05")
+    with started(script, "serve", "-m", "m", "--host", str(path), "--port", "0"):
+        wait_for(path)
+        began = time.monotonic()
+        call(path, "POST", CHAT, ask("a b c d", stream=True))
+        assert time.monotonic() - began > 0.2
+
+
 def test_a_wrapper_does_not_pass_signals_on(tmp_path: Path) -> None:
     pid_file, path = tmp_path / "pids", tmp_path / "x.sock"
     script = executable(tmp_path, wrapper=True, FAKE_PIDFILE=str(pid_file))

@@ -13,7 +13,7 @@ from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from .. import __version__
 from ..async_client import AsyncLLM
@@ -22,6 +22,7 @@ from ..connection import Connection
 from ..errors import MlxcelError, MlxcelStreamError
 from ..options import ConnectionOptions, SamplingParams, ServerOptions, nearest
 from ..protocol.stream import fold
+from ..secret import hidden
 from .messages import PROVIDER, Tail, to_chunk, to_result, to_wire
 
 __all__ = ["ChatMlxcel"]
@@ -63,6 +64,9 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(values.get("api_key"), str):
+            # A traceback with locals shows what is given to a function.
+            values = {**values, "api_key": SecretStr(values["api_key"])}
         for name in values:
             if name not in cls.model_fields:
                 near = nearest(name, cls.model_fields)
@@ -96,7 +100,7 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
             self.model,
             base_url=self.base_url,
             socket=self.socket,
-            api_key=self.api_key.get_secret_value() if self.api_key else None,
+            api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
             served_model=self.served_model,
             timeout=self.timeout,
             max_retries=self.max_retries,

@@ -10,7 +10,7 @@ from typing import TypeVar
 import openai
 from langchain_core import exceptions as langchain
 
-from ..errors import MlxcelStreamError
+from ..errors import MlxcelServerError, MlxcelStreamError
 
 __all__ = ["ChatContextOverflowError", "to_langchain"]
 
@@ -67,6 +67,10 @@ class ChatContextOverflowError(openai.BadRequestError, langchain.ContextOverflow
     n_ctx: int | None = None
 
 
+class ChatServerLostError(MlxcelServerError, langchain.ModelConnectionError):
+    """The server of this program has ended, or did not start; see ``stderr``."""
+
+
 class ChatStreamError(MlxcelStreamError, langchain.ModelAPIError):
     """An answer broke off; what had arrived is in ``partial``."""
 
@@ -84,6 +88,7 @@ _DUALS: tuple[type[Exception], ...] = (
     ChatRateLimitError,
     ChatServerError,
     ChatStatusError,
+    ChatServerLostError,
     ChatStreamError,
 )
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import with_end_of
+from ..errors import MlxcelServerError
 
 __all__ = [
     "Failure",
     "Retries",
-    "ended",
     "from_status",
     "not_a_stream",
     "timed_out",
@@ -53,6 +52,7 @@ class Failure:
         retryable: Whether the server has certainly not begun to generate.
         retry_after: Seconds that the server asks to wait.
         cause: What the network reported, None if the server answered.
+        crash: What to raise instead when a server of ours has ended.
     """
 
     exception: str
@@ -62,6 +62,7 @@ class Failure:
     retryable: bool = False
     retry_after: float | None = None
     cause: BaseException | None = None
+    crash: MlxcelServerError | None = None
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str) -> Failure:
@@ -90,7 +91,14 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     )
 
 
-def unreachable(where: str, reason: str, cause: BaseException, *, never_sent: bool) -> Failure:
+def unreachable(
+    where: str,
+    reason: str,
+    cause: BaseException,
+    *,
+    never_sent: bool,
+    crash: MlxcelServerError | None = None,
+) -> Failure:
     """Tell that the server could not be reached, or went away before it answered."""
     what = "Cannot reach" if never_sent else "Lost the connection to"
     return Failure(
@@ -98,14 +106,7 @@ def unreachable(where: str, reason: str, cause: BaseException, *, never_sent: bo
         f"{what} {where}: {reason}. Check that the server runs and listens there.",
         retryable=never_sent,
         cause=cause,
-    )
-
-
-def ended(where: str, how: str, log: str, cause: BaseException, *, never_sent: bool) -> Failure:
-    """Tell that a server that this program has started is gone, and what it printed last."""
-    message = f"Lost {where}: {how}. Send the request again to have it started again. It said:"
-    return Failure(
-        "APIConnectionError", with_end_of(log, message), retryable=never_sent, cause=cause
+        crash=crash,
     )
 
 

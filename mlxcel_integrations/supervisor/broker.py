@@ -108,7 +108,9 @@ class Broker:
         loop = asyncio.get_running_loop()
         order, self._log = self._order, _RelayedLog(loop, self._relay)
         try:
-            server = Running(order.command, os.environ, order.path, None, order.grace, self._log)
+            server = Running(
+                order.command, lambda: os.environ, order.path, None, order.grace, self._log
+            )
         except MlxcelServerError as error:
             self._greeting = _line(error=str(error))
             self._stopping = True

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import ServerOptions
+from ..secret import Secret
 from .binary import Dialect, Executable
 
 __all__ = ["arguments", "environment"]
@@ -114,7 +115,7 @@ def _address(endpoint: Endpoint, options: ServerOptions) -> list[str]:
     return ["--host", options.host or host.strip("[]"), "--port", port]
 
 
-def environment(inherited: Mapping[str, str], api_key: str | None) -> dict[str, str]:
+def environment(inherited: Mapping[str, str], api_key: Secret | None) -> dict[str, str]:
     """Return the environment of a server.
 
     Servers take their defaults from variables, so what the user has set for other servers would
@@ -126,6 +127,4 @@ def environment(inherited: Mapping[str, str], api_key: str | None) -> dict[str, 
         for name, value in inherited.items()
         if name in _KEPT or not name.startswith(_SETTINGS)
     }
-    if api_key is not None:
-        result["LLAMA_API_KEY"] = api_key
-    return result
+    return result if api_key is None else {**result, "LLAMA_API_KEY": api_key.reveal()}

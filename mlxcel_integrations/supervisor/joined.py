@@ -17,7 +17,7 @@ from . import broker
 from .broker import Order
 from .logs import ServerLog
 from .rendezvous import Rendezvous, unlock
-from .running import ServerProcess, not_run, wait_for_end
+from .running import Environment, ServerProcess, not_run, wait_for_end
 
 __all__ = ["Joined", "join"]
 
@@ -71,20 +71,15 @@ class Joined(ServerProcess):
         super().mark_ready()
         self._say(b"%s %f\n" % (broker.READY, self._keep_alive))
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         """Give the lease back; the server ends when it is the last and nothing is to be kept."""
-        self.ready = False
-        if self.forked:
-            self._channel.close()
-            return
-        with self._stopping:
-            self._left = True
-            with contextlib.suppress(OSError):
-                self._channel.shutdown(socket.SHUT_WR)
-            if threading.current_thread() is not self._watcher:
-                self._watcher.join()
-            self._channel.close()
-            self.log.join(0.5)
+        self._left = True
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        if threading.current_thread() is not self._watcher:
+            self._watcher.join()
+        self._channel.close()
+        self.log.join(0.5)
 
     def _watch(self) -> None:
         super()._watch()
@@ -107,7 +102,7 @@ class Joined(ServerProcess):
 def join(
     place: Rendezvous,
     order: Callable[[], Order],
-    environ: Mapping[str, str],
+    environ: Environment,
     log: ServerLog,
     keep_alive: float,
     given_up: Callable[[float], bool],
@@ -117,7 +112,7 @@ def join(
     Args:
         place: Where its broker is found.
         order: Tells what to start; only called when there is none.
-        environ: Environment of the server, if it has to be started.
+        environ: Returns the environment of the server.
         log: Where to collect what it prints.
         keep_alive: How long it is to stay after its last lease, in seconds.
         given_up: Waits for so many seconds, and tells whether the start was given up meanwhile.
@@ -179,7 +174,7 @@ def _connected(place: Rendezvous) -> socket.socket | None:
     return channel
 
 
-def _started(place: Rendezvous, order: Order, environ: Mapping[str, str]) -> socket.socket:
+def _started(place: Rendezvous, order: Order, environ: Environment) -> socket.socket:
     """Start a broker and connect to it."""
     place.broker.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -193,7 +188,7 @@ def _started(place: Rendezvous, order: Order, environ: Mapping[str, str]) -> soc
 
 
 def _run_broker(
-    listener: socket.socket, directory: Path, order: Order, environ: Mapping[str, str]
+    listener: socket.socket, directory: Path, order: Order, environ: Environment
 ) -> None:
     """Start a broker, which outlives this process.
 
@@ -210,9 +205,12 @@ def _run_broker(
             stdin=listener.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environ,
+            env=environ(),
             start_new_session=True,
             check=False,
         )
+        return
     except OSError as error:
-        raise not_run(sys.executable, error.strerror) from None
+        reason = error.strerror
+    # Not from within, where the error's frames would come along, with the environment.
+    raise not_run(sys.executable, reason)

@@ -7,12 +7,13 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..endpoint import Endpoint
 from ..errors import MlxcelServerError, MlxcelTimeoutError
 from ..options import ServerOptions
+from ..secret import Secret
 from .binary import Executable, find
 from .command import arguments, environment
 from .health import health_status
@@ -55,7 +56,7 @@ class Wanted:
     model: str
     options: ServerOptions
     socket: str | None = None
-    api_key: str | None = field(default=None, repr=False)
+    api_key: Secret | None = None
 
     @property
     def executable(self) -> Executable:
@@ -132,7 +133,7 @@ class Launch:
         place = choose(wanted.options, wanted.socket)
         process = Running(
             wanted.command(place.endpoint),
-            wanted.environment(),
+            wanted.environment,
             place.endpoint.socket,
             place.directory,
             wanted.options.shutdown_grace,
@@ -159,7 +160,7 @@ class Launch:
         process = join(
             rendezvous,
             order,
-            wanted.environment(),
+            wanted.environment,
             log,
             wanted.options.keep_alive,
             self._given_up,
@@ -172,11 +173,17 @@ class Launch:
         options, log = self._wanted.options, process.log
         flow = until_ready(options.startup_timeout, options.stall_timeout, time.monotonic)
         bar, began = ProgressBar(options.progress), time.monotonic()
+        # httpx imports it with the first request, for which the server would have to wait.
+        import httpcore  # noqa: F401
+
         try:
             pause = next(flow)
+            heard, text = log.heard, log.tail
             while not self._given_up(pause):
-                seen = Observation(process.poll(), health_status(endpoint), log.heard, log.tail)
-                bar.show(read_progress(seen.log), time.monotonic() - began)
+                if log.heard != heard:
+                    heard, text = log.heard, log.tail
+                bar.show(read_progress(text), time.monotonic() - began)
+                seen = Observation(process.poll(), health_status(endpoint), heard, text)
                 pause = flow.send(seen)
         except StopIteration:
             return self._check_identity(process, endpoint)
@@ -252,5 +259,6 @@ def _name(wanted: Wanted) -> str:
     options = wanted.options
     words = wanted.command(Endpoint("http://localhost:0"))
     place = [wanted.socket, options.host, options.port]
-    text = json.dumps([words, place, wanted.api_key])
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    text = json.dumps([words, place]).encode()
+    key = wanted.api_key.reveal().encode() if wanted.api_key else b""
+    return hashlib.blake2b(text, key=hashlib.sha256(key).digest(), digest_size=8).hexdigest()

@@ -8,6 +8,8 @@ import os
 import threading
 import time
 
+from ..secret import Secret
+
 __all__ = ["ServerLog"]
 
 logger = logging.getLogger("mlxcel.server")
@@ -37,9 +39,9 @@ class ServerLog:
             ``time.monotonic``.
     """
 
-    def __init__(self, secret: str | None) -> None:
+    def __init__(self, secret: Secret | None) -> None:
         self.heard = time.monotonic()
-        self._secret = secret.encode() if secret else b""
+        self._secret = secret
         self._kept = bytearray()
         self._feeding = threading.Lock()
         self._forwarder = _Forwarder(self._secret)
@@ -116,7 +118,7 @@ class _Forwarder:
     They run in a thread that is started when there is something for them.
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: Secret | None) -> None:
         self._secret = secret
         self._queue = bytearray()
         self._changed = threading.Condition()
@@ -220,7 +222,7 @@ _TOO_SLOW = (
 )
 
 
-def _redacted(raw: bytes, secret: bytes, *, cut: bool) -> bytes:
+def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
     """Replace a secret.
 
     Args:
@@ -228,16 +230,18 @@ def _redacted(raw: bytes, secret: bytes, *, cut: bool) -> bytes:
         secret: The secret, or nothing.
         cut: Whether the beginning is missing: then the other half of a secret may come first.
     """
-    if not secret:
+    if secret is None:
         return raw
-    shown = raw.replace(secret, b"***")
-    return shown[len(secret) - 1 :] if cut else shown
+    shown = raw.replace(secret.reveal().encode(), b"***")
+    return shown[len(secret.reveal()) - 1 :] if cut else shown
 
 
-def _half(shown: bytes | bytearray, secret: bytes) -> int:
+def _half(shown: bytes | bytearray, secret: Secret | None) -> int:
     """Return how many bytes at the end may be the beginning of a secret."""
-    sizes = range(len(secret) - 1, 0, -1)
-    return next((size for size in sizes if shown.endswith(secret[:size])), 0)
+    if secret is None:
+        return 0
+    sizes = range(len(secret.reveal()) - 1, 0, -1)
+    return next((n for n in sizes if shown.endswith(secret.reveal()[:n].encode())), 0)
 
 
 def _decoded(line: bytes) -> str:

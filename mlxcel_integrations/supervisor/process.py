@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from ..endpoint import Endpoint, absolute_model
 from ..errors import MlxcelServerError
 from ..options import ServerOptions, server_options
+from ..secret import Secret, hidden
 from .binary import Executable
 from .launch import Launch, Wanted
 from .restarts import WINDOW, Restarts
@@ -54,11 +55,13 @@ class ManagedServer:
         model: str | os.PathLike[str],
         *,
         socket: str | os.PathLike[str] | None = None,
-        api_key: str | None = None,
+        api_key: str | Secret | None = None,
         **options: Any,
     ) -> None:
+        # A traceback with locals shows what is given to a function, but this no longer.
+        key, api_key = hidden(api_key), None
         path = str(Path(socket).expanduser().absolute()) if socket is not None else None
-        self._wanted = Wanted(absolute_model(model), server_options(options), path, api_key)
+        self._wanted = Wanted(absolute_model(model), server_options(options), path, key)
         self._starts = Starts()
         self._restarts = Restarts(self.options.restart)
         self._process: ServerProcess | None = None
@@ -232,6 +235,9 @@ class ManagedServer:
         self.close()
 
     def __repr__(self) -> str:
+        # It may be half made, in the traceback of a constructor that fails.
+        if not hasattr(self, "_at_end"):
+            return "ManagedServer()"
         return f"ManagedServer({self.model!r}, {self.state}, pid={self.pid})"
 
     @property

@@ -19,7 +19,8 @@ __all__ = [
     "until_ready",
 ]
 
-FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.002, 0.05, 1.3
+FIRST_PAUSE, GROWTH = 0.002, 1.3
+LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS = 0.01, 0.025
 
 FAILURE_LASTS = 3.0
 """Seconds for which a complaint and a 503 must last: what fails may not be the model itself."""
@@ -68,7 +69,8 @@ def until_ready(
     """Yield how long to wait before the next look at the server; return when it is ready.
 
     Looks follow each other within milliseconds at first, since a server with a small or warm model
-    is ready within a second, and never more than 50 ms apart, so that an exit is seen at once.
+    is ready within a second, and never more than 10 ms apart, so that the first request waits for
+    nothing; 25 ms where each look is a request that a busy server has to answer.
 
     Args:
         startup_timeout: Longest time until the server is ready, in seconds; downloads do not count.
@@ -93,7 +95,8 @@ def until_ready(
         if seen.health in (401, 403, 404, 405):
             raise NotAServer
         limits.check(seen, clock())
-        pause = min(pause * GROWTH, LONGEST_PAUSE)
+        longest = LONGEST_PAUSE if seen.health is None else LONGEST_PAUSE_IF_IT_ANSWERS
+        pause = min(pause * GROWTH, longest)
 
 
 class _Limits:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from ..errors import MlxcelServerError
 from . import guard
 from .logs import ServerLog
 
-__all__ = ["Running", "ServerProcess", "in_words", "not_run", "wait_for_end"]
+__all__ = ["Environment", "Running", "ServerProcess", "in_words", "not_run", "wait_for_end"]
 
+
+Environment = Callable[[], Mapping[str, str]]
 
 _KILL_SECONDS = 1.0
 """Longest time that a killed process is taken to need to be gone."""
@@ -98,6 +100,21 @@ class ServerProcess:
 
     def stop(self) -> None:
         """End the process, or what this program has to do with it."""
+        self.ready = False
+        if self.forked:
+            self._channel.close()
+            return
+        try:
+            with self._stopping:
+                self._stop()
+        except BaseException:
+            # An interrupt may come at any line. Whoever looks after the server takes this for the
+            # end of this program.
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
+            raise
+
+    def _stop(self) -> None:
         raise NotImplementedError
 
     def _say(self, words: bytes) -> None:
@@ -133,7 +150,7 @@ class Running(ServerProcess):
 
     Args:
         command: Its command line.
-        environ: Its environment.
+        environ: Returns its environment, which must not be kept: it holds the key.
         path: Path of the socket that it will make, None for TCP.
         directory: A directory to be made for the socket and removed with it; None if there is none.
         grace: Time from SIGTERM to SIGKILL, in seconds.
@@ -146,7 +163,7 @@ class Running(ServerProcess):
     def __init__(
         self,
         command: list[str],
-        environ: Mapping[str, str],
+        environ: Environment,
         path: str | None,
         directory: Path | None,
         grace: float,
@@ -185,18 +202,17 @@ class Running(ServerProcess):
 
     def stop(self) -> None:
         """End the process and all that it started, and remove what was made for it."""
-        self.ready = False
         if self.forked:
             # Popen would warn, when it is collected, of a process that still runs.
             self._guard.returncode = 0
-            self._channel.close()
-            return
-        with self._stopping:
-            self.terminate()
-            self._join()
-            self._channel.close()
-            self.log.join(0.5)
-            self._clear()
+        super().stop()
+
+    def _stop(self) -> None:
+        self.terminate()
+        self._join()
+        self._channel.close()
+        self.log.join(0.5)
+        self._clear()
 
     def _order(self, command: list[str]) -> int:
         """Have the server started and return its process id."""
@@ -271,7 +287,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
     return pair
 
 
-def _spawn(channel: socket.socket, log: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess.Popen[bytes]:
     """Start a guard.
 
     Raises:
@@ -285,12 +301,14 @@ def _spawn(channel: socket.socket, log: int, environ: Mapping[str, str]) -> subp
             stdin=channel.fileno(),
             stdout=channel.fileno(),
             stderr=log,
-            env=environ,
+            env=environ(),
             # Ctrl-C in the terminal, and its end, are for the user's program.
             start_new_session=True,
         )
     except OSError as error:
-        raise not_run(command[0], error.strerror) from None
+        reason = error.strerror
+    # Not from within, where the error's frames would come along, with the environment.
+    raise not_run(command[0], reason)
 
 
 def not_run(program: str, reason: str | None) -> MlxcelServerError:

@@ -10,26 +10,28 @@ from typing import Any
 
 from ..errors import MlxcelError
 from ..options import PATIENCE, server_options
+from ..secret import Secret
 from .process import ManagedServer
 
 __all__ = ["Lease", "lease"]
 
-# Leases are given back by the garbage collector too, which may run while the lock is held.
-_lock = threading.RLock()
-_servers: dict[str, _Shared] = {}
-
 
 class Lease:
-    """The right to use a server, given back by ``release`` or with this object."""
+    """The right to use a server, given back by ``release`` or with this object.
+
+    Nothing is counted, so that an interrupt at any moment leaves no server behind: leases alone
+    keep a server alive, which stops when the last one vanishes.
+    """
 
     def __init__(self, shared: _Shared) -> None:
-        self._shared = shared
-        self._give_back = weakref.finalize(self, shared.give_back)
+        self._model = shared.server.model
+        self._shared: _Shared | None = shared
+        shared.leases.add(self)
 
     @property
     def alive(self) -> bool:
         """Whether it has not been given back."""
-        return self._give_back.alive
+        return self._shared is not None
 
     @property
     def server(self) -> ManagedServer:
@@ -38,41 +40,44 @@ class Lease:
         Raises:
             MlxcelError: The lease was given back.
         """
-        if not self.alive:
+        if self._shared is None:
             raise MlxcelError(
-                f"The model {self._shared.server.model!r} was closed: make a new object to use it "
-                "again."
+                f"The model {self._model!r} was closed: make a new object to use it again."
             )
         return self._shared.server
 
     def release(self) -> None:
         """Give the server back; the last lease stops it."""
-        self._give_back()
+        with _lock:
+            shared, self._shared = self._shared, None
+            if shared is None:
+                return
+            shared.leases.discard(self)
+            if shared.leases:
+                return
+            if _servers.get(shared.key) is shared:
+                del _servers[shared.key]
+        shared.server.close()
 
 
 class _Shared:
-    """A server and the number of its leases."""
+    """A server and its leases."""
 
     def __init__(self, key: str, server: ManagedServer) -> None:
         self.key = key
         self.server = server
-        self.leases = 0
+        self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
-    def give_back(self) -> None:
-        with _lock:
-            self.leases -= 1
-            if self.leases > 0:
-                return
-            if _servers.get(self.key) is self:
-                del _servers[self.key]
-        self.server.close()
+
+_lock = threading.Lock()
+_servers: weakref.WeakValueDictionary[str, _Shared] = weakref.WeakValueDictionary()
 
 
 def lease(
     model: str,
     *,
     socket: str | os.PathLike[str] | None,
-    api_key: str | None,
+    api_key: Secret | None,
     **options: Any,
 ) -> Lease:
     """Return a lease of the server for a model, which all who ask for the same share.
@@ -87,7 +92,7 @@ def lease(
         MlxcelError: An option is unknown, or has a value that it cannot have.
     """
     checked = server_options(options)
-    secret = hashlib.sha256((api_key or "").encode()).hexdigest()
+    secret = hashlib.sha256(api_key.reveal().encode() if api_key else b"").hexdigest()
     key = repr((model, socket and os.fspath(socket), secret, checked.model_dump(exclude=PATIENCE)))
     with _lock:
         shared = _servers.get(key) if checked.share else None
@@ -96,14 +101,13 @@ def lease(
             shared = _Shared(key, server)
             if checked.share:
                 _servers[key] = shared
-        shared.leases += 1
         return Lease(shared)
 
 
 def _after_fork() -> None:
     """Make a lock that no thread of the parent holds."""
     global _lock
-    _lock = threading.RLock()
+    _lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

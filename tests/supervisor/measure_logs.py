@@ -13,6 +13,7 @@ import time
 
 import psutil
 
+from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.logs import ServerLog
 
 # Each is printed over and over.
@@ -43,7 +44,7 @@ def drain(shape: bytes, size: int) -> int:
     """Read such an output and return the most memory that this process has used, in bytes."""
     process = psutil.Process()
     most = process.memory_info().rss
-    log = ServerLog("sk-secret")
+    log = ServerLog(Secret("sk-secret"))
     command = [sys.executable, "-c", PRINTING, shape.hex(), str(size)]
     reader, writer = os.pipe()
     log.drain(reader)

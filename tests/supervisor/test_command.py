@@ -13,6 +13,7 @@ import pytest
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
 from mlxcel_integrations.endpoint import Endpoint
 from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.binary import (
     EMBEDDED,
     LLAMA_SERVER,
@@ -239,7 +240,7 @@ def test_what_was_set_for_other_servers_does_not_reach_it(name: str) -> None:
 def test_the_key_is_the_one_that_was_given() -> None:
     inherited = {"LLAMA_API_KEY": "old", "MLXCEL_API_KEY": "old"}
 
-    assert {"LLAMA_API_KEY": "new"} == environment(inherited, "new")
+    assert {"LLAMA_API_KEY": "new"} == environment(inherited, Secret("new"))
     assert {"LLAMA_API_KEY": "old", "MLXCEL_API_KEY": "old"} == inherited
 
 

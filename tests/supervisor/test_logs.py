@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlxcel_integrations.secret import hidden
 from mlxcel_integrations.supervisor.logs import ServerLog
 from tests.supervisor.conftest import wait_until
 
@@ -83,7 +84,7 @@ def drained(*pieces: bytes, secret: str | None = None, timeout: float = 5) -> Se
         timeout: Time for the lines to get to the logger, in seconds.
     """
     reader, writer = os.pipe()
-    log = ServerLog(secret)
+    log = ServerLog(hidden(secret))
     log.drain(reader)
     for piece in pieces:
         write(writer, piece)
@@ -95,7 +96,7 @@ def drained(*pieces: bytes, secret: str | None = None, timeout: float = 5) -> Se
 
 
 def fed(*pieces: bytes, secret: str | None = None) -> ServerLog:
-    log = ServerLog(secret)
+    log = ServerLog(hidden(secret))
     for piece in pieces:
         log.feed(piece)
     log.close()
@@ -275,7 +276,7 @@ def test_nothing_is_queued_and_no_thread_runs_for_a_logger_that_is_off() -> None
 
 
 def test_a_logger_turned_on_and_off_gets_the_whole_lines(handled: Callable[..., Taking]) -> None:
-    handler, logger, log = handled(), logging.getLogger("mlxcel.server"), ServerLog(KEY)
+    handler, logger, log = handled(), logging.getLogger("mlxcel.server"), ServerLog(hidden(KEY))
     for level, piece in [
         (logging.WARNING, b"before\nkey: sk-s"),
         (logging.INFO, b"ecret\nwhole\nbegun sk-s"),
@@ -465,7 +466,7 @@ def test_the_key_is_not_shown(pieces: tuple[bytes, ...], caplog: pytest.LogCaptu
 
 
 def test_a_key_is_not_shown_while_only_half_of_it_was_printed() -> None:
-    log, seen = ServerLog(KEY), set()
+    log, seen = ServerLog(hidden(KEY)), set()
     for byte in b"key: sk-secret.":
         log.feed(bytes([byte]))
         seen.add(log.tail.removeprefix("key: "))

@@ -1,0 +1,183 @@
+"""A forked child may use the server of its parent, and never harms it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import pytest
+
+from tests.supervisor.conftest import Fake, runs, wait_until
+from tests.supervisor.test_programs import FORK, program, result
+
+# A child that hangs must fail its test, and not hold it up.
+CHILD = """
+import threading
+import openai
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.langchain import ChatMlxcel
+
+def fork(run):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(8)
+        run()
+        sys.exit()
+    return child
+
+def status(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def ask(model, text):
+    try:
+        return model.chat(text)
+    except (MlxcelError, openai.APIError):
+        return "an error"
+"""
+STARTED = CHILD + FORK
+
+
+def test_a_child_that_becomes_another_program(fake: Fake) -> None:
+    body = """
+say(status(fork(lambda: os.execvp("true", ["true"]))))
+say(llm.chat("parent"))
+"""
+    returncode, out, error = result(STARTED + body, fake.binary())
+
+    assert (0, "0\necho: parent\n", "") == (returncode, out, error)
+    assert 1 == len(fake.starts)
+
+
+@pytest.mark.skipif(shutil.which("sleep") is None, reason="needs sleep")
+@pytest.mark.parametrize(
+    "other",
+    [
+        "fork(lambda: os.execvp('sleep', ['sleep', '60']))",
+        "__import__('subprocess').Popen(['sleep', '60'], close_fds=False).pid",
+    ],
+    ids=["exec", "subprocess"],
+)
+def test_another_program_that_outlives_the_owner_keeps_nothing_open(other: str, fake: Fake) -> None:
+    body = f"say({other}); llm.chat('hi'); time.sleep(60)"
+    with program(STARTED + body, fake.binary()) as owner:
+        assert owner.stdout is not None
+        outlives = int(owner.stdout.readline())
+        owner.kill()
+
+        fake.wait_for_nothing()
+        assert runs(outlives)
+        os.kill(outlives, signal.SIGKILL)
+
+
+def test_children_that_are_killed_and_children_that_do_nothing(fake: Fake) -> None:
+    body = """
+def killed():
+    llm.chat("child")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+for run in (killed, lambda: None, lambda: llm.close(), lambda: os._exit(0)):
+    say(status(fork(run)), llm.chat("parent"))
+"""
+    returncode, out, error = result(STARTED + body, fake.binary())
+
+    assert ["-9 echo: parent", *["0 echo: parent"] * 3] == out.splitlines()
+    assert (0, "") == (returncode, error)
+    assert 1 == len(fake.starts)
+
+
+def test_a_child_forked_inside_a_stream_leaves_the_stream_whole(fake: Fake) -> None:
+    body = """
+pieces = llm.chat_stream("a b c d e f")
+first = next(pieces)
+say(status(fork(lambda: say(llm.chat("child")))))
+say(first + "".join(pieces))
+"""
+    returncode, out, error = result(STARTED + body, fake.binary(TOKEN_SECONDS="0.1"))
+
+    assert ["echo: child", "0", "echo: a b c d e f"] == out.splitlines()
+    assert (0, "") == (returncode, error)
+
+
+def test_parent_and_children_ask_at_the_same_time(fake: Fake) -> None:
+    body = """
+def many(name):
+    answers = [llm.chat(f"{name} {n}") for n in range(20)]
+    assert answers == [f"echo: {name} {n}" for n in range(20)], answers
+
+children = [fork(lambda n=n: many(f"child {n}")) for n in range(4)]
+many("parent")
+say([status(child) for child in children])
+"""
+    returncode, out, error = result(STARTED + body, fake.binary())
+
+    assert (0, "[0, 0, 0, 0]\n", "") == (returncode, out, error)
+    assert 1 == len(fake.starts)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "LLM('m', binary=binary).chat('child')",
+        "ChatMlxcel(model='m', binary=binary).invoke('child').text",
+    ],
+    ids=["LLM", "ChatMlxcel"],
+)
+def test_a_new_object_in_a_child_uses_the_server_of_the_parent(new: str, fake: Fake) -> None:
+    body = f"""
+say(status(fork(lambda: say({new}))))
+say(llm.chat("parent"))
+"""
+    returncode, out, error = result(STARTED + body, fake.binary())
+
+    assert ["echo: child", "0", "echo: parent"] == out.splitlines()
+    assert (0, "") == (returncode, error)
+    assert 1 == len(fake.starts)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.2])
+def test_a_fork_during_a_start_harms_neither(seconds: float, fake: Fake) -> None:
+    body = f"""
+import warnings
+warnings.filterwarnings("ignore", "This process")
+llm = LLM("m", binary=binary)
+starter = threading.Thread(target=llm.start)
+starter.start()
+time.sleep({seconds})
+child = fork(lambda: say(ask(llm, "child")))
+say(llm.chat("parent"))
+starter.join()
+say(status(child))
+llm.close()
+"""
+    returncode, out, error = result(CHILD + body, fake.binary(LOAD_SECONDS="0.5"))
+
+    *answers, code = out.splitlines()
+    assert "echo: parent" in answers
+    assert {*answers} <= {"echo: parent", "echo: child", "an error"}
+    assert ("0", 0, "") == (code, returncode, error)
+    fake.wait_for_nothing()
+
+
+@pytest.mark.parametrize("end", ["llm.close()", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_child_whose_parent_has_no_server_any_more(end: str, fake: Fake) -> None:
+    body = f"""
+reader, writer = os.pipe()
+def later():
+    os.close(writer)
+    os.read(reader, 1)
+    # A server that ends is still there for a moment.
+    time.sleep(0.3)
+    say(ask(llm, "child"))
+
+child = fork(later)
+{end}
+os.close(writer)
+say(status(child))
+"""
+    _, out, error = result(STARTED + body, fake.binary())
+
+    assert out.splitlines()[0] in ("echo: child", "an error")
+    assert "" == error
+    assert wait_until(lambda: not fake.running)
+    fake.wait_for_nothing()

@@ -17,6 +17,7 @@ from .. import __version__
 from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..supervisor.process import ManagedServer
+from ..supervisor.progress import read_progress
 from .engine import choose, describe
 from .terminal import Terminal
 
@@ -67,7 +68,7 @@ def _engine(terminal: Terminal) -> Iterator[Endpoint]:
         terminal.fact("Engine", f"the running server at {choice.mode.endpoint} ({choice.reason})")
         yield choice.mode.endpoint
         return
-    server = ManagedServer(str(choice.mode.model))
+    server = ManagedServer(str(choice.mode.model), progress=False)
     terminal.fact("Engine", describe(server.executable))
     terminal.fact("Model", f"{server.model} ({choice.reason})")
     with contextlib.closing(server):
@@ -79,7 +80,7 @@ def _start(terminal: Terminal, server: ManagedServer) -> None:
     """Start a server; LangChain is imported meanwhile, which takes about as long."""
     begin = time.monotonic()
     threading.Thread(target=_import_chain, name="mlxcel-import").start()
-    with terminal.waiting("Starting the server", lambda: _last_line(server)):
+    with terminal.waiting("Starting the server", lambda: _doing(server)):
         server.start()
     terminal.fact("Server", f"ready after {time.monotonic() - begin:.1f} s at {server.base_url}")
 
@@ -90,8 +91,9 @@ def _import_chain() -> None:
         importlib.import_module(".chain", __package__)
 
 
-def _last_line(server: ManagedServer) -> str:
-    return server.log_tail.rstrip().rpartition("\n")[2]
+def _doing(server: ManagedServer) -> str:
+    progress = read_progress(server.log_tail)
+    return progress.text if progress is not None else ""
 
 
 @contextlib.contextmanager

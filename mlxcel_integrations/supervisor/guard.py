@@ -153,7 +153,7 @@ def make_directory(path: bytes) -> int:
             made = os.fstat(descriptor)
             if made.st_uid != os.geteuid() or made.st_mode & 0o077:
                 os.close(descriptor)
-                raise PermissionError(errno.EPERM, "others can enter it", path)
+                raise PermissionError(errno.EPERM, "it is not for this user alone", path)
             # Where the file system has no locks, a sweep leaves everything alone.
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -305,7 +305,8 @@ def exit_handle(pid: int) -> Any:
     # Not the channel alone: whatever the owner forks holds that open.
     try:
         return os.pidfd_open(pid) if sys.platform == "linux" else exit_queue(pid, select)
-    except OSError:
+    except (OSError, AttributeError):
+        # Some builds of Python know no pidfd.
         return None
 
 

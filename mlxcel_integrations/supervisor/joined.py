@@ -141,8 +141,8 @@ def join(
             continue
         except OSError as error:
             raise MlxcelServerError(
-                f"No directory for a shared server can be made in {place.path.parent.parent}: "
-                f"{error.strerror}. Set TMPDIR to a directory that is writable."
+                f"{place.path.parent}, where shared servers are found, cannot be used: "
+                f"{error.strerror}. Remove it, or set XDG_RUNTIME_DIR to a directory of yours."
             ) from None
     raise MlxcelServerError(
         "The broker of the shared server ended before it had started it. Check that "
@@ -176,7 +176,7 @@ def _connected(place: Rendezvous) -> socket.socket | None:
 
 def _started(place: Rendezvous, order: Order, environ: Environment) -> socket.socket:
     """Start a broker and connect to it."""
-    place.broker.unlink(missing_ok=True)
+    place.clear()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.broker))
         listener.listen(128)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .identity import peer_pid
 
-__all__ = ["remove_if_left", "sweep"]
+__all__ = ["nobody_listens", "remove_if_left", "sweep"]
 
 _PRIVATE = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
 """Names of the directories that are made for one server."""
@@ -59,7 +59,7 @@ def remove_if_left(path: Path) -> None:
             return
         if "lock" in names:
             locks.enter_context(_locked(path / "lock"))
-        if "server.sock" in names and not _nobody_listens(path / "server.sock"):
+        if "server.sock" in names and not nobody_listens(path / "server.sock"):
             return
         for name in names:
             os.unlink(name, dir_fd=directory)
@@ -95,7 +95,7 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _nobody_listens(path: Path) -> bool:
+def nobody_listens(path: Path) -> bool:
     """Tell whether a socket is without a server, after ending one that has outlived its guard."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)

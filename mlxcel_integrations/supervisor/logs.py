@@ -60,11 +60,6 @@ class ServerLog:
             return text
         return text[-_TAIL_CHARACTERS - 1 :].partition("\n")[2]
 
-    @property
-    def last_line(self) -> str:
-        """The last line that is not blank, or an empty text."""
-        return next((line for line in reversed(self.tail.split("\n")) if line.strip()), "")
-
     def drain(self, pipe: int) -> None:
         """Read a pipe to its end in a thread.
 

@@ -249,6 +249,10 @@ class ManagedServer:
         """Start the server unless it runs."""
         if self._serves:
             return
+        if not self._at_end.alive:
+            raise MlxcelServerError(
+                f"The program is ending, and the server for {self.model!r} is not started any more."
+            )
         self._wait_to_restart(pause)
         try:
             if self._process is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from . import guard
-from .leftovers import remove_if_left
+from .leftovers import nobody_listens, remove_if_left
 from .runtime import runtime_directory
 
 __all__ = ["Rendezvous"]
@@ -81,6 +81,13 @@ class Rendezvous:
         # The one who had it has removed it.
         unlock(descriptor)
         return None
+
+    def clear(self) -> None:
+        """Remove the sockets of a broker that was killed, and its server, which needs the lock."""
+        self.broker.unlink(missing_ok=True)
+        server = self.path / "server.sock"
+        if server.is_socket() and nobody_listens(server):
+            server.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove what was made, which needs the lock."""

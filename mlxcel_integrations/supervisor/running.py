@@ -173,16 +173,20 @@ class Running(ServerProcess):
         super().__init__(channel, log)
         self.path, self._directory, self._grace = path, directory, grace
         self._guard_lost = False
-        output, log_end = os.pipe()
         try:
-            self._guard = _spawn(far_end, log_end, environ)
+            output, log_end = os.pipe()
+            try:
+                self._guard = _spawn(far_end, log_end, environ)
+            except BaseException:
+                os.close(output)
+                raise
+            finally:
+                os.close(log_end)
         except BaseException:
-            os.close(output)
             channel.close()
             raise
         finally:
             far_end.close()
-            os.close(log_end)
         try:
             log.drain(output)
             self.pid = self._order(command)

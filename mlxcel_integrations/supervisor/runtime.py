@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,15 +20,18 @@ def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Pa
 
     Args:
         below: What the longest path in it will look like below it; all of it must fit.
-        environ: Where ``XDG_RUNTIME_DIR`` is looked up.
+        environ: Where ``XDG_RUNTIME_DIR`` and ``TMPDIR`` are looked up.
 
     Raises:
         MlxcelError: There is none with a path that is short enough.
     """
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    candidates = [runtime] if runtime and os.access(runtime, os.W_OK | os.X_OK) else []
-    for parent in [*candidates, tempfile.gettempdir(), "/tmp"]:
-        path = Path(parent).absolute()
-        if len(os.fsencode(path / below)) <= MAX_SOCKET_PATH_BYTES:
+    # Not tempfile.gettempdir(): a fork while it looks around for the first time leaves a lock
+    # behind, on which the child waits for ever.
+    for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp"):
+        path = Path(parent or "").absolute()
+        fits = len(os.fsencode(path / below)) <= MAX_SOCKET_PATH_BYTES
+        if parent and fits and os.access(path, os.W_OK | os.X_OK):
             return path
-    raise MlxcelError("No temporary directory has a short enough path: set TMPDIR to another one.")
+    raise MlxcelError(
+        "No temporary directory is writable and has a short enough path: set TMPDIR to another one."
+    )

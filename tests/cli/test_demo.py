@@ -213,7 +213,7 @@ def test_terminal_gets_one_progress_line_that_is_rewritten(
     progress = re.findall(r"\r\x1b\[K\x1b\[2mStarting the server \.\.\. [\d.]+ s[^\n]*", written)
     assert 1 == len(progress)
     assert progress[0].count("\r\x1b[K") > 5
-    assert "downloaded config.json" in progress[0]
+    assert "[1/3] done: config.json" in progress[0]
     assert "\x1b[36mServer" in progress[0].rpartition("\r\x1b[K")[2]
 
 

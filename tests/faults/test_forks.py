@@ -13,14 +13,16 @@ from tests.supervisor.test_programs import FORK, program, result
 
 # A child that hangs must fail its test, and not hold it up.
 CHILD = """
-import threading
-import openai
-from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.langchain import ChatMlxcel
+import faulthandler, threading
+
+def say(*words):
+    # In one piece, for several processes write.
+    os.write(1, " ".join(map(str, words)).encode() + b"\\n")
 
 def fork(run):
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(7)
         signal.alarm(8)
         run()
         sys.exit()
@@ -29,10 +31,15 @@ def fork(run):
 def status(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+def errors():
+    import openai
+    from mlxcel_integrations import MlxcelError
+    return MlxcelError, openai.APIError
+
 def ask(model, text):
     try:
         return model.chat(text)
-    except (MlxcelError, openai.APIError):
+    except errors():
         return "an error"
 """
 STARTED = CHILD + FORK
@@ -116,15 +123,21 @@ say([status(child) for child in children])
 
 
 @pytest.mark.parametrize(
-    "new",
+    ("imports", "new"),
     [
-        "LLM('m', binary=binary).chat('child')",
-        "ChatMlxcel(model='m', binary=binary).invoke('child').text",
+        ("", "LLM('m', binary=binary).chat('child')"),
+        (
+            "from mlxcel_integrations.langchain import ChatMlxcel",
+            "ChatMlxcel(model='m', binary=binary).invoke('child').text",
+        ),
     ],
     ids=["LLM", "ChatMlxcel"],
 )
-def test_a_new_object_in_a_child_uses_the_server_of_the_parent(new: str, fake: Fake) -> None:
+def test_a_new_object_in_a_child_uses_the_server_of_the_parent(
+    imports: str, new: str, fake: Fake
+) -> None:
     body = f"""
+{imports}
 say(status(fork(lambda: say({new}))))
 say(llm.chat("parent"))
 """

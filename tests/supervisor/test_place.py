@@ -81,13 +81,15 @@ def test_two_servers_get_two_directories(short: Path) -> None:
     assert places[0].endpoint != places[1].endpoint
 
 
-def test_a_runtime_directory_whose_path_is_too_long_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "TMPDIR"])
+def test_a_directory_that_is_not_there_or_whose_path_is_too_long_is_passed_over(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = tmp_path / ("d" * MAX_SOCKET_PATH_BYTES)
     deep.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such")
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setenv(name, str(deep))
 
     place = choose(ServerOptions(), None)
 

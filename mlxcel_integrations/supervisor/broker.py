@@ -91,6 +91,7 @@ class Broker:
         self._keep_alive = 0.0
         self._idle_from = time.monotonic() + _FIRST_LEASE_SECONDS
         self._stopping = False
+        self._greeted = False
         self._changed = asyncio.Event()
 
     async def run(self, listener: socket.socket) -> None:
@@ -113,7 +114,7 @@ class Broker:
             )
         except MlxcelServerError as error:
             self._greeting = _line(error=str(error))
-            self._stopping = True
+            self._stop()
             return
         self._server = server
         self._greeting = _line(pid=server.pid, url=order.url, socket=order.path)
@@ -126,6 +127,8 @@ class Broker:
     async def _lease(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one who uses the server, until it leaves or dies."""
         self._leases.add(writer)
+        self._greeted = True
+        self._changed.set()
         try:
             with _cancelled_at_end_of(peer_pid(writer.get_extra_info("socket"))):
                 writer.write(self._greeting + _line(log=self._log.tail))
@@ -162,7 +165,8 @@ class Broker:
         """Wait until the server is not needed any more, and keep others from connecting."""
         while True:
             left = self._idle_from + self._keep_alive - time.monotonic()
-            if self._stopping or (not self._leases and left <= 0):
+            # Who has it started must hear of an end that comes before the greeting.
+            if (self._stopping and self._greeted) or (not self._leases and left <= 0):
                 if self._lock() is not None:
                     return
                 # Somebody is about to connect.

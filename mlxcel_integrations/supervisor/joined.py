@@ -133,6 +133,9 @@ def join(
                     lock = place.try_lock()
                 try:
                     channel = _connected(place) or _started(place, order(), environ)
+                except BaseException:
+                    place.remove()
+                    raise
                 finally:
                     unlock(lock)
                 return _joined(channel, place, log, keep_alive)

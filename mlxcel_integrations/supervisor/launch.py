@@ -173,9 +173,7 @@ class Launch:
         options, log = self._wanted.options, process.log
         flow = until_ready(options.startup_timeout, options.stall_timeout, time.monotonic)
         bar, began = ProgressBar(options.progress), time.monotonic()
-        # httpx imports it with the first request, for which the server would have to wait.
-        import httpcore  # noqa: F401
-
+        _import_what_comes_next(endpoint)
         try:
             pause = next(flow)
             heard, text = log.heard, log.tail
@@ -252,6 +250,14 @@ class Launch:
 
     def _gave_up(self) -> GivenUp:
         return GivenUp(f"The start of the server for {self._wanted.model!r} was given up.")
+
+
+def _import_what_comes_next(endpoint: Endpoint) -> None:
+    """Import while the server loads what is needed once it is ready."""
+    import httpcore  # noqa: F401  by httpx, for its first request
+
+    if endpoint.socket is None:
+        import psutil  # noqa: F401  to tell whose port it is
 
 
 def _name(wanted: Wanted) -> str:

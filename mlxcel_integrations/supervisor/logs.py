@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from ..secret import Secret
 
@@ -53,7 +54,7 @@ class ServerLog:
         # Without the lock, which a forked child may have inherited locked: this is one operation.
         raw = bytes(self._kept)
         shown = _redacted(raw, self._secret, cut=len(raw) >= _KEPT_BYTES)
-        shown = shown[: len(shown) - _half(shown, self._secret)]
+        shown = shown[: len(shown) - _half(shown.endswith, self._secret)]
         lines = shown.removesuffix(b"\n").rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
         text = "\n".join(_decoded(line) for line in lines)
         if len(text) <= _TAIL_CHARACTERS:
@@ -163,7 +164,7 @@ class _Forwarder:
     def _end_line(self) -> None:
         """Make a line of what is queued of one."""
         if self._queue and not self._queue.endswith(b"\n"):
-            del self._queue[len(self._queue) - _half(self._queue, self._secret) :]
+            del self._queue[len(self._queue) - _half(self._queue.endswith, self._secret) :]
             self._queue += b"\n"
 
     def _drop_oldest(self) -> None:
@@ -231,12 +232,12 @@ def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
     return shown[len(secret.reveal()) - 1 :] if cut else shown
 
 
-def _half(shown: bytes | bytearray, secret: Secret | None) -> int:
+def _half(ends_with: Callable[[bytes], bool], secret: Secret | None) -> int:
     """Return how many bytes at the end may be the beginning of a secret."""
     if secret is None:
         return 0
     sizes = range(len(secret.reveal()) - 1, 0, -1)
-    return next((n for n in sizes if shown.endswith(secret.reveal()[:n].encode())), 0)
+    return next((n for n in sizes if ends_with(secret.reveal()[:n].encode())), 0)
 
 
 def _decoded(line: bytes) -> str:

@@ -56,12 +56,16 @@ class Rendezvous:
         Raises:
             OSError: It cannot be made, or others can enter it.
         """
-        descriptors = [guard.make_directory(os.fsencode(p)) for p in (self.path.parent, self.path)]
+        parent = guard.make_directory(os.fsencode(self.path.parent))
         try:
-            yield
+            own = guard.make_directory(os.fsencode(self.path))
+            try:
+                yield
+            finally:
+                unlock(own)
         finally:
-            for descriptor in descriptors:
-                unlock(descriptor)
+            unlock(parent)
+            self._remove_if_empty()
 
     def try_lock(self) -> int | None:
         """Return the descriptor of the lock, None while somebody else has it.
@@ -94,14 +98,17 @@ class Rendezvous:
         with contextlib.suppress(OSError):
             self.broker.unlink(missing_ok=True)
             self._lock.unlink(missing_ok=True)
-            self.path.rmdir()
-            self.path.parent.rmdir()
+        self._remove_if_empty()
 
     def remove_if_left(self) -> None:
         """Remove what a broker was killed too early to remove."""
         remove_if_left(self.path)
-        with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
+        self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        for path in (self.path, self.path.parent):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def unlock(descriptor: int) -> None:

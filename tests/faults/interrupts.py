@@ -29,17 +29,17 @@ SIGINT_WITHIN = 0.4
 Outcome = dict[str, Any]
 
 
-def start_llm(binary: str) -> None:
-    LLM("m", binary=binary).start()
+def start_llm(binary: str) -> LLM:
+    return LLM("m", binary=binary).start()
 
 
-def start_server(binary: str) -> None:
-    ManagedServer("m", binary=binary).start()
+def start_server(binary: str) -> ManagedServer:
+    return ManagedServer("m", binary=binary).start()
 
 
-def with_llm(binary: str) -> None:
-    with LLM("m", binary=binary):
-        pass
+def with_llm(binary: str) -> LLM:
+    with LLM("m", binary=binary) as llm:
+        return llm
 
 
 def interrupts(count: int) -> Iterator[Figure]:
@@ -83,7 +83,7 @@ def sigints(count: int) -> Iterator[Figure]:
 
 def injected(
     name: str,
-    scenario: Callable[[str], None],
+    scenario: Callable[[str], object],
     count: int,
     error: type[BaseException],
     *,
@@ -98,8 +98,12 @@ def injected(
             injector = Injector(point, error, every_thread=every_thread)
 
             def run() -> None:
+                # What was started ends with it, after the last line that counts: what an
+                # interrupt does to a finalizer, Python ignores, and only the program's end ends
+                # the server then.
+                kept = []
                 with injector:
-                    scenario(binary)
+                    kept.append(scenario(binary))
 
             outcome = after(fake, binary, run)
             points = [] if point else [list(vars(p).values()) for p in injector.points]

@@ -64,10 +64,11 @@ def race(count: int) -> Iterator[Figure]:
         answers = answers_of_processes(count, options)
         name = f'{count} processes with {THREADS} threads, share="user"'
         yield started(name, len(fake.starts), answers)
-        wait_until(lambda: not fake.running, KEEP_ALIVE + 5)
+        wait_until(lambda: not fake.running and not fake.directories, KEEP_ALIVE + 5)
         running = [str(pid) for pid in fake.running]
         yield Figure("servers left of them", str(len(running)), "0", not running, tuple(running))
-        yield Figure("files and directories left of them", ", ".join(fake.directories) or "none")
+        names = ", ".join(fake.directories) or "none"
+        yield Figure("files and directories left of them", names, "none", names == "none")
 
 
 def started(who: str, servers: int, answers: Counter[str]) -> Figure:

@@ -243,6 +243,18 @@ def test_close_during_a_start_leaves_nothing(fake: Fake, user: Callable[..., Use
     fake.wait_for_nothing()
 
 
+def test_a_start_that_cannot_be_leaves_nothing(fake: Fake) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = shared(fake, fake.binary(), port=taken.getsockname()[1])
+        with pytest.raises(MlxcelError, match="Another program listens"):
+            server.start()
+    program = Path(fake.script("true"))
+    program.write_bytes(b"\x7fELF of another machine")
+    with pytest.raises(MlxcelError, match="cannot be run"):
+        shared(fake, str(program)).start()
+    fake.wait_for_nothing()
+
+
 @pytest.mark.parametrize("verb", ["terminate", "kill"])
 def test_a_verb_ends_it_for_all(verb: str, fake: Fake, user: Callable[..., User]) -> None:
     binary = fake.binary()

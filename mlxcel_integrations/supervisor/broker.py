@@ -93,6 +93,7 @@ class Broker:
         self._stopping = False
         self._greeted = False
         self._changed = asyncio.Event()
+        self._recent = bytearray()
 
     async def run(self, listener: socket.socket) -> None:
         """Keep the server until it ends, or until nobody has used it for long enough."""
@@ -107,11 +108,9 @@ class Broker:
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        order, self._log = self._order, _RelayedLog(loop, self._relay)
+        order, log = self._order, _RelayedLog(loop, self._relay)
         try:
-            server = Running(
-                order.command, lambda: os.environ, order.path, None, order.grace, self._log
-            )
+            server = Running(order.command, lambda: os.environ, order.path, None, order.grace, log)
         except MlxcelServerError as error:
             self._greeting = _line(error=str(error))
             self._stop()
@@ -131,7 +130,7 @@ class Broker:
         self._changed.set()
         try:
             with _cancelled_at_end_of(peer_pid(writer.get_extra_info("socket"))):
-                writer.write(self._greeting + _line(log=self._log.tail))
+                writer.write(self._greeting + _log_line(self._recent))
                 async for line in reader:
                     self._take(line)
         except OSError:
@@ -156,7 +155,9 @@ class Broker:
                 self._server.kill()
 
     def _relay(self, piece: bytes) -> None:
-        line = _line(log=piece.decode("latin-1"))
+        self._recent += piece
+        del self._recent[:-_MAX_UNREAD_BYTES]
+        line = _log_line(piece)
         for writer in self._leases:
             if writer.transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
                 writer.write(line)
@@ -240,6 +241,11 @@ def _cancelled_at_end_of(pid: int) -> Iterator[None]:
     finally:
         loop.remove_reader(handle)
         guard.close_handle(handle)
+
+
+def _log_line(output: bytes | bytearray) -> bytes:
+    # JSON holds text only, and what a server prints may be none.
+    return _line(log=output.decode("latin-1"))
 
 
 def _line(**report: Any) -> bytes:

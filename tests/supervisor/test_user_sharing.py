@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -138,11 +139,22 @@ def test_who_joins_sees_what_the_server_has_printed_and_what_it_prints(
     fake: Fake, user: Callable[..., User], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="mlxcel.server")
-    binary = fake.binary()
-    user(binary)
-    with shared(fake, binary) as server:
-        assert wait_until(lambda: "mlxcel starting" in server.log_tail)
-        assert wait_until(lambda: "mlxcel starting" in caplog.text)
+    lines = ["日本語 café", *(f"line {n}" for n in range(50))]
+    binary = fake.binary(LOG_LINES=json.dumps(lines), LOAD_SECONDS="1")
+    first = shared(fake, binary)
+    starter = threading.Thread(target=first.start)
+    starter.start()
+    fake.wait_for_start()
+    with shared(fake, binary) as second:
+        starter.join()
+        assert wait_until(lambda: "listening on" in second.log_tail)
+        printed = second.log_tail.splitlines()
+
+        assert lines == [line for line in printed if line in lines]
+        assert first.log_tail.splitlines() == printed
+        assert "日本語 café" in caplog.messages
+    first.close()
+    fake.wait_for_nothing()
 
 
 @contextmanager

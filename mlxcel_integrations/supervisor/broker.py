@@ -190,7 +190,7 @@ class Broker:
             end = _line(returncode=self._server.poll(), cause=self._server.cause)
             for writer in (*self._leases, *self._waits_for_end):
                 writer.write(end)
-        for writer in self._leases:
+        for writer in tuple(self._leases):
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.drain(), _DRAIN_SECONDS)
         self._place.remove()

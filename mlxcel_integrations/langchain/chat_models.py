@@ -19,11 +19,12 @@ from .. import __version__
 from ..async_client import AsyncLLM
 from ..client import LLM
 from ..connection import Connection
-from ..errors import MlxcelError, MlxcelStreamError
+from ..errors import MlxcelError
 from ..options import ConnectionOptions, SamplingParams, ServerOptions, nearest
 from ..protocol.stream import fold
 from ..secret import hidden
 from .messages import PROVIDER, Tail, to_chunk, to_result, to_wire
+from .own_errors import own_to_langchain
 
 __all__ = ["ChatMlxcel"]
 
@@ -300,16 +301,11 @@ def _langchain_errors() -> Iterator[None]:
     try:
         yield
     except MlxcelError as error:
-        if not isinstance(error, MlxcelStreamError):
-            raise
-        raise _translated(error) from error.__cause__
+        dual = own_to_langchain(error).with_traceback(error.__traceback__)
+        raise dual from error.__cause__
     except Exception as error:
         if not type(error).__module__.startswith("openai"):
             raise
-        raise _translated(error) from error.__cause__
+        from .errors import to_langchain
 
-
-def _translated(error: Exception) -> Exception:
-    from .errors import to_langchain
-
-    return to_langchain(error).with_traceback(error.__traceback__)
+        raise to_langchain(error).with_traceback(error.__traceback__) from error.__cause__

@@ -5,12 +5,10 @@ Imported only when one is raised, since importing ``openai`` takes most of a sec
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import openai
 from langchain_core import exceptions as langchain
 
-from ..errors import MlxcelServerError, MlxcelStreamError
+from .own_errors import as_dual
 
 __all__ = ["ChatContextOverflowError", "to_langchain"]
 
@@ -67,16 +65,6 @@ class ChatContextOverflowError(openai.BadRequestError, langchain.ContextOverflow
     n_ctx: int | None = None
 
 
-class ChatServerLostError(MlxcelServerError, langchain.ModelConnectionError):
-    """The server of this program has ended, or did not start; see ``stderr``."""
-
-
-class ChatStreamError(MlxcelStreamError, langchain.ModelAPIError):
-    """An answer broke off; what had arrived is in ``partial``."""
-
-
-Dual = TypeVar("Dual", bound=Exception)
-
 _DUALS: tuple[type[Exception], ...] = (
     ChatTimeoutError,
     ChatConnectionError,
@@ -88,25 +76,15 @@ _DUALS: tuple[type[Exception], ...] = (
     ChatRateLimitError,
     ChatServerError,
     ChatStatusError,
-    ChatServerLostError,
-    ChatStreamError,
 )
 
 
 def to_langchain(error: Exception) -> Exception:
     """Return the error that says the same and is LangChain's too; others as they are."""
     if isinstance(error, openai.BadRequestError) and error.type == "exceed_context_size_error":
-        overflow = _as(ChatContextOverflowError, error)
+        overflow = as_dual(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}
         overflow.n_prompt_tokens, overflow.n_ctx = body.get("n_prompt_tokens"), body.get("n_ctx")
         return overflow
     dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
-    return error if dual is None else _as(dual, error)
-
-
-def _as(dual: type[Dual], error: Exception) -> Dual:
-    """Return an error of another class with the same content."""
-    result = dual.__new__(dual)
-    result.args = error.args
-    result.__dict__.update(error.__dict__)
-    return result
+    return error if dual is None else as_dual(dual, error)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
 import pytest
+from langchain_core import exceptions
 
 from mlxcel_integrations import (
     LLM,
     AsyncLLM,
     MlxcelServerError,
     MlxcelStreamError,
+    MlxcelTimeoutError,
 )
+from mlxcel_integrations.langchain import ChatMlxcel
 from tests.supervisor.conftest import Fake, runs, wait_until
 
 
@@ -177,3 +181,51 @@ def test_a_managed_server_that_hangs_is_told_and_can_be_closed(fake: Fake) -> No
         began = time.monotonic()
     assert time.monotonic() - began < 1.5
     assert ([], []) == (fake.running, fake.directories)
+
+
+# --------------------------------------------------------------------------- LangChain
+
+
+@pytest.mark.parametrize(
+    ("switches", "options", "own", "langchain"),
+    [
+        ({"FAIL": "no such model"}, {}, MlxcelServerError, exceptions.ModelConnectionError),
+        (
+            {"LOAD_SECONDS": "60"},
+            {"startup_timeout": 0.5},
+            MlxcelTimeoutError,
+            exceptions.ModelTimeoutError,
+        ),
+    ],
+    ids=["ends", "is late"],
+)
+async def test_a_start_that_fails_is_an_error_of_langchain_too(
+    switches: dict[str, str],
+    options: dict[str, Any],
+    own: type[MlxcelServerError],
+    langchain: type[Exception],
+    fake: Fake,
+) -> None:
+    chat = ChatMlxcel(model="m", binary=fake.binary(**switches), **options)
+    with pytest.raises(own) as caught:
+        chat.invoke("hi")
+    with pytest.raises(own) as caught_async:
+        await chat.ainvoke("hi")
+
+    for error in (caught.value, caught_async.value):
+        assert isinstance(error, langchain)
+        assert "mlxcel starting" in error.stderr
+    chat.close()
+
+
+def test_a_server_that_dies_before_its_answer_is_an_error_of_langchain_too(fake: Fake) -> None:
+    with ChatMlxcel(model="m", binary=fake.binary()) as chat:
+        chat.invoke("warm up")
+        (pid,) = fake.running
+        hang(pid)
+        threading.Timer(0.2, lambda: os.kill(pid, signal.SIGKILL)).start()
+        with pytest.raises(MlxcelServerError, match="was lost while it was asked") as caught:
+            chat.invoke("hi")
+
+        assert isinstance(caught.value, exceptions.ModelConnectionError)
+        assert "echo: again" == chat.invoke("again").text

@@ -1,0 +1,46 @@
+"""Errors of this package that are LangChain's too."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from langchain_core import exceptions as langchain
+
+from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError, MlxcelTimeoutError
+
+__all__ = ["as_dual", "own_to_langchain"]
+
+
+class ChatStartTimeoutError(MlxcelTimeoutError, langchain.ModelTimeoutError):
+    """The server of this program was not ready in time; see ``stderr``."""
+
+
+class ChatServerLostError(MlxcelServerError, langchain.ModelConnectionError):
+    """The server of this program has ended, or did not start; see ``stderr``."""
+
+
+class ChatStreamError(MlxcelStreamError, langchain.ModelAPIError):
+    """An answer broke off; what had arrived is in ``partial``."""
+
+
+Dual = TypeVar("Dual", bound=Exception)
+
+_DUALS: tuple[type[MlxcelError], ...] = (
+    ChatStartTimeoutError,
+    ChatServerLostError,
+    ChatStreamError,
+)
+
+
+def own_to_langchain(error: MlxcelError) -> MlxcelError:
+    """Return the error that says the same and is LangChain's too; others as they are."""
+    dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
+    return error if dual is None else as_dual(dual, error)
+
+
+def as_dual(dual: type[Dual], error: Exception) -> Dual:
+    """Return an error of another class with the same content."""
+    result = dual.__new__(dual)
+    result.args = error.args
+    result.__dict__.update(error.__dict__)
+    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import socket
 import subprocess
@@ -54,6 +55,17 @@ def engine() -> Iterator[None]:
     """Keep the one embedded server that all examples share."""
     with LLM(model="embedded"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Take back what an example does to logging, which is that of the whole test run."""
+    levels = {logger: logger.level for logger in (logging.getLogger("mlxcel.server"), logging.root)}
+    handlers = logging.root.handlers[:]
+    yield
+    for logger, level in levels.items():
+        logger.setLevel(level)
+    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture

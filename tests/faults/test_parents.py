@@ -160,7 +160,7 @@ threads = [threading.Thread(target=churn) for _ in range(50)]
 for thread in threads:
     thread.start()
 try:
-    for _ in range(30):
+    for _ in range(10):
         with ManagedServer("m", binary=binary) as server:
             assert server.poll() is None
 finally:

@@ -124,14 +124,14 @@ def test_a_lease_ends_with_a_process_that_is_killed(
 ) -> None:
     body = "time.sleep(60)"
     if sibling:
-        body = "print(os.fork(), flush=True); time.sleep(60)"
+        body = "pid = os.fork(); pid and print(pid, flush=True); time.sleep(60)"
     one = user(fake.binary(), body)
     forked = int(one.process.stdout.readline()) if sibling and one.process.stdout else None
 
     one.process.kill()
 
     fake.wait_for_nothing()
-    if forked:
+    if forked is not None:
         os.kill(forked, signal.SIGKILL)
 
 
@@ -289,7 +289,7 @@ def test_only_what_is_the_same_is_shared(other: dict[str, Any], fake: Fake) -> N
     with (
         shared(fake, binary, api_key="key") as one,
         shared(fake, binary, **{"api_key": "key", **other}) as two,
-        shared(fake, binary, api_key="key", keep_alive=5, startup_timeout=20) as three,
+        shared(fake, binary, api_key="key", keep_alive=0.5, startup_timeout=20) as three,
     ):
         assert one.pid != two.pid
         assert one.pid == three.pid

@@ -171,4 +171,4 @@ say("done")
         out, error = owner.communicate(timeout=60)
 
     assert ("done\n", "") == (out, error)
-    assert 30 == len(fake.starts)
+    assert 10 == len(fake.starts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# httpx imports it with its first request, for which a server that is ready would have to wait.
+import httpcore  # noqa: F401
 import httpx
 
 from ..endpoint import Endpoint

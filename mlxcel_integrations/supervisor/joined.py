@@ -17,7 +17,7 @@ from . import broker
 from .broker import Order
 from .logs import ServerLog
 from .rendezvous import Rendezvous, unlock
-from .running import Environment, ServerProcess, not_run, wait_for_end
+from .running import Environment, ServerProcess, not_run, spawning, wait_for_end
 
 __all__ = ["Joined", "join"]
 
@@ -203,15 +203,17 @@ def _run_broker(
         f"import sys; sys.path.append(sys.argv[1]); from {broker.__name__} import main; main()"
     )
     try:
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", program, root, str(directory), order.dump()],
-            stdin=listener.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environ(),
-            start_new_session=True,
-            check=False,
-        )
+        with spawning:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", program, root, str(directory), order.dump()],
+                stdin=listener.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environ(),
+                start_new_session=True,
+            )
+        # What goes on is a child of it.
+        process.wait()
         return
     except OSError as error:
         reason = error.strerror

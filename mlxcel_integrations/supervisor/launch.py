@@ -73,6 +73,17 @@ class Wanted:
         """Whether it is to listen where the user says."""
         return (self.socket, self.options.host, self.options.port) != (None, None, None)
 
+    def import_what_it_needs(self) -> None:
+        """Import what not every server needs.
+
+        Not in the thread of a start: a child that is forked in the middle of an import can never
+        import the same.
+        """
+        if self.options.host is not None or self.options.port is not None:
+            import psutil  # noqa: F401  to tell whose port it is
+        if self.options.share == "user":
+            from . import joined  # noqa: F401
+
     def command(self, endpoint: Endpoint) -> list[str]:
         """Return the command line of a server at an address."""
         return arguments(self.executable, self.model, endpoint, self.options)
@@ -173,7 +184,6 @@ class Launch:
         options, log = self._wanted.options, process.log
         flow = until_ready(options.startup_timeout, options.stall_timeout, time.monotonic)
         bar, began = ProgressBar(options.progress), time.monotonic()
-        _import_what_comes_next(endpoint)
         try:
             pause = next(flow)
             heard, text = log.heard, log.tail
@@ -250,14 +260,6 @@ class Launch:
 
     def _gave_up(self) -> GivenUp:
         return GivenUp(f"The start of the server for {self._wanted.model!r} was given up.")
-
-
-def _import_what_comes_next(endpoint: Endpoint) -> None:
-    """Import while the server loads what is needed once it is ready."""
-    import httpcore  # noqa: F401  by httpx, for its first request
-
-    if endpoint.socket is None:
-        import psutil  # noqa: F401  to tell whose port it is
 
 
 def _name(wanted: Wanted) -> str:

@@ -62,6 +62,7 @@ class ManagedServer:
         key, api_key = hidden(api_key), None
         path = str(Path(socket).expanduser().absolute()) if socket is not None else None
         self._wanted = Wanted(absolute_model(model), server_options(options), path, key)
+        self._wanted.import_what_it_needs()
         self._starts = Starts()
         self._restarts = Restarts(self.options.restart)
         self._process: ServerProcess | None = None

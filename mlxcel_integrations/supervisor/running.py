@@ -19,10 +19,28 @@ from ..errors import MlxcelServerError
 from . import guard
 from .logs import ServerLog
 
-__all__ = ["Environment", "Running", "ServerProcess", "in_words", "not_run", "wait_for_end"]
+__all__ = [
+    "Environment",
+    "Running",
+    "ServerProcess",
+    "in_words",
+    "not_run",
+    "spawning",
+    "wait_for_end",
+]
 
 
 Environment = Callable[[], Mapping[str, str]]
+
+spawning = threading.Lock()
+"""Held while a process is started, so that no other thread forks meanwhile.
+
+The child would inherit the pipe by which ``Popen`` learns that the process runs, and ``Popen``
+would wait until the child ends.
+"""
+os.register_at_fork(
+    before=spawning.acquire, after_in_parent=spawning.release, after_in_child=spawning.release
+)
 
 _KILL_SECONDS = 1.0
 """Longest time that a killed process is taken to need to be gone."""
@@ -169,24 +187,11 @@ class Running(ServerProcess):
         grace: float,
         log: ServerLog,
     ) -> None:
-        channel, far_end = _socket_pair()
+        with spawning:
+            channel, output, self._guard = _start_guard(environ)
         super().__init__(channel, log)
         self.path, self._directory, self._grace = path, directory, grace
         self._guard_lost = False
-        try:
-            output, log_end = os.pipe()
-            try:
-                self._guard = _spawn(far_end, log_end, environ)
-            except BaseException:
-                os.close(output)
-                raise
-            finally:
-                os.close(log_end)
-        except BaseException:
-            channel.close()
-            raise
-        finally:
-            far_end.close()
         try:
             log.drain(output)
             self.pid = self._order(command)
@@ -283,20 +288,36 @@ def in_words(returncode: int) -> str:
     return f"signal {-returncode} ({name}{hint})"
 
 
-def _socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Return two connected sockets that block, whatever ``socket.setdefaulttimeout`` says."""
-    pair = socket.socketpair()
-    for end in pair:
-        end.settimeout(None)
-    return pair
-
-
-def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess.Popen[bytes]:
+def _start_guard(environ: Environment) -> tuple[socket.socket, int, subprocess.Popen[bytes]]:
     """Start a guard.
+
+    Returns:
+        Our end of its channel, a pipe with what it and its server print, and its process.
 
     Raises:
         MlxcelServerError: The system cannot run it.
     """
+    channel, far_end = socket.socketpair()
+    try:
+        for end in (channel, far_end):
+            # Whatever socket.setdefaulttimeout says.
+            end.settimeout(None)
+        output, log_end = os.pipe()
+        try:
+            return channel, output, _spawn(far_end, log_end, environ)
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(log_end)
+    except BaseException:
+        channel.close()
+        raise
+    finally:
+        far_end.close()
+
+
+def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess.Popen[bytes]:
     # Isolated, and without site: nothing that the user has installed or set runs in it.
     command = [sys.executable, "-I", "-S", guard.__file__]
     try:

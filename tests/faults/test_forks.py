@@ -172,6 +172,34 @@ llm.close()
     fake.wait_for_nothing()
 
 
+@pytest.mark.parametrize("share", ["process", "user"])
+def test_children_that_are_forked_during_a_start_do_not_hold_it_up(share: str, fake: Fake) -> None:
+    body = f"""
+import warnings
+warnings.filterwarnings("ignore", "This process")
+llm = LLM("m", binary=binary, share="{share}", keep_alive=0)
+starter = threading.Thread(target=llm.start)
+starter.start()
+children = []
+while starter.is_alive() and len(children) < 300:
+    children.append(os.fork())
+    if children[-1] == 0:
+        os.closerange(0, 3)
+        time.sleep(60)
+        os._exit(0)
+starter.join(10)
+say(starter.is_alive())
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+llm.close()
+"""
+    returncode, out, error = result(CHILD + body, fake.binary())
+
+    assert (0, "False\n", "") == (returncode, out, error)
+    fake.wait_for_nothing()
+
+
 @pytest.mark.parametrize("end", ["llm.close()", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_child_whose_parent_has_no_server_any_more(end: str, fake: Fake) -> None:
     body = f"""

@@ -8,13 +8,13 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakKeyDictionary
 
 import httpx
 
 from .async_pools import AsyncPools
-from .client import DRAIN_SECONDS, Messages
+from .client import DRAIN_SECONDS, Messages, T
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
@@ -24,6 +24,7 @@ from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
+from .protocol.structured import ask
 from .protocol.tokens import read_text, read_tokens
 from .secret import hidden
 
@@ -115,30 +116,127 @@ class AsyncLLM:
                 if delta.text:
                     yield delta.text
 
-    async def chat(self, messages: Messages, **sampling: Any) -> str:
+    @overload
+    async def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: None = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> str: ...
+    @overload
+    async def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: type[T],
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> T: ...
+    @overload
+    async def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: Any,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Any: ...
+    async def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: Any = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Any:
         """Return the answer to a conversation.
 
         Args:
             messages: OpenAI messages, or one user message as plain text.
+            schema: What the answer must look like: a Pydantic model, a dataclass, a
+                ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
+            show_schema: Whether the schema is put before the model, in the system message.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
 
         Returns:
-            The text of the answer, without the model's thinking.
-        """
-        return (await self.complete_chat(messages, **sampling)).text
+            The text of the answer, without the model's thinking; with ``schema``, the object.
 
-    async def chat_stream(self, messages: Messages, **sampling: Any) -> AsyncIterator[str]:
-        """Yield the answer to a conversation as it is generated."""
-        request = await self.prepare_chat(messages, sampling)
+        Raises:
+            StructuredOutputTruncated: The answer was cut before its JSON ended.
+            StructuredOutputError: The answer does not fit the schema.
+        """
+        reply = await self.complete_chat(
+            messages, schema=schema, show_schema=show_schema, **sampling
+        )
+        return reply.text if schema is None else reply.parsed
+
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: None = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> AsyncIterator[str]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: type[T],
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> AsyncIterator[T]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: Any,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> AsyncIterator[Any]: ...
+    async def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: Any = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> AsyncIterator[Any]:
+        """Yield the answer to a conversation as it is generated.
+
+        With ``schema``, yield objects that fill: what has not come is None, or the field's
+        default, and no validator has run. The last one is complete and valid.
+        """
+        question = ask(messages, sampling, schema, show_schema)
+        request = await self.prepare_chat(question.messages, question.sampling)
+        answers = question.answers()
         async with contextlib.aclosing(self.stream_deltas(request)) as deltas:
             async for delta in deltas:
-                if delta.text:
-                    yield delta.text
+                for answer in answers.feed(delta):
+                    yield answer
+        for answer in answers.close():
+            yield answer
 
-    async def complete_chat(self, messages: Messages, **sampling: Any) -> ChatReply:
-        """Return the answer to a conversation with everything the server tells about it."""
-        deltas = self.stream_deltas(await self.prepare_chat(messages, sampling))
-        return fold([delta async for delta in deltas])
+    async def complete_chat(
+        self,
+        messages: Messages,
+        *,
+        schema: Any = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> ChatReply:
+        """Return the answer to a conversation with everything the server tells about it.
+
+        With ``schema``, what it says is in ``parsed``.
+        """
+        question = ask(messages, sampling, schema, show_schema)
+        deltas = self.stream_deltas(await self.prepare_chat(question.messages, question.sampling))
+        return question.read(fold([delta async for delta in deltas]))
 
     async def models(self) -> list[str]:
         """Return the names of all served models."""

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
 
@@ -22,6 +22,7 @@ from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
+from .protocol.structured import ask
 from .protocol.tokens import read_text, read_tokens
 from .secret import hidden
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["LLM"]
 
 Messages = str | Sequence[Mapping[str, Any]]
+T = TypeVar("T")
 DRAIN_SECONDS = 0.05
 
 
@@ -124,27 +126,122 @@ class LLM:
             if delta.text:
                 yield delta.text
 
-    def chat(self, messages: Messages, **sampling: Any) -> str:
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: None = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> str: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: type[T],
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> T: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: Any,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Any: ...
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        schema: Any = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Any:
         """Return the answer to a conversation.
 
         Args:
             messages: OpenAI messages, or one user message as plain text.
+            schema: What the answer must look like: a Pydantic model, a dataclass, a
+                ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
+            show_schema: Whether the schema is put before the model, in the system message.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
 
         Returns:
-            The text of the answer, without the model's thinking.
+            The text of the answer, without the model's thinking; with ``schema``, the object.
+
+        Raises:
+            StructuredOutputTruncated: The answer was cut before its JSON ended.
+            StructuredOutputError: The answer does not fit the schema.
         """
-        return self.complete_chat(messages, **sampling).text
+        reply = self.complete_chat(messages, schema=schema, show_schema=show_schema, **sampling)
+        return reply.text if schema is None else reply.parsed
 
-    def chat_stream(self, messages: Messages, **sampling: Any) -> Iterator[str]:
-        """Yield the answer to a conversation as it is generated."""
-        for delta in self.stream_deltas(self.prepare_chat(messages, sampling)):
-            if delta.text:
-                yield delta.text
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: None = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Iterator[str]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: type[T],
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Iterator[T]: ...
+    @overload
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: Any,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Iterator[Any]: ...
+    def chat_stream(
+        self,
+        messages: Messages,
+        *,
+        schema: Any = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> Iterator[Any]:
+        """Yield the answer to a conversation as it is generated.
 
-    def complete_chat(self, messages: Messages, **sampling: Any) -> ChatReply:
-        """Return the answer to a conversation with everything the server tells about it."""
-        return fold(self.stream_deltas(self.prepare_chat(messages, sampling)))
+        With ``schema``, yield objects that fill: what has not come is None, or the field's
+        default, and no validator has run. The last one is complete and valid.
+        """
+        question = ask(messages, sampling, schema, show_schema)
+        request = self.prepare_chat(question.messages, question.sampling)
+        answers = question.answers()
+        for delta in self.stream_deltas(request):
+            yield from answers.feed(delta)
+        yield from answers.close()
+
+    def complete_chat(
+        self,
+        messages: Messages,
+        *,
+        schema: Any = None,
+        show_schema: bool = True,
+        **sampling: Any,
+    ) -> ChatReply:
+        """Return the answer to a conversation with everything the server tells about it.
+
+        With ``schema``, what it says is in ``parsed``.
+        """
+        question = ask(messages, sampling, schema, show_schema)
+        deltas = self.stream_deltas(self.prepare_chat(question.messages, question.sampling))
+        return question.read(fold(deltas))
 
     def models(self) -> list[str]:
         """Return the names of all served models."""

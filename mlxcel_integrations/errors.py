@@ -17,6 +17,7 @@ exceptions of the ``openai`` package on every route: ``openai.APIStatusError`` a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = [
     "MlxcelError",
@@ -85,7 +86,25 @@ class StructuredOutputError(MlxcelError):
 
 
 class StructuredOutputTruncated(StructuredOutputError):
-    """An answer was cut before its JSON ended, mostly by ``max_tokens``."""
+    """An answer was cut before its JSON ended, mostly by ``max_tokens``.
+
+    Args:
+        message: What does not fit, and what to do next.
+        raw: The text of the answer.
+        finish_reason: Why the server ended it.
+        partial: The value of what had arrived, as plain JSON; None if nothing can be read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        raw: str = "",
+        finish_reason: str | None = None,
+        partial: Any = None,
+    ) -> None:
+        super().__init__(message, raw=raw, finish_reason=finish_reason)
+        self.partial = partial
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.fake_replies import MEDIA, Generation, Json, Kind, Reply, requested_schema
+from tests.fake_replies import MEDIA, Generation, Json, Kind, Reply, dumps, requested_schema
 
 
 class Refused(Exception):
@@ -258,8 +258,8 @@ def check_response_format(body: Json) -> None:
     schema = member(wanted.get("json_schema"), "schema")
     if not is_object(schema):
         raise invalid("response_format.json_schema.schema is required")
-    text = json.dumps(schema)
-    if len(text) > 64 * 1024 or text.count('"$ref"') > 64 or nesting(schema) > 32:
+    text = dumps(schema)
+    if len(text) > 64 * 1024 or text.count(b'"$ref"') > 64 or nesting(schema) > 32:
         raise invalid("invalid JSON schema: too large")
 
 

@@ -390,7 +390,8 @@ def of_type(schema: Json, root: Json, depth: int) -> Any:
         count = schema.get("minItems", 0 if depth > 4 or schema.get("maxItems") == 0 else 1)
         return [instance(schema.get("items", {}), root, depth + 1)] * count
     if wanted == "string":
-        return FORMATS.get(schema.get("format", ""), "x" * max(1, schema.get("minLength", 1)))
+        length = min(max(1, schema.get("minLength", 1)), schema.get("maxLength", math.inf))
+        return FORMATS.get(schema.get("format", ""), "x" * int(length))
     if wanted in ("integer", "number"):
         least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
         return min(least, schema.get("maximum", math.inf))

@@ -74,6 +74,7 @@ class ChatReply:
         logprobs: Log probabilities of all tokens, as the server's ``logprobs``.
         model: Name of the model that answered.
         id: The server's name for the answer.
+        parsed: What the text says, if a schema was given.
     """
 
     text: str = ""
@@ -85,6 +86,7 @@ class ChatReply:
     logprobs: dict[str, Any] | None = None
     model: str | None = None
     id: str | None = None
+    parsed: Any = None
 
 
 class DeltaStream:

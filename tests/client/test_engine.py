@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import json
 from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field
 
-from mlxcel_integrations import LLM
+from mlxcel_integrations import LLM, StructuredOutputTruncated
+from tests.client.random_schemas import answers
 
 pytestmark = pytest.mark.engine
 
@@ -69,3 +74,64 @@ def test_quick_calls_in_a_row_lose_no_connection(llm: LLM) -> None:
     answers = {llm.chat("What is the capital of France?", max_tokens=1) for _ in range(50)}
 
     assert 1 == len(answers)
+
+
+Word = Annotated[str, Field(max_length=12)]
+
+
+class Capital(BaseModel):
+    city: Word
+    country: Annotated[Word, Field(alias="land")]
+
+
+@dataclasses.dataclass
+class Walk:
+    towns: Annotated[list[Word], Field(max_length=2)]
+    next: Walk | None
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+KINDS: list[tuple[Any, Any]] = [
+    (Capital, Capital),
+    (Colour, Colour),
+    (Literal["yes", "no"], str),
+    (bool, bool),
+    (Annotated[int, Field(ge=0, le=99)], int),
+    (Annotated[list[Capital], Field(min_length=1, max_length=1)], list),
+    (Capital | None, Capital | None),
+    ({"type": "array", "items": {"enum": ["a", 1]}, "minItems": 2, "maxItems": 2}, list),
+    ({"name": "trip", "parameters": SCHEMA}, dict),
+]
+
+
+@pytest.mark.parametrize(("kind", "expected"), KINDS, ids=lambda value: repr(value)[:30])
+def test_answers_are_objects(llm: LLM, kind: Any, expected: Any) -> None:
+    assert isinstance(llm.chat("The capital of France?", schema=kind, max_tokens=400), expected)
+
+
+def test_objects_fill_while_they_are_streamed(llm: LLM) -> None:
+    seen = list(llm.chat_stream("The capital of France?", schema=Capital, max_tokens=400))
+
+    assert {Capital} == {type(capital) for capital in seen}
+    assert seen[-1].city.startswith(seen[1].city or "")
+    assert len(seen) > 3
+
+
+def test_a_cut_answer_says_so(llm: LLM) -> None:
+    """It has no other end than ``max_tokens``."""
+    with pytest.raises(StructuredOutputTruncated) as caught:
+        llm.chat("Where to?", schema={"type": "array", "minItems": 500, "items": {"type": "null"}},
+                 max_tokens=30)  # fmt: skip
+
+    assert "length" == caught.value.finish_reason
+
+
+def test_every_whole_answer_to_a_random_schema_fits_it(llm: LLM) -> None:
+    whole, cut = answers(llm, 10)
+
+    assert whole + cut == 10
+    assert whole > cut

@@ -96,8 +96,9 @@ def test_the_examples_of_a_page_run_in_their_order(
             code = example.code
             for shown, real in addresses.items():
                 code = code.replace(shown, real)
-            # Tracebacks name the line of the page.
-            exec(compile("\n" * example.line + code, page, "exec"), namespace)
+            # Tracebacks name the line of the page; annotations are no texts, as in this file.
+            lines = "\n" * example.line + code
+            exec(compile(lines, page, "exec", dont_inherit=True), namespace)
 
 
 def test_few_examples_are_not_run() -> None:

@@ -1,0 +1,270 @@
+"""Objects of a type from what has come of their JSON so far."""
+
+from __future__ import annotations
+
+import collections.abc as abc
+import contextlib
+import dataclasses
+import enum
+import json
+from collections.abc import Callable
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from .incremental import MISSING
+from .kinds import is_pydantic_1, is_typed_dict
+
+if TYPE_CHECKING:
+    import pydantic.fields
+
+__all__ = ["partial_objects"]
+
+Build = Callable[[Any, bool], Any]
+"""Makes an object of JSON that is complete or may still grow.
+
+Returns ``MISSING`` if it is too early for one, and raises ``Never`` if there will be none."""
+
+
+class Never(Exception):
+    """JSON does not fit a type, however it goes on."""
+
+
+LISTS: dict[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    set: set,
+    frozenset: frozenset,
+    abc.Sequence: list,
+    abc.MutableSequence: list,
+}
+DICTS = (dict, abc.Mapping, abc.MutableMapping)
+
+
+def partial_objects(kind: Any) -> Callable[[Any], Any]:
+    """Return what makes objects of a type from the growing values of ``IncrementalJSON``.
+
+    Fields that have not come are None, or what their class has as default. No validator of a
+    class runs, but each value that is complete has the type of its field. ``MISSING`` stands for
+    what cannot be made yet.
+    """
+    build = _Builders().of(kind)
+
+    def make(value: Any) -> Any:
+        try:
+            return build(value, True)
+        except Never:
+            return MISSING
+
+    return make
+
+
+class _Builders:
+    """Functions that make objects of a type from JSON that may still grow.
+
+    What has stopped growing is the same JSON object in all later values: it is built once.
+    """
+
+    def __init__(self) -> None:
+        self._by_class: dict[Any, Build] = {}
+
+    def of(self, kind: Any) -> Build:
+        origin, args = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            return self.of(args[0])
+        if origin in (Union, UnionType):
+            return _first([self.of(part) for part in args])
+        if origin in LISTS:
+            return _once(_list(self.of(args[0]), LISTS[origin]))
+        if origin in DICTS:
+            return _once(_dict(self.of(args[1])))
+        if kind in self._by_class:
+            # A class may contain itself.
+            return lambda value, growing: self._by_class[kind](value, growing)
+        fields = _fields(kind)
+        if fields is None:
+            return _leaf(kind)
+        self._by_class[kind] = lambda value, growing: MISSING
+        builders = {name: (to, self.of(hint)) for name, (to, hint) in fields.items()}
+        self._by_class[kind] = build = _once(_object(builders, _maker(kind)))
+        return build
+
+
+def _fields(kind: Any) -> dict[str, tuple[str, Any]] | None:
+    """Return, by the names in JSON, the names and types of the fields of a class."""
+    import pydantic
+
+    if not isinstance(kind, type) or get_args(kind):
+        return None
+    if is_pydantic_1(kind):
+        fields: Any = kind.__fields__  # type: ignore[attr-defined] # which it has
+        return {field.alias: (name, field.outer_type_) for name, field in fields.items()}
+    if issubclass(kind, pydantic.BaseModel) and not kind.__pydantic_root_model__:
+        return {_alias(name, each): (name, each.annotation) for name, each in _of_2(kind).items()}
+    if not is_typed_dict(kind) and not dataclasses.is_dataclass(kind):
+        return None
+    try:
+        return {name: (name, hint) for name, hint in get_type_hints(kind).items()}
+    except NameError:  # of a class within a function
+        return None
+
+
+def _of_2(kind: Any) -> dict[str, pydantic.fields.FieldInfo]:
+    fields: dict[str, pydantic.fields.FieldInfo] = kind.model_fields
+    return fields
+
+
+def _alias(name: str, field: pydantic.fields.FieldInfo) -> str:
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
+
+
+def _maker(kind: Any) -> Callable[[dict[str, Any]], Any]:
+    """Return what makes an object of a class from some of its fields."""
+    if is_typed_dict(kind):
+        return dict
+    if dataclasses.is_dataclass(kind):
+        return lambda values: _made(kind, values)
+    if is_pydantic_1(kind):
+        empty = {name: field.get_default() for name, field in kind.__fields__.items()}
+        return lambda values: kind.construct(**{**empty, **values})
+    fields = _of_2(kind)
+    required = {_alias(name, each): None for name, each in fields.items() if each.is_required()}
+
+    def make(values: dict[str, Any]) -> Any:
+        named = {_alias(name, fields[name]): value for name, value in values.items()}
+        return kind.model_construct(set(values), **{**required, **named})
+
+    return make
+
+
+def _made(kind: Any, values: dict[str, Any]) -> Any:
+    """Make an object of a dataclass, which may be frozen, without its own code."""
+    made = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        default = None if field.default is dataclasses.MISSING else field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        object.__setattr__(made, field.name, values.get(field.name, default))
+    return made
+
+
+def _object(fields: dict[str, tuple[str, Build]], make: Callable[[dict[str, Any]], Any]) -> Build:
+    def build(value: Any, growing: bool) -> Any:
+        if not isinstance(value, dict):
+            raise Never
+        last = next(reversed(value), None) if growing else None
+        made = {
+            fields[key][0]: fields[key][1](part, key == last)
+            for key, part in value.items()
+            if key in fields
+        }
+        return make(_present(made))
+
+    return build
+
+
+def _dict(item: Build) -> Build:
+    def build(value: Any, growing: bool) -> Any:
+        if not isinstance(value, dict):
+            raise Never
+        last = next(reversed(value), None) if growing else None
+        made = {key: item(part, key == last) for key, part in value.items()}
+        return _present(made)
+
+    return build
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not MISSING}
+
+
+def _list(item: Build, make: Callable[[list[Any]], Any]) -> Build:
+    # What the list that is growing now had when it was last seen.
+    known: list[Any] = []
+    items: list[Any] = []
+
+    def build(value: Any, growing: bool) -> Any:
+        if not isinstance(value, list):
+            raise Never
+        # Comparing is fast, since what is the same is equal.
+        if not growing or len(known) >= len(value) or known != value[: len(known)]:
+            known.clear()
+            items.clear()
+        complete = value[len(known) : -1 if growing else None]
+        known.extend(complete)
+        items.extend([item(part, False) for part in complete])
+        last = [item(part, True) for part in value[len(known) :]]
+        return make(items + [part for part in last if part is not MISSING])
+
+    return build
+
+
+def _first(members: list[Build]) -> Build:
+    """Build by the first type of a union that takes the value."""
+
+    def build(value: Any, growing: bool) -> Any:
+        for member in members:
+            with contextlib.suppress(Never):
+                return member(value, growing)
+        raise Never
+
+    return build
+
+
+def _once(build: Build) -> Build:
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def build_once(value: Any, growing: bool) -> Any:
+        if growing:
+            return build(value, True)
+        found = known.get(id(value))
+        if found is None:
+            # Kept with its result: as long as it lives, nothing else has its id.
+            found = known[id(value)] = value, build(value, False)
+        return found[1]
+
+    return build_once
+
+
+def _leaf(kind: Any) -> Build:
+    import pydantic
+
+    if kind is Any:
+        return lambda value, growing: value
+    if kind in (str, int, bool):
+        return lambda value, growing: _of_type(kind, value)
+    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
+    choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
+
+    def build(value: Any, growing: bool) -> Any:
+        try:
+            return adapter.validate_json(json.dumps(value))
+        except ValueError:
+            if growing and (not choices or _begins(value, choices)):
+                return MISSING
+            raise Never from None
+
+    return build
+
+
+def _of_type(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise Never
+    return value
+
+
+def _begins(value: Any, choices: list[str]) -> bool:
+    return isinstance(value, str) and any(choice.startswith(value) for choice in choices)
+
+
+def _choices(kind: Any) -> list[Any]:
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [member.value for member in kind]
+    return list(get_args(kind)) if get_origin(kind) is Literal else []

@@ -1,0 +1,211 @@
+"""Answers that keep to a schema: what is sent for them, and how they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MlxcelError
+from .incremental import MISSING, IncrementalJSON
+from .kinds import to_schema
+from .limits import compact
+from .partials import partial_objects
+from .schema import Misfit, Schema
+from .stream import ChatReply, Delta
+
+__all__ = ["AnswerStream", "Question", "answer_text", "ask", "constrained", "with_schema_shown"]
+
+Messages = str | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask for, and how the answer is read.
+
+    Attributes:
+        messages: The conversation.
+        sampling: Sampling fields.
+        schema: What the answer must look like; None for free text.
+    """
+
+    messages: Messages
+    sampling: Mapping[str, Any]
+    schema: Schema[Any] | None
+
+    def read(self, reply: ChatReply) -> ChatReply:
+        """Return a reply with what it says in ``parsed``.
+
+        Raises:
+            StructuredOutputError: It does not fit the schema.
+        """
+        if self.schema is None:
+            return reply
+        text = answer_text(reply.text, reply.reasoning)
+        return dataclasses.replace(reply, parsed=self.schema.validate(text, reply.finish_reason))
+
+    def answers(self) -> TextStream | AnswerStream:
+        """Return what reads the deltas of a streamed answer."""
+        return TextStream() if self.schema is None else AnswerStream(self.schema, partial=True)
+
+
+def ask(messages: Messages, sampling: Mapping[str, Any], kind: Any, show: bool) -> Question:
+    """Prepare a conversation whose answer keeps to a schema.
+
+    Args:
+        messages: OpenAI messages, or one user message as plain text.
+        sampling: Sampling fields.
+        kind: A schema of any kind that ``to_schema`` takes; None for free text.
+        show: Whether the model gets to see the schema.
+
+    Raises:
+        MlxcelError: The schema is none, or one that no server takes.
+    """
+    if kind is None:
+        return Question(messages, sampling, None)
+    schema = to_schema(kind)
+    shown = with_schema_shown(schema, messages) if show else messages
+    return Question(shown, constrained(schema, sampling), schema)
+
+
+def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sampling fields that make the answer keep to a schema.
+
+    Thinking is switched off unless the fields ask for it: mlxcel applies the schema from the
+    first token, so that a model which thinks would write its JSON as a thought.
+    """
+    if sampling.get("response_format") is not None:
+        raise MlxcelError("schema and response_format are the same thing: drop one of them.")
+    fields = {**sampling, "response_format": schema.response_format}
+    if not _asks_for_thinking(sampling):
+        given = sampling.get("chat_template_kwargs") or {}
+        fields["chat_template_kwargs"] = {"enable_thinking": False, **given}
+    return fields
+
+
+def _asks_for_thinking(sampling: Mapping[str, Any]) -> bool:
+    effort, budget = sampling.get("reasoning_effort"), sampling.get("thinking_budget_tokens")
+    return effort not in (None, "none") or budget not in (None, 0)
+
+
+def with_schema_shown(schema: Schema[Any], messages: Messages) -> Messages:
+    """Return messages with the schema at the end of the system message.
+
+    No server shows it to the model, which answers better when it knows what comes next.
+    """
+    text = f"Answer with JSON that fits this JSON schema:\n{compact(schema.json_schema)}"
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not messages or not isinstance(messages[0], Mapping):
+        return messages  # refused with the request
+    first = messages[0]
+    if first.get("role") not in ("system", "developer"):
+        return [{"role": "system", "content": text}, *messages]
+    content = first.get("content") or ""
+    if isinstance(content, str):
+        content = f"{content}\n\n{text}".lstrip()
+    else:
+        content = [*content, {"type": "text", "text": text}]
+    return [{**first, "content": content}, *messages[1:]]
+
+
+def answer_text(text: str, reasoning: str) -> str:
+    """Return the text that holds the answer.
+
+    A model whose prompt ends within a thought writes its answer there.
+    """
+    return reasoning if reasoning and not text.strip() else text
+
+
+class TextStream:
+    """Read a streamed answer as pieces of text."""
+
+    def feed(self, delta: Delta) -> Iterable[str]:
+        """Take a delta and return the text in it."""
+        return (delta.text,) if delta.text else ()
+
+    def close(self) -> Iterable[str]:
+        """Say that the answer is complete."""
+        return ()
+
+
+class AnswerStream:
+    """Read a streamed answer as values of a schema, each more complete than the one before.
+
+    ``feed`` it the deltas, and ``close`` it when they end, which gives the whole, checked value.
+
+    Args:
+        schema: What the answer must look like.
+        partial: Whether to give objects of a type before they are valid, with None for what has
+            not come. Otherwise only those are given that fit, and in a long answer not each of
+            them. JSON schemas always give what has come.
+    """
+
+    def __init__(self, schema: Schema[Any], *, partial: bool) -> None:
+        self._schema = schema
+        self._parser: IncrementalJSON | None = IncrementalJSON()
+        self._make: Callable[[Any], Any] = lambda value: value
+        if not isinstance(schema.kind, dict):
+            self._make = partial_objects(schema.kind) if partial else _fitting(schema)
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._finish_reason: str | None = None
+        self._last: Any = MISSING
+
+    def feed(self, delta: Delta) -> Iterable[Any]:
+        """Take a delta and return the value that is known now, if there is a new one."""
+        self._reasoning.append(delta.reasoning)
+        self._finish_reason = delta.finish_reason or self._finish_reason
+        if not delta.text:
+            return ()
+        self._text.append(delta.text)
+        value = self._known(delta.text)
+        return () if value is MISSING else (value,)
+
+    def close(self) -> Iterable[Any]:
+        """Return the value of the whole answer.
+
+        Raises:
+            StructuredOutputError: It does not fit the schema.
+        """
+        text = answer_text("".join(self._text), "".join(self._reasoning))
+        return (self._schema.validate(text, self._finish_reason),)
+
+    def _known(self, text: str) -> Any:
+        try:
+            if self._parser is None or not self._parser.feed(text):
+                return MISSING
+        except ValueError:
+            # What is wrong is told once the whole answer is known.
+            self._parser = None
+            return MISSING
+        value = self._schema.unwrapped(self._parser.value)
+        if value is not MISSING:
+            value = self._make(value)
+        if value is MISSING or value == self._last:
+            return MISSING
+        self._last = value
+        return value
+
+
+def _fitting(schema: Schema[Any]) -> Callable[[Any], Any]:
+    """Return what gives those values that fit already.
+
+    Checking takes the longer the more has come. A long answer is checked whenever it has grown
+    by a fiftieth, so that the time for all of it stays in proportion to its length.
+    """
+    seen, due = 0, 0.0
+
+    def check(value: Any) -> Any:
+        nonlocal seen, due
+        seen += 1
+        if seen < due:
+            return MISSING
+        due = seen * 1.02
+        try:
+            return schema.read(value)
+        except Misfit:
+            return MISSING
+
+    return check

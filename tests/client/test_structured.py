@@ -1,0 +1,182 @@
+"""Structured output through the clients, with both server generations."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from mlxcel_integrations import (
+    LLM,
+    AsyncLLM,
+    MlxcelError,
+    StructuredOutputError,
+    StructuredOutputTruncated,
+)
+from tests.client.test_freeing import cancel, freed
+from tests.fake_server import FakeServer, Reply
+
+BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
+OSLO = '{"name": "Oslo", "people": 7}'
+
+
+class City(BaseModel):
+    name: str
+    people: int
+    twin: City | None = None
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+CITY = {
+    "title": "City",
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "people": {"type": "integer"}},
+    "required": ["name", "people"],
+}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (City, City(name="x", people=1, twin=City(name="x", people=1))),
+        (CITY, {"name": "x", "people": 1}),
+        ({"name": "city", "schema": CITY}, {"name": "x", "people": 1}),
+        (list[bool], [True]),
+        (Size, Size.SMALL),
+        (Literal["a", "b"], "a"),
+        (int, 1),
+        (bool | None, True),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_chat_returns_objects(client: Any, kind: Any, expected: Any) -> None:
+    assert expected == client.chat("Which one?", schema=kind)
+
+
+@BOTH
+def test_a_whole_reply_has_the_object_and_the_text(client: Any, server: FakeServer) -> None:
+    server.script(Reply.text(OSLO, reasoning="Hm"))
+
+    reply = client.complete_chat("Which one?", schema=City, temperature=0)
+
+    assert City(name="Oslo", people=7) == reply.parsed
+    assert (OSLO, "Hm", "stop") == (reply.text, reply.reasoning, reply.finish_reason)
+    sent = server.posts[0].json
+    assert "City" == sent["response_format"]["json_schema"]["name"]
+    assert {"enable_thinking": False} == sent["chat_template_kwargs"]
+    assert ["system", "user"] == [message["role"] for message in sent["messages"]]
+    assert 0 == sent["temperature"]
+    assert {"schema", "show_schema", "tools"}.isdisjoint(sent)
+
+
+def test_the_schema_need_not_be_shown(client: Any, server: FakeServer) -> None:
+    client.chat("Which one?", schema=City, show_schema=False)
+    client.complete_chat("Which one?", schema=City, show_schema=False)
+    client.chat_stream("Which one?", schema=City, show_schema=False)
+
+    question = [{"role": "user", "content": "Which one?"}]
+    assert [question] * 3 == [post.json["messages"] for post in server.posts]
+
+
+@BOTH
+def test_an_answer_among_the_thoughts_is_found(client: Any, server: FakeServer) -> None:
+    server.script(*[Reply.text("", reasoning=OSLO)] * 2)
+    oslo = City(name="Oslo", people=7)
+
+    assert oslo == client.chat("Which one?", schema=City)
+    assert [oslo] == client.chat_stream("Which one?", schema=City)
+
+
+@BOTH
+def test_objects_fill_while_they_are_streamed(client: Any, server: FakeServer) -> None:
+    server.script(Reply.text('{"name": "New York", "people": 7}'))
+
+    seen = client.chat_stream("Which one?", schema=City)
+
+    names = [city.name for city in seen]
+    assert [None, "New", "New York"] == sorted(set(names), key=names.index)
+    assert City(name="New York", people=7) == seen[-1]
+    assert {City} == {type(city) for city in seen}
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+def test_a_cut_answer_is_an_error(client: Any, method: str) -> None:
+    with pytest.raises(StructuredOutputTruncated, match="raise max_tokens") as caught:
+        getattr(client, method)("Which one?", schema=City, max_tokens=2)
+
+    error = caught.value
+    assert ('{"name": "x",', "length", {"name": "x"}) == (
+        error.raw,
+        error.finish_reason,
+        error.partial,
+    )
+
+
+@BOTH
+def test_an_answer_that_does_not_fit_is_an_error(client: Any, server: FakeServer) -> None:
+    server.script(Reply.text('{"name": "Oslo"}'), Reply.text("Oslo, I think."))
+
+    with pytest.raises(StructuredOutputError, match="'people' is a required"):
+        client.chat("Which one?", schema=CITY)
+    with pytest.raises(StructuredOutputError, match="not JSON: 'Oslo, I think"):
+        client.chat("Which one?", schema=CITY)
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+@pytest.mark.parametrize("kind", [{}, "City", {"$ref": "#"}, {"type": "json_object"}], ids=str)
+def test_bad_schemas_are_refused_before_anything_is_sent(
+    client: Any, server: FakeServer, method: str, kind: Any
+) -> None:
+    with pytest.raises(MlxcelError, match=r"schema"):
+        getattr(client, method)("Which one?", schema=kind)
+
+    assert [] == server.posts
+
+
+@BOTH
+@pytest.mark.parametrize("fields", [{}, {"chat_template_kwargs": {"enable_thinking": True}}])
+def test_thinking_can_be_asked_for(client: Any, server: FakeServer, fields: Any) -> None:
+    client.chat("Which one?", schema=City, **fields)
+
+    sent = server.posts[0].json["chat_template_kwargs"]
+    assert bool(fields) is sent["enable_thinking"]
+
+
+def test_leaving_a_stream_of_objects_frees_the_server(server: FakeServer) -> None:
+    server.script(Reply.text('{"name": "New York"', delay=60))
+    with LLM(base_url=server.url) as llm:
+        for city in llm.chat_stream("Which one?", schema=City):
+            assert City.model_construct(name=None, people=None) == city
+            break
+
+        assert freed(server)
+
+
+async def stop_waiting(llm: AsyncLLM) -> None:
+    await cancel(llm.chat("Which one?", schema=City))
+
+
+async def stop_reading(llm: AsyncLLM) -> None:
+    async for _ in llm.chat_stream("Which one?", schema=City):
+        break
+
+
+@pytest.mark.parametrize("leave", [stop_waiting, stop_reading])
+async def test_leaving_objects_asynchronously_frees_the_server(
+    server: FakeServer, leave: Callable[[AsyncLLM], Awaitable[None]]
+) -> None:
+    server.script(Reply.text('{"name": "New York"', delay=60))
+    async with AsyncLLM(base_url=server.url) as llm:
+        await leave(llm)
+
+        assert await asyncio.to_thread(freed, server)

@@ -8,24 +8,26 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 from weakref import WeakKeyDictionary
 
 import httpx
 
 from .async_pools import AsyncPools
-from .client import DRAIN_SECONDS, Messages, T
+from .client import DRAIN_SECONDS, Message, Messages, T
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
 from .protocol.chat import chat_request
+from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
+from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
 from .protocol.structured import ask
-from .protocol.tokens import read_text, read_tokens
+from .protocol.tokens import Ask, Flow, count_texts, read_text, read_tokens
 from .secret import hidden
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class AsyncLLM:
         served_model: str | None = None,
         timeout: float | None = None,
         max_retries: int = 2,
+        check_context: bool | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         **server_options: Any,
     ) -> None:
@@ -76,6 +79,7 @@ class AsyncLLM:
             served_model=served_model,
             timeout=timeout,
             max_retries=max_retries,
+            check_context=check_context,
             transport=transport,
             server_options=server_options,
         )
@@ -283,6 +287,80 @@ class AsyncLLM:
         """Return the text of token ids."""
         return read_text(await self._call("POST", "/detokenize", {"tokens": list(tokens)}))
 
+    @overload
+    async def count_tokens(self, text: str) -> int: ...
+
+    @overload
+    async def count_tokens(self, text: list[str]) -> list[int]: ...
+
+    async def count_tokens(self, text: str | list[str]) -> int | list[int]:
+        """Return the number of tokens of a text, or of each of many texts.
+
+        Many texts are counted in one request where the server can do that, and what was counted
+        lately is not asked for again.
+
+        Args:
+            text: One text, or a list of them.
+
+        Returns:
+            The number of ids that ``tokenize`` gives; for a list, one for each text in its order.
+        """
+        tokens = self._connection.tokens
+        if isinstance(text, str):
+            (count,) = await self._run(count_texts([text], tokens))
+            return count
+        return await self._run(count_texts(text, tokens))
+
+    async def count_message_tokens(
+        self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any
+    ) -> int:
+        """Return the number of tokens of the prompt that a conversation becomes.
+
+        It is the ``usage["prompt_tokens"]`` of the answer. ``counting_route`` tells how it was
+        found out.
+
+        Args:
+            messages: As for ``chat``.
+            tools: OpenAI tools that go with them.
+            sampling: What else the request will have, such as ``chat_template_kwargs``.
+
+        Raises:
+            MlxcelError: The server has none of the routes for it.
+        """
+        request = await self._request_for_chat(messages, {**sampling, "tools": tools})
+        return await self._run(count_chat(request.body, self._connection.tokens))
+
+    @property
+    def counting_route(self) -> str | None:
+        """The route by which messages are counted, None before the first count."""
+        return self._connection.tokens.route
+
+    async def fit_messages(
+        self,
+        messages: Sequence[Message],
+        reserve: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Any,
+    ) -> list[Message]:
+        """Return the messages without the oldest ones that do not fit into the context.
+
+        System messages at the beginning and the last user message stay, and tool results stay
+        with their calls.
+
+        Args:
+            messages: As for ``chat``.
+            reserve: Tokens to leave for the answer; ``max_tokens`` if not given, or else a
+                quarter of the context.
+            tools: OpenAI tools that go with them.
+            sampling: What else the request will have, such as ``chat_template_kwargs``.
+
+        Raises:
+            openai.BadRequestError: Even the last turn alone does not fit.
+            MlxcelError: The server does not tell its context, or cannot count.
+        """
+        kept = await self.prepare_fit(messages, reserve, {**sampling, "tools": tools})
+        return [messages[index] for index in kept]
+
     @property
     def openai_client(self) -> openai.AsyncOpenAI:
         """The ``openai`` client for the same server, for what this class does not offer.
@@ -336,9 +414,25 @@ class AsyncLLM:
     async def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
-        model = sampling.get("model") or await self._model()
-        engine = await self._engine(depends_on_engine(sampling))
-        return chat_request(model, messages, sampling, engine)
+        request = await self._request_for_chat(messages, sampling)
+        check = self._connection.check_context
+        if check or (check is None and is_long(request.body)):
+            await self._check_context(request.body)
+        return request
+
+    async def prepare_fit(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        reserve: int | None,
+        sampling: Mapping[str, Any],
+    ) -> list[int]:
+        """Return the indices of the messages that ``fit_messages`` keeps."""
+        connection = self._connection
+        request = await self._request_for_chat(messages, sampling)
+        room = room_for_prompt(await self._features(), reserve, request.body)
+        kept, tokens = await self._run(fit_chat(request.body, room.limit, connection.tokens))
+        connection.refuse_overflow(tokens, room)
+        return kept
 
     async def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
         """Return the request for the continuation of a text, for ``stream_deltas``."""
@@ -375,9 +469,42 @@ class AsyncLLM:
         finally:
             await _close(response)
 
+    async def _request_for_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
+        model = sampling.get("model") or await self._model()
+        engine = await self._engine(depends_on_engine(sampling))
+        return chat_request(model, messages, sampling, engine)
+
+    async def _check_context(self, body: Mapping[str, Any]) -> None:
+        """Refuse a chat that does not fit, where this is wanted and not known to be needless."""
+        connection = self._connection
+        room = room_to_check(await self._features(), connection.check_context, body)
+        if room is not None:
+            tokens = await self._run(count_chat(body, connection.tokens))
+            connection.refuse_overflow(tokens, room)
+
     async def _engine(self, matters: bool) -> str | None:
         """Return what serves the model, None if it does not matter."""
         return (await self._features()).engine if matters else None
+
+    async def _run(self, flow: Flow[T]) -> T:
+        """Make the requests that a flow asks for, and return what it has found out."""
+        answer: Any = None
+        while True:
+            try:
+                ask = flow.send(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            answer = await self._answer(ask)
+
+    async def _answer(self, ask: Ask) -> Any:
+        """Return the JSON that a flow asks for, or the failure that it expects."""
+        method = "GET" if ask.body is None else "POST"
+        answer = await self._last_attempt(method, ask.path, ask.body)
+        if isinstance(answer, httpx.Response):
+            return await self._json(answer, method, ask.path)
+        if answer.status in ask.expected:
+            return answer
+        raise self._connection.error(answer, method, ask.path) from answer.cause
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
@@ -405,6 +532,15 @@ class AsyncLLM:
 
     async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
+        answer = await self._last_attempt(method, path, body)
+        if isinstance(answer, Failure):
+            raise self._connection.error(answer, method, path) from answer.cause
+        return answer
+
+    async def _last_attempt(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> httpx.Response | Failure:
+        """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
             answer = await self._attempt(method, path, body)
@@ -412,7 +548,7 @@ class AsyncLLM:
                 return answer
             delay = retries.delay(answer)
             if delay is None:
-                raise self._connection.error(answer, method, path) from answer.cause
+                return answer
             await asyncio.sleep(delay)
 
     async def _attempt(

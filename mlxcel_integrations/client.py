@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 import httpx
 
@@ -17,13 +17,15 @@ from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.chat import chat_request
+from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
+from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
 from .protocol.structured import ask
-from .protocol.tokens import read_text, read_tokens
+from .protocol.tokens import Ask, Flow, count_texts, read_text, read_tokens
 from .secret import hidden
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["LLM"]
 
 Messages = str | Sequence[Mapping[str, Any]]
+Message = TypeVar("Message", bound=Mapping[str, Any])
 T = TypeVar("T")
 DRAIN_SECONDS = 0.05
 
@@ -52,6 +55,8 @@ class LLM:
         served_model: Which of several served models to use; discovered if not given.
         timeout: Longest silence of the server that is waited for, in seconds; 600 if not given.
         max_retries: How often a request is sent again that the server has not begun to work on.
+        check_context: Whether a chat that does not fit into the context is refused before it is
+            sent; by default where the server would forget its beginning and not tell.
         transport: An ``httpx`` transport to use instead of connecting, for tests.
         server_options: Fields of ``ServerOptions`` for the server that is started: ``binary``,
             ``host``, ``port``, ``ctx_size``, ``parallel``, ``startup_timeout`` and more.
@@ -77,6 +82,7 @@ class LLM:
         served_model: str | None = None,
         timeout: float | None = None,
         max_retries: int = 2,
+        check_context: bool | None = None,
         transport: httpx.BaseTransport | None = None,
         **server_options: Any,
     ) -> None:
@@ -90,6 +96,7 @@ class LLM:
             served_model=served_model,
             timeout=timeout,
             max_retries=max_retries,
+            check_context=check_context,
             transport=transport,
             server_options=server_options,
         )
@@ -282,6 +289,80 @@ class LLM:
         """Return the text of token ids."""
         return read_text(self._call("POST", "/detokenize", {"tokens": list(tokens)}))
 
+    @overload
+    def count_tokens(self, text: str) -> int: ...
+
+    @overload
+    def count_tokens(self, text: list[str]) -> list[int]: ...
+
+    def count_tokens(self, text: str | list[str]) -> int | list[int]:
+        """Return the number of tokens of a text, or of each of many texts.
+
+        Many texts are counted in one request where the server can do that, and what was counted
+        lately is not asked for again.
+
+        Args:
+            text: One text, or a list of them.
+
+        Returns:
+            The number of ids that ``tokenize`` gives; for a list, one for each text in its order.
+        """
+        tokens = self._connection.tokens
+        if isinstance(text, str):
+            (count,) = self._run(count_texts([text], tokens))
+            return count
+        return self._run(count_texts(text, tokens))
+
+    def count_message_tokens(
+        self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any
+    ) -> int:
+        """Return the number of tokens of the prompt that a conversation becomes.
+
+        It is the ``usage["prompt_tokens"]`` of the answer. ``counting_route`` tells how it was
+        found out.
+
+        Args:
+            messages: As for ``chat``.
+            tools: OpenAI tools that go with them.
+            sampling: What else the request will have, such as ``chat_template_kwargs``.
+
+        Raises:
+            MlxcelError: The server has none of the routes for it.
+        """
+        request = self._request_for_chat(messages, {**sampling, "tools": tools})
+        return self._run(count_chat(request.body, self._connection.tokens))
+
+    @property
+    def counting_route(self) -> str | None:
+        """The route by which messages are counted, None before the first count."""
+        return self._connection.tokens.route
+
+    def fit_messages(
+        self,
+        messages: Sequence[Message],
+        reserve: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Any,
+    ) -> list[Message]:
+        """Return the messages without the oldest ones that do not fit into the context.
+
+        System messages at the beginning and the last user message stay, and tool results stay
+        with their calls.
+
+        Args:
+            messages: As for ``chat``.
+            reserve: Tokens to leave for the answer; ``max_tokens`` if not given, or else a
+                quarter of the context.
+            tools: OpenAI tools that go with them.
+            sampling: What else the request will have, such as ``chat_template_kwargs``.
+
+        Raises:
+            openai.BadRequestError: Even the last turn alone does not fit.
+            MlxcelError: The server does not tell its context, or cannot count.
+        """
+        kept = self.prepare_fit(messages, reserve, {**sampling, "tools": tools})
+        return [messages[index] for index in kept]
+
     @property
     def openai_client(self) -> openai.OpenAI:
         """The ``openai`` client for the same server, for what this class does not offer.
@@ -332,9 +413,25 @@ class LLM:
     def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
-        model = sampling.get("model") or self.model
-        engine = self._engine(depends_on_engine(sampling))
-        return chat_request(model, messages, sampling, engine)
+        request = self._request_for_chat(messages, sampling)
+        check = self._connection.check_context
+        if check or (check is None and is_long(request.body)):
+            self._check_context(request.body)
+        return request
+
+    def prepare_fit(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        reserve: int | None,
+        sampling: Mapping[str, Any],
+    ) -> list[int]:
+        """Return the indices of the messages that ``fit_messages`` keeps."""
+        connection = self._connection
+        request = self._request_for_chat(messages, sampling)
+        room = room_for_prompt(self.features, reserve, request.body)
+        kept, tokens = self._run(fit_chat(request.body, room.limit, connection.tokens))
+        connection.refuse_overflow(tokens, room)
+        return kept
 
     def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
         """Return the request for the continuation of a text, for ``stream_deltas``."""
@@ -371,9 +468,42 @@ class LLM:
         finally:
             response.close()
 
+    def _request_for_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
+        model = sampling.get("model") or self.model
+        engine = self._engine(depends_on_engine(sampling))
+        return chat_request(model, messages, sampling, engine)
+
+    def _check_context(self, body: Mapping[str, Any]) -> None:
+        """Refuse a chat that does not fit, where this is wanted and not known to be needless."""
+        connection = self._connection
+        room = room_to_check(self.features, connection.check_context, body)
+        if room is not None:
+            tokens = self._run(count_chat(body, connection.tokens))
+            connection.refuse_overflow(tokens, room)
+
     def _engine(self, matters: bool) -> str | None:
         """Return what serves the model, None if it does not matter."""
         return self.features.engine if matters else None
+
+    def _run(self, flow: Flow[T]) -> T:
+        """Make the requests that a flow asks for, and return what it has found out."""
+        answer: Any = None
+        while True:
+            try:
+                ask = flow.send(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            answer = self._answer(ask)
+
+    def _answer(self, ask: Ask) -> Any:
+        """Return the JSON that a flow asks for, or the failure that it expects."""
+        method = "GET" if ask.body is None else "POST"
+        answer = self._last_attempt(method, ask.path, ask.body)
+        if isinstance(answer, httpx.Response):
+            return self._json(answer, method, ask.path)
+        if answer.status in ask.expected:
+            return answer
+        raise self._connection.error(answer, method, ask.path) from answer.cause
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
@@ -401,6 +531,15 @@ class LLM:
 
     def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
+        answer = self._last_attempt(method, path, body)
+        if isinstance(answer, Failure):
+            raise self._connection.error(answer, method, path) from answer.cause
+        return answer
+
+    def _last_attempt(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> httpx.Response | Failure:
+        """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
             answer = self._attempt(method, path, body)
@@ -408,7 +547,7 @@ class LLM:
                 return answer
             delay = retries.delay(answer)
             if delay is None:
-                raise self._connection.error(answer, method, path) from answer.cause
+                return answer
             time.sleep(delay)
 
     def _attempt(

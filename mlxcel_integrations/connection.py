@@ -14,9 +14,12 @@ import httpx
 
 from .endpoint import Endpoint, Mode, resolve_mode
 from .errors import MlxcelError, MlxcelServerError, causes
-from .protocol.failures import Failure, not_a_stream, timed_out, unreachable
+from .protocol.context import Room
+from .protocol.failures import Failure, not_a_stream, overflow, timed_out, unreachable
 from .protocol.features import ServerFeatures
+from .protocol.tokens import TokenMemory
 from .secret import Secret, hidden
+from .token_cache import TokenCache
 
 if TYPE_CHECKING:
     from .supervisor.process import ManagedServer
@@ -39,6 +42,8 @@ class Connection:
         served_model: Name of the served model to use; discovered if None.
         timeout: Longest silence of the server that is waited for, in seconds.
         max_retries: How often a request is sent again that the server has not begun to work on.
+        check_context: Whether a chat that does not fit is refused before it is sent; None for
+            where the server would not tell.
         server_options: Fields of ``ServerOptions``.
 
     Raises:
@@ -59,6 +64,7 @@ class Connection:
         served_model: str | None = None,
         timeout: float | None = None,
         max_retries: int = 2,
+        check_context: bool | None = None,
         transport: object = None,
         server_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -71,6 +77,8 @@ class Connection:
             raise MlxcelError(f"timeout={timeout} is no time: pass seconds, or None for 600.")
         self.timeout = DEFAULT_TIMEOUT if timeout is None else timeout
         self.max_retries = max_retries
+        self.check_context = check_context
+        self.tokens = TokenMemory(TokenCache())
         self.model_name: str | None = served_model
         self.features: ServerFeatures | None = None
         # The connections of a server that dies break a moment before its guard tells of it.
@@ -191,6 +199,16 @@ class Connection:
         """
         if failure.status not in (404, 405, 501, 503):
             raise self.error(failure, "GET", path) from failure.cause
+
+    def refuse_overflow(self, tokens: int, room: Room) -> None:
+        """Refuse a prompt that has more tokens than there is room for.
+
+        Raises:
+            openai.BadRequestError: It has more.
+        """
+        if tokens > room.limit:
+            failure = overflow(tokens, room.context_size, room.reserve, str(self.endpoint))
+            raise self.error(failure, "POST", "/v1/chat/completions")
 
     def not_json(self, path: str) -> str:
         """Tell that a route did not answer JSON."""

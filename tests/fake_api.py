@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.fake_anthropic import from_anthropic
 from tests.fake_checks import CHECKS, Refused, check_chat, invalid, parse_body, unprocessable
 from tests.fake_replies import (
     Generation,
@@ -23,7 +24,6 @@ from tests.fake_replies import (
     Turn,
     Vocabulary,
     chat_prompt,
-    content_text,
     default_answer,
     pieces,
 )
@@ -343,8 +343,11 @@ class FakeApi:
                 if isinstance(part, int):
                     tokens.append(part)
                 else:
-                    special = bool(body.get("add_special")) and index == 0
-                    tokens += self._vocabulary.encode(part, add_special=special)
+                    tokens += self._vocabulary.encode(
+                        part,
+                        add_special=bool(body.get("add_special")) and index == 0,
+                        parse_special=not newest or body.get("parse_special", True),
+                    )
         if newest and body.get("with_pieces"):
             named = [{"id": token, "piece": self._vocabulary.decode([token])} for token in tokens]
             return Reply.json({"tokens": named})
@@ -383,10 +386,7 @@ class FakeApi:
         if not isinstance(body, dict) or not body.get("model") or not body.get("messages"):
             error = {"type": "invalid_request_error", "message": "model and messages are required"}
             return Reply.json({"type": "error", "error": error}, 400)
-        messages = list(body["messages"])
-        if body.get("system"):
-            messages.insert(0, {"role": "system", "content": content_text(body["system"])})
-        prompt = chat_prompt({**body, "messages": messages}, self.generation)
+        prompt = chat_prompt(from_anthropic(body), self.generation)
         return Reply.json({"input_tokens": len(pieces(prompt))})
 
     def _capable(self, capability: str) -> str | None:

@@ -240,15 +240,26 @@ def pieces(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+", text)
 
 
+CONTROL = ["<pad>", "<eos>", BOS]
+
+
 class Vocabulary:
     """Token ids, given out as words are first seen; reversible for any text."""
 
     def __init__(self) -> None:
-        self._pieces = ["<pad>", "<eos>", BOS]
-        self._ids = {piece: index for index, piece in enumerate(self._pieces)}
+        self._pieces = list(CONTROL)
+        self._ids: dict[str, int] = {}
 
-    def encode(self, text: str, *, add_special: bool = False) -> list[int]:
-        return [self._id(piece) for piece in [BOS] * add_special + pieces(text)]
+    def encode(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[int]:
+        """Return the ids of a text, in which the names of control tokens may stand for these."""
+        parts = re.split(f"({'|'.join(CONTROL)})", text) if parse_special else [text]
+        tokens = [CONTROL.index(BOS)] * add_special
+        for part in parts:
+            named = parse_special and part in CONTROL
+            tokens += [CONTROL.index(part)] if named else map(self._id, pieces(part))
+        return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Raises IndexError for an id that was never given out."""

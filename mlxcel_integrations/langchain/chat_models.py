@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from langchain_core import exceptions as langchain
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from .. import __version__
@@ -23,7 +25,7 @@ from ..errors import MlxcelError
 from ..options import ConnectionOptions, SamplingParams, ServerOptions, nearest
 from ..protocol.stream import fold
 from ..secret import hidden
-from .messages import PROVIDER, Tail, to_chunk, to_result, to_wire
+from .messages import PROVIDER, Tail, counted_apart, to_chunk, to_result, to_wire
 from .own_errors import own_to_langchain
 
 __all__ = ["ChatMlxcel"]
@@ -56,6 +58,11 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         default=None,
         description="Whether the model thinks before it answers: True, False, or an effort such "
         'as "low"; None for its own default.',
+    )
+    check_context: bool | None = Field(
+        default=None,
+        description="Whether a chat that does not fit into the context is refused before it is "
+        "sent; None does where the server would forget its beginning and not tell.",
     )
 
     _connection: Connection = PrivateAttr()
@@ -105,6 +112,7 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
             served_model=self.served_model,
             timeout=self.timeout,
             max_retries=self.max_retries,
+            check_context=self.check_context,
             server_options=given,
         )
         self._llm = LLM.over(self._connection)
@@ -137,6 +145,125 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         """Close the connections of this event loop and give the managed server back."""
         await self._async_llm.close()
         self._llm.close()
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the ids of a text's tokens, as the server gives them."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        with _langchain_errors():
+            return self._llm.tokenize(text)
+
+    async def aget_token_ids(self, text: str) -> list[int]:
+        """Return the ids of a text's tokens, as the server gives them."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        with _langchain_errors():
+            return await self._async_llm.tokenize(text)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return the number of a text's tokens."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        with _langchain_errors():
+            return self._llm.count_tokens(text)
+
+    async def aget_num_tokens(self, text: str) -> int:
+        """Return the number of a text's tokens."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        with _langchain_errors():
+            return await self._async_llm.count_tokens(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return the number of tokens of the prompt that messages become.
+
+        It is the ``input_tokens`` of the answer's usage. Messages that are no conversation which
+        the model's template takes, as ``trim_messages`` has counted, are counted one by one as if
+        the user had sent them, which is never too few.
+
+        Args:
+            messages: The messages; none have no tokens.
+            tools: What ``bind_tools`` takes.
+
+        Raises:
+            MlxcelError: The server cannot count messages.
+        """
+        wire, sampling = to_wire(messages), self._sampling(None, _tools(tools))
+        try:
+            with _langchain_errors():
+                return self._llm.count_message_tokens(wire, **sampling) if wire else 0
+        except _NO_CONVERSATION as error:
+            parts = counted_apart(wire, sampling, error)
+            with _langchain_errors():
+                count = self._llm.count_message_tokens
+                return sum([count(one, **more) for one, more in parts])
+
+    async def aget_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return the number of tokens of the prompt that messages become.
+
+        See ``get_num_tokens_from_messages``.
+        """
+        wire, sampling = to_wire(messages), self._sampling(None, _tools(tools))
+        try:
+            with _langchain_errors():
+                return await self._async_llm.count_message_tokens(wire, **sampling) if wire else 0
+        except _NO_CONVERSATION as error:
+            parts = counted_apart(wire, sampling, error)
+            with _langchain_errors():
+                count = self._async_llm.count_message_tokens
+                return sum([await count(one, **more) for one, more in parts])
+
+    @property
+    def counting_route(self) -> str | None:
+        """The server's route by which messages are counted, None before the first count."""
+        return self._llm.counting_route
+
+    def fit_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        reserve: int | None = None,
+        tools: Sequence[Any] | None = None,
+    ) -> list[BaseMessage]:
+        """Return the messages without the oldest ones that do not fit into the context.
+
+        System messages at the beginning and the last user message stay, and tool results stay
+        with their calls.
+
+        Args:
+            messages: The conversation.
+            reserve: Tokens to leave for the answer; ``max_tokens`` if not given, or else a
+                quarter of the context.
+            tools: What ``bind_tools`` takes.
+
+        Raises:
+            ContextOverflowError: Even the last turn alone does not fit.
+            MlxcelError: The server does not tell its context, or cannot count.
+        """
+        with _langchain_errors():
+            sampling = self._sampling(None, _tools(tools))
+            kept = self._llm.prepare_fit(to_wire(messages), reserve, sampling)
+        return [messages[index] for index in kept]
+
+    async def afit_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        reserve: int | None = None,
+        tools: Sequence[Any] | None = None,
+    ) -> list[BaseMessage]:
+        """Return the messages without the oldest ones that do not fit into the context.
+
+        See ``fit_messages``.
+        """
+        with _langchain_errors():
+            sampling = self._sampling(None, _tools(tools))
+            kept = await self._async_llm.prepare_fit(to_wire(messages), reserve, sampling)
+        return [messages[index] for index in kept]
 
     def __enter__(self) -> Self:
         return self.start()
@@ -277,6 +404,15 @@ class ChatMlxcel(ConnectionOptions, ServerOptions, SamplingParams, BaseChatModel
         if not params.get("ls_model_name"):
             params["ls_model_name"] = self._connection.model_name or repr(self._connection)
         return params
+
+
+_NO_CONVERSATION = (MlxcelError, langchain.ModelInvalidRequestError)
+"""What says that a template does not take some messages together, at best."""
+
+
+def _tools(tools: Sequence[Any] | None) -> dict[str, Any]:
+    """Return the field of a request for tools, in the form that goes over the wire."""
+    return {"tools": [convert_to_openai_tool(tool) for tool in tools]} if tools else {}
 
 
 _NOT_SENT = ("stream", "stream_usage", "streaming")

@@ -25,9 +25,10 @@ from langchain_core.messages.tool import (
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from ..errors import MlxcelServerError
 from ..protocol.stream import ChatReply, Delta
 
-__all__ = ["PROVIDER", "Tail", "to_chunk", "to_result", "to_wire"]
+__all__ = ["PROVIDER", "Tail", "counted_apart", "to_chunk", "to_result", "to_wire"]
 
 PROVIDER = "mlxcel"
 
@@ -52,6 +53,37 @@ def _plain(message: BaseMessage) -> dict[str, Any] | None:
 def _converted(message: BaseMessage) -> dict[str, Any]:
     (converted,) = convert_to_openai_messages([message])
     return dict(converted)
+
+
+def counted_apart(
+    messages: Sequence[dict[str, Any]], sampling: dict[str, Any], error: Exception
+) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Return conversations of one user message each, which have at least as many tokens together.
+
+    Args:
+        messages: OpenAI messages that a template may not take together.
+        sampling: Fields of the request; the tools come with the first message alone.
+        error: Why they could not be counted together.
+
+    Raises:
+        MlxcelServerError: The error is one of the server, and has nothing to do with them.
+    """
+    if isinstance(error, MlxcelServerError):
+        raise error
+    without = {name: value for name, value in sampling.items() if name != "tools"}
+    return [
+        ([_as_user_message(message)], without if index else sampling)
+        for index, message in enumerate(messages)
+    ]
+
+
+def _as_user_message(message: dict[str, Any]) -> dict[str, Any]:
+    calls = json.dumps(message["tool_calls"]) if message.get("tool_calls") else ""
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        return {"role": "user", "content": [*content, {"type": "text", "text": calls or "."}]}
+    # No server takes an empty one.
+    return {"role": "user", "content": f"{content}{calls}".strip() or "."}
 
 
 def to_chunk(delta: Delta) -> ChatGenerationChunk:

@@ -15,6 +15,7 @@ __all__ = [
     "Retries",
     "from_status",
     "not_a_stream",
+    "overflow",
     "timed_out",
     "unreachable",
 ]
@@ -88,6 +89,31 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
         # 503 also stands for a worker that died, of type server_error: asking again is no use.
         retryable=status == 429 or (status == 503 and kind != "server_error"),
         retry_after=_seconds(headers.get("retry-after")),
+    )
+
+
+def overflow(tokens: int, context_size: int, reserve: int, where: str) -> Failure:
+    """Tell that a prompt does not fit, in the way in which servers tell it that do.
+
+    Args:
+        tokens: Tokens of the prompt.
+        context_size: Tokens of the context.
+        reserve: Tokens to leave for the answer.
+        where: The address, for the message.
+    """
+    left = f"{reserve} token{'s' if reserve != 1 else ''}"
+    error = {
+        "type": "exceed_context_size_error",
+        "message": f"the prompt was not sent, since the answer is to have room for {left}",
+        "code": 400,
+        "n_prompt_tokens": tokens,
+        "n_ctx": context_size,
+    }
+    return Failure(
+        exception="BadRequestError",
+        message=f"{where}: {error['message']}. {_context_advice(error)}",
+        status=400,
+        body=error,
     )
 
 

@@ -55,6 +55,11 @@ class ServerFeatures:
     tools: bool | None
     modalities: frozenset[str]
 
+    @property
+    def forgets(self) -> bool:
+        """Whether the server drops what does not fit into the context instead of refusing it."""
+        return self.engine == "mlxcel"
+
 
 def read_models(answer: Any) -> tuple[ServedModel, ...]:
     """Read the answer of ``/v1/models``.

@@ -1,12 +1,191 @@
-"""Token ids and texts: ``/tokenize`` and ``/detokenize``."""
+"""Token ids, texts and counts: ``/tokenize`` and ``/detokenize``.
+
+What takes several requests is a flow: a generator that yields what to ask, is sent the answers,
+and returns what it found out. It decides; a client waits.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from ..errors import MlxcelError
+from .failures import Failure
 
-__all__ = ["read_text", "read_tokens"]
+__all__ = [
+    "MISSING",
+    "Ask",
+    "Counts",
+    "Flow",
+    "TokenMemory",
+    "count_texts",
+    "read_text",
+    "read_tokens",
+]
+
+MISSING = frozenset({404, 405, 501})
+"""Statuses of a route that a server does not have."""
+
+REFUSED = MISSING | {400, 403, 413, 415, 422, 500}
+"""Statuses of a request in a form, or of a size, that a server does not take."""
+
+BATCH_CHARACTERS = 250_000
+"""What goes into one request: older servers take 2 MiB, and JSON has up to 6 bytes for one."""
+
+MARKS = re.compile(r"[<>\[\]|]")
+"""What the names of control tokens are made with, such as ``<eos>`` and ``[INST]``."""
+
+SAMPLE = ("word", "", "  two words\n", "日本語 🎉", "a\n\n\nb\t\tc     d")
+"""What an answer to a batch is checked with: the ends of texts, and runs that may be one token."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a flow.
+
+    Attributes:
+        path: Path below the server's root.
+        body: The JSON body to post; None for a GET.
+        expected: Error statuses for which the flow is sent the ``Failure`` instead of JSON.
+    """
+
+    path: str
+    body: Mapping[str, Any] | None = None
+    expected: frozenset[int] = MISSING
+
+
+Flow = Generator[Ask, Any, T]
+
+
+class Counts(Protocol):
+    """Counts that are known, by kind and text; may forget."""
+
+    def get(self, kind: str, text: str) -> int | None:
+        """Return a count, None if it is not known."""
+
+    def put(self, kind: str, text: str, count: int) -> None:
+        """Remember a count."""
+
+
+@dataclass(slots=True)
+class TokenMemory:
+    """What has been found out about counting on one server.
+
+    Attributes:
+        counts: What has been counted.
+        batches: Whether many texts can be counted in one request, None if not tried yet.
+        separator: Token id that is put between the texts of a batch.
+        route: How messages are counted, None if not tried yet.
+    """
+
+    counts: Counts
+    batches: bool | None = None
+    separator: int | None = None
+    route: str | None = None
+
+
+def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
+    """Return the number of tokens of each text, without those that begin a prompt.
+
+    Raises:
+        MlxcelError: One of them is no text, or the server answers in an unknown form.
+    """
+    counted: dict[str, int] = {}
+    unknown: dict[str, None] = {}
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise MlxcelError(f"texts[{index}] is {type(text).__name__}: pass texts to count.")
+        known = memory.counts.get("text", text)
+        if known is None:
+            unknown[text] = None
+        else:
+            counted[text] = known
+    for batch in _batches(unknown):
+        for text, count in zip(batch, (yield from _count_batch(batch, memory)), strict=True):
+            counted[text] = count
+            memory.counts.put("text", text, count)
+    return [counted[text] for text in texts]
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the texts in groups of one kind that fit into a request."""
+    marked: dict[bool, list[str]] = {False: [], True: []}
+    for text in texts:
+        marked[MARKS.search(text) is not None].append(text)
+    for group in marked.values():
+        yield from _pieces(group)
+
+
+def _pieces(texts: list[str]) -> Iterator[list[str]]:
+    first, size = 0, 0
+    for index, text in enumerate(texts):
+        if index > first and size + len(text) > BATCH_CHARACTERS:
+            yield texts[first:index]
+            first, size = index, 0
+        size += len(text)
+    if texts:
+        yield texts[first:]
+
+
+def _count_batch(texts: list[str], memory: TokenMemory) -> Flow[list[int]]:
+    if len(texts) > 1 and memory.batches is None:
+        yield from _try_batches(memory)
+    if len(texts) == 1 or not memory.batches:
+        return (yield from _count_each(texts))
+    counts = yield from _count_at_once(texts, memory)
+    if counts is not None:
+        return counts
+    # One of them has the separator in it: the smaller the group, the fewer are counted alone.
+    half = len(texts) // 2
+    first = yield from _count_batch(texts[:half], memory)
+    return first + (yield from _count_batch(texts[half:], memory))
+
+
+def _count_each(texts: Sequence[str]) -> Flow[list[int]]:
+    counts = []
+    for text in texts:
+        answer = yield Ask("/tokenize", {"content": text, "add_special": False}, frozenset())
+        counts.append(len(read_tokens(answer)))
+    return counts
+
+
+def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] | None]:
+    """Return the counts of all texts from one request, None if they cannot be told apart."""
+    mixed: list[str | int | None] = [texts[0]]
+    for text in texts[1:]:
+        mixed += (memory.separator, text)
+    # To look for control tokens takes llama.cpp ten times as long as everything else.
+    special = any(map(MARKS.search, texts))
+    body = {"content": mixed, "add_special": False, "parse_special": special}
+    answer = yield Ask("/tokenize", body, REFUSED)
+    if isinstance(answer, Failure):
+        return None
+    counts = [0]
+    for token in read_tokens(answer):
+        if token == memory.separator:
+            counts.append(0)
+        else:
+            counts[-1] += 1
+    return counts if len(counts) == len(texts) else None
+
+
+def _try_batches(memory: TokenMemory) -> Flow[None]:
+    """Find a token to put between texts, and whether the counts are right with it."""
+    props = yield Ask("/props", expected=REFUSED)
+    # The end of a text is a token that texts have only if they name it.
+    end = props.get("eos_token") if isinstance(props, Mapping) else None
+    answer = (yield Ask("/tokenize", {"content": end}, REFUSED)) if end else None
+    tokens = [] if answer is None or isinstance(answer, Failure) else read_tokens(answer)
+    if len(tokens) != 1:
+        memory.batches = False
+        return
+    memory.separator = tokens[0]
+    together = yield from _count_at_once(SAMPLE, memory)
+    memory.batches = together == (yield from _count_each(SAMPLE))
 
 
 def read_tokens(answer: Any) -> list[int]:

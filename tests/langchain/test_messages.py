@@ -15,7 +15,14 @@ from langchain_core.messages import (
 )
 from langchain_core.outputs import ChatGenerationChunk
 
-from mlxcel_integrations.langchain.messages import Tail, to_chunk, to_result, to_wire
+from mlxcel_integrations import MlxcelError, MlxcelServerError
+from mlxcel_integrations.langchain.messages import (
+    Tail,
+    counted_apart,
+    to_chunk,
+    to_result,
+    to_wire,
+)
 from mlxcel_integrations.protocol.stream import ChatReply, Delta
 
 CALL = {"name": "get_weather", "args": {"city": "Paris"}, "id": "call_1", "type": "tool_call"}
@@ -133,3 +140,29 @@ def test_arguments_that_are_no_object_are_kept_as_an_invalid_call(arguments: str
     assert [(arguments, "f", "c")] == [
         (call["args"], call["name"], call["id"]) for call in message.invalid_tool_calls
     ]
+
+
+def test_messages_are_counted_apart_as_those_of_a_user() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,x"}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": [image]},
+    ]
+    sampling = {"temperature": 0, "tools": ["tool"]}
+
+    parts = counted_apart(messages, sampling, MlxcelError("no conversation"))
+
+    assert {"user"} == {message["role"] for part, _ in parts for message in part}
+    contents = [part[0]["content"] for part, _ in parts]
+    assert "Be brief." == contents[0]
+    assert "get_weather" in contents[1]
+    assert contents[2]
+    assert image == contents[3][0]
+    assert [sampling, *[{"temperature": 0}] * 3] == [more for _, more in parts]
+
+
+def test_a_server_that_fails_is_not_asked_for_each_message() -> None:
+    with pytest.raises(MlxcelServerError, match="lost"):
+        counted_apart([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))

@@ -1,0 +1,121 @@
+"""Chat requests in Anthropic's form become the same messages again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.protocol.anthropic import to_anthropic
+from tests.fake_anthropic import from_anthropic
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
+}
+CALL = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+}
+USER = {"role": "user", "content": "hi"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "sunny"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0="}}
+
+
+def body(*messages: Any, **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": list(messages), **more}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [USER],
+        [SYSTEM, USER],
+        [SYSTEM],
+        [SYSTEM, SYSTEM, USER],
+        [SYSTEM, USER, SYSTEM, USER],
+        [USER, {"role": "assistant", "content": "hello"}, USER],
+        [USER, {"role": "assistant", "content": "", "tool_calls": [CALL]}, RESULT],
+        [
+            USER,
+            {"role": "assistant", "content": "Wait.", "tool_calls": [CALL, CALL]},
+            RESULT,
+            RESULT,
+        ],
+        [USER, {"role": "assistant", "content": "", "tool_calls": [CALL]}, RESULT, USER],
+        [{"role": "user", "content": [{"type": "text", "text": "look"}, IMAGE]}],
+    ],
+)
+def test_the_server_reads_the_same_messages(messages: list[Any]) -> None:
+    read = from_anthropic(to_anthropic(body(*messages, tools=[TOOL])))
+
+    plain = [{k: v for k, v in message.items() if v != []} for message in read["messages"]]
+    assert messages == plain
+    assert [TOOL] == read["tools"]
+
+
+def test_a_message_without_content_is_an_empty_one() -> None:
+    sent = to_anthropic(body(USER, {"role": "assistant", "content": None}))
+
+    assert {"role": "assistant", "content": ""} == sent["messages"][1]
+
+
+def test_thoughts_stand_before_what_is_said() -> None:
+    message = {"role": "assistant", "content": "42", "reasoning_content": "6 times 7"}
+
+    blocks = to_anthropic(body(USER, message))["messages"][1]["content"]
+
+    assert ["thinking", "text"] == [block["type"] for block in blocks]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("auto", {"type": "auto"}),
+        ("none", {"type": "none"}),
+        ("required", {"type": "any"}),
+        (
+            {"type": "function", "function": {"name": "weather"}},
+            {"type": "tool", "name": "weather"},
+        ),
+    ],
+)
+def test_the_choice_of_a_tool(choice: Any, expected: Any) -> None:
+    assert expected == to_anthropic(body(USER, tools=[TOOL], tool_choice=choice))["tool_choice"]
+
+
+def test_a_tool_without_a_schema_is_not_taken_for_one_of_the_server() -> None:
+    bare = {"type": "function", "function": {"name": "now"}}
+
+    (tool,) = to_anthropic(body(USER, tools=[bare]))["tools"]
+
+    assert {"name": "now", "input_schema": {"type": "object", "properties": {}}} == tool
+
+
+def test_an_address_of_an_image_stays_one() -> None:
+    part = {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}
+    message = {"role": "user", "content": [part]}
+
+    (block,) = to_anthropic(body(message))["messages"][0]["content"]
+
+    assert {"type": "url", "url": "https://example.org/x.png"} == block["source"]
+
+
+def test_arguments_that_are_no_json_are_kept() -> None:
+    call = {**CALL, "function": {"name": "weather", "arguments": "{bro"}}
+    message = {"role": "assistant", "content": "", "tool_calls": [call]}
+
+    (block,) = to_anthropic(body(USER, message))["messages"][1]["content"]
+
+    assert {"": "{bro"} == block["input"]
+
+
+def test_what_has_no_such_form_is_told() -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "x", "format": "wav"}}
+
+    with pytest.raises(MlxcelError, match="'input_audio'"):
+        to_anthropic(body({"role": "user", "content": [sound]}))

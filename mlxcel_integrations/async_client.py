@@ -18,16 +18,16 @@ from .client import DRAIN_SECONDS, Message, Messages, T
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
-from .protocol.chat import chat_request
+from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
-from .protocol.sampling import depends_on_engine
 from .protocol.stream import ChatReply, Delta, Request, fold
 from .protocol.structured import ask
 from .protocol.tokens import Ask, Flow, count_texts, read_text, read_tokens
+from .protocol.tools import check_results
 from .secret import hidden
 
 if TYPE_CHECKING:
@@ -415,6 +415,7 @@ class AsyncLLM:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
         request = await self._request_for_chat(messages, sampling)
+        check_results(request.body["messages"])
         check = self._connection.check_context
         if check or (check is None and is_long(request.body)):
             await self._check_context(request.body)
@@ -471,8 +472,8 @@ class AsyncLLM:
 
     async def _request_for_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
         model = sampling.get("model") or await self._model()
-        engine = await self._engine(depends_on_engine(sampling))
-        return chat_request(model, messages, sampling, engine)
+        features = await self.features if chat_depends_on_server(messages, sampling) else None
+        return chat_request(model, messages, sampling, features)
 
     async def _check_context(self, body: Mapping[str, Any]) -> None:
         """Refuse a chat that does not fit, where this is wanted and not known to be needless."""

@@ -71,6 +71,7 @@ class FakeApi:
         api_prefix: Path above every route.
         props: Whether the older generation has `/props`.
         slots_endpoint: Whether `/slots` is on.
+        think: What answers a generation request for which no reply is scripted; it may return None.
         token_seconds: Pause between the tokens of a default answer.
         requests: Every request in order.
         generating: How many slots are answering now.
@@ -98,6 +99,7 @@ class FakeApi:
         self.api_prefix = ""
         self.props = False
         self.slots_endpoint = True
+        self.think: Callable[[Json], Reply | None] = lambda body: None
         self.token_seconds = 0.0
         self.requests: list[Seen] = []
         self.generating = 0
@@ -140,6 +142,8 @@ class FakeApi:
             "/completions": "native" if newest else "completion",
             "/completion": "native",
         }
+        if newest:
+            self._kinds["/infill"] = "native"
         routes: dict[str, dict[str, Callable[[Seen], Reply]]] = {
             path: {"POST": self._generate} for path in self._kinds
         }
@@ -206,14 +210,16 @@ class FakeApi:
     def _generate(self, seen: Seen) -> Reply:
         kind = self._kinds[seen.path]
         body = parse_body(seen.headers.get("content-type", ""), seen.body)
-        CHECKS[kind](body, self.generation)
+        CHECKS["infill" if seen.path == "/infill" else kind](body, self.generation)
         if self.busy:
             raise invalid("All slots are busy. Please try again later.", "server_busy", 503)
+        if seen.path == "/infill":
+            body["prompt"] = f"{body['input_prefix']} ... {body['input_suffix']}"
         prompt = chat_prompt(body, self.generation) if kind == "chat" else body["prompt"]
         turn = Turn(self.generation, self.model_id, body, len(pieces(prompt)), kind)
         if self.loading:
             return self._without_weights().render(turn)
-        reply = self._next_scripted()
+        reply = self._next_scripted() or self.think(body)
         if reply is None:
             answer = default_answer(turn, self._limit(body))
             reply = Reply(answer=answer, delay=self.token_seconds)

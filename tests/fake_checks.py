@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from tests.fake_replies import MEDIA, Generation, Json, Kind, Reply, dumps, requested_schema
 
@@ -287,8 +287,14 @@ def check_native(body: Json, generation: Generation) -> None:
         raise invalid("response_format is not supported here; use json_schema")
 
 
-CHECKS: dict[Kind, Callable[[Json, Generation], None]] = {
+def check_infill(body: Json, generation: Generation) -> None:
+    texts = fields(is_string, "input_prefix input_suffix")
+    check_types(body, SAMPLING | NEWEST | {"n_predict": is_int} | texts, list(texts))
+
+
+CHECKS: dict[Kind | Literal["infill"], Callable[[Json, Generation], None]] = {
     "chat": check_chat,
     "completion": check_completion,
     "native": check_native,
+    "infill": check_infill,
 }

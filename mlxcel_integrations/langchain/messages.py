@@ -1,43 +1,52 @@
-"""LangChain's messages to the wire, and what comes back to LangChain's chunks: pure."""
+"""LangChain's messages to the wire: pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     HumanMessage,
     InvalidToolCall,
     SystemMessage,
-    ToolCall,
+    ToolMessage,
     convert_to_openai_messages,
 )
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import (
-    ToolCallChunk,
-    invalid_tool_call,
-    tool_call,
-    tool_call_chunk,
-)
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from ..errors import MlxcelServerError
-from ..protocol.stream import ChatReply, Delta
+from ..errors import MlxcelError, MlxcelServerError
 
-__all__ = ["PROVIDER", "Tail", "counted_apart", "to_chunk", "to_result", "to_wire"]
-
-PROVIDER = "mlxcel"
+__all__ = ["counted_apart", "to_wire"]
 
 _ROLES: dict[type, str] = {HumanMessage: "user", SystemMessage: "system", AIMessage: "assistant"}
 
 
-def to_wire(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Return OpenAI messages."""
-    return [_plain(message) or _converted(message) for message in messages]
+def to_wire(
+    messages: Sequence[BaseMessage], *, reasoning: bool = True, urls: bool = False
+) -> list[dict[str, Any]]:
+    """Return OpenAI messages.
+
+    Args:
+        messages: A conversation.
+        reasoning: Whether the model's earlier thinking goes with it.
+        urls: Whether addresses of images, sound and video may be sent in place of their data.
+
+    Raises:
+        MlxcelError: A message cannot be expressed.
+    """
+    wire: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        plain = _plain(message)
+        if plain:
+            wire.append(plain)
+            continue
+        converted = _converted(index, message, reasoning)
+        for one in converted:
+            _set_media(index, one, urls)
+        wire.extend(converted)
+    return wire
 
 
 def _plain(message: BaseMessage) -> dict[str, Any] | None:
@@ -45,14 +54,114 @@ def _plain(message: BaseMessage) -> dict[str, Any] | None:
     role = _ROLES.get(type(message))
     if role is None or not isinstance(message.content, str):
         return None
-    if message.name or message.additional_kwargs or getattr(message, "tool_calls", None):
+    if message.name or message.additional_kwargs or _has_calls(message):
         return None
     return {"role": role, "content": message.content}
 
 
-def _converted(message: BaseMessage) -> dict[str, Any]:
-    (converted,) = convert_to_openai_messages([message])
-    return dict(converted)
+def _has_calls(message: BaseMessage) -> bool:
+    return isinstance(message, AIMessage) and bool(message.tool_calls or message.invalid_tool_calls)
+
+
+def _converted(index: int, message: BaseMessage, reasoning: bool) -> list[dict[str, Any]]:
+    """Translate any message; the results of several tools in one become several."""
+    try:
+        if isinstance(message, AIMessage):
+            return [_assistant(message, reasoning)]
+        converted: list[dict[str, Any]] = convert_to_openai_messages([_with_videos(message)])
+    except (ValueError, KeyError) as error:
+        raise MlxcelError(f"messages[{index}] cannot be sent: {error}.") from error
+    if isinstance(message, ToolMessage) and message.status == "error":
+        converted[0]["content"] = _as_error(converted[0]["content"])
+    return converted
+
+
+def _assistant(message: AIMessage, reasoning: bool) -> dict[str, Any]:
+    said = [block for block in _blocks(message) if block.get("type") not in _ELSEWHERE]
+    (converted,) = convert_to_openai_messages([message.model_copy(update={"content": said})])
+    result = dict(converted)
+    if message.invalid_tool_calls:
+        result["tool_calls"] = [
+            *result.get("tool_calls", ()),
+            *map(_invalid_call, message.invalid_tool_calls),
+        ]
+    thoughts = _thoughts(message) if reasoning else ""
+    if thoughts:
+        # The name that chat templates read.
+        result["reasoning_content"] = thoughts
+    return result
+
+
+_THOUGHTS = {"reasoning": "reasoning", "thinking": "thinking"}
+_ELSEWHERE = {*_THOUGHTS, "tool_call", "tool_call_chunk", "invalid_tool_call"}
+"""Blocks that are no content on the wire; calls are in the message's own fields as well."""
+
+
+def _blocks(message: AIMessage) -> list[dict[str, Any]]:
+    if isinstance(message.content, str):
+        return [{"type": "text", "text": message.content}] if message.content else []
+    return [
+        {"type": "text", "text": block} if isinstance(block, str) else block
+        for block in message.content
+    ]
+
+
+def _thoughts(message: AIMessage) -> str:
+    known: str = message.additional_kwargs.get("reasoning_content") or ""
+    return known or "".join(
+        block.get(_THOUGHTS[block["type"]]) or ""
+        for block in _blocks(message)
+        if block.get("type") in _THOUGHTS
+    )
+
+
+def _invalid_call(call: InvalidToolCall) -> dict[str, Any]:
+    # llama.cpp answers 500 to arguments that are not JSON, so these go as a JSON text.
+    function = {"name": call["name"] or "", "arguments": json.dumps(call["args"] or "")}
+    return {"type": "function", "id": call["id"] or "", "function": function}
+
+
+def _as_error(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Say in words what the wire has no field for."""
+    if isinstance(content, list):
+        return [{"type": "text", "text": "Error:"}, *content]
+    return content if content.lower().startswith("error") else f"Error: {content}"
+
+
+def _with_videos(message: BaseMessage) -> BaseMessage:
+    """Translate video blocks, which OpenAI does not have."""
+    if isinstance(message.content, str):
+        return message
+    content = [
+        _video(block) if isinstance(block, dict) and block.get("type") == "video" else block
+        for block in message.content
+    ]
+    return message.model_copy(update={"content": content})
+
+
+def _video(block: dict[str, Any]) -> dict[str, Any]:
+    url = block.get("url")
+    if block.get("base64"):
+        url = f"data:{block.get('mime_type') or 'video/mp4'};base64,{block['base64']}"
+    return {"type": "video_url", "video_url": {"url": url or ""}}
+
+
+def _set_media(index: int, message: dict[str, Any], urls: bool) -> None:
+    """Bring the parts that are no text to the form that servers take."""
+    content = message["content"]
+    for position, part in enumerate(content if isinstance(content, list) else ()):
+        kind = part.get("type")
+        if kind not in ("image_url", "video_url"):
+            continue
+        if isinstance(part[kind], str):
+            part = content[position] = {"type": kind, kind: {"url": part[kind]}}
+        address = str(part[kind].get("url") or "")
+        if not (urls or address.startswith("data:")):
+            raise MlxcelError(
+                f"messages[{index}].content[{position}] is the address {address!r}, which the "
+                "server would read with its own rights. Pass the data in base64, or allow it with "
+                "send_urls=True."
+            )
 
 
 def counted_apart(
@@ -84,178 +193,3 @@ def _as_user_message(message: dict[str, Any]) -> dict[str, Any]:
         return {"role": "user", "content": [*content, {"type": "text", "text": calls or "."}]}
     # No server takes an empty one.
     return {"role": "user", "content": f"{content}{calls}".strip() or "."}
-
-
-def to_chunk(delta: Delta) -> ChatGenerationChunk:
-    """Return what one delta adds to a message."""
-    if delta.reasoning or delta.tool_calls or delta.logprobs:
-        return _full_chunk(delta)
-    return _text_chunk(delta.text)
-
-
-_MESSAGE_STATE = AIMessageChunk(content="").__dict__
-_CHUNK_STATE = ChatGenerationChunk(message=AIMessageChunk(content="")).__dict__
-
-
-def _text_chunk(text: str) -> ChatGenerationChunk:
-    """Build a chunk of plain text without validating what is known to be valid.
-
-    The validating constructors take longer than everything else that happens to a token. The
-    state is set as unpickling does it; a test compares the result with the constructors'.
-    """
-    message = AIMessageChunk.__new__(AIMessageChunk)
-    message.__setstate__(
-        {
-            "__dict__": {
-                **_MESSAGE_STATE,
-                "content": text,
-                "additional_kwargs": {},
-                "response_metadata": {"model_provider": PROVIDER},
-                "tool_calls": [],
-                "invalid_tool_calls": [],
-                "tool_call_chunks": [],
-            },
-            "__pydantic_fields_set__": {"content", "response_metadata"},
-            "__pydantic_extra__": {},
-            "__pydantic_private__": None,
-        }
-    )
-    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
-    chunk.__setstate__(
-        {
-            "__dict__": {**_CHUNK_STATE, "text": text, "message": message},
-            "__pydantic_fields_set__": {"text", "message"},
-            "__pydantic_extra__": None,
-            "__pydantic_private__": None,
-        }
-    )
-    return chunk
-
-
-def _full_chunk(delta: Delta) -> ChatGenerationChunk:
-    metadata: dict[str, Any] = {"model_provider": PROVIDER}
-    if delta.logprobs:
-        metadata["logprobs"] = delta.logprobs
-    message = AIMessageChunk(
-        content=delta.text,
-        additional_kwargs={"reasoning_content": delta.reasoning} if delta.reasoning else {},
-        tool_call_chunks=[_call_chunk(part) for part in delta.tool_calls or ()],
-        response_metadata=metadata,
-    )
-    return ChatGenerationChunk(message=message)
-
-
-def _call_chunk(part: dict[str, Any]) -> ToolCallChunk:
-    function = part.get("function") or {}
-    return tool_call_chunk(
-        name=function.get("name"),
-        args=function.get("arguments"),
-        id=part.get("id"),
-        index=part.get("index"),
-    )
-
-
-class Tail:
-    """Collect what is told once for a whole answer, for its last chunk.
-
-    LangChain adds up what several chunks tell, so that a finish reason or a time that came twice
-    would be wrong.
-    """
-
-    def __init__(self) -> None:
-        self._reply = ChatReply()
-
-    def take(self, delta: Delta) -> bool:
-        """Note what belongs to the end, and tell whether there is something to show now."""
-        if delta.finish_reason:
-            self._reply.finish_reason = delta.finish_reason
-            self._reply.model, self._reply.id = delta.model, delta.id
-        self._reply.usage = delta.usage or self._reply.usage
-        self._reply.timings = delta.timings or self._reply.timings
-        return bool(delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)
-
-    def chunk(self, *, usage: bool) -> ChatGenerationChunk:
-        """Return the last chunk.
-
-        Args:
-            usage: Whether to tell the token counts.
-        """
-        message = AIMessageChunk(
-            content="",
-            response_metadata=_metadata(self._reply),
-            usage_metadata=_usage(self._reply.usage) if usage else None,
-            chunk_position="last",
-        )
-        return ChatGenerationChunk(message=message)
-
-
-def to_result(reply: ChatReply) -> ChatResult:
-    """Return the result of a whole answer."""
-    calls, invalid_calls = _calls(reply.tool_calls or ())
-    metadata = _metadata(reply)
-    if reply.logprobs:
-        metadata["logprobs"] = reply.logprobs
-    message = AIMessage(
-        content=reply.text,
-        additional_kwargs={"reasoning_content": reply.reasoning} if reply.reasoning else {},
-        tool_calls=calls,
-        invalid_tool_calls=invalid_calls,
-        response_metadata=metadata,
-        usage_metadata=_usage(reply.usage),
-    )
-    # Core would copy an llm_output into the metadata of the message, which streams do not have.
-    return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def _metadata(reply: ChatReply) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"model_provider": PROVIDER}
-    if reply.model:
-        metadata["model_name"] = reply.model
-    if reply.finish_reason:
-        metadata["finish_reason"] = reply.finish_reason
-    if reply.id:
-        metadata["id"] = reply.id
-    if reply.timings:
-        metadata["timings"] = reply.timings
-    return metadata
-
-
-def _usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
-    if not usage:
-        return None
-    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    result = UsageMetadata(
-        input_tokens=prompt,
-        output_tokens=completion,
-        total_tokens=usage.get("total_tokens") or prompt + completion,
-    )
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    if cached is not None:
-        result["input_token_details"] = {"cache_read": cached}
-    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
-    if thought is not None:
-        result["output_token_details"] = {"reasoning": thought}
-    return result
-
-
-def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Tell calls whose arguments are JSON objects from those that are not."""
-    valid, invalid = [], []
-    for call in calls:
-        function = call["function"]
-        try:
-            arguments = json.loads(function["arguments"] or "{}")
-        except ValueError:
-            arguments = None
-        if isinstance(arguments, dict):
-            valid.append(tool_call(name=function["name"], args=arguments, id=call["id"]))
-        else:
-            invalid.append(
-                invalid_tool_call(
-                    name=function["name"],
-                    args=function["arguments"],
-                    id=call["id"],
-                    error="The arguments are no JSON object.",
-                )
-            )
-    return valid, invalid

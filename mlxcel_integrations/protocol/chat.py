@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import functools
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import MlxcelError
-from .sampling import to_wire
+from .features import ServerFeatures
+from .media import check_media, has_media
+from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
+from .tools import with_tools
 
-__all__ = ["ChatStream", "chat_request", "check_messages"]
+__all__ = ["CallStream", "ChatStream", "chat_depends_on_server", "chat_request", "check_messages"]
 
 ROUTE = "/v1/chat/completions"
 ROLES = ("system", "user", "assistant", "tool")
@@ -20,7 +26,7 @@ def chat_request(
     model: str,
     messages: str | Sequence[Mapping[str, Any]],
     sampling: Mapping[str, Any],
-    engine: str | None = None,
+    features: ServerFeatures | None = None,
 ) -> Request:
     """Ask for the next turn of a conversation.
 
@@ -28,19 +34,33 @@ def chat_request(
         model: Name of the served model.
         messages: OpenAI messages, or one user message as plain text.
         sampling: Sampling fields; None values are left to the server.
-        engine: What serves the model, as ``ServerFeatures.engine``.
+        features: What serves the model, None if it does not matter.
 
     Raises:
         MlxcelError: A message or a field is one that no server accepts.
     """
+    checked = check_messages(messages)
+    check_media(checked, features)
+    stream: Callable[[], DeltaStream] = ChatStream
+    if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
+        sampling, names = with_tools(sampling, features)
+        if names:
+            stream = functools.partial(CallStream, frozenset(names))
     body = {
         "model": model,
-        "messages": check_messages(messages),
+        "messages": checked,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **to_wire(sampling, engine),
+        **to_wire(sampling, features.engine if features else None),
     }
-    return Request(ROUTE, body, ChatStream)
+    return Request(ROUTE, body, stream)
+
+
+def chat_depends_on_server(
+    messages: str | Sequence[Mapping[str, Any]], sampling: Mapping[str, Any]
+) -> bool:
+    """Tell whether it must be known what serves the model."""
+    return bool(sampling.get("tools")) or depends_on_engine(sampling) or has_media(messages)
 
 
 def check_messages(messages: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -80,7 +100,7 @@ def _checked(index: int, message: Mapping[str, Any]) -> Mapping[str, Any]:
 class ChatStream(DeltaStream):
     """Read a streamed chat answer."""
 
-    def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
         part = choice["delta"]
         delta = Delta(part.get("content") or "")
         # Servers name the thinking text one way or the other; some send it under both names.
@@ -94,3 +114,60 @@ class ChatStream(DeltaStream):
         if choice.get("logprobs"):
             delta.logprobs = choice["logprobs"]
         return delta
+
+
+class CallStream(ChatStream):
+    """Read an answer that is a tool call in JSON, or an answer beside which one was allowed.
+
+    What it is shows at its end, as mlxcel's own tool calls do. One that was cut short stays text:
+    with its JSON repaired it could be mistaken for a call that the model has made.
+
+    Args:
+        names: The tools that may be called.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self._names = names
+        self._held: list[str] = []
+        self._thoughts: list[str] = []
+        self._called = False
+
+    @property
+    def text(self) -> str:
+        """The text that has come so far, whatever it will turn out to be."""
+        return "".join(self._held)
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
+        delta = super()._read_choice(choice)
+        self._held.append(delta.text)
+        self._thoughts.append(delta.reasoning)
+        self._called = self._called or bool(delta.tool_calls)
+        delta.text = ""
+        if delta.finish_reason:
+            # A model whose prompt ends in an open <think> answers where its thoughts belong.
+            call = None if self._called else self._call(self.text or "".join(self._thoughts))
+            if call is None:
+                delta.text = self.text
+            else:
+                delta.tool_calls, delta.finish_reason = [call], "tool_calls"
+        return delta
+
+    def _call(self, text: str) -> dict[str, Any] | None:
+        try:
+            call = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(call, dict) or call.keys() != {"name", "arguments"}:
+            return None
+        if not (isinstance(call["name"], str) and isinstance(call["arguments"], dict)):
+            return None
+        if call["name"] not in self._names:
+            return None
+        arguments = json.dumps(call["arguments"], ensure_ascii=False)
+        return {
+            "index": 0,
+            "id": f"call_{uuid.uuid4().hex}",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": arguments},
+        }

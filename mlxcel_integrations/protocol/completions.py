@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .infill import infill_request
 from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
 
@@ -22,7 +23,8 @@ def completion_request(
     Args:
         model: Name of the served model.
         prompt: The text; no chat template is applied.
-        sampling: Sampling fields; None values are left to the server.
+        sampling: Sampling fields; None values are left to the server. With ``suffix``, what
+            stands between the prompt and this text is asked for.
         engine: What serves the model, as ``ServerFeatures.engine``.
 
     Raises:
@@ -32,6 +34,9 @@ def completion_request(
         raise MlxcelError(
             f"A prompt is one text, not {type(prompt).__name__}; ask once for each prompt."
         )
+    if sampling.get("suffix") is not None:
+        rest = {name: value for name, value in sampling.items() if name != "suffix"}
+        return infill_request(model, prompt, sampling["suffix"], rest)
     body = {
         "model": model,
         "prompt": prompt,

@@ -7,7 +7,7 @@ What chat and completions have in common. An answer is complete once a finish re
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,12 @@ class Request:
     Attributes:
         route: Path below the server's root.
         body: The JSON body.
-        stream: What reads the answer.
+        stream: Makes what reads the answer.
     """
 
     route: str
     body: dict[str, Any]
-    stream: type[DeltaStream]
+    stream: Callable[[], DeltaStream]
 
 
 @dataclass(slots=True)

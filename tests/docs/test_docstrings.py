@@ -7,7 +7,14 @@ import importlib
 
 import pytest
 
-MODULES = ("client", "async_client", "supervisor.process", "langchain.chat_models", "embedded")
+MODULES = (
+    "client",
+    "async_client",
+    "supervisor.process",
+    "langchain.chat_models",
+    "langchain.llms",
+    "embedded",
+)
 
 
 @pytest.mark.engine

@@ -12,8 +12,10 @@ from typing import Any
 import openai
 import pytest
 from langchain_core import exceptions as lc
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.load import dumps, loads
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
@@ -75,7 +77,9 @@ def test_an_answer_comes_with_usage_and_metadata(llm: ChatMlxcel, ask: Ask) -> N
     assert message.usage_metadata is not None
     total = message.usage_metadata["input_tokens"] + message.usage_metadata["output_tokens"]
     assert total == message.usage_metadata["total_tokens"] > 0
-    assert {"model_name", "finish_reason", "model_provider", "id"} == set(message.response_metadata)
+    expected = {"model_name", "finish_reason", "model_provider", "id", "token_usage"}
+    assert expected == set(message.response_metadata)
+    assert total == message.response_metadata["token_usage"]["total_tokens"]
     assert "fake-model" == message.response_metadata["model_name"]
     assert "stop" == message.response_metadata["finish_reason"]
     assert "mlxcel" == message.response_metadata["model_provider"]
@@ -165,26 +169,87 @@ def test_a_plain_text_as_stop_is_taken_for_a_list_of_one(server: FakeServer) -> 
 
 
 @pytest.mark.parametrize(
-    ("reasoning", "expected"),
+    ("reasoning", "variables", "budget"),
     [
-        (True, {"enable_thinking": True}),
-        (False, {"enable_thinking": False}),
-        ("none", {"enable_thinking": False}),
-        ("low", {"enable_thinking": True, "reasoning_effort": "low"}),
+        (True, {"enable_thinking": True}, None),
+        (False, {"enable_thinking": False}, 0),
+        ("none", {"enable_thinking": False}, 0),
+        ("low", {"enable_thinking": True, "reasoning_effort": "low"}, None),
     ],
 )
-def test_reasoning_is_told_to_the_chat_template(
-    server: FakeServer, reasoning: bool | str, expected: dict[str, Any]
+@pytest.mark.parametrize("place", ["reasoning", "call", "reasoning_effort"])
+def test_reasoning_is_switched_so_that_every_server_understands(
+    server: FakeServer, place: str, reasoning: Any, variables: dict[str, Any], budget: int | None
 ) -> None:
-    with ChatMlxcel(base_url=server.url, reasoning=reasoning) as llm:
-        llm.invoke("x")
+    constructor = {"reasoning": reasoning} if place == "reasoning" else {"reasoning": "high"}
+    call = {place.replace("call", "reasoning"): reasoning} if place != "reasoning" else {}
+    with ChatMlxcel(base_url=server.url, **constructor) as llm:
+        llm.invoke("x", **call)
 
-    assert expected == server.posts[-1].json["chat_template_kwargs"]
+    body = server.posts[-1].json
+    assert variables == body["chat_template_kwargs"]
+    assert budget == body.get("thinking_budget_tokens")
+    assert not {"reasoning", "reasoning_effort"} & body.keys()
+
+
+def test_what_is_said_about_thinking_in_detail_beats_reasoning(
+    server: FakeServer, llm: ChatMlxcel
+) -> None:
+    own = {"enable_thinking": True, "mine": 1}
+    llm.invoke("x", reasoning=False, thinking_budget_tokens=7, chat_template_kwargs=own)
+
+    body = server.posts[-1].json
+    assert (own, 7) == (body["chat_template_kwargs"], body["thinking_budget_tokens"])
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@ALL_WAYS
+def test_thinking_comes_in_and_goes_back(server: FakeServer, ask: Ask, output_version: str) -> None:
+    with ChatMlxcel(base_url=server.url, output_version=output_version) as llm:
+        server.script(Reply.text("It is 51.", reasoning="17 times 3 is 51."))
+        answer = ask(llm, "What is 17 times 3?")
+        llm.invoke(["What is 17 times 3?", answer, "Sure?"])
+        silent = llm.model_copy(update={"send_reasoning": False})
+        silent.invoke(["What is 17 times 3?", answer, "Sure?"])
+
+    assert isinstance(answer, AIMessage)
+    assert "17 times 3 is 51." == answer.additional_kwargs["reasoning_content"]
+    blocks = [{k: v for k, v in block.items() if k != "index"} for block in answer.content_blocks]
+    expected = [
+        {"type": "reasoning", "reasoning": "17 times 3 is 51."},
+        {"type": "text", "text": "It is 51."},
+    ]
+    assert expected == blocks
+    sent, sent_silently = (post.json["messages"][1] for post in server.posts[-2:])
+    plain = {"role": "assistant", "content": "It is 51."}
+    assert {**plain, "reasoning_content": "17 times 3 is 51."} == sent
+    assert plain == sent_silently
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_v3_events_tell_thinking_text_and_calls_apart(
+    server: FakeServer, llm: ChatMlxcel, asynchronous: bool
+) -> None:
+    call = {"name": "f", "arguments": {"a": 1}}
+    server.script(Reply.text("a b", reasoning="hm hm", tool_calls=[call]))
+
+    async def output() -> AIMessage:
+        stream = await llm.astream_events("x", version="v3")
+        return await stream.output
+
+    message = asyncio.run(output()) if asynchronous else llm.stream_events("x", version="v3").output
+
+    types = [block["type"] for block in message.content_blocks]
+    assert ["reasoning", "text", "tool_call"] == types
+    assert [{"a": 1}] == [call["args"] for call in message.tool_calls]
 
 
 def test_usage_can_be_left_out_of_streams(server: FakeServer) -> None:
     with ChatMlxcel(base_url=server.url, stream_usage=False) as llm:
-        assert all(chunk.usage_metadata is None for chunk in llm.stream("x"))
+        for chunk in llm.stream("x"):
+            assert chunk.usage_metadata is None
+            assert "token_usage" not in chunk.response_metadata
 
 
 def test_every_chunk_names_the_provider_and_only_the_last_is_marked(llm: ChatMlxcel) -> None:
@@ -211,6 +276,16 @@ def test_it_composes_with_prompts_parsers_config_and_retry(llm: ChatMlxcel) -> N
 
     assert "echo: why" == chain.invoke({"question": "why"})
     assert "echo: why" == "".join(chain.stream({"question": "why"}))
+
+
+def test_the_usage_of_several_prompts_is_summed(llm: ChatMlxcel) -> None:
+    result = llm.generate([[HumanMessage("one")], [HumanMessage("one two")]])
+
+    counts = [generation[0].message.usage_metadata for generation in result.generations]  # type: ignore[union-attr]  # chat generations
+    assert result.llm_output is not None
+    expected = sum(count["total_tokens"] for count in counts)
+    assert expected == result.llm_output["token_usage"]["total_tokens"]
+    assert "fake-model" == result.llm_output["model_name"]
 
 
 def test_usage_callbacks_add_up(llm: ChatMlxcel) -> None:
@@ -270,6 +345,80 @@ def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatM
 
     assert "echo: x" == other.invoke("x").text
     other.close()
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_it_can_be_dumped_and_loaded_without_its_key(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = ChatMlxcel(base_url=server.url, api_key="very-secret", temperature=0.5, stop=["x"])
+    monkeypatch.setenv("MLXCEL_API_KEY", "from-environment")
+
+    dumped = dumps(llm)
+    loaded = loads(
+        dumped,
+        allowed_objects=[ChatMlxcel],
+        valid_namespaces=["mlxcel_integrations"],
+        secrets_from_env=True,
+    )
+
+    assert "very-secret" not in dumped
+    assert (0.5, ["x"]) == (loaded.temperature, loaded.stop)
+    assert "from-environment" == loaded.api_key.get_secret_value()
+    assert "echo: x" == loaded.invoke("x", stop=[]).text
+    loaded.close()
+
+
+def cache_key(**options: Any) -> str:
+    return ChatMlxcel(**{"base_url": "http://127.0.0.1:1", **options})._get_llm_string()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"base_url": "http://127.0.0.1:2"}, {"served_model": "m"}, {"reasoning": True}]
+    + [{name: value} for name, value in SAMPLING.items()],
+    ids=lambda other: next(iter(other)),
+)
+def test_whatever_may_change_an_answer_is_in_the_cache_key(other: dict[str, Any]) -> None:
+    assert cache_key() != cache_key(**other)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [{"timeout": 3}, {"max_retries": 0}, {"api_key": "k"}, {"tags": ["t"]}, {"verbose": True}],
+    ids=lambda same: next(iter(same)),
+)
+def test_what_changes_no_answer_is_not_in_the_cache_key(same: dict[str, Any]) -> None:
+    assert cache_key() == cache_key(**same)
+
+
+def test_a_cached_answer_needs_no_server(server: FakeServer) -> None:
+    with ChatMlxcel(base_url=server.url, cache=InMemoryCache()) as llm:
+        first = llm.invoke("x")
+        assert first.content == llm.invoke("x").content
+        llm.invoke("x", temperature=0.5)
+
+    assert 2 == len(server.posts)
+
+
+@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
+def test_the_profile_says_what_the_server_does(generation: Any) -> None:
+    with (
+        FakeServer(generation, context_size=512) as server,
+        ChatMlxcel(base_url=server.url) as llm,
+    ):
+        assert llm.profile is not None
+        assert (True, None) == (
+            llm.profile["structured_output"],
+            llm.profile.get("max_input_tokens"),
+        )
+        assert [] == server.requests
+
+        profile = llm.refresh_profile()
+
+        assert profile == llm.profile == asyncio.run(llm.arefresh_profile())
+        assert (512, True) == (profile["max_input_tokens"], profile["tool_calling"])
+        assert "fake-model" == profile["name"]
 
 
 def test_no_key_in_what_is_printed_or_pickled(server: FakeServer) -> None:

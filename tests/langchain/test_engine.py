@@ -8,20 +8,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import openai
 import pytest
+from langchain.agents import create_agent
 from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.tools import tool
 
-from mlxcel_integrations import ManagedServer, MlxcelServerError
-from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations import ManagedServer, MlxcelError, MlxcelServerError
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 
 pytestmark = pytest.mark.engine
 
 LONG = "Count from one to one thousand in words."
+
+
+@tool
+def get_weather(city: str, days: int) -> str:
+    """Return the weather in a city for a number of days."""
+    return f"It will be sunny in {city} for {days} days."
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +118,89 @@ def test_cancelling_a_task_frees_the_slot(
         return await asyncio.to_thread(within, 0.2, slots, 0)
 
     assert asyncio.run(cancel())
+
+
+@pytest.mark.parametrize("way", ["ainvoke", "astream"])
+def test_cancelling_an_agent_frees_the_slot(
+    llm: ChatMlxcel, slots: Callable[[], int], way: str
+) -> None:
+    agent = create_agent(endless(llm), [get_weather])
+    question: Any = {"messages": [HumanMessage(LONG)]}
+
+    async def cancel() -> bool:
+        begun = asyncio.Event()
+
+        async def drain() -> None:
+            async for _ in agent.astream(question, stream_mode="messages"):
+                begun.set()
+
+        task = asyncio.ensure_future(agent.ainvoke(question) if way == "ainvoke" else drain())
+        # The engine notices that a client has gone when it sends, not while it reads the prompt.
+        await (asyncio.sleep(2) if way == "ainvoke" else begun.wait())
+        assert 1 == await asyncio.to_thread(slots)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await asyncio.to_thread(within, 0.2, slots, 0)
+
+    assert asyncio.run(cancel())
+
+
+def test_an_agent_calls_a_tool_and_answers(llm: ChatMlxcel) -> None:
+    # The model would else repeat its call.
+    once = {"max_tokens": 64, "extra_body": {"parallel_tool_calls": False}}
+    agent = create_agent(llm.model_copy(update=once), [get_weather])
+
+    question = HumanMessage("What is the weather in Paris for the next 3 days?")
+    state = agent.invoke({"messages": [question]}, {"recursion_limit": 8})
+
+    _, asked, told, answer = state["messages"]
+    assert [{"city": "Paris", "days": 3}] == [call["args"] for call in asked.tool_calls]
+    assert "It will be sunny in Paris for 3 days." == told.text
+    assert "sunny" in answer.text
+
+
+def test_a_tool_can_be_named(llm: ChatMlxcel) -> None:
+    """The engine itself ignores the name, and would let the model choose."""
+
+    def news() -> None:
+        """Return the news."""
+
+    bound = llm.bind_tools([get_weather, news], tool_choice="news", max_tokens=64)
+
+    calls = bound.invoke("What is the weather in Paris?").tool_calls
+
+    assert [("news", {})] == [(call["name"], call["args"]) for call in calls]
+
+
+def test_a_template_without_tools_is_an_error() -> None:
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    with ChatMlxcel(model="embedded", chat_template=template) as llm:
+        with pytest.raises(MlxcelError, match="knows no tools"):
+            llm.bind_tools([get_weather]).invoke("x")
+        assert llm.refresh_profile()["tool_calling"] is False
+
+
+def test_the_profile_holds_the_context_of_a_slot(llm: ChatMlxcel) -> None:
+    profile = llm.refresh_profile()
+
+    assert (True, True) == (profile["tool_calling"], profile["structured_output"])
+    assert profile["max_input_tokens"] > 512
+    assert profile["image_inputs"] is False
+
+
+def test_a_completion_stops_and_frees_its_slot(
+    server: ManagedServer, slots: Callable[[], int]
+) -> None:
+    with MlxcelLLM(socket=server.socket, temperature=0, max_tokens=8) as base:
+        prompts = ["Paris is the capital of France, and Rome is the capital of"] * 3
+        assert ["Italy"] * 3 == [text.split(".")[0].strip() for text in base.batch(prompts)]
+        endless_base = {"max_tokens": 2000, "extra_body": {"ignore_eos": True}}
+        for _ in base.stream(LONG, **endless_base):
+            break
+        assert within(0.2, slots, 0)
+        with pytest.raises(openai.APIStatusError, match="nfill"):
+            base.invoke("def f():", suffix="return x")
 
 
 def test_64_threads_get_right_answers_from_one_object(llm: ChatMlxcel) -> None:

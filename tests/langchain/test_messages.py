@@ -16,13 +16,8 @@ from langchain_core.messages import (
 from langchain_core.outputs import ChatGenerationChunk
 
 from mlxcel_integrations import MlxcelError, MlxcelServerError
-from mlxcel_integrations.langchain.messages import (
-    Tail,
-    counted_apart,
-    to_chunk,
-    to_result,
-    to_wire,
-)
+from mlxcel_integrations.langchain.messages import counted_apart, to_wire
+from mlxcel_integrations.langchain.replies import Tail, to_chunk, to_result
 from mlxcel_integrations.protocol.stream import ChatReply, Delta
 
 CALL = {"name": "get_weather", "args": {"city": "Paris"}, "id": "call_1", "type": "tool_call"}
@@ -121,7 +116,7 @@ def test_merging_all_chunks_gives_what_invoke_gives() -> None:
 
     tail = Tail()
     chunks = [to_chunk(delta) for delta in deltas if tail.take(delta)]
-    merged = chunks[0] + [*chunks[1:], tail.chunk(usage=True)]
+    merged = chunks[0] + [*chunks[1:], *tail.chunks(usage=True)]
 
     expected = to_result(reply).generations[0].message
     for name in ("text", "additional_kwargs", "response_metadata", "usage_metadata", "tool_calls"):
@@ -166,3 +161,106 @@ def test_messages_are_counted_apart_as_those_of_a_user() -> None:
 def test_a_server_that_fails_is_not_asked_for_each_message() -> None:
     with pytest.raises(MlxcelServerError, match="lost"):
         counted_apart([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))
+
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"
+WIRE_PNG = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ({"type": "image", "base64": PNG, "mime_type": "image/png"}, WIRE_PNG),
+        (
+            {"type": "image", "source_type": "base64", "data": PNG, "mime_type": "image/png"},
+            WIRE_PNG,
+        ),
+        (
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": PNG},
+            },
+            WIRE_PNG,
+        ),
+        (WIRE_PNG, WIRE_PNG),
+        ({"type": "image_url", "image_url": f"data:image/png;base64,{PNG}"}, WIRE_PNG),
+        (
+            {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"},
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        ),
+        (
+            {"type": "video", "base64": "AAAA", "mime_type": "video/webm"},
+            {"type": "video_url", "video_url": {"url": "data:video/webm;base64,AAAA"}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [HumanMessage, ToolMessage])
+def test_media_take_the_form_of_the_server(
+    kind: Any, block: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    extra = {"tool_call_id": "c"} if kind is ToolMessage else {}
+    (message,) = to_wire([kind([{"type": "text", "text": "hi"}, block], **extra)])
+
+    assert [{"type": "text", "text": "hi"}, expected] == message["content"]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "url": "http://10.0.0.1/secret.png"},
+        {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}},
+        {"type": "image_url", "image_url": "/etc/passwd"},
+        {"type": "video", "url": "http://10.0.0.1/secret.mp4"},
+    ],
+)
+def test_the_server_is_sent_addresses_only_if_it_may_be(block: dict[str, Any]) -> None:
+    messages = [HumanMessage("hi"), HumanMessage([block])]
+    with pytest.raises(MlxcelError, match=r"messages\[1\]\.content\[0\] is the address"):
+        to_wire(messages)
+
+    (part,) = to_wire(messages, urls=True)[1]["content"]
+    assert part["type"] in ("image_url", "video_url")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"type": "image", "file_id": "f"}, {"type": "audio", "url": "http://x"}, {"type": "text"}],
+)
+def test_blocks_that_cannot_be_sent_are_refused_with_their_message(block: dict[str, Any]) -> None:
+    with pytest.raises(MlxcelError, match=r"messages\[1\] cannot be sent"):
+        to_wire([HumanMessage("hi"), HumanMessage([{"type": "text", "text": "hi"}, block])])
+
+
+def test_an_image_in_a_failed_tool_result_stays_beside_the_word_error() -> None:
+    message = ToolMessage([WIRE_PNG], tool_call_id="c", status="error")
+
+    (wire,) = to_wire([message])
+
+    assert [{"type": "text", "text": "Error:"}, WIRE_PNG] == wire["content"]
+
+
+def test_the_results_of_several_tools_in_one_message_become_several() -> None:
+    results = [
+        {"type": "tool_result", "tool_use_id": name, "content": "done"} for name in ("c1", "c2")
+    ]
+
+    assert ["c1", "c2"] == [message["tool_call_id"] for message in to_wire([HumanMessage(results)])]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}],
+        [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "yes"}],
+        [
+            {"type": "reasoning", "reasoning": "hm"},
+            {"type": "text", "text": "yes"},
+            {"type": "tool_call", "id": "call_1", "name": "get_weather", "args": {}},
+        ],
+    ],
+)
+def test_blocks_of_an_answer_go_back_where_templates_read_them(content: Any) -> None:
+    expected = {"role": "assistant", "content": "yes"}
+
+    assert [{**expected, "reasoning_content": "hm"}] == to_wire([AIMessage(content)])
+    assert [expected] == to_wire([AIMessage(content)], reasoning=False)

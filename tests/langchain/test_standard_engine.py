@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
@@ -22,7 +23,7 @@ def server() -> Iterator[ChatMlxcel]:
 
 
 class TestEmbedded(ChatModelIntegrationTests):
-    """Everything but tools and structured output, which this class does not offer."""
+    """Everything but structured output."""
 
     @property
     def chat_model_class(self) -> type[ChatMlxcel]:
@@ -30,11 +31,13 @@ class TestEmbedded(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": "embedded", "max_tokens": 64, "temperature": 0}
+        # The model would else repeat a call for as long as it may.
+        one_call = {"parallel_tool_calls": False}
+        return {"model": "embedded", "max_tokens": 64, "temperature": 0, "extra_body": one_call}
 
     @property
-    def has_tool_calling(self) -> bool:
-        return False
+    def model_override_value(self) -> str:
+        return "embedded"
 
     @property
     def has_structured_output(self) -> bool:
@@ -52,3 +55,7 @@ class TestEmbedded(ChatModelIntegrationTests):
             return llm.invoke(question)
         first, *rest = llm.stream(question)
         return first + rest  # type: ignore[return-value]  # core's own types: a chunk is a message
+
+    @pytest.mark.xfail(reason="The 270M base model does not come to the end of a Chinese name.")
+    def test_unicode_tool_call_integration(self, model: BaseChatModel) -> None:
+        super().test_unicode_tool_call_integration(model)

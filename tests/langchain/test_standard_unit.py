@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_tests.unit_tests import ChatModelUnitTests
+from syrupy.assertion import SnapshotAssertion
 
 from mlxcel_integrations.langchain import ChatMlxcel
 
@@ -28,6 +31,10 @@ class TestConnected(ChatModelUnitTests):
             {"base_url": None},
         )
 
+    @pytest.mark.xfail(reason="LangChain loads unnamed classes from its own partners only.")
+    def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
+        super().test_serdes(model, snapshot)
+
 
 class TestManaged(ChatModelUnitTests):
     """Managed mode: the server starts with the first answer, and not before."""
@@ -39,3 +46,7 @@ class TestManaged(ChatModelUnitTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {"model": "owner/some-model", "binary": "/nowhere/mlxcel"}
+
+    @pytest.mark.xfail(reason="LangChain loads unnamed classes from its own partners only.")
+    def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
+        super().test_serdes(model, snapshot)

@@ -1,0 +1,205 @@
+"""What ``ChatMlxcel`` and ``MlxcelLLM`` have in common: where the model is, and how it is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import PrivateAttr, SecretStr, field_validator, model_validator
+
+from ..async_client import AsyncLLM
+from ..client import LLM
+from ..connection import Connection
+from ..errors import MlxcelError
+from ..options import PATIENCE, ConnectionOptions, SamplingParams, ServerOptions, nearest
+from ..secret import hidden
+from .own_errors import own_to_langchain
+
+__all__ = ["Connected", "langchain_errors"]
+
+
+class Connected(ConnectionOptions, ServerOptions, SamplingParams):
+    """A model on this machine, or on a server; the fields, the connection and its life."""
+
+    _connection: Connection = PrivateAttr()
+    _llm: LLM = PrivateAttr()
+    _async_llm: AsyncLLM = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(values.get("api_key"), str):
+            # A traceback with locals shows what is given to a function.
+            values = {**values, "api_key": SecretStr(values["api_key"])}
+        for name in values:
+            if name not in cls.model_fields:
+                near = nearest(name, cls.model_fields)
+                hint = f"Did you mean {near!r}?" if near else "To send it as it is, use extra_body="
+                raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
+        return values
+
+    @field_validator("model", "socket", mode="before")
+    @classmethod
+    def _take_paths(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _take_one_stop(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _set_connection(self) -> Self:
+        self._connect()
+        return self
+
+    def _connect(self) -> None:
+        """Check where the model is; nothing is started or asked yet."""
+        self._connection = Connection(
+            self.model,
+            base_url=self.base_url,
+            socket=self.socket,
+            api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
+            served_model=self.served_model,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            check_context=self._checks_context,
+            server_options=self._server_options(),
+        )
+        self._llm = LLM.over(self._connection)
+        self._async_llm = AsyncLLM.over(self._connection)
+
+    @property
+    def _checks_context(self) -> bool | None:
+        """Whether chats that do not fit are refused, None for the server's own way."""
+        return None
+
+    def start(self) -> Self:
+        """Start the managed server now instead of on first use; nothing in connect mode.
+
+        Raises:
+            MlxcelServerError: It did not start.
+        """
+        self._llm.start()
+        return self
+
+    async def astart(self) -> Self:
+        """Start the managed server without blocking the event loop."""
+        await self._async_llm.start()
+        return self
+
+    def close(self) -> None:
+        """Close all connections and give the managed server back; it stops with its last user."""
+        self._llm.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop and give the managed server back."""
+        await self._async_llm.close()
+        self._llm.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.astart()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a copy that shares the connection."""
+        return self.model_copy()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out the connection, which is made anew, and the key, which is read again."""
+        state = super().__getstate__()
+        fields = {**state["__dict__"], "api_key": None}
+        return {**state, "__dict__": fields, "__pydantic_private__": None}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__({**state, "__pydantic_private__": {}})
+        self._connect()
+
+    def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
+        """Put the fields of a request together: a call's beat the constructor's."""
+        sampling = {**self._own_sampling, **call}
+        for name in _NOT_SENT:
+            sampling.pop(name, None)
+        if stop is not None:
+            sampling["stop"] = stop
+        return sampling
+
+    @property
+    def _own_sampling(self) -> dict[str, Any]:
+        """The sampling fields that the constructor was given."""
+        fields = self.__dict__
+        return {
+            name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
+        }
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """What decides an answer, and so is part of a cache key: which model, and how it samples.
+
+        How patiently it is waited for does not.
+        """
+        return {
+            "model": self.model,
+            "address": repr(self._connection),
+            "served_model": self.served_model,
+            **{name: v for name, v in self._server_options().items() if name not in PATIENCE},
+            **self._own_sampling,
+        }
+
+    def _server_options(self) -> dict[str, Any]:
+        return {
+            name: value
+            for name, field in ServerOptions.model_fields.items()
+            if (value := getattr(self, name)) != field.default
+        }
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The key, which ``dumpd`` writes as a reference to the environment."""
+        return {"api_key": "MLXCEL_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tell that ``dumpd`` and ``load`` work."""
+        return True
+
+
+_NOT_SENT = ("stream", "stream_usage", "streaming")
+"""Keywords that LangChain passes through, which are no fields of a request."""
+
+
+@contextlib.contextmanager
+def langchain_errors() -> Iterator[None]:
+    """Raise errors that are LangChain's too."""
+    try:
+        yield
+    except MlxcelError as error:
+        dual = own_to_langchain(error).with_traceback(error.__traceback__)
+        raise dual from error.__cause__
+    except Exception as error:
+        if not type(error).__module__.startswith("openai"):
+            raise
+        from .errors import to_langchain
+
+        raise to_langchain(error).with_traceback(error.__traceback__) from error.__cause__

@@ -1,0 +1,165 @@
+"""``MlxcelLLM``: text completion for LangChain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LangSmithParams
+from langchain_core.language_models.llms import BaseLLM
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from pydantic import model_validator
+
+from .. import __version__
+from ..protocol.stream import ChatReply, Delta, fold
+from .connected import Connected, langchain_errors
+from .content_blocks import PROVIDER
+from .replies import Tail, combined, to_llm_output, to_metadata
+
+__all__ = ["MlxcelLLM"]
+
+DEFAULT_SLOTS = 4
+
+
+class MlxcelLLM(Connected, BaseLLM):
+    """A model on this machine, or on a server, that goes on with a text.
+
+    No chat template is applied: this is for base models, and for prompts that are complete. What
+    is said of the server and the fields of ``ChatMlxcel`` holds here.
+
+    Several prompts are worked on at once, as many as the server has slots.
+
+    Examples:
+        >>> from mlxcel_integrations.langchain import MlxcelLLM
+        >>> with MlxcelLLM(model="embedded", max_tokens=4, temperature=0) as llm:
+        ...     text = llm.invoke("Paris is the capital of France, and Rome is the capital of")
+        >>> "Italy" in text
+        True
+    """
+
+    @model_validator(mode="after")
+    def _set_mlxcel_version(self) -> Self:
+        self._add_version("mlxcel-integrations", __version__)
+        return self
+
+    def _generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        sampling = self._sampling(stop, kwargs)
+
+        def complete(prompt: str) -> ChatReply:
+            request = self._llm.prepare_completion(prompt, sampling)
+            return fold(self._llm.stream_deltas(request))
+
+        with langchain_errors():
+            if len(prompts) == 1:
+                return _to_result([complete(prompts[0])])
+            with ThreadPoolExecutor(self._llm.features.slots or DEFAULT_SLOTS) as pool:
+                return _to_result(list(pool.map(complete, prompts)))
+
+    async def _agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        sampling = self._sampling(stop, kwargs)
+
+        async def complete(prompt: str, room: asyncio.Semaphore) -> ChatReply:
+            async with room:
+                request = await self._async_llm.prepare_completion(prompt, sampling)
+                deltas = self._async_llm.stream_deltas(request)
+                return fold([delta async for delta in deltas])
+
+        with langchain_errors():
+            slots = (await self._async_llm.features).slots if len(prompts) > 1 else 1
+            room = asyncio.Semaphore(slots or DEFAULT_SLOTS)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(complete(prompt, room)) for prompt in prompts]
+            except BaseExceptionGroup as errors:
+                # One that fails ends all; its error is the one to see.
+                raise errors.exceptions[0] from None
+            return _to_result([task.result() for task in tasks])
+
+    def _stream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[GenerationChunk]:
+        tail = Tail()
+        with langchain_errors():
+            request = self._llm.prepare_completion(prompt, self._sampling(stop, kwargs))
+            for delta in self._llm.stream_deltas(request):
+                if not tail.take(delta):
+                    continue
+                chunk = _to_chunk(delta)
+                if run_manager is not None:
+                    # Unlike for chat models, core does not.
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        yield _last_chunk(tail.reply)
+
+    async def _astream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[GenerationChunk]:
+        tail = Tail()
+        with langchain_errors():
+            sampling = self._sampling(stop, kwargs)
+            request = await self._async_llm.prepare_completion(prompt, sampling)
+            async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+                async for delta in deltas:
+                    if not tail.take(delta):
+                        continue
+                    chunk = _to_chunk(delta)
+                    if run_manager is not None:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+        yield _last_chunk(tail.reply)
+
+    @property
+    def _llm_type(self) -> str:
+        return "mlxcel"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        if not params.get("ls_model_name"):
+            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
+        return params
+
+
+def _to_result(replies: Sequence[ChatReply]) -> LLMResult:
+    infos = [to_metadata(reply) for reply in replies]
+    generations = [
+        [Generation(text=reply.text, generation_info=_with_logprobs(info, reply.logprobs))]
+        for reply, info in zip(replies, infos, strict=True)
+    ]
+    return LLMResult(generations=generations, llm_output=combined(list(map(to_llm_output, infos))))
+
+
+def _to_chunk(delta: Delta) -> GenerationChunk:
+    return GenerationChunk(text=delta.text, generation_info=_with_logprobs({}, delta.logprobs))
+
+
+def _last_chunk(reply: ChatReply) -> GenerationChunk:
+    return GenerationChunk(text="", generation_info=to_metadata(reply))
+
+
+def _with_logprobs(info: dict[str, Any], logprobs: dict[str, Any] | None) -> dict[str, Any]:
+    return {**info, "logprobs": logprobs} if logprobs else info

@@ -1,0 +1,275 @@
+"""What a server answers to LangChain's chunks and results: pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import (
+    ToolCallChunk,
+    invalid_tool_call,
+    tool_call,
+    tool_call_chunk,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.utils.json import parse_partial_json
+
+from ..protocol.stream import ChatReply, Delta
+from .content_blocks import PROVIDER
+
+__all__ = ["Tail", "combined", "to_chunk", "to_llm_output", "to_metadata", "to_result"]
+
+
+def to_chunk(delta: Delta) -> ChatGenerationChunk:
+    """Return what one delta adds to a message."""
+    if delta.reasoning or delta.tool_calls or delta.logprobs:
+        return _full_chunk(delta)
+    return _text_chunk(delta.text)
+
+
+_MESSAGE_STATE = AIMessageChunk(content="").__dict__
+_CHUNK_STATE = ChatGenerationChunk(message=AIMessageChunk(content="")).__dict__
+
+
+def _text_chunk(text: str) -> ChatGenerationChunk:
+    """Build a chunk of plain text without validating what is known to be valid.
+
+    The validating constructors take longer than everything else that happens to a token. The
+    state is set as unpickling does it; a test compares the result with the constructors'.
+    """
+    message = AIMessageChunk.__new__(AIMessageChunk)
+    message.__setstate__(
+        {
+            "__dict__": {
+                **_MESSAGE_STATE,
+                "content": text,
+                "additional_kwargs": {},
+                "response_metadata": {"model_provider": PROVIDER},
+                "tool_calls": [],
+                "invalid_tool_calls": [],
+                "tool_call_chunks": [],
+            },
+            "__pydantic_fields_set__": {"content", "response_metadata"},
+            "__pydantic_extra__": {},
+            "__pydantic_private__": None,
+        }
+    )
+    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
+    chunk.__setstate__(
+        {
+            "__dict__": {**_CHUNK_STATE, "text": text, "message": message},
+            "__pydantic_fields_set__": {"text", "message"},
+            "__pydantic_extra__": None,
+            "__pydantic_private__": None,
+        }
+    )
+    return chunk
+
+
+def _full_chunk(delta: Delta) -> ChatGenerationChunk:
+    metadata: dict[str, Any] = {"model_provider": PROVIDER}
+    if delta.logprobs:
+        metadata["logprobs"] = delta.logprobs
+    message = AIMessageChunk(
+        content=delta.text,
+        additional_kwargs={"reasoning_content": delta.reasoning} if delta.reasoning else {},
+        tool_call_chunks=[_call_chunk(part) for part in delta.tool_calls or ()],
+        response_metadata=metadata,
+    )
+    return ChatGenerationChunk(message=message)
+
+
+def _call_chunk(part: dict[str, Any]) -> ToolCallChunk:
+    function = part.get("function") or {}
+    return tool_call_chunk(
+        name=function.get("name"),
+        args=function.get("arguments"),
+        id=part.get("id"),
+        index=part.get("index"),
+    )
+
+
+class Tail:
+    """Collect what is told once for a whole answer, for its end.
+
+    LangChain adds up what several chunks tell, so that a finish reason or a time that came twice
+    would be wrong.
+
+    Attributes:
+        reply: The answer without its content.
+    """
+
+    def __init__(self) -> None:
+        self.reply = ChatReply()
+        self._call_parts: list[dict[str, Any]] = []
+
+    def take(self, delta: Delta) -> bool:
+        """Note what belongs to the end, and tell whether there is something to show now."""
+        if delta.finish_reason:
+            self.reply.finish_reason = delta.finish_reason
+            self.reply.model, self.reply.id = delta.model, delta.id
+        if delta.tool_calls:
+            self._call_parts.extend(delta.tool_calls)
+        self.reply.usage = delta.usage or self.reply.usage
+        self.reply.timings = delta.timings or self.reply.timings
+        return bool(delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)
+
+    def chunks(self, *, usage: bool) -> Iterator[ChatGenerationChunk]:
+        """Yield the last chunks.
+
+        Args:
+            usage: Whether to tell the token counts.
+        """
+        cut = _marks_of_cut_calls(self._call_parts)
+        if cut:
+            yield _full_chunk(Delta(tool_calls=cut))
+        message = AIMessageChunk(
+            content="",
+            response_metadata=to_metadata(self.reply, usage=usage),
+            usage_metadata=_usage(self.reply.usage) if usage else None,
+            chunk_position="last",
+        )
+        yield ChatGenerationChunk(message=message)
+
+
+def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what keeps calls from being made whose arguments were cut, mostly by ``max_tokens``.
+
+    LangChain repairs the JSON of streamed arguments, and would run a tool with half of them. It
+    gives up at a bracket that closes what was not opened.
+    """
+    arguments: dict[int, str] = {}
+    for part in parts:
+        if part.get("index") is not None:
+            text = (part.get("function") or {}).get("arguments") or ""
+            arguments[part["index"]] = arguments.get(part["index"], "") + text
+    return [
+        {"index": index, "function": {"arguments": _mark(text)}}
+        for index, text in arguments.items()
+        if text and not _is_json(text) and _would_be_repaired(text)
+    ]
+
+
+def _mark(text: str) -> str:
+    """Return what makes a JSON text beyond repair, also one that was cut inside a string."""
+    closing = "]" * (text.count("[") + 1)
+    marks = (closing, '"' + closing, '""' + closing)
+    return next((mark for mark in marks if not _would_be_repaired(text + mark)), "")
+
+
+def _would_be_repaired(text: str) -> bool:
+    try:
+        return isinstance(parse_partial_json(text), dict)
+    except ValueError:
+        return False
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def to_result(reply: ChatReply) -> ChatResult:
+    """Return the result of a whole answer."""
+    calls, invalid_calls = _calls(reply.tool_calls or ())
+    metadata = to_metadata(reply)
+    if reply.logprobs:
+        metadata["logprobs"] = reply.logprobs
+    message = AIMessage(
+        content=reply.text,
+        additional_kwargs={"reasoning_content": reply.reasoning} if reply.reasoning else {},
+        tool_calls=calls,
+        invalid_tool_calls=invalid_calls,
+        response_metadata=metadata,
+        usage_metadata=_usage(reply.usage),
+    )
+    # Core copies this into the metadata of the message, so it must say no more than that does.
+    return ChatResult(
+        generations=[ChatGeneration(message=message)], llm_output=to_llm_output(metadata)
+    )
+
+
+def to_llm_output(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what LangChain's older callbacks look at."""
+    return {name: metadata[name] for name in ("model_name", "token_usage") if name in metadata}
+
+
+def combined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Put together what several answers tell: the sum of their token counts."""
+    total: Counter[str] = Counter()
+    for output in outputs:
+        usage = output.get("token_usage") or {}
+        total.update({name: usage.get(name) or 0 for name in _COUNTS})
+    return {**outputs[-1], "token_usage": dict(total)} if outputs else {}
+
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def to_metadata(reply: ChatReply, *, usage: bool = True) -> dict[str, Any]:
+    """Return what is told about an answer.
+
+    Args:
+        reply: The answer.
+        usage: Whether to tell the token counts.
+    """
+    metadata: dict[str, Any] = {"model_provider": PROVIDER}
+    if reply.model:
+        metadata["model_name"] = reply.model
+    if reply.finish_reason:
+        metadata["finish_reason"] = reply.finish_reason
+    if reply.id:
+        metadata["id"] = reply.id
+    if reply.usage and usage:
+        metadata["token_usage"] = reply.usage
+    if reply.timings:
+        metadata["timings"] = reply.timings
+    return metadata
+
+
+def _usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
+    if not usage:
+        return None
+    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    result = UsageMetadata(
+        input_tokens=prompt,
+        output_tokens=completion,
+        total_tokens=usage.get("total_tokens") or prompt + completion,
+    )
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    if cached is not None:
+        result["input_token_details"] = {"cache_read": cached}
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    if thought is not None:
+        result["output_token_details"] = {"reasoning": thought}
+    return result
+
+
+def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Tell calls whose arguments are JSON objects from those that are not."""
+    valid, invalid = [], []
+    for call in calls:
+        function = call["function"]
+        try:
+            arguments = json.loads(function["arguments"] or "{}")
+        except ValueError:
+            arguments = None
+        if isinstance(arguments, dict):
+            valid.append(tool_call(name=function["name"], args=arguments, id=call["id"]))
+        else:
+            invalid.append(
+                invalid_tool_call(
+                    name=function["name"],
+                    args=function["arguments"],
+                    id=call["id"],
+                    error="The arguments are no JSON object.",
+                )
+            )
+    return valid, invalid

@@ -1,0 +1,69 @@
+"""LangChain's tools to the wire: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import PydanticUserError
+
+from ..errors import MlxcelError
+from ..protocol.tools import check_choice, check_tools
+
+__all__ = ["ToolLike", "tool_fields", "tools_to_wire"]
+
+ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+
+
+def tools_to_wire(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
+    """Return OpenAI tools.
+
+    Args:
+        tools: Functions, Pydantic classes, TypedDicts, LangChain tools, or dictionaries.
+        strict: What to put into the tools as ``strict``, which servers ignore; None for nothing.
+
+    Raises:
+        MlxcelError: One cannot be expressed, or they are too many.
+    """
+    converted = [_to_wire(index, tool, strict) for index, tool in enumerate(tools)]
+    check_tools(converted)
+    return converted
+
+
+def _to_wire(index: int, tool: ToolLike, strict: bool | None) -> dict[str, Any]:
+    try:
+        return convert_to_openai_tool(tool, strict=strict)
+    except (PydanticUserError, *_REFUSALS) as error:
+        name = getattr(tool, "name", None) or getattr(tool, "__name__", None)
+        raise MlxcelError(
+            f"tools[{index}], {name or type(tool).__name__!r}, cannot be expressed as a tool: "
+            f"{_first_line(error)}. Pass a function with annotated arguments, a Pydantic class, "
+            "or a dictionary with name, description and parameters."
+        ) from error
+
+
+_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, NameError)
+"""What LangChain raises for objects that are no tools, or whose annotations say nothing."""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
+
+
+def tool_fields(
+    tools: Sequence[ToolLike],
+    tool_choice: Any,
+    parallel_tool_calls: bool | None,
+    strict: bool | None,
+) -> dict[str, Any]:
+    """Return the fields of a request that offers tools; what is not set is left out.
+
+    Raises:
+        MlxcelError: As ``tools_to_wire``, or ``tool_choice`` names none of them.
+    """
+    wire = tools_to_wire(tools, strict)
+    choice = check_choice(tool_choice, [tool["function"]["name"] for tool in wire])
+    fields = {"tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
+    return {"tools": wire} | {name: value for name, value in fields.items() if value is not None}

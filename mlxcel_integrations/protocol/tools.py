@@ -1,0 +1,215 @@
+"""Tools: what a request says about them, and calls that are made sure of.
+
+mlxcel up to v0.4.2 does not enforce a ``tool_choice``, and later versions only for some models.
+All servers enforce a JSON schema. So a call that must come is asked for as JSON of the form
+``{"name": ..., "arguments": ...}``, and made a tool call when it has come. The same is done where
+tools meet a schema for the answer, which would otherwise keep the model from calling any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import MlxcelError
+from .features import ServerFeatures
+
+__all__ = ["check_choice", "check_results", "check_tools", "with_tools"]
+
+MOST_TOOLS = 128
+FREE = (None, "auto", "none")
+
+Tools = Sequence[Mapping[str, Any]]
+
+
+def check_tools(tools: Tools) -> list[str]:
+    """Return the names of tools that every server version accepts.
+
+    Raises:
+        MlxcelError: One is no OpenAI function tool, or they are too many.
+    """
+    if len(tools) > MOST_TOOLS:
+        raise MlxcelError(f"There are {len(tools)} tools, but a server takes {MOST_TOOLS}.")
+    return [_checked_name(index, tool) for index, tool in enumerate(tools)]
+
+
+def _checked_name(index: int, tool: Mapping[str, Any]) -> str:
+    if not isinstance(tool, Mapping):
+        raise MlxcelError(
+            f"tools[{index}] is {type(tool).__name__}, not a dictionary such as "
+            '{"type": "function", "function": {"name": "...", "parameters": {...}}}.'
+        )
+    if tool.get("type") != "function":
+        raise MlxcelError(
+            f"tools[{index}] has the type {tool.get('type')!r}: a local model can only call "
+            "functions of this program, of type 'function'."
+        )
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not (name and isinstance(name, str)):
+        raise MlxcelError(f"tools[{index}] has no function with a name.")
+    parameters = function.get("parameters") or {} if function else {}
+    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
+        raise MlxcelError(
+            f"tools[{index}], {name!r}: the parameters are no JSON schema of an object."
+        )
+    try:
+        json.dumps(tool)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MlxcelError(f"tools[{index}], {name!r}, cannot be sent as JSON: {error}.") from None
+    return name
+
+
+def check_choice(choice: Any, names: Sequence[str]) -> Any:
+    """Return a ``tool_choice`` in OpenAI's form.
+
+    Args:
+        choice: None, ``"auto"``, ``"none"``, ``"required"`` or ``"any"`` or True, the name of a
+            tool, or a dictionary that names one.
+        names: The names of the tools.
+
+    Raises:
+        MlxcelError: It names no tool.
+    """
+    if choice in FREE:
+        return choice
+    if choice is False:
+        return None
+    if choice is True or choice in ("any", "required"):
+        name = None
+    elif isinstance(choice, Mapping):
+        name = (choice.get("function") or choice).get("name")
+    else:
+        name = choice
+    if names and name is None and not isinstance(choice, Mapping):
+        return "required"
+    if name not in names:
+        known = ", ".join(names) or "none"
+        raise MlxcelError(f"tool_choice={choice!r}: there is no such tool. There are: {known}.")
+    return {"type": "function", "function": {"name": name}}
+
+
+def check_results(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Check that every result of a tool follows the call that it is the result of.
+
+    Raises:
+        MlxcelError: One does not.
+    """
+    made: set[Any] = set()
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant":
+            made.update(call.get("id") for call in message.get("tool_calls") or ())
+        elif message["role"] == "tool" and message.get("tool_call_id") not in made:
+            raise MlxcelError(
+                f"messages[{index}] is the result of the tool call "
+                f"{message.get('tool_call_id')!r}, but no message before it makes this call. Keep "
+                "the assistant message that does, with its tool_calls."
+            )
+
+
+def with_tools(
+    sampling: Mapping[str, Any], features: ServerFeatures | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return fields that make the server do what ``tool_choice`` says.
+
+    Args:
+        sampling: The fields of a request, with ``tools``.
+        features: What serves the model, None if unknown.
+
+    Returns:
+        The fields, and the tools of which a call is asked for in JSON: mostly none.
+
+    Raises:
+        MlxcelError: A tool cannot be expressed, two have one name, or the model's chat template
+            knows no tools.
+    """
+    fields = dict(sampling)
+    tools = fields.get("tools") or []
+    names = check_tools(tools)
+    for name in names:
+        if names.count(name) > 1:
+            raise MlxcelError(f"Two tools are named {name!r}: a call could not be told apart.")
+    choice = check_choice(fields.pop("tool_choice", None), names)
+    if not tools:
+        fields.pop("tools", None)
+        fields.pop("parallel_tool_calls", None)
+        return fields, []
+    if choice != "none" and features is not None and features.tools is False:
+        raise MlxcelError(
+            "The chat template of this model knows no tools, so that the model would not see "
+            f"{', '.join(names)}. Use a model made for tools, or a schema for the answer instead."
+        )
+    if isinstance(choice, Mapping):
+        fields["tools"] = tools = [tools[names.index(choice["function"]["name"])]]
+        choice = "required"
+    answer = None if choice == "required" else _answer_schema(fields)
+    if choice == "none" or (choice in FREE and answer is None):
+        return fields | {"tool_choice": choice}, []
+    if choice == "required" and features is not None and features.engine == "llama.cpp":
+        fields.pop("response_format", None)
+        # One call, as by a schema; llama.cpp lets a model repeat itself.
+        one = fields.get("parallel_tool_calls") or False
+        return fields | {"tool_choice": choice, "parallel_tool_calls": one}, []
+    fields["response_format"] = _calls_format(tools, answer)
+    # The schema holds from the first token on, so that there is no room to think.
+    thinking = {"enable_thinking": False, **(fields.get("chat_template_kwargs") or {})}
+    fields["chat_template_kwargs"] = thinking
+    return fields, names
+
+
+def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the schema that the answer must fit, None if there is none."""
+    wanted = fields.get("response_format") or {}
+    schema: Mapping[str, Any] | None = (wanted.get("json_schema") or {}).get("schema")
+    return schema
+
+
+def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the ``response_format`` of a call of one of the tools, or of an answer."""
+    definitions: dict[str, Any] = {}
+    forms: list[dict[str, Any]] = []
+    for index, tool in enumerate(tools):
+        function = tool["function"]
+        place = f"call{index}"
+        definitions[place] = _moved(_parameters(function), f"#/$defs/{place}")
+        forms.append(
+            {
+                "type": "object",
+                "properties": {
+                    "name": {"const": function["name"]},
+                    "arguments": {"$ref": f"#/$defs/{place}"},
+                },
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    if answer is not None:
+        definitions["answer"] = _moved(answer, "#/$defs/answer")
+        forms.append({"$ref": "#/$defs/answer"})
+    schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "call", "schema": {**schema, "$defs": definitions}},
+    }
+
+
+def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = function.get("parameters") or {}
+    if parameters.keys() <= {"type", "properties", "required", "title", "description", "$defs"}:
+        # Otherwise the model may go on to invent arguments.
+        return {"type": "object", "properties": {}, **parameters, "additionalProperties": False}
+    return parameters
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """Return a schema whose references hold when it stands at another place."""
+    if isinstance(schema, list):
+        return [_moved(part, place) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    moved = {key: _moved(part, place) for key, part in schema.items()}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#"):
+        moved["$ref"] = place + reference[1:]
+    return moved

@@ -1,0 +1,250 @@
+"""``MlxcelLLM`` against a scripted server, in both generations."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+from langchain_core import exceptions as lc
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.load import dumpd
+from langchain_core.prompts import PromptTemplate
+
+from mlxcel_integrations import MlxcelError, MlxcelStreamError
+from mlxcel_integrations.langchain import MlxcelLLM
+from mlxcel_integrations.options import SamplingParams
+from tests.fake_server import FakeServer, Reply
+from tests.langchain.test_chat_models import SAMPLING
+
+Ask = Callable[..., str]
+
+
+@pytest.fixture(params=["newest", "v0.4.2"])
+def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
+    with FakeServer(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[MlxcelLLM]:
+    with MlxcelLLM(base_url=server.url) as model:
+        yield model
+
+
+def invoke(llm: Any, *args: Any, **kwargs: Any) -> str:
+    return str(llm.invoke(*args, **kwargs))
+
+
+def ainvoke(llm: Any, *args: Any, **kwargs: Any) -> str:
+    return str(asyncio.run(llm.ainvoke(*args, **kwargs)))
+
+
+def stream(llm: Any, *args: Any, **kwargs: Any) -> str:
+    return "".join(llm.stream(*args, **kwargs))
+
+
+def astream(llm: Any, *args: Any, **kwargs: Any) -> str:
+    async def collect() -> list[str]:
+        return [text async for text in llm.astream(*args, **kwargs)]
+
+    return "".join(asyncio.run(collect()))
+
+
+ALL_WAYS = pytest.mark.parametrize("ask", [invoke, ainvoke, stream, astream])
+
+
+@ALL_WAYS
+def test_a_text_is_continued(server: FakeServer, llm: MlxcelLLM, ask: Ask) -> None:
+    assert "echo: once upon a time" == ask(llm, "once upon a time", stop=["END"], max_tokens=9)
+
+    seen = server.posts[-1]
+    assert "/v1/completions" == seen.path
+    assert (["END"], 9, True) == (seen.json["stop"], seen.json["max_tokens"], seen.json["stream"])
+
+
+class Told(BaseCallbackHandler):
+    """Notes what callbacks are told."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        self.info: dict[str, Any] = {}
+
+    def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
+        self.tokens.append(token)
+
+    def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+        self.info = response.generations[0][0].generation_info
+
+
+@ALL_WAYS
+def test_callbacks_are_told_the_same_in_every_way(llm: MlxcelLLM, ask: Ask) -> None:
+    told = Told()
+    text = ask(llm, "a b", config={"callbacks": [told]}, logprobs=True)
+
+    assert {
+        "model_provider",
+        "model_name",
+        "finish_reason",
+        "id",
+        "token_usage",
+        "logprobs",
+    } == set(told.info)
+    assert "stop" == told.info["finish_reason"]
+    assert text == "".join(told.info["logprobs"]["tokens"])
+    assert "".join(told.tokens) in ("", text)
+
+
+def test_tokens_are_called_back_once_each_in_streams(llm: MlxcelLLM) -> None:
+    told = Told()
+    text = stream(llm, "a b c", config={"callbacks": [told]})
+
+    assert text == "".join(told.tokens)
+    assert len(told.tokens) > 1
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLING) - {"chat_template_kwargs", "top_logprobs"}))
+def test_every_sampling_field_reaches_the_request(name: str) -> None:
+    assert set(SAMPLING) == set(SamplingParams.model_fields)
+    with FakeServer() as server, MlxcelLLM(base_url=server.url, **{name: SAMPLING[name]}) as llm:
+        server.script(Reply.text("ok"))
+        llm.invoke("x")
+
+    body = server.posts[-1].json
+    expected = {"logprobs": 1}.get(name, SAMPLING[name])
+    assert expected == (body if name != "extra_body" else {name: {"mine": body["mine"]}})[name]
+
+
+def test_batches_keep_their_order_and_sum_their_usage(llm: MlxcelLLM) -> None:
+    prompts = [f"prompt {number}" for number in range(20)]
+    expected = [f"echo: {prompt}" for prompt in prompts]
+
+    assert expected == llm.batch(prompts)
+    assert expected == asyncio.run(llm.abatch(prompts))
+    result = llm.generate(prompts)
+    counts = [generation[0].generation_info["token_usage"] for generation in result.generations]  # type: ignore[index]  # always told
+    assert result.llm_output is not None
+    expected_total = sum(count["total_tokens"] for count in counts)
+    assert expected_total == result.llm_output["token_usage"]["total_tokens"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_no_more_prompts_are_sent_at_once_than_there_are_slots(
+    server: FakeServer, llm: MlxcelLLM, asynchronous: bool
+) -> None:
+    most = 0
+
+    def think(_: Any) -> None:
+        nonlocal most
+        most = max(most, server.generating)
+
+    server.think = think  # type: ignore[assignment]  # None is the default answer
+    server.token_seconds = 0.005
+    prompts = [f"prompt {number}" for number in range(20)]
+    if asynchronous:
+        asyncio.run(llm.abatch(prompts))
+    else:
+        llm.batch(prompts)
+
+    assert 1 < most <= server.total_slots
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_prompt_that_fails_fails_its_batch(
+    server: FakeServer, llm: MlxcelLLM, asynchronous: bool
+) -> None:
+    server.script(Reply.text("ok"), Reply.error(400, "the reason"))
+
+    with pytest.raises(openai.BadRequestError, match="the reason") as caught:
+        asyncio.run(llm.abatch(["a", "b", "c"])) if asynchronous else llm.batch(["a", "b", "c"])
+    assert isinstance(caught.value, lc.ModelInvalidRequestError)
+
+
+@ALL_WAYS
+def test_a_cut_answer_is_an_error_that_keeps_its_text(
+    server: FakeServer, llm: MlxcelLLM, ask: Ask
+) -> None:
+    part = {"choices": [{"index": 0, "text": "one", "finish_reason": None}]}
+    server.script(Reply.events([part], done=False))
+
+    with pytest.raises(MlxcelStreamError, match="cut short") as caught:
+        ask(llm, "x")
+    assert isinstance(caught.value, lc.ModelAPIError)
+    assert "one" == caught.value.partial
+
+
+@pytest.mark.parametrize("way", ["break", "cancel ainvoke", "cancel abatch"])
+def test_leaving_frees_the_server_at_once(server: FakeServer, llm: MlxcelLLM, way: str) -> None:
+    server.script(*[Reply.text("word " * 1000, delay=0.02)] * 2)
+
+    async def cancel(coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    if way == "break":
+        for _ in llm.stream("x"):
+            break
+        assert server.wait_disconnect(0.2)
+    else:
+        asyncio.run(cancel(llm.ainvoke("x") if way == "cancel ainvoke" else llm.abatch(["x", "y"])))
+
+
+def test_it_composes_caches_and_pickles(server: FakeServer) -> None:
+    with MlxcelLLM(base_url=server.url, cache=InMemoryCache()) as llm:
+        chain = PromptTemplate.from_template("Say {word}") | llm
+        assert ["echo: Say hi"] * 2 == [chain.invoke({"word": "hi"}) for _ in range(2)]
+        assert 1 == len(server.posts)
+        copy = pickle.loads(pickle.dumps(llm.model_copy(update={"cache": None})))
+        assert "echo: x" == copy.invoke("x")
+        copy.close()
+
+
+def test_it_is_dumped_without_its_key() -> None:
+    llm = MlxcelLLM(base_url="http://127.0.0.1:1", api_key="very-secret")
+
+    dumped = dumpd(llm)
+    assert "constructor" == dumped["type"]
+    assert "very-secret" not in repr(dumped)
+    assert {"lc": 1, "type": "secret", "id": ["MLXCEL_API_KEY"]} == dumped["kwargs"]["api_key"]
+
+
+def test_a_wrong_name_says_which_one_is_near() -> None:
+    with pytest.raises(MlxcelError, match=r"MlxcelLLM has no option 'temprature'.*'temperature'"):
+        MlxcelLLM(base_url="http://x", temprature=1)
+
+
+def test_tracing_is_told_the_provider_and_the_model() -> None:
+    params = MlxcelLLM(base_url="http://x", served_model="m", stop=["END"])._get_ls_params()
+
+    assert ("mlxcel", "m", "llm") == (
+        params["ls_provider"],
+        params["ls_model_name"],
+        params["ls_model_type"],
+    )
+    assert ["END"] == params["ls_stop"]
+
+
+@ALL_WAYS
+def test_the_middle_of_a_text_is_filled_in_where_this_is_served(ask: Ask) -> None:
+    with FakeServer("newest") as server, MlxcelLLM(base_url=server.url) as llm:
+        assert "echo: def f(): ... return x" == ask(llm, "def f():", suffix="return x")
+
+        assert "/infill" == server.posts[-1].path
+
+
+@ALL_WAYS
+def test_a_server_that_fills_in_nothing_says_so(ask: Ask) -> None:
+    with (
+        FakeServer("v0.4.2") as server,
+        MlxcelLLM(base_url=server.url) as llm,
+        pytest.raises(openai.NotFoundError, match="recent version"),
+    ):
+        ask(llm, "def f():", suffix="return x")

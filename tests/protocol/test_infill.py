@@ -1,0 +1,76 @@
+"""Filling in the middle of a text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
+from mlxcel_integrations.protocol.completions import completion_request
+from mlxcel_integrations.protocol.infill import InfillStream
+from mlxcel_integrations.protocol.stream import fold
+
+
+def test_a_suffix_asks_for_what_stands_between() -> None:
+    sampling = {"suffix": "b", "max_tokens": 5, "repetition_penalty": 1.1, "stop": "x", "seed": -1}
+    request = completion_request("m", "a", sampling)
+
+    assert ("/infill", InfillStream) == (request.route, request.stream)
+    assert {
+        "model": "m",
+        "input_prefix": "a",
+        "input_suffix": "b",
+        "stream": True,
+        "n_predict": 5,
+        "repeat_penalty": 1.1,
+        "stop": ["x"],
+    } == request.body
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"suffix": 3}, "suffix= is one text, not int"),
+        ({"suffix": "b", "logprobs": True}, "logprobs= cannot be used together with suffix="),
+        ({"suffix": "b", "response_format": {"type": "text"}}, "response_format= cannot be used"),
+    ],
+)
+def test_what_the_route_does_not_have_is_refused(sampling: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        completion_request("m", "a", sampling)
+
+
+def read(*events: Any) -> Any:
+    stream = InfillStream()
+    deltas = stream.feed(b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in events))
+    stream.close()
+    return fold(deltas)
+
+
+@pytest.mark.parametrize(
+    ("stop_type", "finish"), [("eos", "stop"), ("word", "stop"), ("limit", "length")]
+)
+def test_an_answer_is_read(stop_type: str, finish: str) -> None:
+    end = {"content": "", "stop": True, "stop_type": stop_type, "model": "m"}
+    counts = {"tokens_evaluated": 3, "tokens_predicted": 2, "timings": {"predicted_n": 2}}
+    reply = read({"content": "x", "stop": False}, {"content": " y", "stop": False}, end | counts)
+
+    assert ("x y", finish, "m") == (reply.text, reply.finish_reason, reply.model)
+    assert {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5} == reply.usage
+    assert {"predicted_n": 2} == reply.timings
+
+
+def test_a_cut_answer_is_an_error_that_keeps_its_text() -> None:
+    with pytest.raises(MlxcelStreamError, match="cut short"):
+        read({"content": "x", "stop": False})
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [({"error": {"message": "no more"}}, "no more"), ({"content": 3}, "unknown shape")],
+)
+def test_what_is_no_answer_is_an_error(event: Any, message: str) -> None:
+    with pytest.raises(MlxcelStreamError, match=message):
+        read(event)

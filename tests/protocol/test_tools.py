@@ -1,0 +1,301 @@
+"""Tools: what is refused, and how a call is made sure of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
+from mlxcel_integrations.protocol.chat import CallStream, ChatStream, chat_request
+from mlxcel_integrations.protocol.features import ServerFeatures
+from mlxcel_integrations.protocol.stream import ChatReply, Request, fold
+from mlxcel_integrations.protocol.tools import check_choice, check_results, check_tools
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": CITY}}
+NEWS = {"type": "function", "function": {"name": "news"}}
+ANSWER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+ANSWER_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": ANSWER}}
+
+
+def features(engine: str | None = "mlxcel", tools: bool | None = True) -> ServerFeatures:
+    return ServerFeatures(engine, None, (), None, None, tools, frozenset())
+
+
+def request(server: ServerFeatures | None = None, **sampling: Any) -> Request:
+    return chat_request("m", "hi", sampling, server or features())
+
+
+def schema(body: dict[str, Any]) -> Any:
+    return body["response_format"]["json_schema"]["schema"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "message"),
+    [
+        ([len], r"tools\[0\] is builtin_function"),
+        ([{"type": "web_search"}], r"tools\[0\] has the type 'web_search'"),
+        ([WEATHER, {"type": "function"}], r"tools\[1\] has no function with a name"),
+        ([{"type": "function", "function": {"name": ""}}], "has no function with a name"),
+        (
+            [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}],
+            "'f': the parameters are no JSON schema of an object",
+        ),
+        (
+            [{"type": "function", "function": {"name": "f", "parameters": {"default": {1}}}}],
+            "'f', cannot be sent as JSON",
+        ),
+        ([WEATHER] * 129, "129 tools, but a server takes 128"),
+    ],
+)
+def test_tools_that_no_server_takes_are_refused(tools: Any, message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        check_tools(tools)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (None, None),
+        (False, None),
+        ("auto", "auto"),
+        ("none", "none"),
+        ("any", "required"),
+        ("required", "required"),
+        (True, "required"),
+        ("news", {"type": "function", "function": {"name": "news"}}),
+        ({"name": "news"}, {"type": "function", "function": {"name": "news"}}),
+        (
+            {"type": "function", "function": {"name": "news"}},
+            {"type": "function", "function": {"name": "news"}},
+        ),
+    ],
+)
+def test_a_choice_takes_openais_form(choice: Any, expected: Any) -> None:
+    assert expected == check_choice(choice, ["weather", "news"])
+
+
+@pytest.mark.parametrize("choice", ["nwes", {"name": "nwes"}, {}])
+def test_a_choice_of_no_tool_is_refused(choice: Any) -> None:
+    with pytest.raises(MlxcelError, match=r"no such tool\. There are: weather, news"):
+        check_choice(choice, ["weather", "news"])
+
+
+def test_a_forced_call_without_tools_is_refused() -> None:
+    with pytest.raises(MlxcelError, match="There are: none"):
+        request(tool_choice="required")
+
+
+def test_no_tools_are_not_sent() -> None:
+    body = request(tools=[], tool_choice="auto", parallel_tool_calls=False).body
+
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & body.keys()
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(MlxcelError, match="Two tools are named 'news'"):
+        request(tools=[NEWS, NEWS])
+
+
+def test_a_template_without_tools_is_an_error_that_names_them() -> None:
+    with pytest.raises(MlxcelError, match=r"template of this model knows no tools.* weather, news"):
+        request(features(tools=False), tools=[WEATHER, NEWS])
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "none"])
+@pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp", None])
+def test_a_free_choice_is_sent_as_it_is(engine: str | None, choice: str | None) -> None:
+    made = request(features(engine, tools=None), tools=[WEATHER, NEWS], tool_choice=choice)
+
+    assert ChatStream is made.stream
+    assert [WEATHER, NEWS] == made.body["tools"]
+    assert choice == made.body.get("tool_choice")
+    assert "response_format" not in made.body
+
+
+@pytest.mark.parametrize(("choice", "tools"), [("any", [WEATHER, NEWS]), ("news", [NEWS])])
+def test_llama_cpp_enforces_a_call_itself(choice: str, tools: list[Any]) -> None:
+    """It does so for a required call, while it ignores the name of a tool."""
+    made = request(features("llama.cpp"), tools=[WEATHER, NEWS], tool_choice=choice)
+
+    assert ChatStream is made.stream
+    assert ("required", tools) == (made.body["tool_choice"], made.body["tools"])
+    assert made.body["parallel_tool_calls"] is False
+    assert "response_format" not in made.body
+
+
+@pytest.mark.parametrize("engine", ["mlxcel", None])
+def test_a_forced_call_is_asked_for_by_a_schema(engine: str | None) -> None:
+    made = request(features(engine), tools=[WEATHER, NEWS], tool_choice="weather")
+
+    assert [WEATHER] == made.body["tools"]
+    assert "tool_choice" not in made.body
+    assert {"enable_thinking": False} == made.body["chat_template_kwargs"]
+    jsonschema.validate({"name": "weather", "arguments": {"city": "Oslo"}}, schema(made.body))
+    for wrong in (
+        {"name": "news", "arguments": {}},
+        {"name": "weather", "arguments": {}},
+        {"name": "weather", "arguments": {"city": "Oslo", "more": 1}},
+        {"name": "weather"},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema(made.body))
+
+
+def test_a_call_of_any_tool_may_be_of_each() -> None:
+    made = request(tools=[WEATHER, NEWS], tool_choice="any")
+
+    jsonschema.validate({"name": "weather", "arguments": {"city": "Oslo"}}, schema(made.body))
+    jsonschema.validate({"name": "news", "arguments": {}}, schema(made.body))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "news", "arguments": {"city": "Oslo"}}, schema(made.body))
+
+
+@pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp"])
+def test_a_schema_for_the_answer_leaves_room_for_calls(engine: str) -> None:
+    """All servers would else let the schema win, and the model could call no tool."""
+    made = request(features(engine), tools=[WEATHER], response_format=ANSWER_FORMAT)
+
+    jsonschema.validate({"name": "weather", "arguments": {"city": "Oslo"}}, schema(made.body))
+    jsonschema.validate({"n": 1}, schema(made.body))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"n": "one"}, schema(made.body))
+
+
+@pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp"])
+def test_a_forced_call_beats_a_schema_for_the_answer(engine: str) -> None:
+    made = request(features(engine), tools=[NEWS], tool_choice="any", response_format=ANSWER_FORMAT)
+
+    assert "answer" not in json.dumps(made.body)
+
+
+def test_references_in_a_tool_still_lead_somewhere() -> None:
+    tree = {
+        "type": "object",
+        "properties": {"tree": {"$ref": "#/$defs/Tree"}},
+        "required": ["tree"],
+        "$defs": {
+            "Tree": {
+                "type": "object",
+                "properties": {"next": {"anyOf": [{"$ref": "#/$defs/Tree"}, {"type": "null"}]}},
+                "required": ["next"],
+            }
+        },
+    }
+    grow = {"type": "function", "function": {"name": "grow", "parameters": tree}}
+    made = request(tools=[grow, WEATHER], tool_choice="any", chat_template_kwargs={"x": 1})
+
+    arguments = {"tree": {"next": {"next": None}}}
+    jsonschema.validate({"name": "grow", "arguments": arguments}, schema(made.body))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "grow", "arguments": {"tree": {}}}, schema(made.body))
+    assert 1 == made.body["chat_template_kwargs"]["x"]
+
+
+def test_what_the_caller_passed_stays_as_it_was() -> None:
+    given = {"tools": [WEATHER, NEWS], "tool_choice": "any"}
+    before = json.dumps(given)
+
+    chat_request("m", "hi", given, features())
+
+    assert before == json.dumps(given)
+
+
+CALLS = {"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}, {"id": "c2"}]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "wrong"),
+    [
+        ([CALLS, {"role": "tool", "tool_call_id": "c2"}], None),
+        ([CALLS, {"role": "user", "content": "x"}, {"role": "tool", "tool_call_id": "c1"}], None),
+        ([{"role": "tool", "tool_call_id": "c1"}], r"messages\[0\] .* 'c1'"),
+        ([{"role": "tool", "tool_call_id": "c1"}, CALLS], r"messages\[0\] .* 'c1'"),
+        ([CALLS, {"role": "tool", "tool_call_id": "c3"}], r"messages\[1\] .* 'c3'"),
+        ([CALLS, {"role": "tool", "content": "x"}], r"messages\[1\] .* None"),
+    ],
+)
+def test_a_result_follows_its_call(messages: Any, wrong: str | None) -> None:
+    if wrong is None:
+        check_results(messages)
+    else:
+        with pytest.raises(MlxcelError, match=wrong):
+            check_results(messages)
+
+
+# --------------------------------------------------------------------------- the answer
+
+
+def read(text: str, finish: str = "stop", reasoning: str = "") -> ChatReply:
+    stream = CallStream(frozenset(["weather"]))
+    parts = [{"reasoning_content": reasoning}, *({"content": c} for c in text)]
+    frames = [{"choices": [{"delta": part, "finish_reason": None}]} for part in parts]
+    frames.append({"choices": [{"delta": {}, "finish_reason": finish}]})
+    data = b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
+    return fold(stream.feed(data + b"data: [DONE]\n\n"))
+
+
+def test_a_call_in_json_becomes_a_tool_call() -> None:
+    reply = read('{"name": "weather", "arguments": {"city": "Malmö"}}', reasoning="let me see")
+
+    assert ("", "let me see", "tool_calls") == (reply.text, reply.reasoning, reply.finish_reason)
+    assert reply.tool_calls is not None
+    (call,) = reply.tool_calls
+    assert {"name": "weather", "arguments": '{"city": "Malmö"}'} == call["function"]
+    assert call["id"].startswith("call_")
+
+
+def test_two_calls_have_two_names() -> None:
+    text = '{"name": "weather", "arguments": {}}'
+    calls = [read(text).tool_calls, read(text).tool_calls]
+
+    assert 2 == len({call[0]["id"] for call in calls if call})
+
+
+def test_a_call_where_the_thoughts_belong_is_found() -> None:
+    reply = read("", reasoning='{"name": "weather", "arguments": {}}')
+
+    assert reply.tool_calls
+    assert "weather" == reply.tool_calls[0]["function"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "finish"),
+    [
+        ('{"n": 1}', "stop"),
+        ('{"name": "weather", "argum', "length"),
+        ('{"name": "weather", "arguments": [1]}', "stop"),
+        ('{"name": "other", "arguments": {}}', "stop"),
+        ('{"name": ["x"], "arguments": {}}', "stop"),
+        ("[" * 100_000, "length"),
+    ],
+)
+def test_what_is_no_call_stays_text(text: str, finish: str) -> None:
+    reply = read(text, finish)
+
+    assert (text, None, finish) == (reply.text, reply.tool_calls, reply.finish_reason)
+
+
+def test_calls_that_the_server_has_read_itself_stay() -> None:
+    stream = CallStream(frozenset(["weather"]))
+    part = {"index": 0, "id": "c", "function": {"name": "weather", "arguments": "{}"}}
+    deltas = stream.feed(
+        b'data: {"choices": [{"delta": {"tool_calls": [' + json.dumps(part).encode() + b"]}}]}\n\n"
+        b'data: {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}\n\ndata: [DONE]\n\n'
+    )
+
+    assert [{**part, "type": "function"}] == [
+        {**call, "index": 0} for call in fold(deltas).tool_calls or []
+    ]
+
+
+def test_a_broken_answer_keeps_what_was_held_back() -> None:
+    stream = CallStream(frozenset(["weather"]))
+    stream.feed(b'data: {"choices": [{"delta": {"content": "{\\"na"}}]}\n\n')
+
+    with pytest.raises(MlxcelStreamError) as caught:
+        stream.close()
+    assert '{"na' == caught.value.partial

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from .. import __version__
 from ..protocol.reasoning import with_reasoning
 from ..protocol.stream import fold
-from .connected import langchain_errors
+from .connected import Connected, langchain_errors
 from .content_blocks import PROVIDER
 from .counting import Counting
 from .messages import to_wire
@@ -29,7 +29,7 @@ from .tools import ToolLike, tool_fields
 __all__ = ["ChatMlxcel"]
 
 
-class ChatMlxcel(Counting, BaseChatModel):
+class ChatMlxcel(Counting, Connected, BaseChatModel):
     """A chat model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

@@ -9,9 +9,13 @@ from langchain_core import exceptions as langchain
 from langchain_core.messages import BaseMessage
 
 from ..errors import MlxcelError
-from .connected import Connected, langchain_errors
+from .connected import langchain_errors
 from .messages import counted_apart
 from .tools import tools_to_wire
+
+if TYPE_CHECKING:
+    from ..async_client import AsyncLLM
+    from ..client import LLM
 
 __all__ = ["Counting"]
 
@@ -19,15 +23,19 @@ _NO_CONVERSATION = (MlxcelError, langchain.ModelInvalidRequestError)
 """What says that a template does not take some messages together, at best."""
 
 
-class Counting(Connected):
-    """A chat model that counts tokens as its server does."""
+class Counting:
+    """A chat model that counts tokens as its server does.
+
+    No Pydantic class of its own: building one more takes a quarter of the adapter's import.
+    """
 
     if TYPE_CHECKING:
-        # A field of LangChain's models.
+        _llm: LLM
+        _async_llm: AsyncLLM
         custom_get_token_ids: Callable[[str], list[int]] | None = None
 
-    def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]: ...
+        def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]: ...
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the ids of a text's tokens, as the server gives them."""

@@ -17,7 +17,7 @@ from .errors import MlxcelError, MlxcelServerError, causes
 from .protocol.context import Room
 from .protocol.failures import Failure, not_a_stream, overflow, timed_out, unreachable
 from .protocol.features import ServerFeatures
-from .protocol.tokens import TokenMemory
+from .protocol.tokens import MISSING, TokenMemory
 from .secret import Secret, hidden
 from .token_cache import TokenCache
 
@@ -103,12 +103,7 @@ class Connection:
             return None
         from .supervisor.sharing import lease
 
-        return lease(
-            mode.model,
-            socket=socket,
-            api_key=self.api_key,
-            **given,
-        )
+        return lease(mode.model, socket=socket, api_key=self.api_key, **given)
 
     @property
     def server(self) -> ManagedServer | None:
@@ -197,7 +192,7 @@ class Connection:
         Raises:
             openai.APIError: The failure is of another kind.
         """
-        if failure.status not in (404, 405, 501, 503):
+        if failure.status not in MISSING | {503}:
             raise self.error(failure, "GET", path) from failure.cause
 
     def refuse_overflow(self, tokens: int, room: Room) -> None:

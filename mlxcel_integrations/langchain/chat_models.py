@@ -19,7 +19,6 @@ from .. import __version__
 from ..protocol.reasoning import with_reasoning
 from ..protocol.stream import fold
 from .connected import Connected, langchain_errors
-from .content_blocks import PROVIDER
 from .counting import Counting
 from .messages import to_wire
 from .profile import DEFAULT_PROFILE, to_profile
@@ -211,8 +210,4 @@ class ChatMlxcel(Counting, Connected, BaseChatModel):
         return {**super()._identifying_params, **own}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        params["ls_provider"] = PROVIDER
-        if not params.get("ls_model_name"):
-            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
-        return params
+        return self._named(super()._get_ls_params(stop=stop or self.stop, **kwargs))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from langchain_core.language_models import LangSmithParams
 from pydantic import PrivateAttr, SecretStr, field_validator, model_validator
 
 from ..async_client import AsyncLLM
@@ -16,6 +17,7 @@ from ..connection import Connection
 from ..errors import MlxcelError
 from ..options import PATIENCE, ConnectionOptions, SamplingParams, ServerOptions, nearest
 from ..secret import hidden
+from .content_blocks import PROVIDER
 from .own_errors import own_to_langchain
 
 __all__ = ["Connected", "langchain_errors"]
@@ -166,6 +168,13 @@ class Connected(ConnectionOptions, ServerOptions, SamplingParams):
             **{name: v for name, v in self._server_options().items() if name not in PATIENCE},
             **self._own_sampling,
         }
+
+    def _named(self, params: LangSmithParams) -> LangSmithParams:
+        """Put provider and model into what LangSmith is told."""
+        params["ls_provider"] = PROVIDER
+        if not params.get("ls_model_name"):
+            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
+        return params
 
     def _server_options(self) -> dict[str, Any]:
         return {

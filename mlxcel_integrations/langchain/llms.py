@@ -17,7 +17,6 @@ from pydantic import model_validator
 from .. import __version__
 from ..protocol.stream import ChatReply, Delta, fold
 from .connected import Connected, langchain_errors
-from .content_blocks import PROVIDER
 from .replies import Tail, combined, to_llm_output, to_metadata
 
 __all__ = ["MlxcelLLM"]
@@ -137,11 +136,7 @@ class MlxcelLLM(Connected, BaseLLM):
         return "mlxcel"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        params["ls_provider"] = PROVIDER
-        if not params.get("ls_model_name"):
-            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
-        return params
+        return self._named(super()._get_ls_params(stop=stop or self.stop, **kwargs))
 
 
 def _to_result(replies: Sequence[ChatReply]) -> LLMResult:

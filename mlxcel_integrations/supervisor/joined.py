@@ -22,7 +22,6 @@ from .running import Environment, ServerProcess, not_run, spawning, wait_for_end
 __all__ = ["Joined", "join"]
 
 _RETRY_SECONDS = 0.01
-_SECONDS_TO_END = 1.0
 _ATTEMPTS = 5
 
 
@@ -94,7 +93,7 @@ class Joined(ServerProcess):
     def _lost(self) -> None:
         if not self._left:
             # Its guard ends the server when the broker is gone.
-            wait_for_end(self.pid, _SECONDS_TO_END)
+            wait_for_end(self.pid)
             self._place.remove_if_left()
             self._end(-signal.SIGKILL)
 

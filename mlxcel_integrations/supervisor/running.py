@@ -256,7 +256,7 @@ class Running(ServerProcess):
         # systems leave all of them.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        wait_for_end(self.pid, _KILL_SECONDS)
+        wait_for_end(self.pid)
         self._clear()
         self._guard_lost = True
         self._end(-signal.SIGKILL)
@@ -348,13 +348,13 @@ def _is_there(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def wait_for_end(pid: int, timeout: float) -> None:
-    """Wait until a process has ended that is not a child of this one."""
+def wait_for_end(pid: int) -> None:
+    """Wait until a killed process has ended that is not a child of this one."""
     handle = guard.exit_handle(pid)
     if handle is not None:
         with selectors.DefaultSelector() as selector:
             selector.register(handle, selectors.EVENT_READ)
-            selector.select(timeout)
+            selector.select(_KILL_SECONDS)
         guard.close_handle(handle)
 
 
@@ -365,7 +365,7 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is somebody else's
     return True
 
 

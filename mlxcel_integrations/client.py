@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import time
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
 
 from .connection import Connection
-from .errors import MlxcelError, MlxcelStreamError
-from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
-from .protocol.failures import Failure, Retries, from_status
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
-from .protocol.stream import ChatReply, Delta, Request, fold
+from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
-from .protocol.tokens import Ask, Flow, count_texts, read_text, read_tokens
+from .protocol.tokens import count_texts, read_text, read_tokens
 from .protocol.tools import check_results
 from .secret import hidden
+from .wire import Wire
 
 if TYPE_CHECKING:
     import openai
@@ -36,10 +29,9 @@ __all__ = ["LLM"]
 Messages = str | Sequence[Mapping[str, Any]]
 Message = TypeVar("Message", bound=Mapping[str, Any])
 T = TypeVar("T")
-DRAIN_SECONDS = 0.05
 
 
-class LLM:
+class LLM(Wire):
     """A language model on this machine, or on a server.
 
     Starts a server for ``model`` on first use (managed mode), or talks to the one at ``base_url``
@@ -110,10 +102,8 @@ class LLM:
         return self
 
     def _use(self, connection: Connection, transport: httpx.BaseTransport | None) -> None:
-        self._connection = connection
-        self._pool = Pool(transport)
+        super().__init__(connection, transport)
         self._openai: openai.OpenAI | None = None
-        weakref.finalize(self, self._pool.close)
 
     def generate(self, prompt: str, **sampling: Any) -> str:
         """Return the continuation of a text, without a chat template.
@@ -376,39 +366,11 @@ class LLM:
             self._openai = sync_client(self._connection)
         return self._openai
 
-    def start(self) -> Self:
-        """Start the managed server now instead of on first use; nothing in connect mode.
-
-        Raises:
-            MlxcelServerError: It did not start.
-            MlxcelTimeoutError: It was not ready in time.
-        """
-        server = self._connection.server
-        if server is not None:
-            server.start()
-        return self
-
     def close(self) -> None:
         """Close all connections and give the managed server back; it stops with its last user."""
         if self._openai is not None:
             self._openai.close()
-        self._pool.close()
-        self._connection.release()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        # It may be half made, in the traceback of a constructor that fails.
-        return f"{type(self).__name__}({getattr(self, '_connection', '')})"
+        super().close()
 
     def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
@@ -441,34 +403,6 @@ class LLM:
         engine = self._engine(completion_depends_on_engine(sampling))
         return completion_request(model, prompt, sampling, engine)
 
-    def stream_deltas(self, request: Request) -> Iterator[Delta]:
-        """Send a generation and yield what its events add to the answer.
-
-        Raises:
-            MlxcelStreamError: The answer broke off, or was no answer.
-            openai.APIError: The server refused the request or could not be reached.
-        """
-        connection = self._connection
-        response = self._open("POST", request.route, request.body)
-        stream = request.stream()
-        try:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise MlxcelStreamError(self._not_a_stream(response))
-            wait_at_most(response, connection.timeout)
-            pieces = response.iter_bytes()
-            for piece in pieces:
-                yield from stream.feed(piece)
-                if stream.done:
-                    if keeps_alive(response):
-                        self._drain(response, pieces)
-                    return
-            stream.close()
-        except httpx.TransportError as error:
-            time.sleep(connection.settle_seconds)
-            stream.close(*connection.broken(error))
-        finally:
-            response.close()
-
     def _request_for_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
         model = sampling.get("model") or self.model
         features = self.features if chat_depends_on_server(messages, sampling) else None
@@ -485,109 +419,3 @@ class LLM:
     def _engine(self, matters: bool) -> str | None:
         """Return what serves the model, None if it does not matter."""
         return self.features.engine if matters else None
-
-    def _run(self, flow: Flow[T]) -> T:
-        """Make the requests that a flow asks for, and return what it has found out."""
-        answer: Any = None
-        while True:
-            try:
-                ask = flow.send(answer)
-            except StopIteration as end:
-                return cast("T", end.value)
-            answer = self._answer(ask)
-
-    def _answer(self, ask: Ask) -> Any:
-        """Return the JSON that a flow asks for, or the failure that it expects."""
-        method = "GET" if ask.body is None else "POST"
-        answer = self._last_attempt(method, ask.path, ask.body)
-        if isinstance(answer, httpx.Response):
-            return self._json(answer, method, ask.path)
-        if answer.status in ask.expected:
-            return answer
-        raise self._connection.error(answer, method, ask.path) from answer.cause
-
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON that a route answers."""
-        response = self._open(method, path, body)
-        return self._json(response, method, path)
-
-    def _call_if_there(self, path: str) -> Any:
-        """Return the JSON that a route answers, None where the server does not have it."""
-        answer = self._attempt("GET", path, None)
-        if isinstance(answer, Failure):
-            return self._connection.absent(answer, path)
-        try:
-            return self._json(answer, "GET", path)
-        except MlxcelError:
-            return None
-
-    def _json(self, response: httpx.Response, method: str, path: str) -> Any:
-        connection = self._connection
-        try:
-            return json.loads(self._read(response))
-        except httpx.TransportError as error:
-            raise connection.error(connection.failure(error), method, path) from error
-        except (ValueError, RecursionError):
-            raise MlxcelError(connection.not_json(path)) from None
-
-    def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
-        """Return a response of status 200 whose body has not been read."""
-        answer = self._last_attempt(method, path, body)
-        if isinstance(answer, Failure):
-            raise self._connection.error(answer, method, path) from answer.cause
-        return answer
-
-    def _last_attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> httpx.Response | Failure:
-        """Send a request as often as it may be sent, and return what came of it in the end."""
-        retries = Retries(self._connection.max_retries)
-        while True:
-            answer = self._attempt(method, path, body)
-            if isinstance(answer, httpx.Response):
-                return answer
-            delay = retries.delay(answer)
-            if delay is None:
-                return answer
-            time.sleep(delay)
-
-    def _attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> httpx.Response | Failure:
-        self.start()
-        connection = self._connection
-        request = connection.request(method, path, body)
-        try:
-            response = self._pool.transport(connection.endpoint).handle_request(request)
-            # From here on the limit is the socket's, which can be changed on the way.
-            request.extensions["timeout"]["read"] = None
-            if response.status_code == 200:
-                return response
-            text = self._read(response)
-        except httpx.TransportError as error:
-            close_unconnected(error)
-            time.sleep(connection.settle_seconds)
-            return connection.failure(error)
-        where = str(connection.endpoint)
-        return from_status(response.status_code, response.headers, text, where)
-
-    def _read(self, response: httpx.Response) -> bytes:
-        wait_at_most(response, self._connection.timeout)
-        try:
-            return b"".join(response.iter_bytes())
-        finally:
-            response.close()
-
-    def _not_a_stream(self, response: httpx.Response) -> str:
-        wait_at_most(response, self._connection.timeout)
-        content_type = response.headers.get("content-type", "")
-        return self._connection.not_a_stream(content_type, next(response.iter_bytes(), b""))
-
-    def _drain(self, response: httpx.Response, pieces: Iterator[bytes]) -> None:
-        """Read what follows ``[DONE]``, so that the connection can be used again.
-
-        A server that sends nothing more, nor ends the response, must not hold up the answer.
-        """
-        wait_at_most(response, DRAIN_SECONDS)
-        with contextlib.suppress(httpx.TransportError):
-            next(pieces, None)

@@ -15,6 +15,8 @@ import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM
+from mlxcel_integrations.async_wire import AsyncWire
+from mlxcel_integrations.wire import Wire
 
 Import = ast.Import | ast.ImportFrom
 PACKAGE = "mlxcel_integrations"
@@ -22,15 +24,17 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 
 # Each line may import what stands above it, and its own folder.
 LAYERS = [
-    ["errors", "secret"],
+    ["context_manager", "errors", "secret"],
     ["options", "protocol"],
     ["endpoint"],
     ["api_errors", "embedded"],
     ["pools", "async_pools", "token_cache"],
     ["connection"],
     ["openai_clients"],
-    ["client"],
+    ["wire"],
+    ["async_wire", "client"],
     ["async_client"],
+    ["connected"],
     ["supervisor"],
     ["langchain", "llama_index"],
     ["cli"],
@@ -98,7 +102,7 @@ def inner(target: str) -> str | None:
 
 
 def test_the_walk_finds_imports_of_each_kind() -> None:
-    assert ("client", "client", f"{PACKAGE}.pools", False) in EDGES
+    assert ("client", "client", f"{PACKAGE}.wire", False) in EDGES
     assert ("client", "client", f"{PACKAGE}.openai_clients", True) in EDGES
     assert ("protocol.chat", "protocol", f"{PACKAGE}.errors", False) in EDGES
     assert ("supervisor.process", "supervisor", f"{PACKAGE}.supervisor.launch", False) in EDGES
@@ -208,9 +212,13 @@ def public(kind: type) -> dict[str, list[tuple[str, Any, Any]] | None]:
     return members
 
 
-def test_the_twins_offer_the_same() -> None:
-    assert "stream_deltas" in public(LLM)
-    assert public(LLM) == public(AsyncLLM)
+TWINS = [(LLM, AsyncLLM), (Wire, AsyncWire)]
+
+
+@pytest.mark.parametrize(("sync", "twin"), TWINS)
+def test_the_twins_offer_the_same(sync: type, twin: type) -> None:
+    assert {"close"} <= public(sync).keys()
+    assert public(sync) == public(twin)
 
 
 class WithoutAwait(ast.NodeTransformer):
@@ -232,15 +240,16 @@ def code_lines(kind: type) -> list[str]:
     return re.sub(r"\bAsync|(?<=__)a(?=enter|exit)|\ba(?=iter|next)", "", text).splitlines()
 
 
-def test_the_code_of_the_twins_is_alike() -> None:
+@pytest.mark.parametrize(("sync", "twin"), TWINS)
+def test_the_code_of_the_twins_is_alike(sync: type, twin: type) -> None:
     """A change to one of them belongs into the other.
 
-    Nearly three quarters of the lines are the same. The rest is what waiting makes different:
-    asynchronous generators must be closed, properties become coroutines, there is a pool for
-    each event loop, and only blocking sockets need a limit of their own.
+    Most of the lines are the same. The rest is what waiting makes different: asynchronous
+    generators must be closed, properties become coroutines, there is a pool for each event loop,
+    and only blocking sockets need a limit of their own.
     """
     ratio = difflib.SequenceMatcher(
-        None, code_lines(LLM), code_lines(AsyncLLM), autojunk=False
+        None, code_lines(sync), code_lines(twin), autojunk=False
     ).ratio()
 
     assert ratio >= 0.70

@@ -16,11 +16,13 @@ from langchain_core.runnables import Runnable
 from pydantic import Field, model_validator
 
 from .. import __version__
+from ..connected import Connected
 from ..protocol.reasoning import with_reasoning
 from ..protocol.stream import fold
-from .connected import Connected, langchain_errors
 from .counting import Counting
+from .identity import Identified
 from .messages import to_wire
+from .own_errors import langchain_errors
 from .profile import DEFAULT_PROFILE, to_profile
 from .replies import Tail, combined, to_chunk, to_result
 from .tools import ToolLike, tool_fields
@@ -28,7 +30,7 @@ from .tools import ToolLike, tool_fields
 __all__ = ["ChatMlxcel"]
 
 
-class ChatMlxcel(Counting, Connected, BaseChatModel):
+class ChatMlxcel(Counting, Identified, Connected, BaseChatModel):
     """A chat model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

@@ -9,8 +9,8 @@ from langchain_core import exceptions as langchain
 from langchain_core.messages import BaseMessage
 
 from ..errors import MlxcelError
-from .connected import langchain_errors
 from .messages import counted_apart
+from .own_errors import langchain_errors
 from .tools import tools_to_wire
 
 if TYPE_CHECKING:

@@ -15,8 +15,10 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import model_validator
 
 from .. import __version__
+from ..connected import Connected
 from ..protocol.stream import ChatReply, Delta, fold
-from .connected import Connected, langchain_errors
+from .identity import Identified
+from .own_errors import langchain_errors
 from .replies import Tail, combined, to_llm_output, to_metadata
 
 __all__ = ["MlxcelLLM"]
@@ -24,7 +26,7 @@ __all__ = ["MlxcelLLM"]
 DEFAULT_SLOTS = 4
 
 
-class MlxcelLLM(Connected, BaseLLM):
+class MlxcelLLM(Identified, Connected, BaseLLM):
     """A model on this machine, or on a server, that goes on with a text.
 
     No chat template is applied: this is for base models, and for prompts that are complete. What

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TypeVar
 
 from langchain_core import exceptions as langchain
 
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError, MlxcelTimeoutError
 
-__all__ = ["as_dual", "own_to_langchain"]
+__all__ = ["as_dual", "langchain_errors", "own_to_langchain"]
 
 
 class ChatStartTimeoutError(MlxcelTimeoutError, langchain.ModelTimeoutError):
@@ -44,3 +46,19 @@ def as_dual(dual: type[Dual], error: Exception) -> Dual:
     result.args = error.args
     result.__dict__.update(error.__dict__)
     return result
+
+
+@contextlib.contextmanager
+def langchain_errors() -> Iterator[None]:
+    """Raise errors that are LangChain's too."""
+    try:
+        yield
+    except MlxcelError as error:
+        dual = own_to_langchain(error).with_traceback(error.__traceback__)
+        raise dual from error.__cause__
+    except Exception as error:
+        if not type(error).__module__.startswith("openai"):
+            raise
+        from .errors import to_langchain
+
+        raise to_langchain(error).with_traceback(error.__traceback__) from error.__cause__

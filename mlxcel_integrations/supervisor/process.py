@@ -7,9 +7,9 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
+from ..context_manager import ContextManager
 from ..endpoint import Endpoint, absolute_model
 from ..errors import MlxcelServerError
 from ..options import ServerOptions, server_options
@@ -25,7 +25,7 @@ __all__ = ["ManagedServer", "State"]
 State = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 
-class ManagedServer:
+class ManagedServer(ContextManager):
     """A model server of our own, in a process of its own.
 
     It listens on a Unix socket in a directory that only this user can enter, unless ``host`` or
@@ -223,17 +223,6 @@ class ManagedServer:
                     self._process.stop()
         finally:
             self._last_state = "stopped"
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         # It may be half made, in the traceback of a constructor that fails.

@@ -1,29 +1,25 @@
-"""What ``ChatMlxcel`` and ``MlxcelLLM`` have in common: where the model is, and how it is asked."""
+"""What the models of both frameworks have in common: where the model is, and how it is asked."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from langchain_core.language_models import LangSmithParams
 from pydantic import PrivateAttr, SecretStr, field_validator, model_validator
 
-from ..async_client import AsyncLLM
-from ..client import LLM
-from ..connection import Connection
-from ..errors import MlxcelError
-from ..options import PATIENCE, ConnectionOptions, SamplingParams, ServerOptions, nearest
-from ..secret import hidden
-from .content_blocks import PROVIDER
-from .own_errors import own_to_langchain
+from .async_client import AsyncLLM
+from .client import LLM
+from .connection import Connection
+from .context_manager import ContextManager
+from .errors import MlxcelError
+from .options import ConnectionOptions, SamplingParams, ServerOptions, nearest
+from .secret import hidden
 
-__all__ = ["Connected", "langchain_errors"]
+__all__ = ["Connected"]
 
 
-class Connected(ConnectionOptions, ServerOptions, SamplingParams):
+class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams):
     """A model on this machine, or on a server; the fields, the connection and its life."""
 
     _connection: Connection = PrivateAttr()
@@ -102,17 +98,6 @@ class Connected(ConnectionOptions, ServerOptions, SamplingParams):
         await self._async_llm.close()
         self._llm.close()
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     async def __aenter__(self) -> Self:
         return await self.astart()
 
@@ -138,15 +123,6 @@ class Connected(ConnectionOptions, ServerOptions, SamplingParams):
         super().__setstate__({**state, "__pydantic_private__": {}})
         self._connect()
 
-    def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
-        """Put the fields of a request together: a call's beat the constructor's."""
-        sampling = {**self._own_sampling, **call}
-        for name in _NOT_SENT:
-            sampling.pop(name, None)
-        if stop is not None:
-            sampling["stop"] = stop
-        return sampling
-
     @property
     def _own_sampling(self) -> dict[str, Any]:
         """The sampling fields that the constructor was given."""
@@ -155,60 +131,9 @@ class Connected(ConnectionOptions, ServerOptions, SamplingParams):
             name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
         }
 
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        """What decides an answer, and so is part of a cache key: which model, and how it samples.
-
-        How patiently it is waited for does not.
-        """
-        return {
-            "model": self.model,
-            "address": repr(self._connection),
-            "served_model": self.served_model,
-            **{name: v for name, v in self._server_options().items() if name not in PATIENCE},
-            **self._own_sampling,
-        }
-
-    def _named(self, params: LangSmithParams) -> LangSmithParams:
-        """Put provider and model into what LangSmith is told."""
-        params["ls_provider"] = PROVIDER
-        if not params.get("ls_model_name"):
-            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
-        return params
-
     def _server_options(self) -> dict[str, Any]:
         return {
             name: value
             for name, field in ServerOptions.model_fields.items()
             if (value := getattr(self, name)) != field.default
         }
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """The key, which ``dumpd`` writes as a reference to the environment."""
-        return {"api_key": "MLXCEL_API_KEY"}
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Tell that ``dumpd`` and ``load`` work."""
-        return True
-
-
-_NOT_SENT = ("stream", "stream_usage", "streaming")
-"""Keywords that LangChain passes through, which are no fields of a request."""
-
-
-@contextlib.contextmanager
-def langchain_errors() -> Iterator[None]:
-    """Raise errors that are LangChain's too."""
-    try:
-        yield
-    except MlxcelError as error:
-        dual = own_to_langchain(error).with_traceback(error.__traceback__)
-        raise dual from error.__cause__
-    except Exception as error:
-        if not type(error).__module__.startswith("openai"):
-            raise
-        from .errors import to_langchain
-
-        raise to_langchain(error).with_traceback(error.__traceback__) from error.__cause__

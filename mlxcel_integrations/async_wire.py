@@ -1,0 +1,208 @@
+"""``AsyncWire``: the twin of ``Wire`` for the task that waits; what is alike stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import httpx
+
+from .async_pools import AsyncPools
+from .connection import Connection
+from .errors import MlxcelError, MlxcelStreamError
+from .pools import hang_up, keeps_alive
+from .protocol.failures import Failure, Retries, from_status
+from .protocol.stream import Delta, Request
+from .protocol.tokens import Ask, Flow
+from .wire import DRAIN_SECONDS
+
+__all__ = ["AsyncWire"]
+
+T = TypeVar("T")
+
+
+class AsyncWire:
+    """What waits for a server, without blocking the event loop.
+
+    Args:
+        connection: The server; other clients may share it.
+        transport: An ``httpx`` transport to use instead of connecting, for tests.
+    """
+
+    def __init__(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._connection = connection
+        self._pools = AsyncPools(transport)
+
+    async def start(self) -> Self:
+        """Start the managed server now instead of on first use; nothing in connect mode.
+
+        Raises:
+            MlxcelServerError: It did not start.
+            MlxcelTimeoutError: It was not ready in time.
+        """
+        server = self._connection.server
+        if server is not None:
+            await server.astart()
+        return self
+
+    async def close(self) -> None:
+        """Close all connections and give the managed server back; it stops with its last user."""
+        await self._pools.close()
+        # Stopping a server waits for its end.
+        await asyncio.to_thread(self._connection.release)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        # It may be half made, in the traceback of a constructor that fails.
+        return f"{type(self).__name__}({getattr(self, '_connection', '')})"
+
+    async def stream_deltas(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Send a generation and yield what its events add to the answer.
+
+        Raises:
+            MlxcelStreamError: The answer broke off, or was no answer.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        connection = self._connection
+        response = await self._open("POST", request.route, request.body)
+        stream = request.stream()
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise MlxcelStreamError(await self._not_a_stream(response))
+            pieces = response.aiter_bytes()
+            async for piece in pieces:
+                for delta in stream.feed(piece):
+                    yield delta
+                if stream.done:
+                    if keeps_alive(response):
+                        await self._drain(pieces)
+                    return
+            stream.close()
+        except httpx.TransportError as error:
+            await asyncio.sleep(connection.settle_seconds)
+            stream.close(*connection.broken(error))
+        finally:
+            await _close(response)
+
+    async def _run(self, flow: Flow[T]) -> T:
+        """Make the requests that a flow asks for, and return what it has found out."""
+        answer: Any = None
+        while True:
+            try:
+                ask = flow.send(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            answer = await self._answer(ask)
+
+    async def _answer(self, ask: Ask) -> Any:
+        """Return the JSON that a flow asks for, or the failure that it expects."""
+        method = "GET" if ask.body is None else "POST"
+        answer = await self._last_attempt(method, ask.path, ask.body)
+        if isinstance(answer, httpx.Response):
+            return await self._json(answer, method, ask.path)
+        if answer.status in ask.expected:
+            return answer
+        raise self._connection.error(answer, method, ask.path) from answer.cause
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON that a route answers."""
+        response = await self._open(method, path, body)
+        return await self._json(response, method, path)
+
+    async def _call_if_there(self, path: str) -> Any:
+        """Return the JSON that a route answers, None where the server does not have it."""
+        answer = await self._attempt("GET", path, None)
+        if isinstance(answer, Failure):
+            return self._connection.absent(answer, path)
+        try:
+            return await self._json(answer, "GET", path)
+        except MlxcelError:
+            return None
+
+    async def _json(self, response: httpx.Response, method: str, path: str) -> Any:
+        connection = self._connection
+        try:
+            return json.loads(await self._read(response))
+        except httpx.TransportError as error:
+            raise connection.error(connection.failure(error), method, path) from error
+        except (ValueError, RecursionError):
+            raise MlxcelError(connection.not_json(path)) from None
+
+    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        """Return a response of status 200 whose body has not been read."""
+        answer = await self._last_attempt(method, path, body)
+        if isinstance(answer, Failure):
+            raise self._connection.error(answer, method, path) from answer.cause
+        return answer
+
+    async def _last_attempt(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> httpx.Response | Failure:
+        """Send a request as often as it may be sent, and return what came of it in the end."""
+        retries = Retries(self._connection.max_retries)
+        while True:
+            answer = await self._attempt(method, path, body)
+            if isinstance(answer, httpx.Response):
+                return answer
+            delay = retries.delay(answer)
+            if delay is None:
+                return answer
+            await asyncio.sleep(delay)
+
+    async def _attempt(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> httpx.Response | Failure:
+        await self.start()
+        connection = self._connection
+        request = connection.request(method, path, body)
+        try:
+            transport = await self._pools.transport(connection.endpoint)
+            response = await transport.handle_async_request(request)
+            if response.status_code == 200:
+                return response
+            text = await self._read(response)
+        except httpx.TransportError as error:
+            await asyncio.sleep(connection.settle_seconds)
+            return connection.failure(error)
+        where = str(connection.endpoint)
+        return from_status(response.status_code, response.headers, text, where)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        try:
+            return b"".join([piece async for piece in response.aiter_bytes()])
+        finally:
+            await _close(response)
+
+    async def _not_a_stream(self, response: httpx.Response) -> str:
+        content_type = response.headers.get("content-type", "")
+        return self._connection.not_a_stream(content_type, await anext(response.aiter_bytes(), b""))
+
+    async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
+        """Read what follows ``[DONE]``, so that the connection can be used again.
+
+        A server that sends nothing more, nor ends the response, must not hold up the answer.
+        """
+        with contextlib.suppress(httpx.TransportError, TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await anext(pieces, None)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Close a response, also in a task that is cancelled again while it does so."""
+    if not response.is_closed:
+        hang_up(response)
+        await asyncio.shield(response.aclose())

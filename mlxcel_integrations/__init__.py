@@ -5,8 +5,9 @@ The names below are loaded when they are first used: importing the package costs
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from .async_client import AsyncLLM
@@ -46,17 +47,11 @@ _HOMES = {
     "ManagedServer": "supervisor.process",
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.stream",
+    "MlxcelError": "errors",
+    "MlxcelServerError": "errors",
+    "MlxcelStreamError": "errors",
+    "MlxcelTimeoutError": "errors",
+    "StructuredOutputError": "errors",
+    "StructuredOutputTruncated": "errors",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f".{_HOMES.get(name, 'errors')}", __name__)
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)

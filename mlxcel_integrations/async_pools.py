@@ -6,18 +6,20 @@ Apart from ``pools``, since importing ``asyncio`` takes longer than all of the s
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import sys
 import threading
 from collections.abc import AsyncGenerator
 
-# httpx imports these with the first request, which would block the event loop for 50 ms.
-import anyio._backends._asyncio  # noqa: F401
-import httpcore  # noqa: F401
 import httpx
 
 from .endpoint import Endpoint
 
 __all__ = ["AsyncPools"]
+
+_WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
+"""What httpx imports with its first request, which would block the event loop for 50 ms."""
 
 
 class AsyncPools:
@@ -43,6 +45,8 @@ class AsyncPools:
         known = self._known.get(loop)
         if known is not None and known.endpoint == endpoint:
             return known.transport
+        if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
+            await asyncio.to_thread(_import_each, _WITH_FIRST_REQUEST)
         fresh = _LoopTransport(endpoint)
         with self._lock:
             for dead in [other for other in self._known if other.is_closed()]:
@@ -86,3 +90,8 @@ async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerat
         yield
     finally:
         await transport.aclose()
+
+
+def _import_each(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(name)

@@ -24,7 +24,7 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 
 # Each line may import what stands above it, and its own folder.
 LAYERS = [
-    ["context_manager", "errors", "secret"],
+    ["context_manager", "errors", "lazy", "secret"],
     ["options", "protocol"],
     ["endpoint"],
     ["api_errors", "embedded"],

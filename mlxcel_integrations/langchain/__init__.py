@@ -1,8 +1,18 @@
-"""mlxcel in LangChain."""
+"""mlxcel in LangChain.
+
+The names below are loaded when they are first used.
+"""
 
 from __future__ import annotations
 
-from .chat_models import ChatMlxcel
-from .llms import MlxcelLLM
+from typing import TYPE_CHECKING
+
+from ..lazy import loaded_on_use
+
+if TYPE_CHECKING:
+    from .chat_models import ChatMlxcel
+    from .llms import MlxcelLLM
 
 __all__ = ["ChatMlxcel", "MlxcelLLM"]
+
+__getattr__, __dir__ = loaded_on_use(__name__, {"ChatMlxcel": "chat_models", "MlxcelLLM": "llms"})

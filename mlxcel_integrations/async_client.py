@@ -19,6 +19,7 @@ from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.patience import Timeouts
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
 from .protocol.tokens import count_texts, read_text, read_tokens
@@ -58,6 +59,9 @@ class AsyncLLM(AsyncWire):
         api_key: str | None = None,
         served_model: str | None = None,
         timeout: float | None = None,
+        connect_timeout: float = 10.0,
+        token_timeout: float | None = None,
+        total_timeout: float | None = None,
         max_retries: int = 2,
         check_context: bool | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -71,7 +75,7 @@ class AsyncLLM(AsyncWire):
             socket=socket,
             api_key=key,
             served_model=served_model,
-            timeout=timeout,
+            timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
             max_retries=max_retries,
             check_context=check_context,
             transport=transport,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -16,6 +17,7 @@ from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
 from .protocol.failures import Failure, Retries, from_status
+from .protocol.patience import Patience
 from .protocol.stream import Delta, Request
 from .protocol.tokens import Ask, Flow
 from .wire import DRAIN_SECONDS
@@ -78,23 +80,27 @@ class AsyncWire:
             openai.APIError: The server refused the request or could not be reached.
         """
         connection = self._connection
-        response = await self._open("POST", request.route, request.body)
+        patience = self._patience()
+        response = await self._open("POST", request.route, request.body, patience)
         stream = request.stream()
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise MlxcelStreamError(await self._not_a_stream(response))
+                raise MlxcelStreamError(await self._not_a_stream(response, patience))
             pieces = response.aiter_bytes()
-            async for piece in pieces:
-                for delta in stream.feed(piece):
+            while (piece := await _next(pieces, patience.wait)) is not None:
+                deltas = stream.feed(piece)
+                for delta in deltas:
                     yield delta
                 if stream.done:
                     if keeps_alive(response):
                         await self._drain(pieces)
                     return
+                patience.changes(time.monotonic(), bool(deltas))
             stream.close()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, TimeoutError) as error:
+            limit = patience.reached(time.monotonic())
             await asyncio.sleep(connection.settle_seconds)
-            stream.close(*connection.broken(error))
+            stream.close(*connection.broken(error, limit))
         finally:
             await _close(response)
 
@@ -111,51 +117,59 @@ class AsyncWire:
     async def _answer(self, ask: Ask) -> Any:
         """Return the JSON that a flow asks for, or the failure that it expects."""
         method = "GET" if ask.body is None else "POST"
-        answer = await self._last_attempt(method, ask.path, ask.body)
+        patience = self._patience()
+        answer = await self._last_attempt(method, ask.path, ask.body, patience)
         if isinstance(answer, httpx.Response):
-            return await self._json(answer, method, ask.path)
+            return await self._json(answer, method, ask.path, patience)
         if answer.status in ask.expected:
             return answer
         raise self._connection.error(answer, method, ask.path) from answer.cause
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
-        response = await self._open(method, path, body)
-        return await self._json(response, method, path)
+        patience = self._patience()
+        response = await self._open(method, path, body, patience)
+        return await self._json(response, method, path, patience)
 
     async def _call_if_there(self, path: str) -> Any:
         """Return the JSON that a route answers, None where the server does not have it."""
-        answer = await self._attempt("GET", path, None)
+        patience = self._patience()
+        answer = await self._attempt("GET", path, None, patience)
         if isinstance(answer, Failure):
             return self._connection.absent(answer, path)
         try:
-            return await self._json(answer, "GET", path)
+            return await self._json(answer, "GET", path, patience)
         except MlxcelError:
             return None
 
-    async def _json(self, response: httpx.Response, method: str, path: str) -> Any:
+    async def _json(
+        self, response: httpx.Response, method: str, path: str, patience: Patience
+    ) -> Any:
         connection = self._connection
         try:
-            return json.loads(await self._read(response))
-        except httpx.TransportError as error:
-            raise connection.error(connection.failure(error), method, path) from error
+            return json.loads(await self._read(response, patience))
+        except (httpx.TransportError, TimeoutError) as error:
+            failure = connection.failure(error, patience.reached(time.monotonic()))
+            raise connection.error(failure, method, path) from error
         except (ValueError, RecursionError):
             raise MlxcelError(connection.not_json(path)) from None
 
-    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+    async def _open(
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+    ) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
-        answer = await self._last_attempt(method, path, body)
+        answer = await self._last_attempt(method, path, body, patience)
         if isinstance(answer, Failure):
             raise self._connection.error(answer, method, path) from answer.cause
         return answer
 
     async def _last_attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
     ) -> httpx.Response | Failure:
         """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
-            answer = await self._attempt(method, path, body)
+            answer = await self._attempt(method, path, body, patience)
             if isinstance(answer, httpx.Response):
                 return answer
             delay = retries.delay(answer)
@@ -164,32 +178,45 @@ class AsyncWire:
             await asyncio.sleep(delay)
 
     async def _attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
     ) -> httpx.Response | Failure:
         await self.start()
         connection = self._connection
-        request = connection.request(method, path, body)
         try:
+            patience.changes(time.monotonic(), progress=False)
+            request = connection.request(method, path, body, patience.wait)
             transport = await self._pools.transport(connection.endpoint)
             response = await transport.handle_async_request(request)
+            # From here on each read has a limit of its own.
+            request.extensions["timeout"]["read"] = None
             if response.status_code == 200:
                 return response
-            text = await self._read(response)
-        except httpx.TransportError as error:
+            text = await self._read(response, patience)
+        except (httpx.TransportError, TimeoutError) as error:
+            limit = patience.reached(time.monotonic())
             await asyncio.sleep(connection.settle_seconds)
-            return connection.failure(error)
+            return connection.failure(error, limit)
         where = str(connection.endpoint)
         return from_status(response.status_code, response.headers, text, where)
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, patience: Patience) -> bytes:
         try:
-            return b"".join([piece async for piece in response.aiter_bytes()])
+            pieces = []
+            stream = response.aiter_bytes()
+            while (piece := await _next(stream, patience.wait)) is not None:
+                pieces.append(piece)
+                patience.changes(time.monotonic(), progress=False)
+            return b"".join(pieces)
         finally:
             await _close(response)
 
-    async def _not_a_stream(self, response: httpx.Response) -> str:
+    def _patience(self) -> Patience:
+        return Patience(self._connection.timeouts, time.monotonic())
+
+    async def _not_a_stream(self, response: httpx.Response, patience: Patience) -> str:
         content_type = response.headers.get("content-type", "")
-        return self._connection.not_a_stream(content_type, await anext(response.aiter_bytes(), b""))
+        start = await _next(response.aiter_bytes(), patience.wait)
+        return self._connection.not_a_stream(content_type, start or b"")
 
     async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.
@@ -199,6 +226,12 @@ class AsyncWire:
         with contextlib.suppress(httpx.TransportError, TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await anext(pieces, None)
+
+
+async def _next(pieces: AsyncIterator[bytes], seconds: float) -> bytes | None:
+    """Return the next bytes, None at the end."""
+    async with asyncio.timeout(seconds):
+        return await anext(pieces, None)
 
 
 async def _close(response: httpx.Response) -> None:

@@ -14,6 +14,7 @@ from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.patience import Timeouts
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
 from .protocol.tokens import count_texts, read_text, read_tokens
@@ -45,7 +46,13 @@ class LLM(Wire):
         socket: Unix socket of a running server; in managed mode, the path to bind.
         api_key: Key of the server; ``MLXCEL_API_KEY`` if not given.
         served_model: Which of several served models to use; discovered if not given.
-        timeout: Longest silence of the server that is waited for, in seconds; 600 if not given.
+        timeout: Longest silence of the server until an answer begins, in seconds; 600 if not
+            given. Reading a long prompt takes long.
+        connect_timeout: Longest time until a connection is made, in seconds.
+        token_timeout: Longest time from one token to the next, in seconds; ``timeout`` if not
+            given.
+        total_timeout: Longest time for a request and all of its answer, in seconds; no limit if
+            not given.
         max_retries: How often a request is sent again that the server has not begun to work on.
         check_context: Whether a chat that does not fit into the context is refused before it is
             sent; by default where the server would forget its beginning and not tell.
@@ -73,6 +80,9 @@ class LLM(Wire):
         api_key: str | None = None,
         served_model: str | None = None,
         timeout: float | None = None,
+        connect_timeout: float = 10.0,
+        token_timeout: float | None = None,
+        total_timeout: float | None = None,
         max_retries: int = 2,
         check_context: bool | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -86,7 +96,7 @@ class LLM(Wire):
             socket=socket,
             api_key=key,
             served_model=served_model,
-            timeout=timeout,
+            timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
             max_retries=max_retries,
             check_context=check_context,
             transport=transport,

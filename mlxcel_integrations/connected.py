@@ -14,6 +14,7 @@ from .connection import Connection
 from .context_manager import ContextManager
 from .errors import MlxcelError
 from .options import ConnectionOptions, SamplingParams, ServerOptions, nearest
+from .protocol.patience import Timeouts
 from .secret import hidden
 
 __all__ = ["Connected"]
@@ -62,7 +63,9 @@ class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams
             socket=self.socket,
             api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
             served_model=self.served_model,
-            timeout=self.timeout,
+            timeouts=Timeouts(
+                self.timeout, self.connect_timeout, self.token_timeout, self.total_timeout
+            ),
             max_retries=self.max_retries,
             check_context=self._checks_context,
             server_options=self._server_options(),

@@ -15,8 +15,9 @@ import httpx
 from .endpoint import Endpoint, Mode, resolve_mode
 from .errors import MlxcelError, MlxcelServerError, causes
 from .protocol.context import Room
-from .protocol.failures import Failure, not_a_stream, overflow, timed_out, unreachable
+from .protocol.failures import Failure, cut_by, not_a_stream, overflow, timed_out, unreachable
 from .protocol.features import ServerFeatures
+from .protocol.patience import Timeouts
 from .protocol.tokens import MISSING, TokenMemory
 from .secret import Secret, hidden
 from .token_cache import TokenCache
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from .supervisor.sharing import Lease
 
 __all__ = ["Connection"]
-
-CONNECT_TIMEOUT = 10.0
-DEFAULT_TIMEOUT = 600.0
 
 
 class Connection:
@@ -40,7 +38,7 @@ class Connection:
         socket: Unix socket of a running server, or the path to bind in managed mode.
         api_key: Key that the server asks for; ``MLXCEL_API_KEY`` if None.
         served_model: Name of the served model to use; discovered if None.
-        timeout: Longest silence of the server that is waited for, in seconds.
+        timeouts: How long to wait for what.
         max_retries: How often a request is sent again that the server has not begun to work on.
         check_context: Whether a chat that does not fit is refused before it is sent; None for
             where the server would not tell.
@@ -62,7 +60,7 @@ class Connection:
         socket: str | os.PathLike[str] | None = None,
         api_key: Secret | None = None,
         served_model: str | None = None,
-        timeout: float | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - it cannot be changed
         max_retries: int = 2,
         check_context: bool | None = None,
         transport: object = None,
@@ -73,9 +71,7 @@ class Connection:
             base_url = "http://localhost"
         mode = resolve_mode(model, base_url, socket)
         self.api_key = _checked_key(api_key or hidden(os.environ.get("MLXCEL_API_KEY")))
-        if timeout is not None and timeout <= 0:
-            raise MlxcelError(f"timeout={timeout} is no time: pass seconds, or None for 600.")
-        self.timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        self.timeouts = timeouts
         self.max_retries = max_retries
         self.check_context = check_context
         self.tokens = TokenMemory(TokenCache())
@@ -144,8 +140,17 @@ class Connection:
         if self._lease is not None:
             self._lease.release()
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Request:
-        """Return a request whose response must be read with a limit of its own."""
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None, wait: float
+    ) -> httpx.Request:
+        """Return a request whose response must be read with a limit of its own.
+
+        Args:
+            method: HTTP method.
+            path: Path below the server's root.
+            body: What is sent as JSON.
+            wait: Longest time until the response begins, in seconds.
+        """
         return httpx.Request(
             method,
             _url(self.endpoint.url, path),
@@ -153,10 +158,10 @@ class Connection:
             content=json.dumps(body).encode() if body is not None else None,
             extensions={
                 "timeout": {
-                    "connect": min(CONNECT_TIMEOUT, self.timeout),
-                    "read": self.timeout,
-                    "write": self.timeout,
-                    "pool": self.timeout,
+                    "connect": min(wait, self.timeouts.connecting),
+                    "read": wait,
+                    "write": wait,
+                    "pool": wait,
                 }
             },
         )
@@ -168,14 +173,23 @@ class Connection:
             headers["authorization"] = f"Bearer {self.api_key.reveal()}"
         return headers
 
-    def failure(self, error: httpx.TransportError) -> Failure:
-        """Tell why a request got no response."""
+    def failure(self, error: Exception, limit: tuple[str, float]) -> Failure:
+        """Tell why a request got no response.
+
+        Args:
+            error: What ended the wait.
+            limit: The limit that it ran into, if it took too long.
+        """
         where = str(self.endpoint)
-        if _is_timeout(error) and not isinstance(error, httpx.ConnectTimeout):
-            return timed_out(where, self.timeout, error)
+        not_taken = isinstance(error, httpx.ConnectTimeout)
+        if _is_timeout(error) and not not_taken:
+            return timed_out(where, *limit, error)
         crash = self._crash()
         reason = self._end() or _reason(error) or "it closed the connection"
-        never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        if not_taken:
+            seconds = self.timeouts.connecting
+            reason = f"it took no connection within {seconds:g} s (connect_timeout=)"
+        never_sent = not_taken or isinstance(error, httpx.ConnectError)
         return unreachable(where, reason, error, never_sent=never_sent, crash=crash)
 
     def error(self, failure: Failure, method: str, path: str) -> Exception:
@@ -212,10 +226,15 @@ class Connection:
             "mlxcel server."
         )
 
-    def broken(self, error: httpx.TransportError) -> tuple[str, str]:
-        """Tell why an answer ended while it was being read, and what a server of ours printed."""
+    def broken(self, error: Exception, limit: tuple[str, float]) -> tuple[str, str]:
+        """Tell why an answer ended while it was being read, and what a server of ours printed.
+
+        Args:
+            error: What ended the wait.
+            limit: The limit that it ran into, if it took too long.
+        """
         if _is_timeout(error):
-            return f"the server was silent for {self.timeout:g} s (timeout=)", ""
+            return cut_by(*limit), ""
         crash = self._crash()
         reason = self._end() or _reason(error) or "the connection was closed"
         return reason, crash.stderr if crash is not None else ""

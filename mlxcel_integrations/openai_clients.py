@@ -10,7 +10,7 @@ from typing import Any
 
 import openai
 
-from .connection import CONNECT_TIMEOUT, Connection
+from .connection import Connection
 from .endpoint import Endpoint
 
 __all__ = ["async_client", "sync_client"]
@@ -46,7 +46,9 @@ def _http_options(connection: Connection, transport_class: str) -> dict[str, Any
         "httpx" if int(openai.__version__.split(".")[0]) < 3 else "httpx2"
     )
     options: dict[str, Any] = {
-        "timeout": library.Timeout(connection.timeout, connect=CONNECT_TIMEOUT),
+        "timeout": library.Timeout(
+            connection.timeouts.silence, connect=connection.timeouts.connecting
+        ),
         "follow_redirects": False,
     }
     if connection.endpoint.is_local:

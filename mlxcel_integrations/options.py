@@ -50,7 +50,21 @@ class ConnectionOptions(BaseModel):
     timeout: float | None = Field(
         default=None,
         gt=0,
-        description="Longest silence of the server to wait for, in seconds; 600.",
+        description="Longest silence of the server until an answer begins, in seconds; 600.",
+    )
+    connect_timeout: float = Field(
+        default=10.0, gt=0, description="Longest time until a connection is made, in seconds."
+    )
+    token_timeout: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time from one token to the next, in seconds; as timeout if not given.",
+    )
+    total_timeout: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time for a request and all of its answer, in seconds; no limit if "
+        "not given.",
     )
     max_retries: int = Field(
         default=2, ge=0, description="How often to resend what the server has not begun to work on."

@@ -65,7 +65,7 @@ class Pool:
         self._known = None
 
 
-def close_unconnected(error: httpx.TransportError) -> None:
+def close_unconnected(error: Exception) -> None:
     """Close the socket of a failed attempt to connect.
 
     httpcore 1.0 leaves it open for Unix sockets, in a frame of the traceback, which becomes a

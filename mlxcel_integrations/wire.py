@@ -16,6 +16,7 @@ from .context_manager import ContextManager
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.failures import Failure, Retries, from_status
+from .protocol.patience import Patience
 from .protocol.stream import Delta, Request
 from .protocol.tokens import Ask, Flow
 
@@ -69,23 +70,28 @@ class Wire(ContextManager):
             openai.APIError: The server refused the request or could not be reached.
         """
         connection = self._connection
-        response = self._open("POST", request.route, request.body)
+        patience = self._patience()
+        response = self._open("POST", request.route, request.body, patience)
         stream = request.stream()
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise MlxcelStreamError(self._not_a_stream(response))
-            wait_at_most(response, connection.timeout)
+                raise MlxcelStreamError(self._not_a_stream(response, patience))
+            wait_at_most(response, patience.wait)
             pieces = response.iter_bytes()
             for piece in pieces:
-                yield from stream.feed(piece)
+                deltas = stream.feed(piece)
+                yield from deltas
                 if stream.done:
                     if keeps_alive(response):
                         self._drain(response, pieces)
                     return
+                if patience.changes(time.monotonic(), bool(deltas)):
+                    wait_at_most(response, patience.wait)
             stream.close()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, TimeoutError) as error:
+            limit = patience.reached(time.monotonic())
             time.sleep(connection.settle_seconds)
-            stream.close(*connection.broken(error))
+            stream.close(*connection.broken(error, limit))
         finally:
             response.close()
 
@@ -102,51 +108,57 @@ class Wire(ContextManager):
     def _answer(self, ask: Ask) -> Any:
         """Return the JSON that a flow asks for, or the failure that it expects."""
         method = "GET" if ask.body is None else "POST"
-        answer = self._last_attempt(method, ask.path, ask.body)
+        patience = self._patience()
+        answer = self._last_attempt(method, ask.path, ask.body, patience)
         if isinstance(answer, httpx.Response):
-            return self._json(answer, method, ask.path)
+            return self._json(answer, method, ask.path, patience)
         if answer.status in ask.expected:
             return answer
         raise self._connection.error(answer, method, ask.path) from answer.cause
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
-        response = self._open(method, path, body)
-        return self._json(response, method, path)
+        patience = self._patience()
+        response = self._open(method, path, body, patience)
+        return self._json(response, method, path, patience)
 
     def _call_if_there(self, path: str) -> Any:
         """Return the JSON that a route answers, None where the server does not have it."""
-        answer = self._attempt("GET", path, None)
+        patience = self._patience()
+        answer = self._attempt("GET", path, None, patience)
         if isinstance(answer, Failure):
             return self._connection.absent(answer, path)
         try:
-            return self._json(answer, "GET", path)
+            return self._json(answer, "GET", path, patience)
         except MlxcelError:
             return None
 
-    def _json(self, response: httpx.Response, method: str, path: str) -> Any:
+    def _json(self, response: httpx.Response, method: str, path: str, patience: Patience) -> Any:
         connection = self._connection
         try:
-            return json.loads(self._read(response))
-        except httpx.TransportError as error:
-            raise connection.error(connection.failure(error), method, path) from error
+            return json.loads(self._read(response, patience))
+        except (httpx.TransportError, TimeoutError) as error:
+            failure = connection.failure(error, patience.reached(time.monotonic()))
+            raise connection.error(failure, method, path) from error
         except (ValueError, RecursionError):
             raise MlxcelError(connection.not_json(path)) from None
 
-    def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+    def _open(
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+    ) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
-        answer = self._last_attempt(method, path, body)
+        answer = self._last_attempt(method, path, body, patience)
         if isinstance(answer, Failure):
             raise self._connection.error(answer, method, path) from answer.cause
         return answer
 
     def _last_attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
     ) -> httpx.Response | Failure:
         """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
-            answer = self._attempt(method, path, body)
+            answer = self._attempt(method, path, body, patience)
             if isinstance(answer, httpx.Response):
                 return answer
             delay = retries.delay(answer)
@@ -155,34 +167,44 @@ class Wire(ContextManager):
             time.sleep(delay)
 
     def _attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
     ) -> httpx.Response | Failure:
         self.start()
         connection = self._connection
-        request = connection.request(method, path, body)
         try:
+            patience.changes(time.monotonic(), progress=False)
+            request = connection.request(method, path, body, patience.wait)
             response = self._pool.transport(connection.endpoint).handle_request(request)
             # From here on the limit is the socket's, which can be changed on the way.
             request.extensions["timeout"]["read"] = None
             if response.status_code == 200:
                 return response
-            text = self._read(response)
-        except httpx.TransportError as error:
+            text = self._read(response, patience)
+        except (httpx.TransportError, TimeoutError) as error:
+            limit = patience.reached(time.monotonic())
             close_unconnected(error)
             time.sleep(connection.settle_seconds)
-            return connection.failure(error)
+            return connection.failure(error, limit)
         where = str(connection.endpoint)
         return from_status(response.status_code, response.headers, text, where)
 
-    def _read(self, response: httpx.Response) -> bytes:
-        wait_at_most(response, self._connection.timeout)
+    def _read(self, response: httpx.Response, patience: Patience) -> bytes:
         try:
-            return b"".join(response.iter_bytes())
+            pieces = []
+            wait_at_most(response, patience.wait)
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                if patience.changes(time.monotonic(), progress=False):
+                    wait_at_most(response, patience.wait)
+            return b"".join(pieces)
         finally:
             response.close()
 
-    def _not_a_stream(self, response: httpx.Response) -> str:
-        wait_at_most(response, self._connection.timeout)
+    def _patience(self) -> Patience:
+        return Patience(self._connection.timeouts, time.monotonic())
+
+    def _not_a_stream(self, response: httpx.Response, patience: Patience) -> str:
+        wait_at_most(response, patience.wait)
         content_type = response.headers.get("content-type", "")
         return self._connection.not_a_stream(content_type, next(response.iter_bytes(), b""))
 

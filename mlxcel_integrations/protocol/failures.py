@@ -13,6 +13,7 @@ from ..errors import MlxcelServerError
 __all__ = [
     "Failure",
     "Retries",
+    "cut_by",
     "from_status",
     "not_a_stream",
     "overflow",
@@ -136,14 +137,38 @@ def unreachable(
     )
 
 
-def timed_out(where: str, seconds: float, cause: BaseException) -> Failure:
-    """Tell that the server did not answer in time."""
+def timed_out(where: str, limit: str, seconds: float, cause: BaseException) -> Failure:
+    """Tell that the server did not answer in time.
+
+    Args:
+        where: The address.
+        limit: The argument that says how long to wait.
+        seconds: Its value.
+        cause: What ended the wait.
+    """
     return Failure(
         "APITimeoutError",
-        f"{where} did not answer within {seconds:g} s (timeout=): reading a long "
+        f"{where} did not answer within {seconds:g} s ({limit}=): reading a long "
         "prompt takes long. Raise it, or shorten the prompt.",
         cause=cause,
     )
+
+
+def cut_by(limit: str, seconds: float) -> str:
+    """Tell that an answer was waited for no longer, as the reason in an error.
+
+    Args:
+        limit: The argument that says how long to wait.
+        seconds: Its value.
+    """
+    return f"{_LIMITS[limit]} {seconds:g} s ({limit}=)"
+
+
+_LIMITS = {
+    "timeout": "the server was silent for",
+    "token_timeout": "no token came for",
+    "total_timeout": "it took longer than",
+}
 
 
 def not_a_stream(content_type: str, body: bytes, where: str) -> str:

@@ -157,7 +157,7 @@ def test_no_answer_is_told_from_a_lost_one() -> None:
 
 
 def test_silence_is_never_asked_again() -> None:
-    found = timed_out(WHERE, 0.5, TimeoutError())
+    found = timed_out(WHERE, "timeout", 0.5, TimeoutError())
 
     assert ("APITimeoutError", False) == (found.exception, found.retryable)
     assert f"{WHERE} did not answer within 0.5 s (timeout=)" in found.message

@@ -14,7 +14,7 @@ import httpx
 from .async_wire import AsyncWire
 from .client import Message, Messages, T
 from .connection import Connection
-from .protocol.chat import chat_depends_on_server, chat_request
+from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
 from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
@@ -23,7 +23,6 @@ from .protocol.patience import Timeouts
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
 from .protocol.tokens import count_texts, read_text, read_tokens
-from .protocol.tools import check_results
 from .secret import hidden
 
 if TYPE_CHECKING:
@@ -383,7 +382,7 @@ class AsyncLLM(AsyncWire):
         """Return the request for an answer to a conversation, for ``stream_deltas``."""
         self._connection.warn_of_misspelling(sampling)
         request = await self._request_for_chat(messages, sampling)
-        check_results(request.body["messages"])
+        check_conversation(request.body["messages"])
         check = self._connection.check_context
         if check or (check is None and is_long(request.body)):
             await self._check_context(request.body)

@@ -19,6 +19,7 @@ from .. import __version__
 from ..connected import Connected
 from ..protocol.reasoning import with_reasoning
 from ..protocol.stream import fold
+from .batches import Batches
 from .counting import Counting
 from .identity import Identified
 from .messages import to_wire
@@ -30,7 +31,9 @@ from .tools import ToolLike, tool_fields
 __all__ = ["ChatMlxcel"]
 
 
-class ChatMlxcel(Counting, Identified, Connected, BaseChatModel):
+class ChatMlxcel(
+    Counting, Identified, Batches[LanguageModelInput, AIMessage], Connected, BaseChatModel
+):
     """A chat model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

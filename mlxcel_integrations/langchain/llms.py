@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LangSmithParams
+from langchain_core.language_models import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import model_validator
@@ -17,16 +17,15 @@ from pydantic import model_validator
 from .. import __version__
 from ..connected import Connected
 from ..protocol.stream import ChatReply, Delta, fold
+from .batches import DEFAULT_SLOTS, Batches
 from .identity import Identified
 from .own_errors import langchain_errors
 from .replies import Tail, combined, to_llm_output, to_metadata
 
 __all__ = ["MlxcelLLM"]
 
-DEFAULT_SLOTS = 4
 
-
-class MlxcelLLM(Identified, Connected, BaseLLM):
+class MlxcelLLM(Identified, Batches[LanguageModelInput, str], Connected, BaseLLM):
     """A model on this machine, or on a server, that goes on with a text.
 
     No chat template is applied: this is for base models, and for prompts that are complete. What

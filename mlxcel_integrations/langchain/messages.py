@@ -70,7 +70,12 @@ def _converted(index: int, message: BaseMessage, reasoning: bool) -> list[dict[s
             return [_assistant(message, reasoning)]
         converted: list[dict[str, Any]] = convert_to_openai_messages([_with_videos(message)])
     except (ValueError, KeyError) as error:
-        raise MlxcelError(f"messages[{index}] cannot be sent: {error}.") from error
+        # LangChain's text goes on with the whole block, and so perhaps with megabytes of data.
+        reason = str(error).partition(" Full content block")[0].rstrip(".")
+        raise MlxcelError(
+            f"messages[{index}] cannot be sent: {reason}. Pass text, or a block with its data, "
+            'such as {"type": "image", "base64": ..., "mime_type": "image/png"}.'
+        ) from error
     if isinstance(message, ToolMessage) and message.status == "error":
         converted[0]["content"] = _as_error(converted[0]["content"])
     return converted

@@ -14,9 +14,16 @@ from .features import ServerFeatures
 from .media import check_media, has_media
 from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
-from .tools import with_tools
+from .tools import check_results, with_tools
 
-__all__ = ["CallStream", "ChatStream", "chat_depends_on_server", "chat_request", "check_messages"]
+__all__ = [
+    "CallStream",
+    "ChatStream",
+    "chat_depends_on_server",
+    "chat_request",
+    "check_conversation",
+    "check_messages",
+]
 
 ROUTE = "/v1/chat/completions"
 ROLES = ("system", "user", "assistant", "tool")
@@ -95,6 +102,30 @@ def _checked(index: int, message: Mapping[str, Any]) -> Mapping[str, Any]:
     raise MlxcelError(
         f"messages[{index}] has the unknown role {role!r}; roles are {', '.join(ROLES)}.{hint}"
     )
+
+
+def check_conversation(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Check that checked messages, which may well be counted, can be answered too.
+
+    Raises:
+        MlxcelError: All are empty, which mlxcel refuses, or the result of a tool has no call.
+    """
+    if not any(map(_says_something, messages)):
+        raise MlxcelError("All messages are empty: write something into at least one of them.")
+    check_results(messages)
+
+
+def _says_something(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    has_more = message.get("tool_calls") or message.get("reasoning_content")
+    return bool(has_more) or any(map(_is_not_blank, parts))
+
+
+def _is_not_blank(part: Any) -> bool:
+    if not isinstance(part, Mapping) or part.get("type") != "text":
+        return True
+    return bool(str(part.get("text") or "").strip())
 
 
 class ChatStream(DeltaStream):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,9 @@ _ADVICE = {
     501: "The server was started without a model or a flag for this.",
     503: "The server is busy or still loading: ask again later, or raise max_retries.",
 }
+
+# What templates say themselves; servers pass it on.
+_ORDER = re.compile(r"roles must alternate|system (role|message|prompt)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,9 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     error = _error_object(body)
     kind = str(error.get("type") or "") if isinstance(error, dict) else ""
     text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
-    advice = _context_advice(error) if kind == "exceed_context_size_error" else _ADVICE.get(status)
+    # What llama.cpp puts before it is the place in the template.
+    text = text[max(text.find("Jinja Exception"), 0) :]
+    advice = _advice(status, kind, error, text)
     parts = [f"{where} answered {status}", *([text.strip()] if text.strip() else [])]
     message = ": ".join(parts) + ("" if parts[-1].endswith((".", "!", "?")) else ".")
     return Failure(
@@ -223,6 +229,18 @@ def _error_object(body: bytes) -> Any:
         error = content.get("error", content)
         return "" if error is None else error
     return text[:500]
+
+
+def _advice(status: int, kind: str, error: Any, text: str) -> str | None:
+    if kind == "exceed_context_size_error":
+        return _context_advice(error)
+    if status == 400 and _ORDER.search(text):
+        return (
+            "The model's chat template does not take these messages: join those of one role that "
+            "follow each other, and keep one system message, at the beginning. If it takes none, "
+            "put that text into the first user message."
+        )
+    return _ADVICE.get(status)
 
 
 def _context_advice(error: Any) -> str:

@@ -100,6 +100,7 @@ def test_a_misspelling_is_sent_with_one_warning(client: Any, server: FakeServer,
         ("chat", "hi", {"n": 2}, "n is more than 1"),
         ("chat", [{"role": "robot", "content": "hi"}], {}, "unknown role 'robot'"),
         ("chat_stream", [], {}, "no messages"),
+        ("chat", "", {}, "All messages are empty"),
         ("generate", ["a", "b"], {}, "A prompt is one text"),
     ],
 )

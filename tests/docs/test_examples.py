@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from mlxcel_integrations import LLM
+from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.options import ConnectionOptions, SamplingParams, ServerOptions
 from tests.fake_server import FakeServer, executable
 
@@ -146,6 +147,16 @@ def _default(value: object) -> str:
 @pytest.mark.parametrize("options", [ConnectionOptions, ServerOptions, SamplingParams])
 def test_the_reference_lists_every_option_with_its_help_text(options: type[BaseModel]) -> None:
     assert field_table(options) in (DOCS / "reference.md").read_text()
+
+
+def test_the_names_to_move_to_exist() -> None:
+    rows = re.findall(r"^\| `.+ \| (.+) \|$", (DOCS / "migrating.md").read_text(), re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+
+    assert len(names) > 20
+    assert {"ChatMlxcel"} == {name for name in names if not hasattr(ChatMlxcel, name)} - set(
+        ChatMlxcel.model_fields
+    )
 
 
 def test_the_tree_names_every_module() -> None:

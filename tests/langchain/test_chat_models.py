@@ -260,14 +260,6 @@ def test_every_chunk_names_the_provider_and_only_the_last_is_marked(llm: ChatMlx
     assert 1 == sum("finish_reason" in chunk.response_metadata for chunk in chunks)
 
 
-def test_batches_keep_their_order(llm: ChatMlxcel) -> None:
-    questions = [f"question {number}" for number in range(8)]
-    expected = [f"echo: {question}" for question in questions]
-
-    assert expected == [message.text for message in llm.batch(questions)]
-    assert expected == [message.text for message in asyncio.run(llm.abatch(questions))]
-
-
 def test_it_composes_with_prompts_parsers_config_and_retry(llm: ChatMlxcel) -> None:
     prompt = ChatPromptTemplate([("system", "Be brief."), ("human", "{question}")])
     chain = (
@@ -322,7 +314,7 @@ def test_the_model_is_asked_for_once(server: FakeServer, llm: ChatMlxcel) -> Non
     assert 1 == sum(seen.path == "/v1/models" for seen in server.requests)
 
 
-def test_configurable_fields_make_no_second_connection(server: FakeServer, llm: ChatMlxcel) -> None:
+def test_configurable_fields_reach_the_request(server: FakeServer, llm: ChatMlxcel) -> None:
     configurable = llm.configurable_fields(temperature=ConfigurableField("t"))
 
     configurable.invoke("x", config={"configurable": {"t": 0.25}})

@@ -54,7 +54,7 @@ ROUND = [AIMessage("", tool_calls=[CALL]), ToolMessage("sunny", tool_call_id="c1
 @st.composite
 def chats(draw: st.DrawFn) -> list[BaseMessage]:
     chat: list[BaseMessage] = [SystemMessage(text) for text in draw(st.lists(TEXTS, max_size=1))]
-    for question in draw(st.lists(TEXTS, min_size=1, max_size=3)):
+    for question in draw(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=3)):
         chat.append(HumanMessage(question))
         chat += ROUND * draw(st.integers(0, 1))
         chat += [AIMessage(text) for text in draw(st.lists(TEXTS, max_size=1))]

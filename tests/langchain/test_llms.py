@@ -133,27 +133,6 @@ def test_batches_keep_their_order_and_sum_their_usage(llm: MlxcelLLM) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_no_more_prompts_are_sent_at_once_than_there_are_slots(
-    server: FakeServer, llm: MlxcelLLM, asynchronous: bool
-) -> None:
-    most = 0
-
-    def think(_: Any) -> None:
-        nonlocal most
-        most = max(most, server.generating)
-
-    server.think = think  # type: ignore[assignment]  # None is the default answer
-    server.token_seconds = 0.005
-    prompts = [f"prompt {number}" for number in range(20)]
-    if asynchronous:
-        asyncio.run(llm.abatch(prompts))
-    else:
-        llm.batch(prompts)
-
-    assert 1 < most <= server.total_slots
-
-
-@pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_prompt_that_fails_fails_its_batch(
     server: FakeServer, llm: MlxcelLLM, asynchronous: bool
 ) -> None:

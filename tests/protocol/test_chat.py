@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.protocol.chat import ChatStream, chat_request, check_messages
+from mlxcel_integrations.protocol.chat import (
+    ChatStream,
+    chat_request,
+    check_conversation,
+    check_messages,
+)
 from mlxcel_integrations.protocol.stream import Delta
 
 USER = {"role": "user", "content": "hi"}
@@ -60,6 +65,35 @@ def test_the_messages_of_the_user_are_left_alone() -> None:
     check_messages([message])
 
     assert {"role": "developer", "content": "x"} == message
+
+
+TEXT = {"type": "text", "text": "hi"}
+BLANK = [
+    {"role": "user", "content": ""},
+    {"role": "user", "content": " \n"},
+    {"role": "user", "content": [{"type": "text", "text": " "}]},
+    {"role": "user", "content": []},
+    {"role": "assistant"},
+]
+
+
+def test_messages_that_are_all_empty_are_refused() -> None:
+    with pytest.raises(MlxcelError, match="All messages are empty"):
+        check_conversation(BLANK)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        USER,
+        {"role": "user", "content": [TEXT]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
+        {"role": "assistant", "content": "", "reasoning_content": "hm"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c"}]},
+    ],
+)
+def test_one_message_that_says_something_is_enough(message: dict[str, Any]) -> None:
+    check_conversation([*BLANK, message])
 
 
 @pytest.mark.parametrize(

@@ -205,3 +205,21 @@ def test_the_server_may_say_how_long(asked: float, waited: float) -> None:
     told = Failure("RateLimitError", "busy", 429, retryable=True, retry_after=asked)
 
     assert [waited, 0.5] == delays(2, 1.0, told, BUSY)
+
+
+def test_a_refusal_of_the_chat_template_is_shown_without_its_place_and_with_advice() -> None:
+    text = (
+        "While executing CallExpression at line 1, column 197 in source:\n...^\n"
+        "Error: Jinja Exception: Conversation roles must alternate user/assistant"
+    )
+
+    message = failure(400, envelope(text)).message
+
+    said = "Jinja Exception: Conversation roles must alternate user/assistant."
+    assert message.startswith(f"{WHERE} answered 400: {said} The model's chat template does not")
+
+
+def test_a_refusal_of_another_kind_gets_no_advice_about_roles() -> None:
+    message = failure(400, envelope("temperature must not be negative")).message
+
+    assert f"{WHERE} answered 400: temperature must not be negative." == message

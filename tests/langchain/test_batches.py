@@ -1,0 +1,132 @@
+"""Batches of both models: their order, and how many requests they send at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from threading import Barrier
+from typing import Any
+
+import openai
+import pytest
+
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
+from tests.fake_server import FakeServer, Reply
+
+Way = Callable[..., list[Any]]
+SLOTS = 3
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer(slots=SLOTS) as running:
+        yield running
+
+
+@pytest.fixture(params=[ChatMlxcel, MlxcelLLM])
+def llm(request: pytest.FixtureRequest, server: FakeServer) -> Iterator[Any]:
+    with request.param(base_url=server.url) as model:
+        yield model
+
+
+def batch(llm: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    return list(llm.batch(*args, **kwargs))
+
+
+def abatch(llm: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    return list(asyncio.run(llm.abatch(*args, **kwargs)))
+
+
+def batch_as_completed(llm: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    return in_order(list(llm.batch_as_completed(*args, **kwargs)))
+
+
+def abatch_as_completed(llm: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    async def collect() -> list[Any]:
+        return [answer async for answer in llm.abatch_as_completed(*args, **kwargs)]
+
+    return in_order(asyncio.run(collect()))
+
+
+def in_order(answers: list[tuple[int, Any]]) -> list[Any]:
+    return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
+
+
+def texts(answers: list[Any]) -> list[str]:
+    return [answer if isinstance(answer, str) else answer.text for answer in answers]
+
+
+ALL_WAYS = pytest.mark.parametrize("way", [batch, abatch, batch_as_completed, abatch_as_completed])
+
+
+def received_at_once(server: FakeServer, expected: int) -> list[int]:
+    """Hold answers back until so many requests wait; return how many had come each time.
+
+    With a lower bound the server would wait in vain, with a higher one more would have come.
+    """
+    counts: list[int] = []
+    barrier = Barrier(expected, action=lambda: counts.append(len(server.posts)), timeout=10)
+
+    def think(body: Any) -> Reply | None:
+        barrier.wait()
+        return None
+
+    server.think = think
+    return counts
+
+
+@ALL_WAYS
+def test_a_batch_keeps_its_order_and_sends_as_many_at_once_as_there_are_slots(
+    server: FakeServer, llm: Any, way: Way
+) -> None:
+    counts = received_at_once(server, SLOTS)
+    questions = [f"question {number}" for number in range(4 * SLOTS)]
+
+    assert [f"echo: {question}" for question in questions] == texts(way(llm, questions))
+    assert [3, 6, 9, 12] == counts
+
+
+@ALL_WAYS
+@pytest.mark.parametrize("bound", [2, 6])
+def test_max_concurrency_says_otherwise(server: FakeServer, llm: Any, way: Way, bound: int) -> None:
+    counts = received_at_once(server, bound)
+
+    way(llm, ["x"] * 12, {"max_concurrency": bound})
+
+    assert list(range(bound, 13, bound)) == counts
+    assert "/props" not in [seen.path for seen in server.requests]
+
+
+@ALL_WAYS
+def test_slots_are_asked_for_once_and_only_for_several_inputs(
+    server: FakeServer, llm: Any, way: Way
+) -> None:
+    def asked() -> int:
+        return [seen.path for seen in server.requests].count("/props")
+
+    assert [] == way(llm, [])
+    way(llm, ["x"])
+    assert 0 == asked()
+    way(llm, ["x", "y"])
+    way(llm, ["x", "y"])
+    assert 1 == asked()
+
+
+@ALL_WAYS
+def test_the_errors_of_a_batch_stand_in_their_places(way: Way) -> None:
+    llm = ChatMlxcel(base_url="http://127.0.0.1:9", max_retries=0)
+
+    errors = way(llm, ["x", "y"], return_exceptions=True)
+
+    assert [True, True] == [isinstance(error, openai.APIConnectionError) for error in errors]
+    with pytest.raises(openai.APIConnectionError):
+        way(llm, ["x", "y"])
+
+
+def test_bound_tools_and_chains_heed_the_slots_too(server: FakeServer) -> None:
+    counts = received_at_once(server, SLOTS)
+    with ChatMlxcel(base_url=server.url) as llm:
+        chain = llm.bind(seed=1) | (lambda message: message.text)
+
+        assert ["echo: x"] * 6 == chain.batch(["x"] * 6)
+    assert [3, 6] == counts

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from mlxcel_integrations.cli import main
 from mlxcel_integrations.cli.chain import KeywordRetriever
 from mlxcel_integrations.cli.corpus import cut, pages
 from mlxcel_integrations.cli.demo import QUESTIONS
@@ -34,6 +36,25 @@ def fake(tmp_path: Path) -> dict[str, str]:
         "MLXCEL_BIN": str(executable(tmp_path, FAKE_PIDFILE=pids)),
         "MLXCEL_MODEL": "owner/name",
     }
+
+
+Demo = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Demo:
+    """Run the demo here: a process of its own would import LangChain first."""
+
+    def run(**environ: str) -> subprocess.CompletedProcess[str]:
+        for name in [name for name in os.environ if name.startswith("MLXCEL_")]:
+            monkeypatch.delenv(name)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        status = main(["demo"])
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess("demo", status, out, err)
+
+    return run
 
 
 @pytest.mark.engine
@@ -67,27 +88,27 @@ def test_named_binary_and_model_are_used(
 
 
 @pytest.mark.parametrize("variable", ["MLXCEL_BASE_URL", "MLXCEL_SOCKET"])
-def test_running_server_is_used(command_line: CommandLine, variable: str) -> None:
+def test_running_server_is_used(command_line: CommandLine, demo: Demo, variable: str) -> None:
     socket = command_line.runtime / "own.sock" if variable == "MLXCEL_SOCKET" else None
     with FakeServer(socket=socket) as server:
-        done = command_line.run("demo", **{variable: str(socket or server.url)})
+        done = demo(**{variable: str(socket or server.url)})
     assert 0 == done.returncode
     assert f"the running server at {server.url} ({variable} names it)" in done.stdout
     assert "Starting the server" not in done.stdout
 
 
-def test_answer_cannot_steer_the_terminal(command_line: CommandLine) -> None:
+def test_answer_cannot_steer_the_terminal(demo: Demo) -> None:
     with FakeServer() as server:
         server.script(Reply.text("red \x1b[31m alert"))
-        done = command_line.run("demo", MLXCEL_BASE_URL=server.url)
+        done = demo(MLXCEL_BASE_URL=server.url)
     assert "red [31m alert" in done.stdout
     assert is_plain(done.stdout)
 
 
-def test_answer_without_text_is_told(command_line: CommandLine) -> None:
+def test_answer_without_text_is_told(demo: Demo) -> None:
     with FakeServer() as server:
         server.script(Reply.text(""))
-        done = command_line.run("demo", MLXCEL_BASE_URL=server.url)
+        done = demo(MLXCEL_BASE_URL=server.url)
     assert 0 == done.returncode
     assert re.search(r"^Answer +\(none: \d+ tokens without text\)$", done.stdout, re.MULTILINE)
 
@@ -103,10 +124,8 @@ def test_answer_without_text_is_told(command_line: CommandLine) -> None:
         pytest.param({"MLXCEL_MODEL": "owner/name", "PATH": "/"}, "no mlxcel", id="no binary"),
     ],
 )
-def test_error_is_one_message(
-    command_line: CommandLine, environ: dict[str, str], message: str
-) -> None:
-    done = command_line.run("demo", **environ)
+def test_error_is_one_message(demo: Demo, environ: dict[str, str], message: str) -> None:
+    done = demo(**environ)
     assert 1 == done.returncode
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ def llm() -> Iterator[LLM]:
         yield model
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(texts=st.lists(TEXTS, max_size=12))
 def test_the_counts_of_many_are_those_of_each(llm: LLM, texts: list[str]) -> None:
     assert [len(llm.tokenize(text)) for text in texts] == llm.count_tokens(texts)

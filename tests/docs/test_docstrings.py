@@ -19,7 +19,7 @@ MODULES = (
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_in_docstrings_run(name: str) -> None:
+def test_the_examples_in_docstrings_run(name: str, engine: None) -> None:
     module = importlib.import_module(f"mlxcel_integrations.{name}")
 
     result = doctest.testmod(module)

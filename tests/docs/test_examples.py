@@ -17,7 +17,6 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mlxcel_integrations import LLM
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.options import ConnectionOptions, SamplingParams, ServerOptions
 from tests.fake_server import FakeServer, executable
@@ -49,13 +48,6 @@ def examples(page: Path) -> list[Example]:
         Example(found["code"], text.count("\n", 0, found.start("code")), found["reason"])
         for found in FENCE.finditer(text)
     ]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[None]:
-    """Keep the one embedded server that all examples share."""
-    with LLM(model="embedded"):
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -68,7 +68,7 @@ def test_a_model_that_is_given_to_processes_answers_in_each(
     fake.wait_for_nothing()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_a_user_share_one_server(method: str, fake: Fake) -> None:
     body = workers_of(method, ", share='user', keep_alive=0")
     returncode, out, error = patiently(body, fake.binary())

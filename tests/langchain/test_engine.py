@@ -48,10 +48,17 @@ def llm(server: ManagedServer) -> Iterator[ChatMlxcel]:
 
 @pytest.fixture
 def slots(server: ManagedServer) -> Iterator[Callable[[], int]]:
-    """Return how many slots are at work."""
+    """Return how many slots are at work on an answer.
+
+    The engine notices that a client has gone when it sends, not while it reads the prompt.
+    """
+
+    def answers(slot: dict[str, Any]) -> bool:
+        return slot["is_processing"] and slot["next_token"][0]["n_decoded"] > 0
+
     transport = httpx.HTTPTransport(uds=server.socket)
     with httpx.Client(transport=transport, base_url="http://localhost") as client:
-        yield lambda: sum(slot["is_processing"] for slot in client.get("/slots").json())
+        yield lambda: sum(map(answers, client.get("/slots").json()))
 
 
 def within(seconds: float, slots: Callable[[], int], expected: int) -> bool:
@@ -128,16 +135,12 @@ def test_cancelling_an_agent_frees_the_slot(
     question: Any = {"messages": [HumanMessage(LONG)]}
 
     async def cancel() -> bool:
-        begun = asyncio.Event()
-
         async def drain() -> None:
             async for _ in agent.astream(question, stream_mode="messages"):
-                begun.set()
+                pass
 
         task = asyncio.ensure_future(agent.ainvoke(question) if way == "ainvoke" else drain())
-        # The engine notices that a client has gone when it sends, not while it reads the prompt.
-        await (asyncio.sleep(2) if way == "ainvoke" else begun.wait())
-        assert 1 == await asyncio.to_thread(slots)
+        assert await asyncio.to_thread(within, 20.0, slots, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -205,7 +208,7 @@ def test_a_completion_stops_and_frees_its_slot(
 
 def test_64_threads_get_right_answers_from_one_object(llm: ChatMlxcel) -> None:
     expected = llm.invoke("What is the capital of France?").text
-    short = llm.model_copy(update={"max_tokens": 4})
+    short = llm.model_copy(update={"max_tokens": 2})
 
     with ThreadPoolExecutor(64) as pool:
         answers = list(
@@ -238,10 +241,12 @@ def test_a_file_that_is_no_model_is_a_clear_error(tmp_path: object) -> None:
 
 
 LOOPS = """
-import asyncio
+import asyncio, logging
 from mlxcel_integrations.langchain import ChatMlxcel
 
-llm = ChatMlxcel(model="embedded", temperature=0, max_tokens=4)
+llm = ChatMlxcel(model="embedded", temperature=0, max_tokens=2)
+# A busy machine makes callbacks slow, of which asyncio warns.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 answers = {asyncio.run(llm.ainvoke("What is the capital of France?")).text for _ in range(20)}
 assert len(answers) == 1, answers
 print(answers)

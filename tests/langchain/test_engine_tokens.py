@@ -68,7 +68,7 @@ def llm() -> Iterator[ChatMlxcel]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

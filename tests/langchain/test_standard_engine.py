@@ -33,7 +33,7 @@ class TestEmbedded(ChatModelIntegrationTests):
     def chat_model_params(self) -> dict[str, Any]:
         # The model would else repeat a call for as long as it may.
         one_call = {"parallel_tool_calls": False}
-        return {"model": "embedded", "max_tokens": 64, "temperature": 0, "extra_body": one_call}
+        return {"model": "embedded", "max_tokens": 32, "temperature": 0, "extra_body": one_call}
 
     @property
     def model_override_value(self) -> str:

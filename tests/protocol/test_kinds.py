@@ -334,7 +334,6 @@ class Pong(BaseModel):
         (Callable[[], int], "No schema can be made of"),
         (list["Nowhere"], "No schema can be made of list"),  # type: ignore[name-defined] # noqa: F821
     ],
-    ids=lambda value: repr(value)[:40],
 )
 def test_what_no_server_takes_is_refused(kind: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):

@@ -159,11 +159,11 @@ def runtime_directory() -> Iterator[Path]:
 def kills(
     count: int, binary: str, runtime: Path, *, sibling: bool = False, guard_first: bool = False
 ) -> tuple[list[float], list[psutil.Process]]:
-    """Kill so many owners; return how long each server lived on, and what is left in the end."""
+    """Kill owners until so many had a server; return how long each lived on, and what is left."""
     owners = Owners(binary, runtime, sibling=sibling)
     try:
-        latencies = []
-        for _ in range(count):
+        latencies: list[float] = []
+        while len(latencies) < count:
             owner = owners.start()
             time.sleep(random.uniform(0, 0.7))
             latency = kill_owner(owner, guard_first=guard_first)
@@ -194,7 +194,7 @@ def main(count: int) -> None:
             latencies, left = kills(count, binary, runtime, **options)
             directories = list(runtime.iterdir())
         print(
-            f"{name}: {count} kills, {figures(latencies)}, "
+            f"{name}: {figures(latencies)}, "
             f"{len(left)} processes and {len(directories)} directories left",
             flush=True,
         )

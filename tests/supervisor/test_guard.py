@@ -126,7 +126,7 @@ def test_a_wrapper_and_what_ignores_sigterm_end_with_the_owner(fake: Fake) -> No
 def test_kills_at_random_moments_leave_nothing(
     options: dict[str, bool], fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    latencies, left = kills(7, fake.binary(LOAD_SECONDS="0.1"), fake.runtime, **options)
+    latencies, left = kills(4, fake.binary(LOAD_SECONDS="0.1"), fake.runtime, **options)
 
     assert ([], []) == (left, fake.directories)
     with capsys.disabled():

@@ -338,7 +338,7 @@ def test_the_end_of_a_long_line_is_kept_when_a_handler_is_slow(
     release = threading.Event()
     handler = handled(release.wait)
 
-    log = fed(b"x\n" * 100 * KB, b"y" * size + b"Error: disk full\n")
+    log = fed((b"x" * 127 + b"\n") * 1600, b"y" * size + b"Error: disk full\n")
     release.set()
     log.join(5)
 

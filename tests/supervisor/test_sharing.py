@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError, MlxcelStreamError
@@ -135,6 +136,8 @@ def test_killed_before_an_answer_begins_it_is_told_with_what_it_had_printed(fake
         llm.chat("warm up")
         (pid,) = fake.running
         os.kill(pid, signal.SIGSTOP)
+        # Until then, a busy machine lets it answer.
+        assert wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         threading.Timer(0.3, lambda: os.kill(pid, signal.SIGKILL)).start()
         with pytest.raises(MlxcelServerError, match=r"signal 9 \(SIGKILL") as caught:
             llm.chat("hold")

@@ -26,13 +26,19 @@ from .messages import to_wire
 from .own_errors import langchain_errors
 from .profile import DEFAULT_PROFILE, to_profile
 from .replies import Tail, combined, to_chunk, to_result
+from .structured import Structured, Wire, answer_fields, asked
 from .tools import ToolLike, tool_fields
 
 __all__ = ["ChatMlxcel"]
 
 
 class ChatMlxcel(
-    Counting, Identified, Batches[LanguageModelInput, AIMessage], Connected, BaseChatModel
+    Structured,
+    Counting,
+    Identified,
+    Batches[LanguageModelInput, AIMessage],
+    Connected,
+    BaseChatModel,
 ):
     """A chat model on this machine, or on a server.
 
@@ -101,13 +107,15 @@ class ChatMlxcel(
                 or a dictionary that names one, for that tool.
             parallel_tool_calls: Whether one answer may hold several calls, if the server heeds it.
             strict: Put into the tools for compatibility; servers ignore it.
-            **kwargs: Further fields of the requests.
+            **kwargs: Further fields of the requests. A ``response_format`` with a schema is shown
+                to the model, unless ``show_schema`` is False, and made such that servers take it.
 
         Raises:
-            MlxcelError: A tool cannot be expressed, or ``tool_choice`` names none of them.
+            MlxcelError: A tool cannot be expressed, or ``tool_choice`` names none of them; or
+                the schema of ``response_format`` is one that no server takes.
         """
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
-        return self.bind(**fields, **kwargs)
+        return self.bind(**fields, **answer_fields(kwargs))
 
     def _generate(
         self,
@@ -117,7 +125,7 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            request = self._llm.prepare_chat(self._wire(messages), self._sampling(stop, kwargs))
+            request = self._llm.prepare_chat(*self._asked(messages, stop, kwargs))
             return to_result(fold(self._llm.stream_deltas(request)))
 
     async def _agenerate(
@@ -128,8 +136,7 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            sampling = self._sampling(stop, kwargs)
-            request = await self._async_llm.prepare_chat(self._wire(messages), sampling)
+            request = await self._async_llm.prepare_chat(*self._asked(messages, stop, kwargs))
             deltas = self._async_llm.stream_deltas(request)
             return to_result(fold([delta async for delta in deltas]))
 
@@ -144,7 +151,7 @@ class ChatMlxcel(
         usage = kwargs.pop("stream_usage", self.stream_usage)
         tail = Tail()
         with langchain_errors():
-            request = self._llm.prepare_chat(self._wire(messages), self._sampling(stop, kwargs))
+            request = self._llm.prepare_chat(*self._asked(messages, stop, kwargs))
             for delta in self._llm.stream_deltas(request):
                 if tail.take(delta):
                     yield to_chunk(delta)
@@ -160,8 +167,7 @@ class ChatMlxcel(
         usage = kwargs.pop("stream_usage", self.stream_usage)
         tail = Tail()
         with langchain_errors():
-            sampling = self._sampling(stop, kwargs)
-            request = await self._async_llm.prepare_chat(self._wire(messages), sampling)
+            request = await self._async_llm.prepare_chat(*self._asked(messages, stop, kwargs))
             async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
                 async for delta in deltas:
                     if tail.take(delta):
@@ -173,6 +179,12 @@ class ChatMlxcel(
         sampling = super()._sampling(stop, call)
         effort = sampling.pop("reasoning_effort", self.reasoning)
         return with_reasoning(sampling, sampling.pop("reasoning", effort))
+
+    def _asked(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[Wire, dict[str, Any]]:
+        """Return the messages and the fields of a request."""
+        return asked(self._wire(messages), self._sampling(stop, call))
 
     @property
     def _checks_context(self) -> bool | None:

@@ -8,7 +8,14 @@ from typing import TypeVar
 
 from langchain_core import exceptions as langchain
 
-from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError, MlxcelTimeoutError
+from ..errors import (
+    MlxcelError,
+    MlxcelServerError,
+    MlxcelStreamError,
+    MlxcelTimeoutError,
+    StructuredOutputError,
+    StructuredOutputTruncated,
+)
 
 __all__ = ["as_dual", "langchain_errors", "own_to_langchain"]
 
@@ -25,19 +32,34 @@ class ChatStreamError(MlxcelStreamError, langchain.ModelAPIError):
     """An answer broke off; what had arrived is in ``partial``."""
 
 
+class ChatStructuredOutputError(StructuredOutputError, langchain.OutputParserException):
+    """An answer does not fit its schema; its text is in ``raw``, and in ``llm_output``."""
+
+
+class ChatStructuredOutputTruncated(StructuredOutputTruncated, langchain.OutputParserException):
+    """An answer was cut before its JSON ended; what can be read of it is in ``partial``."""
+
+
 Dual = TypeVar("Dual", bound=Exception)
 
 _DUALS: tuple[type[MlxcelError], ...] = (
     ChatStartTimeoutError,
     ChatServerLostError,
     ChatStreamError,
+    ChatStructuredOutputTruncated,
+    ChatStructuredOutputError,
 )
 
 
 def own_to_langchain(error: MlxcelError) -> MlxcelError:
     """Return the error that says the same and is LangChain's too; others as they are."""
     dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
-    return error if dual is None else as_dual(dual, error)
+    if dual is None:
+        return error
+    result = as_dual(dual, error)
+    if isinstance(result, StructuredOutputError):
+        result.__dict__.update(observation=None, llm_output=result.raw, send_to_llm=False)
+    return result
 
 
 def as_dual(dual: type[Dual], error: Exception) -> Dual:

@@ -19,6 +19,7 @@ from .tools import check_results, with_tools
 __all__ = [
     "CallStream",
     "ChatStream",
+    "SchemaStream",
     "chat_depends_on_server",
     "chat_request",
     "check_conversation",
@@ -48,7 +49,7 @@ def chat_request(
     """
     checked = check_messages(messages)
     check_media(checked, features)
-    stream: Callable[[], DeltaStream] = ChatStream
+    stream: Callable[[], DeltaStream] = SchemaStream if _has_schema(sampling) else ChatStream
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         sampling, names = with_tools(sampling, features)
         if names:
@@ -61,6 +62,11 @@ def chat_request(
         **to_wire(sampling, features.engine if features else None),
     }
     return Request(ROUTE, body, stream)
+
+
+def _has_schema(sampling: Mapping[str, Any]) -> bool:
+    wanted = sampling.get("response_format")
+    return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
 
 
 def chat_depends_on_server(
@@ -147,7 +153,29 @@ class ChatStream(DeltaStream):
         return delta
 
 
-class CallStream(ChatStream):
+class SchemaStream(ChatStream):
+    """Read an answer that keeps to a schema.
+
+    A model whose prompt ends in an open ``<think>`` writes its JSON where its thoughts belong:
+    it becomes the text at its end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thoughts: list[str] = []
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
+        delta = super()._read_choice(choice)
+        if delta.reasoning:
+            self._thoughts.append(delta.reasoning)
+        if delta.finish_reason and self._thoughts and not (self.text + delta.text).strip():
+            thoughts = "".join(self._thoughts)
+            if thoughts.lstrip().startswith(("{", "[")):
+                delta.text = thoughts
+        return delta
+
+
+class CallStream(SchemaStream):
     """Read an answer that is a tool call in JSON, or an answer beside which one was allowed.
 
     What it is shows at its end, as mlxcel's own tool calls do. One that was cut short stays text:
@@ -161,7 +189,6 @@ class CallStream(ChatStream):
         super().__init__()
         self._names = names
         self._held: list[str] = []
-        self._thoughts: list[str] = []
         self._called = False
 
     @property
@@ -172,12 +199,10 @@ class CallStream(ChatStream):
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         delta = super()._read_choice(choice)
         self._held.append(delta.text)
-        self._thoughts.append(delta.reasoning)
         self._called = self._called or bool(delta.tool_calls)
         delta.text = ""
         if delta.finish_reason:
-            # A model whose prompt ends in an open <think> answers where its thoughts belong.
-            call = None if self._called else self._call(self.text or "".join(self._thoughts))
+            call = None if self._called else self._call(self.text)
             if call is None:
                 delta.text = self.text
             else:

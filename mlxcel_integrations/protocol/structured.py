@@ -10,12 +10,21 @@ from typing import Any
 from ..errors import MlxcelError
 from .incremental import MISSING, IncrementalJSON
 from .kinds import to_schema
-from .limits import compact
+from .limits import JsonSchema, check_size, compact
 from .partials import partial_objects
-from .schema import Misfit, Schema
+from .portable import portable
+from .schema import Schema
 from .stream import ChatReply, Delta
 
-__all__ = ["AnswerStream", "Question", "answer_text", "ask", "constrained", "with_schema_shown"]
+__all__ = [
+    "AnswerStream",
+    "Question",
+    "ask",
+    "constrained",
+    "portable_format",
+    "with_schema_shown",
+    "without_thinking",
+]
 
 Messages = str | Sequence[Mapping[str, Any]]
 
@@ -42,8 +51,8 @@ class Question:
         """
         if self.schema is None:
             return reply
-        text = answer_text(reply.text, reply.reasoning)
-        return dataclasses.replace(reply, parsed=self.schema.validate(text, reply.finish_reason))
+        parsed = self.schema.validate(reply.text, reply.finish_reason)
+        return dataclasses.replace(reply, parsed=parsed)
 
     def answers(self) -> TextStream | AnswerStream:
         """Return what reads the deltas of a streamed answer."""
@@ -65,19 +74,24 @@ def ask(messages: Messages, sampling: Mapping[str, Any], kind: Any, show: bool) 
     if kind is None:
         return Question(messages, sampling, None)
     schema = to_schema(kind)
-    shown = with_schema_shown(schema, messages) if show else messages
+    shown = with_schema_shown(schema.json_schema, messages) if show else messages
     return Question(shown, constrained(schema, sampling), schema)
 
 
 def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sampling fields that make the answer keep to a schema.
-
-    Thinking is switched off unless the fields ask for it: mlxcel applies the schema from the
-    first token, so that a model which thinks would write its JSON as a thought.
-    """
+    """Return sampling fields that make the answer keep to a schema."""
     if sampling.get("response_format") is not None:
         raise MlxcelError("schema and response_format are the same thing: drop one of them.")
-    fields = {**sampling, "response_format": schema.response_format}
+    return without_thinking({**sampling, "response_format": schema.response_format})
+
+
+def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sampling fields that switch thinking off, unless they ask for it.
+
+    mlxcel applies a schema from the first token, so that a model which thinks would write its
+    JSON as a thought.
+    """
+    fields = dict(sampling)
     if not _asks_for_thinking(sampling):
         given = sampling.get("chat_template_kwargs") or {}
         fields["chat_template_kwargs"] = {"enable_thinking": False, **given}
@@ -89,12 +103,33 @@ def _asks_for_thinking(sampling: Mapping[str, Any]) -> bool:
     return effort not in (None, "none") or budget not in (None, 0)
 
 
-def with_schema_shown(schema: Schema[Any], messages: Messages) -> Messages:
+def portable_format(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a ``response_format`` as every engine can constrain it.
+
+    For one that was made from a type by somebody else, who will check the answer by the type.
+
+    Raises:
+        MlxcelError: It has no schema, or one that no server takes.
+    """
+    to_schema(given)  # checks it
+    inner = given["json_schema"]
+    schema = portable(inner["schema"])
+    check_size(schema)
+    return {**given, "json_schema": {**inner, "schema": schema}}
+
+
+def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = False) -> Messages:
     """Return messages with the schema at the end of the system message.
 
     No server shows it to the model, which answers better when it knows what comes next.
+
+    Args:
+        schema: What the answer must look like.
+        messages: The conversation.
+        tools: Whether the model may call a tool instead.
     """
-    text = f"Answer with JSON that fits this JSON schema:\n{compact(schema.json_schema)}"
+    intro = "Call a tool, or answer" if tools else "Answer"
+    text = f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     if not messages or not isinstance(messages[0], Mapping):
@@ -108,14 +143,6 @@ def with_schema_shown(schema: Schema[Any], messages: Messages) -> Messages:
     else:
         content = [*content, {"type": "text", "text": text}]
     return [{**first, "content": content}, *messages[1:]]
-
-
-def answer_text(text: str, reasoning: str) -> str:
-    """Return the text that holds the answer.
-
-    A model whose prompt ends within a thought writes its answer there.
-    """
-    return reasoning if reasoning and not text.strip() else text
 
 
 class TextStream:
@@ -149,13 +176,11 @@ class AnswerStream:
         if not isinstance(schema.kind, dict):
             self._make = partial_objects(schema.kind) if partial else _fitting(schema)
         self._text: list[str] = []
-        self._reasoning: list[str] = []
         self._finish_reason: str | None = None
         self._last: Any = MISSING
 
     def feed(self, delta: Delta) -> Iterable[Any]:
         """Take a delta and return the value that is known now, if there is a new one."""
-        self._reasoning.append(delta.reasoning)
         self._finish_reason = delta.finish_reason or self._finish_reason
         if not delta.text:
             return ()
@@ -163,14 +188,13 @@ class AnswerStream:
         value = self._known(delta.text)
         return () if value is MISSING else (value,)
 
-    def close(self) -> Iterable[Any]:
+    def close(self) -> Sequence[Any]:
         """Return the value of the whole answer.
 
         Raises:
             StructuredOutputError: It does not fit the schema.
         """
-        text = answer_text("".join(self._text), "".join(self._reasoning))
-        return (self._schema.validate(text, self._finish_reason),)
+        return (self._schema.validate("".join(self._text), self._finish_reason),)
 
     def _known(self, text: str) -> Any:
         try:
@@ -205,7 +229,7 @@ def _fitting(schema: Schema[Any]) -> Callable[[Any], Any]:
         due = seen * 1.02
         try:
             return schema.read(value)
-        except Misfit:
+        except Exception:  # noqa: BLE001 - a validator may not expect what is not whole
             return MISSING
 
     return check

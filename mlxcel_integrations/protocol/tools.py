@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
+from .limits import check_references, check_size
 
 __all__ = ["check_choice", "check_results", "check_tools", "with_tools"]
 
@@ -166,7 +167,11 @@ def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the ``response_format`` of a call of one of the tools, or of an answer."""
+    """Return the ``response_format`` of a call of one of the tools, or of an answer.
+
+    Raises:
+        MlxcelError: Together, they are more than a server takes.
+    """
     definitions: dict[str, Any] = {}
     forms: list[dict[str, Any]] = []
     for index, tool in enumerate(tools):
@@ -187,11 +192,10 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
     if answer is not None:
         definitions["answer"] = _moved(answer, "#/$defs/answer")
         forms.append({"$ref": "#/$defs/answer"})
-    schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "call", "schema": {**schema, "$defs": definitions}},
-    }
+    schema = {**(forms[0] if len(forms) == 1 else {"anyOf": forms}), "$defs": definitions}
+    check_size(schema)
+    check_references(schema)
+    return {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
 
 
 def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:

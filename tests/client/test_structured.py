@@ -93,7 +93,7 @@ def test_an_answer_among_the_thoughts_is_found(client: Any, server: FakeServer) 
     oslo = City(name="Oslo", people=7)
 
     assert oslo == client.chat("Which one?", schema=City)
-    assert [oslo] == client.chat_stream("Which one?", schema=City)
+    assert oslo == client.chat_stream("Which one?", schema=City)[-1]
 
 
 @BOTH

@@ -130,3 +130,14 @@ def test_bound_tools_and_chains_heed_the_slots_too(server: FakeServer) -> None:
 
         assert ["echo: x"] * 6 == chain.batch(["x"] * 6)
     assert [3, 6] == counts
+
+
+@pytest.mark.parametrize("way", [batch, abatch])
+def test_a_batch_of_structured_answers_keeps_to_the_slots_too(server: FakeServer, way: Way) -> None:
+    counts = received_at_once(server, SLOTS)
+
+    with ChatMlxcel(base_url=server.url) as llm:
+        asked = llm.with_structured_output({"type": "object"})
+        way(asked, ["a"] * 2 * SLOTS, return_exceptions=True)
+
+    assert [SLOTS, 2 * SLOTS] == counts

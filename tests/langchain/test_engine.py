@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import openai
@@ -18,7 +18,9 @@ from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
+from pydantic import BaseModel, Field
 
 from mlxcel_integrations import ManagedServer, MlxcelError, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
@@ -100,46 +102,60 @@ def test_usage_and_timings_are_the_same_from_invoke_and_stream(llm: ChatMlxcel) 
         assert invoked.usage_metadata[name] == streamed.usage_metadata[name]  # type: ignore[attr-defined,literal-required]  # as above
 
 
-def test_breaking_out_of_a_stream_frees_the_slot(llm: ChatMlxcel, slots: Callable[[], int]) -> None:
-    for _ in endless(llm).stream(LONG):
-        assert 1 == slots()
-        break
+class Essay(BaseModel):
+    """A text that does not end within the test."""
+
+    text: str = Field(min_length=300)
+
+
+def dictionaries(llm: ChatMlxcel) -> Runnable[Any, Any]:
+    return llm.with_structured_output(Essay.model_json_schema(), max_tokens=2000)
+
+
+def agent_with_tools(llm: ChatMlxcel) -> Runnable[Any, Any]:
+    agent: Runnable[Any, Any] = create_agent(endless(llm), [get_weather])
+    return agent
+
+
+def agent_with_schema(llm: ChatMlxcel) -> Runnable[Any, Any]:
+    long = llm.model_copy(update={"max_tokens": 2000})
+    agent: Runnable[Any, Any] = create_agent(long, response_format=Essay)
+    return agent
+
+
+# Before the fifth, the engine may be reading the prompt, and notice nothing else.
+FIFTH = 5
+
+
+@pytest.mark.parametrize("answering", [endless, dictionaries])
+def test_breaking_out_of_a_stream_frees_the_slot(
+    llm: ChatMlxcel, slots: Callable[[], int], answering: Callable[[ChatMlxcel], Any]
+) -> None:
+    for number, _ in enumerate(answering(llm).stream(LONG), 1):
+        if number == FIFTH:
+            assert 1 == slots()
+            break
 
     assert within(0.2, slots, 0)
 
 
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
+@pytest.mark.parametrize("answering", [endless, dictionaries, agent_with_tools, agent_with_schema])
 def test_cancelling_a_task_frees_the_slot(
-    llm: ChatMlxcel, slots: Callable[[], int], way: str
+    llm: ChatMlxcel, slots: Callable[[], int], way: str, answering: Callable[[ChatMlxcel], Any]
 ) -> None:
-    async def cancel() -> bool:
-        async def drain() -> None:
-            async for _ in endless(llm).astream(LONG):
-                pass
-
-        task = asyncio.ensure_future(endless(llm).ainvoke(LONG) if way == "ainvoke" else drain())
-        assert await asyncio.to_thread(within, 5.0, slots, 1)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return await asyncio.to_thread(within, 0.2, slots, 0)
-
-    assert asyncio.run(cancel())
-
-
-@pytest.mark.parametrize("way", ["ainvoke", "astream"])
-def test_cancelling_an_agent_frees_the_slot(
-    llm: ChatMlxcel, slots: Callable[[], int], way: str
-) -> None:
-    agent = create_agent(endless(llm), [get_weather])
-    question: Any = {"messages": [HumanMessage(LONG)]}
+    runnable = answering(llm)
+    question: Any = LONG
+    how: dict[str, Any] = {}
+    if answering in (agent_with_tools, agent_with_schema):
+        question, how = {"messages": [HumanMessage(LONG)]}, {"stream_mode": "messages"}
 
     async def cancel() -> bool:
         async def drain() -> None:
-            async for _ in agent.astream(question, stream_mode="messages"):
+            async for _ in runnable.astream(question, **how):
                 pass
 
-        task = asyncio.ensure_future(agent.ainvoke(question) if way == "ainvoke" else drain())
+        task = asyncio.ensure_future(runnable.ainvoke(question) if way == "ainvoke" else drain())
         assert await asyncio.to_thread(within, 20.0, slots, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -161,6 +177,21 @@ def test_an_agent_calls_a_tool_and_answers(llm: ChatMlxcel) -> None:
     assert [{"city": "Paris", "days": 3}] == [call["args"] for call in asked.tool_calls]
     assert "It will be sunny in Paris for 3 days." == told.text
     assert "sunny" in answer.text
+
+
+class Place(BaseModel):
+    """Where something is."""
+
+    city: Literal["Oslo", "Paris", "Rome"]
+    tags: set[Literal["north", "south"]] = Field(max_length=2)
+
+
+def test_an_agent_answers_in_the_form_that_is_asked_for(llm: ChatMlxcel) -> None:
+    agent: Any = create_agent(llm, response_format=Place)
+
+    state = agent.invoke({"messages": [HumanMessage("The meeting is in Oslo. Where is it?")]})
+
+    assert "Oslo" == state["structured_response"].city
 
 
 def test_a_tool_can_be_named(llm: ChatMlxcel) -> None:

@@ -42,8 +42,8 @@ class Scripted(ChatModelIntegrationTests):
         return "fake-model"
 
     @property
-    def has_structured_output(self) -> bool:
-        return False
+    def supports_json_mode(self) -> bool:
+        return True
 
     @property
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from mlxcel_integrations.protocol.chat import (
     check_conversation,
     check_messages,
 )
-from mlxcel_integrations.protocol.stream import Delta
+from mlxcel_integrations.protocol.stream import Delta, fold
 
 USER = {"role": "user", "content": "hi"}
 
@@ -138,3 +138,31 @@ def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: Delta) -> No
     data = json.dumps({"choices": [choice]}).encode()
 
     assert [expected] == ChatStream().feed(b"data: " + data + b"\n\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "thoughts", "expected"),
+    [
+        ("", '{"a": 1}', '{"a": 1}'),
+        (" \n", '\n{"a"', ' \n\n{"a"'),
+        ('{"a": 1}', '{"b": 2}', '{"a": 1}'),
+        ("", "Let me see", ""),
+        ("", "", ""),
+    ],
+)
+def test_json_where_the_thoughts_belong_is_the_text(
+    text: str, thoughts: str, expected: str
+) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    stream = chat_request("m", "hi", {"response_format": schema}).stream()
+    parts = [{"reasoning_content": thoughts}, {"content": text}, {}]
+    ends = (None, None, "stop")
+    frames = [
+        {"choices": [{"delta": part, "finish_reason": end}]}
+        for part, end in zip(parts, ends, strict=True)
+    ]
+    data = b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
+
+    reply = fold(stream.feed(data + b"data: [DONE]\n\n"))
+
+    assert (expected, thoughts) == (reply.text, reply.reasoning)

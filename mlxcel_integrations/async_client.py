@@ -22,7 +22,7 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.patience import Timeouts
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
-from .protocol.tokens import count_texts, read_text, read_tokens
+from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
 from .secret import hidden
 
 if TYPE_CHECKING:
@@ -306,6 +306,10 @@ class AsyncLLM(AsyncWire):
             (count,) = await self._run(count_texts([text], tokens))
             return count
         return await self._run(count_texts(text, tokens))
+
+    async def counts_at_once(self) -> bool:
+        """Tell whether many texts are counted in one request; found out once."""
+        return await self._run(can_count_at_once(self._connection.tokens))
 
     async def count_message_tokens(
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any

@@ -17,7 +17,7 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.patience import Timeouts
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
-from .protocol.tokens import count_texts, read_text, read_tokens
+from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
 from .secret import hidden
 from .wire import Wire
 
@@ -311,6 +311,10 @@ class LLM(Wire):
             (count,) = self._run(count_texts([text], tokens))
             return count
         return self._run(count_texts(text, tokens))
+
+    def counts_at_once(self) -> bool:
+        """Tell whether many texts are counted in one request; found out once."""
+        return self._run(can_count_at_once(self._connection.tokens))
 
     def count_message_tokens(
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any

@@ -6,7 +6,7 @@ import os
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, PrivateAttr, SecretStr, field_validator, model_validator
 
 from .async_client import AsyncLLM
 from .client import LLM
@@ -40,7 +40,7 @@ class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams
                 raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
         return values
 
-    @field_validator("model", "socket", mode="before")
+    @field_validator("model", "socket", "binary", mode="before")
     @classmethod
     def _take_paths(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -118,12 +118,13 @@ class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out the connection, which is made anew, and the key, which is read again."""
-        state = super().__getstate__()
+        # LlamaIndex's own takes from this object what it cannot pickle.
+        state = BaseModel.__getstate__(self)
         fields = {**state["__dict__"], "api_key": None}
         return {**state, "__dict__": fields, "__pydantic_private__": None}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__({**state, "__pydantic_private__": {}})
+        BaseModel.__setstate__(self, {**state, "__pydantic_private__": {}})
         self._connect()
 
     @property

@@ -120,6 +120,14 @@ class Connection:
         return self._endpoint or self._leased().endpoint
 
     @property
+    def address(self) -> str | None:
+        """Where a server is to be found now, None if one of ours is not running."""
+        lease = self._lease
+        if lease is not None and not (lease.alive and lease.server.state == "ready"):
+            return None
+        return str(self.endpoint)
+
+    @property
     def name(self) -> str | None:
         """The model name to send, None if it must be asked for.
 

@@ -42,7 +42,9 @@ class ConnectionOptions(BaseModel):
         description="Unix socket of a running server; in managed mode, the path to bind.",
     )
     api_key: SecretStr | None = Field(
-        default=None, description="Key of the server; MLXCEL_API_KEY if not given."
+        default=None,
+        exclude=True,
+        description="Key of the server; MLXCEL_API_KEY if not given.",
     )
     served_model: str | None = Field(
         default=None, description="Which of several served models to use; discovered if not given."

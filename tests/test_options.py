@@ -15,6 +15,7 @@ from mlxcel_integrations.options import (
     nearest_sampling_field,
     server_options,
 )
+from tests.samples import SAMPLING
 
 OPTIONS: list[type[BaseModel]] = [ConnectionOptions, ServerOptions, SamplingParams]
 
@@ -24,6 +25,10 @@ def test_every_field_has_a_default_and_a_help_text(options: type[BaseModel]) -> 
     options()
 
     assert [] == [n for n, field in options.model_fields.items() if not field.description]
+
+
+def test_the_list_of_samples_is_complete() -> None:
+    assert set(SamplingParams.model_fields) == set(SAMPLING)
 
 
 def test_no_field_is_in_two_lists() -> None:

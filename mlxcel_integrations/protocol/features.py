@@ -45,6 +45,7 @@ class ServerFeatures:
         context_size: Window of one slot in tokens, None if unknown.
         tools: Whether the chat template knows tools, None if unknown.
         modalities: What the model takes besides text: ``vision``, ``video``, ``audio``.
+        model_path: Where the model is on the server's machine, None if unknown.
     """
 
     engine: str | None
@@ -54,6 +55,7 @@ class ServerFeatures:
     context_size: int | None
     tools: bool | None
     modalities: frozenset[str]
+    model_path: str | None = None
 
     @property
     def forgets(self) -> bool:
@@ -126,6 +128,7 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         context_size=context or (generating.context_size if generating else None),
         tools=_tools(health, props),
         modalities=frozenset(name for name, known in modalities.items() if known),
+        model_path=props.get("model_path"),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import MlxcelStreamError
 from .sse import SSEDecoder
 
-__all__ = ["ChatReply", "Delta", "DeltaStream", "Request", "fold"]
+__all__ = ["ChatReply", "Delta", "DeltaStream", "Request", "fold", "fold_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
         if delta.reasoning:
             reasoning.append(delta.reasoning)
         if delta.tool_calls:
-            _fold_calls(calls, delta.tool_calls)
+            fold_calls(calls, delta.tool_calls)
         if delta.logprobs:
             reply.logprobs = _extended(reply.logprobs, delta.logprobs)
         if delta.finish_reason:
@@ -212,7 +212,8 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
     return reply
 
 
-def _fold_calls(calls: dict[int, dict[str, Any]], parts: list[dict[str, Any]]) -> None:
+def fold_calls(calls: dict[int, dict[str, Any]], parts: list[dict[str, Any]]) -> None:
+    """Put parts of tool calls to the calls that have begun, by their numbers."""
     for part in parts:
         index = part.get("index")
         if index is None:

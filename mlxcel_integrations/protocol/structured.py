@@ -22,6 +22,7 @@ __all__ = [
     "ask",
     "constrained",
     "portable_format",
+    "schema_text",
     "with_schema_shown",
     "without_thinking",
 ]
@@ -128,8 +129,7 @@ def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = F
         messages: The conversation.
         tools: Whether the model may call a tool instead.
     """
-    intro = "Call a tool, or answer" if tools else "Answer"
-    text = f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"
+    text = schema_text(schema, tools=tools)
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     if not messages or not isinstance(messages[0], Mapping):
@@ -143,6 +143,17 @@ def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = F
     else:
         content = [*content, {"type": "text", "text": text}]
     return [{**first, "content": content}, *messages[1:]]
+
+
+def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:
+    """Return what tells the model the schema of its answer.
+
+    Args:
+        schema: The schema.
+        tools: Whether the model may call a tool instead.
+    """
+    intro = "Call a tool, or answer" if tools else "Answer"
+    return f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"
 
 
 class TextStream:

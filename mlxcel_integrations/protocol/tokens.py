@@ -7,7 +7,7 @@ and returns what it found out. It decides; a client waits.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ __all__ = [
     "Counts",
     "Flow",
     "TokenMemory",
+    "can_count_at_once",
     "count_texts",
     "read_text",
     "read_tokens",
@@ -36,6 +37,12 @@ BATCH_CHARACTERS = 250_000
 
 MARKS = re.compile(r"[<>\[\]|]")
 """What the names of control tokens are made with, such as ``<eos>`` and ``[INST]``."""
+
+LONG = 1000
+"""Characters from which on it takes long to look for control tokens in a text."""
+
+WORTH_ASKING = 0.25
+"""Share of texts up to which it is faster to ask about this part of them first."""
 
 SAMPLE = ("word", "", "  two words\n", "日本語 🎉", "a\n\n\nb\t\tc     d")
 """What an answer to a batch is checked with: the ends of texts, and runs that may be one token."""
@@ -80,12 +87,16 @@ class TokenMemory:
         batches: Whether many texts can be counted in one request, None if not tried yet.
         separator: Token id that is put between the texts of a batch.
         route: How messages are counted, None if not tried yet.
+        local: Returns the ids of a text as the server does, without asking; None if nothing does.
+        searched: Whether such a thing has been looked for.
     """
 
     counts: Counts
     batches: bool | None = None
     separator: int | None = None
     route: str | None = None
+    local: Callable[[str], list[int]] | None = None
+    searched: bool = False
 
 
 def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
@@ -111,6 +122,13 @@ def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
     return [counted[text] for text in texts]
 
 
+def can_count_at_once(memory: TokenMemory) -> Flow[bool]:
+    """Tell whether many texts can be counted in one request; found out once."""
+    if memory.batches is None:
+        yield from _try_batches(memory)
+    return bool(memory.batches)
+
+
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield the texts in groups of one kind that fit into a request."""
     marked: dict[bool, list[str]] = {False: [], True: []}
@@ -132,13 +150,14 @@ def _pieces(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _count_batch(texts: list[str], memory: TokenMemory) -> Flow[list[int]]:
-    if len(texts) > 1 and memory.batches is None:
-        yield from _try_batches(memory)
-    if len(texts) == 1 or not memory.batches:
+    if len(texts) == 1 and (not memory.batches or len(texts[0]) < LONG):
         return (yield from _count_each(texts))
-    counts = yield from _count_at_once(texts, memory)
+    at_once = yield from can_count_at_once(memory)
+    counts = (yield from _count_at_once(texts, memory)) if at_once else None
     if counts is not None:
         return counts
+    if len(texts) == 1 or not at_once:
+        return (yield from _count_each(texts))
     # One of them has the separator in it: the smaller the group, the fewer are counted alone.
     half = len(texts) // 2
     first = yield from _count_batch(texts[:half], memory)
@@ -158,8 +177,7 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
     mixed: list[str | int | None] = [texts[0]]
     for text in texts[1:]:
         mixed += (memory.separator, text)
-    # To look for control tokens takes llama.cpp ten times as long as everything else.
-    special = any(map(MARKS.search, texts))
+    special = yield from _may_have_control_tokens(texts)
     body = {"content": mixed, "add_special": False, "parse_special": special}
     answer = yield Ask("/tokenize", body, REFUSED)
     if isinstance(answer, Failure):
@@ -171,6 +189,27 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
         else:
             counts[-1] += 1
     return counts if len(counts) == len(texts) else None
+
+
+def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
+    """Tell whether there may be control tokens in texts.
+
+    To look for them takes llama.cpp ten times as long as everything else. So where they can be
+    in a small part of long texts only, it is asked about this part with them and without.
+    """
+    marked = [text for text in texts if MARKS.search(text)]
+    words = dict.fromkeys(word for text in marked for word in text.split() if MARKS.search(word))
+    suspects = " ".join(words)
+    if len(suspects) >= sum(map(len, marked)) * WORTH_ASKING:
+        return bool(marked)
+    answers = []
+    for special in (True, False):
+        body = {"content": suspects, "add_special": False, "parse_special": special}
+        answer = yield Ask("/tokenize", body, REFUSED)
+        if isinstance(answer, Failure):
+            return True
+        answers.append(read_tokens(answer))
+    return bool(answers[0] != answers[1])
 
 
 def _try_batches(memory: TokenMemory) -> Flow[None]:

@@ -77,6 +77,11 @@ def test_many_texts_are_one_request(client: Any, server: FakeServer) -> None:
     assert ["/tokenize"] == paths(server)
 
 
+@BOTH
+def test_it_can_be_asked_whether_many_are_counted_at_once(client: Any, generation: str) -> None:
+    assert (generation == "newest") == client.counts_at_once()
+
+
 @ON_TCP
 @pytest.mark.parametrize("generation", ["v0.4.2"])
 def test_an_old_server_is_asked_for_each_text(client: Any, server: FakeServer) -> None:

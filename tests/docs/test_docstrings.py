@@ -13,6 +13,8 @@ MODULES = (
     "supervisor.process",
     "langchain.chat_models",
     "langchain.llms",
+    "llama_index.llm",
+    "llama_index.tokenizer",
     "embedded",
 )
 

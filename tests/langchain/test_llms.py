@@ -19,7 +19,7 @@ from mlxcel_integrations import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.langchain import MlxcelLLM
 from mlxcel_integrations.options import SamplingParams
 from tests.fake_server import FakeServer, Reply
-from tests.langchain.test_chat_models import SAMPLING
+from tests.samples import SAMPLING
 
 Ask = Callable[..., str]
 

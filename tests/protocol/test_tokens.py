@@ -18,6 +18,7 @@ from mlxcel_integrations.protocol.tokens import (
     Ask,
     Flow,
     TokenMemory,
+    can_count_at_once,
     count_texts,
 )
 from mlxcel_integrations.token_cache import TokenCache
@@ -215,8 +216,48 @@ def test_a_request_stays_smaller_than_old_servers_take() -> None:
     texts = [f"{number}" + "x" * (BATCH_CHARACTERS // 3) for number in range(7)]
 
     assert [len(text) for text in texts] == drive(count_texts(texts, memory()), server)
-    assert [2, 2, 2] == [len(batch) for batch in server.batches[1:]]
-    assert texts[-1:] == server.singles[-1:]
+    assert [2, 2, 2, 1] == [len(batch) for batch in server.batches[1:]]
+
+
+@pytest.mark.parametrize(
+    ("part", "special"), [("x[1] ", False), ("<eos> ", True), ("<no> a|b ", False)]
+)
+def test_long_texts_are_searched_for_control_tokens_only_if_they_have_some(
+    part: str, special: bool
+) -> None:
+    server = Server()
+    texts = ["word " * 50 + part + "word " * 50, "word " * 50 + part, "word"]
+    expected = [len(tokens(text, True)) for text in texts]
+
+    assert expected == drive(count_texts(texts, memory()), server)
+    suspects = part.strip()
+    bodies = [ask.body for ask in server.asked if ask.body and "parse_special" in ask.body]
+    assert {True, False} == {b["parse_special"] for b in bodies if b["content"] == suspects}
+    assert {special} == {b["parse_special"] for b in bodies if texts[0] in b["content"]}
+
+
+def test_a_server_that_refuses_to_tell_is_asked_to_search() -> None:
+    class Fussy(Server):
+        def __call__(self, ask: Ask) -> Any:
+            if ask.body and ask.body["content"] == "x[1]":
+                self.asked.append(ask)
+                return failure(400)
+            return super().__call__(ask)
+
+    server = Fussy()
+    texts = ["word " * 50 + "x[1]", "[2] " + "word " * 50 + "x[1]"]
+
+    assert [len(text) for text in texts] == drive(count_texts(texts, memory()), server)
+
+
+def test_that_many_are_counted_at_once_is_found_out_once() -> None:
+    known = memory()
+
+    assert drive(can_count_at_once(known), Server())
+    server = Server()
+    assert drive(can_count_at_once(known), server)
+    assert [] == server.asked
+    assert not drive(can_count_at_once(memory()), Server(arrays=False))
 
 
 def test_a_text_longer_than_a_batch_is_counted_alone() -> None:

@@ -1,0 +1,278 @@
+"""``Mlxcel``: chat and text completion for LlamaIndex."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Sequence
+from typing import Any, Self
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+)
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.custom import CustomLLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from pydantic import Field
+
+from ..connected import Connected
+from ..protocol.reasoning import with_reasoning
+from ..protocol.stream import fold
+from .counting import Counting
+from .messages import to_wire
+from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
+from .streams import async_streams, streams
+from .structured import Predicting
+from .tools import Calling
+
+__all__ = ["Mlxcel"]
+
+
+class Mlxcel(Predicting, Calling, Counting, Connected, CustomLLM, FunctionCallingLLM):
+    """A model on this machine, or on a server.
+
+    Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
+    With none of them, ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up.
+    Making one does no I/O; several with the same ``model`` and options share one server.
+
+    ``chat`` goes through the chat template of the model, ``complete`` goes on with a text as it
+    is. All answers are streamed on the wire, so that leaving a loop or cancelling a task frees
+    the server at once.
+
+    Examples:
+        >>> from llama_index.core.llms import ChatMessage
+        >>> from mlxcel_integrations.llama_index import Mlxcel
+        >>> with Mlxcel(model="embedded", max_tokens=8) as llm:
+        ...     answer = llm.chat([ChatMessage("What is the capital of France?")])
+        >>> "Paris" in answer.message.content
+        True
+    """
+
+    context_window: int | None = Field(
+        default=None,
+        gt=0,
+        description="Context of one request in tokens; what the server tells if not given.",
+    )
+    reasoning: bool | str | None = Field(
+        default=None,
+        description="Whether the model thinks before it answers: True, False, or an effort such "
+        'as "low"; None for its own default.',
+    )
+    send_reasoning: bool = Field(
+        default=True,
+        description="Whether the model is sent its earlier thinking; its template decides how "
+        "much of it the model sees.",
+    )
+    send_urls: bool = Field(
+        default=False,
+        description="Whether the server may be sent addresses of images, sound and video, to "
+        "fetch them itself, and not only data.",
+    )
+    check_context: bool | None = Field(
+        default=None,
+        description="Whether a chat that does not fit into the context is refused before it is "
+        "sent; None does where the server would forget its beginning and not tell.",
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores such a model."""
+        return "mlxcel"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex asks of a model before it uses it.
+
+        The server is asked once, on the first use; ``astart`` does it without blocking.
+        """
+        features = self._llm.features
+        window = self.context_window or features.context_size or DEFAULT_CONTEXT_WINDOW
+        return LLMMetadata(
+            context_window=window,
+            # What is left for the answer is missing from the prompt.
+            num_output=min(self.max_tokens or DEFAULT_NUM_OUTPUTS, window // 4),
+            is_chat_model=True,
+            is_function_calling_model=features.tools is not False,
+            model_name=self._llm.model,
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return what events tell about the model; nothing is asked of the server for it."""
+        sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
+        name = self._connection.model_name or self.model or "unknown"
+        return {"class_name": self.class_name(), "model_name": name, **sampling}
+
+    async def astart(self) -> Self:
+        """Start the managed server, and ask what it can do, without blocking the event loop.
+
+        ``metadata`` does not ask the server from then on.
+        """
+        await super().astart()
+        await self._async_llm.features
+        await self._async_llm.model
+        return self
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Return the answer to a conversation.
+
+        Args:
+            messages: The conversation.
+            **kwargs: Fields of the request, which beat those of the constructor: those of
+                ``SamplingParams``, ``reasoning``, ``tools`` and more.
+
+        Raises:
+            openai.APIError: The server refused the request or could not be reached.
+            MlxcelError: A message cannot be sent, or the answer broke off.
+        """
+        request = self._llm.prepare_chat(self._wire(messages), self._chat_sampling(kwargs))
+        return to_chat_response(fold(self._llm.stream_deltas(request)))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Return the answer to a conversation; see ``chat``."""
+        sampling = self._chat_sampling(kwargs)
+        request = await self._async_llm.prepare_chat(self._wire(messages), sampling)
+        return to_chat_response(
+            fold([delta async for delta in self._async_llm.stream_deltas(request)])
+        )
+
+    @streams(llm_chat_callback)
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Yield the answer to a conversation as it is generated; see ``chat``.
+
+        Each chunk has the message so far, and in ``delta`` what is new. The last one has the
+        token counts.
+        """
+        chunks = ChatChunks()
+        request = self._llm.prepare_chat(self._wire(messages), self._chat_sampling(kwargs))
+        for delta in self._llm.stream_deltas(request):
+            chunk = chunks.take(delta)
+            if chunk is not None:
+                yield chunk
+        yield chunks.last()
+
+    @async_streams(llm_chat_callback)
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        """Return a generator of the answer to a conversation; see ``stream_chat``."""
+        chunks = ChatChunks()
+        sampling = self._chat_sampling(kwargs)
+        request = await self._async_llm.prepare_chat(self._wire(messages), sampling)
+        async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+            async for delta in deltas:
+                chunk = chunks.take(delta)
+                if chunk is not None:
+                    yield chunk
+        yield chunks.last()
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Return the continuation of a text, without a chat template.
+
+        Args:
+            prompt: The text.
+            formatted: Whether ``completion_to_prompt`` has been applied to it.
+            **kwargs: Fields of the request, which beat those of the constructor.
+
+        Raises:
+            openai.APIError: The server refused the request or could not be reached.
+            MlxcelError: The answer broke off.
+        """
+        text = self._prompt(prompt, formatted)
+        request = self._llm.prepare_completion(text, self._sampling(kwargs))
+        return to_completion_response(fold(self._llm.stream_deltas(request)))
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        """Return the continuation of a text; see ``complete``."""
+        text = self._prompt(prompt, formatted)
+        request = await self._async_llm.prepare_completion(text, self._sampling(kwargs))
+        return to_completion_response(
+            fold([delta async for delta in self._async_llm.stream_deltas(request)])
+        )
+
+    @streams(llm_completion_callback)
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        """Yield the continuation of a text as it is generated; see ``complete``.
+
+        Each chunk has the text so far, and in ``delta`` what is new. The last one has the token
+        counts.
+        """
+        chunks = CompletionChunks()
+        text = self._prompt(prompt, formatted)
+        request = self._llm.prepare_completion(text, self._sampling(kwargs))
+        for delta in self._llm.stream_deltas(request):
+            chunk = chunks.take(delta)
+            if chunk is not None:
+                yield chunk
+        yield chunks.last()
+
+    @async_streams(llm_completion_callback)
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """Return a generator of the continuation of a text; see ``stream_complete``."""
+        chunks = CompletionChunks()
+        text = self._prompt(prompt, formatted)
+        request = await self._async_llm.prepare_completion(text, self._sampling(kwargs))
+        async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+            async for delta in deltas:
+                chunk = chunks.take(delta)
+                if chunk is not None:
+                    yield chunk
+        yield chunks.last()
+
+    def _wire(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+        return to_wire(messages, reasoning=self.send_reasoning, urls=self.send_urls)
+
+    def _prompt(self, prompt: str, formatted: bool) -> str:
+        if formatted or self.completion_to_prompt is None:
+            return prompt
+        return self.completion_to_prompt(prompt)
+
+    def _sampling(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Put the fields of a request together: a call's beat the constructor's."""
+        return {**self._own_sampling, **call}
+
+    def _chat_sampling(self, call: dict[str, Any]) -> dict[str, Any]:
+        sampling = self._sampling(call)
+        effort = sampling.pop("reasoning_effort", self.reasoning)
+        return with_reasoning(sampling, sampling.pop("reasoning", effort))
+
+    @property
+    def _checks_context(self) -> bool | None:
+        return self.check_context
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out what belongs to this process and cannot leave it."""
+        state = super().__getstate__()
+        fields = dict(state["__dict__"])
+        for name in _OF_THIS_PROCESS:
+            if not _can_be_pickled(fields[name]):
+                fields[name] = type(self).model_fields[name].get_default(call_default_factory=True)
+        return {**state, "__dict__": fields}
+
+
+_OF_THIS_PROCESS = ("callback_manager", "rate_limiter")
+
+
+def _can_be_pickled(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001  # objects of others, which raise anything
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""The ``tokenizer.json`` of a model that is on this machine, once it agrees with the server."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from ..client import LLM
+from ..errors import MlxcelError
+
+__all__ = ["PROBES", "Encode", "find_file", "load"]
+
+Encode = Callable[[str], list[int]]
+
+PROBES = (
+    "Hello, world!",
+    "  two  spaces\n\n\tand a tab",
+    "0123456789 3.14159 1,000",
+    "def f(x):\n    return x ** 2  # code\n",
+    "früh übt sich, déjà vu",
+    "e\u0301 \u00e9 \ufb01 \u00a0 \u200b",
+    "안녕하세요 세계",
+    "日本語のテキスト、中文",
+    "مرحبا بالعالم",
+    "🎉 👩‍👩‍👧",
+    "<bos><eos></s><unk><|im_start|>user<|im_end|>[INST]",
+    "a\r\nb\n\n\n\nc" + " " * 20 + "d",
+)
+"""Texts of which tokenizers think differently."""
+
+
+def find_file(llm: LLM, model: str | None) -> Path | None:
+    """Return the ``tokenizer.json`` of a served model, None if it is not here.
+
+    Args:
+        llm: What asks the server.
+        model: What the server is started with, None in connect mode.
+    """
+    if not _installed():
+        return None
+    for folder in (model, llm.features.model_path):
+        if folder is not None and (file := Path(folder) / "tokenizer.json").is_file():
+            return file
+    return None
+
+
+def load(file: Path, llm: LLM, *, wanted: bool) -> Encode | None:
+    """Return what encodes texts as the server does, None after a warning if the file does not.
+
+    Args:
+        file: A ``tokenizer.json``.
+        llm: What asks the server.
+        wanted: Whether the user has named the file.
+
+    Raises:
+        MlxcelError: The user has named it, and it cannot be read.
+    """
+    try:
+        encode = _read(file)
+    except Exception as error:  # noqa: BLE001  # the package raises nothing more special
+        if wanted:
+            raise MlxcelError(
+                f"Cannot read the tokenizer {file}: {error}. Check the path, and that "
+                "mlxcel-integrations[tokenizers] is installed."
+            ) from None
+        return None
+    for probe in PROBES:
+        if encode(probe) != llm.tokenize(probe):
+            warnings.warn(
+                f"{file} is not the tokenizer of the served model: they disagree about {probe!r}. "
+                "The server is asked instead. Take the file away, or serve the model it is of.",
+                stacklevel=2,
+            )
+            return None
+    return encode
+
+
+def _installed() -> bool:
+    try:
+        import tokenizers  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _read(file: Path) -> Encode:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    return encode

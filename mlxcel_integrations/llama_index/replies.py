@@ -1,0 +1,277 @@
+"""What a server answers to LlamaIndex's responses: pure."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from pydantic import BaseModel
+
+from ..protocol.stream import ChatReply, Delta, fold_calls
+
+__all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
+
+Call = dict[str, Any]
+
+
+def to_chat_response(reply: ChatReply) -> ChatResponse:
+    """Return the response of a whole answer."""
+    calls = [_whole_call(call) for call in reply.tool_calls or ()]
+    message = ChatMessage(
+        role=MessageRole.ASSISTANT,
+        blocks=_blocks(reply, calls),
+        additional_kwargs=_older_calls(reply),
+    )
+    return ChatResponse(
+        message=message,
+        raw=_raw(reply),
+        logprobs=_logprobs(reply.logprobs),
+        additional_kwargs=_counts(reply.usage),
+    )
+
+
+def to_completion_response(reply: ChatReply) -> CompletionResponse:
+    """Return the response of a whole text."""
+    return CompletionResponse(
+        text=reply.text,
+        raw=_raw(reply),
+        logprobs=_logprobs(reply.logprobs),
+        additional_kwargs=_counts(reply.usage),
+    )
+
+
+class _Chunks:
+    """Collect what has come of an answer, for chunks that hold all of it.
+
+    Attributes:
+        reply: The answer so far, without its log probabilities.
+    """
+
+    def __init__(self) -> None:
+        self.reply = ChatReply()
+        self._calls: dict[int, Call] = {}
+
+    def _take(self, delta: Delta) -> bool:
+        """Add a delta to the answer, and tell whether there is something to show now."""
+        reply = self.reply
+        reply.text += delta.text
+        if delta.reasoning:
+            reply.reasoning += delta.reasoning
+        if delta.tool_calls:
+            fold_calls(self._calls, delta.tool_calls)
+            reply.tool_calls = [self._calls[index] for index in sorted(self._calls)]
+        if delta.finish_reason:
+            reply.finish_reason = delta.finish_reason
+            reply.model, reply.id = delta.model, delta.id
+        reply.usage = delta.usage or reply.usage
+        reply.timings = delta.timings or reply.timings
+        return bool(delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)
+
+
+class ChatChunks(_Chunks):
+    """Make the chunks of a chat: each holds the message so far, and what is new in it."""
+
+    def take(self, delta: Delta) -> ChatResponse | None:
+        """Return the chunk of a delta, None if there is nothing to show yet."""
+        if not self._take(delta):
+            return None
+        reply = self.reply
+        if not (reply.reasoning or reply.tool_calls or delta.logprobs):
+            return _chunk([_text(reply.text)], delta.text)
+        calls = [_call(call, call["function"]["arguments"]) for call in reply.tool_calls or ()]
+        chunk = _chunk(_blocks(reply, calls), delta.text)
+        chunk.message.additional_kwargs = _older_calls(reply)
+        chunk.logprobs = _logprobs(delta.logprobs)
+        if delta.reasoning:
+            chunk.additional_kwargs["thinking_delta"] = delta.reasoning
+        return chunk
+
+    def last(self) -> ChatResponse:
+        """Return the chunk that ends the answer, with all that is told once."""
+        response = to_chat_response(self.reply)
+        response.delta = ""
+        return response
+
+
+class CompletionChunks(_Chunks):
+    """Make the chunks of a text: each holds the text so far, and what is new in it."""
+
+    def take(self, delta: Delta) -> CompletionResponse | None:
+        """Return the chunk of a delta, None if there is nothing to show yet."""
+        if not self._take(delta):
+            return None
+        fields: dict[str, Any] = {
+            "text": self.reply.text,
+            "raw": None,
+            "delta": delta.text,
+            "logprobs": _logprobs(delta.logprobs),
+            "additional_kwargs": {},
+        }
+        return _built(CompletionResponse, _COMPLETION_SET, fields)
+
+    def last(self) -> CompletionResponse:
+        """Return the chunk that ends the text, with all that is told once."""
+        response = to_completion_response(self.reply)
+        response.delta = ""
+        return response
+
+
+# --------------------------------------------------------------------------- messages
+
+
+def _blocks(reply: ChatReply, calls: Sequence[ToolCallBlock]) -> list[ContentBlock]:
+    """Return the blocks of an answer: thinking, then one text, then calls."""
+    blocks: list[ContentBlock] = []
+    if reply.reasoning:
+        told = (reply.usage or {}).get("completion_tokens_details") or {}
+        tokens = told.get("reasoning_tokens")
+        blocks.append(ThinkingBlock(content=reply.reasoning, num_tokens=tokens))
+    if reply.text or not calls:
+        blocks.append(_text(reply.text))
+    return [*blocks, *calls]
+
+
+def _older_calls(reply: ChatReply) -> dict[str, Any]:
+    """Return what a message says about calls where LlamaIndex's programs look for it."""
+    calls = [{**call, "function": dict(call["function"])} for call in reply.tool_calls or ()]
+    return {"tool_calls": calls} if calls else {}
+
+
+def _whole_call(call: Call) -> ToolCallBlock:
+    """Return a call with its arguments read; those that are no JSON object stay text."""
+    text = call["function"]["arguments"]
+    try:
+        arguments = json.loads(text or "{}")
+    except ValueError:
+        arguments = None
+    return _call(call, arguments if isinstance(arguments, dict) else text)
+
+
+def _call(call: Call, arguments: dict[str, Any] | str) -> ToolCallBlock:
+    return ToolCallBlock(
+        tool_call_id=call["id"], tool_name=call["function"]["name"], tool_kwargs=arguments
+    )
+
+
+# --------------------------------------------------------------------------- metadata
+
+
+def _raw(reply: ChatReply) -> dict[str, Any]:
+    """Return what the server told about an answer, as far as it did."""
+    told = {
+        "id": reply.id,
+        "model": reply.model,
+        "finish_reason": reply.finish_reason,
+        "usage": reply.usage,
+        "timings": reply.timings,
+        "logprobs": reply.logprobs,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def _counts(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: usage[name] for name in _COUNTS if name in usage} if usage else {}
+
+
+def _logprobs(given: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
+    """Return for each token itself and then its alternatives."""
+    if not given:
+        return None
+    if "tokens" in given:
+        return _completion_logprobs(given)
+    return [
+        [_logprob(entry)]
+        + [
+            _logprob(other)
+            for other in entry.get("top_logprobs") or ()
+            if other["token"] != entry["token"]
+        ]
+        for entry in given.get("content") or ()
+    ]
+
+
+def _logprob(entry: Mapping[str, Any]) -> LogProb:
+    return LogProb(token=entry["token"], logprob=entry["logprob"], bytes=entry.get("bytes") or [])
+
+
+def _completion_logprobs(given: Mapping[str, Any]) -> list[list[LogProb]]:
+    """Read the form that only text completions have."""
+    told = (given["tokens"], given["token_logprobs"], given.get("top_logprobs") or ())
+    return [
+        [LogProb(token=token, logprob=logprob)]
+        + [
+            LogProb(token=other, logprob=value)
+            for other, value in (alternatives or {}).items()
+            if other != token
+        ]
+        for token, logprob, alternatives in itertools.zip_longest(*told)
+    ]
+
+
+# --------------------------------------------------------------------------- building
+
+M = TypeVar("M", bound=BaseModel)
+
+_TEXT_SET = frozenset({"text"})
+_MESSAGE_SET = frozenset({"role", "blocks"})
+_CHAT_SET = frozenset({"message", "delta"})
+_COMPLETION_SET = frozenset({"text", "delta"})
+"""The fields that the constructors would be given."""
+
+
+def _text(text: str) -> TextBlock:
+    return _built(TextBlock, _TEXT_SET, {"block_type": "text", "text": text})
+
+
+def _chunk(blocks: list[ContentBlock], delta: str) -> ChatResponse:
+    message = {"role": MessageRole.ASSISTANT, "additional_kwargs": {}, "blocks": blocks}
+    return _built(
+        ChatResponse,
+        _CHAT_SET,
+        {
+            "message": _built(ChatMessage, _MESSAGE_SET, message),
+            "raw": None,
+            "delta": delta,
+            "logprobs": None,
+            "additional_kwargs": {},
+        },
+    )
+
+
+def _built(kind: type[M], given: frozenset[str], fields: dict[str, Any]) -> M:
+    """Make a model without validating what is known to be valid.
+
+    The validating constructors take longer than everything else that happens to a token. The
+    state is set as ``model_construct`` does it, which looks at each field; a test compares the
+    result with the constructors'.
+
+    Args:
+        kind: Class of the model.
+        given: Names of the fields that a constructor would be given.
+        fields: The values of all fields.
+    """
+    made = _new(kind)
+    _set(made, "__dict__", fields)
+    _set(made, "__pydantic_fields_set__", set(given))
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
+    return made
+
+
+_new, _set = object.__new__, object.__setattr__

@@ -1,0 +1,212 @@
+"""``MlxcelTokenizer``: the tokens of the served model, counted exactly and rarely asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from ..client import LLM
+from ..connected import Connected
+from ..errors import MlxcelError
+from ..options import ConnectionOptions, ServerOptions
+from .local_tokens import Encode, find_file, load
+
+__all__ = ["MlxcelTokenizer", "TokenIds"]
+
+LONG = 1000
+"""Characters from which on a text may be cut into words."""
+
+LONG_WORD = 100
+"""Characters from which on a word may be cut further, as in languages without spaces."""
+
+
+class MlxcelTokenizer:
+    """The tokenizer of a served model, for all of LlamaIndex that takes one.
+
+    Its counts are the server's own. They are remembered, and a long text is counted together with
+    its words, which splitters ask for next. Where the model's ``tokenizer.json`` can be read and
+    the package ``tokenizers`` is installed, the counts come from there, after both have agreed.
+
+    May be used from many threads. Pickled, it takes the address of a running server along, so that
+    workers ask the same one; a key stays behind, and is read from ``MLXCEL_API_KEY`` again.
+
+    Args:
+        llm: Whose model it is.
+        file: A ``tokenizer.json`` to use; that of the model's folder if not given.
+
+    Examples:
+        >>> from mlxcel_integrations.llama_index import Mlxcel
+        >>> with Mlxcel(model="embedded") as llm:
+        ...     ids = llm.tokenizer("A lighthouse by the sea")
+        ...     print(len(ids))
+        5
+    """
+
+    def __init__(self, llm: Connected, file: str | os.PathLike[str] | None = None) -> None:
+        self._use(llm._llm, _options(llm), Path(file) if file is not None else None)
+
+    def _use(self, llm: LLM, options: dict[str, Any], file: Path | None) -> None:
+        self._llm = llm
+        self._options = options
+        self._file = file
+        self._memory = llm._connection.tokens
+        if file is not None:
+            self._memory.searched = False
+
+    def __call__(self, text: str) -> TokenIds:
+        """Return the tokens of a text, without those that begin a prompt."""
+        count = self._memory.counts.get("text", text)
+        return TokenIds(self._count(text) if count is None else count, text, self)
+
+    def encode(self, text: str, *args: Any, **kwargs: Any) -> TokenIds:
+        """Return the tokens of a text; more arguments, which other tokenizers take, do nothing."""
+        return self(text)
+
+    def ids(self, text: str) -> list[int]:
+        """Return the token ids of a text."""
+        encode = self._local()
+        return encode(text) if encode is not None else self._llm.tokenize(text)
+
+    def prime(self, texts: str | Iterable[str]) -> None:
+        """Count texts and their words ahead, in as few requests as possible.
+
+        A long text does this by itself when it is counted; for many texts it is faster at once.
+        Servers that count one text at a time are not asked.
+
+        Args:
+            texts: What splitters will be given.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        self.count_ahead([*texts, *dict.fromkeys(part for text in texts for part in _parts(text))])
+
+    def count_ahead(self, texts: Sequence[str]) -> None:
+        """Count just these texts ahead, in as few requests as possible."""
+        if self._local() is None and self._llm.counts_at_once():
+            self._llm.count_tokens(list(texts))
+
+    def _count(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise MlxcelError(f"{type(text).__name__} is no text: pass the tokenizer a str.")
+        encode = self._local()
+        if encode is not None:
+            count = len(encode(text))
+            self._memory.counts.put("text", text, count)
+            return count
+        if len(text) >= LONG:
+            self.prime(text)
+        return self._llm.count_tokens(text)
+
+    def _local(self) -> Encode | None:
+        """Return what encodes texts without the server, None if nothing does."""
+        memory = self._memory
+        if not memory.searched:
+            # Until it is found, other threads ask the server.
+            memory.searched = True
+            try:
+                memory.local = self._search()
+            except BaseException:
+                memory.searched = False
+                raise
+        return memory.local
+
+    def _search(self) -> Encode | None:
+        if self._file is not None:
+            return load(self._file, self._llm, wanted=True)
+        file = find_file(self._llm, self._options.get("model"))
+        return load(file, self._llm, wanted=False) if file is not None else None
+
+    def __repr__(self) -> str:
+        return f"MlxcelTokenizer({self._llm!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        address = self._llm._connection.address
+        if address is None:
+            return {"options": self._options, "file": self._file}
+        kept = {name: v for name, v in self._options.items() if name in _OF_ANY_SERVER}
+        return {"options": {**kept, "base_url": address}, "file": self._file}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._use(LLM(**state["options"]), state["options"], state["file"])
+
+
+class TokenIds(Sequence[int]):
+    """Token ids of which only the number is known, until they are looked at.
+
+    Args:
+        count: How many they are.
+        text: The text.
+        tokenizer: What gives the ids of a text.
+    """
+
+    __slots__ = ("_count", "_ids", "_text", "_tokenizer")
+
+    def __init__(self, count: int, text: str, tokenizer: MlxcelTokenizer) -> None:
+        self._count = count
+        self._text = text
+        self._tokenizer = tokenizer
+        self._ids: list[int] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[int]: ...
+
+    def __getitem__(self, index: int | slice) -> int | list[int]:
+        return self._fetched()[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._fetched())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, list | TokenIds):
+            return NotImplemented
+        return len(self) == len(other) and self._fetched() == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as with lists, to which it can be equal
+
+    def __repr__(self) -> str:
+        return f"<{self._count} tokens>"
+
+    def _fetched(self) -> list[int]:
+        if self._ids is None:
+            self._ids = self._tokenizer.ids(self._text)
+        return self._ids
+
+
+_OF_ANY_SERVER = ConnectionOptions.model_fields.keys() - {"model", "base_url", "socket", "api_key"}
+"""Options of a connection that do not depend on who started the server."""
+
+
+def _options(llm: Connected) -> dict[str, Any]:
+    """Return what an equal connection is made with, the key excepted."""
+    fields = {**ConnectionOptions.model_fields, **ServerOptions.model_fields}
+    del fields["api_key"]
+    return {
+        name: value
+        for name, field in fields.items()
+        if (value := getattr(llm, name)) != field.default
+    }
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield what ``TokenTextSplitter`` asks for when it cuts a text: words, lines, characters."""
+    for word in _pieces(text, " "):
+        yield word
+        if len(word) >= LONG_WORD:
+            yield from _pieces(word, "\n")
+            yield from word
+
+
+def _pieces(text: str, separator: str) -> Iterator[str]:
+    """Yield what is between separators, each with the separator before it."""
+    first, *others = text.split(separator)
+    if first:
+        yield first
+    for other in others:
+        yield separator + other

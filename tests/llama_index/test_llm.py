@@ -1,0 +1,689 @@
+"""``Mlxcel`` against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from llama_index.core import (
+    Document,
+    PromptTemplate,
+    Settings,
+    SummaryIndex,
+    get_response_synthesizer,
+)
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.base.llms.types import ThinkingBlock
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler, TokenCountingHandler
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.llms import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    CustomLLM,
+    ImageBlock,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.mock import MockLLM
+from llama_index.core.rate_limiter import TokenBucketRateLimiter
+
+from mlxcel_integrations import MlxcelError, MlxcelStreamError
+from mlxcel_integrations.llama_index import Mlxcel
+from tests.fake_server import FakeServer, Reply
+from tests.samples import SAMPLING
+
+Ask = Callable[..., Any]
+HELLO = [ChatMessage("hello there")]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[Mlxcel]:
+    with Mlxcel(base_url=server.url) as model:
+        yield model
+
+
+# --------------------------------------------------------------------------- the eight ways
+
+
+def messages(given: Any) -> Any:
+    return [ChatMessage(given)] if isinstance(given, str) else given
+
+
+def chat(llm: Mlxcel, given: Any, **kwargs: Any) -> ChatResponse:
+    response: ChatResponse = llm.chat(messages(given), **kwargs)
+    return response
+
+
+def achat(llm: Mlxcel, given: Any, **kwargs: Any) -> ChatResponse:
+    return asyncio.run(llm.achat(messages(given), **kwargs))
+
+
+def stream_chat(llm: Mlxcel, given: Any, **kwargs: Any) -> ChatResponse:
+    *_, last = llm.stream_chat(messages(given), **kwargs)
+    return last
+
+
+def astream_chat(llm: Mlxcel, given: Any, **kwargs: Any) -> ChatResponse:
+    return asyncio.run(last_of(llm.astream_chat, messages(given), **kwargs))
+
+
+def complete(llm: Mlxcel, given: str, **kwargs: Any) -> CompletionResponse:
+    response: CompletionResponse = llm.complete(given, **kwargs)
+    return response
+
+
+def acomplete(llm: Mlxcel, given: str, **kwargs: Any) -> CompletionResponse:
+    return asyncio.run(llm.acomplete(given, **kwargs))
+
+
+def stream_complete(llm: Mlxcel, given: str, **kwargs: Any) -> CompletionResponse:
+    *_, last = llm.stream_complete(given, **kwargs)
+    return last
+
+
+def astream_complete(llm: Mlxcel, given: str, **kwargs: Any) -> CompletionResponse:
+    return asyncio.run(last_of(llm.astream_complete, given, **kwargs))
+
+
+async def last_of(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return [chunk async for chunk in await method(*args, **kwargs)][-1]
+
+
+CHATS = [chat, achat, stream_chat, astream_chat]
+COMPLETIONS = [complete, acomplete, stream_complete, astream_complete]
+ALL_CHATS = pytest.mark.parametrize("ask", CHATS)
+ALL_COMPLETIONS = pytest.mark.parametrize("ask", COMPLETIONS)
+ALL_WAYS = pytest.mark.parametrize("ask", CHATS + COMPLETIONS)
+
+
+@ALL_WAYS
+def test_an_answer_comes_with_counts_and_what_the_server_told(
+    server: FakeServer, llm: Mlxcel, ask: Ask
+) -> None:
+    response = ask(llm, "hello there")
+
+    text = response.message.content if ask in CHATS else response.text
+    assert "echo: hello there" == text
+    assert {"id", "model", "finish_reason", "usage"} == set(response.raw)
+    assert ("fake-model", "stop") == (response.raw["model"], response.raw["finish_reason"])
+    counts = response.additional_kwargs
+    assert counts == {name: response.raw["usage"][name] for name in counts}
+    assert counts["total_tokens"] == counts["prompt_tokens"] + counts["completion_tokens"] > 0
+    route = "/v1/chat/completions" if ask in CHATS else "/v1/completions"
+    (post,) = server.posts
+    assert (route, True) == (post.path, post.json["stream"])
+    assert {"include_usage": True} == post.json["stream_options"]
+
+
+@ALL_CHATS
+def test_thinking_and_calls_arrive_the_same_way(server: FakeServer, llm: Mlxcel, ask: Ask) -> None:
+    call = {"id": "call_1", "name": "f", "arguments": '{"a": 1}'}
+    server.script(Reply.text("hi", reasoning="let me think", tool_calls=[call]))
+
+    message = ask(llm, "x").message
+
+    kinds = [block.block_type for block in message.blocks]
+    assert ["thinking", "text", "tool_call"] == kinds
+    assert ("let me think", "hi") == (message.blocks[0].content, message.content)
+    assert ("f", {"a": 1}) == (message.blocks[2].tool_name, message.blocks[2].tool_kwargs)
+
+
+def test_a_stream_holds_everything_so_far_in_each_chunk(llm: Mlxcel) -> None:
+    made = list(llm.stream_chat(HELLO))
+    texts = list(llm.stream_complete("hello there"))
+
+    for last, now in itertools.pairwise(made):
+        assert last.message.content + now.delta == now.message.content
+    for last, now in itertools.pairwise(texts):
+        assert last.text + now.delta == now.text
+    assert "echo: hello there" == made[-1].message.content == texts[-1].text
+
+
+def test_logprobs_come_as_llama_indexes(llm: Mlxcel) -> None:
+    response = llm.chat(HELLO, logprobs=True, top_logprobs=2)
+    *chunks, last = llm.stream_chat(HELLO, logprobs=True, top_logprobs=2)
+
+    assert len(response.logprobs) == response.additional_kwargs["completion_tokens"]
+    assert response.logprobs == [position for chunk in chunks for position in chunk.logprobs]
+    assert last.logprobs is None
+
+
+# --------------------------------------------------------------------------- fields
+
+
+@pytest.mark.parametrize("place", ["constructor", "call"])
+@pytest.mark.parametrize("ask", [chat, complete])
+def test_every_sampling_field_reaches_the_request(server: FakeServer, place: str, ask: Ask) -> None:
+    for name, value in SAMPLING.items():
+        fields = {name: value} | ({"logprobs": True} if name == "top_logprobs" else {})
+        server.script(Reply.text("ok"))
+        with Mlxcel(base_url=server.url, **(fields if place == "constructor" else {})) as llm:
+            ask(llm, "x", **(fields if place == "call" else {}))
+        body = server.posts[-1].json
+        expected = value["mine"] if name == "extra_body" else value
+        if ask is complete and name == "logprobs":
+            expected = 1  # this route takes a number
+        sent = {"extra_body": "mine"}.get(name, name)
+        if ask is complete and name == "top_logprobs":
+            sent = "logprobs"
+        assert (name, expected) == (name, body[sent])
+
+
+@ALL_WAYS
+def test_a_call_beats_the_constructor_and_extra_body_beats_both(
+    server: FakeServer, ask: Ask
+) -> None:
+    with Mlxcel(base_url=server.url, temperature=0.1, seed=1, stop="A") as llm:
+        ask(llm, "x", temperature=0.2, seed=2, stop="B", extra_body={"seed": 3}, model="other")
+        ask(llm, "x")
+
+    called, own = (post.json for post in server.posts)
+    assert (0.2, 3, ["B"]) == (called["temperature"], called["seed"], called["stop"])
+    assert "other" == called["model"]
+    assert (0.1, 1, ["A"]) == (own["temperature"], own["seed"], own["stop"])
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "variables", "budget"),
+    [
+        (True, {"enable_thinking": True}, None),
+        (False, {"enable_thinking": False}, 0),
+        ("low", {"enable_thinking": True, "reasoning_effort": "low"}, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["constructor", "reasoning", "reasoning_effort"])
+def test_reasoning_is_switched_so_that_every_server_understands(
+    server: FakeServer, place: str, reasoning: Any, variables: dict[str, Any], budget: int | None
+) -> None:
+    own = reasoning if place == "constructor" else "high"
+    call = {} if place == "constructor" else {place: reasoning}
+    with Mlxcel(base_url=server.url, reasoning=own) as llm:
+        llm.chat(HELLO, **call)
+
+    body = server.posts[-1].json
+    assert variables == body["chat_template_kwargs"]
+    assert budget == body.get("thinking_budget_tokens")
+    assert not {"reasoning", "reasoning_effort"} & body.keys()
+
+
+@ALL_CHATS
+def test_thinking_comes_in_and_goes_back(server: FakeServer, llm: Mlxcel, ask: Ask) -> None:
+    server.script(Reply.text("It is 51.", reasoning="17 times 3 is 51."))
+    answer = ask(llm, "What is 17 times 3?").message
+    history = [ChatMessage("What is 17 times 3?"), answer, ChatMessage("Sure?")]
+
+    llm.chat(history)
+    llm.model_copy(update={"send_reasoning": False}).chat(history)
+
+    assert isinstance(answer.blocks[0], ThinkingBlock)
+    sent, sent_silently = (post.json["messages"][1] for post in server.posts[-2:])
+    plain = {"role": "assistant", "content": "It is 51."}
+    assert {**plain, "reasoning_content": "17 times 3 is 51."} == sent
+    assert plain == sent_silently
+
+
+def test_thinking_can_be_followed_as_it_comes(server: FakeServer, llm: Mlxcel) -> None:
+    server.script(Reply.text("yes", reasoning="let me think"))
+
+    deltas = [chunk.additional_kwargs.get("thinking_delta") for chunk in llm.stream_chat(HELLO)]
+
+    assert "let me think" == "".join(filter(None, deltas))
+
+
+def test_a_prompt_is_sent_as_it_is_or_as_completion_to_prompt_says(server: FakeServer) -> None:
+    with Mlxcel(base_url=server.url, completion_to_prompt=lambda prompt: f"<{prompt}>") as llm:
+        llm.complete("x")
+        llm.complete("x", formatted=True)
+        list(llm.stream_complete("x"))
+
+    assert ["<x>", "x", "<x>"] == [post.json["prompt"] for post in server.posts]
+
+
+def test_a_system_prompt_acts_where_llama_index_says(server: FakeServer) -> None:
+    with Mlxcel(base_url=server.url, system_prompt="Be brief.") as llm:
+        assert "echo: hi" == llm.predict(PromptTemplate("{x}"), x="hi")
+        assert "echo: hi" == "".join(llm.stream(PromptTemplate("{x}"), x="hi"))
+        llm.chat(HELLO)
+
+    roles = [[message["role"] for message in post.json["messages"]] for post in server.posts]
+    assert [["system", "user"], ["system", "user"], ["user"]] == roles
+
+
+def test_data_that_is_no_image_is_refused_before_it_is_sent(
+    server: FakeServer, llm: Mlxcel
+) -> None:
+    with pytest.raises(MlxcelError, match="is no image"):
+        llm.chat([ChatMessage([ImageBlock(image=b"no image at all", image_mimetype="image/png")])])
+    with pytest.raises(MlxcelError, match="send_urls=True"):
+        llm.chat([ChatMessage([ImageBlock(url="https://example.org/a.png")])])
+
+    assert [] == server.posts
+
+
+# --------------------------------------------------------------------------- what LlamaIndex asks
+
+
+def test_it_is_what_llama_index_expects_of_a_model() -> None:
+    names = {base.__name__ for base in Mlxcel.__mro__}
+
+    assert {BaseLLM.__name__, CustomLLM.__name__, FunctionCallingLLM.__name__} <= names
+    assert "mlxcel" == Mlxcel.class_name()
+    inherited = [
+        name
+        for name in ("chat", "stream_chat", "complete", "stream_complete")
+        for name in (name, f"a{name}")
+        if name not in vars(Mlxcel)
+    ]
+    assert [] == inherited
+
+
+def test_the_metadata_is_what_the_server_told_once() -> None:
+    with FakeServer(context_size=512) as server, Mlxcel(base_url=server.url) as llm:
+        assert [] == server.requests
+        first = llm.metadata
+        asked = len(server.requests)
+        assert first == llm.metadata
+        llm.chat(HELLO)
+
+        assert asked == len(server.requests) - 1
+    assert (512, 128) == (first.context_window, first.num_output)
+    assert (True, True) == (first.is_chat_model, first.is_function_calling_model)
+    assert "fake-model" == first.model_name
+
+
+@pytest.mark.parametrize(
+    ("given", "window", "output"),
+    [
+        ({}, 4096, 256),
+        ({"max_tokens": 600}, 4096, 600),
+        ({"max_tokens": 4000}, 4096, 1024),
+        ({"context_window": 300}, 300, 75),
+    ],
+)
+def test_the_room_for_an_answer_leaves_room_for_the_prompt(
+    server: FakeServer, given: dict[str, Any], window: int, output: int
+) -> None:
+    metadata = Mlxcel(base_url=server.url, **given).metadata
+
+    assert (window, output) == (metadata.context_window, metadata.num_output)
+
+
+def test_after_astart_the_metadata_asks_nothing(server: FakeServer) -> None:
+    async def use() -> None:
+        async with Mlxcel(base_url=server.url) as llm:
+            asked = len(server.requests)
+            assert 4096 == llm.metadata.context_window
+            assert asked == len(server.requests)
+
+    asyncio.run(use())
+
+
+def test_a_template_without_tools_is_no_function_calling_model(server: FakeServer) -> None:
+    props = {"build_info": "b1-x", "chat_template_caps": {"supports_tools": False}}
+    server.route("/props", Reply.json(props))
+
+    assert Mlxcel(base_url=server.url).metadata.is_function_calling_model is False
+
+
+class Recorder(BaseEventHandler):
+    """Keeps the events."""
+
+    seen: list[BaseEvent]
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "Recorder"
+
+    def handle(self, event: BaseEvent, **_: Any) -> None:
+        self.seen.append(event)
+
+
+@pytest.fixture
+def events() -> Iterator[list[BaseEvent]]:
+    recorder, dispatcher = Recorder(seen=[]), get_dispatcher()
+    dispatcher.add_event_handler(recorder)
+    yield recorder.seen
+    dispatcher.event_handlers.remove(recorder)
+
+
+@ALL_WAYS
+def test_each_call_makes_one_pair_of_events_without_secrets(
+    server: FakeServer, events: list[BaseEvent], ask: Ask
+) -> None:
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    manager = CallbackManager([debug])
+    secret = {"extra_body": {"token": "very-secret"}, "api_key": "very-secret"}
+    with Mlxcel(base_url=server.url, callback_manager=manager, temperature=0, **secret) as llm:
+        ask(llm, "x")
+
+    kind = "Chat" if ask in CHATS else "Completion"
+    names = [type(event).__name__ for event in events if "InProgress" not in type(event).__name__]
+    assert [f"LLM{kind}StartEvent", f"LLM{kind}EndEvent"] == names
+    assert ("stream" in ask.__name__) == (len(events) > 2)
+    assert 1 == len(debug.get_llm_inputs_outputs())
+    assert 0 == events[0].model_dump()["model_dict"]["temperature"]
+    assert "very-secret" not in repr(events) + repr(debug.get_events())
+
+
+@ALL_WAYS
+def test_the_token_counter_shows_the_servers_own_numbers(server: FakeServer, ask: Ask) -> None:
+    usage = {"prompt_tokens": 1234, "completion_tokens": 321, "total_tokens": 1555}
+    server.script(Reply.text("hi", usage=usage))
+    counter = TokenCountingHandler(tokenizer=lambda text: text.split())
+    with Mlxcel(base_url=server.url, callback_manager=CallbackManager([counter])) as llm:
+        ask(llm, "x")
+
+    assert (1234, 321) == (counter.prompt_llm_token_count, counter.completion_llm_token_count)
+
+
+@ALL_WAYS
+def test_a_rate_limiter_is_asked_once_for_each_call(server: FakeServer, ask: Ask) -> None:
+    limiter = TokenBucketRateLimiter(requests_per_minute=60)
+    with Mlxcel(base_url=server.url, rate_limiter=limiter) as llm:
+        ask(llm, "x")
+
+    assert 58.9 < limiter._request_tokens < 59.9
+
+
+def test_it_serves_as_the_models_of_the_settings(server: FakeServer, llm: Mlxcel) -> None:
+    Settings.llm, Settings.embed_model = llm, MockEmbedding(embed_dim=2)
+    try:
+        index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
+        answer = index.as_query_engine().query("Where is the meeting?")
+        assert "Where is the meeting?" in str(answer)
+        streamed = index.as_query_engine(streaming=True).query("Where is the meeting?")
+        assert str(answer) == "".join(streamed.response_gen)
+    finally:
+        Settings.llm = MockLLM()
+
+    assert "/v1/chat/completions" == server.posts[-1].path
+
+
+# --------------------------------------------------------------------------- objects
+
+
+def test_making_one_takes_less_than_a_millisecond_and_asks_nothing(server: FakeServer) -> None:
+    def seconds() -> float:
+        start = time.process_time()
+        for _ in range(10):
+            Mlxcel(base_url=server.url, temperature=0)
+        return (time.process_time() - start) / 10
+
+    assert min(seconds() for _ in range(5)) < 0.001
+    assert [] == server.requests
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda llm: llm.model_copy(),
+        lambda llm: pickle.loads(pickle.dumps(llm)),
+        lambda llm: Mlxcel.from_dict(llm.to_dict()),
+        lambda llm: Mlxcel.from_json(llm.to_json()),
+    ],
+    ids=["copy", "deepcopy", "model_copy", "pickle", "dict", "json"],
+)
+def test_copies_answer_at_the_same_socket(
+    tmp_path: Path, copied: Callable[[Mlxcel], Mlxcel]
+) -> None:
+    path = tmp_path / "s.sock"
+    options: dict[str, Any] = {"temperature": 0.5, "stop": "x", "reasoning": False}
+    with FakeServer(socket=path), Mlxcel(socket=str(path), **options) as llm:
+        llm.chat(HELLO)
+        other = copied(llm)
+
+        assert "echo: hello there" == other.chat(HELLO).message.content
+        assert llm.to_dict() == other.to_dict()
+        other.close()
+
+
+def test_a_dictionary_with_all_options_makes_the_same_object() -> None:
+    options: dict[str, Any] = {
+        "model": "embedded", "binary": Path("/opt/mlxcel"), "extra_args": ("--x",),
+        "share": False, "context_window": 99, "system_prompt": "s",
+    } | SAMPLING  # fmt: skip
+    llm = Mlxcel(**options)
+
+    assert llm.to_dict() == Mlxcel.from_json(llm.to_json()).to_dict()
+
+
+def test_no_key_in_what_is_printed_stored_or_pickled(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = Mlxcel(base_url=server.url, api_key="very-secret")
+
+    shown = repr(llm) + str(llm) + llm.to_json() + json.dumps(llm.to_payload())
+    assert "very-secret" not in shown
+    assert b"very-secret" not in pickle.dumps(llm)
+    monkeypatch.setenv("MLXCEL_API_KEY", "from-environment")
+    Mlxcel.from_dict(llm.to_dict()).chat(HELLO)
+    assert "Bearer from-environment" == server.posts[-1].headers["authorization"]
+
+
+def test_what_cannot_be_pickled_stays_here_and_keeps_nothing_from_leaving(
+    server: FakeServer,
+) -> None:
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    handler.lock = threading.Lock()  # type: ignore[attr-defined]  # as handlers of others have
+    manager = CallbackManager([handler])
+    limiter = TokenBucketRateLimiter(requests_per_minute=60)
+    with Mlxcel(base_url=server.url, callback_manager=manager, rate_limiter=limiter) as llm:
+        other = pickle.loads(pickle.dumps(llm))
+
+        assert "echo: hello there" == other.chat(HELLO).message.content
+        assert (manager, limiter) == (llm.callback_manager, llm.rate_limiter)
+        assert [] == other.callback_manager.handlers
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "No model and no server"),
+        ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
+        ({"base_url": "http://x", "contxt_window": 1}, "Did you mean 'context_window'"),
+        ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),
+        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size: only for a server"),
+    ],
+)
+def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        Mlxcel(**options)
+
+
+# --------------------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "native"),
+    [
+        (400, "invalid_request_error", openai.BadRequestError),
+        (401, "authentication_error", openai.AuthenticationError),
+        (500, "server_error", openai.InternalServerError),
+        (503, "server_busy", openai.InternalServerError),
+    ],
+)
+@ALL_WAYS
+def test_errors_are_openais(
+    server: FakeServer, status: int, kind: str, native: type, ask: Ask
+) -> None:
+    server.script(Reply.error(status, "the reason", type=kind))
+    with (
+        Mlxcel(base_url=server.url, max_retries=0) as llm,
+        pytest.raises(native, match="the reason"),
+    ):
+        ask(llm, "x")
+
+    assert 1 == len(server.posts)
+
+
+@ALL_WAYS
+def test_a_server_that_is_not_there_is_named(ask: Ask) -> None:
+    llm = Mlxcel(socket="/nowhere/x.sock", served_model="m", max_retries=0)
+
+    with pytest.raises(openai.APIConnectionError, match="nowhere"):
+        ask(llm, "x")
+
+
+@ALL_WAYS
+def test_a_cut_answer_is_an_error_that_keeps_its_text(
+    server: FakeServer, llm: Mlxcel, ask: Ask
+) -> None:
+    def part(text: str) -> dict[str, Any]:
+        choice = {"index": 0, "delta": {"content": text}, "text": text, "finish_reason": None}
+        return {"choices": [choice]}
+
+    server.script(Reply.events([part("one"), part(" two")], done=False))
+
+    with pytest.raises(MlxcelStreamError, match="cut short") as caught:
+        ask(llm, "x")
+
+    assert "one two" == caught.value.partial
+
+
+@ALL_CHATS
+def test_a_chat_that_does_not_fit_is_refused_before_it_is_sent(
+    server: FakeServer, ask: Ask
+) -> None:
+    with (
+        Mlxcel(base_url=server.url, check_context=True) as llm,
+        pytest.raises(openai.BadRequestError, match=r"[0-9]+ tokens .* 4096"),
+    ):
+        ask(llm, "word " * 5000)
+
+    assert [] == server.posts
+
+
+# --------------------------------------------------------------------------- leaving
+
+
+def leave_by_close(llm: Mlxcel, server: FakeServer) -> None:
+    chunks = llm.stream_chat(HELLO)
+    next(chunks)
+    chunks.close()
+
+
+def leave_by_break(llm: Mlxcel, server: FakeServer) -> None:
+    for _ in llm.stream_complete("x"):
+        break
+
+
+def leave_a_query(llm: Mlxcel, server: FakeServer) -> None:
+    index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
+    # LlamaIndex's own helper leaves an event loop open for each message that it counts.
+    helper = llm.prompt_helper()
+    synthesizer = get_response_synthesizer(llm, helper, streaming=True)
+    engine = index.as_query_engine(llm=llm, response_synthesizer=synthesizer)
+    response: Any = engine.query("Where?")
+    for _ in response.response_gen:
+        break
+    response.response_gen.close()
+
+
+async def leave_by_aclose(llm: Mlxcel, server: FakeServer) -> None:
+    chunks = await llm.astream_chat(HELLO)
+    await anext(chunks)
+    await chunks.aclose()
+
+
+def wait_for_a_post(server: FakeServer) -> None:
+    while not server.posts:
+        time.sleep(0.01)
+
+
+async def leave_by_cancel(server: FakeServer, coroutine: Any) -> None:
+    task = asyncio.ensure_future(coroutine)
+    await asyncio.to_thread(wait_for_a_post, server)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def leave_a_break(llm: Mlxcel, server: FakeServer) -> None:
+    async for _ in await llm.astream_complete("x"):
+        break
+
+
+LEAVING: dict[str, Callable[[Mlxcel, FakeServer], Any]] = {
+    "close": leave_by_close,
+    "break": leave_by_break,
+    "query engine": leave_a_query,
+    "aclose": leave_by_aclose,
+    "async break": leave_a_break,
+    "cancel achat": lambda llm, server: leave_by_cancel(server, llm.achat(HELLO)),
+    "cancel astream_chat": lambda llm, server: leave_by_cancel(
+        server, last_of(llm.astream_chat, HELLO)
+    ),
+}
+
+
+@pytest.mark.parametrize("handlers", ["no handlers", "handlers that keep all"])
+@pytest.mark.parametrize("way", LEAVING)
+def test_leaving_an_answer_closes_its_connection_at_once(
+    server: FakeServer, llm: Mlxcel, way: str, handlers: str
+) -> None:
+    server.script(Reply.text("word " * 1000, delay=0.02))
+    if handlers != "no handlers":
+        llm.callback_manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
+
+    async def leave() -> None:
+        await left
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    left = LEAVING[way](llm, server)
+    if left is not None:
+        asyncio.run(leave())
+    assert server.wait_disconnect(0.2)
+
+
+@pytest.mark.parametrize("name", ["achat", "astream_chat", "acomplete", "astream_complete"])
+def test_asking_does_not_block_the_event_loop(server: FakeServer, llm: Mlxcel, name: str) -> None:
+    server.script(Reply.text("one two three", delay=0.05, first_delay=0.3))
+
+    async def longest_stall() -> float:
+        method, given = getattr(llm, name), HELLO if "chat" in name else "x"
+        task = asyncio.ensure_future(last_of(method, given) if "stream" in name else method(given))
+        worst, last = 0.0, time.perf_counter()
+        while not task.done():
+            await asyncio.sleep(0.001)
+            worst, last = max(worst, time.perf_counter() - last), time.perf_counter()
+        await task
+        return worst
+
+    assert asyncio.run(longest_stall()) < 0.2
+
+
+def test_64_threads_share_one_object(llm: Mlxcel) -> None:
+    questions = [f"nonce-{number}" for number in range(128)]
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda q: llm.chat([ChatMessage(q)]).message.content, questions))
+
+    assert [f"echo: {question}" for question in questions] == answers
+
+
+def test_one_object_serves_20_event_loops_one_after_the_other(llm: Mlxcel) -> None:
+    answers = [achat(llm, f"loop {number}").message.content for number in range(20)]
+
+    assert [f"echo: loop {number}" for number in range(20)] == answers

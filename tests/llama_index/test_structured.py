@@ -1,0 +1,312 @@
+"""Objects from ``Mlxcel``: what is sent for them, what comes, and what is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from llama_index.core import PromptTemplate
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.prompts import ChatPromptTemplate, SelectorPromptTemplate
+from llama_index.core.prompts.utils import is_chat_model
+from llama_index.core.types import PydanticProgramMode
+from pydantic import BaseModel, Field, field_validator
+
+from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
+from mlxcel_integrations.llama_index import Mlxcel
+from tests.fake_server import FakeServer, Reply
+
+
+class Song(BaseModel):
+    """A song."""
+
+    name: str
+    seconds: int | None = None
+
+
+class Album(BaseModel):
+    """A record."""
+
+    title: str
+    songs: list[Song] = Field(description='In their "order".')
+
+    @field_validator("title")
+    @classmethod
+    def _has_letters(cls, title: str) -> str:
+        if not title.isalpha():
+            raise ValueError("a title has letters only")
+        return title
+
+
+TEXT = '{"title": "Blue", "songs": [{"name": "One", "seconds": 61}, {"name": "Two"}]}'
+BLUE = Album.model_validate_json(TEXT)
+PROMPT = PromptTemplate("Name a record about {topic}.")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer("v0.4.2") as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[Mlxcel]:
+    with Mlxcel(base_url=server.url) as model:
+        yield model
+
+
+Way = Callable[..., list[Any]]
+
+
+def predict(llm: Mlxcel, prompt: Any = PROMPT, **kwargs: Any) -> list[Any]:
+    return [llm.structured_predict(Album, prompt, topic="cats", **kwargs)]
+
+
+def apredict(llm: Mlxcel, prompt: Any = PROMPT, **kwargs: Any) -> list[Any]:
+    return [asyncio.run(llm.astructured_predict(Album, prompt, topic="cats", **kwargs))]
+
+
+def stream(llm: Mlxcel, prompt: Any = PROMPT, **kwargs: Any) -> list[Any]:
+    return list(llm.stream_structured_predict(Album, prompt, topic="cats", **kwargs))
+
+
+def astream(llm: Mlxcel, prompt: Any = PROMPT, **kwargs: Any) -> list[Any]:
+    async def run() -> list[Any]:
+        made = await llm.astream_structured_predict(Album, prompt, topic="cats", **kwargs)
+        return [part async for part in made]
+
+    return asyncio.run(run())
+
+
+WAYS = [predict, apredict, stream, astream]
+STREAMS = [stream, astream]
+every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+every_stream = pytest.mark.parametrize("way", STREAMS, ids=lambda way: way.__name__)
+
+# --------------------------------------------------------------------------- what is sent
+
+
+@every_way
+def test_the_schema_is_enforced_and_shown(server: FakeServer, way: Way) -> None:
+    server.script(Reply.text(TEXT))
+    with Mlxcel(base_url=server.url, system_prompt="Be brief.", max_tokens=99, seed=1) as llm:
+        assert BLUE == way(llm, llm_kwargs={"seed": 2, "tool_choice": "required"})[-1]
+
+    body = server.posts[-1].json
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert {"title", "songs"} == schema["properties"].keys()
+    system, user = body["messages"]
+    assert {"role": "user", "content": "Name a record about cats."} == user
+    begin, shown = system["content"].split("Answer with JSON that fits this JSON schema:\n")
+    assert ("system", "Be brief.") == (system["role"], begin.strip())
+    assert schema == json.loads(shown)
+    assert (2, 99) == (body["seed"], body["max_tokens"])
+    assert {"enable_thinking": False} == body["chat_template_kwargs"]
+    assert not body.keys() & {"tools", "tool_choice"}
+
+
+@every_way
+def test_what_the_caller_gives_stays_as_it_is(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    prompt, kwargs = PromptTemplate("Name a record about {topic}."), {"tool_choice": "x"}
+    before = prompt.model_copy(deep=True)
+    way(llm, prompt, llm_kwargs=kwargs)
+
+    assert before == prompt
+    assert {"tool_choice": "x"} == kwargs
+    assert "echo: Name a record about cats." == llm.predict(prompt, topic="cats")
+
+
+@every_way
+def test_a_prompt_selector_sees_the_model(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    chat = ChatPromptTemplate([ChatMessage("About {topic}, in chat.", role=MessageRole.USER)])
+    way(llm, SelectorPromptTemplate(PROMPT, [(is_chat_model, chat)]))
+
+    assert "About cats, in chat." == server.posts[-1].json["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("own", "call", "sent"),
+    [
+        ({}, {}, {"enable_thinking": False}),
+        ({"chat_template_kwargs": {"a": 1}}, {}, {"enable_thinking": False, "a": 1}),
+        ({"reasoning": True}, {}, {"enable_thinking": True}),
+        ({"reasoning": True}, {"reasoning": False}, {"enable_thinking": False}),
+        (
+            {},
+            {"chat_template_kwargs": {"enable_thinking": True}},
+            {"enable_thinking": True},
+        ),
+    ],
+)
+def test_thinking_is_off_unless_it_is_asked_for(
+    server: FakeServer, own: dict[str, Any], call: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    with Mlxcel(base_url=server.url, **own) as llm:
+        predict(llm, llm_kwargs=call)
+    assert sent == server.posts[-1].json["chat_template_kwargs"]
+
+
+def test_a_class_without_a_schema_is_refused_before_anything_is_sent(
+    server: FakeServer, llm: Mlxcel
+) -> None:
+    class Odd(BaseModel):
+        call: Callable[[], None]
+
+    with pytest.raises(MlxcelError, match="No schema can be made of"):
+        llm.structured_predict(Odd, PROMPT, topic="cats")
+    with pytest.raises(MlxcelError, match="drop one of them"):
+        predict(llm, llm_kwargs={"response_format": {"type": "json_object"}})
+    assert [] == server.posts
+
+
+# --------------------------------------------------------------------------- what comes
+
+
+@every_stream
+def test_a_stream_grows_and_ends_complete(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    server.script(Reply.text(TEXT))
+    parts = way(llm)
+
+    assert all(isinstance(part, Album) and part.model_fields_set for part in parts)
+    assert all(isinstance(song, Song) for part in parts for song in part.songs or ())
+    counts = [len(part.songs or ()) for part in parts]
+    assert {0, 1, 2} == set(counts)
+    assert sorted(counts) == counts
+    assert (BLUE, "Blue") == (parts[-1], parts[0].title)
+    # As events and StructuredLLM show them, with no complaint about what has not come.
+    assert [part.model_dump_json() for part in parts]
+
+
+@every_way
+def test_an_answer_among_the_thoughts_is_found(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    server.script(Reply.text("", reasoning=TEXT))
+    assert BLUE == way(llm)[-1]
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("reply", "error", "partial"),
+    [
+        (Reply.text(TEXT[:60], finish="length"), StructuredOutputTruncated, "Blue"),
+        (Reply.text("", finish="length"), StructuredOutputTruncated, None),
+        (Reply.text(""), StructuredOutputError, None),
+        (Reply.text("Sure!"), StructuredOutputError, None),
+        (Reply.text('{"title": "1", "songs": []}'), StructuredOutputError, None),
+    ],
+    ids=["cut", "cut at once", "empty", "prose", "misfit"],
+)
+def test_what_is_no_answer_is_an_error_that_tells_what_came(
+    server: FakeServer,
+    llm: Mlxcel,
+    way: Way,
+    reply: Reply,
+    error: type[StructuredOutputError],
+    partial: str | None,
+) -> None:
+    server.script(reply)
+    with pytest.raises(StructuredOutputError) as caught:
+        way(llm)
+
+    assert reply.answer is not None
+    assert (error, reply.answer.text) == (type(caught.value), caught.value.raw)
+    if partial:
+        assert "raise max_tokens" in str(caught.value)
+        assert partial == caught.value.partial["title"]  # type: ignore[attr-defined] # as above
+
+
+@every_stream
+def test_leaving_a_stream_frees_the_server(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    server.script(Reply.text(TEXT, delay=0.05))
+
+    async def leave() -> None:
+        made = await llm.astream_structured_predict(Album, PROMPT, topic="cats")
+        async with contextlib.aclosing(made) as parts:
+            await anext(parts)
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    if way is astream:
+        asyncio.run(leave())
+    else:
+        parts = llm.stream_structured_predict(Album, PROMPT, topic="cats")
+        next(parts)
+        parts.close()
+        assert server.wait_disconnect(0.2)
+
+
+def test_cancelling_a_call_frees_the_server(server: FakeServer, llm: Mlxcel) -> None:
+    server.script(Reply.text(TEXT, delay=0.05))
+
+    async def cancel() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await llm.astructured_predict(Album, PROMPT, topic="cats")
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    asyncio.run(cancel())
+
+
+# --------------------------------------------------------------------------- what is told
+
+
+class Events(BaseEventHandler):
+    """Keep the names of events."""
+
+    seen: list[str] = Field(default_factory=list)
+
+    def handle(self, event: Any, **kwargs: Any) -> None:
+        event.model_dump()
+        self.seen.append(type(event).__name__)
+
+
+@pytest.fixture
+def events() -> Iterator[list[str]]:
+    root, handler = get_dispatcher(), Events()
+    root.add_event_handler(handler)
+    yield handler.seen
+    root.event_handlers.remove(handler)
+
+
+@every_way
+def test_each_event_comes_once(
+    server: FakeServer, llm: Mlxcel, events: list[str], way: Way
+) -> None:
+    server.script(Reply.text(TEXT))
+    parts = way(llm)
+
+    once = {name: events.count(name) for name in events if "InProgress" not in name}
+    assert {
+        "LLMStructuredPredictStartEvent": 1,
+        "LLMChatStartEvent": 1,
+        "LLMChatEndEvent": 1,
+        "LLMStructuredPredictEndEvent": 1,
+    } == once
+    assert list(once) == [name for name in events if name in once]
+    shown = len(parts) if way in STREAMS else 0
+    assert shown == events.count("LLMStructuredPredictInProgressEvent")
+
+
+# --------------------------------------------------------------------------- other programs
+
+
+@every_way
+def test_a_chosen_program_is_used(server: FakeServer, way: Way) -> None:
+    prompt = PromptTemplate("Name a record about {topic}.")
+    before = prompt.model_copy(deep=True)
+    server.script(*[Reply.text(TEXT)] * 2)
+    text, function = PydanticProgramMode.LLM, PydanticProgramMode.FUNCTION
+    with Mlxcel(base_url=server.url, pydantic_program_mode=text) as llm:
+        assert BLUE == way(llm, prompt)[-1]
+    with Mlxcel(base_url=server.url, pydantic_program_mode=function) as llm:
+        assert BLUE == way(llm, prompt)[-1]
+
+    by_text, by_function = (post.json for post in server.posts)
+    assert "response_format" not in by_text
+    assert "{{" in by_text["messages"][-1]["content"]  # core's way of showing it
+    assert "response_format" in by_function
+    assert before == prompt

@@ -1,0 +1,274 @@
+"""``MlxcelTokenizer`` against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from llama_index.core.node_parser import TokenTextSplitter
+from llama_index.core.utils import Tokenizer
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.llama_index import Mlxcel, MlxcelTokenizer
+from tests.fake_replies import pieces
+from tests.fake_server import FakeServer, Reply, Seen, executable
+
+TEXTS = ["one", "", "  two words\n", "früh 日本 🎉", "the <eos> of it"]
+STORY = "\n\n".join(
+    " ".join(f"word{(7 * line * place) % 300}" for place in range(1, 40)) for line in range(60)
+)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[Mlxcel]:
+    with Mlxcel(base_url=server.url) as model:
+        yield model
+
+
+def asked(server: FakeServer) -> list[Any]:
+    return [seen.json["content"] for seen in server.requests if seen.path == "/tokenize"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_tokens_are_the_servers(llm: Mlxcel, text: str) -> None:
+    expected = llm._llm.tokenize(text)
+
+    tokens = llm.tokenizer(text)
+    assert len(expected) == len(tokens)
+    assert expected == tokens
+    assert expected == llm.tokenizer.encode(text, add_special_tokens=False)
+
+
+def test_the_ids_are_fetched_once_and_only_when_they_are_looked_at(
+    llm: Mlxcel, server: FakeServer
+) -> None:
+    first = llm.tokenizer("two words")
+    again = llm.tokenizer("two words")
+    assert [2, 2] == [len(first), len(again)]
+    assert ["two words"] == asked(server)
+
+    ids = list(first)
+    assert (ids[0], ids[1:]) == (first[0], first[1:])
+    assert ["two words", "two words"] == asked(server)
+
+
+def test_tokens_are_compared_by_their_ids(llm: Mlxcel) -> None:
+    count = llm.tokenizer
+
+    assert count("a b") == count("a b")
+    assert count("a b") != count("a c")
+    assert count("a b") != [1]
+    assert count("a b") != "a b"
+
+
+def test_it_is_what_llama_index_takes_for_a_tokenizer(llm: Mlxcel) -> None:
+    assert isinstance(llm.tokenizer, Tokenizer)
+
+
+def test_a_text_is_split_with_few_requests(llm: Mlxcel, server: FakeServer) -> None:
+    def splitter(tokenizer: Any) -> TokenTextSplitter:
+        return TokenTextSplitter(chunk_size=100, chunk_overlap=20, tokenizer=tokenizer)
+
+    chunks = splitter(llm.tokenizer).split_text(STORY)
+
+    assert splitter(pieces).split_text(STORY) == chunks
+    assert len(asked(server)) < 10
+
+
+def test_a_text_without_spaces_is_split_with_few_requests(llm: Mlxcel, server: FakeServer) -> None:
+    text = "".join(chr(0xAC00 + number % 500) for number in range(3000))
+
+    chunks = TokenTextSplitter(chunk_size=1, chunk_overlap=0, tokenizer=llm.tokenizer).split_text(
+        text
+    )
+
+    assert text == "".join(chunks)
+    assert len(asked(server)) < 10
+
+
+def test_texts_can_be_counted_ahead(llm: Mlxcel, server: FakeServer) -> None:
+    llm.tokenizer.prime([STORY, "a short one"])
+    server.requests.clear()
+
+    assert len(pieces(STORY)) == len(llm.tokenizer(STORY))
+    assert [3, 1, 1] == [len(llm.tokenizer(text)) for text in ("a short one", "a", " one")]
+    assert [] == server.requests
+
+
+def test_an_old_server_is_only_asked_for_what_is_wanted() -> None:
+    with FakeServer("v0.4.2") as server, Mlxcel(base_url=server.url) as llm:
+        llm.tokenizer.prime(["a", "b"])
+        assert len(pieces(STORY)) == len(llm.tokenizer(STORY))
+
+        assert [STORY] == asked(server)
+
+
+def test_many_threads_count_the_same(llm: Mlxcel) -> None:
+    texts = [f"{STORY} {number % 4}" for number in range(32)] + TEXTS * 10
+    tokenizer = llm.tokenizer
+
+    with ThreadPoolExecutor(32) as pool:
+        counts = list(pool.map(lambda text: len(tokenizer(text)), texts))
+
+    assert [len(llm._llm.tokenize(text)) for text in texts] == counts
+
+
+def test_it_counts_where_an_event_loop_runs(llm: Mlxcel) -> None:
+    async def count() -> int:
+        return len(llm.tokenizer("two words"))
+
+    assert 2 == asyncio.run(count())
+
+
+def test_what_is_no_text_is_an_error(llm: Mlxcel) -> None:
+    with pytest.raises(MlxcelError, match="NoneType is no text"):
+        llm.tokenizer(None)  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_server_that_is_gone_is_one_clear_error() -> None:
+    with FakeServer() as server:
+        llm = Mlxcel(base_url=server.url, max_retries=0)
+        known = llm.tokenizer("one")
+
+    for text in ("two", STORY):
+        with pytest.raises(openai.APIConnectionError, match=server.url):
+            llm.tokenizer(text)
+    assert 1 == len(known) == len(llm.tokenizer("one"))
+
+
+# --------------------------------------------------------------------------- in other processes
+
+
+def test_it_can_be_pickled_without_the_key() -> None:
+    with FakeServer(api_key="s3cret") as server:
+        llm = Mlxcel(base_url=server.url, api_key="s3cret", timeout=7)
+        pickled = pickle.dumps(llm.tokenizer)
+        copy = pickle.loads(pickled)
+
+        assert b"s3cret" not in pickled
+        assert llm._connection.timeouts == copy._llm._connection.timeouts
+        with pytest.raises(openai.AuthenticationError):
+            copy("two words")
+
+
+def test_a_key_is_read_from_the_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLXCEL_API_KEY", "s3cret")
+    with FakeServer(api_key="s3cret") as server:
+        copy = pickle.loads(pickle.dumps(Mlxcel(base_url=server.url).tokenizer))
+
+        assert 2 == len(copy("two words"))
+
+
+def test_a_copy_asks_the_server_that_runs(tmp_path: Path) -> None:
+    llm = Mlxcel(model="some/model", binary=executable(tmp_path), ctx_size=4096, timeout=7)
+    before = pickle.loads(pickle.dumps(llm.tokenizer))
+    with llm.start():
+        copy = pickle.loads(pickle.dumps(llm.tokenizer))
+
+        assert 2 == len(copy("two words"))
+        assert llm._connection.address == copy._llm._connection.address
+        assert copy._llm._connection.server is None
+        assert llm._connection.timeouts == copy._llm._connection.timeouts
+    after = pickle.loads(pickle.dumps(llm.tokenizer))
+    for copy in (before, after):
+        assert 4096 == copy._llm._connection.server.options.ctx_size
+
+
+# --------------------------------------------------------------------------- the model's own file
+
+
+class ByteServer(FakeServer):
+    """A server whose tokens are bytes.
+
+    Args:
+        folder: Where its model is.
+        shift: What is added to each byte.
+    """
+
+    def __init__(self, folder: Path, shift: int = 0) -> None:
+        self.folder = folder
+        self.shift = shift
+        super().__init__()
+
+    def reply(self, seen: Seen) -> Reply:
+        if seen.path == "/props":
+            return Reply.json({"model_path": str(self.folder), "eos_token": ""})
+        if seen.path == "/tokenize":
+            data = seen.json["content"].encode()
+            return Reply.json({"tokens": [byte + self.shift for byte in data]})
+        return super().reply(seen)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model's folder with a tokenizer for which tokens are bytes, and texts have an end."""
+    pytest.importorskip("tokenizers")
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [], "byte_fallback": True}
+    shortest = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    content = {"version": "1.0", "added_tokens": [], "truncation": shortest, "model": model}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_the_file_of_the_model_counts_without_the_server(folder: Path) -> None:
+    with ByteServer(folder) as server, Mlxcel(base_url=server.url) as llm:
+        assert 3 == len(llm.tokenizer("one"))
+        server.requests.clear()
+
+        tokens = llm.tokenizer(STORY)
+        assert list(STORY.encode()) == tokens
+        llm.tokenizer.prime(STORY)
+        assert [] == server.requests
+
+
+def test_a_file_can_be_named(folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    with ByteServer(Path("nowhere")) as server, Mlxcel(base_url=server.url) as llm:
+        tokenizer = MlxcelTokenizer(llm, file)
+        assert 3 == len(tokenizer("one"))
+        copy = pickle.loads(pickle.dumps(tokenizer))
+        assert 5 == len(copy("three"))
+        server.requests.clear()
+
+        assert [4, 4] == [len(tokenizer("four")), len(copy("four"))]
+        assert [] == server.requests
+
+
+def test_a_file_that_disagrees_is_not_used_after_one_warning(folder: Path) -> None:
+    with ByteServer(folder, shift=1) as server, Mlxcel(base_url=server.url) as llm:
+        with pytest.warns(UserWarning, match="not the tokenizer of the served model") as warned:
+            first = llm.tokenizer("one")
+        assert [byte + 1 for byte in b"one"] == first
+        assert 3 == len(llm.tokenizer("two"))
+
+    assert 1 == len(warned)
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_file_that_cannot_be_read_is_an_error_only_if_it_was_named(
+    folder: Path, content: str | None
+) -> None:
+    file = folder / "tokenizer.json"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with ByteServer(folder) as server, Mlxcel(base_url=server.url) as llm:
+        named = MlxcelTokenizer(llm, file)
+        for _ in range(2):
+            with pytest.raises(MlxcelError, match="Cannot read the tokenizer"):
+                named("one")
+        assert 3 == len(Mlxcel(base_url=server.url).tokenizer("one"))

@@ -1,0 +1,338 @@
+"""Tools with ``Mlxcel``, on both server generations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from llama_index.core import PromptTemplate
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from llama_index.core.program import FunctionCallingProgram
+from llama_index.core.program.function_program import get_function_tool
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel, RootModel
+
+from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
+from mlxcel_integrations.llama_index import Mlxcel
+from tests.fake_model import capable
+from tests.fake_server import FakeServer, Reply
+
+
+@pytest.fixture(params=["newest", "v0.4.2"])
+def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
+    with FakeServer(request.param) as running:
+        running.think = capable
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[Mlxcel]:
+    with Mlxcel(base_url=server.url) as model:
+        yield model
+
+
+def get_weather(location: str) -> str:
+    """Return the weather at a place."""
+    return f"It is sunny in {location}."
+
+
+def get_news(topic: str = "all") -> str:
+    """Return the news."""
+    return f"No news about {topic}."
+
+
+WEATHER = FunctionTool.from_defaults(get_weather)
+NEWS = FunctionTool.from_defaults(get_news)
+QUESTION = "What is the weather in Oslo?"
+
+
+def ways(llm: Mlxcel, tools: Any, question: Any = "Hello!", **kwargs: Any) -> list[ChatResponse]:
+    """Ask in all four ways, and return the last that comes in each."""
+
+    async def asynchronous() -> list[ChatResponse]:
+        chunks = await llm.astream_chat_with_tools(tools, question, **kwargs)
+        last = [chunk async for chunk in chunks][-1]
+        return [await llm.achat_with_tools(tools, question, **kwargs), last]
+
+    last = list(llm.stream_chat_with_tools(tools, question, **kwargs))[-1]
+    answers = [llm.chat_with_tools(tools, question, **kwargs), last]
+    return answers + asyncio.run(asynchronous())
+
+
+def made(llm: Mlxcel, response: ChatResponse) -> list[tuple[str, dict[str, Any]]]:
+    calls = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+    assert all(call.tool_id for call in calls)
+    return [(call.tool_name, call.tool_kwargs) for call in calls]
+
+
+# --------------------------------------------------------------------------- asking
+
+
+def test_a_model_may_call_a_tool(server: FakeServer, llm: Mlxcel) -> None:
+    for response in ways(llm, [WEATHER, NEWS], QUESTION):
+        assert [("get_weather", {"location": "Oslo"})] == made(llm, response)
+        assert not response.message.content
+    for response in ways(llm, [WEATHER, NEWS]):
+        assert ("echo: Hello!", []) == (response.message.content, made(llm, response))
+
+    body = server.posts[-1].json
+    assert ["get_weather", "get_news"] == [tool["function"]["name"] for tool in body["tools"]]
+    assert (None, False) == (body.get("tool_choice"), body["parallel_tool_calls"])
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"tool_required": True}, {"tool_choice": "get_news"}, {"tool_choice": "required"}],
+    ids=["tool_required", "name", "required"],
+)
+def test_a_forced_call_comes_in_every_way(
+    server: FakeServer, llm: Mlxcel, kwargs: dict[str, Any]
+) -> None:
+    for response in ways(llm, [NEWS], **kwargs):
+        assert [("get_news", {"topic": "x"})] == made(llm, response)
+        assert not response.message.content
+    assert {"json_schema"} == {post.json["response_format"]["type"] for post in server.posts}
+
+
+def test_a_choice_beats_tool_required(server: FakeServer, llm: Mlxcel) -> None:
+    response = llm.chat_with_tools([NEWS], "Hello!", tool_required=True, tool_choice="none")
+    assert ([], "none") == (made(llm, response), server.posts[-1].json["tool_choice"])
+
+
+def test_the_history_of_the_caller_stays_as_it_is(server: FakeServer, llm: Mlxcel) -> None:
+    history = [ChatMessage("Hello!")]
+    ways(llm, [WEATHER], ChatMessage(QUESTION), chat_history=history)
+
+    assert [ChatMessage("Hello!")] == history
+    assert {2} == {len(post.json["messages"]) for post in server.posts}
+
+
+def test_without_tools_nothing_is_said_about_them(server: FakeServer, llm: Mlxcel) -> None:
+    assert "echo: Hello!" == llm.chat_with_tools([], "Hello!").message.content
+    assert not server.posts[-1].json.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
+
+
+def test_several_calls_come_where_they_are_allowed(server: FakeServer, llm: Mlxcel) -> None:
+    calls = [{"name": "get_news", "arguments": {"topic": topic}} for topic in "abc"]
+    server.script(*[Reply.text("One moment.", reasoning="hm", tool_calls=calls)] * 8)
+
+    for response in ways(llm, [NEWS], allow_parallel_tool_calls=True):
+        assert [("get_news", {"topic": topic}) for topic in "abc"] == made(llm, response)
+        kinds = [ThinkingBlock, TextBlock, *[ToolCallBlock] * 3]
+        assert kinds == [type(block) for block in response.message.blocks]
+    assert {True} == {post.json["parallel_tool_calls"] for post in server.posts}
+
+    for response in ways(llm, [NEWS]):
+        assert [("get_news", {"topic": "a"})] == made(llm, response)
+        assert kinds[:3] == [type(block) for block in response.message.blocks]
+        assert 1 == len(response.message.additional_kwargs["tool_calls"])
+
+
+def test_the_call_is_made(llm: Mlxcel) -> None:
+    answer = llm.predict_and_call([WEATHER, NEWS], QUESTION)
+    assert "It is sunny in Oslo." == str(answer)
+
+
+def takes_anything(function: Callable[[], int]) -> None:
+    """Do what no schema can say."""
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        (FunctionTool.from_defaults(takes_anything), "'takes_anything', cannot be expressed"),
+        (get_weather, "'function', cannot be expressed"),
+        (
+            FunctionTool.from_defaults(get_weather, fn_schema=RootModel[list[int]]),
+            "no JSON schema of an object",
+        ),
+    ],
+    ids=["arguments", "function", "no object"],
+)
+def test_tools_that_cannot_be_expressed_are_refused_before_anything_is_sent(
+    server: FakeServer, llm: Mlxcel, tool: Any, message: str
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        llm.chat_with_tools([NEWS, tool], "Hello!")
+    with pytest.raises(MlxcelError, match="there is no such tool"):
+        llm.chat_with_tools([NEWS], "Hello!", tool_choice="get_olds")
+    assert [] == server.posts
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def test_each_chunk_of_a_stream_can_be_read(server: FakeServer, llm: Mlxcel) -> None:
+    text = '{"topic": "a \\"b\\"", "more": [1, {"c": nul'
+
+    def event(function: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        call = {"index": 0, "id": "c1", "type": "function", "function": function}
+        return {"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": finish}]}
+
+    parts = [event({"name": "get_news", "arguments": ""})]
+    parts += [event({"arguments": letter}) for letter in text]
+    parts += [event({"arguments": "l}]}"}, "tool_calls")]
+    server.script(Reply.events(parts))
+
+    known = [
+        made(llm, chunk)[0][1]
+        for chunk in llm.stream_chat_with_tools([NEWS], "x", tool_choice="auto")
+    ]
+    assert {} == known[0]
+    assert {"topic": 'a "b'} in known
+    assert {"topic": 'a "b"', "more": [1, {}]} in known
+    assert {"topic": 'a "b"', "more": [1, {"c": None}]} == known[-1]
+
+
+@pytest.mark.parametrize(
+    ("finish", "error"),
+    [("length", StructuredOutputTruncated), ("tool_calls", StructuredOutputError)],
+)
+@pytest.mark.parametrize("text", ['{"topic": "x', "[1]", "nul"])
+def test_a_tool_is_not_run_with_half_of_its_arguments(
+    server: FakeServer, llm: Mlxcel, text: str, finish: str, error: type[Exception]
+) -> None:
+    call = {"name": "get_news", "arguments": text}
+    server.script(*[Reply.text(tool_calls=[call], finish=finish)] * 4)
+
+    for response in ways(llm, [NEWS]):
+        with pytest.raises(StructuredOutputError, match="'get_news'") as caught:
+            llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+        assert (error, text) == (type(caught.value), caught.value.raw)
+
+
+def test_a_call_that_does_not_come_is_an_error_if_it_should(
+    server: FakeServer, llm: Mlxcel
+) -> None:
+    with pytest.raises(StructuredOutputError, match="called no tool, but answered: 'echo: Hello!'"):
+        llm.predict_and_call([WEATHER, NEWS], "Hello!")
+
+    text = '{"name": "get_news", "arguments": {"topic": "x'
+    server.script(Reply.text(text, finish="length"))
+    with pytest.raises(StructuredOutputTruncated, match="raise max_tokens") as caught:
+        llm.predict_and_call([NEWS], "Hello!", tool_required=True)
+    assert caught.value.partial is not None
+
+
+# --------------------------------------------------------------------------- programs
+
+
+class Tree(BaseModel):
+    """A tree."""
+
+    name: str
+    leaves: list[str]
+
+
+TEXT = '{"name": "oak", "leaves": ["a", "b"]}'
+OAK = Tree(name="oak", leaves=["a", "b"])
+
+
+def programs(llm: Mlxcel, **kwargs: Any) -> list[Any]:
+    """Ask for an object by a program in all four ways."""
+    prompt = PromptTemplate("Name a tree of {kind}.")
+    program = FunctionCallingProgram.from_defaults(Tree, llm=llm, prompt=prompt, **kwargs)
+
+    async def asynchronous() -> list[Any]:
+        parts = [part async for part in await program.astream_call(kind="wood")]
+        return [await program.acall(kind="wood"), parts]
+
+    answers = [program(kind="wood"), list(program.stream_call(kind="wood"))]
+    return answers + asyncio.run(asynchronous())
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_program_gets_its_object_by_the_constraint(
+    server: FakeServer, llm: Mlxcel, required: bool
+) -> None:
+    server.script(*[Reply.text(TEXT)] * 4)
+    whole, parts, async_whole, async_parts = programs(llm, tool_required=required)
+
+    assert (OAK, OAK) == (whole, async_whole)
+    for growing in (parts, async_parts):
+        assert OAK == growing[-1]
+        assert all(part.name for part in growing)
+        assert ["a"] in [part.leaves for part in growing]
+    assert {True} == {"response_format" in post.json for post in server.posts}
+    assert {False} == {"tools" in post.json for post in server.posts}
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_program_says_when_its_answer_was_cut(
+    server: FakeServer, llm: Mlxcel, index: int
+) -> None:
+    replies = [Reply.text(TEXT) for _ in range(4)]
+    replies[index] = Reply.text(TEXT[:20], finish="length")
+    server.script(*replies)
+
+    with pytest.raises(StructuredOutputTruncated) as caught:
+        programs(llm)
+    assert {"name": "oak"} == caught.value.partial
+
+
+def test_leaving_a_program_frees_the_server(server: FakeServer, llm: Mlxcel) -> None:
+    prompt = PromptTemplate("Name a tree.")
+    program = FunctionCallingProgram.from_defaults(Tree, llm=llm, prompt=prompt)
+    server.script(*[Reply.text(TEXT, delay=0.05)] * 2)
+
+    async def leave() -> None:
+        async with contextlib.aclosing(await program.astream_call()) as parts:
+            await anext(parts)
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    parts = program.stream_call()
+    next(parts)
+    parts.close()
+    assert server.wait_disconnect(0.2)
+    asyncio.run(leave())
+
+
+def test_a_program_for_several_objects_may_get_several(server: FakeServer, llm: Mlxcel) -> None:
+    calls = [{"name": "Tree", "arguments": {"name": name, "leaves": []}} for name in "ab"]
+    server.script(*[Reply.text(tool_calls=calls)] * 4)
+    trees = [Tree(name=name, leaves=[]) for name in "ab"]
+
+    whole, parts, async_whole, async_parts = programs(
+        llm, allow_parallel_tool_calls=True, tool_required=False
+    )
+
+    assert [trees] * 4 == [whole, parts[-1], async_whole, async_parts[-1]]
+
+
+def test_an_agent_that_is_given_a_programs_tool_gets_calls(server: FakeServer, llm: Mlxcel) -> None:
+    tool = get_function_tool(Tree)
+    for response in ways(llm, [tool], tool_required=True):
+        assert [("Tree", {"name": "x", "leaves": ["x"]})] == made(llm, response)
+
+
+def test_a_program_does_without_a_template_for_tools(server: FakeServer, llm: Mlxcel) -> None:
+    server.route("/health", Reply.json({"status": "ok", "tool_call_parser": None}))
+    response = llm.chat_with_tools([get_function_tool(Tree)], "Name a tree.", tool_choice=None)
+    assert [("Tree", {"name": "x", "leaves": ["x"]})] == made(llm, response)
+
+    with pytest.raises(MlxcelError, match="knows no tools"):
+        llm.chat_with_tools([NEWS], "Hello!")
+
+
+def test_results_go_back_with_their_calls(server: FakeServer, llm: Mlxcel) -> None:
+    history = [ChatMessage(QUESTION), llm.chat_with_tools([WEATHER], QUESTION).message]
+    (call,) = [block for block in history[1].blocks if isinstance(block, ToolCallBlock)]
+    result = {"tool_call_id": call.tool_call_id}
+    history.append(ChatMessage("Sunny.", role=MessageRole.TOOL, additional_kwargs=result))
+    llm.chat_with_tools([WEATHER], chat_history=history)
+
+    _, asked, answered = server.posts[-1].json["messages"]
+    (sent,) = asked["tool_calls"]
+    assert ("get_weather", '{"location": "Oslo"}') == tuple(sent["function"].values())
+    assert sent["id"] == answered["tool_call_id"] == call.tool_call_id
+    assert ("tool", "Sunny.") == (answered["role"], answered["content"])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from .protocol.features import ServerFeatures
     from .protocol.stream import ChatReply
+    from .protocol.vectors import RankedDocument
     from .supervisor.process import ManagedServer
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "RankedDocument",
     "ServerFeatures",
     "StructuredOutputError",
     "StructuredOutputTruncated",
@@ -47,6 +49,7 @@ _HOMES = {
     "ManagedServer": "supervisor.process",
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.stream",
+    "RankedDocument": "protocol.vectors",
     "MlxcelError": "errors",
     "MlxcelServerError": "errors",
     "MlxcelStreamError": "errors",

@@ -14,6 +14,7 @@ import httpx
 from .async_wire import AsyncWire
 from .client import Message, Messages, T
 from .connection import Connection
+from .progress_bar import progress_bar
 from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
 from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
@@ -23,6 +24,7 @@ from .protocol.patience import Timeouts
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.structured import ask
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
+from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
 from .secret import hidden
 
 if TYPE_CHECKING:
@@ -360,6 +362,95 @@ class AsyncLLM(AsyncWire):
         """
         kept = await self.prepare_fit(messages, reserve, {**sampling, "tools": tools})
         return [messages[index] for index in kept]
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        prefix: str = "",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        batch_size: int = BATCH_SIZE,
+        skip_empty: bool = False,
+        show_progress: bool = False,
+    ) -> list[list[float]]:
+        """Return the vectors of texts.
+
+        Many texts are sent in several requests, as many at once as the server has slots.
+
+        Args:
+            texts: The texts, which are sent as they are.
+            model: Name of a served model; found by what the models can do if not given.
+            prefix: Put in front of each text, for models that want one such as ``"query: "``.
+            instruction: What the vectors are for; only some models that mlxcel serves read it.
+            dimensions: How many numbers a vector is to have, for models that can be shortened.
+            batch_size: Most texts in one request; long texts make it fewer.
+            skip_empty: Whether an empty text gets a vector of zeros, which is similar to nothing,
+                instead of an error.
+            show_progress: Whether to show a bar.
+
+        Returns:
+            One vector for each text, in their order.
+
+        Raises:
+            MlxcelError: A text is empty, or no text; the server has no model for embeddings, or
+                its vectors do not fit together.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        with progress_bar(show_progress, len(texts), "Embedding") as done:
+            return await self._run(
+                embed_texts(
+                    texts,
+                    self._connection.vectors,
+                    done,
+                    model=model,
+                    prefix=prefix,
+                    instruction=instruction,
+                    dimensions=dimensions,
+                    batch_size=batch_size,
+                    skip_empty=skip_empty,
+                )
+            )
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_n: int | None = None,
+        *,
+        model: str | None = None,
+        instruction: str | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[RankedDocument]:
+        """Return documents by their relevance to a query, the most relevant first.
+
+        Args:
+            query: What is looked for.
+            documents: The texts of the documents.
+            top_n: How many to return; all if not given.
+            model: Name of a served model; found by what the models can do if not given.
+            instruction: What relevant means; only some models that mlxcel serves read it.
+            batch_size: Most documents in one request; long ones make it fewer.
+
+        Returns:
+            Each with its index and its score; equally relevant ones in their order.
+
+        Raises:
+            MlxcelError: The server has no model for reranking, or its answer is no ranking.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        return await self._run(
+            rerank_documents(
+                query,
+                documents,
+                self._connection.vectors,
+                model=model,
+                instruction=instruction,
+                top_n=top_n,
+                batch_size=batch_size,
+            )
+        )
 
     @property
     def openai_client(self) -> openai.AsyncOpenAI:

@@ -41,12 +41,14 @@ class AsyncPools:
         if self._process != os.getpid():
             self._inherited = self._known
             self._forget()
+        if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
+            await asyncio.to_thread(_import_each, _WITH_FIRST_REQUEST)
+        # From here to where it is set nothing is awaited, or the first tasks of a loop would each
+        # make one, and all but one would be lost.
         loop = asyncio.get_running_loop()
         known = self._known.get(loop)
         if known is not None and known.endpoint == endpoint:
             return known.transport
-        if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
-            await asyncio.to_thread(_import_each, _WITH_FIRST_REQUEST)
         fresh = _LoopTransport(endpoint)
         with self._lock:
             for dead in [other for other in self._known if other.is_closed()]:

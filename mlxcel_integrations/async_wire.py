@@ -17,9 +17,9 @@ from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
 from .protocol.failures import Failure, Retries, from_status
+from .protocol.flow import Ask, Flow, Together
 from .protocol.patience import Patience
 from .protocol.stream import Delta, Request
-from .protocol.tokens import Ask, Flow
 from .wire import DRAIN_SECONDS
 
 __all__ = ["AsyncWire"]
@@ -109,10 +109,31 @@ class AsyncWire:
         answer: Any = None
         while True:
             try:
-                ask = flow.send(answer)
+                step = flow.send(answer)
             except StopIteration as end:
                 return cast("T", end.value)
-            answer = await self._answer(ask)
+            if isinstance(step, Ask):
+                answer = await self._answer(step)
+            else:
+                answer = await self._together(step)
+
+    async def _together(self, work: Together) -> list[Any]:
+        """Run flows that need not wait for each other, and return their results."""
+        room = asyncio.Semaphore(work.at_once)
+
+        async def run(flow: Flow[Any]) -> Any:
+            async with room:
+                result = await self._run(flow)
+            work.done(result)
+            return result
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(run(flow)) for flow in work.flows]
+        except BaseExceptionGroup as errors:
+            # One that fails ends all; its error is the one to see.
+            raise errors.exceptions[0] from errors.exceptions[0].__cause__
+        return [task.result() for task in tasks]
 
     async def _answer(self, ask: Ask) -> Any:
         """Return the JSON that a flow asks for, or the failure that it expects."""

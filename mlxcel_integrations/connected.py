@@ -17,10 +17,11 @@ from .options import ConnectionOptions, SamplingParams, ServerOptions, nearest
 from .protocol.patience import Timeouts
 from .secret import hidden
 
-__all__ = ["Connected"]
+__all__ = ["Connected", "Served"]
 
 
-class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams):
+# Not built for validation, which takes time: nothing is a Served and no more.
+class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True):
     """A model on this machine, or on a server; the fields, the connection and its life."""
 
     _connection: Connection = PrivateAttr()
@@ -36,7 +37,7 @@ class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams
         for name in values:
             if name not in cls.model_fields:
                 near = nearest(name, cls.model_fields)
-                hint = f"Did you mean {near!r}?" if near else "To send it as it is, use extra_body="
+                hint = f"Did you mean {near!r}?" if near else cls._unknown_name_hint()
                 raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
         return values
 
@@ -44,11 +45,6 @@ class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams
     @classmethod
     def _take_paths(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _take_one_stop(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
@@ -127,17 +123,34 @@ class Connected(ContextManager, ConnectionOptions, ServerOptions, SamplingParams
         BaseModel.__setstate__(self, {**state, "__pydantic_private__": {}})
         self._connect()
 
+    def _server_options(self) -> dict[str, Any]:
+        return {
+            name: value
+            for name, field in ServerOptions.model_fields.items()
+            if (value := getattr(self, name)) != field.default
+        }
+
+    @classmethod
+    def _unknown_name_hint(cls) -> str:
+        return f"There are {', '.join(cls.model_fields)}."
+
+
+class Connected(Served, SamplingParams, defer_build=False):
+    """A model that generates, with the fields for that."""
+
+    @classmethod
+    def _unknown_name_hint(cls) -> str:
+        return "To send it as it is, use extra_body="
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _take_one_stop(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     @property
     def _own_sampling(self) -> dict[str, Any]:
         """The sampling fields that the constructor was given."""
         fields = self.__dict__
         return {
             name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
-        }
-
-    def _server_options(self) -> dict[str, Any]:
-        return {
-            name: value
-            for name, field in ServerOptions.model_fields.items()
-            if (value := getattr(self, name)) != field.default
         }

@@ -17,8 +17,10 @@ from .errors import MlxcelError, MlxcelServerError, causes
 from .protocol.context import Room
 from .protocol.failures import Failure, cut_by, not_a_stream, overflow, timed_out, unreachable
 from .protocol.features import ServerFeatures
+from .protocol.flow import MISSING
 from .protocol.patience import Timeouts
-from .protocol.tokens import MISSING, TokenMemory
+from .protocol.tokens import TokenMemory
+from .protocol.vectors import VectorMemory
 from .secret import Secret, hidden
 from .token_cache import TokenCache
 
@@ -75,6 +77,7 @@ class Connection:
         self.max_retries = max_retries
         self.check_context = check_context
         self.tokens = TokenMemory(TokenCache())
+        self.vectors = VectorMemory(served_model)
         self.model_name: str | None = served_model
         self.features: ServerFeatures | None = None
         # The connections of a server that dies break a moment before its guard tells of it.

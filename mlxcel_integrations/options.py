@@ -17,6 +17,8 @@ from .errors import MlxcelError
 
 __all__ = [
     "ConnectionOptions",
+    "EmbeddingOptions",
+    "RerankOptions",
     "SamplingParams",
     "ServerOptions",
     "nearest",
@@ -245,6 +247,44 @@ class SamplingParams(BaseModel):
     )
     extra_body: dict[str, Any] | None = Field(
         default=None, description="Sent as it is; beats every other field."
+    )
+
+
+class EmbeddingOptions(BaseModel):
+    """How texts and questions become vectors."""
+
+    text_prefix: str = Field(
+        default="",
+        description='Put in front of each text, for models that want one such as "passage: ".',
+    )
+    query_prefix: str = Field(
+        default="",
+        description='Put in front of each question, for models that want one such as "query: ".',
+    )
+    instruction: str | None = Field(
+        default=None,
+        description="What is looked for, sent with questions only, for models of mlxcel that read "
+        "this.",
+    )
+    dimensions: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many numbers a vector has, for models that can be shortened.",
+    )
+    skip_empty: bool = Field(
+        default=False,
+        description="Whether an empty text gets a vector of zeros instead of an error.",
+    )
+
+
+class RerankOptions(BaseModel):
+    """How documents are ranked."""
+
+    top_n: int | None = Field(
+        default=3, ge=1, description="How many documents to keep; None keeps all."
+    )
+    instruction: str | None = Field(
+        default=None, description="What relevant means, for models of mlxcel that read this."
     )
 
 

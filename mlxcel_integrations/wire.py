@@ -16,9 +16,9 @@ from .context_manager import ContextManager
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.failures import Failure, Retries, from_status
+from .protocol.flow import Ask, Flow, Together
 from .protocol.patience import Patience
 from .protocol.stream import Delta, Request
-from .protocol.tokens import Ask, Flow
 
 __all__ = ["Wire"]
 
@@ -100,10 +100,25 @@ class Wire(ContextManager):
         answer: Any = None
         while True:
             try:
-                ask = flow.send(answer)
+                step = flow.send(answer)
             except StopIteration as end:
                 return cast("T", end.value)
-            answer = self._answer(ask)
+            answer = self._answer(step) if isinstance(step, Ask) else self._together(step)
+
+    def _together(self, work: Together) -> list[Any]:
+        """Run flows that need not wait for each other, and return their results."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        results: list[Any] = []
+        pool = ThreadPoolExecutor(work.at_once)
+        try:
+            for future in [pool.submit(self._run, flow) for flow in work.flows]:
+                results.append(future.result())
+                work.done(results[-1])
+        finally:
+            # After a failure, what has not begun is not sent, and what has is not waited for.
+            pool.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
+        return results
 
     def _answer(self, ask: Ask) -> Any:
         """Return the JSON that a flow asks for, or the failure that it expects."""

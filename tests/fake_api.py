@@ -27,7 +27,7 @@ from tests.fake_replies import (
     default_answer,
     pieces,
 )
-from tests.fake_vectors import DIMENSIONS, embeddings, rerank
+from tests.fake_vectors import DIMENSIONS, embeddings, native_embeddings, rerank
 
 BODY_LIMIT = 2 * 1024 * 1024
 
@@ -161,6 +161,7 @@ class FakeApi:
             posts["/v1/chat/completions/input_tokens"] = self._input_tokens
             posts["/chat/completions/input_tokens"] = self._input_tokens
             posts["/v1/embeddings"] = self._embeddings
+            posts |= dict.fromkeys(["/embeddings", "/embedding"], self._native_embeddings)
             posts |= dict.fromkeys(
                 ["/v1/rerank", "/v1/reranking", "/rerank", "/reranking"], self._rerank
             )
@@ -405,6 +406,10 @@ class FakeApi:
     def _embeddings(self, seen: Seen) -> Reply:
         body = parse_body(seen.headers.get("content-type", ""), seen.body)
         return embeddings(body, self._capable("embedding"))
+
+    def _native_embeddings(self, seen: Seen) -> Reply:
+        body = parse_body(seen.headers.get("content-type", ""), seen.body)
+        return native_embeddings(body, self._capable("embedding"))
 
     def _rerank(self, seen: Seen) -> Reply:
         body = parse_body(seen.headers.get("content-type", ""), seen.body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import struct
 from base64 import b64encode
@@ -32,9 +33,11 @@ def embeddings(body: Json, model: str | None) -> Reply:
     encoding = body.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise invalid("encoding_format must be float or base64")
-    size = body.get("dimensions") or DIMENSIONS
-    if not 1 <= size <= DIMENSIONS:
+    size = DIMENSIONS if body.get("dimensions") is None else body["dimensions"]
+    if not is_int(size) or not 1 <= size <= DIMENSIONS:
         raise invalid("dimensions is out of range")
+    if body.get("embd_normalize") is not None and not is_int(body["embd_normalize"]):
+        raise invalid("embd_normalize must be an integer")
     items = body["input"]
     if is_string(items) or (items and all(map(is_int, items))):
         items = [items]
@@ -59,30 +62,45 @@ def embeddings(body: Json, model: str | None) -> Reply:
     )
 
 
+def native_embeddings(body: Json, model: str | None) -> Reply:
+    """Answer `/embeddings`: each text has a list of vectors, one in all."""
+    reply = embeddings({**body, "input": body.get("input", body.get("content"))}, model)
+    rows = json.loads(reply.frames[0])["data"]
+    return Reply.json([{"index": row["index"], "embedding": [row["embedding"]]} for row in rows])
+
+
 def rerank(body: Json, model: str | None) -> Reply:
     """Answer `/v1/rerank`: the score is the share of the query's words a document has."""
-    query, documents = body.get("query"), body.get("documents")
+    query, documents = body.get("query"), body.get("documents", body.get("texts"))
     if not query or not documents or not is_list(documents):
         raise invalid("query and documents are required")
-    if (body.get("top_n") or 1) < 1:
+    if body.get("top_n") is not None and body["top_n"] < 1:
         raise invalid("top_n must be at least 1")
     if model is None:
         raise invalid("no reranker model is loaded", "not_implemented", 501)
     if body.get("model") not in (None, model):
         raise invalid(f"model {body['model']!r} is not the served reranker model")
+    if body.get("instruction") is not None:
+        raise invalid("instruction is for generative rerankers only")
     words = set(str(query).lower().split())
     results = []
     for index, document in enumerate(documents):
         score = len(words & set(str(document).lower().split())) / len(words)
-        shown = {"document": document} if body.get("return_documents") else {}
-        results.append({"index": index, "relevance_score": score, **shown})
+        shown = body.get("return_documents") or body.get("return_text")
+        results.append(
+            {"index": index, "relevance_score": score} | ({"document": document} if shown else {})
+        )
     results.sort(key=lambda result: -result["relevance_score"])
+    results = results[: body.get("top_n")]
+    if "texts" in body:
+        names = {"relevance_score": "score", "document": "text"}
+        return Reply.json([{names.get(k, k): v for k, v in one.items()} for one in results])
     count = sum(len(pieces(str(text))) for text in [query, *documents])
     return Reply.json(
         {
             "model": model,
             "object": "list",
-            "results": results[: body.get("top_n")],
+            "results": results,
             "usage": {"prompt_tokens": count, "total_tokens": count},
         }
     )

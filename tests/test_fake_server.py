@@ -268,9 +268,13 @@ def test_vectors_and_ranks_need_a_model_that_can() -> None:
         rows = post(server, "/v1/embeddings", {"input": ["a", "b"], "model": "e"})["data"]
         ranked = post(server, "/v1/rerank", {"query": "red fox", "documents": ["x", "a fox"]})
         wrong = call(server, "POST", "/v1/embeddings", {"input": "a", "model": "other"})[0]
+        native = post(server, "/embedding", {"content": "a"})
+        tei = post(server, "/rerank", {"query": "fox", "texts": ["x", "a fox"], "top_n": 1})
     assert [0, 1] == [row["index"] for row in rows]
     assert [1, 0] == [result["index"] for result in ranked["results"]]
     assert 400 == wrong
+    assert [{"index": 0, "embedding": [rows[0]["embedding"]]}] == native
+    assert [{"index": 1, "score": 1.0}] == tei
 
 
 # --------------------------------------------------------------------------- as a program

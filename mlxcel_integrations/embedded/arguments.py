@@ -38,9 +38,6 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "-m", "--model", required=True, help="'embedded' for the built-in model, or a .gguf file"
     )
     parser.add_argument("-a", "--alias", help="name that clients see (default: name of the file)")
-    parser.add_argument(
-        "--embeddings", action="store_true", help="serve embeddings, mean pooled, instead of text"
-    )
     template = parser.add_mutually_exclusive_group()
     template.add_argument("--chat-template", metavar="TEXT", help="chat template, in Jinja")
     template.add_argument("--chat-template-file", metavar="PATH", help="file of a chat template")

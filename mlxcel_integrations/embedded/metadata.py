@@ -18,10 +18,12 @@ class Metadata:
 
     Attributes:
         has_chat_template: Whether it brings a chat template of its own.
+        has_pooling: Whether it was made for embeddings, and says how.
         context_length: Tokens that it was made for, when the file says so.
     """
 
     has_chat_template: bool
+    has_pooling: bool
     context_length: int | None
 
 
@@ -42,6 +44,7 @@ def read(path: Path) -> Metadata:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return Metadata(
             has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED) != -1,
+            has_pooling=data.find(b".pooling_type", 0, _SEARCHED) != -1,
             context_length=_number(data, b".context_length"),
         )
 

@@ -99,8 +99,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, about: Met
     # Prompts of earlier answers, up to 8 GB of them: more than such a small server is worth.
     parameters.cache_ram_mib = 0
     _set_template(parameters, options, about)
-    if options.embeddings:
-        _set_embeddings(engine, parameters)
+    _set_embeddings(engine, parameters, about)
     return parameters
 
 
@@ -142,9 +141,12 @@ def _set_transcript(parameters: Any, options: argparse.Namespace) -> None:
         parameters.n_predict = 512
 
 
-def _set_embeddings(engine: Any, parameters: Any) -> None:
+def _set_embeddings(engine: Any, parameters: Any, about: Metadata) -> None:
+    """Serve embeddings beside text: the same model, at no cost to answers."""
     parameters.embedding = True
-    parameters.pooling_type = engine.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    if not about.has_pooling:
+        # A model that was not made for embeddings; the mean of its tokens says most of a text.
+        parameters.pooling_type = engine.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     # A text is embedded in one batch, or not at all.
     parameters.n_ubatch = parameters.n_batch
 

@@ -11,16 +11,24 @@ from ..lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from .chat_models import ChatMlxcel
+    from .embeddings import MlxcelEmbeddings
     from .llms import MlxcelLLM
     from .registration import register_with_langchain
+    from .rerank import MlxcelRerank
 
-__all__ = ["ChatMlxcel", "MlxcelLLM", "register_with_langchain"]
+__all__ = [
+    "ChatMlxcel",
+    "MlxcelEmbeddings",
+    "MlxcelLLM",
+    "MlxcelRerank",
+    "register_with_langchain",
+]
 
-__getattr__, __dir__ = loaded_on_use(
-    __name__,
-    {
-        "ChatMlxcel": "chat_models",
-        "MlxcelLLM": "llms",
-        "register_with_langchain": "registration",
-    },
-)
+_HOMES = {
+    "ChatMlxcel": "chat_models",
+    "MlxcelEmbeddings": "embeddings",
+    "MlxcelLLM": "llms",
+    "MlxcelRerank": "rerank",
+    "register_with_langchain": "registration",
+}
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)

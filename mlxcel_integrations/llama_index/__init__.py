@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 from ..lazy import loaded_on_use
 
 if TYPE_CHECKING:
+    from .embeddings import MlxcelEmbedding
     from .llm import Mlxcel
+    from .rerank import MlxcelRerank
     from .tokenizer import MlxcelTokenizer
 
-__all__ = ["Mlxcel", "MlxcelTokenizer"]
+__all__ = ["Mlxcel", "MlxcelEmbedding", "MlxcelRerank", "MlxcelTokenizer"]
 
-__getattr__, __dir__ = loaded_on_use(__name__, {"Mlxcel": "llm", "MlxcelTokenizer": "tokenizer"})
+_HOMES = {
+    "Mlxcel": "llm",
+    "MlxcelEmbedding": "embeddings",
+    "MlxcelRerank": "rerank",
+    "MlxcelTokenizer": "tokenizer",
+}
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)

@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import MlxcelError
 from .anthropic import to_anthropic
 from .failures import Failure
-from .tokens import Ask, Flow, TokenMemory, read_tokens
+from .flow import Ask, Flow
+from .tokens import TokenMemory, read_tokens
 
 __all__ = ["count_chat"]
 

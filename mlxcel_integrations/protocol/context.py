@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import MlxcelError
 from .chat_tokens import count_chat
 from .features import ServerFeatures
-from .tokens import Flow, TokenMemory
+from .flow import Flow
+from .tokens import TokenMemory
 
 __all__ = ["Room", "fit_chat", "is_long", "room_for_prompt", "room_to_check"]
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from ..errors import MlxcelError
 
-__all__ = ["ServedModel", "ServerFeatures", "choose_model", "read_features", "read_models"]
+__all__ = [
+    "ServedModel",
+    "ServerFeatures",
+    "choose_capable",
+    "choose_model",
+    "read_features",
+    "read_models",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,21 @@ def choose_model(models: Sequence[ServedModel], where: str) -> str:
         f"{where} serves no model that answers chats (it serves: {names}). Start it with one, or "
         "name one with served_model=."
     )
+
+
+def choose_capable(
+    models: Sequence[ServedModel], capability: str, preferred: str | None = None
+) -> str | None:
+    """Return the name of a model that can do something, None if none can.
+
+    Args:
+        models: What is served; a model about which the server is silent may do anything.
+        capability: ``embedding`` or ``rerank``.
+        preferred: Which one to take if it can.
+    """
+    able = [model.id for model in models if capability in model.capabilities]
+    able = able or [model.id for model in models if not model.capabilities]
+    return preferred if preferred in able else next(iter(able), None)
 
 
 def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:

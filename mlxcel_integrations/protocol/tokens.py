@@ -1,36 +1,24 @@
-"""Token ids, texts and counts: ``/tokenize`` and ``/detokenize``.
-
-What takes several requests is a flow: a generator that yields what to ask, is sent the answers,
-and returns what it found out. It decides; a client waits.
-"""
+"""Token ids, texts and counts: ``/tokenize`` and ``/detokenize``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from ..errors import MlxcelError
 from .failures import Failure
+from .flow import REFUSED, Ask, Flow
 
 __all__ = [
-    "MISSING",
-    "Ask",
     "Counts",
-    "Flow",
     "TokenMemory",
     "can_count_at_once",
     "count_texts",
     "read_text",
     "read_tokens",
 ]
-
-MISSING = frozenset({404, 405, 501})
-"""Statuses of a route that a server does not have."""
-
-REFUSED = MISSING | {400, 403, 413, 415, 422, 500}
-"""Statuses of a request in a form, or of a size, that a server does not take."""
 
 BATCH_CHARACTERS = 250_000
 """What goes into one request: older servers take 2 MiB, and JSON has up to 6 bytes for one."""
@@ -46,26 +34,6 @@ WORTH_ASKING = 0.25
 
 SAMPLE = ("word", "", "  two words\n", "日本語 🎉", "a\n\n\nb\t\tc     d")
 """What an answer to a batch is checked with: the ends of texts, and runs that may be one token."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request of a flow.
-
-    Attributes:
-        path: Path below the server's root.
-        body: The JSON body to post; None for a GET.
-        expected: Error statuses for which the flow is sent the ``Failure`` instead of JSON.
-    """
-
-    path: str
-    body: Mapping[str, Any] | None = None
-    expected: frozenset[int] = MISSING
-
-
-Flow = Generator[Ask, Any, T]
 
 
 class Counts(Protocol):

@@ -13,7 +13,9 @@ MODULES = (
     "supervisor.process",
     "langchain.chat_models",
     "langchain.llms",
+    "langchain.embeddings",
     "llama_index.llm",
+    "llama_index.embeddings",
     "llama_index.tokenizer",
     "embedded",
 )

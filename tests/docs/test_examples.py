@@ -18,7 +18,13 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from mlxcel_integrations.langchain import ChatMlxcel
-from mlxcel_integrations.options import ConnectionOptions, SamplingParams, ServerOptions
+from mlxcel_integrations.options import (
+    ConnectionOptions,
+    EmbeddingOptions,
+    RerankOptions,
+    SamplingParams,
+    ServerOptions,
+)
 from tests.fake_server import FakeServer, executable
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +142,10 @@ def _default(value: object) -> str:
     return "" if value in (None, (), PydanticUndefined) else f"`{value!r}`"
 
 
-@pytest.mark.parametrize("options", [ConnectionOptions, ServerOptions, SamplingParams])
+@pytest.mark.parametrize(
+    "options",
+    [ConnectionOptions, ServerOptions, SamplingParams, EmbeddingOptions, RerankOptions],
+)
 def test_the_reference_lists_every_option_with_its_help_text(options: type[BaseModel]) -> None:
     assert field_table(options) in (DOCS / "reference.md").read_text()
 

@@ -88,16 +88,16 @@ def test_the_cache_is_where_the_user_wants_it(
 
 
 def test_the_built_in_model_has_no_template_and_a_long_context(cache: Path) -> None:
-    assert Metadata(has_chat_template=False, context_length=32768) == read(
-        locate("embedded", cache)
-    )
+    expected = Metadata(has_chat_template=False, has_pooling=False, context_length=32768)
+
+    assert expected == read(locate("embedded", cache))
 
 
-def test_a_template_in_the_file_is_seen(tmp_path: Path) -> None:
+def test_a_template_and_a_pooling_in_the_file_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "chat.gguf"
-    path.write_bytes(b"GGUF...tokenizer.chat_template...")
+    path.write_bytes(b"GGUF...tokenizer.chat_template...bert.pooling_type...")
 
-    assert Metadata(has_chat_template=True, context_length=None) == read(path)
+    assert Metadata(has_chat_template=True, has_pooling=True, context_length=None) == read(path)
 
 
 def test_a_model_for_another_server_is_refused() -> None:

@@ -209,7 +209,7 @@ def test_it_listens_on_a_free_port_with_a_key_an_alias_and_another_template(gemm
 
 
 def test_it_serves_embeddings_of_texts_longer_than_a_batch(place: Path) -> None:
-    with serving(place / "x.sock", "-m", "embedded", "--embeddings", "--no-warmup") as http:
+    with serving(place / "x.sock", "-m", "embedded", "--no-warmup") as http:
         reply = http.post("/v1/embeddings", json={"input": ["word " * 520, "b"]}).json()
 
     assert [640, 640] == [len(item["embedding"]) for item in reply["data"]]

@@ -16,9 +16,10 @@ from mlxcel_integrations.protocol.context import (
     room_to_check,
 )
 from mlxcel_integrations.protocol.features import ServerFeatures
-from mlxcel_integrations.protocol.tokens import Ask, TokenMemory
+from mlxcel_integrations.protocol.flow import Ask
+from mlxcel_integrations.protocol.tokens import TokenMemory
 from mlxcel_integrations.token_cache import TokenCache
-from tests.protocol.test_tokens import drive
+from tests.protocol.flows import drive
 
 
 def features(engine: str | None = "mlxcel", context: int | None = 4096) -> ServerFeatures:

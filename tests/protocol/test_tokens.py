@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,18 +12,15 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.chat_tokens import count_chat
-from mlxcel_integrations.protocol.failures import Failure
+from mlxcel_integrations.protocol.flow import Ask
 from mlxcel_integrations.protocol.tokens import (
     BATCH_CHARACTERS,
-    Ask,
-    Flow,
     TokenMemory,
     can_count_at_once,
     count_texts,
 )
 from mlxcel_integrations.token_cache import TokenCache
-
-T = TypeVar("T")
+from tests.protocol.flows import drive, failure
 
 EOS = 1
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -33,24 +30,6 @@ TEMPLATE = "/apply-template"
 
 def memory() -> TokenMemory:
     return TokenMemory(TokenCache())
-
-
-def drive(flow: Flow[T], answer: Callable[[Ask], Any]) -> T:
-    """Run a flow to its end; a status that it does not expect is an error of the server."""
-    reply = None
-    while True:
-        try:
-            ask = flow.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        reply = answer(ask)
-        if isinstance(reply, Failure) and reply.status not in ask.expected:
-            raise AssertionError(f"{ask.path} answered {reply.status}")
-
-
-def failure(status: int) -> Failure:
-    return Failure("APIStatusError", "", status=status)
 
 
 def tokens(text: str, special: bool) -> list[int]:

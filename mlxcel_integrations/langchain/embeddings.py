@@ -1,0 +1,69 @@
+"""``MlxcelEmbeddings``: embeddings for LangChain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from pydantic import Field
+
+from ..connected_vectors import Embedding
+from ..protocol.vectors import BATCH_SIZE
+from .own_errors import langchain_errors
+
+__all__ = ["MlxcelEmbeddings"]
+
+
+class MlxcelEmbeddings(Embedding, Embeddings):
+    """Vectors of texts, made by a model on this machine, or on a server.
+
+    Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
+    Of several served models, the one for embeddings is found by what the server says of them;
+    ``served_model`` names another. With the options of a ``ChatMlxcel``, ``embedding_model``
+    included, both share one server.
+
+    Examples:
+        >>> from mlxcel_integrations.langchain import MlxcelEmbeddings
+        >>> with MlxcelEmbeddings(model="embedded") as embeddings:
+        ...     vectors = embeddings.embed_documents(["The sea is blue.", "Cats sleep a lot."])
+        >>> len(vectors), len(vectors[0])
+        (2, 640)
+    """
+
+    batch_size: int = Field(
+        default=BATCH_SIZE,
+        ge=1,
+        description="Most texts of one request; long texts make it fewer.",
+    )
+    show_progress: bool = Field(
+        default=False, description="Whether to show a bar while documents are embedded."
+    )
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of texts that are to be found.
+
+        Raises:
+            MlxcelError: A text is empty, or the server has no model for embeddings.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        with langchain_errors():
+            return self._llm.embed(texts, **self._for_documents())
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a question, to find texts with."""
+        with langchain_errors():
+            return self._llm.embed([text], **self._for_queries())[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of texts that are to be found."""
+        with langchain_errors():
+            return await self._async_llm.embed(texts, **self._for_documents())
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return the vector of a question, to find texts with."""
+        with langchain_errors():
+            return (await self._async_llm.embed([text], **self._for_queries()))[0]
+
+    def _for_documents(self) -> dict[str, Any]:
+        own = {"batch_size": self.batch_size, "show_progress": self.show_progress}
+        return {**self._for_texts(), **own}

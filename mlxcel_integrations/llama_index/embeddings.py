@@ -1,0 +1,101 @@
+"""``MlxcelEmbedding``: embeddings for LlamaIndex."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import Field, model_validator
+
+from ..connected_vectors import Embedding
+from ..protocol.vectors import BATCH_SIZE
+from .embedding_cache import NamespacedStore, Question
+
+__all__ = ["MlxcelEmbedding"]
+
+
+class MlxcelEmbedding(Embedding, BaseEmbedding):
+    """Vectors of texts, made by a model on this machine, or on a server.
+
+    Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
+    Of several served models, the one for embeddings is found by what the server says of them;
+    ``served_model`` names another. With the options of an ``Mlxcel``, ``embedding_model``
+    included, both share one server.
+
+    Examples:
+        >>> from mlxcel_integrations.llama_index import MlxcelEmbedding
+        >>> with MlxcelEmbedding(model="embedded") as embed_model:
+        ...     vectors = embed_model.get_text_embedding_batch(["The sea is blue.", "Cats sleep."])
+        >>> len(vectors), len(vectors[0])
+        (2, 640)
+    """
+
+    model_name: str = Field(
+        default="",
+        description="What the vectors are called in events and in a cache; the name of the model "
+        "or its address if not given.",
+    )
+    # What LlamaIndex sends at a time, one after the other: large enough for all slots.
+    embed_batch_size: int = Field(
+        default=256,
+        gt=0,
+        le=2048,
+        description=f"Texts that are embedded at a time; a request has {BATCH_SIZE} at most.",
+    )
+    # Else it sends all of them at once.
+    num_workers: int | None = Field(
+        default=2, description="How many such batches are embedded at a time in async code."
+    )
+
+    @model_validator(mode="after")
+    def _name_vectors(self) -> Self:
+        known = self.model_name or self.served_model or self.embedding_model or self.model
+        self.model_name = known or repr(self._connection)
+        if self.embeddings_cache and not isinstance(self.embeddings_cache, NamespacedStore):
+            self.embeddings_cache = NamespacedStore(
+                self.embeddings_cache,
+                self._namespace(self._for_texts()),
+                self._namespace(self._for_queries()),
+            )
+        return self
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores such a model."""
+        return "MlxcelEmbedding"
+
+    def get_query_embedding(self, query: str) -> list[float]:
+        """Return the vector of a question, to find texts with."""
+        return super().get_query_embedding(Question(query))
+
+    async def aget_query_embedding(self, query: str) -> list[float]:
+        """Return the vector of a question, to find texts with."""
+        return await super().aget_query_embedding(Question(query))
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._llm.embed([query], **self._for_queries())[0]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return (await self._async_llm.embed([query], **self._for_queries()))[0]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self._llm.embed(texts, batch_size=self._batch_size, **self._for_texts())
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await self._async_llm.embed(texts, batch_size=self._batch_size, **self._for_texts())
+
+    @property
+    def _batch_size(self) -> int:
+        return min(BATCH_SIZE, self.embed_batch_size)
+
+    def _namespace(self, how: dict[str, Any]) -> str:
+        """Return what the keys of vectors begin with that are made in this way."""
+        made = {name: how.get(name) for name in ("prefix", "instruction", "dimensions")}
+        return json.dumps([self.model_name, *made.values()], ensure_ascii=False) + " "

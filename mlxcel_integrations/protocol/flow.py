@@ -1,0 +1,54 @@
+"""Flows: what takes several requests, told apart from the waiting for them.
+
+A flow is a generator that yields what to ask, is sent the answers, and returns what it found out.
+It decides; a client waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+__all__ = ["MISSING", "REFUSED", "Ask", "Flow", "Together"]
+
+MISSING = frozenset({404, 405, 501})
+"""Statuses of a route that a server does not have."""
+
+REFUSED = MISSING | {400, 403, 413, 415, 422, 500}
+"""Statuses of a request in a form, or of a size, that a server does not take."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a flow.
+
+    Attributes:
+        path: Path below the server's root.
+        body: The JSON body to post; None for a GET.
+        expected: Error statuses for which the flow is sent the ``Failure`` instead of JSON.
+    """
+
+    path: str
+    body: Mapping[str, Any] | None = None
+    expected: frozenset[int] = MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Flows that need not wait for each other; the answer is the list of their results.
+
+    Attributes:
+        flows: The flows.
+        at_once: How many of them may wait for the server at the same time.
+        done: Called with each result, by the one who waits for all.
+    """
+
+    flows: Sequence[Flow[Any]]
+    at_once: int
+    done: Callable[[Any], object]
+
+
+Flow: TypeAlias = Generator[Ask | Together, Any, T]

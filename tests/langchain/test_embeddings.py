@@ -1,0 +1,181 @@
+"""``MlxcelEmbeddings`` and ``MlxcelRerank`` against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+from langchain_core import exceptions as lc
+from langchain_core.documents import Document
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.langchain import MlxcelEmbeddings, MlxcelRerank
+from mlxcel_integrations.options import SamplingParams
+from tests.fake_server import FakeServer
+from tests.fake_vectors import vector
+
+MODELS = [
+    {"id": "chat", "capabilities": ["completion"]},
+    {"id": "embedder", "capabilities": ["embedding"]},
+    {"id": "ranker", "capabilities": ["rerank"]},
+]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer(models=MODELS) as running:
+        yield running
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Calls a method by its name, or its twin."""
+
+    def sync_call(thing: Any, method: str, *args: Any) -> Any:
+        return getattr(thing, method)(*args)
+
+    def async_call(thing: Any, method: str, *args: Any) -> Any:
+        async def twin() -> Any:
+            try:
+                return await getattr(thing, f"a{method}")(*args)
+            finally:
+                await thing.aclose()
+
+        return asyncio.run(twin())
+
+    return sync_call if request.param == "sync" else async_call
+
+
+def sent(server: FakeServer) -> list[Any]:
+    return [seen.json for seen in server.requests if seen.path == "/v1/embeddings"]
+
+
+def near(text: str, size: int = 8) -> Any:
+    return pytest.approx(vector(text, size), abs=1e-7)
+
+
+def test_documents_and_queries_become_vectors(server: FakeServer, call: Callable[..., Any]) -> None:
+    texts = [f"text {number}\nof two lines" for number in range(150)]
+    with MlxcelEmbeddings(base_url=server.url) as embeddings:
+        assert [near(text) for text in texts] == call(embeddings, "embed_documents", texts)
+    with MlxcelEmbeddings(base_url=server.url) as embeddings:
+        assert near("a question?") == call(embeddings, "embed_query", "a question?")
+
+
+def test_prefixes_instruction_and_dimensions_are_part_of_the_request(
+    server: FakeServer, call: Callable[..., Any]
+) -> None:
+    options: dict[str, Any] = {"text_prefix": "passage: ", "query_prefix": "query: "}
+    options |= {"instruction": "Find it.", "dimensions": 4, "served_model": "embedder"}
+    with MlxcelEmbeddings(base_url=server.url, **options) as embeddings:
+        assert [near("passage: a", 4)] == call(embeddings, "embed_documents", ["a"])
+    with MlxcelEmbeddings(base_url=server.url, **options) as embeddings:
+        assert near("query: a", 4) == call(embeddings, "embed_query", "a")
+
+    of_text, of_query = sent(server)
+    assert ["passage: a"] == of_text["input"]
+    assert "instruction" not in of_text
+    assert (["query: a"], "Find it.") == (of_query["input"], of_query["instruction"])
+
+
+def test_it_feeds_a_vector_store(server: FakeServer) -> None:
+    with MlxcelEmbeddings(base_url=server.url) as embeddings:
+        store = InMemoryVectorStore.from_texts(["one", "two", "three"], embeddings)
+        (found,) = store.similarity_search("two", k=1)
+
+    assert "two" == found.page_content
+
+
+def test_sampling_fields_are_no_fields_of_embeddings() -> None:
+    assert set() == MlxcelEmbeddings.model_fields.keys() & SamplingParams.model_fields.keys()
+    with pytest.raises(MlxcelError, match="no option 'temperature'"):
+        MlxcelEmbeddings(base_url="http://127.0.0.1:1", temperature=0)
+    with pytest.raises(MlxcelError, match="Did you mean 'dimensions'"):
+        MlxcelEmbeddings(base_url="http://127.0.0.1:1", dimension=3)
+
+
+def test_copies_work_and_hold_no_key(server: FakeServer) -> None:
+    server.api_key = "secret-key"
+    with MlxcelEmbeddings(base_url=server.url, api_key="secret-key", batch_size=2) as embeddings:
+        for other in (copy.deepcopy(embeddings), embeddings.model_copy()):
+            assert near("a") == other.embed_query("a")
+        stored = pickle.dumps(embeddings)
+    assert b"secret-key" not in stored
+    assert "secret-key" not in repr(embeddings) + str(embeddings.model_dump())
+    assert 2 == pickle.loads(stored).batch_size
+
+
+def test_errors_are_those_of_langchain_too(server: FakeServer, call: Callable[..., Any]) -> None:
+    with (
+        MlxcelEmbeddings(base_url=server.url, served_model="chat") as embeddings,
+        pytest.raises(lc.ModelInvalidRequestError) as caught,
+    ):
+        call(embeddings, "embed_query", "a")
+    assert isinstance(caught.value, openai.BadRequestError)
+
+
+def test_texts_that_are_empty_are_told_or_skipped(server: FakeServer) -> None:
+    with (
+        MlxcelEmbeddings(base_url=server.url, text_prefix="passage: ") as embeddings,
+        pytest.raises(MlxcelError, match=r"texts\[1\] is empty"),
+    ):
+        embeddings.embed_documents(["a", ""])
+    with MlxcelEmbeddings(base_url=server.url, skip_empty=True) as embeddings:
+        assert [near("a"), [0.0] * 8] == embeddings.embed_documents(["a", ""])
+
+
+# --------------------------------------------------------------------------- reranking
+
+DOCUMENTS = [
+    Document("nothing", metadata={"source": "a"}),
+    Document("the sea", id="second"),
+    Document("deep sea", metadata={"relevance_score": 9}),
+    Document("the deep sea"),
+]
+
+
+def test_documents_are_ranked_as_copies_and_equals_keep_their_order(
+    server: FakeServer, call: Callable[..., Any]
+) -> None:
+    before = copy.deepcopy(DOCUMENTS)
+    with MlxcelRerank(base_url=server.url) as ranker:
+        kept = call(ranker, "compress_documents", DOCUMENTS, "the deep sea")
+
+    assert ["the deep sea", "the sea", "deep sea"] == [one.page_content for one in kept]
+    assert [1, pytest.approx(2 / 3), pytest.approx(2 / 3)] == [
+        one.metadata["relevance_score"] for one in kept
+    ]
+    assert "second" == kept[1].id
+    assert before == DOCUMENTS
+
+
+def test_all_documents_are_kept_on_demand(server: FakeServer) -> None:
+    with MlxcelRerank(base_url=server.url, top_n=None) as ranker:
+        kept = ranker.compress_documents(DOCUMENTS, "the deep sea")
+        assert [] == ranker.compress_documents([], "the deep sea")
+
+    assert {"source": "a", "relevance_score": 0} == kept[-1].metadata
+    assert 4 == len(kept)
+
+
+def test_texts_are_ranked_with_their_places(server: FakeServer, call: Callable[..., Any]) -> None:
+    with MlxcelRerank(base_url=server.url, top_n=1) as ranker:
+        (best,) = call(ranker, "rerank", "sea", ["land", "sea"])
+
+    assert (1, 1.0, "sea") == (best.index, best.relevance_score, best.document)
+
+
+def test_a_server_without_a_ranker_names_the_flag(call: Callable[..., Any]) -> None:
+    for generation in ("newest", "v0.4.2"):
+        with (
+            FakeServer(generation) as server,
+            MlxcelRerank(base_url=server.url) as ranker,
+            pytest.raises(MlxcelError, match="reranker_model="),
+        ):
+            call(ranker, "compress_documents", DOCUMENTS, "sea")

@@ -1,0 +1,218 @@
+"""``MlxcelEmbedding`` and ``MlxcelRerank`` against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from llama_index.core import Document, VectorStoreIndex
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.llama_index import MlxcelEmbedding, MlxcelRerank
+from mlxcel_integrations.options import SamplingParams
+from tests.fake_server import FakeServer
+from tests.fake_vectors import vector
+
+MODELS = [
+    {"id": "chat", "capabilities": ["completion"]},
+    {"id": "embedder", "capabilities": ["embedding"]},
+    {"id": "ranker", "capabilities": ["rerank"]},
+]
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer(models=MODELS, slots=2) as running:
+        yield running
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """Calls a method by its name, or its twin."""
+
+    def sync_call(thing: Any, method: str, *args: Any, **options: Any) -> Any:
+        return getattr(thing, method)(*args, **options)
+
+    def async_call(thing: Any, method: str, *args: Any, **options: Any) -> Any:
+        async def twin() -> Any:
+            try:
+                return await getattr(thing, f"a{method}")(*args, **options)
+            finally:
+                await thing.aclose()
+
+        return asyncio.run(twin())
+
+    return sync_call if request.param == "sync" else async_call
+
+
+def sent(server: FakeServer) -> list[Any]:
+    return [seen.json for seen in server.requests if seen.path == "/v1/embeddings"]
+
+
+def near(text: str, size: int = 8) -> Any:
+    return pytest.approx(vector(text, size), abs=1e-7)
+
+
+@pytest.mark.parametrize("method", ["get_text_embedding", "get_query_embedding"])
+def test_a_text_becomes_a_vector(server: FakeServer, call: Call, method: str) -> None:
+    with MlxcelEmbedding(base_url=server.url) as embedding:
+        assert near("two\nlines") == call(embedding, method, "two\nlines")
+
+
+def test_many_texts_are_few_requests_and_not_all_at_once(server: FakeServer, call: Call) -> None:
+    texts = [f"text {number}" for number in range(1000)]
+    with MlxcelEmbedding(base_url=server.url) as embedding:
+        assert [near(text) for text in texts] == call(embedding, "get_text_embedding_batch", texts)
+
+    assert 64 == max(len(body["input"]) for body in sent(server))
+    assert server.connections <= 4
+
+
+def test_prefixes_instruction_and_dimensions_are_part_of_the_request(
+    server: FakeServer, call: Call
+) -> None:
+    options: dict[str, Any] = {"text_prefix": "passage: ", "query_prefix": "query: "}
+    options |= {"instruction": "Find it.", "dimensions": 4, "embed_batch_size": 1}
+    with MlxcelEmbedding(base_url=server.url, **options) as embedding:
+        assert [near("passage: a", 4)] * 2 == call(
+            embedding, "get_text_embedding_batch", ["a", "a"]
+        )
+    with MlxcelEmbedding(base_url=server.url, **options) as embedding:
+        assert near("query: a", 4) == call(embedding, "get_query_embedding", "a")
+
+    assert [False, False, True] == ["instruction" in body for body in sent(server)]
+
+
+def test_vectors_of_different_kinds_share_a_cache_and_are_not_mixed_up(
+    server: FakeServer, call: Call
+) -> None:
+    """LlamaIndex looks a vector up by its text alone."""
+    store = SimpleKVStore()
+    kinds: list[dict[str, Any]] = [{}, {"text_prefix": "p: "}, {"dimensions": 4}]
+    for _ in range(2):
+        for kind in [*kinds, {"model_name": "other"}]:
+            options = {"base_url": server.url, "embeddings_cache": store, **kind}
+            with MlxcelEmbedding(query_prefix="q: ", **options) as embedding:
+                size = kind.get("dimensions", 8)
+                expected = near(kind.get("text_prefix", "") + "a", size)
+                assert expected == call(embedding, "get_text_embedding", "a")
+            with MlxcelEmbedding(query_prefix="q: ", **options) as embedding:
+                assert [expected] == call(embedding, "get_text_embedding_batch", ["a"])
+            with MlxcelEmbedding(query_prefix="q: ", **options) as embedding:
+                assert near("q: a", size) == call(embedding, "get_query_embedding", "a")
+
+    # Two questions are the same: the prefix of texts is not in front of them.
+    assert 2 * 4 - 1 == len(sent(server)) == len(store.get_all("embeddings"))
+
+
+def test_it_makes_an_index(server: FakeServer) -> None:
+    with MlxcelEmbedding(base_url=server.url) as embedding:
+        documents = [Document(text=text) for text in ("one", "two", "three")]
+        index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
+        (found,) = index.as_retriever(similarity_top_k=1).retrieve("two")
+
+    assert "two" == found.get_content()
+
+
+def test_an_empty_text_is_told(server: FakeServer) -> None:
+    with (
+        MlxcelEmbedding(base_url=server.url) as embedding,
+        pytest.raises(MlxcelError, match=r"texts\[1\] is empty"),
+    ):
+        embedding.get_text_embedding_batch(["a", ""])
+
+
+def test_it_can_be_stored_and_copied_without_its_key(server: FakeServer) -> None:
+    assert isinstance(MlxcelEmbedding(base_url=server.url), BaseEmbedding)
+    assert set() == MlxcelEmbedding.model_fields.keys() & SamplingParams.model_fields.keys()
+    server.api_key = "secret-key"
+    with MlxcelEmbedding(base_url=server.url, api_key="secret-key", dimensions=4) as embedding:
+        assert near("a", 4) == copy.deepcopy(embedding).get_text_embedding("a")
+        stored, shown = pickle.dumps(embedding), embedding.to_dict()
+    assert "secret-key" not in str([stored, shown, embedding, embedding.to_payload()])
+    assert 4 == pickle.loads(stored).dimensions == MlxcelEmbedding.from_dict(shown).dimensions
+    assert shown == pickle.loads(stored).to_dict()
+
+
+# --------------------------------------------------------------------------- reranking
+
+TEXTS = ["nothing", "the sea", "deep sea", "the deep sea"]
+
+
+def nodes() -> list[NodeWithScore]:
+    return [NodeWithScore(node=TextNode(text=text), score=0.1) for text in TEXTS]
+
+
+class Told(BaseEventHandler):
+    """Notes the events of reranking."""
+
+    events: list[Any] = []  # noqa: RUF012  # a field, not shared
+
+    def handle(self, event: Any, **kwargs: Any) -> None:
+        if event.class_name().startswith("ReRank"):
+            self.events.append(event)
+
+
+def test_nodes_are_ranked_as_new_ones_and_equals_keep_their_order(
+    server: FakeServer, call: Call
+) -> None:
+    given = nodes()
+    with MlxcelRerank(base_url=server.url) as ranker:
+        kept = call(ranker, "postprocess_nodes", given, query_str="the deep sea")
+
+    assert ["the deep sea", "the sea", "deep sea"] == [node.text for node in kept]
+    assert [1, pytest.approx(2 / 3), pytest.approx(2 / 3)] == [node.score for node in kept]
+    assert [0.1] * 4 == [node.score for node in given]
+
+
+def test_the_score_of_the_retriever_is_kept_on_demand(server: FakeServer) -> None:
+    given = nodes()
+    with MlxcelRerank(base_url=server.url, keep_retrieval_score=True, top_n=None) as ranker:
+        kept = ranker.postprocess_nodes(given, query_str="the deep sea")
+
+    assert [{"retrieval_score": 0.1}] * 4 == [node.metadata for node in kept]
+    assert [{}] * 4 == [node.metadata for node in given]
+
+
+def test_events_and_callbacks_come_in_pairs(server: FakeServer, call: Call) -> None:
+    told, debug = Told(), LlamaDebugHandler(print_trace_on_end=False)
+    dispatcher = get_dispatcher("mlxcel_integrations.llama_index.rerank")
+    dispatcher.add_event_handler(told)
+    try:
+        manager = CallbackManager([debug])
+        with MlxcelRerank(base_url=server.url, callback_manager=manager) as ranker:
+            call(ranker, "postprocess_nodes", nodes(), query_str="the deep sea")
+            assert [] == call(ranker, "postprocess_nodes", [], query_str="the deep sea")
+    finally:
+        dispatcher.event_handlers.remove(told)
+
+    start, end = told.events
+    assert ("the deep sea", 3, 4) == (start.query, start.top_n, len(start.nodes))
+    assert 3 == len(end.nodes)
+    assert 1 == len(debug.get_event_pairs(CBEventType.RERANKING))
+
+
+def test_without_a_question_there_is_no_ranking(server: FakeServer, call: Call) -> None:
+    with MlxcelRerank(base_url=server.url) as ranker, pytest.raises(ValueError, match="query_str="):
+        call(ranker, "postprocess_nodes", nodes())
+
+
+def test_a_server_without_a_ranker_names_the_flag(call: Call) -> None:
+    for generation in ("newest", "v0.4.2"):
+        with (
+            FakeServer(generation) as server,
+            MlxcelRerank(base_url=server.url) as ranker,
+            pytest.raises(MlxcelError, match="reranker_model="),
+        ):
+            call(ranker, "postprocess_nodes", nodes(), query_str="sea")

@@ -1,0 +1,40 @@
+"""How a flow is run in tests: a function answers what it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlxcel_integrations.protocol.failures import Failure
+from mlxcel_integrations.protocol.flow import Ask, Flow
+
+T = TypeVar("T")
+
+
+def drive(flow: Flow[T], answer: Callable[[Ask], Any]) -> T:
+    """Run a flow to its end; a status that it does not expect is an error of the server."""
+    reply = None
+    while True:
+        try:
+            step = flow.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if isinstance(step, Ask):
+            reply = _answered(step, answer)
+        else:
+            # In the opposite order, which must not matter.
+            reply = [drive(flow, answer) for flow in reversed(step.flows)][::-1]
+            for part in reply:
+                step.done(part)
+
+
+def _answered(ask: Ask, answer: Callable[[Ask], Any]) -> Any:
+    reply = answer(ask)
+    if isinstance(reply, Failure) and reply.status not in ask.expected:
+        raise AssertionError(f"{ask.path} answered {reply.status}")
+    return reply
+
+
+def failure(status: int, message: str = "") -> Failure:
+    return Failure("APIStatusError", message, status=status)

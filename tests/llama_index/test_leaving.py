@@ -1,0 +1,139 @@
+"""What is built on ``Mlxcel`` frees the server as soon as it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from llama_index.core import Document, SummaryIndex, get_response_synthesizer
+from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
+from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.memory import ChatMemoryBuffer
+
+from mlxcel_integrations.llama_index import Mlxcel
+from tests.fake_server import FakeServer, Reply
+
+# Core's own: every workflow looks up in itself what Pydantic 1 had.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step"),
+]
+
+Wait = Callable[[], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        running.script(Reply.text("word " * 2000, delay=0.02))
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[Mlxcel]:
+    with Mlxcel(base_url=server.url) as model:
+        # The window is asked for here, and no more while an answer comes.
+        assert 0 < model.metadata.context_window
+        yield model
+
+
+def get_weather(location: str) -> str:
+    """Return the weather at a place."""
+    return f"It is sunny in {location}."
+
+
+def engine(llm: Mlxcel, streaming: bool) -> Any:
+    index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
+    # LlamaIndex's own helper leaves an event loop open for each message that it counts.
+    synthesizer = get_response_synthesizer(llm, llm.prompt_helper(), streaming=streaming)
+    return index.as_query_engine(llm=llm, response_synthesizer=synthesizer)
+
+
+def chat_engine(llm: Mlxcel) -> SimpleChatEngine:
+    # The default memory leaves a database open.
+    return SimpleChatEngine.from_defaults(llm=llm, memory=ChatMemoryBuffer.from_defaults(llm=llm))
+
+
+async def cancel(task: asyncio.Task[Any], asked: Wait) -> None:
+    await asked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def a_query(llm: Mlxcel, asked: Wait) -> None:
+    await cancel(asyncio.create_task(engine(llm, streaming=False).aquery("Where?")), asked)
+
+
+async def a_streamed_query(llm: Mlxcel, asked: Wait) -> None:
+    response = await engine(llm, streaming=True).aquery("Where?")
+    texts = response.async_response_gen()
+    await anext(texts)
+    await response.response_gen.aclose()
+    await texts.aclose()
+
+
+async def a_chat(llm: Mlxcel, asked: Wait) -> None:
+    await cancel(asyncio.create_task(chat_engine(llm).achat("Hello!")), asked)
+
+
+async def a_streamed_chat(llm: Mlxcel, asked: Wait) -> None:
+    """In sync code, LlamaIndex reads the answer to its end in a thread, which cannot be left."""
+    response = await chat_engine(llm).astream_chat("Hello!")
+    assert response.awrite_response_to_history_task is not None
+    await cancel(response.awrite_response_to_history_task, asked)
+
+
+async def function_agent(llm: Mlxcel, asked: Wait) -> None:
+    await leave_run(FunctionAgent(llm=llm, tools=[get_weather]), asked)
+
+
+async def react_agent(llm: Mlxcel, asked: Wait) -> None:
+    await leave_run(ReActAgent(llm=llm, tools=[get_weather]), asked)
+
+
+async def leave_run(agent: Any, asked: Wait) -> None:
+    handler = agent.run("What is the weather in Oslo?")
+    await asked()
+    await handler.cancel_run()
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await handler
+
+
+async def a_stream_with_tools(llm: Mlxcel, asked: Wait) -> None:
+    responses = await llm.astream_chat_with_tools([], user_msg="Hello!")
+    await anext(responses)
+    await responses.aclose()
+
+
+WAYS = [
+    a_query,
+    a_streamed_query,
+    a_chat,
+    a_streamed_chat,
+    function_agent,
+    react_agent,
+    a_stream_with_tools,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_left_in_async_code_hangs_up_at_once(
+    server: FakeServer, llm: Mlxcel, way: Callable[[Mlxcel, Wait], Coroutine[Any, Any, None]]
+) -> None:
+    def wait_for_a_post() -> None:
+        while not server.posts:
+            time.sleep(0.005)
+
+    async def asked() -> None:
+        await asyncio.to_thread(wait_for_a_post)
+
+    async def leave() -> None:
+        await way(llm, asked)
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    asyncio.run(leave())

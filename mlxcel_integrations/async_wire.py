@@ -97,7 +97,7 @@ class AsyncWire:
                     return
                 patience.changes(time.monotonic(), bool(deltas))
             stream.close()
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             limit = patience.reached(time.monotonic())
             await asyncio.sleep(connection.settle_seconds)
             stream.close(*connection.broken(error, limit))
@@ -169,7 +169,7 @@ class AsyncWire:
         connection = self._connection
         try:
             return json.loads(await self._read(response, patience))
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             failure = connection.failure(error, patience.reached(time.monotonic()))
             raise connection.error(failure, method, path) from error
         except (ValueError, RecursionError):
@@ -213,7 +213,7 @@ class AsyncWire:
             if response.status_code == 200:
                 return response
             text = await self._read(response, patience)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             limit = patience.reached(time.monotonic())
             await asyncio.sleep(connection.settle_seconds)
             return connection.failure(error, limit)
@@ -244,7 +244,7 @@ class AsyncWire:
 
         A server that sends nothing more, nor ends the response, must not hold up the answer.
         """
-        with contextlib.suppress(httpx.TransportError, TimeoutError):
+        with contextlib.suppress(httpx.RequestError, TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await anext(pieces, None)
 

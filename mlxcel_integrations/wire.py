@@ -88,7 +88,7 @@ class Wire(ContextManager):
                 if patience.changes(time.monotonic(), bool(deltas)):
                     wait_at_most(response, patience.wait)
             stream.close()
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             limit = patience.reached(time.monotonic())
             time.sleep(connection.settle_seconds)
             stream.close(*connection.broken(error, limit))
@@ -152,7 +152,7 @@ class Wire(ContextManager):
         connection = self._connection
         try:
             return json.loads(self._read(response, patience))
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             failure = connection.failure(error, patience.reached(time.monotonic()))
             raise connection.error(failure, method, path) from error
         except (ValueError, RecursionError):
@@ -195,7 +195,7 @@ class Wire(ContextManager):
             if response.status_code == 200:
                 return response
             text = self._read(response, patience)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             limit = patience.reached(time.monotonic())
             close_unconnected(error)
             time.sleep(connection.settle_seconds)
@@ -229,5 +229,5 @@ class Wire(ContextManager):
         A server that sends nothing more, nor ends the response, must not hold up the answer.
         """
         wait_at_most(response, DRAIN_SECONDS)
-        with contextlib.suppress(httpx.TransportError):
+        with contextlib.suppress(httpx.RequestError):
             next(pieces, None)

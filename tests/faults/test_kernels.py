@@ -37,7 +37,8 @@ class Kernel:
 
     def begin(self, code: str) -> str:
         """Run a cell; return the id of its reply."""
-        return str(self._client.execute(code))
+        # Else the cells after one that was interrupted are refused for a while.
+        return str(self._client.execute(code, stop_on_error=False))
 
     def wait_for_text(self, text: str) -> None:
         """Wait until a cell has printed something."""

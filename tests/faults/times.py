@@ -229,8 +229,8 @@ def loop_block(count: int) -> Iterator[Figure]:
         idle, *blocks, constructor = zip(*runs, strict=True)
         for name, block in zip(names, blocks, strict=True):
             value = f"{milliseconds(block)} (while nothing happens: {milliseconds(idle)})"
-            # Nothing is measured more finely than the machine leaves the loop alone.
-            ok = statistics.median(block) < max(0.005, statistics.median(idle))
+            # A busy machine holds the loop up by itself.
+            ok = statistics.median(block) < 0.005 + statistics.median(idle)
             yield Figure(f"block of the loop in {name}", value, "median < 5 ms", ok)
         yield Figure("the first constructor, imports included", milliseconds(constructor))
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-import httpx
 import openai
 import pytest
 from langchain.agents import create_agent
@@ -24,6 +22,7 @@ from pydantic import BaseModel, Field
 
 from mlxcel_integrations import ManagedServer, MlxcelError, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
+from tests.slots import busy_slots, within
 
 pytestmark = pytest.mark.engine
 
@@ -50,26 +49,9 @@ def llm(server: ManagedServer) -> Iterator[ChatMlxcel]:
 
 @pytest.fixture
 def slots(server: ManagedServer) -> Iterator[Callable[[], int]]:
-    """Return how many slots are at work on an answer.
-
-    The engine notices that a client has gone when it sends, not while it reads the prompt.
-    """
-
-    def answers(slot: dict[str, Any]) -> bool:
-        return slot["is_processing"] and slot["next_token"][0]["n_decoded"] > 0
-
-    transport = httpx.HTTPTransport(uds=server.socket)
-    with httpx.Client(transport=transport, base_url="http://localhost") as client:
-        yield lambda: sum(map(answers, client.get("/slots").json()))
-
-
-def within(seconds: float, slots: Callable[[], int], expected: int) -> bool:
-    deadline = time.monotonic() + seconds
-    while slots() != expected:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
+    assert server.socket is not None
+    with busy_slots(server.socket) as count:
+        yield count
 
 
 def endless(llm: ChatMlxcel) -> ChatMlxcel:

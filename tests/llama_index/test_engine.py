@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from llama_index.core import Document, SummaryIndex
@@ -16,6 +15,7 @@ from llama_index.core.llms import ChatMessage
 
 from mlxcel_integrations import ManagedServer
 from mlxcel_integrations.llama_index import Mlxcel
+from tests.slots import busy_slots, within
 
 pytestmark = pytest.mark.engine
 
@@ -47,19 +47,9 @@ def llm(server: ManagedServer) -> Iterator[Mlxcel]:
 
 @pytest.fixture
 def slots(server: ManagedServer) -> Iterator[Callable[[], int]]:
-    """Return how many slots are at work."""
-    transport = httpx.HTTPTransport(uds=server.socket)
-    with httpx.Client(transport=transport, base_url="http://localhost") as client:
-        yield lambda: sum(slot["is_processing"] for slot in client.get("/slots").json())
-
-
-def within(seconds: float, slots: Callable[[], int], expected: int) -> bool:
-    deadline = time.monotonic() + seconds
-    while slots() != expected:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
+    assert server.socket is not None
+    with busy_slots(server.socket) as count:
+        yield count
 
 
 async def drained(chunks: Any) -> Any:
@@ -150,7 +140,7 @@ def test_leaving_a_task_frees_the_slot(llm: Mlxcel, slots: Callable[[], int], wa
         else:
             given = LONG if "chat" in way else "One, two, three,"
             task = asyncio.ensure_future(begun(getattr(llm, way)(given, **ENDLESS)))
-            assert await asyncio.to_thread(within, 5.0, slots, 1)
+            assert await asyncio.to_thread(within, 20.0, slots, 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

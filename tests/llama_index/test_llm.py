@@ -21,7 +21,6 @@ from llama_index.core import (
     PromptTemplate,
     Settings,
     SummaryIndex,
-    get_response_synthesizer,
 )
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ThinkingBlock
@@ -592,11 +591,7 @@ def leave_by_break(llm: Mlxcel, server: FakeServer) -> None:
 
 def leave_a_query(llm: Mlxcel, server: FakeServer) -> None:
     index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
-    # LlamaIndex's own helper leaves an event loop open for each message that it counts.
-    helper = llm.prompt_helper()
-    synthesizer = get_response_synthesizer(llm, helper, streaming=True)
-    engine = index.as_query_engine(llm=llm, response_synthesizer=synthesizer)
-    response: Any = engine.query("Where?")
+    response: Any = index.as_query_engine(llm=llm, streaming=True).query("Where?")
     for _ in response.response_gen:
         break
     response.response_gen.close()

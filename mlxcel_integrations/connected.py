@@ -13,14 +13,15 @@ from .client import LLM
 from .connection import Connection
 from .context_manager import ContextManager
 from .errors import MlxcelError
-from .options import ConnectionOptions, SamplingParams, ServerOptions, nearest
+from .options import ChatOptions, ConnectionOptions, SamplingParams, ServerOptions, nearest
 from .protocol.patience import Timeouts
+from .protocol.reasoning import with_reasoning
 from .secret import hidden
 
-__all__ = ["Connected", "Served"]
+__all__ = ["Connected", "ConnectedChat", "Served"]
 
 
-# Not built for validation, which takes time: nothing is a Served and no more.
+# None of these is built for validation, which takes time: nothing is one of them and no more.
 class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True):
     """A model on this machine, or on a server; the fields, the connection and its life."""
 
@@ -135,7 +136,7 @@ class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True)
         return f"There are {', '.join(cls.model_fields)}."
 
 
-class Connected(Served, SamplingParams, defer_build=False):
+class Connected(Served, SamplingParams):
     """A model that generates, with the fields for that."""
 
     @classmethod
@@ -154,3 +155,16 @@ class Connected(Served, SamplingParams, defer_build=False):
         return {
             name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
         }
+
+
+class ConnectedChat(Connected, ChatOptions):
+    """A model that answers conversations, with the fields for that."""
+
+    @property
+    def _checks_context(self) -> bool | None:
+        return self.check_context
+
+    def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
+        """Return fields of a request in which the wish to think stands as servers read it."""
+        effort = sampling.pop("reasoning_effort", self.reasoning)
+        return with_reasoning(sampling, sampling.pop("reasoning", effort))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from .errors import MlxcelError
 
 __all__ = [
+    "ChatOptions",
     "ConnectionOptions",
     "EmbeddingOptions",
     "RerankOptions",
@@ -285,6 +286,31 @@ class RerankOptions(BaseModel):
     )
     instruction: str | None = Field(
         default=None, description="What relevant means, for models of mlxcel that read this."
+    )
+
+
+class ChatOptions(BaseModel):
+    """How a conversation is sent."""
+
+    reasoning: bool | str | None = Field(
+        default=None,
+        description="Whether the model thinks before it answers: True, False, or an effort such "
+        'as "low"; None for its own default.',
+    )
+    send_reasoning: bool = Field(
+        default=True,
+        description="Whether the model is sent its earlier thinking; its template decides how "
+        "much of it the model sees.",
+    )
+    send_urls: bool = Field(
+        default=False,
+        description="Whether the server may be sent addresses of images, sound and video, to "
+        "fetch them itself, and not only data.",
+    )
+    check_context: bool | None = Field(
+        default=None,
+        description="Whether a chat that does not fit into the context is refused before it is "
+        "sent; None does where the server would forget its beginning and not tell.",
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.options import (
+    ChatOptions,
     ConnectionOptions,
     SamplingParams,
     ServerOptions,
@@ -17,7 +18,7 @@ from mlxcel_integrations.options import (
 )
 from tests.samples import SAMPLING
 
-OPTIONS: list[type[BaseModel]] = [ConnectionOptions, ServerOptions, SamplingParams]
+OPTIONS: list[type[BaseModel]] = [ConnectionOptions, ServerOptions, SamplingParams, ChatOptions]
 
 
 @pytest.mark.parametrize("options", OPTIONS)

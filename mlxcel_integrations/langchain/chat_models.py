@@ -16,8 +16,7 @@ from langchain_core.runnables import Runnable
 from pydantic import Field, model_validator
 
 from .. import __version__
-from ..connected import Connected
-from ..protocol.reasoning import with_reasoning
+from ..connected import ConnectedChat
 from ..protocol.stream import fold
 from .batches import Batches
 from .counting import Counting
@@ -37,8 +36,9 @@ class ChatMlxcel(
     Counting,
     Identified,
     Batches[LanguageModelInput, AIMessage],
-    Connected,
+    ConnectedChat,
     BaseChatModel,
+    defer_build=False,
 ):
     """A chat model on this machine, or on a server.
 
@@ -62,27 +62,6 @@ class ChatMlxcel(
         description="Whether invoke makes token callbacks; all answers stream on the wire.",
     )
     stream_usage: bool = Field(default=True, description="Whether streams end with token counts.")
-    reasoning: bool | str | None = Field(
-        default=None,
-        description="Whether the model thinks before it answers: True, False, or an effort such "
-        'as "low"; None for its own default.',
-    )
-    send_reasoning: bool = Field(
-        default=True,
-        description="Whether the model is sent its earlier thinking; its template decides how "
-        "much of it the model sees.",
-    )
-    send_urls: bool = Field(
-        default=False,
-        description="Whether the server may be sent addresses of images and video, to fetch them "
-        "itself, and not only data.",
-    )
-
-    check_context: bool | None = Field(
-        default=None,
-        description="Whether a chat that does not fit into the context is refused before it is "
-        "sent; None does where the server would forget its beginning and not tell.",
-    )
 
     @model_validator(mode="after")
     def _set_mlxcel_version(self) -> Self:
@@ -177,18 +156,13 @@ class ChatMlxcel(
 
     def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         sampling = super()._sampling(stop, call)
-        effort = sampling.pop("reasoning_effort", self.reasoning)
-        return with_reasoning(sampling, sampling.pop("reasoning", effort))
+        return self._with_reasoning(sampling)
 
     def _asked(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
     ) -> tuple[Wire, dict[str, Any]]:
         """Return the messages and the fields of a request."""
         return asked(self._wire(messages), self._sampling(stop, call))
-
-    @property
-    def _checks_context(self) -> bool | None:
-        return self.check_context
 
     def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
         return to_wire(messages, reasoning=self.send_reasoning, urls=self.send_urls)

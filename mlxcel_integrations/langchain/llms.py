@@ -25,7 +25,9 @@ from .replies import Tail, combined, to_llm_output, to_metadata
 __all__ = ["MlxcelLLM"]
 
 
-class MlxcelLLM(Identified, Batches[LanguageModelInput, str], Connected, BaseLLM):
+class MlxcelLLM(
+    Identified, Batches[LanguageModelInput, str], Connected, BaseLLM, defer_build=False
+):
     """A model on this machine, or on a server, that goes on with a text.
 
     No chat template is applied: this is for base models, and for prompts that are complete. What

@@ -23,8 +23,7 @@ from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
-from ..connected import Connected
-from ..protocol.reasoning import with_reasoning
+from ..connected import ConnectedChat
 from ..protocol.stream import fold
 from .counting import Counting
 from .messages import to_wire
@@ -36,7 +35,9 @@ from .tools import Calling
 __all__ = ["Mlxcel"]
 
 
-class Mlxcel(Predicting, Calling, Counting, Connected, CustomLLM, FunctionCallingLLM):
+class Mlxcel(
+    Predicting, Calling, Counting, ConnectedChat, CustomLLM, FunctionCallingLLM, defer_build=False
+):
     """A model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
@@ -60,26 +61,6 @@ class Mlxcel(Predicting, Calling, Counting, Connected, CustomLLM, FunctionCallin
         default=None,
         gt=0,
         description="Context of one request in tokens; what the server tells if not given.",
-    )
-    reasoning: bool | str | None = Field(
-        default=None,
-        description="Whether the model thinks before it answers: True, False, or an effort such "
-        'as "low"; None for its own default.',
-    )
-    send_reasoning: bool = Field(
-        default=True,
-        description="Whether the model is sent its earlier thinking; its template decides how "
-        "much of it the model sees.",
-    )
-    send_urls: bool = Field(
-        default=False,
-        description="Whether the server may be sent addresses of images, sound and video, to "
-        "fetch them itself, and not only data.",
-    )
-    check_context: bool | None = Field(
-        default=None,
-        description="Whether a chat that does not fit into the context is refused before it is "
-        "sent; None does where the server would forget its beginning and not tell.",
     )
 
     @classmethod
@@ -249,13 +230,7 @@ class Mlxcel(Predicting, Calling, Counting, Connected, CustomLLM, FunctionCallin
         return {**self._own_sampling, **call}
 
     def _chat_sampling(self, call: dict[str, Any]) -> dict[str, Any]:
-        sampling = self._sampling(call)
-        effort = sampling.pop("reasoning_effort", self.reasoning)
-        return with_reasoning(sampling, sampling.pop("reasoning", effort))
-
-    @property
-    def _checks_context(self) -> bool | None:
-        return self.check_context
+        return self._with_reasoning(self._sampling(call))
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out what belongs to this process and cannot leave it."""

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.options import (
+    ChatOptions,
     ConnectionOptions,
     EmbeddingOptions,
     RerankOptions,
@@ -144,7 +145,14 @@ def _default(value: object) -> str:
 
 @pytest.mark.parametrize(
     "options",
-    [ConnectionOptions, ServerOptions, SamplingParams, EmbeddingOptions, RerankOptions],
+    [
+        ConnectionOptions,
+        ServerOptions,
+        SamplingParams,
+        ChatOptions,
+        EmbeddingOptions,
+        RerankOptions,
+    ],
 )
 def test_the_reference_lists_every_option_with_its_help_text(options: type[BaseModel]) -> None:
     assert field_table(options) in (DOCS / "reference.md").read_text()

@@ -98,6 +98,18 @@ class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True)
         await self._async_llm.close()
         self._llm.close()
 
+    def list_models(self) -> list[str]:
+        """Return the names of all models that the server has.
+
+        Raises:
+            openai.APIError: The server could not be reached.
+        """
+        return self._llm.models()
+
+    async def alist_models(self) -> list[str]:
+        """Return the names of all models that the server has; see ``list_models``."""
+        return await self._async_llm.models()
+
     async def __aenter__(self) -> Self:
         return await self.astart()
 

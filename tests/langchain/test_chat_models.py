@@ -296,6 +296,10 @@ def test_the_model_is_asked_for_once(server: FakeServer, llm: ChatMlxcel) -> Non
     assert 1 == sum(seen.path == "/v1/models" for seen in server.requests)
 
 
+def test_the_served_models_are_listed(llm: ChatMlxcel) -> None:
+    assert ["fake-model"] == llm.list_models() == asyncio.run(llm.alist_models())
+
+
 def test_configurable_fields_reach_the_request(server: FakeServer, llm: ChatMlxcel) -> None:
     configurable = llm.configurable_fields(temperature=ConfigurableField("t"))
 

@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 from ..connected_vectors import Embedding
 from ..protocol.vectors import BATCH_SIZE
 from .embedding_cache import NamespacedStore, Question
+from .pickling import Picklable
 
 __all__ = ["MlxcelEmbedding"]
 
 
-class MlxcelEmbedding(Embedding, BaseEmbedding):
+class MlxcelEmbedding(Picklable, Embedding, BaseEmbedding):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

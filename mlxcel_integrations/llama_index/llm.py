@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from ..connected import ConnectedChat
 from ..protocol.stream import fold
 from .counting import Counting
 from .messages import to_wire
+from .pickling import Picklable
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_streams, streams
 from .structured import Predicting
@@ -36,7 +36,14 @@ __all__ = ["Mlxcel"]
 
 
 class Mlxcel(
-    Predicting, Calling, Counting, ConnectedChat, CustomLLM, FunctionCallingLLM, defer_build=False
+    Picklable,
+    Predicting,
+    Calling,
+    Counting,
+    ConnectedChat,
+    CustomLLM,
+    FunctionCallingLLM,
+    defer_build=False,
 ):
     """A model on this machine, or on a server.
 
@@ -231,23 +238,3 @@ class Mlxcel(
 
     def _chat_sampling(self, call: dict[str, Any]) -> dict[str, Any]:
         return self._with_reasoning(self._sampling(call))
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave out what belongs to this process and cannot leave it."""
-        state = super().__getstate__()
-        fields = dict(state["__dict__"])
-        for name in _OF_THIS_PROCESS:
-            if not _can_be_pickled(fields[name]):
-                fields[name] = type(self).model_fields[name].get_default(call_default_factory=True)
-        return {**state, "__dict__": fields}
-
-
-_OF_THIS_PROCESS = ("callback_manager", "rate_limiter")
-
-
-def _can_be_pickled(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # noqa: BLE001  # objects of others, which raise anything
-        return False
-    return True

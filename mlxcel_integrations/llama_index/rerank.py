@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ..connected_vectors import Reranking
 from ..protocol.vectors import RankedDocument
+from .pickling import Picklable
 
 __all__ = ["MlxcelRerank"]
 
@@ -26,7 +27,7 @@ Nodes = list[NodeWithScore]
 End = Callable[[Sequence[RankedDocument]], Nodes]
 
 
-class MlxcelRerank(Reranking, BaseNodePostprocessor):
+class MlxcelRerank(Picklable, Reranking, BaseNodePostprocessor):
     """Puts nodes in the order of their relevance to a question, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -143,6 +144,17 @@ def test_it_can_be_stored_and_copied_without_its_key(server: FakeServer) -> None
     assert "secret-key" not in str([stored, shown, embedding, embedding.to_payload()])
     assert 4 == pickle.loads(stored).dimensions == MlxcelEmbedding.from_dict(shown).dimensions
     assert shown == pickle.loads(stored).to_dict()
+
+
+@pytest.mark.parametrize("kind", [MlxcelEmbedding, MlxcelRerank])
+def test_handlers_that_cannot_be_pickled_stay_here(kind: Any) -> None:
+    handler: Any = LlamaDebugHandler(print_trace_on_end=False)
+    handler.lock = threading.Lock()
+    manager = CallbackManager([handler])
+    model = kind(base_url="http://127.0.0.1:1", callback_manager=manager)
+
+    assert [] == pickle.loads(pickle.dumps(model)).callback_manager.handlers
+    assert manager is model.callback_manager
 
 
 # --------------------------------------------------------------------------- reranking

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 if TYPE_CHECKING:
-    from pydantic import BaseModel as Base
+    Base = BaseModel
 else:
     Base = object
 
-__all__ = ["Picklable"]
+__all__ = ["Picklable", "portable_fields"]
 
 OF_THIS_PROCESS = ("callback_manager", "rate_limiter")
 
@@ -24,11 +26,16 @@ class Picklable(Base):
     def __getstate__(self) -> dict[Any, Any]:
         """Put the defaults in place of what belongs to this process and cannot leave it."""
         state = super().__getstate__()
-        fields = dict(state["__dict__"])
-        for name in OF_THIS_PROCESS:
-            if name in fields and not _can_be_pickled(fields[name]):
-                fields[name] = type(self).model_fields[name].get_default(call_default_factory=True)
-        return {**state, "__dict__": fields}
+        return {**state, "__dict__": portable_fields(self, state["__dict__"])}
+
+
+def portable_fields(model: BaseModel, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of a model, with defaults in place of handlers that cannot be pickled."""
+    kept = dict(fields)
+    for name in OF_THIS_PROCESS:
+        if name in kept and not _can_be_pickled(kept[name]):
+            kept[name] = type(model).model_fields[name].get_default(call_default_factory=True)
+    return kept
 
 
 def _can_be_pickled(value: object) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from llama_index.core.node_parser import SentenceSplitter
+from pydantic import BaseModel
 
+from .pickling import portable_fields
 from .tokenizer import MlxcelTokenizer
 
 __all__ = ["ExactSentenceSplitter"]
@@ -26,6 +28,13 @@ class ExactSentenceSplitter(SentenceSplitter):
         super().__init__(tokenizer=tokenizer, **options)
         self._split_fns = _counting_ahead(self._split_fns, tokenizer)
         self._sub_sentence_split_fns = _counting_ahead(self._sub_sentence_split_fns, tokenizer)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out the functions that split, which are made anew; the base class logs each."""
+        state = BaseModel.__getstate__(self)
+        kept = {"_tokenizer": self._tokenizer}
+        fields = portable_fields(self, state["__dict__"])
+        return {**state, "__dict__": fields, "__pydantic_private__": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # The base class makes a new splitter from the fields, of which the tokenizer is none.

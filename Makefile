@@ -43,7 +43,7 @@ clean: ## remove environments, caches and everything built
 	rm -rf .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-packages_demo := -e '.[langchain,embedded]'
+packages_demo := -e '.[ask,langchain,embedded]'
 packages_test := -e '.[all]' --group test
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs

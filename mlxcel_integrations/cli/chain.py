@@ -1,96 +1,74 @@
-"""A retrieval chain: find passages by keyword, put them into a prompt, ask the model."""
+"""A LangChain chain: find passages, put them into a prompt, ask the model."""
 
 from __future__ import annotations
 
-import re
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForRetrieverRun
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
-from langchain_core.output_parsers import StrOutputParser
+from langchain_core.messages import AIMessageChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough
-from pydantic import PrivateAttr
+from langchain_core.runnables import RunnableParallel, RunnablePassthrough
 
-__all__ = ["KeywordRetriever", "Sources", "retrieval_chain"]
+from ..langchain import ChatMlxcel
+from .passages import Passage
+from .prompt import INSTRUCTION
 
-PROMPT = ChatPromptTemplate.from_messages(
-    [
-        ("system", "Answer the question in one short sentence from this text.\n\n{text}"),
-        ("human", "{question}"),
-    ]
+__all__ = ["PassageRetriever", "answer"]
+
+_PROMPT = ChatPromptTemplate.from_messages(
+    [("system", INSTRUCTION + "\n\n{text}"), ("human", "{question}")]
 )
 
 
-class KeywordRetriever(BaseRetriever):
-    """Passages by their words, best first: SQLite's full-text search ranks them by BM25.
+class PassageRetriever(BaseRetriever):
+    """Passages as LangChain has them.
 
     Args:
-        passages: What to search.
-        k: How many passages to return at most.
+        find: Returns the passages for a question, the best first.
     """
 
-    passages: Sequence[Document]
-    k: int = 1
-    _index: sqlite3.Connection = PrivateAttr()
-
-    def model_post_init(self, context: Any) -> None:
-        """Index the passages with their headings."""
-        # Chains search in threads of their own.
-        self._index = sqlite3.connect(":memory:", check_same_thread=False)
-        self._index.execute(
-            "CREATE VIRTUAL TABLE passage USING fts5(heading, text, tokenize=porter)"
-        )
-        self._index.executemany(
-            "INSERT INTO passage(rowid, heading, text) VALUES (?, ?, ?)",
-            (
-                (number, passage.metadata["heading"], passage.page_content)
-                for number, passage in enumerate(self.passages)
-            ),
-        )
+    find: Callable[[str], Sequence[Passage]]
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
-        words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query))
-        if not words:
-            return []
-        rows = self._index.execute(
-            "SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY rank LIMIT ?", (words, self.k)
-        )
-        return [self.passages[number] for (number,) in rows]
+        return [
+            Document(passage.text, metadata={"source": passage.source, "place": passage.place})
+            for passage in self.find(query)
+        ]
 
 
-class Sources(BaseCallbackHandler):
-    """Tell of the passages of a chain as soon as they are found.
-
-    Args:
-        tell: Called with each passage.
-    """
-
-    def __init__(self, tell: Callable[[Document], None]) -> None:
-        self._tell = tell
-
-    def on_retriever_end(self, documents: Sequence[Document], **kwargs: Any) -> None:
-        """Tell of the passages, before the model is asked."""
-        for passage in documents:
-            self._tell(passage)
-
-
-def retrieval_chain(llm: BaseChatModel, retriever: BaseRetriever) -> Runnable[str, str]:
-    """Return a chain from a question to its answer.
+def answer(
+    base_url: str,
+    find: Callable[[str], Sequence[Passage]],
+    question: str,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[str, int]]:
+    """Yield the pieces of an answer, each with the number of tokens that are known by then.
 
     Args:
-        llm: What answers.
-        retriever: What finds the passages.
+        base_url: The server that answers.
+        find: Returns the passages for a question, the best first.
+        question: What is asked.
+        options: How the model is to answer: fields of the class.
     """
+    with ChatMlxcel(base_url=base_url, **options) as llm:
+        yield from _stream(llm, PassageRetriever(find=find), question)
+
+
+def _stream(
+    llm: BaseChatModel, retriever: BaseRetriever, question: str
+) -> Iterator[tuple[str, int]]:
     found = RunnableParallel(text=retriever | _text, question=RunnablePassthrough())
-    return found | PROMPT | llm | StrOutputParser()
+    chain = found | _PROMPT | llm
+    for chunk in chain.stream(question):
+        usage = chunk.usage_metadata if isinstance(chunk, AIMessageChunk) else None
+        yield chunk.text, usage["output_tokens"] if usage else 0
 
 
-def _text(passages: Sequence[Document]) -> str:
-    return "\n\n".join(passage.page_content for passage in passages)
+def _text(documents: Sequence[Document]) -> str:
+    return "\n\n".join(document.page_content for document in documents)

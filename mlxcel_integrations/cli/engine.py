@@ -1,15 +1,23 @@
-"""Which engine the commands use: what is named, else the embedded one."""
+"""Which engine the commands use, and its life: what is named, else the embedded one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ..endpoint import Mode, resolve_mode
+from ..endpoint import Endpoint, Mode, resolve_mode
+from ..errors import MlxcelError
 from ..supervisor.binary import EMBEDDED, Executable
+from ..supervisor.process import ManagedServer
+from ..supervisor.progress import read_progress
+from .terminal import Terminal
 
-__all__ = ["Choice", "choose", "describe"]
+__all__ = ["Choice", "choose", "describe", "running"]
 
 _VARIABLES = ("MLXCEL_BASE_URL", "MLXCEL_SOCKET", "MLXCEL_MODEL")
 """What names an engine, the strongest first."""
@@ -51,3 +59,49 @@ def describe(executable: Executable) -> str:
     """Tell which program serves a model, and why this one."""
     where = "" if executable.dialect is EMBEDDED else f" at {executable.command[0]}"
     return f"{executable.dialect.name}{where} ({executable.reason})"
+
+
+@contextlib.contextmanager
+def running(
+    terminal: Terminal, choice: Choice, meanwhile: Callable[[], object], **options: Any
+) -> Iterator[Endpoint]:
+    """Say what answers and why, start it if need be, and stop what was started.
+
+    Args:
+        terminal: Where to print.
+        choice: The engine.
+        meanwhile: Called in a thread while a server starts.
+        options: Fields of ``ServerOptions`` for a server that is started.
+
+    Raises:
+        MlxcelError: The server did not start, or runs already and is given options.
+    """
+    if choice.mode.endpoint is not None:
+        if options:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+            raise MlxcelError(
+                f"{names}: only for a server that is started here. Pass --model, too, or drop it "
+                f"to use {choice.mode.endpoint}."
+            )
+        terminal.fact("Engine", f"the running server at {choice.mode.endpoint} ({choice.reason})")
+        yield choice.mode.endpoint
+        return
+    server = ManagedServer(str(choice.mode.model), progress=False, **options)
+    terminal.fact("Engine", describe(server.executable))
+    terminal.fact("Model", f"{server.model} ({choice.reason})")
+    with contextlib.closing(server):
+        _start(terminal, server, meanwhile)
+        yield server.endpoint
+
+
+def _start(terminal: Terminal, server: ManagedServer, meanwhile: Callable[[], object]) -> None:
+    begin = time.monotonic()
+    threading.Thread(target=meanwhile, name="mlxcel-import").start()
+    with terminal.waiting("Starting the server", lambda: _doing(server)):
+        server.start()
+    terminal.fact("Server", f"ready after {time.monotonic() - begin:.1f} s at {server.base_url}")
+
+
+def _doing(server: ManagedServer) -> str:
+    progress = read_progress(server.log_tail)
+    return progress.text if progress is not None else ""

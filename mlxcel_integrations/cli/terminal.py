@@ -41,7 +41,7 @@ class Terminal:
     def fact(self, name: str, text: str) -> None:
         """Print a line that begins with a name, in a column of its own."""
         self.label(name)
-        self.line(text)
+        self.piece(text + "\n")
 
     def label(self, name: str) -> None:
         """Print the beginning of such a line."""

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from mlxcel_integrations.embedded.model import cache_directory
+
 ROOT = Path(__file__).parents[2]
 
 
 class CommandLine:
-    """The command in a clean environment; its server's socket goes into `runtime`."""
+    """The command in a clean environment; its server's socket goes into `runtime`.
+
+    The cache is one of its own, with the built-in model in it.
+    """
 
     argv = (
         sys.executable,
@@ -27,10 +32,15 @@ class CommandLine:
         "from mlxcel_integrations.cli import main; sys.exit(main())",
     )
 
-    def __init__(self, runtime: Path) -> None:
+    def __init__(self, runtime: Path, cache: Path) -> None:
         self.runtime = runtime
+        own = cache / cache_directory().name
+        own.mkdir(parents=True)
+        for file in cache_directory().glob("*.[gc]*"):
+            (own / file.name).symlink_to(file)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLXCEL_")}
         self.environ = {**kept, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(runtime)}
+        self.environ["XDG_CACHE_HOME"] = str(cache)
         self.environ.pop("NO_COLOR", None)
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
@@ -50,7 +60,14 @@ class CommandLine:
 
 
 @pytest.fixture
-def command_line() -> Iterator[CommandLine]:
+def command_line(tmp_path: Path) -> Iterator[CommandLine]:
     # Short, unlike tmp_path: the path of a socket has a limit.
     with tempfile.TemporaryDirectory(prefix="cli-") as runtime:
-        yield CommandLine(Path(runtime))
+        yield CommandLine(Path(runtime), tmp_path / "cache")
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which a command that runs in this process keeps its files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own cache"))
+    return cache_directory()

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from mlxcel_integrations.cli import main
-from mlxcel_integrations.cli.chain import KeywordRetriever
-from mlxcel_integrations.cli.corpus import cut, pages
 from mlxcel_integrations.cli.demo import QUESTIONS
+from mlxcel_integrations.cli.passages import cut_markdown, documentation
+from mlxcel_integrations.cli.search import Keywords
 from tests.cli.conftest import ROOT, CommandLine
 from tests.fake_server import FakeServer, Reply, executable
 
@@ -42,7 +42,7 @@ Demo = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Demo:
+def demo(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Demo:
     """Run the demo here: a process of its own would import LangChain first."""
 
     def run(**environ: str) -> subprocess.CompletedProcess[str]:
@@ -186,16 +186,18 @@ def test_closed_pipe_is_quiet(command_line: CommandLine, fake: dict[str, str]) -
     assert [] == list(command_line.runtime.iterdir())
 
 
-def test_missing_langchain_names_the_extra(command_line: CommandLine) -> None:
+@pytest.mark.parametrize("module", ["langchain_core", "bm25s"])
+def test_missing_packages_name_the_extras(module: str, command_line: CommandLine) -> None:
     hidden = (
-        "import sys; sys.modules['langchain_core'] = None;"
+        f"import sys; sys.modules['{module}'] = None;"
         "from mlxcel_integrations.cli import main; sys.exit(main(['demo']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", hidden], capture_output=True, text=True, env=command_line.environ
     )
     assert 1 == done.returncode
-    assert "pip install 'mlxcel-integrations[langchain,embedded]'" in done.stderr
+    assert f"not installed ({module}): pip install" in done.stderr
+    assert "'mlxcel-integrations[ask,langchain,embedded]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -246,7 +248,9 @@ def test_terminal_can_be_plain(
 @pytest.mark.parametrize("corpus", ["docs", "README"])
 def test_passages_that_are_found_hold_the_answers(corpus: str) -> None:
     """The README stands in for the pages where only the wheel is installed."""
-    readme = {"README.md": (ROOT / "README.md").read_text("utf-8")}
-    retriever = KeywordRetriever(passages=cut(pages() if corpus == "docs" else readme))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    passages = documentation() if corpus == "docs" else cut_markdown("README.md", readme)
+    keywords = Keywords([passage.text for passage in passages])
     for question, answer in zip(QUESTIONS, ANSWERS, strict=True):
-        assert answer in retriever.invoke(question)[0].page_content
+        found = keywords.rank(question, 2)
+        assert any(answer in passages[index].text for index in found)

@@ -44,7 +44,7 @@ clean: ## remove environments, caches and everything built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 packages_demo := -e '.[ask,langchain,embedded]'
-packages_test := -e '.[all]' --group test
+packages_test := -e '.[all]' --group test --group notebooks
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs
 

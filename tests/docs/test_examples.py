@@ -79,7 +79,7 @@ def as_before() -> Iterator[None]:
 
 @pytest.fixture
 def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """What takes the place of the addresses in the examples; and a program for their models."""
+    """What takes the place of addresses and folders in examples; and a program for models."""
     monkeypatch.setenv("MLXCEL_BIN", str(executable(tmp_path)))
     path = tmp_path / "server.sock"
     with FakeServer() as tcp, FakeServer(socket=path), socket.create_server(("", 0)) as free:
@@ -89,6 +89,7 @@ def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
             "http://127.0.0.1:8080": tcp.url,
             "/run/mlxcel/server.sock": str(path),
             "port=8765": f"port={port}",
+            "my-index": str(tmp_path / "index"),
         }
 
 

@@ -1,0 +1,52 @@
+"""The documentation of this project, cut into sections: what the notebooks search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+DOCS = Path("../docs")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it, as far as the next heading."""
+
+    page: str
+    heading: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        """A UUID that is the same for the same text, in every run and every framework."""
+        return str(uuid5(NAMESPACE_URL, self.page + self.text))
+
+    @property
+    def place(self) -> str:
+        """Where a reader finds it, as ``page.md # Heading``."""
+        return f"{self.page} # {self.heading}"
+
+
+def sections(folder: Path = DOCS) -> list[Section]:
+    """Return the sections of all Markdown pages of a folder."""
+    return [section for page in sorted(folder.glob("*.md")) for section in cut(page)]
+
+
+def cut(page: Path) -> Iterator[Section]:
+    """Yield the sections of a page that have a text."""
+    title = heading = ""
+    lines: list[str] = []
+    in_code = False
+    for line in [*page.read_text("utf-8").splitlines(), "# "]:
+        in_code ^= line.startswith("```")
+        # A comment in code begins like a heading.
+        if in_code or not line.startswith("#"):
+            lines.append(line)
+            continue
+        if body := "\n".join(lines).strip():
+            about = title if heading == title else f"{title}: {heading}"
+            yield Section(page.name, heading, f"{about}\n\n{body}")
+        heading, lines = line.lstrip("# "), []
+        title = title or heading

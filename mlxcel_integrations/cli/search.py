@@ -16,6 +16,9 @@ _WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
 _USUAL_OFFSET, _ROUGH_OFFSET = 60, 10
 """The smaller it is, the more the first places count."""
 
+_ROUGH_WEIGHT = 0.15
+"""Too little to put another text before the one with the best words."""
+
 
 class Keywords:
     """Texts by the words that they share with a question, ranked by BM25.
@@ -60,10 +63,10 @@ def fuse(words: Sequence[int], meaning: Sequence[int], *, rough: bool = False) -
     Args:
         words: What shares words with a question, the best first.
         meaning: What means something similar, the best first.
-        rough: Whether the second one is not to be relied upon: then it counts half, and first
+        rough: Whether the second one is not to be relied upon: then it counts little, and first
             places count more.
     """
-    offset, weight = (_ROUGH_OFFSET, 0.5) if rough else (_USUAL_OFFSET, 1.0)
+    offset, weight = (_ROUGH_OFFSET, _ROUGH_WEIGHT) if rough else (_USUAL_OFFSET, 1.0)
     scores = {index: 1 / (offset + place) for place, index in enumerate(words, 1)}
     for place, index in enumerate(meaning, 1):
         scores[index] = scores.get(index, 0) + weight / (offset + place)

@@ -229,9 +229,11 @@ def loop_block(count: int) -> Iterator[Figure]:
         idle, *blocks, constructor = zip(*runs, strict=True)
         for name, block in zip(names, blocks, strict=True):
             value = f"{milliseconds(block)} (while nothing happens: {milliseconds(idle)})"
-            # A busy machine holds the loop up by itself.
-            ok = statistics.median(block) < 0.005 + statistics.median(idle)
-            yield Figure(f"block of the loop in {name}", value, "median < 5 ms", ok)
+            # A thread that imports holds the interpreter for as long as it may, and a busy machine
+            # holds up the loop by itself.
+            longest = 0.005 + sys.getswitchinterval()
+            ok = statistics.median(block) < max(longest, statistics.median(idle))
+            yield Figure(f"block of the loop in {name}", value, "median < 10 ms", ok)
         yield Figure("the first constructor, imports included", milliseconds(constructor))
 
 

@@ -66,12 +66,13 @@ def attempt():
     except MlxcelError as error:
         return str(error)
 def links():
+    import threading
     return [f"{number} {os.readlink(path)}" for number in os.listdir("/proc/self/fd")
-            if os.path.exists(path := f"/proc/self/fd/{number}")]
+            if os.path.exists(path := f"/proc/self/fd/{number}")], threading.enumerate()
 def count():
     return len(os.listdir("/proc/self/fd"))
 def settles():
-    for _ in range(300):
+    for _ in range(1000):
         if count() <= before:
             return True
         time.sleep(0.01)

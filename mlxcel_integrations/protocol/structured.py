@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
@@ -14,12 +12,10 @@ from .limits import JsonSchema, check_size, compact
 from .partials import partial_objects
 from .portable import portable
 from .schema import Schema
-from .stream import ChatReply, Delta
+from .stream import Delta
 
 __all__ = [
     "AnswerStream",
-    "Question",
-    "ask",
     "constrained",
     "portable_format",
     "schema_text",
@@ -28,55 +24,6 @@ __all__ = [
 ]
 
 Messages = str | Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to ask for, and how the answer is read.
-
-    Attributes:
-        messages: The conversation.
-        sampling: Sampling fields.
-        schema: What the answer must look like; None for free text.
-    """
-
-    messages: Messages
-    sampling: Mapping[str, Any]
-    schema: Schema[Any] | None
-
-    def read(self, reply: ChatReply) -> ChatReply:
-        """Return a reply with what it says in ``parsed``.
-
-        Raises:
-            StructuredOutputError: It does not fit the schema.
-        """
-        if self.schema is None:
-            return reply
-        parsed = self.schema.validate(reply.text, reply.finish_reason)
-        return dataclasses.replace(reply, parsed=parsed)
-
-    def answers(self) -> TextStream | AnswerStream:
-        """Return what reads the deltas of a streamed answer."""
-        return TextStream() if self.schema is None else AnswerStream(self.schema, partial=True)
-
-
-def ask(messages: Messages, sampling: Mapping[str, Any], kind: Any, show: bool) -> Question:
-    """Prepare a conversation whose answer keeps to a schema.
-
-    Args:
-        messages: OpenAI messages, or one user message as plain text.
-        sampling: Sampling fields.
-        kind: A schema of any kind that ``to_schema`` takes; None for free text.
-        show: Whether the model gets to see the schema.
-
-    Raises:
-        MlxcelError: The schema is none, or one that no server takes.
-    """
-    if kind is None:
-        return Question(messages, sampling, None)
-    schema = to_schema(kind)
-    shown = with_schema_shown(schema.json_schema, messages) if show else messages
-    return Question(shown, constrained(schema, sampling), schema)
 
 
 def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,18 +101,6 @@ def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:
     """
     intro = "Call a tool, or answer" if tools else "Answer"
     return f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"
-
-
-class TextStream:
-    """Read a streamed answer as pieces of text."""
-
-    def feed(self, delta: Delta) -> Iterable[str]:
-        """Take a delta and return the text in it."""
-        return (delta.text,) if delta.text else ()
-
-    def close(self) -> Iterable[str]:
-        """Say that the answer is complete."""
-        return ()
 
 
 class AnswerStream:

@@ -22,10 +22,10 @@ from mlxcel_integrations import (
     StructuredOutputTruncated,
 )
 from mlxcel_integrations.protocol.kinds import to_schema
+from mlxcel_integrations.protocol.question import ask
 from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.protocol.structured import (
     AnswerStream,
-    ask,
     constrained,
     with_schema_shown,
 )

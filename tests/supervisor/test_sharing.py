@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
 import pytest
 
-from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError, MlxcelStreamError
+from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelServerError, MlxcelStreamError
 from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.sharing import lease
 
@@ -101,6 +103,35 @@ def test_a_start_that_fails_leaves_an_object_that_can_be_closed(fake: Fake) -> N
             llm.chat("hi")
     llm.close()
     assert ([], []) == (fake.running, fake.directories)
+
+
+def fail_to_enter(binary: str) -> None:
+    with pytest.raises(MlxcelServerError, match="boom"), LLM("m", binary=binary):
+        pass
+
+
+def fail_to_enter_in_async_code(binary: str) -> None:
+    async def fail() -> None:
+        with pytest.raises(MlxcelServerError, match="boom"):
+            async with AsyncLLM("m", binary=binary):
+                pass
+
+    asyncio.run(fail())
+
+
+@pytest.mark.parametrize("fail", [fail_to_enter, fail_to_enter_in_async_code])
+def test_who_failed_to_start_it_keeps_no_server_of_others(
+    fake: Fake, fail: Callable[[str], None]
+) -> None:
+    """The error is gone, and with it all that it held, without the help of the collector."""
+    gc.disable()
+    try:
+        fail(fake.binary(FAIL="boom"))
+        with LLM("m", binary=fake.binary()) as llm:
+            assert "echo: hi" == llm.chat("hi")
+        assert ([], []) == (fake.running, fake.directories)
+    finally:
+        gc.enable()
 
 
 def test_killed_between_two_calls_it_is_started_again(fake: Fake) -> None:

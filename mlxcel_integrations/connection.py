@@ -62,7 +62,7 @@ class Connection:
         socket: str | os.PathLike[str] | None = None,
         api_key: Secret | None = None,
         served_model: str | None = None,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - it cannot be changed
+        timeouts: Timeouts,
         max_retries: int = 2,
         check_context: bool | None = None,
         transport: object = None,

@@ -10,7 +10,7 @@ from ..errors import MlxcelError
 from .anthropic import to_anthropic
 from .failures import Failure
 from .flow import Ask, Flow
-from .tokens import TokenMemory, read_tokens
+from .tokens import TokenMemory, read_tokens, unreadable
 
 __all__ = ["count_chat"]
 
@@ -66,7 +66,7 @@ def _by_template(body: Body) -> Flow[int | None]:
     try:
         prompt = answer["prompt"]
     except (KeyError, TypeError):
-        raise MlxcelError(_unreadable("/apply-template")) from None
+        raise MlxcelError(unreadable("/apply-template")) from None
     answer = yield Ask("/tokenize", {"content": prompt, "add_special": True}, frozenset())
     tokens = read_tokens(answer)
     # Some templates begin with the token that is added here; servers do not have it twice.
@@ -88,11 +88,4 @@ def _read_count(answer: Any) -> int | None:
     try:
         return int(answer["input_tokens"])
     except (KeyError, TypeError, ValueError):
-        raise MlxcelError(_unreadable("route for token counts")) from None
-
-
-def _unreadable(what: str) -> str:
-    return (
-        f"The server's {what} answered in an unknown form. Check that the address is that of an "
-        "mlxcel server."
-    )
+        raise MlxcelError(unreadable("route for token counts")) from None

@@ -13,6 +13,7 @@ __all__ = [
     "ServerFeatures",
     "choose_capable",
     "choose_model",
+    "engine_of",
     "read_features",
     "read_models",
 ]
@@ -143,7 +144,7 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
     context = settings.get("n_ctx") or health.get("context_size")
     modalities = props.get("modalities") or {}
     return ServerFeatures(
-        engine=_engine(health, props),
+        engine=engine_of(health, props),
         build=props.get("build_info"),
         models=served,
         slots=props.get("total_slots") or (health.get("batch") or {}).get("max_batch_size"),
@@ -154,7 +155,8 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
     )
 
 
-def _engine(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:
+def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:
+    """Return what serves the model, ``mlxcel`` or ``llama.cpp``; None if that is not told."""
     # Only mlxcel up to v0.4.2 tells of its tool parser in /health; /props is off there.
     if "tool_call_parser" in health:
         return "mlxcel"

@@ -18,6 +18,7 @@ __all__ = [
     "count_texts",
     "read_text",
     "read_tokens",
+    "unreadable",
 ]
 
 BATCH_CHARACTERS = 250_000
@@ -204,7 +205,7 @@ def read_tokens(answer: Any) -> list[int]:
     try:
         return list(answer["tokens"])
     except (KeyError, TypeError):
-        raise MlxcelError(_unreadable("/tokenize")) from None
+        raise MlxcelError(unreadable("/tokenize")) from None
 
 
 def read_text(answer: Any) -> str:
@@ -216,10 +217,11 @@ def read_text(answer: Any) -> str:
     try:
         return str(answer["content"])
     except (KeyError, TypeError):
-        raise MlxcelError(_unreadable("/detokenize")) from None
+        raise MlxcelError(unreadable("/detokenize")) from None
 
 
-def _unreadable(route: str) -> str:
+def unreadable(route: str) -> str:
+    """Tell that a route answered in an unknown form."""
     return (
         f"The server's {route} answered in an unknown form. Check that the address is that of an "
         "mlxcel server."

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .features import choose_capable, read_models
+from .features import choose_capable, engine_of, read_models
 from .flow import MISSING, REFUSED, Ask, Flow, Together
 from .vector_replies import EMBEDDINGS, RERANK, Vector, check_size, read_scores, read_vectors
 
@@ -266,7 +266,7 @@ def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
 def _refuse_unread_instruction(memory: VectorMemory) -> Flow[None]:
     props = yield from _props(memory)
     # llama.cpp ignores what it does not know, and the vectors would be other ones.
-    if not str(props.get("build_info", "mlxcel")).startswith("mlxcel"):
+    if engine_of({}, props) == "llama.cpp":
         raise MlxcelError(
             "instruction= needs mlxcel, and this server would ignore it: put the instruction in "
             "front of the text, as the model's documentation shows it."

@@ -1,11 +1,15 @@
-"""What LlamaIndex itself needs in tests for which warnings are errors."""
+"""A model on a scripted server; and what LlamaIndex needs where warnings are errors."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
 
 import pytest
+
+from mlxcel_integrations.llama_index import Mlxcel
+from tests.fake_server import FakeServer
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +20,15 @@ def _no_event_loop_is_left(request: pytest.FixtureRequest) -> None:
     """
     if not inspect.iscoroutinefunction(request.function):
         asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[Mlxcel]:
+    with Mlxcel(base_url=server.url) as model:
+        yield model

@@ -45,12 +45,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
-
-
 async def run(agent: Any, question: str = QUESTION, **kwargs: Any) -> tuple[Any, list[Any]]:
     """Run an agent, and return its answer and the events on the way."""
     handler = agent.run(question, **kwargs)

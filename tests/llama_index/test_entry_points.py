@@ -168,12 +168,6 @@ def server() -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
-
-
 def outcome(way: Way, llm: Mlxcel) -> Any:
     """Go a way to its end, and return the last that came of it."""
 

@@ -49,18 +49,6 @@ Ask = Callable[..., Any]
 HELLO = [ChatMessage("hello there")]
 
 
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
-
-
 # --------------------------------------------------------------------------- the eight ways
 
 

@@ -55,12 +55,6 @@ def server() -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
-
-
 Way = Callable[..., list[Any]]
 
 

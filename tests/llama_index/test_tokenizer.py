@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,6 @@ TEXTS = ["one", "", "  two words\n", "früh 日本 🎉", "the <eos> of it"]
 STORY = "\n\n".join(
     " ".join(f"word{(7 * line * place) % 300}" for place in range(1, 40)) for line in range(60)
 )
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
 
 
 def asked(server: FakeServer) -> list[Any]:

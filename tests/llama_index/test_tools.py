@@ -35,12 +35,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
-
-
 def get_weather(location: str) -> str:
     """Return the weather at a place."""
     return f"It is sunny in {location}."

@@ -1,8 +1,11 @@
-"""What the markers of the suite mean."""
+"""What the markers of the suite mean, and a fixture for twins."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,3 +18,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("mlxcel"):
             item.add_marker(skip)
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Calls a method by its name, or its twin."""
+
+    def sync_call(thing: Any, method: str, *args: Any, **options: Any) -> Any:
+        return getattr(thing, method)(*args, **options)
+
+    def async_call(thing: Any, method: str, *args: Any, **options: Any) -> Any:
+        async def twin() -> Any:
+            try:
+                return await getattr(thing, f"a{method}")(*args, **options)
+            finally:
+                await thing.aclose()
+
+        return asyncio.run(twin())
+
+    return sync_call if request.param == "sync" else async_call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import pickle
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import MlxcelEmbeddings, MlxcelRerank
 from mlxcel_integrations.options import SamplingParams
 from tests.fake_server import FakeServer
-from tests.fake_vectors import vector
+from tests.vectors import near, sent
 
 MODELS = [
     {"id": "chat", "capabilities": ["completion"]},
@@ -31,33 +30,6 @@ MODELS = [
 def server() -> Iterator[FakeServer]:
     with FakeServer(models=MODELS) as running:
         yield running
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Calls a method by its name, or its twin."""
-
-    def sync_call(thing: Any, method: str, *args: Any) -> Any:
-        return getattr(thing, method)(*args)
-
-    def async_call(thing: Any, method: str, *args: Any) -> Any:
-        async def twin() -> Any:
-            try:
-                return await getattr(thing, f"a{method}")(*args)
-            finally:
-                await thing.aclose()
-
-        return asyncio.run(twin())
-
-    return sync_call if request.param == "sync" else async_call
-
-
-def sent(server: FakeServer) -> list[Any]:
-    return [seen.json for seen in server.requests if seen.path == "/v1/embeddings"]
-
-
-def near(text: str, size: int = 8) -> Any:
-    return pytest.approx(vector(text, size), abs=1e-7)
 
 
 def test_documents_and_queries_become_vectors(server: FakeServer, call: Callable[..., Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import pickle
 import threading
@@ -22,7 +21,7 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import MlxcelEmbedding, MlxcelRerank
 from mlxcel_integrations.options import SamplingParams
 from tests.fake_server import FakeServer
-from tests.fake_vectors import vector
+from tests.vectors import near, sent
 
 MODELS = [
     {"id": "chat", "capabilities": ["completion"]},
@@ -36,33 +35,6 @@ Call = Callable[..., Any]
 def server() -> Iterator[FakeServer]:
     with FakeServer(models=MODELS, slots=2) as running:
         yield running
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Call:
-    """Calls a method by its name, or its twin."""
-
-    def sync_call(thing: Any, method: str, *args: Any, **options: Any) -> Any:
-        return getattr(thing, method)(*args, **options)
-
-    def async_call(thing: Any, method: str, *args: Any, **options: Any) -> Any:
-        async def twin() -> Any:
-            try:
-                return await getattr(thing, f"a{method}")(*args, **options)
-            finally:
-                await thing.aclose()
-
-        return asyncio.run(twin())
-
-    return sync_call if request.param == "sync" else async_call
-
-
-def sent(server: FakeServer) -> list[Any]:
-    return [seen.json for seen in server.requests if seen.path == "/v1/embeddings"]
-
-
-def near(text: str, size: int = 8) -> Any:
-    return pytest.approx(vector(text, size), abs=1e-7)
 
 
 @pytest.mark.parametrize("method", ["get_text_embedding", "get_query_embedding"])

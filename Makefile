@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel lint types docs build clean
+.PHONY: help demo test test-mlxcel lint types docs build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,12 +39,20 @@ build: $(VENV)-build/.installed ## build the wheel and the source archive into d
 	@$(VENV)-build/bin/poetry check --lock
 	@$(VENV)-build/bin/poetry build
 
+audit: $(VENV)-audit/.installed ## look for known weaknesses of the lowest and the newest dependencies
+	@mkdir -p build
+	@for which in lowest-direct highest; do \
+	    $(VENV)-audit/bin/uv pip compile --quiet --system-certs --all-extras pyproject.toml \
+	        --resolution $$which --output-file build/$$which.txt && \
+	    $(VENV)-audit/bin/pip-audit --strict --no-deps --requirement build/$$which.txt || exit 1; \
+	done
+
 clean: ## remove environments, caches and everything built
 	rm -rf .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 packages_demo := -e '.[ask,langchain,embedded]'
-packages_test := -e '.[all]' --group test --group notebooks
+packages_test := -e '.[all]' --group test --group test-langchain --group notebooks
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs
 
@@ -63,4 +71,10 @@ $(VENV)-build/.installed:
 	@echo 'Installing Poetry into $(VENV)-build ...'
 	@.ci/make-venv $(VENV)-build
 	@$(VENV)-build/bin/python -m pip install --quiet 'poetry>=2.2,<3'
+	@touch $@
+
+$(VENV)-audit/.installed:
+	@echo 'Installing pip-audit into $(VENV)-audit ...'
+	@.ci/make-venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3' 'uv>=0.13,<1'
 	@touch $@

@@ -110,10 +110,13 @@ class Structured:
 
 def _told(kind: Any, schema: Schema[Any]) -> dict[str, Any]:
     """Return the schema that callbacks are told."""
+    ours = {"title": schema.name, **schema.json_schema}
+    if not isinstance(kind, type | dict):
+        return ours  # before 1.7.2 langchain-core takes a Literal for a function
     try:
         return convert_to_json_schema(kind)
     except Exception:  # noqa: BLE001 - LangChain converts few kinds, and says so in many ways
-        return {"title": schema.name, **schema.json_schema}
+        return ours
 
 
 def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel lint types docs build audit clean
+.PHONY: help demo test test-mlxcel lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,8 +31,12 @@ lint: $(VENV)/.installed-lint ## check style and formatting
 types: $(VENV)/.installed-lint ## check types
 	@$(RUN) mypy
 
-docs: $(VENV)/.installed-docs ## build the documentation into site/
+docs: $(VENV)/.installed-docs ## build the documentation into site/, and check its links
 	@$(RUN) mkdocs build --quiet --strict
+	@$(lychee) --offline README.md docs site
+
+links: docs ## check the links to other sites, too
+	@$(lychee) README.md docs notebooks/*.ipynb
 
 build: $(VENV)-build/.installed ## build the wheel and the source archive into dist/
 	@rm -rf dist
@@ -50,6 +54,9 @@ audit: $(VENV)-audit/.installed ## look for known weaknesses of the lowest and t
 clean: ## remove environments, caches and everything built
 	rm -rf .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# In pages on GitHub and in those that are built, with what is behind a #.
+lychee = $(VENV)/bin/lychee --quiet --include-fragments --exclude-loopback --root-dir $(CURDIR)/site
 
 packages_demo := -e '.[ask,langchain,embedded]'
 packages_test := -e '.[all]' --group test --group test-langchain --group notebooks

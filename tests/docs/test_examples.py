@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import logging
 import re
 import socket
@@ -137,11 +138,28 @@ def test_the_first_example_runs_as_a_file(tmp_path: Path, engine: None) -> None:
     assert ended.stdout.strip()
 
 
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
 def test_the_links_of_the_readme_lead_to_files() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text())
+    links = LINK.findall(README.read_text())
 
     assert "docs/core.md" in links
     assert [] == [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_links_of_notebooks_lead_to_files() -> None:
+    """What checks the links of pages reads no notebooks."""
+    links = [
+        (path.parent / link).resolve()
+        for path in sorted(ROOT.glob("notebooks/*.ipynb"))
+        for cell in json.loads(path.read_text())["cells"]
+        for link in LINK.findall("".join(cell["source"]))
+        if cell["cell_type"] == "markdown"
+    ]
+
+    assert DOCS / "rag.md" in links
+    assert [] == [link for link in links if not link.exists()]
 
 
 def field_table(options: type[BaseModel]) -> str:

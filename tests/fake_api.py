@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.fake_anthropic import from_anthropic
-from tests.fake_checks import CHECKS, Refused, check_chat, invalid, parse_body, unprocessable
+from tests.fake_checks import (
+    CHECKS,
+    Refused,
+    check_conversation,
+    check_media,
+    check_tool_count,
+    invalid,
+    is_int,
+    parse_body,
+    unprocessable,
+)
 from tests.fake_replies import (
     Generation,
     Json,
@@ -25,7 +35,7 @@ from tests.fake_replies import (
     Vocabulary,
     chat_prompt,
     default_answer,
-    pieces,
+    prompt_pieces,
 )
 from tests.fake_vectors import DIMENSIONS, embeddings, native_embeddings, rerank
 
@@ -67,9 +77,13 @@ class FakeApi:
     Attributes:
         busy: Refuse generation as with a full queue.
         loading: Be a server whose weights are not loaded.
+        dead: Be a server whose worker has ended.
+        stuck: Be a server whose worker for vectors takes too long.
+        media: The parts of a message that the model can read beside text, as `MEDIA` names them.
+        infill: Whether the model was trained to fill in.
         n_predict: Tokens of an answer when the request sets no limit; -1 is the whole context.
         api_prefix: Path above every route.
-        props: Whether the older generation has `/props`.
+        props: Whether the older generation has `/props`, and the newest lets it be changed.
         slots_endpoint: Whether `/slots` is on.
         think: What answers a generation request for which no reply is scripted; it may return None.
         token_seconds: Pause between the tokens of a default answer.
@@ -95,6 +109,10 @@ class FakeApi:
         self.models = models
         self.busy = False
         self.loading = False
+        self.dead = False
+        self.stuck = False
+        self.media: set[str] = set()
+        self.infill = True
         self.n_predict = -1
         self.api_prefix = ""
         self.props = False
@@ -155,7 +173,11 @@ class FakeApi:
         )
         gets["/props"] = self._props
         gets["/metrics"] = self._metrics
+        gets["/v1/cache/stats"] = self._cache_stats
+        posts["/v1/cache/reset"] = self._reset_cache
+        posts["/v1/audio/speech"] = self._speak
         if newest:
+            gets |= dict.fromkeys(["/tools", "/cors-proxy"], self._never)
             gets["/v1/health"] = self._health
             posts["/apply-template"] = self._apply_template
             posts["/v1/chat/completions/input_tokens"] = self._input_tokens
@@ -167,6 +189,8 @@ class FakeApi:
             )
         routes |= {path: {"GET": handler} for path, handler in gets.items()}
         routes |= {path: {"POST": handler} for path, handler in posts.items()}
+        if newest:
+            routes["/props"]["POST"] = self._set_props
         return routes
 
     def reply(self, seen: Seen) -> Reply:
@@ -212,19 +236,29 @@ class FakeApi:
         kind = self._kinds[seen.path]
         body = parse_body(seen.headers.get("content-type", ""), seen.body)
         CHECKS["infill" if seen.path == "/infill" else kind](body, self.generation)
-        if self.busy:
-            raise invalid("All slots are busy. Please try again later.", "server_busy", 503)
+        if kind == "chat":
+            check_media(body, self.media, self.generation)
+        self._check_queue()
         if seen.path == "/infill":
+            if not self.infill:
+                raise invalid("Infill is not supported by this model", "not_supported_error", 501)
             body["prompt"] = f"{body['input_prefix']} ... {body['input_suffix']}"
         prompt = chat_prompt(body, self.generation) if kind == "chat" else body["prompt"]
-        turn = Turn(self.generation, self.model_id, body, len(pieces(prompt)), kind)
+        turn = Turn(self.generation, self.model_id, body, len(prompt_pieces(prompt)), kind)
+        if self.dead:
+            status = 503 if self.generation == "newest" else 400
+            raise invalid("The model worker has exited", "server_error", status)
         if self.loading:
             return self._without_weights().render(turn)
         reply = self._next_scripted() or self.think(body)
         if reply is None:
-            answer = default_answer(turn, self._limit(body))
+            answer = default_answer(turn, self._limit(body, kind))
             reply = Reply(answer=answer, delay=self.token_seconds)
         return reply.render(turn)
+
+    def _check_queue(self) -> None:
+        if self.busy:
+            raise invalid("All slots are busy. Please try again later.", "server_busy", 503)
 
     def _without_weights(self) -> Reply:
         if self.generation == "newest":
@@ -235,11 +269,11 @@ class FakeApi:
         with self._lock:
             return self._script.popleft() if self._script else None
 
-    def _limit(self, body: Json) -> int:
+    def _limit(self, body: Json, kind: Kind) -> int:
         """How many tokens the answer may have."""
-        names = ["max_tokens"]
+        names = ["n_predict" if kind == "native" else "max_tokens"]
         if self.generation == "newest":
-            names += ["max_completion_tokens", "n_predict"]
+            names = ["max_tokens", "max_completion_tokens", "n_predict"]
         window = self.context_size or 4096
         asked = [body[name] for name in names if body.get(name) is not None]
         limit = asked[0] if asked else self.n_predict
@@ -293,14 +327,24 @@ class FakeApi:
         embedder = self._capable("embedding")
         capabilities: Json = {"generation": True}
         if embedder:
-            capabilities["embedding"] = {"model": embedder, "dim": DIMENSIONS, "pooling": "mean"}
+            capabilities["embedding"] = {
+                "model": embedder,
+                "dim": DIMENSIONS,
+                "pooling": "mean",
+                "embd_normalize": 2,
+                "multi_vector": False,
+            }
         return Reply.json(
             {
                 "default_generation_settings": {"params": {}, "n_ctx": self.context_size},
                 "total_slots": self.total_slots,
                 "model_alias": self.model_id,
                 "model_path": f"/models/{self.model_id}",
-                "modalities": {"vision": False, "video": False, "audio": False},
+                "modalities": {
+                    "vision": "image_url" in self.media,
+                    "video": "video_url" in self.media,
+                    "audio": "input_audio" in self.media,
+                },
                 "chat_template": "",
                 "chat_template_caps": {"supports_tools": True},
                 "bos_token": "<bos>",
@@ -310,6 +354,24 @@ class FakeApi:
                 "capabilities": capabilities,
             }
         )
+
+    def _set_props(self, _: Seen) -> Reply:
+        if self.props:
+            return Reply.json({"success": True})
+        return Reply.error(501, "properties are fixed", "not_supported_error", 501)
+
+    def _never(self, _: Seen) -> Reply:
+        return Reply.error(403, "this feature is disabled", "feature_disabled", 403)
+
+    def _speak(self, _: Seen) -> Reply:
+        return Reply.error(501, "no audio model is loaded", "not_implemented")
+
+    def _cache_stats(self, _: Seen) -> Reply:
+        counts = dict.fromkeys(["entries", "bytes", "capacity_bytes", "hits", "lookups"], 0)
+        return Reply.json({"enabled": True, "apc_enabled": False, **counts, "hit_rate": 0.0})
+
+    def _reset_cache(self, _: Seen) -> Reply:
+        return Reply.json({"cleared": True, "freed_bytes": 0, "freed_entries": 0})
 
     def _slots(self, seen: Seen) -> Reply:
         newest = self.generation == "newest"
@@ -339,11 +401,14 @@ class FakeApi:
         content = body.get("content")
         if not newest and not isinstance(content, str):
             raise unprocessable("missing field `content`, or not a string")
+        for name in ["add_special", "parse_special", "with_pieces"][: 3 if newest else 1]:
+            if not isinstance(body.get(name, False), bool):
+                raise unprocessable(f"{name}: expected a boolean")
         if not isinstance(content, str | list | None):
-            raise unprocessable("content: did not match any variant")
-        if not isinstance(body.get("add_special", False), bool):
-            raise unprocessable("add_special: expected a boolean")
+            raise invalid("Tokenization error: content must be a string or an array")
         parts = content if isinstance(content, list) else [content] * (content is not None)
+        if not all(isinstance(part, str) or is_int(part) for part in parts):
+            raise invalid("Tokenization error: an element must be a string or a token id")
         tokens: list[int] = []
         with self._lock:
             for index, part in enumerate(parts):
@@ -371,21 +436,26 @@ class FakeApi:
             raise invalid("tokens: unknown id") from None
 
     def _inspected(self, seen: Seen) -> str:
-        """The rendered prompt of a chat body; a bad shape is JSON here, not 422."""
+        """The rendered prompt of a chat body; a bad shape is JSON here, not 422.
+
+        What is only about the answer is not looked at.
+        """
+        body = parse_body(seen.headers.get("content-type", ""), seen.body)
         try:
-            body = parse_body(seen.headers.get("content-type", ""), seen.body)
-            check_chat(body, self.generation, model_required=False)
+            check_conversation(body, self.generation)
         except Refused as refused:
-            if refused.reply.status == 422 or refused.reply.content_type != "application/json":
+            if refused.reply.status == 422:
                 raise invalid(f"Invalid request: {refused}") from None
             raise
+        check_media(body, self.media, self.generation)
+        check_tool_count(body)
         return chat_prompt(body, self.generation)
 
     def _apply_template(self, seen: Seen) -> Reply:
         return Reply.json({"prompt": self._inspected(seen)})
 
     def _input_tokens(self, seen: Seen) -> Reply:
-        return Reply.json({"input_tokens": len(pieces(self._inspected(seen)))})
+        return Reply.json({"input_tokens": len(prompt_pieces(self._inspected(seen)))})
 
     def _count_tokens(self, seen: Seen) -> Reply:
         """Count an Anthropic body, whose errors have an envelope of their own."""
@@ -394,7 +464,7 @@ class FakeApi:
             error = {"type": "invalid_request_error", "message": "model and messages are required"}
             return Reply.json({"type": "error", "error": error}, 400)
         prompt = chat_prompt(from_anthropic(body), self.generation)
-        return Reply.json({"input_tokens": len(pieces(prompt))})
+        return Reply.json({"input_tokens": len(prompt_pieces(prompt))})
 
     def _capable(self, capability: str) -> str | None:
         """The id of the model with this capability."""
@@ -404,13 +474,21 @@ class FakeApi:
         return None
 
     def _embeddings(self, seen: Seen) -> Reply:
-        body = parse_body(seen.headers.get("content-type", ""), seen.body)
-        return embeddings(body, self._capable("embedding"))
+        return self._from_worker(embeddings, seen, "embedding")
 
     def _native_embeddings(self, seen: Seen) -> Reply:
-        body = parse_body(seen.headers.get("content-type", ""), seen.body)
-        return native_embeddings(body, self._capable("embedding"))
+        return self._from_worker(native_embeddings, seen, "embedding")
 
     def _rerank(self, seen: Seen) -> Reply:
+        return self._from_worker(rerank, seen, "rerank")
+
+    def _from_worker(
+        self, answer: Callable[[Json, str | None], Reply], seen: Seen, capability: str
+    ) -> Reply:
+        """Answer, unless the worker cannot: what is wrong with a request is told before."""
         body = parse_body(seen.headers.get("content-type", ""), seen.body)
-        return rerank(body, self._capable("rerank"))
+        reply = answer(body, self._capable(capability))
+        self._check_queue()
+        if self.stuck:
+            raise invalid("The request timed out.", "server_timeout", 504)
+        return reply

@@ -100,10 +100,11 @@ def fields(check: Check, names: str) -> dict[str, Check]:
 SAMPLING: dict[str, Check] = {
     **fields(is_string, "model user prompt_cache_key"),
     **fields(is_bool, "stream"),
-    **fields(is_object, "stream_options"),
+    "stream_options": lambda value: is_object(value) and is_bool(value.get("include_usage", True)),
     **fields(is_uint, "max_tokens top_k seed repetition_context_size dry_allowed_length"),
     **fields(is_uint, "max_pattern_size min_pattern_size min_count"),
     **fields(is_int, "dry_penalty_last_n"),
+    **fields(is_int, "thinking_budget_tokens thinking_token_budget thinking_budget"),
     **fields(is_number, "temperature top_p min_p repetition_penalty frequency_penalty"),
     **fields(is_number, "presence_penalty dry_multiplier dry_base xtc_probability xtc_threshold"),
     "logit_bias": lambda value: is_object(value) and all(map(is_number, value.values())),
@@ -118,13 +119,19 @@ NEWEST: dict[str, Check] = {
     "reasoning_effort": is_string,
     "stop": lambda value: is_string(value) or is_strings(value),
 }
+# Names of one field; two of them are a duplicate.
+ALIASES = (
+    {"max_tokens", "n_predict", "max_completion_tokens"},
+    {"repetition_penalty", "repeat_penalty"},
+    {"repetition_context_size", "repeat_last_n"},
+    {"thinking_budget_tokens", "reasoning_budget_tokens"},
+)
 CHAT: dict[str, Check] = {
     **fields(is_list, "messages tools"),
     **fields(is_bool, "logprobs parallel_tool_calls"),
-    **fields(is_int, "thinking_budget_tokens thinking_token_budget thinking_budget"),
     **fields(is_uint, "top_logprobs"),
     "chat_template_kwargs": is_object,
-    "tool_choice": lambda value: is_string(value) or is_object(value),
+    "tool_choice": lambda value: is_string(value) or is_string(named_tool(value)),
 }
 COMPLETION: dict[str, Check] = {"prompt": is_string, "logprobs": is_uint}
 
@@ -147,26 +154,45 @@ def check_types(body: Json, checks: dict[str, Check], required: Sequence[str]) -
             raise unprocessable(f"{name}: invalid value: {body[name]!r:.80}")
 
 
-def check_chat(body: Json, generation: Generation, *, model_required: bool = True) -> None:
-    """Refuse what the chat route refuses: types with 422, then values with 400."""
+def check_sampling(body: Json, generation: Generation, checks: dict[str, Check]) -> None:
+    """Refuse wrong types of the fields of a generation, and two names of one field."""
     newest = generation == "newest"
-    checks = SAMPLING | CHAT | (NEWEST if newest else {})
-    check_types(body, checks, ["model", "messages"] if model_required else ["messages"])
-    for message in body["messages"]:
-        check_message(message, generation)
-    for tool in body.get("tools") or []:
-        if not is_string(member(member(tool, "function"), "name")):
-            raise unprocessable("tools: missing field `function` or its `name`")
-    if not any(map(has_content, body["messages"])):
-        raise invalid("messages must contain at least one non-empty message")
+    check_types(body, SAMPLING | (NEWEST if newest else {}) | checks, ())
+    for names in ALIASES if newest else ():
+        if len(body.keys() & names) > 1:
+            raise unprocessable(f"duplicate field: {sorted(body.keys() & names)}")
+
+
+def check_chat(body: Json, generation: Generation) -> None:
+    """Refuse what the chat route refuses: types with 422, then values with 400."""
+    check_types(body, {"model": is_string}, ["model"])
+    check_conversation(body, generation)
     check_ranges(body, generation)
     check_response_format(body)
     check_tools(body, generation)
-    check_thinking(body)
+    check_thinking(body, generation)
     if (body.get("top_logprobs") or 0) > 20:
         raise invalid("top_logprobs must be between 0 and 20")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise invalid("top_logprobs requires logprobs to be true")
+
+
+def check_conversation(body: Json, generation: Generation) -> None:
+    """Refuse what has not the form of a chat, or says nothing."""
+    check_types(body, {}, ["messages"])
+    check_sampling(body, generation, CHAT)
+    for message in body["messages"]:
+        check_message(message, generation)
+    for tool in body.get("tools") or []:
+        if not is_string(member(tool, "type")) or not is_string(named_tool(tool)):
+            raise unprocessable("tools: missing field `type`, `function` or its `name`")
+    if not any(map(has_content, body["messages"])):
+        raise invalid("messages must contain at least one non-empty message")
+
+
+def named_tool(value: Any) -> Any:
+    """The name in a tool or in the choice of one; None where there is none."""
+    return member(member(value, "function"), "name")
 
 
 def check_message(message: Any, generation: Generation) -> None:
@@ -223,16 +249,12 @@ def check_ranges(body: Json, generation: Generation) -> None:
 
 def check_tools(body: Json, generation: Generation) -> None:
     tools, choice = body.get("tools") or [], body.get("tool_choice")
-    if len(tools) > 128:
-        raise invalid("tools: at most 128 are allowed")
+    check_tool_count(body)
     if is_string(choice) and choice not in ("auto", "none", "required"):
         raise invalid(f"tool_choice: unknown value {choice!r}")
-    if is_object(choice) and not is_string(member(member(choice, "function"), "name")):
-        raise invalid("tool_choice: missing function name")
     if generation == "v0.4.2" or choice in (None, "auto", "none"):
         return
-    names = [tool["function"]["name"] for tool in tools]
-    if is_object(choice) and choice["function"]["name"] not in names:
+    if is_object(choice) and named_tool(choice) not in map(named_tool, tools):
         raise invalid("tool_choice names a tool that is not declared")
     if not tools:
         raise invalid("tool_choice 'required' needs tools")
@@ -240,8 +262,49 @@ def check_tools(body: Json, generation: Generation) -> None:
         raise invalid("response_format cannot be combined with a forced tool_choice")
 
 
-def check_thinking(body: Json) -> None:
-    names = ("thinking_budget_tokens", "thinking_token_budget", "thinking_budget")
+def check_tool_count(body: Json) -> None:
+    if len(body.get("tools") or []) > 128:
+        raise invalid("tools: at most 128 are allowed")
+
+
+SOFT_TOKENS = (70, 140, 280, 560, 1120)
+DETAILS = {"low": SOFT_TOKENS[0], "high": SOFT_TOKENS[-1], "auto": None}
+
+
+def check_media(body: Json, allowed: set[str], generation: Generation) -> None:
+    """Refuse what the model cannot read, and what is more or other than a server takes."""
+    contents = [message.get("content") for message in body["messages"]]
+    parts = [part for content in contents if is_list(content) for part in content]
+    kinds = [part["type"] for part in parts if part["type"] != "text"]
+    # The older server looks at videos alone.
+    looked_at = kinds if generation == "newest" else set(kinds) & {"video_url"}
+    for kind in looked_at:
+        if kind not in allowed:
+            raise invalid(f"{kind.split('_')[kind == 'input_audio']} input is not supported")
+    if "video_url" in kinds:
+        raise invalid("video_url: no folder is allowed by MLXCEL_VIDEO_DIR_ALLOWLIST")
+    if kinds.count("image_url") > 16 or kinds.count("input_audio") > 16:
+        raise invalid("at most 16 images and 16 sounds are allowed")
+    budgets = {soft_tokens(part["image_url"]) for part in parts if part["type"] == "image_url"}
+    if len(budgets - {None}) > 1:
+        raise invalid("conflicting image soft-token budgets in one request")
+
+
+def soft_tokens(image: Json) -> int | None:
+    """How many tokens an image is to have; None leaves it to the model."""
+    asked = image.get("max_soft_tokens")
+    if asked is not None and asked not in SOFT_TOKENS:
+        raise invalid(f"max_soft_tokens must be one of {SOFT_TOKENS}")
+    detail = image.get("detail") or "auto"
+    if detail not in DETAILS:
+        raise invalid(f"image_url.detail must be one of {list(DETAILS)}")
+    return asked or DETAILS[detail]
+
+
+def check_thinking(body: Json, generation: Generation) -> None:
+    names = ["thinking_budget_tokens", "thinking_token_budget", "thinking_budget"]
+    if generation == "newest":
+        names.insert(0, "reasoning_budget_tokens")
     budget = next((body[name] for name in names if body.get(name) is not None), -1)
     if budget < -1 or budget > (math.inf if body.get("max_tokens") is None else body["max_tokens"]):
         raise invalid("thinking_budget_tokens is out of range")
@@ -269,10 +332,10 @@ def nesting(value: object) -> int:
 
 
 def check_completion(body: Json, generation: Generation) -> None:
-    newest = generation == "newest"
-    checks = SAMPLING | (NEWEST if newest else {}) | COMPLETION
-    check_types(body, checks, ["model", "prompt"])
+    check_types(body, COMPLETION, ["model", "prompt"])
+    check_sampling(body, generation, COMPLETION)
     check_ranges(body, generation)
+    check_thinking(body, generation)
     check_response_format(body)
     if (body.get("logprobs") or 0) > 5:
         raise invalid("logprobs must be between 0 and 5")
@@ -281,8 +344,10 @@ def check_completion(body: Json, generation: Generation) -> None:
 
 
 def check_native(body: Json, generation: Generation) -> None:
-    limit = is_int if generation == "newest" else is_uint
-    check_types(body, SAMPLING | {"n_predict": limit, "prompt": is_string}, ["prompt"])
+    newest = generation == "newest"
+    checks = SAMPLING | (NEWEST if newest else {})
+    limit = is_int if newest else is_uint
+    check_types(body, checks | {"n_predict": limit, "prompt": is_string}, ["prompt"])
     if body.get("response_format") not in (None, {"type": "text"}):
         raise invalid("response_format is not supported here; use json_schema")
 

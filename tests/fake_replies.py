@@ -273,6 +273,7 @@ class Vocabulary:
 
 
 MEDIA = {"image_url": "url", "video_url": "url", "input_audio": "data"}
+"""The parts of a message that are no text, and where in them the medium is."""
 
 
 def content_text(content: object) -> str:
@@ -280,6 +281,11 @@ def content_text(content: object) -> str:
     if not isinstance(content, list):
         return str(content or "")
     return "".join(part.get("text") or f"<{part['type']}>" for part in content)
+
+
+def prompt_pieces(text: str) -> list[str]:
+    """The tokens of a prompt, which begin with `BOS` however it is written."""
+    return [BOS, *pieces(text.removeprefix(BOS))]
 
 
 def chat_prompt(body: Json, generation: Generation) -> str:
@@ -316,7 +322,16 @@ def default_answer(turn: Turn, limit: int) -> Answer:
         text = f"echo: {content_text(last.get('content'))}"
     else:
         text = f"echo: {body['prompt']}"
-    return within_limits(text, stops(body), limit, turn.generation)
+    answer = within_limits(text, stops(body), limit, turn.generation)
+    return dataclasses.replace(answer, text=repeated(turn) + answer.text)
+
+
+def repeated(turn: Turn) -> str:
+    """The beginning of the answer that the request gave, if it wants to see it again."""
+    if turn.generation == "v0.4.2" or not turn.body.get("echo") or turn.kind != "chat":
+        return ""
+    last = turn.body["messages"][-1]
+    return content_text(last.get("content")) if last["role"] == "assistant" else ""
 
 
 def within_limits(text: str, stop: Sequence[str], limit: int, generation: Generation) -> Answer:
@@ -456,7 +471,8 @@ def chat_logprobs(answer: Answer, turn: Turn, text: str) -> list[Json] | None:
 
 def text_logprobs(turn: Turn, tokens: Sequence[str], offset: int = 0) -> Json | None:
     """The legacy shape of `/v1/completions`, whose offsets count bytes."""
-    if turn.body.get("logprobs") is None:
+    top = turn.body.get("logprobs")
+    if top is None:
         return None
     offsets = []
     for token in tokens:
@@ -466,8 +482,13 @@ def text_logprobs(turn: Turn, tokens: Sequence[str], offset: int = 0) -> Json | 
         "tokens": list(tokens),
         "token_logprobs": [-0.25] * len(tokens),
         "text_offset": offsets,
-        "top_logprobs": [{token: -0.25} for token in tokens],
+        "top_logprobs": [others(token, top) for token in tokens],
     }
+
+
+def others(token: str, top: int) -> Json | None:
+    """What the older shape has for each token: the likeliest ones, itself first."""
+    return {f"{token}{rank or ''}": -0.25 - rank for rank in range(top)} or None
 
 
 def head(prefix: str, kind: str, turn: Turn) -> Json:
@@ -582,7 +603,12 @@ def native_folded(answer: Answer, turn: Turn) -> Json:
         "model": turn.model,
         "tokens_predicted": completion_tokens(answer),
         "tokens_evaluated": turn.prompt_tokens,
-        "timings": {"prompt_n": turn.prompt_tokens, "predicted_n": completion_tokens(answer)},
+        "timings": {
+            "prompt_n": turn.prompt_tokens,
+            "prompt_ms": 1.0,
+            "predicted_n": completion_tokens(answer),
+            "predicted_ms": 1.0,
+        },
     }
 
 

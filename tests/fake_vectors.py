@@ -7,11 +7,23 @@ import json
 import math
 import struct
 from base64 import b64encode
+from typing import Any
 
-from tests.fake_checks import invalid, is_int, is_list, is_string
+from tests.fake_checks import (
+    invalid,
+    is_int,
+    is_list,
+    is_object,
+    is_string,
+    is_strings,
+    is_uint,
+    is_uints,
+    member,
+)
 from tests.fake_replies import Json, Reply, pieces
 
 DIMENSIONS = 8
+MISSING = ("not_implemented", 501)
 
 
 def vector(item: object, size: int = DIMENSIONS) -> list[float]:
@@ -24,25 +36,20 @@ def vector(item: object, size: int = DIMENSIONS) -> list[float]:
 
 def embeddings(body: Json, model: str | None) -> Reply:
     """Answer `/v1/embeddings`; `model` is the served embedding model, if there is one."""
-    if body.get("input") is None:
-        raise invalid("input is required")
+    items = embedding_items(body)
     if model is None:
-        raise invalid("no embedding model is loaded", "not_implemented", 501)
-    if body.get("model") not in (None, model):
-        raise invalid(f"model {body['model']!r} is not the served embedding model")
+        raise invalid("no embedding model: start it with --embedding-model", *MISSING)
+    check_model(body, model, "embedding model")
     encoding = body.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise invalid("encoding_format must be float or base64")
     size = DIMENSIONS if body.get("dimensions") is None else body["dimensions"]
-    if not is_int(size) or not 1 <= size <= DIMENSIONS:
+    if not 1 <= size <= DIMENSIONS:
         raise invalid("dimensions is out of range")
-    if body.get("embd_normalize") is not None and not is_int(body["embd_normalize"]):
-        raise invalid("embd_normalize must be an integer")
-    items = body["input"]
-    if is_string(items) or (items and all(map(is_int, items))):
-        items = [items]
     if not items or not all(items):
         raise invalid("input must not be empty")
+    if any(is_object(item) for item in items):
+        raise invalid("the loaded embedding model does not accept images")
     rows: list[list[float] | str] = []
     for item in items:
         row = vector(item, size)
@@ -62,6 +69,26 @@ def embeddings(body: Json, model: str | None) -> Reply:
     )
 
 
+def embedding_items(body: Json) -> list[Any]:
+    """What is to be embedded: texts, lists of tokens, or images; the wrong shape is refused."""
+    for name, check in {"dimensions": is_uint, "embd_normalize": is_int}.items():
+        if body.get(name) is not None and not check(body[name]):
+            raise invalid(f"invalid request body: {name}")
+    given = body.get("input")
+    if is_string(given) or (given and is_uints(given)):
+        return [given]
+    if is_strings(given) or (is_list(given) and all(map(is_uints, given))):
+        return list(given)
+    if not is_list(given) or not all(member(part, "type") for part in given):
+        raise invalid('"input" or "content" must be provided, as text or tokens')
+    return [part["text"] if part["type"] == "text" else part for part in given]
+
+
+def check_model(body: Json, model: str, kind: str) -> None:
+    if body.get("model") not in (None, model):
+        raise invalid(f"model `{body['model']}` is not the served {kind} `{model}`")
+
+
 def native_embeddings(body: Json, model: str | None) -> Reply:
     """Answer `/embeddings`: each text has a list of vectors, one in all."""
     reply = embeddings({**body, "input": body.get("input", body.get("content"))}, model)
@@ -72,30 +99,34 @@ def native_embeddings(body: Json, model: str | None) -> Reply:
 def rerank(body: Json, model: str | None) -> Reply:
     """Answer `/v1/rerank`: the score is the share of the query's words a document has."""
     query, documents = body.get("query"), body.get("documents", body.get("texts"))
-    if not query or not documents or not is_list(documents):
-        raise invalid("query and documents are required")
-    if body.get("top_n") is not None and body["top_n"] < 1:
-        raise invalid("top_n must be at least 1")
+    if not is_string(query) and not is_object(query):
+        raise invalid('"query" must be a string')
+    if not documents or not is_list(documents):
+        raise invalid('"documents" must be a non-empty string array')
+    top = body.get("top_n")
+    if top is not None and not is_uint(top):
+        raise invalid("invalid request body: top_n")
     if model is None:
-        raise invalid("no reranker model is loaded", "not_implemented", 501)
-    if body.get("model") not in (None, model):
-        raise invalid(f"model {body['model']!r} is not the served reranker model")
-    if body.get("instruction") is not None:
+        raise invalid("no reranker model: start it with --reranker-model", *MISSING)
+    check_model(body, model, "reranker")
+    if top == 0:
+        raise invalid("top_n must be at least 1")
+    if body.get("instruction"):
         raise invalid("instruction is for generative rerankers only")
-    words = set(str(query).lower().split())
-    results = []
-    for index, document in enumerate(documents):
-        score = len(words & set(str(document).lower().split())) / len(words)
-        shown = body.get("return_documents") or body.get("return_text")
-        results.append(
-            {"index": index, "relevance_score": score} | ({"document": document} if shown else {})
-        )
+    texts = [item_text(item) for item in [query, *documents]]
+    words = set(texts[0].lower().split())
+    shown = body.get("return_documents") or body.get("return_text")
+    results = [
+        {"index": index, "relevance_score": len(words & set(text.lower().split())) / len(words)}
+        | ({"document": documents[index]} if shown else {})
+        for index, text in enumerate(texts[1:])
+    ]
     results.sort(key=lambda result: -result["relevance_score"])
-    results = results[: body.get("top_n")]
-    if "texts" in body:
+    results = results[:top]
+    if "documents" not in body:
         names = {"relevance_score": "score", "document": "text"}
         return Reply.json([{names.get(k, k): v for k, v in one.items()} for one in results])
-    count = sum(len(pieces(str(text))) for text in [query, *documents])
+    count = sum(len(pieces(text)) for text in texts)
     return Reply.json(
         {
             "model": model,
@@ -104,3 +135,13 @@ def rerank(body: Json, model: str | None) -> Reply:
             "usage": {"prompt_tokens": count, "total_tokens": count},
         }
     )
+
+
+def item_text(item: Any) -> str:
+    """The text of a query or a document, which may stand in an object."""
+    if is_object(item) and ("image" in item or "image_url" in item):
+        raise invalid("the loaded reranker does not accept images")
+    text = member(item, "text") if is_object(item) else item
+    if not isinstance(text, str) or not text:
+        raise invalid("an item carries neither text nor an image")
+    return text

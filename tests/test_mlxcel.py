@@ -1,4 +1,7 @@
-"""The whole way with a real ``mlxcel``: run by ``make test-mlxcel``."""
+"""The whole way with a real ``mlxcel``: run by ``make test-mlxcel``.
+
+What it answers to which request is in `tests/contract`, which runs then as well.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,6 @@ from mlxcel_integrations.langchain import ChatMlxcel
 pytestmark = pytest.mark.mlxcel
 
 QUESTION = "What is the capital of France? Answer with one word."
-COUNTRY = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "country",
-        "schema": {
-            "type": "object",
-            "properties": {"capital": {"type": "string"}},
-            "required": ["capital"],
-            "additionalProperties": False,
-        },
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +34,6 @@ def test_it_answers_in_every_way(llm: LLM) -> None:
     assert reply.usage is not None
     assert "Paris" in "".join(llm.chat_stream(QUESTION, max_tokens=2000, temperature=0))
     assert llm.generate("The capital of France is", max_tokens=8)
-
-
-def test_it_says_what_it_serves(llm: LLM) -> None:
-    assert llm.model
-    assert llm.models()
-    assert "mlxcel" == llm.features.engine
-
-
-def test_tokens_make_the_round_trip(llm: LLM) -> None:
-    text = "Grüße aus Seoul: 안녕하세요"
-
-    assert text == llm.detokenize(llm.tokenize(text)).strip()
-
-
-def test_answers_follow_a_schema(llm: LLM) -> None:
-    answer = llm.chat(
-        "Name the capital of France as JSON.",
-        response_format=COUNTRY,
-        chat_template_kwargs={"enable_thinking": False},
-        max_tokens=200,
-    )
-
-    assert "Paris" in answer
-    assert answer.strip().startswith("{")
 
 
 def test_async_and_langchain_share_the_server(llm: LLM) -> None:

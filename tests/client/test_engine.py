@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,6 @@ SCHEMA = {
     "required": ["city", "days"],
     "additionalProperties": False,
 }
-FORMAT = {"type": "json_schema", "json_schema": {"name": "trip", "schema": SCHEMA}}
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +39,6 @@ def test_it_tells_what_it_is(llm: LLM) -> None:
 def test_chat_and_completion_answer(llm: LLM) -> None:
     assert "Paris" in llm.chat("What is the capital of France?", max_tokens=8)
     assert "five" in llm.generate("one, two, three, four,", max_tokens=4)
-
-
-def test_both_follow_a_schema(llm: LLM) -> None:
-    answers = [
-        llm.chat("A trip of 3 days to Oslo as JSON:", response_format=FORMAT, max_tokens=64),
-        llm.generate("A trip of 3 days to Oslo as JSON:", response_format=FORMAT, max_tokens=64),
-    ]
-
-    assert [{"city", "days"}] * 2 == [set(json.loads(answer)) for answer in answers]
 
 
 def test_token_counts_are_those_of_the_server(llm: LLM) -> None:

@@ -10,13 +10,13 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx
 
 from .endpoint import Endpoint
 
-__all__ = ["AsyncPools"]
+__all__ = ["AsyncPools", "ClosedForSure"]
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
 """What httpx imports with its first request, which would block the event loop for 50 ms."""
@@ -70,6 +70,27 @@ class AsyncPools:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._known: dict[asyncio.AbstractEventLoop, _LoopTransport] = {}
+
+
+class ClosedForSure(httpx.AsyncByteStream):
+    """The body of a response, whose closing goes on when the task that waits for it is cancelled.
+
+    httpx closes a body where it ends, inside of the read. A cancellation at that moment would
+    leave the connection in use for ever, and the pool with one less.
+
+    Args:
+        body: As the transport gives it.
+    """
+
+    def __init__(self, body: httpx.AsyncByteStream) -> None:
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    async def aclose(self) -> None:
+        """Close it, and wait for this unless the task is cancelled."""
+        await asyncio.shield(self._body.aclose())
 
 
 class _LoopTransport:

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, cast
 
 import httpx
 
-from .async_pools import AsyncPools
+from .async_pools import AsyncPools, ClosedForSure
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
@@ -92,6 +92,7 @@ class AsyncWire:
                 for delta in deltas:
                     yield delta
                 if stream.done:
+                    stream.close()
                     if keeps_alive(response):
                         await self._drain(pieces)
                     return
@@ -208,6 +209,8 @@ class AsyncWire:
             request = connection.request(method, path, body, patience.wait)
             transport = await self._pools.transport(connection.endpoint)
             response = await transport.handle_async_request(request)
+            if isinstance(response.stream, httpx.AsyncByteStream):
+                response.stream = ClosedForSure(response.stream)
             # From here on each read has a limit of its own.
             request.extensions["timeout"]["read"] = None
             if response.status_code == 200:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -201,14 +202,18 @@ class Connection:
             seconds = self.timeouts.connecting
             reason = f"it took no connection within {seconds:g} s (connect_timeout=)"
         never_sent = not_taken or isinstance(error, httpx.ConnectError)
-        return unreachable(where, reason, error, never_sent=never_sent, crash=crash)
+        few = _number(error) in (errno.EMFILE, errno.ENFILE)
+        return unreachable(where, reason, error, never_sent=never_sent, few_files=few, crash=crash)
 
     def error(self, failure: Failure, method: str, path: str) -> Exception:
         """Return the exception of a failure."""
         if failure.crash is not None:
             return failure.crash
-        from .api_errors import api_error
-
+        try:
+            from .api_errors import api_error
+        except (ImportError, OSError):
+            # It is read from files, and this process may open no more.
+            return MlxcelError(failure.message)
         return api_error(failure, self.endpoint.url + path, method)
 
     def absent(self, failure: Failure, path: str) -> None:
@@ -320,8 +325,14 @@ def _checked_key(key: Secret | None) -> Secret | None:
 
 def _reason(error: Exception) -> str:
     """Return what the network reported, in the system's words if there are any."""
+    number = _number(error)
+    return os.strerror(number) if number else str(error).rstrip(".")
+
+
+def _number(error: Exception) -> int | None:
+    """Return the system's number of an error, None if it has none."""
     numbers = [e.errno for e in causes(error) if isinstance(e, OSError) and e.errno]
-    return os.strerror(numbers[-1]) if numbers else str(error).rstrip(".")
+    return numbers[-1] if numbers else None
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -82,6 +82,7 @@ class Wire(ContextManager):
                 deltas = stream.feed(piece)
                 yield from deltas
                 if stream.done:
+                    stream.close()
                     if keeps_alive(response):
                         self._drain(response, pieces)
                     return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import openai
 from langchain_core import exceptions as langchain
 
+from ..protocol.shapes import as_count
 from .own_errors import as_dual
 
 __all__ = ["ChatContextOverflowError", "to_langchain"]
@@ -84,7 +85,8 @@ def to_langchain(error: Exception) -> Exception:
     if isinstance(error, openai.BadRequestError) and error.type == "exceed_context_size_error":
         overflow = as_dual(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}
-        overflow.n_prompt_tokens, overflow.n_ctx = body.get("n_prompt_tokens"), body.get("n_ctx")
+        overflow.n_prompt_tokens = as_count(body.get("n_prompt_tokens"))
+        overflow.n_ctx = as_count(body.get("n_ctx"))
         return overflow
     dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
     return error if dual is None else as_dual(dual, error)

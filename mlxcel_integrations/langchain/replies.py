@@ -164,14 +164,14 @@ def _mark(text: str) -> str:
 def _would_be_repaired(text: str) -> bool:
     try:
         return isinstance(parse_partial_json(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -259,7 +259,7 @@ def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[Invali
         function = call["function"]
         try:
             arguments = json.loads(function["arguments"] or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = None
         if isinstance(arguments, dict):
             valid.append(tool_call(name=function["name"], args=arguments, id=call["id"]))

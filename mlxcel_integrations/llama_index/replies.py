@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -155,7 +156,7 @@ def _whole_call(call: Call) -> ToolCallBlock:
     text = call["function"]["arguments"]
     try:
         arguments = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     return _call(call, arguments if isinstance(arguments, dict) else text)
 
@@ -207,16 +208,25 @@ def _logprobs(given: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
 
 
 def _logprob(entry: Mapping[str, Any]) -> LogProb:
-    return LogProb(token=entry["token"], logprob=entry["logprob"], bytes=entry.get("bytes") or [])
+    return LogProb(
+        token=entry["token"],
+        logprob=_number(entry.get("logprob")),
+        bytes=entry.get("bytes") or [],
+    )
+
+
+def _number(logprob: float | None) -> float:
+    # JSON has no number for the logarithm of zero, and servers write null.
+    return -math.inf if logprob is None else logprob
 
 
 def _completion_logprobs(given: Mapping[str, Any]) -> list[list[LogProb]]:
     """Read the form that only text completions have."""
     told = (given["tokens"], given["token_logprobs"], given.get("top_logprobs") or ())
     return [
-        [LogProb(token=token, logprob=logprob)]
+        [LogProb(token=token, logprob=_number(logprob))]
         + [
-            LogProb(token=other, logprob=value)
+            LogProb(token=other, logprob=_number(value))
             for other, value in (alternatives or {}).items()
             if other != token
         ]

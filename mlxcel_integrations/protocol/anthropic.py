@@ -76,7 +76,7 @@ def _assistant_blocks(message: Mapping[str, Any]) -> Iterator[Json]:
 def _arguments(text: Any) -> Any:
     try:
         return json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"": text}
 
 

@@ -198,10 +198,12 @@ class CallStream(SchemaStream):
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         delta = super()._read_choice(choice)
+        if not isinstance(delta.text, str):
+            raise TypeError
         self._held.append(delta.text)
         self._called = self._called or bool(delta.tool_calls)
         delta.text = ""
-        if delta.finish_reason:
+        if delta.finish_reason and not self._finished:
             call = None if self._called else self._call(self.text)
             if call is None:
                 delta.text = self.text
@@ -212,7 +214,8 @@ class CallStream(SchemaStream):
     def _call(self, text: str) -> dict[str, Any] | None:
         try:
             call = json.loads(text)
-        except (ValueError, RecursionError):
+            arguments = json.dumps(call["arguments"], ensure_ascii=False)
+        except (ValueError, RecursionError, TypeError, KeyError):
             return None
         if not isinstance(call, dict) or call.keys() != {"name", "arguments"}:
             return None
@@ -220,7 +223,6 @@ class CallStream(SchemaStream):
             return None
         if call["name"] not in self._names:
             return None
-        arguments = json.dumps(call["arguments"], ensure_ascii=False)
         return {
             "index": 0,
             "id": f"call_{uuid.uuid4().hex}",

@@ -10,6 +10,7 @@ from ..errors import MlxcelError
 from .anthropic import to_anthropic
 from .failures import Failure
 from .flow import Ask, Flow
+from .shapes import as_object, as_text
 from .tokens import TokenMemory, read_tokens, unreadable
 
 __all__ = ["count_chat"]
@@ -63,10 +64,9 @@ def _by_template(body: Body) -> Flow[int | None]:
     answer = yield Ask("/apply-template", body)
     if isinstance(answer, Failure):
         return None
-    try:
-        prompt = answer["prompt"]
-    except (KeyError, TypeError):
-        raise MlxcelError(unreadable("/apply-template")) from None
+    prompt = as_text(as_object(answer).get("prompt"))
+    if prompt is None:
+        raise MlxcelError(unreadable("/apply-template"))
     answer = yield Ask("/tokenize", {"content": prompt, "add_special": True}, frozenset())
     tokens = read_tokens(answer)
     # Some templates begin with the token that is added here; servers do not have it twice.
@@ -85,7 +85,7 @@ _WAYS: dict[str, Callable[[Body], Flow[int | None]]] = {
 def _read_count(answer: Any) -> int | None:
     if isinstance(answer, Failure):
         return None
-    try:
-        return int(answer["input_tokens"])
-    except (KeyError, TypeError, ValueError):
-        raise MlxcelError(unreadable("route for token counts")) from None
+    count = as_object(answer).get("input_tokens")
+    if type(count) is not int:
+        raise MlxcelError(unreadable("route for token counts"))
+    return count

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelServerError
+from .shapes import as_count, as_text, error_text
 
 __all__ = [
     "Failure",
@@ -81,8 +82,8 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
         where: The address, for the message.
     """
     error = _error_object(body)
-    kind = str(error.get("type") or "") if isinstance(error, dict) else ""
-    text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    kind = as_text(error.get("type")) or "" if isinstance(error, dict) else ""
+    text = error_text(error)
     # What llama.cpp puts before it is the place in the template.
     text = text[max(text.find("Jinja Exception"), 0) :]
     advice = _advice(status, kind, error, text)
@@ -130,13 +131,26 @@ def unreachable(
     cause: BaseException,
     *,
     never_sent: bool,
+    few_files: bool = False,
     crash: MlxcelServerError | None = None,
 ) -> Failure:
-    """Tell that the server could not be reached, or went away before it answered."""
+    """Tell that the server could not be reached, or went away before it answered.
+
+    Args:
+        where: The address.
+        reason: What happened, in the words of the network.
+        cause: What the network raised.
+        never_sent: Whether the server has certainly not seen the request.
+        few_files: Whether this process was refused another socket.
+        crash: What to raise instead when a server of ours has ended.
+    """
     what = "Cannot reach" if never_sent else "Lost the connection to"
+    advice = "Check that the server runs and listens there."
+    if few_files:
+        advice = "Ask for less at once, or allow this process more files (ulimit -n)."
     return Failure(
         "APIConnectionError",
-        f"{what} {where}: {reason}. Check that the server runs and listens there.",
+        f"{what} {where}: {reason}. {advice}",
         retryable=never_sent,
         cause=cause,
         crash=crash,
@@ -244,10 +258,11 @@ def _advice(status: int, kind: str, error: Any, text: str) -> str | None:
 
 
 def _context_advice(error: Any) -> str:
+    tokens = as_count(error.get("n_prompt_tokens")) or "more"
+    fit = as_count(error.get("n_ctx")) or "fewer"
     return (
-        f"The prompt has {error.get('n_prompt_tokens', 'more')} tokens and the context "
-        f"{error.get('n_ctx', 'fewer')}: shorten the prompt, or start the server with a larger "
-        "ctx_size."
+        f"The prompt has {tokens} tokens and the context {fit}: shorten the prompt, or start the "
+        "server with a larger ctx_size."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
+from .shapes import as_count, as_object, as_text
 
 __all__ = [
     "ServedModel",
@@ -87,13 +88,16 @@ def read_models(answer: Any) -> tuple[ServedModel, ...]:
 
 
 def _read_model(entry: Mapping[str, Any]) -> ServedModel:
-    meta = entry.get("meta") or {}
+    name, can, meta = entry["id"], entry.get("capabilities"), as_object(entry.get("meta"))
+    if not isinstance(name, str):
+        raise TypeError
+    trained = as_count(meta.get("n_ctx_train"))
     return ServedModel(
-        id=entry["id"],
-        capabilities=tuple(entry.get("capabilities") or ()),
+        id=name,
+        capabilities=tuple(filter(as_text, can)) if isinstance(can, list) else (),
         # 0 stands for the trained window.
-        context_size=meta.get("n_ctx") or meta.get("n_ctx_train") or None,
-        trained_context_size=meta.get("n_ctx_train") or None,
+        context_size=as_count(meta.get("n_ctx")) or trained,
+        trained_context_size=trained,
     )
 
 
@@ -136,22 +140,22 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         props: Answer of ``/props``, None where the route is missing (mlxcel up to v0.4.2).
         models: Answer of ``/v1/models``.
     """
-    health = health if isinstance(health, dict) else {}
-    props = props if isinstance(props, dict) else {}
+    health, props = as_object(health), as_object(props)
     served = read_models(models)
     generating = next((model for model in served if model.generates), None)
-    settings = props.get("default_generation_settings") or {}
-    context = settings.get("n_ctx") or health.get("context_size")
-    modalities = props.get("modalities") or {}
+    settings = as_object(props.get("default_generation_settings"))
+    context = as_count(settings.get("n_ctx")) or as_count(health.get("context_size"))
+    slots = as_count(as_object(health.get("batch")).get("max_batch_size"))
+    modalities = as_object(props.get("modalities"))
     return ServerFeatures(
         engine=engine_of(health, props),
-        build=props.get("build_info"),
+        build=as_text(props.get("build_info")),
         models=served,
-        slots=props.get("total_slots") or (health.get("batch") or {}).get("max_batch_size"),
+        slots=as_count(props.get("total_slots")) or slots,
         context_size=context or (generating.context_size if generating else None),
         tools=_tools(health, props),
         modalities=frozenset(name for name, known in modalities.items() if known),
-        model_path=props.get("model_path"),
+        model_path=as_text(props.get("model_path")),
     )
 
 
@@ -160,14 +164,14 @@ def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None
     # Only mlxcel up to v0.4.2 tells of its tool parser in /health; /props is off there.
     if "tool_call_parser" in health:
         return "mlxcel"
-    build = props.get("build_info")
+    build = as_text(props.get("build_info"))
     if build is None:
         return None
-    return "mlxcel" if str(build).startswith("mlxcel") else "llama.cpp"
+    return "mlxcel" if build.startswith("mlxcel") else "llama.cpp"
 
 
 def _tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:
     if "tool_call_parser" in health:
         return health["tool_call_parser"] is not None
-    known: bool | None = (props.get("chat_template_caps") or {}).get("supports_tools")
-    return known
+    known = as_object(props.get("chat_template_caps")).get("supports_tools")
+    return known if isinstance(known, bool) else None

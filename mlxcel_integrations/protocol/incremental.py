@@ -15,6 +15,9 @@ __all__ = ["MISSING", "IncrementalJSON"]
 MISSING: Any = object()
 """Stands for no value yet, since None is one."""
 
+MOST_LEVELS = 100
+"""How deep JSON may be nested: each level costs time in each value, and a stack later."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\]*')
 # Half of a pair is worth nothing: what is outside of the basic plane is escaped as two.
@@ -40,6 +43,7 @@ class IncrementalJSON:
         self._open: list[Any] = []  # containers that are not closed, from the outside in
         self._keys: list[str | None] = []  # for each, the key whose value comes next
         self._text: list[str] | None = None  # parts of the string that is not closed
+        self._word: list[str] = []  # parts of the number, or the word, that may go on
         self._expected = "value"
         self._root: Any = MISSING
 
@@ -67,25 +71,30 @@ class IncrementalJSON:
         """Take the next text and tell whether it adds to the value.
 
         Raises:
-            ValueError: It is not JSON.
+            ValueError: It is not JSON, or nested too deeply.
         """
         self._rest += text
         position, changed = 0, False
         while True:
-            if self._text is None:
+            if self._text is None and not self._word:
                 match = _SPACE.match(self._rest, position)
                 position = match.end() if match else position
             if position == len(self._rest):
                 break
-            step = self._structure if self._text is None else self._string
-            after, new = step(position)
+            after, new = self._step(position)
             changed = changed or new
-            if after == position:
+            if after == position and not new:
                 break
             position = after
         self._rest = self._rest[position:]
         self._at += position
         return changed
+
+    def _step(self, position: int) -> tuple[int, bool]:
+        """Read on; return where to go on, and whether there is a new value."""
+        if self._word:
+            return self._scalar(position)
+        return self._structure(position) if self._text is None else self._string(position)
 
     @property
     def _in_key(self) -> bool:
@@ -110,7 +119,7 @@ class IncrementalJSON:
             return position, False
         match = _ESCAPE.match(self._rest, position)
         if not match:
-            raise self._error(position)
+            raise self._error(position, self._rest[position:])
         self._text.append(json.loads(f'"{match[0]}"'))
         return match.end(), not self._in_key
 
@@ -122,13 +131,15 @@ class IncrementalJSON:
             self._expected = "key" if expected.startswith("key") else "value"
             return position + 1, not self._in_key
         if char in "{[" and expected.startswith("value"):
+            if len(self._open) == MOST_LEVELS:
+                raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
             self._open.append({} if char == "{" else [])
             self._keys.append(None)
             self._expected = "key or end" if char == "{" else "value or end"
             return position + 1, True
         if char in "}]" and expected in ("comma", "key or end", "value or end"):
             if not self._open or isinstance(self._open[-1], dict) != (char == "}"):
-                raise self._error(position)
+                raise self._error(position, self._rest[position:])
             self._keys.pop()
             self._add(self._open.pop())
             return position + 1, False
@@ -140,14 +151,22 @@ class IncrementalJSON:
             return position + 1, False
         match = _SCALAR.match(self._rest, position)
         if not match or not expected.startswith("value"):
-            raise self._error(position)
-        if match.end() == len(self._rest):
-            return position, False
+            raise self._error(position, self._rest[position:])
+        self._word = [match[0]]
+        return match.end(), False
+
+    def _scalar(self, position: int) -> tuple[int, bool]:
+        """Read on in a number, or in a word such as ``true``."""
+        match = _SCALAR.match(self._rest, position)
+        if match:
+            self._word.append(match[0])
+            return match.end(), False
+        text, self._word = "".join(self._word), []
         try:
-            self._add(json.loads(match[0]))
+            self._add(json.loads(text))
         except ValueError:
-            raise self._error(position) from None
-        return match.end(), True
+            raise self._error(position - len(text), text + self._rest[position:]) from None
+        return position, True
 
     def _add(self, value: Any) -> None:
         """Put a complete value where it belongs."""
@@ -160,6 +179,5 @@ class IncrementalJSON:
         else:
             self._open[-1].append(value)
 
-    def _error(self, position: int) -> ValueError:
-        found = self._rest[position : position + 20]
-        return ValueError(f"not JSON at character {self._at + position}: {found!r}")
+    def _error(self, position: int, found: str) -> ValueError:
+        return ValueError(f"not JSON at character {self._at + position}: {found[:20]!r}")

@@ -53,6 +53,8 @@ class SSEDecoder:
             self._at_start = False
             piece = piece.removeprefix(b"\xef\xbb\xbf")
         *lines, rest = piece.split(b"\n")
+        if len(piece) > self._max and max(map(len, lines)) > self._max:
+            raise self._too_large()
         events = self._take(lines)
         if rest:
             self._put_aside(rest)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from .shapes import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
 from .sse import SSEDecoder
 
 __all__ = ["ChatReply", "Delta", "DeltaStream", "Request", "fold", "fold_calls"]
@@ -92,13 +93,14 @@ class ChatReply:
 class DeltaStream:
     """Read one streamed answer.
 
-    ``feed`` it the bytes as they come, and ``close`` it when they end. ``done`` says that no
-    more needs to be read.
+    ``feed`` it the bytes as they come, and ``close`` it when they end, or when ``done`` says that
+    no more needs to be read.
     """
 
     def __init__(self) -> None:
         self.done = False
         self._finished = False
+        self._failure: MlxcelStreamError | None = None
         self._decoder = SSEDecoder()
         self._text: list[str] = []
 
@@ -110,8 +112,7 @@ class DeltaStream:
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the next bytes and return what they add to the answer.
 
-        Raises:
-            MlxcelStreamError: They hold no valid event, or the server gave up.
+        What is wrong with them is told by ``close``, so that what stands before it is not lost.
         """
         deltas: list[Delta] = []
         try:
@@ -124,19 +125,22 @@ class DeltaStream:
                     deltas.append(delta)
         except MlxcelStreamError as error:
             error.partial = self.text
-            raise
+            self.done, self._failure = True, error
         return deltas
 
     def close(self, reason: str = "the connection ended", log: str = "") -> None:
-        """Say that no more bytes come.
+        """Say that no more bytes come, or that no more are needed.
 
         Args:
             reason: Why, for the error.
             log: What the server printed, if it is known that it has ended.
 
         Raises:
-            MlxcelStreamError: The answer is not complete.
+            MlxcelStreamError: The answer is not complete, what came was no valid event, or the
+                server gave up.
         """
+        if self._failure is not None:
+            raise self._failure
         if not (self.done or self._finished):
             raise MlxcelStreamError(
                 f"The answer was cut short: {reason} before the server had finished it. What had "
@@ -159,20 +163,20 @@ class DeltaStream:
             usage = event.get("usage")
             timings = event.get("timings")
             if not choices and event.get("error"):
-                raise _given_up(_error_text(event["error"]))
+                raise _given_up(error_text(event["error"]))
             if delta is None:
                 delta = Delta()
-            elif not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
-                raise TypeError
-            elif delta.text:
-                self._text.append(delta.text)
             if usage or timings:
                 delta.usage, delta.timings = usage or None, timings or None
+            if delta.finish_reason:
+                delta.model, delta.id = event.get("model"), event.get("id")
+            _check(delta)
+            if delta.text:
+                self._text.append(delta.text)
             if delta.finish_reason:
                 if delta.finish_reason == "error":
                     raise _given_up("the generation failed; the reason is in the server's log")
                 self._finished = True
-                delta.model, delta.id = event.get("model"), event.get("id")
         except (AttributeError, KeyError, TypeError, IndexError):
             raise MlxcelStreamError(
                 f"The server sent an event of an unknown shape: {_sample(data)}. What had arrived "
@@ -244,8 +248,22 @@ def _given_up(reason: str) -> MlxcelStreamError:
     )
 
 
-def _error_text(error: object) -> str:
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+def _check(delta: Delta) -> None:
+    """Check that a delta holds what everybody takes it to hold.
+
+    Raises:
+        TypeError: It does not.
+    """
+    if not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
+        raise TypeError
+    if (
+        (delta.tool_calls is not None and not are_calls(delta.tool_calls))
+        or (delta.logprobs is not None and not are_logprobs(delta.logprobs))
+        or (delta.usage is not None and not is_usage(delta.usage))
+        or (delta.timings is not None and not are_timings(delta.timings))
+        or not (is_text(delta.finish_reason) and is_text(delta.model) and is_text(delta.id))
+    ):
+        raise TypeError
 
 
 def _sample(data: bytes) -> str:

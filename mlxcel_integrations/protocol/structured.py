@@ -25,6 +25,9 @@ __all__ = [
 
 Messages = str | Sequence[Mapping[str, Any]]
 
+STEPS = 3000
+"""How many values a long answer has while it becomes e times as long."""
+
 
 def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
     """Return sampling fields that make the answer keep to a schema."""
@@ -107,6 +110,8 @@ class AnswerStream:
     """Read a streamed answer as values of a schema, each more complete than the one before.
 
     ``feed`` it the deltas, and ``close`` it when they end, which gives the whole, checked value.
+    Each value is made of all that has come. So that the time for a long answer stays in
+    proportion to its length, there is one for each ``STEPS``th by which it has grown.
 
     Args:
         schema: What the answer must look like.
@@ -122,6 +127,7 @@ class AnswerStream:
         if not isinstance(schema.kind, dict):
             self._make = partial_objects(schema.kind) if partial else _fitting(schema)
         self._text: list[str] = []
+        self._length, self._due = 0, 0
         self._finish_reason: str | None = None
         self._last: Any = MISSING
 
@@ -131,6 +137,7 @@ class AnswerStream:
         if not delta.text:
             return ()
         self._text.append(delta.text)
+        self._length += len(delta.text)
         value = self._known(delta.text)
         return () if value is MISSING else (value,)
 
@@ -150,6 +157,9 @@ class AnswerStream:
             # What is wrong is told once the whole answer is known.
             self._parser = None
             return MISSING
+        if self._length < self._due:
+            return MISSING
+        self._due = self._length + self._length // STEPS
         value = self._schema.unwrapped(self._parser.value)
         if value is not MISSING:
             value = self._make(value)

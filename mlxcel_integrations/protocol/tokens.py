@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import MlxcelError
 from .failures import Failure
 from .flow import REFUSED, Ask, Flow
+from .shapes import as_object, as_text
 
 __all__ = [
     "Counts",
@@ -185,7 +186,7 @@ def _try_batches(memory: TokenMemory) -> Flow[None]:
     """Find a token to put between texts, and whether the counts are right with it."""
     props = yield Ask("/props", expected=REFUSED)
     # The end of a text is a token that texts have only if they name it.
-    end = props.get("eos_token") if isinstance(props, Mapping) else None
+    end = as_text(as_object(props).get("eos_token"))
     answer = (yield Ask("/tokenize", {"content": end}, REFUSED)) if end else None
     tokens = [] if answer is None or isinstance(answer, Failure) else read_tokens(answer)
     if len(tokens) != 1:
@@ -203,9 +204,12 @@ def read_tokens(answer: Any) -> list[int]:
         MlxcelError: It holds no tokens.
     """
     try:
-        return list(answer["tokens"])
+        tokens = list(answer["tokens"])
     except (KeyError, TypeError):
-        raise MlxcelError(unreadable("/tokenize")) from None
+        tokens = [None]
+    if set(map(type, tokens)) - {int}:
+        raise MlxcelError(unreadable("/tokenize"))
+    return tokens
 
 
 def read_text(answer: Any) -> str:
@@ -214,10 +218,10 @@ def read_text(answer: Any) -> str:
     Raises:
         MlxcelError: It holds no text.
     """
-    try:
-        return str(answer["content"])
-    except (KeyError, TypeError):
-        raise MlxcelError(unreadable("/detokenize")) from None
+    text = as_text(as_object(answer).get("content"))
+    if text is None:
+        raise MlxcelError(unreadable("/detokenize"))
+    return text
 
 
 def unreadable(route: str) -> str:

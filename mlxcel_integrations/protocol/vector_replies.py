@@ -29,7 +29,7 @@ def read_vectors(answer: Any, count: int) -> list[Vector]:
         vectors = [_numbers(entry["embedding"]) for entry in entries]
         # Any infinite number, or one that is none, makes the sum such a number.
         sound = all(map(math.isfinite, map(sum, vectors)))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise MlxcelError(_nonsense(EMBEDDINGS, f"{count} vectors")) from None
     if not sound:
         raise MlxcelError(
@@ -48,7 +48,7 @@ def read_scores(answer: Any, count: int) -> list[float]:
     try:
         entries = _by_index(answer["results"], count)
         scores = [float(entry["relevance_score"]) for entry in entries]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise MlxcelError(_nonsense(RERANK, f"{count} scores")) from None
     if not all(map(math.isfinite, scores)):
         raise MlxcelError(_nonsense(RERANK, f"{count} scores"))

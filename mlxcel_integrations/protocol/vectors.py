@@ -10,6 +10,7 @@ from ..errors import MlxcelError
 from .failures import Failure
 from .features import choose_capable, engine_of, read_models
 from .flow import MISSING, REFUSED, Ask, Flow, Together
+from .shapes import as_count
 from .vector_replies import EMBEDDINGS, RERANK, Vector, check_size, read_scores, read_vectors
 
 __all__ = ["BATCH_SIZE", "RankedDocument", "VectorMemory", "embed_texts", "rerank_documents"]
@@ -203,7 +204,7 @@ def _in_batches(
         done(len(results))
         return results
     props = yield from _props(memory)
-    slots = props.get("total_slots") or USUAL_SLOTS
+    slots = as_count(props.get("total_slots")) or USUAL_SLOTS
     parts = yield Together(flows, min(slots, len(flows)), lambda results: done(len(results)))
     return [result for part in parts for result in part]
 

@@ -25,9 +25,14 @@ from typing import Any
 import psutil
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd, dumps
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
 
 from mlxcel_integrations import LLM, AsyncLLM, ManagedServer, secret
 from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations.llama_index import Mlxcel
 from tests.faults.figures import Figure, fake_mlxcel
 from tests.faults.injection import PACKAGE
 from tests.supervisor.conftest import Fake
@@ -211,6 +216,16 @@ class Tracer(BaseCallbackHandler):
         self._hunt.look("LangChain trace of an error", repr((args, kwargs)))
 
 
+class EventHunter(BaseEventHandler):
+    """Looks at every event of LlamaIndex."""
+
+    hunt: Any
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        self.hunt.look(f"LlamaIndex event {type(event).__name__}", repr((event, kwargs)))
+        self.hunt.look(f"LlamaIndex event {type(event).__name__} as JSON", event.model_dump_json())
+
+
 def shown(value: object) -> str:
     """Return the repr; an object that is still being made may have none."""
     try:
@@ -259,6 +274,9 @@ def use(kind: str, key: str, **options: Any) -> Any:
     if kind == "ChatMlxcel":
         with ChatMlxcel(model="m", api_key=key, **options) as llm:
             return llm.invoke("a b c")
+    if kind == "Mlxcel":
+        with Mlxcel(model="m", api_key=key, **options) as llm:
+            return list(llm.stream_complete("a b c"))
     return asyncio.run(ause(kind, key, **options))
 
 
@@ -266,11 +284,17 @@ async def ause(kind: str, key: str, **options: Any) -> Any:
     if kind == "AsyncLLM":
         async with AsyncLLM("m", api_key=key, **options) as llm:
             return [piece async for piece in llm.chat_stream("a b c")]
+    if kind == "Mlxcel in a loop":
+        async with Mlxcel(model="m", api_key=key, **options) as llm:
+            return await llm.acomplete("a b c")
     async with ChatMlxcel(model="m", api_key=key, **options) as llm:
         return await llm.ainvoke("a b c")
 
 
-KINDS = ("ManagedServer", "LLM", "AsyncLLM", "ChatMlxcel", "ChatMlxcel in a loop")
+KINDS = (
+    *("ManagedServer", "LLM", "AsyncLLM", "ChatMlxcel", "ChatMlxcel in a loop"),
+    *("Mlxcel", "Mlxcel in a loop"),
+)
 
 LIFECYCLE: dict[str, Callable[[Fake], dict[str, Any]]] = {
     "shows the key and ends": lambda fake: {"binary": fake.script(f"{SHOWS_KEY} >&2; exit 1")},
@@ -327,11 +351,26 @@ def achat_connected(key: str, **where: Any) -> None:
     asyncio.run(ChatMlxcel(api_key=key, **where).ainvoke("hi"))
 
 
+def index_connected(key: str, **where: Any) -> None:
+    Mlxcel(api_key=key, **where).complete("hi")
+
+
+def aindex_connected(key: str, **where: Any) -> None:
+    async def complete() -> None:
+        async with Mlxcel(api_key=key, **where) as llm:
+            await llm.acomplete("hi")
+
+    asyncio.run(complete())
+
+
 def openai_connected(key: str, **where: Any) -> None:
     LLM(api_key=key, **where).openai_client.models.list()
 
 
-CONNECTED = (connected, aconnected, chat_connected, achat_connected, openai_connected)
+CONNECTED = (
+    *(connected, aconnected, chat_connected, achat_connected, index_connected, aindex_connected),
+    openai_connected,
+)
 
 
 def secrets(count: int) -> Iterator[Figure]:
@@ -433,6 +472,7 @@ def objects(hunt: Hunt) -> None:
         with ChatMlxcel(model="m", api_key=hunt.key, binary=binary) as chat:
             chat.invoke("hi", config={"callbacks": [Tracer(hunt)]})
             look_at_chat(hunt, chat)
+        look_at_index(hunt, binary)
         asyncio.run(async_object(hunt, binary))
 
 
@@ -458,6 +498,28 @@ def look_at_chat(hunt: Hunt, chat: ChatMlxcel) -> None:
     }
     for name, value in shown.items():
         hunt.look(f"{name} of ChatMlxcel", value)
+
+
+def look_at_index(hunt: Hunt, binary: str) -> None:
+    seen = LlamaDebugHandler(print_trace_on_end=False)
+    dispatcher = get_dispatcher()
+    dispatcher.add_event_handler(EventHunter(hunt=hunt))
+    manager = CallbackManager([seen])
+    with Mlxcel(model="m", api_key=hunt.key, binary=binary, callback_manager=manager) as llm:
+        llm.complete("hi")
+        list(llm.stream_complete("hi"))
+        hunt.look_at_object("Mlxcel", llm)
+        shown: dict[str, Any] = {
+            "model_dump": llm.model_dump(),
+            "model_dump_json": llm.model_dump_json(),
+            "to_dict": llm.to_dict(),
+            "to_json": llm.to_json(),
+            "metadata": llm.metadata,
+            "events": [(pair[0].payload, pair[-1].payload) for pair in seen.get_event_pairs()],
+        }
+        for name, value in shown.items():
+            hunt.look(f"{name} of Mlxcel", repr(value))
+    dispatcher.event_handlers.pop()
 
 
 async def async_object(hunt: Hunt, binary: str) -> None:

@@ -5,166 +5,24 @@ One table for all: what the server does, what comes out, what had arrived, how o
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 import pytest
 from langchain_core.exceptions import ModelError
-from llama_index.core.llms import ChatMessage
 
-from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
-from mlxcel_integrations.langchain import ChatMlxcel
-from mlxcel_integrations.llama_index import Mlxcel
+from mlxcel_integrations import MlxcelStreamError
 from tests.fake_replies import dumps, event
 from tests.fake_server import FakeServer, Reply
+from tests.faults.faces import FACES, LIMITS, STREAMS, Face, every_face
+from tests.supervisor.conftest import wait_until
 
-LIMITS = {"timeout": 0.3, "max_retries": 2}
 TOO_LONG = 17 * 1024 * 1024
-
-# --------------------------------------------------------------------------- who asks
-
-Face = Callable[[str], tuple[str, BaseException | None]]
-"""Asks the server at an address; returns the text that came, and how it ended."""
-
-
-def ended(pieces: Iterator[str]) -> tuple[str, BaseException | None]:
-    text = ""
-    try:
-        for piece in pieces:
-            text += piece
-    except Exception as error:  # noqa: BLE001 - it is what is looked at
-        return text, error
-    return text, None
-
-
-async def gathered(pieces: Any) -> tuple[str, BaseException | None]:
-    text = ""
-    try:
-        async for piece in pieces:
-            text += piece
-    except Exception as error:  # noqa: BLE001 - it is what is looked at
-        return text, error
-    return text, None
-
-
-def llm_chat(url: str) -> tuple[str, BaseException | None]:
-    with LLM(base_url=url, **LIMITS) as llm:
-        return ended(llm.chat("hi") for _ in "1")
-
-
-def llm_stream(url: str) -> tuple[str, BaseException | None]:
-    with LLM(base_url=url, **LIMITS) as llm:
-        return ended(llm.chat_stream("hi"))
-
-
-def async_llm_chat(url: str) -> tuple[str, BaseException | None]:
-    async def ask() -> tuple[str, BaseException | None]:
-        async with AsyncLLM(base_url=url, **LIMITS) as llm:
-            return await gathered(await_one(llm.chat("hi")))
-
-    return asyncio.run(ask())
-
-
-def async_llm_stream(url: str) -> tuple[str, BaseException | None]:
-    async def ask() -> tuple[str, BaseException | None]:
-        async with AsyncLLM(base_url=url, **LIMITS) as llm:
-            return await gathered(llm.chat_stream("hi"))
-
-    return asyncio.run(ask())
-
-
-async def await_one(answer: Any) -> Any:
-    yield await answer
-
-
-def langchain_invoke(url: str) -> tuple[str, BaseException | None]:
-    with ChatMlxcel(base_url=url, **LIMITS) as llm:
-        return ended(llm.invoke("hi").text for _ in "1")
-
-
-def langchain_stream(url: str) -> tuple[str, BaseException | None]:
-    with ChatMlxcel(base_url=url, **LIMITS) as llm:
-        return ended(chunk.text for chunk in llm.stream("hi"))
-
-
-def langchain_ainvoke(url: str) -> tuple[str, BaseException | None]:
-    async def ask() -> tuple[str, BaseException | None]:
-        async with ChatMlxcel(base_url=url, **LIMITS) as llm:
-            return await gathered(message.text async for message in await_one(llm.ainvoke("hi")))
-
-    return asyncio.run(ask())
-
-
-def langchain_astream(url: str) -> tuple[str, BaseException | None]:
-    async def ask() -> tuple[str, BaseException | None]:
-        async with ChatMlxcel(base_url=url, **LIMITS) as llm:
-            return await gathered(chunk.text async for chunk in llm.astream("hi"))
-
-    return asyncio.run(ask())
-
-
-HI = [ChatMessage(content="hi")]
-
-
-def llama_index_chat(url: str) -> tuple[str, BaseException | None]:
-    with Mlxcel(base_url=url, **LIMITS) as llm:
-        return ended(llm.chat(HI).message.content or "" for _ in "1")
-
-
-def llama_index_stream(url: str) -> tuple[str, BaseException | None]:
-    with Mlxcel(base_url=url, **LIMITS) as llm:
-        return ended(chunk.delta or "" for chunk in llm.stream_chat(HI))
-
-
-def llama_index_achat(url: str) -> tuple[str, BaseException | None]:
-    async def ask() -> tuple[str, BaseException | None]:
-        llm = Mlxcel(base_url=url, **LIMITS)
-        try:
-            return await gathered(
-                answer.message.content or "" async for answer in await_one(llm.achat(HI))
-            )
-        finally:
-            await llm.aclose()
-
-    return asyncio.run(ask())
-
-
-def llama_index_astream(url: str) -> tuple[str, BaseException | None]:
-    async def chunks(llm: Mlxcel) -> Any:
-        async for chunk in await llm.astream_chat(HI):
-            yield chunk.delta or ""
-
-    async def ask() -> tuple[str, BaseException | None]:
-        llm = Mlxcel(base_url=url, **LIMITS)
-        try:
-            return await gathered(chunks(llm))
-        finally:
-            await llm.aclose()
-
-    return asyncio.run(ask())
-
-
-FACES = [
-    llm_chat,
-    llm_stream,
-    async_llm_chat,
-    async_llm_stream,
-    langchain_invoke,
-    langchain_stream,
-    langchain_ainvoke,
-    langchain_astream,
-    llama_index_chat,
-    llama_index_stream,
-    llama_index_achat,
-    llama_index_astream,
-]
-WHOLE = {face for face in FACES if not face.__name__.endswith("stream")}
-every_face = pytest.mark.parametrize("face", FACES, ids=[face.__name__ for face in FACES])
 
 
 @pytest.fixture
@@ -210,10 +68,16 @@ GOOD = {
         ]
     ),
     "no usage": Reply.events([said(TEXT), END]),
+    "usage, choices and error that are null": Reply.events(
+        [said(TEXT), END, {"choices": None, "usage": None, "timings": None, "error": None}]
+    ),
+    "a line of 8 megabytes that is a comment": Reply.events(
+        [b": " + b"x" * 8 * 1024 * 1024 + b"\n", said(TEXT), END]
+    ),
 }
 
 
-@every_face
+@every_face(FACES)
 @pytest.mark.parametrize("name", GOOD)
 def test_an_answer_in_an_odd_form_is_an_answer(server: FakeServer, face: Face, name: str) -> None:
     server.script(GOOD[name])
@@ -235,6 +99,8 @@ class Fault:
         says: What its message matches.
         partial: The text that had arrived, None for an error that comes before any answer.
         posts: How often the server is asked.
+        kept: Whether the connection can be used again; all others are closed.
+        seconds: How long silence may last, where that is what ends it.
     """
 
     reply: Reply
@@ -242,6 +108,8 @@ class Fault:
     says: str
     partial: str | None = None
     posts: int = 1
+    kept: bool = False
+    seconds: float = 0.0
 
 
 def cut(at: int, chunked: bool) -> Reply:
@@ -255,7 +123,6 @@ INSIDE = SECOND.index("日".encode()) + 1
 SOON = {"retry-after": "0"}
 BUSY = Reply.error(503, "busy", "server_busy", headers=SOON)
 LOADING = Reply.json({"error": {"message": "Loading model", "type": "unavailable_error"}}, 503)
-STATUS = {"retry-after": "0"}
 
 FAULTS = {
     **{
@@ -271,7 +138,7 @@ FAULTS = {
         for chunked in (True, False)
     },
     "no finish reason": Fault(
-        Reply.events([said("ab")], done=False), MlxcelStreamError, "cut short", "ab"
+        Reply.events([said("ab")], done=False), MlxcelStreamError, "cut short", "ab", kept=True
     ),
     "an event that is no JSON": Fault(
         Reply.events([said("ab"), "{'a'}"]), MlxcelStreamError, "not a JSON object", "ab"
@@ -284,6 +151,27 @@ FAULTS = {
         MlxcelStreamError,
         "gave up the answer: out of memory",
         "ab",
+    ),
+    "tool calls of another shape": Fault(
+        Reply.events([said("ab"), {"choices": [{"delta": {"tool_calls": ["x"]}}]}]),
+        MlxcelStreamError,
+        "unknown shape",
+        "ab",
+    ),
+    "token counts of another shape": Fault(
+        Reply.events([said("ab"), {"choices": [], "usage": {"prompt_tokens": "x"}}]),
+        MlxcelStreamError,
+        "unknown shape",
+        "ab",
+    ),
+    "a number that is none": Fault(
+        Reply.events([said("ab"), '{"choices": [], "usage": {"prompt_tokens": 1e999999}}']),
+        MlxcelStreamError,
+        "unknown shape",
+        "ab",
+    ),
+    "an event that is nothing but brackets": Fault(
+        Reply.events([said("ab"), "[" * 100_000]), MlxcelStreamError, "not a JSON object", "ab"
     ),
     "a failed generation": Fault(
         Reply.text("a b", finish="error"), MlxcelStreamError, "the generation failed", "a b"
@@ -299,25 +187,30 @@ FAULTS = {
         MlxcelStreamError,
         r"silent for 0.3 s \(timeout=\)",
         "ab",
+        seconds=0.3,
     ),
     "empty deltas without an end": Fault(
         Reply.events([said("ab"), *[said("")] * 20], delay=0.05),
         MlxcelStreamError,
         r"silent for 0.3 s \(timeout=\)",
         "ab",
+        seconds=0.3,
     ),
     "comments without an end": Fault(
         Reply.events([said("ab"), *[b":\n\n"] * 20], delay=0.05),
         MlxcelStreamError,
         r"silent for 0.3 s \(timeout=\)",
         "ab",
+        seconds=0.3,
     ),
-    "silence": Fault(Reply.hang(), openai.APITimeoutError, r"within 0.3 s \(timeout=\)"),
+    "silence": Fault(
+        Reply.hang(), openai.APITimeoutError, r"within 0.3 s \(timeout=\)", seconds=0.3
+    ),
     "a page of a web server": Fault(
         Reply.plain(200, "<html>", "text/html"), MlxcelStreamError, "text/html.*<html>", ""
     ),
     "no content type, and nothing": Fault(
-        Reply.plain(200), MlxcelStreamError, "no content type", ""
+        Reply.plain(200), MlxcelStreamError, "no content type", "", kept=True
     ),
     "JSON instead of a stream": Fault(
         Reply.json({"choices": []}), MlxcelStreamError, "application/json", ""
@@ -346,49 +239,84 @@ FAULTS = {
         "cut short",
         "",
     ),
-    "busy all along": Fault(BUSY, openai.InternalServerError, "answered 503: busy", posts=3),
+    "nothing": Fault(Reply.plain(204), openai.APIStatusError, "answered 204", kept=True),
+    "busy all along": Fault(
+        BUSY,
+        openai.InternalServerError,
+        "answered 503: busy.*raise max_retries",
+        posts=3,
+        kept=True,
+    ),
     "too many requests": Fault(
-        Reply.error(429, "slow down", headers=SOON), openai.RateLimitError, "429", posts=3
+        Reply.error(429, "slow down", headers=SOON),
+        openai.RateLimitError,
+        "answered 429: slow down",
+        posts=3,
+        kept=True,
     ),
     "a failure": Fault(
-        Reply.error(500, "boom", "server_error"), openai.InternalServerError, "500: boom"
+        Reply.error(500, "boom", "server_error"),
+        openai.InternalServerError,
+        "answered 500: boom",
+        kept=True,
     ),
     "a worker that died": Fault(
-        Reply.error(503, "worker died", "server_error"), openai.InternalServerError, "worker died"
+        Reply.error(503, "worker died", "server_error"),
+        openai.InternalServerError,
+        "worker died",
+        kept=True,
     ),
     "a wrong key": Fault(
-        Reply.error(401, "Invalid API key"), openai.AuthenticationError, "MLXCEL_API_KEY"
+        Reply.error(401, "Invalid API key"),
+        openai.AuthenticationError,
+        "MLXCEL_API_KEY",
+        kept=True,
     ),
     "a body that is too large": Fault(
-        Reply.plain(413, "length limit exceeded"), openai.APIStatusError, "413: length limit"
+        Reply.plain(413, "length limit exceeded"),
+        openai.APIStatusError,
+        "413: length limit.*Send fewer or smaller images",
+        kept=True,
     ),
     "a redirect": Fault(
         Reply.plain(302, "elsewhere", headers={"location": "http://127.0.0.1:9/"}),
         openai.APIStatusError,
         "302",
+        kept=True,
+    ),
+    "an error that is nothing but brackets": Fault(
+        Reply.plain(500, '{"error":' + "[" * 500 + "]" * 500 + "}", "application/json"),
+        openai.InternalServerError,
+        "answered 500: an error that is nested too deeply",
+        kept=True,
     ),
 }
 
 
-@every_face
+@every_face(FACES)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_told_and_keeps_what_had_arrived(
     server: FakeServer, face: Face, name: str
 ) -> None:
     fault = FAULTS[name]
     server.script(*[fault.reply] * fault.posts)
+    limits = {**LIMITS, "timeout": fault.seconds or LIMITS["timeout"]}
+    with face.opened(base_url=server.url, served_model="m", **limits) as ask:
+        began = time.monotonic()
+        text, error = ask()
+        took = time.monotonic() - began
 
-    text, error = face(server.url)
+        assert isinstance(error, fault.error)
+        assert re.search(fault.says, str(error), re.DOTALL)
+        assert fault.partial == getattr(error, "partial", None)
+        assert text == (fault.partial or "" if face.streams else "")
+        assert fault.posts == len(server.posts)
+        assert fault.seconds * 0.9 <= took < fault.seconds + 5
+        assert face.in_langchain == isinstance(error, ModelError)
+        assert wait_until(lambda: fault.kept == server.open_connections)
 
-    assert isinstance(error, fault.error)
-    assert re.search(fault.says, str(error), re.DOTALL)
-    assert fault.partial == getattr(error, "partial", None)
-    assert text == ("" if face in WHOLE else fault.partial or "")
-    assert fault.posts == len(server.posts)
-    assert ("langchain" in face.__name__) == isinstance(error, ModelError)
 
-
-@every_face
+@every_face(FACES)
 def test_what_is_not_yet_loaded_is_waited_for(server: FakeServer, face: Face) -> None:
     server.script(LOADING, BUSY, Reply.text("ok"))
 
@@ -396,17 +324,22 @@ def test_what_is_not_yet_loaded_is_waited_for(server: FakeServer, face: Face) ->
     assert 3 == len(server.posts)
 
 
-@every_face
+@every_face(FACES)
 def test_a_server_that_was_restarted_is_asked_without_an_error(face: Face) -> None:
     """What was kept open to the one before is not used, nor an error."""
     with FakeServer() as server:
-        assert ("echo: hi", None) == face(server.url)
-        port = server.url.rpartition(":")[2]
-    with FakeServer(port=int(port)) as server:
-        assert ("echo: hi", None) == face(server.url)
+        port = server.port
+        with face.opened(base_url=server.url, max_retries=0) as ask:
+            assert ("echo: hi", None) == ask()
+            server.stop()
+            assert port is not None
+            with FakeServer(port=port) as another:
+                assert ("echo: hi", None) == ask()
+                assert 1 == len(another.posts)
 
 
-def test_an_answer_in_gzip_is_read(server: FakeServer) -> None:
+@every_face(FACES)
+def test_an_answer_in_gzip_is_read(server: FakeServer, face: Face) -> None:
     """It is not asked for, but something between may do it."""
     body = gzip.compress(event(dumps(said("ab"))) + event(dumps(END)))
     head = (
@@ -415,24 +348,53 @@ def test_an_answer_in_gzip_is_read(server: FakeServer) -> None:
     )
     server.script(Reply.raw(head.encode() + body))
 
-    assert ("ab", None) == llm_chat(server.url)
+    assert ("ab", None) == face(server.url)
 
 
 # --------------------------------------------------------------------------- every byte
 
+TEXTS = ["", "é", "é🎉"]
+FRAMES = [event(dumps({"choices": [{"delta": {"content": text}}]})) for text in ("é", "🎉")]
+LAST = event(dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
 
-def test_a_cut_at_any_byte_keeps_exactly_what_had_come(server: FakeServer) -> None:
-    events = [said(text) for text in ("G", "rü", "ß", "日")]
-    ends = [0]
-    for one in events:
-        ends.append(ends[-1] + len(event(dumps(one))))
-    texts = ["", "G", "Grü", "Grüß", "Grüß日"]
 
-    with LLM(base_url=server.url, **LIMITS) as llm:
-        for at in range(ends[-1] + 1):
-            server.script(Reply.events(events, done=False, cut_after=at, chunked=False))
-            text, error = ended(llm.chat_stream("hi"))
+@every_face(FACES)
+def test_a_cut_at_any_byte_keeps_exactly_what_had_come(server: FakeServer, face: Face) -> None:
+    wire = b"".join(FRAMES) + LAST
+    ends = [0, len(FRAMES[0]), len(FRAMES[0] + FRAMES[1])]
 
-            arrived = texts[max(index for index, end in enumerate(ends) if end <= at)]
+    with face.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
+        # What gives the whole answer reads it in the same way: there, some bytes are enough.
+        for at in range(0, len(wire), 1 if face.streams else 7):
+            server.script(Reply.events([wire], done=False, cut_after=at, chunked=False))
+            text, error = ask()
+
+            arrived = next(TEXTS[index] for index in (2, 1, 0) if ends[index] <= at)
             assert isinstance(error, MlxcelStreamError)
-            assert (arrived, arrived) == (text, error.partial)
+            assert (arrived, arrived if face.streams else "") == (error.partial, text)
+
+
+@every_face(STREAMS)
+def test_the_same_bytes_mean_the_same_in_any_two_chunks(server: FakeServer, face: Face) -> None:
+    wire = b"".join(FRAMES) + LAST
+
+    with face.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
+        for at in range(1, len(wire)):
+            server.script(Reply.events([wire[:at], wire[at:]]))
+            assert (TEXTS[2], None) == ask()
+    assert 1 == server.connections
+
+
+@every_face(FACES)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_what_stands_before_a_fault_is_not_lost_in_any_chunks(
+    server: FakeServer, face: Face, size: int
+) -> None:
+    """Also when it comes in the same piece as the fault."""
+    wire = b"".join(FRAMES) + event(b"{")
+    server.script(Reply.events([wire], chunk_size=size))
+
+    text, error = face(server.url)
+
+    assert isinstance(error, MlxcelStreamError)
+    assert (TEXTS[2], TEXTS[2] if face.streams else "") == (error.partial, text)

@@ -115,6 +115,9 @@ def test_messages_that_no_server_accepts_are_refused(given: Any, parts: list[str
     assert [] == [part for part in parts if part not in str(caught.value)]
 
 
+PROBABLE = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
@@ -125,8 +128,8 @@ def test_messages_that_no_server_accepts_are_refused(given: Any, parts: list[str
         ({"delta": {"content": "a", "reasoning_content": "hm"}}, Delta("a", "hm")),
         ({"delta": {"tool_calls": [{"index": 0}]}}, Delta(tool_calls=[{"index": 0}])),
         (
-            {"delta": {"content": "a"}, "logprobs": {"content": [1]}},
-            Delta("a", logprobs={"content": [1]}),
+            {"delta": {"content": "a"}, "logprobs": {"content": [PROBABLE]}},
+            Delta("a", logprobs={"content": [PROBABLE]}),
         ),
         (
             {"delta": {}, "finish_reason": "tool_calls", "reasoning_only": True},

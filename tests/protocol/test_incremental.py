@@ -127,11 +127,14 @@ def test_the_error_names_the_place() -> None:
         parser.feed("2,} b")
 
 
-def test_deep_json_needs_no_deep_stack() -> None:
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_json_may_be_deep_but_not_bottomless(opening: str, closing: str) -> None:
     parser = IncrementalJSON()
-    parser.feed("[" * 100_000 + "]" * 100_000)
+    parser.feed(opening * 100 + ("0" if closing == "}" else "") + closing * 100)
 
     assert parser.done
+    with pytest.raises(ValueError, match="nested deeper than 100 levels"):
+        IncrementalJSON().feed(opening * 100_000)
 
 
 RECORD = {"id": 12345, "name": "x" * 40, "tags": ["a", "b"], "score": 1.5}

@@ -57,7 +57,7 @@ def read(pieces: Iterable[bytes], stream: DeltaStream | None = None) -> list[Del
     for piece in pieces:
         deltas += stream.feed(piece)
         if stream.done:
-            return deltas
+            break
     stream.close()
     return deltas
 
@@ -135,6 +135,15 @@ def test_either_ending_completes_an_answer(ending: bytes) -> None:
         (event(chunk(content=["a"])), "unknown shape"),
         (event(chunk(content=5)), "unknown shape"),
         (event(chunk(reasoning_content=5)), "unknown shape"),
+        (event(chunk(tool_calls=["a"])), "unknown shape"),
+        (event(chunk(tool_calls=[{"index": "0"}])), "unknown shape"),
+        (event(chunk(tool_calls=[{"function": {"arguments": {}}}])), "unknown shape"),
+        (event({"choices": [], "usage": [1]}), "unknown shape"),
+        (event({"choices": [], "usage": {"total_tokens": 1.5}}), "unknown shape"),
+        (event({"choices": [], "timings": "1 s"}), "unknown shape"),
+        (event({"choices": [{"delta": {}, "logprobs": "x"}]}), "unknown shape"),
+        (event({"choices": [{"delta": {}, "finish_reason": 1}]}), "unknown shape"),
+        (event({**chunk("stop"), "model": 5}), "unknown shape"),
         (event({"error": {"message": "out of memory"}}), "gave up the answer: out of memory"),
         (event({"error": "out of memory"}), "gave up the answer: out of memory"),
         (event({"error": {"code": 7}, "choices": []}), "gave up the answer: {'code': 7}"),

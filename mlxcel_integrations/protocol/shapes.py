@@ -1,0 +1,143 @@
+"""What JSON of a server may look like, so that all that reads it can rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = [
+    "are_calls",
+    "are_logprobs",
+    "are_timings",
+    "as_count",
+    "as_object",
+    "as_text",
+    "error_text",
+    "is_text",
+    "is_usage",
+]
+
+MOST_LEVELS = 16
+"""How deep JSON may be nested that is passed on: frameworks copy and merge it by recursion."""
+
+MOST_CHARACTERS = 2000
+"""How much of a server's own words becomes part of an error."""
+
+
+def as_object(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_count(value: Any) -> int | None:
+    """Return a number of things, None for anything else, and for nothing."""
+    return value if type(value) is int and value > 0 else None
+
+
+def as_text(value: Any) -> str | None:
+    """Return a text, None for anything else."""
+    return value if isinstance(value, str) else None
+
+
+def error_text(error: Any) -> str:
+    """Return what an error object says, in any form that servers give it."""
+    message = error.get("message") or error if isinstance(error, dict) else error
+    text = str(message) if _is_shallow(message) else "an error that is nested too deeply to show"
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether this is a text, or nothing."""
+    return value is None or isinstance(value, str)
+
+
+def are_calls(value: Any) -> bool:
+    """Tell whether these are parts of tool calls, as OpenAI's ``delta.tool_calls``."""
+    return _is_list_of(value, _is_call)
+
+
+def are_logprobs(value: Any) -> bool:
+    """Tell whether these are log probabilities as chats have them, or as text completions do."""
+    if not (isinstance(value, dict) and _is_shallow(value)):
+        return False
+    if "tokens" in value:
+        return _are_of_completion(value)
+    content = value.get("content")
+    return content is None or _is_list_of(content, _is_entry)
+
+
+def is_usage(value: Any) -> bool:
+    """Tell whether these are token counts as OpenAI's ``usage``."""
+    if not (isinstance(value, dict) and _is_shallow(value)):
+        return False
+    details = [value.get(name) or {} for name in _DETAILS]
+    return all(_is_whole(value.get(name)) for name in _COUNTS) and all(
+        isinstance(part, dict) and all(map(_is_whole, part.values())) for part in details
+    )
+
+
+def are_timings(value: Any) -> bool:
+    """Tell whether these are measurements, of any kind."""
+    return isinstance(value, dict) and _is_shallow(value)
+
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
+
+
+def _is_shallow(value: Any, levels: int = MOST_LEVELS) -> bool:
+    """Tell whether JSON is nested no deeper than all that passes it on can bear."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return levels > 0 and all(_is_shallow(part, levels - 1) for part in value)
+
+
+def _is_list_of(value: Any, is_one: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_one, value))
+
+
+def _is_whole(value: Any) -> bool:
+    return value is None or type(value) is int
+
+
+def _is_number(value: Any) -> bool:
+    # JSON has no number for the logarithm of zero, and servers write null.
+    return value is None or type(value) in (int, float)
+
+
+def _is_call(value: Any) -> bool:
+    if not (isinstance(value, dict) and _is_whole(value.get("index")) and is_text(value.get("id"))):
+        return False
+    function = value.get("function") or {}
+    return isinstance(function, dict) and all(
+        is_text(function.get(name)) for name in ("name", "arguments")
+    )
+
+
+def _is_entry(value: Any) -> bool:
+    """Tell whether this is a token of a chat with its log probability and its alternatives."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("token"), str)
+        and _is_number(value.get("logprob"))
+        and _is_list_of(value.get("bytes") or [], _is_whole)
+        and _is_list_of(value.get("top_logprobs") or [], _is_entry)
+    )
+
+
+def _are_of_completion(value: Mapping[str, Any]) -> bool:
+    tokens, numbers = value["tokens"], value.get("token_logprobs")
+    others = value.get("top_logprobs") or []
+    return (
+        _is_list_of(tokens, lambda token: isinstance(token, str))
+        and _is_list_of(numbers, _is_number)
+        and _is_list_of(others, _are_alternatives)
+        and len(tokens) == len(numbers or ())
+        and len(others) <= len(tokens)
+    )
+
+
+def _are_alternatives(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(_is_number, value.values())))

@@ -1,0 +1,151 @@
+"""What reads a server's words takes time in proportion to their length, whatever they are.
+
+Four times as much may take about four times as long. Sixteen times would be quadratic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+
+import pydantic
+import pytest
+
+from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
+from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
+from mlxcel_integrations.protocol.incremental import IncrementalJSON
+from mlxcel_integrations.protocol.kinds import to_schema
+from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
+from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
+from mlxcel_integrations.protocol.structured import AnswerStream
+
+
+class Record(pydantic.BaseModel):
+    text: str = ""
+    numbers: list[int] = []
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the time of this thread alone: tests share the machine with others."""
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started
+
+
+def assert_linear(read: Callable[[int], object], size: int) -> None:
+    """Read some size and a quarter of it, twice each."""
+    quarter = min(seconds(lambda: read(size // 4)) for _ in range(2))
+    whole = min(seconds(lambda: read(size)) for _ in range(2))
+
+    assert whole < 10 * quarter + 0.01
+
+
+# --------------------------------------------------------------------------- event streams
+
+PIECES: dict[str, tuple[bytes, bytes, bytes]] = {
+    "one line": (b"data: ", b"x", b"\n\n"),
+    "a comment": (b":", b"x", b"\n\n"),
+    "empty lines": (b"", b"\n", b""),
+    "returns": (b"", b"\r", b""),
+    "empty data lines": (b"", b"data\n", b"\n"),
+    "a return before each end": (b"", b"data: x\r\n", b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_an_event_stream_in_single_bytes(name: str) -> None:
+    before, repeated, after = PIECES[name]
+
+    def read(size: int) -> None:
+        decoder = SSEDecoder()
+        whole = before + repeated * (size // len(repeated)) + after
+        for at in range(len(whole)):
+            decoder.feed(whole[at : at + 1])
+
+    assert_linear(read, 60_000)
+
+
+def test_a_line_of_32_megabytes_is_refused_once_its_limit_is_reached() -> None:
+    decoder, fed = SSEDecoder(), 0
+
+    def read() -> None:
+        nonlocal fed
+        decoder.feed(b"data: ")
+        while fed < 2 * MAX_EVENT_BYTES:
+            decoder.feed(b"x" * 65536)
+            fed += 65536
+
+    with pytest.raises(MlxcelStreamError, match=f"more than {MAX_EVENT_BYTES} bytes"):
+        read()
+    assert fed <= MAX_EVENT_BYTES
+
+
+CHATS: dict[str, tuple[Callable[[], DeltaStream], dict[str, object]]] = {
+    "text": (ChatStream, {"content": "x"}),
+    "thoughts": (SchemaStream, {"reasoning_content": "x"}),
+    "a call in text": (lambda: CallStream(frozenset({"f"})), {"content": "x"}),
+    "parts of a call": (ChatStream, {"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]}),
+    "many calls": (ChatStream, {"tool_calls": [{"id": "a", "function": {"name": "f"}}]}),
+}
+
+
+@pytest.mark.parametrize("name", CHATS)
+@pytest.mark.parametrize("finish", [None, "stop"], ids=["at the end", "again and again"])
+def test_an_answer_of_many_events(name: str, finish: str | None) -> None:
+    make, delta = CHATS[name]
+    event = json.dumps({"choices": [{"delta": delta, "finish_reason": finish}]}).encode()
+
+    def read(count: int) -> None:
+        stream = make()
+        deltas = [one for _ in range(count) for one in stream.feed(b"data: " + event + b"\n\n")]
+        fold(deltas + stream.feed(b"data: [DONE]\n\n"))
+
+    assert_linear(read, 4_000)
+
+
+# --------------------------------------------------------------------------- JSON
+
+GROWING: dict[str, tuple[str, str, str]] = {
+    "a text": ('{"text": "', "x", '"}'),
+    "escapes": ('{"text": "', "\\n", '"}'),
+    "pairs": ('{"text": "', "\\ud83c\\udf89", '"}'),
+    "a number": ('{"numbers": [', "1", "]}"),
+    "a word": ('{"numbers": [', "true", "]}"),
+    "numbers": ('{"numbers": [0', ",12", "]}"),
+    "space": ("{", " ", "}"),
+    "keys": ('{"a": 0', ', "abc": 1', "}"),
+    "a key": ('{"', "x", '": 0}'),
+    "brackets": ("", "[", ""),
+    "braces": ("", '{"a":', ""),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_json_in_single_characters(name: str) -> None:
+    before, repeated, after = GROWING[name]
+
+    def read(size: int) -> None:
+        parser = IncrementalJSON()
+        with contextlib.suppress(ValueError):
+            for char in before + repeated * (size // len(repeated)) + after:
+                parser.feed(char)
+
+    assert_linear(read, 40_000)
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_long_answer_with_a_schema_in_single_characters(name: str) -> None:
+    before, repeated, after = GROWING[name]
+    schema = to_schema(Record)
+
+    def read(size: int) -> None:
+        stream = AnswerStream(schema, partial=True)
+        for char in before + repeated * (size // len(repeated)) + after:
+            for _ in stream.feed(Delta(char)):
+                pass
+        with contextlib.suppress(StructuredOutputError):
+            stream.close()
+
+    assert_linear(read, 24_000)

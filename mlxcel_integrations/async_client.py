@@ -25,7 +25,8 @@ from .protocol.question import ask
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
 from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
-from .secret import hidden
+from .secret import hidden, hidden_values
+from .tls import TLS
 
 if TYPE_CHECKING:
     import openai
@@ -58,6 +59,11 @@ class AsyncLLM(AsyncWire):
         base_url: str | None = None,
         socket: str | os.PathLike[str] | None = None,
         api_key: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        session: str | None = None,
+        verify: bool | str = True,
+        client_cert: str | None = None,
+        client_key: str | None = None,
         served_model: str | None = None,
         timeout: float | None = None,
         connect_timeout: float = 10.0,
@@ -70,11 +76,15 @@ class AsyncLLM(AsyncWire):
     ) -> None:
         # A traceback with locals shows what is given to a function, but this no longer.
         key, api_key = hidden(api_key), None
+        headers, default_headers = hidden_values(default_headers), None
         connection = Connection(
             model,
             base_url=base_url,
             socket=socket,
             api_key=key,
+            default_headers=headers,
+            session=session,
+            tls=TLS(verify, client_cert, client_key),
             served_model=served_model,
             timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
             max_retries=max_retries,

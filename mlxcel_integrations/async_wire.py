@@ -18,6 +18,7 @@ from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.flow import Ask, Flow, Together
+from .protocol.headers import served_by
 from .protocol.patience import Patience
 from .protocol.stream import Delta, Request
 from .wire import DRAIN_SECONDS
@@ -81,18 +82,24 @@ class AsyncWire:
         """
         connection = self._connection
         patience = self._patience()
-        response = await self._open("POST", request.route, request.body, patience)
+        began = time.monotonic()
+        response = await self._open("POST", request.route, request.body, patience, request.session)
+        first = connection.begin(began)
         stream = request.stream()
+        stream.server = served_by(response.headers)
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise MlxcelStreamError(await self._not_a_stream(response, patience))
             pieces = response.aiter_bytes()
             while (piece := await _next(pieces, patience.wait)) is not None:
                 deltas = stream.feed(piece)
+                if first.wanted and deltas:
+                    first.take(time.monotonic(), len(deltas))
                 for delta in deltas:
                     yield delta
                 if stream.done:
                     stream.close()
+                    connection.learn(request.body.get("model"), stream, first)
                     if keeps_alive(response):
                         await self._drain(pieces)
                     return
@@ -103,6 +110,7 @@ class AsyncWire:
             await asyncio.sleep(connection.settle_seconds)
             stream.close(*connection.broken(error, limit))
         finally:
+            connection.end(first)
             await _close(response)
 
     async def _run(self, flow: Flow[T]) -> T:
@@ -174,24 +182,34 @@ class AsyncWire:
             failure = connection.failure(error, patience.reached(time.monotonic()))
             raise connection.error(failure, method, path) from error
         except (ValueError, RecursionError):
-            raise MlxcelError(connection.not_json(path)) from None
+            raise MlxcelError(connection.not_json(path, response.headers)) from None
 
     async def _open(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        session: str | None = None,
     ) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
-        answer = await self._last_attempt(method, path, body, patience)
+        answer = await self._last_attempt(method, path, body, patience, session)
         if isinstance(answer, Failure):
             raise self._connection.error(answer, method, path) from answer.cause
         return answer
 
     async def _last_attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        session: str | None = None,
     ) -> httpx.Response | Failure:
         """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
-            answer = await self._attempt(method, path, body, patience)
+            answer = await self._attempt(method, path, body, patience, session)
             if isinstance(answer, httpx.Response):
                 return answer
             delay = retries.delay(answer)
@@ -200,13 +218,18 @@ class AsyncWire:
             await asyncio.sleep(delay)
 
     async def _attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        session: str | None = None,
     ) -> httpx.Response | Failure:
         await self.start()
         connection = self._connection
         try:
             patience.changes(time.monotonic(), progress=False)
-            request = connection.request(method, path, body, patience.wait)
+            request = connection.request(method, path, body, patience.wait, session)
             transport = await self._pools.transport(connection.endpoint)
             response = await transport.handle_async_request(request)
             if isinstance(response.stream, httpx.AsyncByteStream):
@@ -220,7 +243,7 @@ class AsyncWire:
             limit = patience.reached(time.monotonic())
             await asyncio.sleep(connection.settle_seconds)
             return connection.failure(error, limit)
-        where = str(connection.endpoint)
+        where = connection.where(response.headers)
         return from_status(response.status_code, response.headers, text, where)
 
     async def _read(self, response: httpx.Response, patience: Patience) -> bytes:
@@ -238,9 +261,8 @@ class AsyncWire:
         return Patience(self._connection.timeouts, time.monotonic())
 
     async def _not_a_stream(self, response: httpx.Response, patience: Patience) -> str:
-        content_type = response.headers.get("content-type", "")
         start = await _next(response.aiter_bytes(), patience.wait)
-        return self._connection.not_a_stream(content_type, start or b"")
+        return self._connection.not_a_stream(response.headers, start or b"")
 
     async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.

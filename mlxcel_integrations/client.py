@@ -20,7 +20,8 @@ from .protocol.question import ask
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
 from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
-from .secret import hidden
+from .secret import hidden, hidden_values
+from .tls import TLS
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class LLM(Wire):
         base_url: Address of a running server, with or without ``/v1``; ``unix:///path`` too.
         socket: Unix socket of a running server; in managed mode, the path to bind.
         api_key: Key of the server; ``MLXCEL_API_KEY`` if not given.
+        default_headers: Headers to send with every request to the server.
+        session: Name of a conversation, by which balancers send it to one server; chats and
+            completions take one of their own, too.
+        verify: Whether the certificate of an https server is checked, or the path of the
+            authorities to check it with.
+        client_cert: Path of a certificate to show to an https server.
+        client_key: Path of its key, if that is in a file of its own.
         served_model: Which of several served models to use; discovered if not given.
         timeout: Longest silence of the server until an answer begins, in seconds; 600 if not
             given. Reading a long prompt takes long.
@@ -79,6 +87,11 @@ class LLM(Wire):
         base_url: str | None = None,
         socket: str | os.PathLike[str] | None = None,
         api_key: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        session: str | None = None,
+        verify: bool | str = True,
+        client_cert: str | None = None,
+        client_key: str | None = None,
         served_model: str | None = None,
         timeout: float | None = None,
         connect_timeout: float = 10.0,
@@ -91,11 +104,15 @@ class LLM(Wire):
     ) -> None:
         # A traceback with locals shows what is given to a function, but this no longer.
         key, api_key = hidden(api_key), None
+        headers, default_headers = hidden_values(default_headers), None
         connection = Connection(
             model,
             base_url=base_url,
             socket=socket,
             api_key=key,
+            default_headers=headers,
+            session=session,
+            tls=TLS(verify, client_cert, client_key),
             served_model=served_model,
             timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
             max_retries=max_retries,

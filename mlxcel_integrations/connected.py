@@ -6,7 +6,7 @@ import os
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import BaseModel, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, PrivateAttr, field_validator, model_validator
 
 from .async_client import AsyncLLM
 from .client import LLM
@@ -16,7 +16,8 @@ from .errors import MlxcelError
 from .options import ChatOptions, ConnectionOptions, SamplingParams, ServerOptions, nearest
 from .protocol.patience import Timeouts
 from .protocol.reasoning import with_reasoning
-from .secret import hidden
+from .secret import hidden, hidden_values, with_secrets
+from .tls import TLS
 
 __all__ = ["Connected", "ConnectedChat", "Served"]
 
@@ -32,9 +33,8 @@ class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True)
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(values.get("api_key"), str):
-            # A traceback with locals shows what is given to a function.
-            values = {**values, "api_key": SecretStr(values["api_key"])}
+        # A traceback with locals shows what is given to a function.
+        values = with_secrets(values)
         for name in values:
             if name not in cls.model_fields:
                 near = nearest(name, cls.model_fields)
@@ -42,7 +42,9 @@ class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True)
                 raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
         return values
 
-    @field_validator("model", "socket", "binary", mode="before")
+    @field_validator(
+        "model", "socket", "binary", "verify", "client_cert", "client_key", mode="before"
+    )
     @classmethod
     def _take_paths(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -59,6 +61,9 @@ class Served(ContextManager, ConnectionOptions, ServerOptions, defer_build=True)
             base_url=self.base_url,
             socket=self.socket,
             api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
+            default_headers=hidden_values(self.default_headers),
+            session=self.session,
+            tls=TLS(self.verify, self.client_cert, self.client_key),
             served_model=self.served_model,
             timeouts=Timeouts(
                 self.timeout, self.connect_timeout, self.token_timeout, self.total_timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 import json
@@ -15,14 +16,29 @@ import httpx
 
 from .endpoint import Endpoint, Mode, resolve_mode
 from .errors import MlxcelError, MlxcelServerError, causes
+from .protocol.bursts import FirstTokens
 from .protocol.context import Room
-from .protocol.failures import Failure, cut_by, not_a_stream, overflow, timed_out, unreachable
+from .protocol.failures import (
+    Failure,
+    another_model,
+    buffering,
+    cut_by,
+    insecure,
+    not_a_stream,
+    overflow,
+    timed_out,
+    unreachable,
+    untrusted,
+)
 from .protocol.features import ServerFeatures
 from .protocol.flow import MISSING
+from .protocol.headers import SESSION, check_headers, check_session, served_by
 from .protocol.patience import Timeouts
+from .protocol.stream import DeltaStream
 from .protocol.tokens import TokenMemory
 from .protocol.vectors import VectorMemory
 from .secret import Secret, hidden
+from .tls import TLS, USUAL_TLS
 from .token_cache import TokenCache
 
 if TYPE_CHECKING:
@@ -40,6 +56,9 @@ class Connection:
         base_url: Address of a running server (connect mode).
         socket: Unix socket of a running server, or the path to bind in managed mode.
         api_key: Key that the server asks for; ``MLXCEL_API_KEY`` if None.
+        default_headers: Headers to send with every request.
+        session: Name of the conversation that requests belong to, unless they say otherwise.
+        tls: How secure connections are made.
         served_model: Name of the served model to use; discovered if None.
         timeouts: How long to wait for what.
         max_retries: How often a request is sent again that the server has not begun to work on.
@@ -62,6 +81,9 @@ class Connection:
         base_url: str | None = None,
         socket: str | os.PathLike[str] | None = None,
         api_key: Secret | None = None,
+        default_headers: Mapping[str, Secret] | None = None,
+        session: str | None = None,
+        tls: TLS = USUAL_TLS,
         served_model: str | None = None,
         timeouts: Timeouts,
         max_retries: int = 2,
@@ -79,14 +101,23 @@ class Connection:
         self.check_context = check_context
         self.tokens = TokenMemory(TokenCache())
         self.vectors = VectorMemory(served_model)
+        self._served_model = served_model
         self.model_name: str | None = served_model
         self.features: ServerFeatures | None = None
         # The connections of a server that dies break a moment before its guard tells of it.
         self.settle_seconds = 0.05 if mode.model is not None else 0.0
-        self._model, self._endpoint = mode.model, mode.endpoint
+        self._model = mode.model
+        self._endpoint = _with_tls(mode.endpoint, tls) if mode.endpoint is not None else None
+        self._default_headers = {n.lower(): value for n, value in (default_headers or {}).items()}
+        check_headers(self._default_headers)
+        self._session = check_session(session)
         self._lease: Lease | None = None
         self._lease = self._lease_for(mode, socket, given)
         self._headers = self._make_headers()
+        self._answering: dict[Any, str] = {}
+        self._under_way: set[FirstTokens] = set()
+        self._held_back = 0
+        self._warnings: set[str] = set()
 
     def _lease_for(
         self, mode: Mode, socket: str | os.PathLike[str] | None, given: Mapping[str, Any]
@@ -153,7 +184,12 @@ class Connection:
             self._lease.release()
 
     def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None, wait: float
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        wait: float,
+        session: str | None = None,
     ) -> httpx.Request:
         """Return a request whose response must be read with a limit of its own.
 
@@ -162,8 +198,9 @@ class Connection:
             path: Path below the server's root.
             body: What is sent as JSON.
             wait: Longest time until the response begins, in seconds.
+            session: Name of the conversation, None for that of all requests.
         """
-        return httpx.Request(
+        request = httpx.Request(
             method,
             _url(self.endpoint.url, path),
             headers=self._headers,
@@ -177,6 +214,18 @@ class Connection:
                 }
             },
         )
+        request.headers.update(self.own_headers(session))
+        return request
+
+    def own_headers(self, session: str | None = None) -> dict[str, str]:
+        """Return what the user wants to be sent with every request.
+
+        Args:
+            session: Name of the conversation, None for that of all requests.
+        """
+        session = session or self._session
+        named = {SESSION: session} if session is not None else {}
+        return {**{name: value.reveal() for name, value in self._default_headers.items()}, **named}
 
     def _make_headers(self) -> httpx.Headers:
         # Any other encoding would cost the reader more than it saves on a local line.
@@ -196,6 +245,9 @@ class Connection:
         not_taken = isinstance(error, httpx.ConnectTimeout)
         if _is_timeout(error) and not not_taken:
             return timed_out(where, *limit, error)
+        tls_failure = _tls_failure(where, error)
+        if tls_failure is not None:
+            return tls_failure
         crash = self._crash()
         reason = self._end() or _reason(error) or "it closed the connection"
         if not_taken:
@@ -209,6 +261,9 @@ class Connection:
         """Return the exception of a failure."""
         if failure.crash is not None:
             return failure.crash
+        if failure.status in MISSING:
+            # What was there may be gone: another server answers, or a newer one.
+            self.forget()
         try:
             from .api_errors import api_error
         except (ImportError, OSError):
@@ -235,11 +290,11 @@ class Connection:
             failure = overflow(tokens, room.context_size, room.reserve, str(self.endpoint))
             raise self.error(failure, "POST", "/v1/chat/completions")
 
-    def not_json(self, path: str) -> str:
+    def not_json(self, path: str, headers: Mapping[str, str]) -> str:
         """Tell that a route did not answer JSON."""
         return (
-            f"{self.endpoint}{path} did not answer JSON. Check that the address is that of an "
-            "mlxcel server."
+            f"{self.where(headers)}: {path} did not answer JSON. Check that the address is that of "
+            "an mlxcel server."
         )
 
     def broken(self, error: Exception, limit: tuple[str, float]) -> tuple[str, str]:
@@ -276,9 +331,63 @@ class Connection:
             returncode=server.poll(),
         )
 
-    def not_a_stream(self, content_type: str, body: bytes) -> str:
+    def not_a_stream(self, headers: Mapping[str, str], body: bytes) -> str:
         """Tell that a response of status 200 is no event stream."""
-        return not_a_stream(content_type, body, str(self.endpoint))
+        return not_a_stream(headers.get("content-type", ""), body, self.where(headers))
+
+    def where(self, headers: Mapping[str, str]) -> str:
+        """Return the address, with the server behind it that answered if headers tell it."""
+        server = served_by(headers)
+        return f"{self.endpoint} (server {server!r})" if server else str(self.endpoint)
+
+    def forget(self) -> None:
+        """Find out anew, with the next need, what the server can do and what it serves."""
+        self.features = None
+        self.model_name = self._served_model
+        self.tokens.forget(TokenCache())
+        self.vectors.forget()
+
+    def begin(self, asked: float) -> FirstTokens:
+        """Take note of an answer that begins, and return what watches its first tokens.
+
+        Args:
+            asked: When it was asked for, in seconds.
+        """
+        first = FirstTokens(asked)
+        self._under_way.add(first)
+        if len(self._under_way) > 1:
+            # A program that reads many at once may itself be what is late.
+            for one in list(self._under_way):
+                one.wanted = False
+        return first
+
+    def end(self, first: FirstTokens) -> None:
+        """Take note of an answer that has ended, complete or not."""
+        self._under_way.discard(first)
+
+    def learn(self, asked: Any, stream: DeltaStream, first: FirstTokens) -> None:
+        """Take note of what a complete answer tells about the way to it.
+
+        Args:
+            asked: The model that was asked for.
+            stream: What read the answer.
+            first: What watched its first tokens.
+        """
+        if first.held_back is not None:
+            self._held_back = self._held_back + 1 if first.held_back else 0
+        # One alone may come of a program that was busy, and nothing is between it and a socket.
+        if self._held_back > 1 and self._lease is None and self.endpoint.socket is None:
+            self._warn_once(buffering(str(self.endpoint)))
+        if stream.model:
+            known, self._answering[asked] = self._answering.get(asked), stream.model
+            if known is not None and known != stream.model:
+                self.forget()
+                self._warn_once(another_model(str(self.endpoint), stream.model, known))
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warnings:
+            self._warnings.add(warning)
+            warnings.warn(warning, stacklevel=4)
 
     def warn_of_misspelling(self, sampling: Mapping[str, Any]) -> None:
         """Warn of an unknown field that looks like a known one; it is sent all the same."""
@@ -323,6 +432,28 @@ def _checked_key(key: Secret | None) -> Secret | None:
     return key
 
 
+def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
+    """Return an address with the options of secure connections, which others do without.
+
+    Raises:
+        MlxcelError: They need a file that is not there.
+    """
+    if not endpoint.is_secure:
+        return endpoint
+    tls.check()
+    return dataclasses.replace(endpoint, tls=tls)
+
+
+def _tls_failure(where: str, error: Exception) -> Failure | None:
+    """Tell why no secure connection came about, None if that is not what is wrong."""
+    for cause in causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return untrusted(where, cause.verify_message, cause.verify_code, error)
+        if isinstance(cause, ssl.SSLError):
+            return insecure(where, cause.reason or str(cause), error)
+    return None
+
+
 def _reason(error: Exception) -> str:
     """Return what the network reported, in the system's words if there are any."""
     number = _number(error)
@@ -331,7 +462,12 @@ def _reason(error: Exception) -> str:
 
 def _number(error: Exception) -> int | None:
     """Return the system's number of an error, None if it has none."""
-    numbers = [e.errno for e in causes(error) if isinstance(e, OSError) and e.errno]
+    numbers = [
+        e.errno
+        for e in causes(error)
+        # The numbers of OpenSSL are not the system's.
+        if isinstance(e, OSError) and e.errno and not isinstance(e, ssl.SSLError)
+    ]
     return numbers[-1] if numbers else None
 
 

@@ -37,6 +37,7 @@ def _options(connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
         "api_key": connection.api_key.reveal() if connection.api_key else "none",
         # It would also repeat generations that may have begun.
         "max_retries": 0,
+        "default_headers": connection.own_headers(),
     }
 
 
@@ -51,11 +52,15 @@ def _http_options(connection: Connection, transport_class: str) -> dict[str, Any
         ),
         "follow_redirects": False,
     }
+    if connection.endpoint.is_secure:
+        options["verify"] = connection.endpoint.verify
     if connection.endpoint.is_local:
         # An explicit transport keeps the proxies of the environment out.
         options["trust_env"] = False
         # No idle connection: nobody would close it when the event loop ends.
         options["transport"] = getattr(library, transport_class)(
-            uds=connection.endpoint.socket, limits=library.Limits(max_keepalive_connections=0)
+            verify=connection.endpoint.verify,
+            uds=connection.endpoint.socket,
+            limits=library.Limits(max_keepalive_connections=0),
         )
     return options

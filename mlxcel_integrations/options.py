@@ -49,6 +49,26 @@ class ConnectionOptions(BaseModel):
         exclude=True,
         description="Key of the server; MLXCEL_API_KEY if not given.",
     )
+    default_headers: dict[str, SecretStr] | None = Field(
+        default=None,
+        exclude=True,
+        description="Headers to send with every request to the server.",
+    )
+    session: str | None = Field(
+        default=None,
+        description="Name of a conversation, by which balancers send it to one server.",
+    )
+    verify: bool | str = Field(
+        default=True,
+        description="Whether the certificate of an https server is checked, or the path of the "
+        "authorities to check it with.",
+    )
+    client_cert: str | None = Field(
+        default=None, description="Path of a certificate to show to an https server."
+    )
+    client_key: str | None = Field(
+        default=None, description="Path of its key, if that is in a file of its own."
+    )
     served_model: str | None = Field(
         default=None, description="Which of several served models to use; discovered if not given."
     )
@@ -318,6 +338,7 @@ _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n",
     "tool_choice",
     "parallel_tool_calls",
     "reasoning_effort",
+    "session",
     "user",
     "max_completion_tokens",
     "repeat_penalty",

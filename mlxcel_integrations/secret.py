@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-__all__ = ["Secret", "hidden"]
+__all__ = ["Secret", "hidden", "hidden_values", "with_secrets"]
 
 
 class Secret:
@@ -32,3 +33,25 @@ def hidden(key: str | Secret | None) -> Secret | None:
     if isinstance(key, Secret):
         return key
     return Secret(key.strip()) if key else None
+
+
+def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
+    """Return a dictionary whose values are not shown; those of Pydantic's secrets are taken out."""
+    return {
+        name: Secret(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+        for name, value in (values or {}).items()
+    }
+
+
+def with_secrets(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of a Pydantic model whose key, and values of headers, are not shown."""
+    # The core does without Pydantic until it needs it.
+    from pydantic import SecretStr
+
+    if isinstance(options.get("api_key"), str):
+        options = {**options, "api_key": SecretStr(options["api_key"])}
+    if isinstance(options.get("default_headers"), dict):
+        shown = options["default_headers"].items()
+        headers = {name: SecretStr(v) if isinstance(v, str) else v for name, v in shown}
+        options = {**options, "default_headers": headers}
+    return options

@@ -17,6 +17,7 @@ from .errors import MlxcelError, MlxcelStreamError
 from .pools import Pool, close_unconnected, keeps_alive, wait_at_most
 from .protocol.failures import Failure, Retries, from_status
 from .protocol.flow import Ask, Flow, Together
+from .protocol.headers import served_by
 from .protocol.patience import Patience
 from .protocol.stream import Delta, Request
 
@@ -71,8 +72,11 @@ class Wire(ContextManager):
         """
         connection = self._connection
         patience = self._patience()
-        response = self._open("POST", request.route, request.body, patience)
+        began = time.monotonic()
+        response = self._open("POST", request.route, request.body, patience, request.session)
+        first = connection.begin(began)
         stream = request.stream()
+        stream.server = served_by(response.headers)
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise MlxcelStreamError(self._not_a_stream(response, patience))
@@ -80,9 +84,12 @@ class Wire(ContextManager):
             pieces = response.iter_bytes()
             for piece in pieces:
                 deltas = stream.feed(piece)
+                if first.wanted and deltas:
+                    first.take(time.monotonic(), len(deltas))
                 yield from deltas
                 if stream.done:
                     stream.close()
+                    connection.learn(request.body.get("model"), stream, first)
                     if keeps_alive(response):
                         self._drain(response, pieces)
                     return
@@ -94,6 +101,7 @@ class Wire(ContextManager):
             time.sleep(connection.settle_seconds)
             stream.close(*connection.broken(error, limit))
         finally:
+            connection.end(first)
             response.close()
 
     def _run(self, flow: Flow[T]) -> T:
@@ -157,24 +165,34 @@ class Wire(ContextManager):
             failure = connection.failure(error, patience.reached(time.monotonic()))
             raise connection.error(failure, method, path) from error
         except (ValueError, RecursionError):
-            raise MlxcelError(connection.not_json(path)) from None
+            raise MlxcelError(connection.not_json(path, response.headers)) from None
 
     def _open(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        session: str | None = None,
     ) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
-        answer = self._last_attempt(method, path, body, patience)
+        answer = self._last_attempt(method, path, body, patience, session)
         if isinstance(answer, Failure):
             raise self._connection.error(answer, method, path) from answer.cause
         return answer
 
     def _last_attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        session: str | None = None,
     ) -> httpx.Response | Failure:
         """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
-            answer = self._attempt(method, path, body, patience)
+            answer = self._attempt(method, path, body, patience, session)
             if isinstance(answer, httpx.Response):
                 return answer
             delay = retries.delay(answer)
@@ -183,13 +201,18 @@ class Wire(ContextManager):
             time.sleep(delay)
 
     def _attempt(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        patience: Patience,
+        session: str | None = None,
     ) -> httpx.Response | Failure:
         self.start()
         connection = self._connection
         try:
             patience.changes(time.monotonic(), progress=False)
-            request = connection.request(method, path, body, patience.wait)
+            request = connection.request(method, path, body, patience.wait, session)
             response = self._pool.transport(connection.endpoint).handle_request(request)
             # From here on the limit is the socket's, which can be changed on the way.
             request.extensions["timeout"]["read"] = None
@@ -201,7 +224,7 @@ class Wire(ContextManager):
             close_unconnected(error)
             time.sleep(connection.settle_seconds)
             return connection.failure(error, limit)
-        where = str(connection.endpoint)
+        where = connection.where(response.headers)
         return from_status(response.status_code, response.headers, text, where)
 
     def _read(self, response: httpx.Response, patience: Patience) -> bytes:
@@ -221,8 +244,7 @@ class Wire(ContextManager):
 
     def _not_a_stream(self, response: httpx.Response, patience: Patience) -> str:
         wait_at_most(response, patience.wait)
-        content_type = response.headers.get("content-type", "")
-        return self._connection.not_a_stream(content_type, next(response.iter_bytes(), b""))
+        return self._connection.not_a_stream(response.headers, next(response.iter_bytes(), b""))
 
     def _drain(self, response: httpx.Response, pieces: Iterator[bytes]) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.

@@ -186,6 +186,7 @@ class ChatMlxcel(
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """Return the cache key; LangChain's own holds all fields, and so the timeout."""
         asked = {**self._identifying_params, **self._sampling(stop, kwargs)}
+        asked.pop("session", None)
         return json.dumps(asked, sort_keys=True, default=repr)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
+from .headers import check_session
 from .media import check_media, has_media
 from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
@@ -61,7 +62,7 @@ def chat_request(
         "stream_options": {"include_usage": True},
         **to_wire(sampling, features.engine if features else None),
     }
-    return Request(ROUTE, body, stream)
+    return Request(ROUTE, body, stream, check_session(sampling.get("session")))
 
 
 def _has_schema(sampling: Mapping[str, Any]) -> bool:

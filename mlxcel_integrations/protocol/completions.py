@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .headers import check_session
 from .infill import infill_request
 from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
@@ -44,7 +45,7 @@ def completion_request(
         "stream_options": {"include_usage": True},
         **to_wire(_as_here(sampling, engine), engine),
     }
-    return Request(ROUTE, body, CompletionStream)
+    return Request(ROUTE, body, CompletionStream, check_session(sampling.get("session")))
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:

@@ -15,12 +15,16 @@ from .shapes import as_count, as_text, error_text
 __all__ = [
     "Failure",
     "Retries",
+    "another_model",
+    "buffering",
     "cut_by",
     "from_status",
+    "insecure",
     "not_a_stream",
     "overflow",
     "timed_out",
     "unreachable",
+    "untrusted",
 ]
 
 _CLASSES = {
@@ -42,6 +46,22 @@ _ADVICE = {
     501: "The server was started without a model or a flag for this.",
     503: "The server is busy or still loading: ask again later, or raise max_retries.",
 }
+
+_BETWEEN = {
+    502: "What stands between here and the server, such as a balancer, could not reach it, or lost "
+    "it: look into its log, and send the request again.",
+    503: "What stands between here and the server, such as a balancer, has none that takes the "
+    "request: check that servers run behind it and that it finds them healthy, or ask again later "
+    "if they are busy.",
+    504: "What stands between here and the server, such as a balancer, waited for it no longer: "
+    "reading a long prompt takes long, so raise its timeout.",
+}
+"""Advice for what a balancer says itself."""
+
+_UPSTREAM = re.compile(r"\bupstream\b|no server is available", re.IGNORECASE)
+
+_MISMATCH = {62, 64}
+"""What OpenSSL says of a certificate for another host name, or for another address."""
 
 # What templates say themselves; servers pass it on.
 _ORDER = re.compile(r"roles must alternate|system (role|message|prompt)", re.IGNORECASE)
@@ -82,11 +102,14 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
         where: The address, for the message.
     """
     error = _error_object(body)
+    between = _page(headers.get("content-type", ""), error) if isinstance(error, str) else None
     kind = as_text(error.get("type")) or "" if isinstance(error, dict) else ""
     text = error_text(error)
     # What llama.cpp puts before it is the place in the template.
     text = text[max(text.find("Jinja Exception"), 0) :]
-    advice = _advice(status, kind, error, text)
+    if between is not None:
+        text = between
+    advice = _advice(status, kind, error, text, between is not None)
     parts = [f"{where} answered {status}", *([text.strip()] if text.strip() else [])]
     message = ": ".join(parts) + ("" if parts[-1].endswith((".", "!", "?")) else ".")
     return Failure(
@@ -154,6 +177,63 @@ def unreachable(
         retryable=never_sent,
         cause=cause,
         crash=crash,
+    )
+
+
+def untrusted(where: str, reason: str, code: int, cause: BaseException) -> Failure:
+    """Tell that the server's certificate does not show that it is the one that is meant.
+
+    Args:
+        where: The address.
+        reason: What OpenSSL says about it.
+        code: The number of that.
+        cause: The error.
+    """
+    advice = (
+        "Use a name as the address that stands in the certificate, or have one made for this name."
+        if code in _MISMATCH
+        else "If it is the right server, pass the certificate of the authority that signed the "
+        "server's as verify=, a PEM file."
+    )
+    return Failure(
+        "APIConnectionError",
+        f"The certificate of {where} is not trusted: {reason.rstrip('.')}. {advice}",
+        cause=cause,
+    )
+
+
+def insecure(where: str, reason: str, cause: BaseException) -> Failure:
+    """Tell that no secure connection came about.
+
+    Args:
+        where: The address.
+        reason: What OpenSSL says.
+        cause: The error.
+    """
+    return Failure(
+        "APIConnectionError",
+        f"No secure connection to {where}: {reason.replace('_', ' ').lower()}. Use http:// if the "
+        "server speaks no TLS there, and pass client_cert= if it asks for a certificate.",
+        cause=cause,
+    )
+
+
+def buffering(where: str) -> str:
+    """Tell that answers do not come as they are generated."""
+    return (
+        f"Answers from {where} come all at once, when they are complete, and not token by token: "
+        "something on the way holds them back, such as a proxy or a balancer. Turn its buffering "
+        "off, as with proxy_buffering off in nginx."
+    )
+
+
+def another_model(where: str, model: str, before: str) -> str:
+    """Tell that an answer comes from another model than those before."""
+    first, second = sorted((model, before))
+    return (
+        f"{where} answers with the models {first!r} and {second!r} in turn, or has changed from "
+        "one to the other. What was known about it is asked for again. Servers behind one address "
+        "must serve the same model in the same way: give each model an address of its own."
     )
 
 
@@ -245,7 +325,18 @@ def _error_object(body: bytes) -> Any:
     return text[:500]
 
 
-def _advice(status: int, kind: str, error: Any, text: str) -> str | None:
+def _page(content_type: str, text: str) -> str | None:
+    """Return what a page says that no server of models has written; None for another answer."""
+    if content_type.startswith("text/html") or text.lstrip()[:1] == "<":
+        # The title says again what the heading says.
+        text = re.sub(r"(?is)<(title|style|script).*?(</\1>|$)", " ", text)
+        return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    return text if _UPSTREAM.search(text) else None
+
+
+def _advice(status: int, kind: str, error: Any, text: str, between: bool) -> str | None:
+    if between and status in _BETWEEN:
+        return _BETWEEN[status]
     if kind == "exceed_context_size_error":
         return _context_advice(error)
     if status == 400 and _ORDER.search(text):

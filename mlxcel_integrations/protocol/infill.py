@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .headers import check_session
 from .sampling import to_wire
 from .stream import Delta, DeltaStream, Request
 
@@ -44,7 +45,7 @@ def infill_request(model: str, prompt: str, suffix: Any, sampling: Mapping[str, 
             raise MlxcelError(f"{name}= cannot be used together with suffix=.")
     fields = {_NATIVE_NAMES.get(name, name): value for name, value in to_wire(sampling).items()}
     body = {"model": model, "input_prefix": prompt, "input_suffix": suffix, "stream": True}
-    return Request(ROUTE, {**body, **fields}, InfillStream)
+    return Request(ROUTE, {**body, **fields}, InfillStream, check_session(sampling.get("session")))
 
 
 class InfillStream(DeltaStream):

@@ -18,8 +18,8 @@ _OTHER_NAMES = {
 """Names known from OpenAI and llama.cpp that older servers ignore in silence."""
 
 
-_NOT_FIELDS = ("extra_body", "stream", "stream_options")
-"""What is put in on its own, or decided here: every generation streams."""
+_NOT_FIELDS = ("extra_body", "session", "stream", "stream_options")
+"""What is put in on its own, or decided here: every generation streams; a session is a header."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",

@@ -26,11 +26,13 @@ class Request:
         route: Path below the server's root.
         body: The JSON body.
         stream: Makes what reads the answer.
+        session: Name of the conversation that it belongs to, None for that of the client.
     """
 
     route: str
     body: dict[str, Any]
     stream: Callable[[], DeltaStream]
+    session: str | None = None
 
 
 @dataclass(slots=True)
@@ -95,10 +97,17 @@ class DeltaStream:
 
     ``feed`` it the bytes as they come, and ``close`` it when they end, or when ``done`` says that
     no more needs to be read.
+
+    Attributes:
+        done: Whether no more needs to be read.
+        model: Name of the model that answered, known at the end.
+        server: Which of several servers answers, for errors; None if that is not told.
     """
 
     def __init__(self) -> None:
         self.done = False
+        self.model: str | None = None
+        self.server: str | None = None
         self._finished = False
         self._failure: MlxcelStreamError | None = None
         self._decoder = SSEDecoder()
@@ -143,11 +152,15 @@ class DeltaStream:
             raise self._failure
         if not (self.done or self._finished):
             raise MlxcelStreamError(
-                f"The answer was cut short: {reason} before the server had finished it. What had "
+                f"The answer was cut short: {reason} before {self._who} had finished it. What had "
                 "arrived is in .partial; look at the server's log, and send the request again.",
                 partial=self.text,
                 stderr=log,
             )
+
+    @property
+    def _who(self) -> str:
+        return f"the server {self.server!r}" if self.server else "the server"
 
     def _read_event(self, data: bytes) -> Delta | None:
         try:
@@ -163,7 +176,7 @@ class DeltaStream:
             usage = event.get("usage")
             timings = event.get("timings")
             if not choices and event.get("error"):
-                raise _given_up(error_text(event["error"]))
+                raise self._given_up(error_text(event["error"]))
             if delta is None:
                 delta = Delta()
             if usage or timings:
@@ -175,14 +188,21 @@ class DeltaStream:
                 self._text.append(delta.text)
             if delta.finish_reason:
                 if delta.finish_reason == "error":
-                    raise _given_up("the generation failed; the reason is in the server's log")
+                    raise self._given_up("the generation failed; the reason is in the server's log")
                 self._finished = True
+                self.model = delta.model
         except (AttributeError, KeyError, TypeError, IndexError):
             raise MlxcelStreamError(
                 f"The server sent an event of an unknown shape: {_sample(data)}. What had arrived "
                 "is in .partial; check that the address is that of an mlxcel server."
             ) from None
         return delta if delta != _NOTHING else None
+
+    def _given_up(self, reason: str) -> MlxcelStreamError:
+        who = self._who[0].upper() + self._who[1:]
+        return MlxcelStreamError(
+            f"{who} gave up the answer: {reason}. What had arrived is in .partial."
+        )
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
         raise NotImplementedError
@@ -240,12 +260,6 @@ def _extended(logprobs: dict[str, Any] | None, more: Mapping[str, Any]) -> dict[
         known = result.get(key)
         result[key] = known + value if isinstance(known, list) and value else value or known
     return result
-
-
-def _given_up(reason: str) -> MlxcelStreamError:
-    return MlxcelStreamError(
-        f"The server gave up the answer: {reason}. What had arrived is in .partial."
-    )
 
 
 def _check(delta: Delta) -> None:

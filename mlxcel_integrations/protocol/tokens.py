@@ -68,6 +68,12 @@ class TokenMemory:
     local: Callable[[str], list[int]] | None = None
     searched: bool = False
 
+    def forget(self, counts: Counts) -> None:
+        """Start anew: the server is another now."""
+        self.counts = counts
+        self.batches = self.separator = self.route = self.local = None
+        self.searched = False
+
 
 def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
     """Return the number of tokens of each text, without those that begin a prompt.

@@ -68,6 +68,10 @@ class VectorMemory:
 
     def __init__(self, preferred: str | None = None) -> None:
         self.preferred = preferred
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew: the server is another now."""
         self.models: dict[Capability, str] = {}
         self.base64: bool | None = None
         self.props: Mapping[str, Any] | None = None

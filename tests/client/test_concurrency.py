@@ -80,6 +80,23 @@ async def test_tasks_do_not_mix_their_answers(server: FakeServer) -> None:
     assert [[f"echo: task {n}"] * 2 for n in range(MANY)] == found
 
 
+def wait_for_most_to_close(server: FakeServer) -> None:
+    end = time.monotonic() + 5
+    while server.open_connections > 32 and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+@ON_TCP
+async def test_most_connections_of_a_rush_are_closed_again(server: FakeServer) -> None:
+    """The pool of httpcore looks at all pairs of idle ones with each request."""
+    async with AsyncLLM(base_url=server.url, served_model="m") as llm:
+        await asyncio.gather(*[llm.chat("hi") for _ in range(100)])
+        await asyncio.to_thread(wait_for_most_to_close, server)
+
+        assert 100 <= server.connections
+        assert 0 < server.open_connections <= 32
+
+
 @ON_TCP
 async def test_a_slow_answer_does_not_hold_up_the_loop(server: FakeServer) -> None:
     server.script(Reply.text("slow", first_delay=0.3))

@@ -12,9 +12,11 @@ from mlxcel_integrations.protocol.failures import (
     Failure,
     Retries,
     from_status,
+    insecure,
     not_a_stream,
     timed_out,
     unreachable,
+    untrusted,
 )
 
 WHERE = "http://here:1"
@@ -70,7 +72,7 @@ def test_statuses(status: int, kind: str, exception: str, retryable: bool) -> No
         (b"", "", "answered 418."),
         (b" \n", " \n", "answered 418."),
         (b"Not for you!", "Not for you!", "answered 418: Not for you!"),
-        (b"<html>no</html>", "<html>no</html>", "answered 418: <html>no</html>."),
+        (b"<html>no</html>", "<html>no</html>", "answered 418: no."),
         (b"\xff\xfe", "\ufffd\ufffd", "answered 418: \ufffd\ufffd."),
         (b'"text"', '"text"', 'answered 418: "text".'),
         (b"[1]", "[1]", "answered 418: [1]."),
@@ -89,6 +91,57 @@ def test_bodies_of_any_kind(body: bytes, expected: object, message: str) -> None
 
     assert expected == found.body
     assert f"{WHERE} {message}" == found.message
+
+
+NGINX = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><h1>502 Bad Gateway</h1>"
+HAPROXY = b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available.\n</body></html>"
+ENVOY = b"upstream connect error or disconnect/reset before headers"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said", "advice"),
+    [
+        (502, NGINX, "502 Bad Gateway", "could not reach it, or lost it"),
+        (503, HAPROXY, "503 Service Unavailable No server is available", "none that takes the"),
+        (503, ENVOY, ENVOY.decode(), "none that takes the request"),
+        (504, b"<h1>504 Gateway Time-out</h1>", "504 Gateway Time-out", "raise its timeout"),
+    ],
+)
+def test_pages_of_balancers_are_told_as_such(
+    status: int, body: bytes, said: str, advice: str
+) -> None:
+    found = failure(status, body)
+
+    assert f"{WHERE} answered {status}: {said}." in found.message
+    assert "What stands between here and the server, such as a balancer" in found.message
+    assert advice in found.message
+    assert (status == 503) == found.retryable
+
+
+def test_a_server_that_speaks_of_such_things_is_no_balancer() -> None:
+    found = failure(502, envelope("The upstream model is gone"))
+
+    assert f"{WHERE} answered 502: The upstream model is gone." in found.message
+    assert "between here and the server" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [(62, "a name as the address that stands in"), (64, "a name as the address"), (20, "verify=")],
+)
+def test_certificates_that_are_not_trusted(code: int, advice: str) -> None:
+    found = untrusted(WHERE, "Something is wrong.", code, OSError())
+
+    assert f"The certificate of {WHERE} is not trusted: Something is wrong." in found.message
+    assert advice in found.message
+    assert not found.retryable
+
+
+def test_no_secure_connection() -> None:
+    found = insecure(WHERE, "WRONG_VERSION_NUMBER", OSError())
+
+    assert f"No secure connection to {WHERE}: wrong version number." in found.message
+    assert not found.retryable
 
 
 @pytest.mark.parametrize("body", [b'{"error": null}', b"{}", b"null"])

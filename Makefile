@@ -59,7 +59,7 @@ clean: ## remove environments, caches and everything built
 lychee = $(VENV)/bin/lychee --quiet --include-fragments --exclude-loopback --root-dir $(CURDIR)/site
 
 packages_demo := -e '.[ask,langchain,embedded]'
-packages_test := -e '.[all]' --group test --group test-langchain --group notebooks
+packages_test := -e '.[all,ray]' --group test --group test-langchain --group notebooks
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs
 

@@ -38,14 +38,14 @@ LAYERS = [
     ["connected"],
     ["connected_vectors"],
     ["supervisor"],
-    ["langchain", "llama_index"],
+    ["langchain", "llama_index", "ray"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # Only inside a function, so that nobody pays for what is not used.
 LAZY_AND_UPWARDS = {("connection", "supervisor")}
-FRAMEWORKS = {"langchain", "langchain_core", "llama_index"}
+FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}
 
 
 def modules() -> Iterator[tuple[str, str, ast.Module]]:
@@ -143,7 +143,7 @@ def test_the_protocol_is_pure(name: str) -> None:
 
 
 def test_only_two_core_modules_know_openai() -> None:
-    outer = {"langchain", "llama_index", "cli"}
+    outer = {"langchain", "llama_index", "ray", "cli"}
     users = {m for m, folder, t, _ in EDGES if t == "openai" and folder not in outer}
 
     assert {"api_errors", "openai_clients"} == users
@@ -193,6 +193,8 @@ def test_public_names_are_these() -> None:
 
 @pytest.mark.parametrize("module", [m for m, _, _ in modules() if "__main__" not in m])
 def test_every_module_exports_what_it_has(module: str) -> None:
+    if module.split(".")[0] == "ray":
+        pytest.importorskip("ray", reason="the extra [ray] is not installed")
     loaded = importlib.import_module(f"{PACKAGE}.{module}")
 
     assert [] == [name for name in getattr(loaded, "__all__", []) if not hasattr(loaded, name)]

@@ -45,6 +45,8 @@ def executed(path: Path, folder: Path) -> Any:
         timeout=600,
         coalesce_streams=True,
         record_timing=False,
+        # What Ray's C++ writes past Python is no output of a cell.
+        extra_arguments=["--IPKernelApp.capture_fd_output=False"],
         resources={"metadata": {"path": str(folder)}},
     )
     # It stops only kernels of its own, unless it is told to.
@@ -59,6 +61,9 @@ def environment() -> dict[str, str]:
         "TQDM_DISABLE": "1",
         # The package of the bars that are not shown.
         "PYTHONWARNINGS": "ignore:IProgress not found",
+        # Ray tells nobody about itself, and leaves no token in the user's home.
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     theirs = {name: value for name, value in os.environ.items() if not name.startswith("MLXCEL_")}

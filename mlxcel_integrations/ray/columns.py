@@ -1,0 +1,136 @@
+"""Answers as columns of a table: Arrow types from a JSON schema, and the values for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pydantic_core import to_jsonable_python
+
+from ..protocol.schema import Schema
+
+__all__ = ["column_types", "column_values"]
+
+JsonSchema = Mapping[str, Any]
+
+_SIMPLE = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+}
+_JSON = pa.string()
+"""What has no one type, such as a union or an object of any keys, is a column of JSON texts."""
+
+
+def column_types(schema: Schema[Any]) -> dict[str, pa.DataType]:
+    """Return the name and the type of each column that answers are to have.
+
+    An object has a column for each of its properties; what is no object is one column ``value``.
+    """
+    top = _resolved(schema.json_schema, schema.json_schema)
+    properties: Mapping[str, Any] = top.get("properties") or {}
+    return {name: _type(part, schema.json_schema) for name, part in properties.items()}
+
+
+def column_values(answer: Any, schema: Schema[Any], types: Mapping[str, pa.DataType]) -> list[Any]:
+    """Return what an answer says in each column.
+
+    Args:
+        answer: What was read by the schema.
+        schema: What the answer looks like.
+        types: What ``column_types`` returned.
+
+    Raises:
+        pyarrow.ArrowException: A value is too large for its column.
+    """
+    plain = to_jsonable_python(answer, by_alias=True, fallback=_of_pydantic_1)
+    if schema.wrapped:
+        plain = {"value": plain}
+    return [pa.scalar(_cell(plain.get(name), kind), kind).as_py() for name, kind in types.items()]
+
+
+def _of_pydantic_1(value: Any) -> Any:
+    return json.loads(value.json(by_alias=True))
+
+
+def _type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType:
+    """Return the type of the values of a schema.
+
+    Args:
+        part: The schema.
+        root: Where its references lead.
+        outer: The references that led here; one that leads to itself has no end as a type.
+    """
+    if not isinstance(part, dict):
+        return _JSON
+    if "$ref" in part:
+        name = part["$ref"]
+        return _JSON if name in outer else _type(_target(root, name), root, (*outer, name))
+    if "enum" in part or "const" in part:
+        return _type_of_values(part.get("enum", [part.get("const")]))
+    choices = part.get("anyOf") or part.get("oneOf")
+    if choices is None and len(part.get("allOf", ())) == 1:
+        choices = part["allOf"]
+    if choices is not None:
+        return _common({_type(one, root, outer) for one in choices if one != {"type": "null"}})
+    kinds = [kind for kind in _listed(part.get("type")) if kind != "null"]
+    return _common({_type_of(kind, part, root, outer) for kind in kinds})
+
+
+def _type_of(kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]) -> pa.DataType:
+    if kind == "array" and isinstance(part.get("items"), dict) and "prefixItems" not in part:
+        return pa.list_(_type(part["items"], root, outer))
+    if kind == "object" and part.get("properties") and not part.get("additionalProperties"):
+        fields = part["properties"].items()
+        return pa.struct([(name, _type(field, root, outer)) for name, field in fields])
+    return _SIMPLE.get(kind, _JSON)
+
+
+def _type_of_values(values: Sequence[Any]) -> pa.DataType:
+    kinds = {type(value) for value in values if value is not None}
+    by_kind = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    return _common({by_kind.get(kind, _JSON) for kind in kinds})
+
+
+def _common(types: set[pa.DataType]) -> pa.DataType:
+    if types == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return types.pop() if len(types) == 1 else _JSON
+
+
+def _resolved(part: JsonSchema, root: JsonSchema) -> JsonSchema:
+    """Follow the references of a schema that is an object at its top."""
+    while "$ref" in part:
+        part = _target(root, part["$ref"])
+    return part
+
+
+def _target(root: JsonSchema, reference: str) -> Any:
+    """Return what a reference leads to, which is there: the schema was checked."""
+    target: Any = root
+    for key in reference.removeprefix("#").split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        target = target[int(key) if isinstance(target, list) else key]
+    return target
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _cell(value: Any, kind: pa.DataType) -> Any:
+    """Return a JSON value as a column of a type takes it."""
+    if value is None:
+        return None
+    if pa.types.is_struct(kind):
+        return {field.name: _cell(value.get(field.name), field.type) for field in kind}
+    if pa.types.is_list(kind):
+        return [_cell(item, kind.value_type) for item in value]
+    if pa.types.is_floating(kind):
+        return float(value)  # a decimal comes as a text
+    if pa.types.is_string(kind) and not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return value

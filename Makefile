@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel lint types docs links build audit clean
+.PHONY: help demo test test-mlxcel bench lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ test: $(VENV)/.installed-test ## run every test that needs no mlxcel binary
 test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named by MLXCEL_BIN
 	@test -n "$$MLXCEL_BIN" || { echo 'Set MLXCEL_BIN to the mlxcel executable.' >&2; exit 1; }
 	@$(RUN) pytest -m mlxcel $(ARGS)
+
+bench: $(VENV)-bench/.installed ## measure what we cost beside others, into docs/performance.md
+	@$(VENV)-bench/bin/python -m tests.benchmarks $(or $(ARGS),--write)
 
 lint: $(VENV)/.installed-lint ## check style and formatting
 	@$(RUN) ruff check
@@ -78,6 +81,18 @@ $(VENV)-build/.installed:
 	@echo 'Installing Poetry into $(VENV)-build ...'
 	@.ci/make-venv $(VENV)-build
 	@$(VENV)-build/bin/python -m pip install --quiet 'poetry>=2.2,<3'
+	@touch $@
+
+# Apart from the project's own environment, and no dependency group, which the lock file would have
+# to be solved for: some of the others want openai 2.
+peers := 'langchain-llama-cpp>=0.1,<1' 'langchain-ollama>=1.1,<2' 'langchain-openai>=1.1,<2' \
+    'llama-index-embeddings-openai>=0.7,<1' 'llama-index-llms-ollama>=0.11,<1' \
+    'llama-index-llms-openai-like>=0.8,<1'
+
+$(VENV)-bench/.installed: pyproject.toml
+	@echo 'Installing this package and others like it into $(VENV)-bench ...'
+	@.ci/make-venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --quiet -e '.[all]' --group test $(peers)
 	@touch $@
 
 $(VENV)-audit/.installed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import uuid
@@ -104,6 +103,8 @@ def _checked(index: int, message: Mapping[str, Any]) -> Mapping[str, Any]:
         return message
     if role == "developer":
         return {**message, "role": "system"}
+    import difflib  # slow to import, and only this error needs it
+
     near = difflib.get_close_matches(str(role), ROLES, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise MlxcelError(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxcel_integrations import LLM
-from tests.client.measure_tokens import measure
+from tests.benchmarks.tokens import AT_ONCE, ONE_BY_ONE, counting
 
 pytestmark = pytest.mark.engine
 
@@ -31,6 +31,6 @@ def test_the_counts_of_many_are_those_of_each(llm: LLM, texts: list[str]) -> Non
 
 
 def test_many_texts_at_once_are_ten_times_faster() -> None:
-    one_by_one, at_once = measure(2000)
+    seconds = counting(rounds=1, count=500)
 
-    assert one_by_one > 10 * at_once
+    assert seconds[ONE_BY_ONE] > 10 * seconds[AT_ONCE]

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
+from tests.benchmarks.embeddings import FLOOR, OURS, embeddings
 from tests.client.conftest import AsyncDriver, SyncDriver
-from tests.client.measure_embeddings import measure
 from tests.fake_server import FakeServer, Reply, Seen, executable
 from tests.fake_vectors import vector
 
@@ -138,9 +138,9 @@ def test_progress_is_shown_on_demand(
 
 def test_our_own_time_is_near_that_of_httpx_and_numpy() -> None:
     pytest.importorskip("numpy")
-    best = measure(1000, peers=False)
+    seconds = embeddings(rounds=3, count=1000)
 
-    assert best["LLM.embed"][0] < 1.3 * best["httpx + numpy"][0]
+    assert seconds[OURS] < 1.3 * seconds[FLOOR]
 
 
 def test_a_managed_server_has_models_beside_the_one_for_chats(tmp_path: Path) -> None:

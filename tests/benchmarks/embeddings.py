@@ -1,10 +1,4 @@
-"""How much of our own time it takes to embed many texts, beside others that do the same.
-
-Run as a program: ``python -m tests.client.measure_embeddings [COUNT]``. The server is scripted and
-runs in a process of its own; what is measured is the processor time of this one. The others take
-turns with us, in rounds, and the best round of each counts. Needs numpy; ``langchain-openai`` and
-``llama-index-embeddings-openai`` are measured where they are installed.
-"""
+"""What a client does to embed many texts, whose vectors a scripted server has ready."""
 
 from __future__ import annotations
 
@@ -12,9 +6,6 @@ import base64
 import json
 import random
 import struct
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,15 +14,24 @@ from typing import Any
 import httpx
 
 from mlxcel_integrations import LLM
+from tests.benchmarks.part import Part
+from tests.benchmarks.rounds import Work, medians
+from tests.benchmarks.serving import served
 from tests.fake_api import Seen
 from tests.fake_server import FakeServer, Reply
 
+__all__ = ["FLOOR", "OURS", "PARTS", "embeddings"]
+
+COUNT = 10_000
 DIMENSIONS = 1024
 DISTINCT = 97
 BATCH = 64
 SLOTS = 4
 MODEL = "embedder"
-ROUNDS = 5
+
+FLOOR = "httpx and numpy"
+OURS = "`LLM.embed`"
+AS_JSON = "httpx, vectors as JSON numbers"
 
 Vectors = list[list[float]]
 Embed = Callable[[list[str]], Vectors]
@@ -68,26 +68,6 @@ class EmbeddingServer(FakeServer):
         answer = f'{{"object": "list", "data": [{entries}], "model": "m", "usage": {usage}}}'
         self.requests.clear()
         return Reply.plain(200, answer, "application/json")
-
-
-def serve() -> None:
-    """Serve until standard input ends."""
-    with EmbeddingServer() as server:
-        print(server.url, flush=True)
-        sys.stdin.read()
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """Run the server in a process of its own, and yield its address."""
-    code = f"from {__name__ if __name__ != '__main__' else __spec__.name} import serve; serve()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
 
 
 def httpx_and_numpy(client: httpx.Client, form: str = "base64") -> Embed:
@@ -131,53 +111,59 @@ def llama_index_openai(url: str) -> Embed:
     return model.get_text_embedding_batch
 
 
+def langchain_mlxcel(url: str) -> Embed:
+    from mlxcel_integrations.langchain import MlxcelEmbeddings
+
+    return MlxcelEmbeddings(base_url=url).embed_documents
+
+
+def llama_index_mlxcel(url: str) -> Embed:
+    from mlxcel_integrations.llama_index import MlxcelEmbedding
+
+    return MlxcelEmbedding(base_url=url).get_text_embedding_batch
+
+
+FRAMEWORKS: dict[str, Callable[[str], Embed]] = {
+    "`MlxcelEmbeddings`": langchain_mlxcel,
+    "`OpenAIEmbeddings`": langchain_openai,
+    "`MlxcelEmbedding`": llama_index_mlxcel,
+    "`OpenAIEmbedding`": llama_index_openai,
+}
+
+
 @contextmanager
-def contenders(url: str, peers: bool) -> Iterator[dict[str, Embed]]:
+def clients(url: str, *, peers: bool) -> Iterator[dict[str, Embed]]:
     with httpx.Client(base_url=url, timeout=60) as client, LLM(base_url=url) as llm:
-        made = {"httpx + numpy": httpx_and_numpy(client), "LLM.embed": llm.embed}
+        made: dict[str, Embed] = {FLOOR: httpx_and_numpy(client), OURS: llm.embed}
         if peers:
-            made["httpx, JSON floats"] = httpx_and_numpy(client, "float")
-            with suppress(ImportError):
-                made["OpenAIEmbeddings"] = langchain_openai(url)
-            with suppress(ImportError):
-                made["OpenAIEmbedding"] = llama_index_openai(url)
+            made[AS_JSON] = httpx_and_numpy(client, "float")
+            for name, make in FRAMEWORKS.items():
+                with suppress(ImportError):
+                    made[name] = make(url)
         yield made
 
 
-def measure(count: int, *, peers: bool = True) -> dict[str, tuple[float, float]]:
-    """Return the processor time and the elapsed time of each, in seconds.
+def embeddings(rounds: int, peers: bool = False, count: int = COUNT) -> dict[str, float]:
+    """Return the seconds that each client takes for a text.
 
     Args:
-        count: How many texts there are.
+        rounds: How often each has its turn.
         peers: Whether others take part than we and what a user would write.
+        count: How many texts there are.
     """
     many = texts(count)
-    best: dict[str, tuple[float, float]] = {}
-    with served() as url, contenders(url, peers) as everyone:
-        expected = everyone["httpx + numpy"](many)
-        for embed in everyone.values():
-            assert expected == embed(many)
-        for _ in range(ROUNDS):
-            for name, embed in everyone.items():
-                begin, used = time.perf_counter(), time.process_time()
-                embed(many)
-                now = time.process_time() - used, time.perf_counter() - begin
-                before = best.get(name, now)
-                best[name] = min(now[0], before[0]), min(now[1], before[1])
-    return best
+
+    def work(embed: Embed) -> Work:
+        return lambda: embed(many)
+
+    with served(EmbeddingServer) as url, clients(url, peers=peers) as everyone:
+        expected = everyone[FLOOR](many[:BATCH])
+        for name, embed in everyone.items():
+            if expected != embed(many[:BATCH]):
+                raise ValueError(f"The vectors of {name} are different.")
+        times = medians({name: work(embed) for name, embed in everyone.items()}, rounds)
+    return {name: seconds / count for name, seconds in times.items()}
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    best = measure(count)
-    base = best["httpx + numpy"]
-    print(f"{count} texts of 200 characters, vectors of {DIMENSIONS} numbers")
-    for name, (used, elapsed) in best.items():
-        print(
-            f"{name:20} processor {used:6.2f} s ({used / base[0]:5.2f} x)"
-            f"   elapsed {elapsed:6.2f} s ({elapsed / base[1]:5.2f} x)"
-        )
-
-
-if __name__ == "__main__":
-    main()
+FLOORS = dict.fromkeys((OURS, AS_JSON, *FRAMEWORKS), (FLOOR,))
+PARTS = (Part("embeddings", "µs a text", 1e6, embeddings, FLOORS, {OURS: 1.3}),)

@@ -1,0 +1,1 @@
+"""What using this package costs, beside its peers and beside what nobody can do without."""

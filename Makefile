@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel bench lint types docs links build audit clean
+.PHONY: help demo test test-mlxcel bench soak lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named b
 
 bench: $(VENV)-bench/.installed ## measure what we cost beside others, into docs/performance.md
 	@$(VENV)-bench/bin/python -m tests.benchmarks $(or $(ARGS),--write)
+
+soak: $(VENV)/.installed-test ## run for long: crowds, cancelled requests, restarts; ARGS="--minutes 3" for less
+	@$(RUN) tests.soak $(ARGS)
 
 lint: $(VENV)/.installed-lint ## check style and formatting
 	@$(RUN) ruff check

@@ -10,16 +10,21 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 
-from .endpoint import Endpoint
+from .endpoint import MOST_CONNECTIONS, Endpoint
 
 __all__ = ["AsyncPools", "ClosedForSure"]
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
 """What httpx imports with its first request, which would block the event loop for 50 ms."""
+
+_PRIVATE = ("_requests", "_connections")
+"""What is used of a pool of httpcore that is not public."""
 
 
 class AsyncPools:
@@ -59,6 +64,26 @@ class AsyncPools:
             await known.guard.aclose()
         return fresh.transport
 
+    async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
+        """Send a request; see ``Pool.send``. Its task may be cancelled anywhere."""
+        transport = await self.transport(endpoint)
+        loop = asyncio.get_running_loop()
+        places = self._places.setdefault(loop, asyncio.Semaphore(MOST_CONNECTIONS))
+        async with asyncio.timeout(request.extensions["timeout"]["pool"]):
+            await places.acquire()
+        try:
+            response = await transport.handle_async_request(request)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+        except (Exception, asyncio.CancelledError):
+            try:
+                if abandoned := _take_abandoned(transport):
+                    await asyncio.shield(asyncio.gather(*[one.aclose() for one in abandoned]))
+            finally:
+                places.release()
+            raise
+        response.stream = ClosedForSure(response.stream, places.release)
+        return response
+
     async def close(self) -> None:
         """Close the connections of the running loop; other loops close theirs when they end."""
         with self._lock:
@@ -70,6 +95,9 @@ class AsyncPools:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._known: dict[asyncio.AbstractEventLoop, _LoopTransport] = {}
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
 
 
 class ClosedForSure(httpx.AsyncByteStream):
@@ -80,17 +108,27 @@ class ClosedForSure(httpx.AsyncByteStream):
 
     Args:
         body: As the transport gives it.
+        closed: Called once when it is closed.
     """
 
-    def __init__(self, body: httpx.AsyncByteStream) -> None:
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
         self._body = body
+        self._closed: Callable[[], None] | None = closed
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._body.__aiter__()
 
     async def aclose(self) -> None:
         """Close it, and wait for this unless the task is cancelled."""
-        await asyncio.shield(self._body.aclose())
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            await asyncio.shield(self._close(closed))
+
+    async def _close(self, closed: Callable[[], None]) -> None:
+        try:
+            await self._body.aclose()
+        finally:
+            closed()
 
 
 class _LoopTransport:
@@ -113,6 +151,28 @@ async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerat
         yield
     finally:
         await transport.aclose()
+
+
+def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
+    """Take those connections out of a pool that no request has, and that none would get.
+
+    httpcore 1.0 leaves them there for ever when a task is cancelled that has been given a new
+    connection but not yet sent its request: after 200 of them, every request waits in vain. It has
+    no public way to tell which connections requests have. Other transports have no such pool, and
+    need none of this.
+    """
+    pool: Any = getattr(transport, "_pool", None)
+    if not all(hasattr(pool, name) for name in _PRIVATE):
+        return []
+    in_use = {request.connection for request in pool._requests}
+    abandoned = [
+        connection
+        for connection in pool._connections
+        if not (connection in in_use or connection.is_idle() or connection.is_closed())
+    ]
+    for connection in abandoned:
+        pool._connections.remove(connection)
+    return abandoned
 
 
 def _import_each(names: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, cast
 
 import httpx
 
-from .async_pools import AsyncPools, ClosedForSure
+from .async_pools import AsyncPools
 from .connection import Connection
 from .errors import MlxcelError, MlxcelStreamError
 from .pools import hang_up, keeps_alive
@@ -230,10 +230,7 @@ class AsyncWire:
         try:
             patience.changes(time.monotonic(), progress=False)
             request = connection.request(method, path, body, patience.wait, session)
-            transport = await self._pools.transport(connection.endpoint)
-            response = await transport.handle_async_request(request)
-            if isinstance(response.stream, httpx.AsyncByteStream):
-                response.stream = ClosedForSure(response.stream)
+            response = await self._pools.send(connection.endpoint, request)
             # From here on each read has a limit of its own.
             request.extensions["timeout"]["read"] = None
             if response.status_code == 200:

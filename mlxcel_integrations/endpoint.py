@@ -15,11 +15,16 @@ import httpx
 from .errors import MlxcelError
 from .tls import TLS, USUAL_TLS
 
-__all__ = ["Endpoint", "Mode", "absolute_model", "resolve_mode"]
+__all__ = ["MOST_CONNECTIONS", "Endpoint", "Mode", "absolute_model", "resolve_mode"]
+
+MOST_CONNECTIONS = 200
+"""How many connections a pool has at most."""
 
 # httpcore looks at all pairs of idle connections with each request: with 200 of them that takes ten
 # times as long as everything else, so the surplus is closed.
-_LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=32, keepalive_expiry=30.0)
+_LIMITS = httpx.Limits(
+    max_connections=MOST_CONNECTIONS, max_keepalive_connections=32, keepalive_expiry=30.0
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ import socket
 import struct
 import threading
 import traceback
+from collections.abc import Callable, Iterator
 
 import httpx
 
-from .endpoint import Endpoint
+from .endpoint import MOST_CONNECTIONS, Endpoint
 from .errors import causes
 
 __all__ = ["Pool", "close_unconnected", "hang_up", "keeps_alive", "wait_at_most"]
@@ -48,6 +49,28 @@ class Pool:
                 self._known = endpoint, endpoint.transport()
             return self._known[1]
 
+    def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
+        """Send a request when one of the connections is free for it.
+
+        The line of those who wait is here: httpcore, with each request that comes or goes, looks
+        at all connections for each of those in its own, so that 1,000 at once take minutes.
+
+        Raises:
+            httpx.RequestError: There is no response.
+        """
+        transport, places = self.transport(endpoint), self._places
+        wait = min(request.extensions["timeout"]["pool"], threading.TIMEOUT_MAX)
+        if not places.acquire(timeout=wait):
+            raise httpx.PoolTimeout("No connection is free.", request=request)
+        try:
+            response = transport.handle_request(request)
+            assert isinstance(response.stream, httpx.SyncByteStream)
+        except BaseException:
+            places.release()
+            raise
+        response.stream = _Body(response.stream, places.release)
+        return response
+
     def close(self) -> None:
         """Close all connections."""
         if self._process == os.getpid():
@@ -63,6 +86,26 @@ class Pool:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._known = None
+        self._places = threading.Semaphore(MOST_CONNECTIONS)
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of a response, which tells when it is closed, once."""
+
+    def __init__(self, body: httpx.SyncByteStream, closed: Callable[[], None]) -> None:
+        self._body = body
+        self._closed: Callable[[], None] | None = closed
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._body.__iter__()
+
+    def close(self) -> None:
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            try:
+                self._body.close()
+            finally:
+                closed()
 
 
 def close_unconnected(error: Exception) -> None:

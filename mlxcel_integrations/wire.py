@@ -213,7 +213,7 @@ class Wire(ContextManager):
         try:
             patience.changes(time.monotonic(), progress=False)
             request = connection.request(method, path, body, patience.wait, session)
-            response = self._pool.transport(connection.endpoint).handle_request(request)
+            response = self._pool.send(connection.endpoint, request)
             # From here on the limit is the socket's, which can be changed on the way.
             request.extensions["timeout"]["read"] = None
             if response.status_code == 200:

@@ -6,6 +6,7 @@ What chat and completions have in common. An answer is complete once a finish re
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -111,12 +112,13 @@ class DeltaStream:
         self._finished = False
         self._failure: MlxcelStreamError | None = None
         self._decoder = SSEDecoder()
-        self._text: list[str] = []
+        # A list of strings would take 60 bytes for each token.
+        self._text = io.StringIO()
 
     @property
     def text(self) -> str:
         """The text that has come so far."""
-        return "".join(self._text)
+        return self._text.getvalue()
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the next bytes and return what they add to the answer.
@@ -185,7 +187,7 @@ class DeltaStream:
                 delta.model, delta.id = event.get("model"), event.get("id")
             _check(delta)
             if delta.text:
-                self._text.append(delta.text)
+                self._text.write(delta.text)
             if delta.finish_reason:
                 if delta.finish_reason == "error":
                     raise self._given_up("the generation failed; the reason is in the server's log")

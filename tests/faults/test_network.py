@@ -22,8 +22,8 @@ import openai
 import pydantic
 import pytest
 
-from mlxcel_integrations import MlxcelError, MlxcelStreamError
-from mlxcel_integrations.async_pools import ClosedForSure
+from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
+from mlxcel_integrations.async_pools import _PRIVATE, ClosedForSure
 from tests.fake_replies import dumps, event
 from tests.fake_server import FakeServer, Reply
 from tests.faults.faces import FACES, STREAMS, Face, every_face
@@ -145,15 +145,68 @@ class Body(httpx.AsyncByteStream):
 
 async def test_a_body_is_closed_also_where_this_is_cancelled() -> None:
     """Else, its connection would be in use for ever."""
-    body = Body()
-    closing = asyncio.ensure_future(ClosedForSure(body).aclose())
+    body, closed = Body(), asyncio.Event()
+    closing = asyncio.ensure_future(ClosedForSure(body, closed.set).aclose())
     await asyncio.sleep(0.01)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
     await asyncio.sleep(0.1)
 
-    assert body.closed
+    assert (True, True) == (body.closed, closed.is_set())
+
+
+async def test_a_request_that_is_cancelled_at_any_moment_leaves_no_connection_in_use(
+    server: FakeServer,
+) -> None:
+    """Nor one that is never used: httpcore would keep it."""
+    async with AsyncLLM(base_url=server.url, served_model="m") as llm:
+        for turns in range(80):
+            task = asyncio.ensure_future(llm.chat("hi"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.1)
+
+        transport: Any = await llm._pools.transport(llm._connection.endpoint)
+        connections = transport._pool.connections
+        assert [] == [one for one in connections if not (one.is_idle() or one.is_closed())]
+
+
+def test_httpcore_has_what_is_used_of_it_that_is_not_public() -> None:
+    """If this fails, look whether httpcore still keeps connections that nobody uses."""
+    transport: Any = httpx.AsyncHTTPTransport()
+
+    assert [] == [name for name in _PRIVATE if not hasattr(transport._pool, name)]
+
+
+def test_who_waits_for_a_connection_in_threads_waits_as_long_as_for_an_answer(
+    server: FakeServer,
+) -> None:
+    with LLM(base_url=server.url, served_model="m", timeout=1, max_retries=0) as llm:
+        for _ in range(200):
+            llm._pool._places.acquire()
+        with pytest.raises(openai.APITimeoutError, match="within 1 s"):
+            llm.chat("hi")
+        llm._pool._places.release()
+
+        assert "echo: hi" == llm.chat("hi") == llm.chat("hi")
+    assert 2 == len(server.posts)
+
+
+async def test_who_waits_for_a_connection_in_tasks_waits_as_long_as_for_an_answer(
+    server: FakeServer,
+) -> None:
+    async with AsyncLLM(base_url=server.url, served_model="m", timeout=1, max_retries=0) as llm:
+        places = llm._pools._places[asyncio.get_running_loop()] = asyncio.Semaphore(1)
+        await places.acquire()
+        with pytest.raises(openai.APITimeoutError, match="within 1 s"):
+            await llm.chat("hi")
+        places.release()
+
+        assert "echo: hi" == await llm.chat("hi") == await llm.chat("hi")
+    assert 2 == len(server.posts)
 
 
 def first_and_pause(face: Face, llm: Any, seconds: float) -> None:

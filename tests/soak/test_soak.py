@@ -1,0 +1,27 @@
+"""Short runs of what `make soak` does for long: all are answered, and nothing stays or grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.figures import Figure
+from tests.soak.restarts import connected, managed
+from tests.soak.trials import cancels, slow_reader, streams, together
+
+TRIALS: dict[str, Callable[[], Figure]] = {
+    "streams": lambda: streams(300),
+    "cancels": lambda: cancels(600),
+    "slow reader": lambda: slow_reader(10),
+    "together": lambda: together(1),
+    "managed": lambda: managed(1),
+    "connected": lambda: connected(1),
+}
+
+
+@pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
+def test_a_short_run(trial: Callable[[], Figure]) -> None:
+    figure = trial()
+
+    assert figure.ok, figure

@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel bench soak lint types docs links build audit clean
+.PHONY: help demo test test-mlxcel bench soak coverage lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,16 @@ bench: $(VENV)-bench/.installed ## measure what we cost beside others, into docs
 
 soak: $(VENV)/.installed-test ## run for long: crowds, cancelled requests, restarts; ARGS="--minutes 3" for less
 	@$(RUN) tests.soak $(ARGS)
+
+# What nothing waits for must be covered whole, and so must what waits for the server.
+wire := */protocol/*,*/client.py,*/async_client.py,*/wire.py,*/async_wire.py
+
+coverage: $(VENV)/.installed-coverage ## run every test, and fail where too little is covered
+	@$(RUN) coverage erase
+	@$(RUN) coverage run -m pytest $(ARGS)
+	@$(RUN) coverage combine --quiet
+	@$(RUN) coverage report --include='$(wire)' --fail-under=100
+	@$(RUN) coverage report --fail-under=95
 
 lint: $(VENV)/.installed-lint ## check style and formatting
 	@$(RUN) ruff check
@@ -58,7 +68,7 @@ audit: $(VENV)-audit/.installed ## look for known weaknesses of the lowest and t
 	done
 
 clean: ## remove environments, caches and everything built
-	rm -rf .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
+	rm -rf .coverage .coverage.* .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # In pages on GitHub and in those that are built, with what is behind a #.
@@ -66,6 +76,7 @@ lychee = $(VENV)/bin/lychee --quiet --include-fragments --exclude-loopback --roo
 
 packages_demo := -e '.[ask,langchain,embedded]'
 packages_test := -e '.[all,ray]' --group test --group test-langchain --group notebooks
+packages_coverage := $(packages_test) 'coverage>=7.10,<8'
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs
 

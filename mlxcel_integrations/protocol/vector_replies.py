@@ -73,7 +73,7 @@ def _numbers(data: str | list[Any]) -> Vector:
         return list(map(float, data))
     numbers = array("f")
     numbers.frombytes(a2b_base64(data))
-    if sys.byteorder == "big":
+    if sys.byteorder == "big":  # pragma: no cover # of other machines
         numbers.byteswap()
     return numbers.tolist()
 

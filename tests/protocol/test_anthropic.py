@@ -119,3 +119,24 @@ def test_what_has_no_such_form_is_told() -> None:
 
     with pytest.raises(MlxcelError, match="'input_audio'"):
         to_anthropic(body({"role": "user", "content": [sound]}))
+
+
+def test_variables_of_the_template_are_sent() -> None:
+    sent = to_anthropic(body(USER, chat_template_kwargs={"enable_thinking": False}))
+
+    assert {"enable_thinking": False} == sent["chat_template_kwargs"]
+
+
+def test_parts_of_an_answer_stand_between_its_thoughts_and_its_calls() -> None:
+    said = [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]
+    message = {
+        "role": "assistant",
+        "content": said,
+        "reasoning_content": "hm",
+        "tool_calls": [CALL],
+    }
+
+    blocks = to_anthropic(body(USER, message))["messages"][1]["content"]
+
+    assert ["thinking", "text", "text", "tool_use"] == [block["type"] for block in blocks]
+    assert said == blocks[1:3]

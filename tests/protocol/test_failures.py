@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
 
+from mlxcel_integrations.errors import MlxcelServerError
 from mlxcel_integrations.protocol.failures import (
     Failure,
     Retries,
+    another_model,
+    buffering,
+    cut_by,
     from_status,
     insecure,
     not_a_stream,
+    overflow,
     timed_out,
     unreachable,
     untrusted,
@@ -48,6 +54,7 @@ def failure(status: int, body: bytes = b"", **headers: str) -> Failure:
         (422, "", "UnprocessableEntityError", False),
         (429, "", "RateLimitError", True),
         (500, "server_error", "InternalServerError", False),
+        (500, "", "InternalServerError", False),
         (501, "not_implemented", "InternalServerError", False),
         (502, "", "InternalServerError", False),
         (503, "server_busy", "InternalServerError", True),
@@ -276,3 +283,214 @@ def test_a_refusal_of_another_kind_gets_no_advice_about_roles() -> None:
     message = failure(400, envelope("temperature must not be negative")).message
 
     assert f"{WHERE} answered 400: temperature must not be negative." == message
+
+
+CHECK = "Check that the address is that of an mlxcel server of a recent version."
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "Pass the server's key as api_key=, or set MLXCEL_API_KEY."),
+        (403, "The server does not offer this, or not with this key."),
+        (404, CHECK),
+        (405, CHECK),
+        (413, "Send fewer or smaller images, or less text."),
+        (501, "The server was started without a model or a flag for this."),
+        (503, "The server is busy or still loading: ask again later, or raise max_retries."),
+    ],
+)
+def test_what_to_do_next_in_full(status: int, advice: str) -> None:
+    assert f"{WHERE} answered {status}. {advice}" == failure(status).message
+
+
+FACES = "What stands between here and the server, such as a balancer, "
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (
+            502,
+            "could not reach it, or lost it: look into its log, and send the request again.",
+        ),
+        (
+            503,
+            "has none that takes the request: check that servers run behind it and that it finds "
+            "them healthy, or ask again later if they are busy.",
+        ),
+        (
+            504,
+            "waited for it no longer: reading a long prompt takes long, so raise its timeout.",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<TITLE>no\nno</TITLE><style>no</style><script>no</script><p>Oh,\n<b>dear.</b><style>no",
+        " \n<p>Oh, dear.",
+    ],
+)
+def test_a_page_is_shown_as_what_it_says(page: str, status: int, advice: str) -> None:
+    assert (
+        f"{WHERE} answered {status}: Oh, dear. {FACES}{advice}"
+        == failure(status, page.encode()).message
+    )
+
+
+def test_a_page_is_known_by_its_kind() -> None:
+    found = failure(502, b"Oh, dear.", content_type="text/html; charset=utf-8")
+
+    assert f"{WHERE} answered 502: Oh, dear. {FACES}could not reach it" in found.message
+
+
+@pytest.mark.parametrize("text", ["Jinja Exception: a", "a: Jinja Exception: a"])
+def test_the_place_in_a_template_is_left_out(text: str) -> None:
+    assert f"{WHERE} answered 400: Jinja Exception: a." == failure(400, envelope(text)).message
+
+
+def test_a_refusal_of_two_system_messages_says_what_to_do() -> None:
+    assert (
+        f"{WHERE} answered 400: System prompt must be first. The model's chat template does not "
+        "take these messages: join those of one role that follow each other, and keep one system "
+        "message, at the beginning. If it takes none, put that text into the first user message."
+    ) == failure(400, envelope("System prompt must be first")).message
+
+
+@pytest.mark.parametrize(("reserve", "left"), [(0, "0 tokens"), (1, "1 token"), (2, "2 tokens")])
+def test_a_prompt_that_is_not_sent_is_told_as_servers_tell_it(reserve: int, left: str) -> None:
+    said = f"the prompt was not sent, since the answer is to have room for {left}"
+
+    assert Failure(
+        "BadRequestError",
+        f"{WHERE}: {said}. The prompt has 9 tokens and the context 8: shorten the prompt, or "
+        "start the server with a larger ctx_size.",
+        400,
+        {
+            "type": "exceed_context_size_error",
+            "message": said,
+            "code": 400,
+            "n_prompt_tokens": 9,
+            "n_ctx": 8,
+        },
+    ) == overflow(9, 8, reserve, WHERE)
+
+
+def test_an_overflow_without_numbers_is_told_without_them() -> None:
+    assert (
+        "The prompt has more tokens and the context fewer:"
+        in failure(400, envelope("too long", "exceed_context_size_error")).message
+    )
+
+
+CAUSE = OSError("why")
+CRASH = MlxcelServerError("gone")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (
+            lambda: unreachable(WHERE, "no", CAUSE, never_sent=False),
+            f"Lost the connection to {WHERE}: no. Check that the server runs and listens there.",
+        ),
+        (
+            lambda: unreachable(WHERE, "no", CAUSE, never_sent=False, few_files=True),
+            f"Lost the connection to {WHERE}: no. Ask for less at once, or allow this process more "
+            "files (ulimit -n).",
+        ),
+        (
+            lambda: untrusted(WHERE, "self-signed.", 18, CAUSE),
+            f"The certificate of {WHERE} is not trusted: self-signed. If it is the right server, "
+            "pass the certificate of the authority that signed the server's as verify=, a PEM "
+            "file.",
+        ),
+        (
+            lambda: untrusted(WHERE, "mismatch", 62, CAUSE),
+            f"The certificate of {WHERE} is not trusted: mismatch. Use a name as the address that "
+            "stands in the certificate, or have one made for this name.",
+        ),
+        (
+            lambda: insecure(WHERE, "WRONG_VERSION", CAUSE),
+            f"No secure connection to {WHERE}: wrong version. Use http:// if the server speaks no "
+            "TLS there, and pass client_cert= if it asks for a certificate.",
+        ),
+    ],
+)
+def test_no_connection_in_full(told: Callable[[], Failure], message: str) -> None:
+    assert Failure("APIConnectionError", message, cause=CAUSE) == told()
+
+
+def test_the_end_of_a_server_of_ours_is_passed_on() -> None:
+    assert CRASH is unreachable(WHERE, "no", CAUSE, never_sent=True, crash=CRASH).crash
+
+
+def test_silence_in_full() -> None:
+    assert Failure(
+        "APITimeoutError",
+        f"{WHERE} did not answer within 0.25 s (timeout=): reading a long prompt takes long. "
+        "Raise it, or shorten the prompt.",
+        cause=CAUSE,
+    ) == timed_out(WHERE, "timeout", 0.25, CAUSE)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ("timeout", "the server was silent for 2 s (timeout=)"),
+        ("token_timeout", "no token came for 2 s (token_timeout=)"),
+        ("total_timeout", "it took longer than 2 s (total_timeout=)"),
+    ],
+)
+def test_which_limit_ended_an_answer(limit: str, expected: str) -> None:
+    assert expected == cut_by(limit, 2.0)
+
+
+def test_what_is_no_stream_in_full() -> None:
+    assert (
+        f"{WHERE} answered with text/plain instead of a stream of events: {'é' * 100!r}. Check "
+        "that the address is that of an mlxcel server."
+    ) == not_a_stream("text/plain", "é".encode() * 101, WHERE)
+
+
+@pytest.mark.parametrize(("model", "before"), [("a", "b"), ("b", "a")])
+def test_two_models_behind_one_address_are_told_in_one_order(model: str, before: str) -> None:
+    assert (
+        f"{WHERE} answers with the models 'a' and 'b' in turn, or has changed from one to the "
+        "other. What was known about it is asked for again. Servers behind one address must serve "
+        "the same model in the same way: give each model an address of its own."
+    ) == another_model(WHERE, model, before)
+
+
+def test_answers_that_are_held_back_are_told() -> None:
+    assert (
+        f"Answers from {WHERE} come all at once, when they are complete, and not token by token: "
+        "something on the way holds them back, such as a proxy or a balancer. Turn its buffering "
+        "off, as with proxy_buffering off in nginx."
+    ) == buffering(WHERE)
+
+
+def test_an_answer_of_a_worker_that_died_says_what_the_server_says() -> None:
+    assert Failure(
+        "InternalServerError",
+        f"{WHERE} answered 503: it died! The server is busy or still loading: "
+        "ask again later, or raise max_retries.",
+        503,
+        {"message": "it died!", "type": "server_error"},
+    ) == failure(503, envelope("it died!", "server_error"))
+
+
+@pytest.mark.parametrize("end", [".", "!", "?"])
+def test_a_sentence_ends_once(end: str) -> None:
+    assert f"{WHERE} answered 500: Why{end}" == failure(500, envelope(f" Why{end} ")).message
+
+
+def test_a_long_text_is_kept_up_to_a_limit() -> None:
+    assert "x" * 500 == failure(500, b"x" * 501).body
+    assert '"' + "x" * 499 == failure(500, b'"' + b"x" * 600 + b'"').body
+
+
+def test_a_pause_is_at_least_half_of_what_it_may_be_and_random_by_default() -> None:
+    assert [0.1875] == delays(1, 0.5, BUSY)
+    assert {0.125 <= (Retries(1).delay(BUSY) or 0) <= 0.25 for _ in range(20)} == {True}

@@ -232,6 +232,7 @@ class Rich(BaseModel):
     by_letter: dict[Literal["a", "b"], int]
     animal: Cat | Dog = Field(discriminator="kind")
     day: datetime.date
+    name: str = Field(json_schema_extra={"pattern": "^(?!x)"})
     anything: Any = dataclasses.MISSING
 
 
@@ -361,3 +362,49 @@ def test_an_answer_that_does_not_fit_is_an_error(kind: Any, text: str, message: 
 
     assert StructuredOutputError is caught.type
     assert (text, "stop") == (caught.value.raw, caught.value.finish_reason)
+
+
+def within(*properties: Any) -> dict[str, Any]:
+    fields = {f"f{index}": schema for index, schema in enumerate(properties)}
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+LEAF = {"type": "null"}
+
+
+@pytest.mark.parametrize(
+    ("node", "ends"),
+    [
+        (within(LEAF), True),
+        (within({"$ref": "#/$defs/N"}), False),
+        (within({"anyOf": [{"$ref": "#/$defs/N"}, LEAF]}), True),
+        (within({"anyOf": [{"$ref": "#/$defs/N"}, {"$ref": "#/$defs/N"}]}), False),
+        (within({"oneOf": [{"$ref": "#/$defs/N"}]}), False),
+        (within(True), True),
+        ({"type": "object", "properties": {}, "required": ["f0"]}, True),
+        ({"allOf": [{"$ref": "#/$defs/N"}]}, False),
+        (within({"type": "array", "items": {"$ref": "#/$defs/N"}}), True),
+        (within({"type": "array", "items": {"$ref": "#/$defs/N"}, "minItems": 1}), False),
+        (within({"prefixItems": [{"$ref": "#/$defs/N"}], "minItems": 1}), False),
+        (within({"prefixItems": [{"$ref": "#/$defs/N"}]}), True),
+    ],
+    ids=repr,
+)
+def test_a_recursion_must_have_an_end(node: dict[str, Any], ends: bool) -> None:
+    schema = {**within({"$ref": "#/$defs/N"}), "$defs": {"N": node}}
+    if ends:
+        assert schema == to_schema(schema).json_schema
+        return
+    with pytest.raises(MlxcelError) as caught:
+        to_schema(schema)
+
+    assert (
+        "The schema is recursive without end at #/$defs/N: an object of it requires another one of "
+        "the same kind. Make that property optional, or allow null for it."
+    ) == str(caught.value)
+
+
+def test_dictionaries_with_remarks_are_read_as_those_without() -> None:
+    schema = to_schema(list[Annotated[Movie, "a remark"]])
+
+    assert [{"title": "Heat"}] == schema.validate('{"value": [{"title": "Heat"}]}')

@@ -129,3 +129,37 @@ def test_time_grows_with_the_bytes_and_not_faster(whole_bytes: int, piece_bytes:
     rounds = [(seconds(whole_bytes // 4), seconds(whole_bytes)) for _ in range(2)]
 
     assert min(whole for _, whole in rounds) < 10 * min(quarter for quarter, _ in rounds)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "fits"),
+    [
+        ([b"x" * 100], True),
+        ([b"x" * 101], False),
+        ([b"x" * 50, b"x" * 50], True),
+        ([b"x" * 50, b"x" * 51], False),
+        ([b"data: xx\n", b"x" * 100], True),
+        ([b"x", b"\n", b"x" * 100], True),
+        ([b"data:" + b"x" * 95 + b"\n"], True),
+        ([b"data:" + b"x" * 96 + b"\n"], False),
+        ([b"data:" + b"x" * 45 + b"\n"] * 2, True),
+        ([b"data:" + b"x" * 45 + b"\n", b"data:" + b"x" * 46 + b"\n"], False),
+        ([b"data:" + b"x" * 45 + b"\n\n", b"data:" + b"x" * 95 + b"\n"], True),
+    ],
+)
+def test_the_limit_is_the_largest_that_fits(pieces: list[bytes], fits: bool) -> None:
+    decoder = SSEDecoder(max_event_bytes=100)
+    if fits:
+        decode(pieces, decoder)
+        return
+    with pytest.raises(MlxcelStreamError) as caught:
+        decode(pieces, decoder)
+
+    assert (
+        "The server sent an event of more than 100 bytes: it is no answer of a language model. "
+        "Check that the address is that of an mlxcel server."
+    ) == str(caught.value)
+
+
+def test_a_stream_may_begin_with_an_empty_line() -> None:
+    assert [b"a"] == decode([b"\n", b"data: a\n\n"]) == decode([b"\n\ndata: a\n\n"])

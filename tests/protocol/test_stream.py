@@ -205,3 +205,100 @@ def test_usage_may_come_with_the_finish_reason() -> None:
 
     assert (USAGE, TIMINGS, "length") == (reply.usage, reply.timings, reply.finish_reason)
     assert ("m", "chat-1") == (reply.model, reply.id)
+
+
+PARTIAL = "What had arrived is in .partial; "
+ADDRESS = "check that the address is that of an mlxcel server."
+
+
+@pytest.mark.parametrize(
+    ("server", "who", "begins"),
+    [
+        (None, "the server", "The server"),
+        ("gpu-1", "the server 'gpu-1'", "The server 'gpu-1'"),
+    ],
+)
+def test_errors_say_who_and_what_to_do(server: str | None, who: str, begins: str) -> None:
+    def told(*pieces: bytes, **why: str) -> str:
+        stream = ChatStream()
+        stream.server = server
+        for piece in pieces:
+            stream.feed(piece)
+        with pytest.raises(MlxcelStreamError) as caught:
+            stream.close(**why)
+        assert ("Hi", why.get("log", "")) == (caught.value.partial, caught.value.stderr)
+        return str(caught.value).split("\n")[0]
+
+    hi = said("Hi")
+    cut = f"before {who} had finished it. {PARTIAL}look at the server's log, and send the request"
+    assert f"The answer was cut short: the connection ended {cut} again." == told(hi)
+    assert told(hi, reason="it fell", log="a log").startswith(
+        f"The answer was cut short: it fell {cut} again."
+    )
+    assert f"{begins} gave up the answer: no more. What had arrived is in .partial." == told(
+        hi, event({"error": {"message": "no more"}})
+    )
+    assert (
+        f"{begins} gave up the answer: the generation failed; the reason is in the server's log. "
+        "What had arrived is in .partial."
+    ) == told(hi, event(chunk("error")))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            "[]",
+            f"The server sent an event that is not a JSON object: '[]'. {PARTIAL}check what stands "
+            "between this program and the server.",
+        ),
+        (
+            '{"choices": 1}',
+            "The server sent an event of an unknown shape: '{\"choices\": 1}'. "
+            + PARTIAL
+            + ADDRESS,
+        ),
+        (
+            "x" * 200,
+            f"The server sent an event that is not a JSON object: '{'x' * 200}'. {PARTIAL}check "
+            "what stands between this program and the server.",
+        ),
+        (
+            "x" * 201,
+            f"The server sent an event that is not a JSON object: '{'x' * 200}…'. {PARTIAL}check "
+            "what stands between this program and the server.",
+        ),
+    ],
+)
+def test_events_that_are_none_are_told_in_full(data: str, message: str) -> None:
+    stream = ChatStream()
+    stream.feed(b"data: " + data.encode() + b"\n\n")
+
+    assert stream.done
+    with pytest.raises(MlxcelStreamError) as caught:
+        stream.close()
+    assert message == str(caught.value)
+
+
+def test_the_model_that_answered_is_known_at_the_end() -> None:
+    stream = ChatStream()
+
+    assert (False, None, None, "") == (stream.done, stream.model, stream.server, stream.text)
+    stream.feed(said("a") + said("b"))
+    assert (False, None, "ab") == (stream.done, stream.model, stream.text)
+    stream.feed(event(chunk("stop")))
+    assert (False, "m", "ab") == (stream.done, stream.model, stream.text)
+    stream.feed(DONE)
+    assert stream.done
+
+
+def test_calls_without_numbers_begin_with_their_ids() -> None:
+    def part(text: str, **more: str) -> dict[str, Any]:
+        return {**more, "function": {"arguments": text}}
+
+    parts = [part("a"), part("b"), part("c", id="2"), part("d"), part("e", id="3"), part("f")]
+    calls = fold([Delta(tool_calls=[each]) for each in parts]).tool_calls or []
+
+    assert [("", "ab"), ("2", "cd"), ("3", "ef")] == [
+        (call["id"], call["function"]["arguments"]) for call in calls
+    ]

@@ -299,3 +299,12 @@ def test_a_broken_answer_keeps_what_was_held_back() -> None:
     with pytest.raises(MlxcelStreamError) as caught:
         stream.close()
     assert '{"na' == caught.value.partial
+
+
+def test_parameters_that_say_more_than_properties_are_left_as_they_are() -> None:
+    shape = {**CITY, "minProperties": 1}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": shape}}
+    made = request(tools=[tool], tool_choice="any")
+
+    call = {"name": "weather", "arguments": {"city": "Oslo", "more": 1}}
+    jsonschema.validate(call, schema(made.body))

@@ -240,7 +240,15 @@ def _leaf(kind: Any) -> Build:
         return lambda value, growing: value
     if kind in (str, int, bool):
         return lambda value, growing: _of_type(kind, value)
-    adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
+    from pydantic.errors import PydanticUserError
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
+        # Where it is put off, it is made now.
+        adapter.rebuild()
+    except (PydanticUserError, NameError):
+        # It names a class of a function, which is known only where it is a field of another.
+        return lambda value, growing: MISSING
     choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
 
     def build(value: Any, growing: bool) -> Any:

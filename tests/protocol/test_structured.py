@@ -411,6 +411,23 @@ def test_only_valid_prefixes_without_partial() -> None:
     assert expected == streamed(Joke, pieces, partial=False)
 
 
+def test_a_class_that_names_one_of_a_function_streams_as_far_as_it_can() -> None:
+    class Town(BaseModel):
+        name: str
+
+    @dataclasses.dataclass
+    class Way:
+        to: Town
+        days: int
+
+    class Plan(BaseModel):
+        way: Way
+
+    last = streamed(Plan, ['{"way": {"to": {"name": "Oslo"}', ', "days": 3}}'], partial=True)[-1]
+
+    assert Plan(way=Way(Town(name="Oslo"), 3)) == last
+
+
 class Record(BaseModel):
     id: int
     name: str

@@ -218,7 +218,7 @@ def test_long_texts_are_searched_for_control_tokens_only_if_they_have_some(
 def test_a_server_that_refuses_to_tell_is_asked_to_search() -> None:
     class Fussy(Server):
         def __call__(self, ask: Ask) -> Any:
-            if ask.body and ask.body["content"] == "x[1]":
+            if ask.body and ask.body["content"] == "x[1] [2]":
                 self.asked.append(ask)
                 return failure(400)
             return super().__call__(ask)

@@ -270,6 +270,7 @@ def test_a_call_where_the_thoughts_belong_is_found() -> None:
         ('{"name": "weather", "arguments": [1]}', "stop"),
         ('{"name": "other", "arguments": {}}', "stop"),
         ('{"name": ["x"], "arguments": {}}', "stop"),
+        ('{"name": "weather", "arguments": {}, "why": ""}', "stop"),
         ("[" * 100_000, "length"),
     ],
 )

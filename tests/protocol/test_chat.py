@@ -11,6 +11,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.chat import (
     ChatStream,
+    chat_depends_on_server,
     chat_request,
     check_conversation,
     check_messages,
@@ -32,6 +33,33 @@ def test_the_body_asks_for_a_stream_with_usage() -> None:
         "stream_options": {"include_usage": True},
         "temperature": 0.5,
     } == request.body
+
+
+def test_a_conversation_is_named_in_a_header_and_not_in_the_body() -> None:
+    request = chat_request("m", "hi", {"session": "user-7"})
+
+    assert "user-7" == request.session
+    assert "session" not in request.body
+    assert chat_request("m", "hi", {}).session is None
+
+
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "sampling", "expected"),
+    [
+        ("hi", {}, False),
+        ("hi", {"temperature": 0, "tools": []}, False),
+        ("hi", {"tools": [{}]}, True),
+        ("hi", {"repetition_penalty": 1.2}, True),
+        ([USER, PICTURE], {}, True),
+    ],
+)
+def test_only_some_requests_depend_on_the_server(
+    messages: Any, sampling: dict[str, Any], expected: bool
+) -> None:
+    assert expected is chat_depends_on_server(messages, sampling)
 
 
 def test_extra_body_beats_everything() -> None:

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.protocol.completions import CompletionStream, completion_request
+from mlxcel_integrations.protocol.completions import (
+    CompletionStream,
+    completion_depends_on_engine,
+    completion_request,
+)
 from mlxcel_integrations.protocol.stream import Delta
 
 
@@ -71,3 +75,43 @@ def test_a_schema_is_sent_as_the_engine_takes_it(
 
     assert value == body[field]
     assert 1 == len({"response_format", "json_schema"} & body.keys())
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sent"),
+    [
+        ({"logprobs": True}, {"logprobs": 1}),
+        ({"logprobs": True, "top_logprobs": 4}, {"logprobs": 4}),
+        ({"logprobs": False, "top_logprobs": 4}, {}),
+        ({"logprobs": 3}, {"logprobs": 3}),
+    ],
+)
+def test_log_probabilities_are_asked_for_by_their_number(
+    sampling: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    body = completion_request("m", "p", sampling).body
+
+    assert sent == {name: body[name] for name in body.keys() & {"logprobs", "top_logprobs"}}
+
+
+def test_a_conversation_is_named_in_a_header_and_not_in_the_body() -> None:
+    request = completion_request("m", "p", {"session": "user-7"})
+
+    assert "user-7" == request.session
+    assert "session" not in request.body
+    assert completion_request("m", "p", {}).session is None
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ({}, False),
+        ({"temperature": 0}, False),
+        ({"response_format": FORMAT}, True),
+        ({"response_format": None}, False),
+        ({"top_k": 3}, False),
+        ({"repetition_penalty": 1.2}, True),
+    ],
+)
+def test_only_some_fields_depend_on_the_engine(sampling: dict[str, Any], expected: bool) -> None:
+    assert expected is completion_depends_on_engine(sampling)

@@ -244,8 +244,9 @@ def test_a_call_in_json_becomes_a_tool_call() -> None:
     assert ("", "let me see", "tool_calls") == (reply.text, reply.reasoning, reply.finish_reason)
     assert reply.tool_calls is not None
     (call,) = reply.tool_calls
-    assert {"name": "weather", "arguments": '{"city": "Malmö"}'} == call["function"]
     assert call["id"].startswith("call_")
+    function = {"name": "weather", "arguments": '{"city": "Malmö"}'}
+    assert {"id": call["id"], "type": "function", "function": function} == call
 
 
 def test_two_calls_have_two_names() -> None:
@@ -270,6 +271,7 @@ def test_a_call_where_the_thoughts_belong_is_found() -> None:
         ('{"name": "weather", "arguments": [1]}', "stop"),
         ('{"name": "other", "arguments": {}}', "stop"),
         ('{"name": ["x"], "arguments": {}}', "stop"),
+        ('["name", "arguments"]', "stop"),
         ('{"name": "weather", "arguments": {}, "why": ""}', "stop"),
         ("[" * 100_000, "length"),
     ],
@@ -291,6 +293,17 @@ def test_calls_that_the_server_has_read_itself_stay() -> None:
     assert [{**part, "type": "function"}] == [
         {**call, "index": 0} for call in fold(deltas).tool_calls or []
     ]
+
+
+@pytest.mark.parametrize("choice", [None, "any"])
+def test_only_where_a_call_was_forced_an_answer_is_read_as_one(choice: str | None) -> None:
+    stream = request(tools=[WEATHER], tool_choice=choice).stream()
+    text = json.dumps({"name": "weather", "arguments": {}})
+    event = {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}
+    reply = fold(stream.feed(b"data: " + json.dumps(event).encode() + b"\n\ndata: [DONE]\n\n"))
+
+    assert ("" if choice else text) == reply.text
+    assert (1 if choice else 0) == len(reply.tool_calls or ())
 
 
 def test_a_broken_answer_keeps_what_was_held_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("mlxcel"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Undo what importing Ray does to every record that is logged: it takes much longer."""
+    logging.setLogRecordFactory(logging.LogRecord)
 
 
 @pytest.fixture(params=["sync", "async"])

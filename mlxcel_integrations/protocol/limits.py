@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from ..errors import MlxcelError
 
-__all__ = ["check_references", "check_size", "compact", "pointer"]
+__all__ = ["check_references", "check_size", "compact", "pointer", "target"]
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -75,6 +75,21 @@ def check_references(schema: JsonSchema) -> None:
     _check_ends(schema, targets)
 
 
+def target(schema: Any, reference: str) -> Any:
+    """Return what a reference within a schema leads to.
+
+    Raises:
+        LookupError: Nothing is there.
+        TypeError: The same.
+        ValueError: The same.
+    """
+    found = schema
+    for key in unquote(reference[1:]).split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        found = found[int(key) if isinstance(found, list) else key]
+    return found
+
+
 def _containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
     """Yield all objects and lists with their paths, the outer ones first."""
     waiting: list[tuple[Path, Any]] = [((), schema)]
@@ -96,19 +111,16 @@ def _resolve(schema: JsonSchema, path: Iterable[object], name: str) -> Any:
             f"The schema refers to {name!r} at {pointer(path)}, outside of itself: put what is "
             "there into $defs, since servers fetch nothing."
         )
-    target: Any = schema
     try:
-        for key in unquote(name[1:]).split("/")[1:]:
-            key = key.replace("~1", "/").replace("~0", "~")
-            target = target[int(key) if isinstance(target, list) else key]
-    except (KeyError, IndexError, TypeError, ValueError):
-        target = None
-    if not isinstance(target, dict | bool) or (name != "#" and not name.startswith("#/")):
+        found = target(schema, name)
+    except (LookupError, TypeError, ValueError):
+        found = None
+    if not isinstance(found, dict | bool) or (name != "#" and not name.startswith("#/")):
         raise MlxcelError(
             f"The schema refers to {name!r} at {pointer(path)}, where nothing is: write it as "
             '"#/$defs/<name>", and put the schema there.'
         )
-    return target
+    return found
 
 
 def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:

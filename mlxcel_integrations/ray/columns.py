@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
+from ..protocol.limits import target
 from ..protocol.schema import Schema
 
 __all__ = ["column_types", "column_values"]
@@ -68,7 +69,7 @@ def _type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType
         return _JSON
     if "$ref" in part:
         name = part["$ref"]
-        return _JSON if name in outer else _type(_target(root, name), root, (*outer, name))
+        return _JSON if name in outer else _type(target(root, name), root, (*outer, name))
     if "enum" in part or "const" in part:
         return _type_of_values(part.get("enum", [part.get("const")]))
     choices = part.get("anyOf") or part.get("oneOf")
@@ -104,17 +105,8 @@ def _common(types: set[pa.DataType]) -> pa.DataType:
 def _resolved(part: JsonSchema, root: JsonSchema) -> JsonSchema:
     """Follow the references of a schema that is an object at its top."""
     while "$ref" in part:
-        part = _target(root, part["$ref"])
+        part = target(root, part["$ref"])
     return part
-
-
-def _target(root: JsonSchema, reference: str) -> Any:
-    """Return what a reference leads to, which is there: the schema was checked."""
-    target: Any = root
-    for key in reference.removeprefix("#").split("/")[1:]:
-        key = key.replace("~1", "/").replace("~0", "~")
-        target = target[int(key) if isinstance(target, list) else key]
-    return target
 
 
 def _listed(value: Any) -> Sequence[Any]:

@@ -137,3 +137,10 @@ def test_a_number_that_is_too_large_for_its_column_is_an_error_of_arrow() -> Non
 
     with pytest.raises((pa.ArrowException, OverflowError)):
         column_values([2**70], schema, column_types(schema))
+
+
+def test_references_are_followed_as_they_were_checked() -> None:
+    inner = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    given = {"$ref": "#/$defs/a%20b", "$defs": {"a b": inner}}
+
+    assert {"n": pa.int64()} == column_types(to_schema(given))

@@ -102,7 +102,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], A
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 @each_notebook
 def test_a_notebook_runs_to_its_end(path: Path, run: Callable[[Path], Any]) -> None:
     kinds = kinds_of_outputs(run(path))
@@ -112,7 +112,7 @@ def test_a_notebook_runs_to_its_end(path: Path, run: Callable[[Path], Any]) -> N
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_keywords_and_vectors_together_find_nine_answers_of_ten(run: Callable[[Path], Any]) -> None:
     """Among the first five sections, by what the notebook prints."""
     notebook = run(ROOT / "notebooks" / "rag_evaluation.ipynb")

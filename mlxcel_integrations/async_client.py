@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from .async_wire import AsyncWire
-from .client import Message, Messages, T
+from .client import Message, T
 from .connection import Connection
 from .progress_bar import progress_bar
 from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
@@ -21,7 +21,7 @@ from .protocol.completions import completion_depends_on_engine, completion_reque
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.patience import Timeouts
-from .protocol.question import ask
+from .protocol.question import Messages, ask
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
 from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents

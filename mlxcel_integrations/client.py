@@ -16,7 +16,7 @@ from .protocol.completions import completion_depends_on_engine, completion_reque
 from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.patience import Timeouts
-from .protocol.question import ask
+from .protocol.question import Messages, ask
 from .protocol.stream import ChatReply, Request, fold
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
 from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LLM"]
 
-Messages = str | Sequence[Mapping[str, Any]]
 Message = TypeVar("Message", bound=Mapping[str, Any])
 T = TypeVar("T")
 

@@ -52,15 +52,16 @@ def _http_options(connection: Connection, transport_class: str) -> dict[str, Any
         ),
         "follow_redirects": False,
     }
-    if connection.endpoint.is_secure:
-        options["verify"] = connection.endpoint.verify
-    if connection.endpoint.is_local:
+    endpoint = connection.endpoint
+    if endpoint.is_local:
         # An explicit transport keeps the proxies of the environment out.
         options["trust_env"] = False
         # No idle connection: nobody would close it when the event loop ends.
         options["transport"] = getattr(library, transport_class)(
-            verify=connection.endpoint.verify,
-            uds=connection.endpoint.socket,
+            verify=endpoint.verify,
+            uds=endpoint.socket,
             limits=library.Limits(max_keepalive_connections=0),
         )
+    elif endpoint.is_secure:
+        options["verify"] = endpoint.verify
     return options

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .schema import Schema
     from .structured import AnswerStream
 
-__all__ = ["Question", "TextStream", "ask"]
+__all__ = ["Messages", "Question", "TextStream", "ask"]
 
 Messages = str | Sequence[Mapping[str, Any]]
 

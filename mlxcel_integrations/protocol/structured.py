@@ -11,6 +11,7 @@ from .kinds import to_schema
 from .limits import JsonSchema, check_size, compact
 from .partials import partial_objects
 from .portable import portable
+from .question import Messages
 from .schema import Schema
 from .stream import Delta
 
@@ -22,8 +23,6 @@ __all__ = [
     "with_schema_shown",
     "without_thinking",
 ]
-
-Messages = str | Sequence[Mapping[str, Any]]
 
 STEPS = 3000
 """How many values a long answer has while it becomes e times as long."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
 from ..errors import MlxcelError
+from ..protocol.question import Messages
 
 __all__ = ["Messages", "Prompt", "Row", "Template", "messages_for"]
 
 Row = Mapping[str, Any]
-Messages = str | Sequence[Mapping[str, Any]]
 Prompt = str | Callable[[Row], Messages]
 
 

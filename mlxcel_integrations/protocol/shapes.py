@@ -20,6 +20,9 @@ __all__ = [
 MOST_LEVELS = 16
 """How deep JSON may be nested that is passed on: frameworks copy and merge it by recursion."""
 
+MOST = 2**1023
+"""Whole numbers from here on are none for those who want a float."""
+
 MOST_CHARACTERS = 2000
 """How much of a server's own words becomes part of an error."""
 
@@ -104,7 +107,7 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     # JSON has no number for the logarithm of zero, and servers write null.
-    return value is None or type(value) in (int, float)
+    return value is None or type(value) is float or (type(value) is int and abs(value) < MOST)
 
 
 def _is_call(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.completions import (
     CompletionStream,
     completion_depends_on_engine,
@@ -54,6 +54,28 @@ def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: list[Delta])
     data = json.dumps({"choices": [choice]}).encode()
 
     assert expected == CompletionStream().feed(b"data: " + data + b"\n\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"token_logprobs": [10**309]},
+        {"token_logprobs": ["-0.25"]},
+        {"token_logprobs": [-0.25, -0.5]},
+        {"token_logprobs": None},
+        {"tokens": [1]},
+        {"top_logprobs": [{"b": 10**309}]},
+        {"top_logprobs": [["b"]]},
+        {"top_logprobs": [{"b": -1}, {"b": -1}]},
+    ],
+)
+def test_logprobs_that_no_framework_can_read_are_no_answer(wrong: dict[str, Any]) -> None:
+    data = json.dumps({"choices": [{"text": "a", "logprobs": LOGPROBS | wrong}]}).encode()
+    stream = CompletionStream()
+
+    assert [] == stream.feed(b"data: " + data + b"\n\n")
+    with pytest.raises(MlxcelStreamError, match="unknown shape"):
+        stream.close()
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}

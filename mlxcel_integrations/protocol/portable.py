@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .limits import JsonSchema
+from .limits import JsonSchema, target
 
 __all__ = ["is_object", "portable", "wrapped"]
 
@@ -57,8 +57,10 @@ def is_object(schema: JsonSchema) -> bool:
     part: Any = schema
     while isinstance(part, dict) and "$ref" in part and part["$ref"] not in seen:
         seen.add(part["$ref"])
-        kind, _, name = part["$ref"].removeprefix("#/").partition("/")
-        part = schema.get(kind, {}).get(name) if kind in DEFINITIONS else None
+        try:
+            part = target(schema, part["$ref"])
+        except (LookupError, TypeError, ValueError):
+            return False
     return isinstance(part, dict) and part.get("type") == "object"
 
 

@@ -98,7 +98,9 @@ def test_the_given_schema_stays_as_it_is() -> None:
         ({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, False),
         ({"$ref": "#/$defs/gone", "$defs": {}}, False),
         ({"$ref": "#/$defs/gone"}, False),
-        ({"$ref": "#/properties/a", "properties": {"a": {"type": "object"}}}, False),
+        ({"$ref": "#/properties/a", "properties": {"a": {"type": "object"}}}, True),
+        ({"$ref": "#/$defs/A~1B%3F", "$defs": {"A/B?": {"type": "object"}}}, True),
+        ({"$ref": "#/$defs/A/0", "$defs": {"A": TEXT}}, False),
     ],
 )
 def test_whether_all_values_are_objects(schema: dict[str, Any], expected: bool) -> None:

@@ -252,7 +252,7 @@ class AsyncLLM(AsyncWire):
 
     async def models(self) -> list[str]:
         """Return the names of all served models."""
-        return [model.id for model in read_models(await self._call("GET", "/v1/models"))]
+        return [model.id for model in read_models(await self._call("/v1/models"))]
 
     @property
     def model(self) -> Awaitable[str]:
@@ -262,7 +262,7 @@ class AsyncLLM(AsyncWire):
     async def _model(self) -> str:
         connection = self._connection
         if connection.name is None:
-            served = read_models(await self._call("GET", "/v1/models"))
+            served = read_models(await self._call("/v1/models"))
             connection.model_name = choose_model(served, str(connection.endpoint))
         return connection.name or ""
 
@@ -277,7 +277,7 @@ class AsyncLLM(AsyncWire):
             connection.features = read_features(
                 await self._call_if_there("/health"),
                 await self._call_if_there("/props"),
-                await self._call("GET", "/v1/models"),
+                await self._call("/v1/models"),
             )
         return connection.features
 
@@ -289,11 +289,11 @@ class AsyncLLM(AsyncWire):
             add_special: Whether to add the tokens that begin a prompt.
         """
         body = {"content": text, "add_special": add_special}
-        return read_tokens(await self._call("POST", "/tokenize", body))
+        return read_tokens(await self._call("/tokenize", body))
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids."""
-        return read_text(await self._call("POST", "/detokenize", {"tokens": list(tokens)}))
+        return read_text(await self._call("/detokenize", {"tokens": list(tokens)}))
 
     @overload
     async def count_tokens(self, text: str) -> int: ...

@@ -83,7 +83,8 @@ class AsyncWire:
         connection = self._connection
         patience = self._patience()
         began = time.monotonic()
-        response = await self._open("POST", request.route, request.body, patience, request.session)
+        ask = Ask(request.route, request.body, session=request.session)
+        response = await self._open(ask, patience)
         first = connection.begin(began)
         stream = request.stream()
         stream.server = served_by(response.headers)
@@ -146,70 +147,51 @@ class AsyncWire:
 
     async def _answer(self, ask: Ask) -> Any:
         """Return the JSON that a flow asks for, or the failure that it expects."""
-        method = "GET" if ask.body is None else "POST"
         patience = self._patience()
-        answer = await self._last_attempt(method, ask.path, ask.body, patience)
+        answer = await self._last_attempt(ask, patience)
         if isinstance(answer, httpx.Response):
-            return await self._json(answer, method, ask.path, patience)
+            return await self._json(answer, ask, patience)
         if answer.status in ask.expected:
             return answer
-        raise self._connection.error(answer, method, ask.path) from answer.cause
+        raise self._connection.error(answer, ask) from answer.cause
 
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def _call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
-        patience = self._patience()
-        response = await self._open(method, path, body, patience)
-        return await self._json(response, method, path, patience)
+        return await self._answer(Ask(path, body, expected=frozenset()))
 
     async def _call_if_there(self, path: str) -> Any:
         """Return the JSON that a route answers, None where the server does not have it."""
-        patience = self._patience()
-        answer = await self._attempt("GET", path, None, patience)
+        ask, patience = Ask(path), self._patience()
+        answer = await self._attempt(ask, patience)
         if isinstance(answer, Failure):
-            return self._connection.absent(answer, path)
+            return self._connection.absent(answer, ask)
         try:
-            return await self._json(answer, "GET", path, patience)
+            return await self._json(answer, ask, patience)
         except MlxcelError:
             return None
 
-    async def _json(
-        self, response: httpx.Response, method: str, path: str, patience: Patience
-    ) -> Any:
+    async def _json(self, response: httpx.Response, ask: Ask, patience: Patience) -> Any:
         connection = self._connection
         try:
             return json.loads(await self._read(response, patience))
         except (httpx.RequestError, TimeoutError) as error:
             failure = connection.failure(error, patience.reached(time.monotonic()))
-            raise connection.error(failure, method, path) from error
+            raise connection.error(failure, ask) from error
         except (ValueError, RecursionError):
-            raise MlxcelError(connection.not_json(path, response.headers)) from None
+            raise MlxcelError(connection.not_json(ask.path, response.headers)) from None
 
-    async def _open(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        patience: Patience,
-        session: str | None = None,
-    ) -> httpx.Response:
+    async def _open(self, ask: Ask, patience: Patience) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
-        answer = await self._last_attempt(method, path, body, patience, session)
+        answer = await self._last_attempt(ask, patience)
         if isinstance(answer, Failure):
-            raise self._connection.error(answer, method, path) from answer.cause
+            raise self._connection.error(answer, ask) from answer.cause
         return answer
 
-    async def _last_attempt(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        patience: Patience,
-        session: str | None = None,
-    ) -> httpx.Response | Failure:
+    async def _last_attempt(self, ask: Ask, patience: Patience) -> httpx.Response | Failure:
         """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
-            answer = await self._attempt(method, path, body, patience, session)
+            answer = await self._attempt(ask, patience)
             if isinstance(answer, httpx.Response):
                 return answer
             delay = retries.delay(answer)
@@ -217,19 +199,12 @@ class AsyncWire:
                 return answer
             await asyncio.sleep(delay)
 
-    async def _attempt(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        patience: Patience,
-        session: str | None = None,
-    ) -> httpx.Response | Failure:
+    async def _attempt(self, ask: Ask, patience: Patience) -> httpx.Response | Failure:
         await self.start()
         connection = self._connection
         try:
             patience.changes(time.monotonic(), progress=False)
-            request = connection.request(method, path, body, patience.wait, session)
+            request = connection.request(ask, patience.wait)
             response = await self._pools.send(connection.endpoint, request)
             # From here on each read has a limit of its own.
             request.extensions["timeout"]["read"] = None

@@ -269,14 +269,14 @@ class LLM(Wire):
 
     def models(self) -> list[str]:
         """Return the names of all served models."""
-        return [model.id for model in read_models(self._call("GET", "/v1/models"))]
+        return [model.id for model in read_models(self._call("/v1/models"))]
 
     @property
     def model(self) -> str:
         """Name of the model in use: given, or discovered once."""
         connection = self._connection
         if connection.name is None:
-            served = read_models(self._call("GET", "/v1/models"))
+            served = read_models(self._call("/v1/models"))
             connection.model_name = choose_model(served, str(connection.endpoint))
         return connection.name or ""
 
@@ -288,7 +288,7 @@ class LLM(Wire):
             connection.features = read_features(
                 self._call_if_there("/health"),
                 self._call_if_there("/props"),
-                self._call("GET", "/v1/models"),
+                self._call("/v1/models"),
             )
         return connection.features
 
@@ -300,11 +300,11 @@ class LLM(Wire):
             add_special: Whether to add the tokens that begin a prompt.
         """
         body = {"content": text, "add_special": add_special}
-        return read_tokens(self._call("POST", "/tokenize", body))
+        return read_tokens(self._call("/tokenize", body))
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids."""
-        return read_text(self._call("POST", "/detokenize", {"tokens": list(tokens)}))
+        return read_text(self._call("/detokenize", {"tokens": list(tokens)}))
 
     @overload
     def count_tokens(self, text: str) -> int: ...

@@ -31,7 +31,7 @@ from .protocol.failures import (
     untrusted,
 )
 from .protocol.features import ServerFeatures
-from .protocol.flow import MISSING
+from .protocol.flow import MISSING, Ask
 from .protocol.headers import SESSION, check_headers, check_session, served_by
 from .protocol.patience import Timeouts
 from .protocol.stream import DeltaStream
@@ -183,28 +183,18 @@ class Connection:
         if self._lease is not None:
             self._lease.release()
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        wait: float,
-        session: str | None = None,
-    ) -> httpx.Request:
+    def request(self, ask: Ask, wait: float) -> httpx.Request:
         """Return a request whose response must be read with a limit of its own.
 
         Args:
-            method: HTTP method.
-            path: Path below the server's root.
-            body: What is sent as JSON.
+            ask: What to ask for.
             wait: Longest time until the response begins, in seconds.
-            session: Name of the conversation, None for that of all requests.
         """
         request = httpx.Request(
-            method,
-            _url(self.endpoint.url, path),
+            ask.method,
+            _url(self.endpoint.url, ask.path),
             headers=self._headers,
-            content=json.dumps(body).encode() if body is not None else None,
+            content=json.dumps(ask.body).encode() if ask.body is not None else None,
             extensions={
                 "timeout": {
                     "connect": min(wait, self.timeouts.connecting),
@@ -214,7 +204,7 @@ class Connection:
                 }
             },
         )
-        request.headers.update(self.own_headers(session))
+        request.headers.update(self.own_headers(ask.session))
         return request
 
     def own_headers(self, session: str | None = None) -> dict[str, str]:
@@ -257,8 +247,8 @@ class Connection:
         few = _number(error) in (errno.EMFILE, errno.ENFILE)
         return unreachable(where, reason, error, never_sent=never_sent, few_files=few, crash=crash)
 
-    def error(self, failure: Failure, method: str, path: str) -> Exception:
-        """Return the exception of a failure."""
+    def error(self, failure: Failure, ask: Ask) -> Exception:
+        """Return the exception of a request that failed."""
         if failure.crash is not None:
             return failure.crash
         if failure.status in MISSING:
@@ -269,16 +259,16 @@ class Connection:
         except (ImportError, OSError):
             # It is read from files, and this process may open no more.
             return MlxcelError(failure.message)
-        return api_error(failure, self.endpoint.url + path, method)
+        return api_error(failure, self.endpoint.url + ask.path, ask.method)
 
-    def absent(self, failure: Failure, path: str) -> None:
+    def absent(self, failure: Failure, ask: Ask) -> None:
         """Take a missing route for a missing feature, and a busy server for a silent one.
 
         Raises:
             openai.APIError: The failure is of another kind.
         """
         if failure.status not in MISSING | {503}:
-            raise self.error(failure, "GET", path) from failure.cause
+            raise self.error(failure, ask) from failure.cause
 
     def refuse_overflow(self, tokens: int, room: Room) -> None:
         """Refuse a prompt that has more tokens than there is room for.
@@ -288,7 +278,7 @@ class Connection:
         """
         if tokens > room.limit:
             failure = overflow(tokens, room.context_size, room.reserve, str(self.endpoint))
-            raise self.error(failure, "POST", "/v1/chat/completions")
+            raise self.error(failure, Ask("/v1/chat/completions", {}))
 
     def not_json(self, path: str, headers: Mapping[str, str]) -> str:
         """Tell that a route did not answer JSON."""

@@ -73,7 +73,8 @@ class Wire(ContextManager):
         connection = self._connection
         patience = self._patience()
         began = time.monotonic()
-        response = self._open("POST", request.route, request.body, patience, request.session)
+        ask = Ask(request.route, request.body, session=request.session)
+        response = self._open(ask, patience)
         first = connection.begin(began)
         stream = request.stream()
         stream.server = served_by(response.headers)
@@ -131,68 +132,51 @@ class Wire(ContextManager):
 
     def _answer(self, ask: Ask) -> Any:
         """Return the JSON that a flow asks for, or the failure that it expects."""
-        method = "GET" if ask.body is None else "POST"
         patience = self._patience()
-        answer = self._last_attempt(method, ask.path, ask.body, patience)
+        answer = self._last_attempt(ask, patience)
         if isinstance(answer, httpx.Response):
-            return self._json(answer, method, ask.path, patience)
+            return self._json(answer, ask, patience)
         if answer.status in ask.expected:
             return answer
-        raise self._connection.error(answer, method, ask.path) from answer.cause
+        raise self._connection.error(answer, ask) from answer.cause
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that a route answers."""
-        patience = self._patience()
-        response = self._open(method, path, body, patience)
-        return self._json(response, method, path, patience)
+        return self._answer(Ask(path, body, expected=frozenset()))
 
     def _call_if_there(self, path: str) -> Any:
         """Return the JSON that a route answers, None where the server does not have it."""
-        patience = self._patience()
-        answer = self._attempt("GET", path, None, patience)
+        ask, patience = Ask(path), self._patience()
+        answer = self._attempt(ask, patience)
         if isinstance(answer, Failure):
-            return self._connection.absent(answer, path)
+            return self._connection.absent(answer, ask)
         try:
-            return self._json(answer, "GET", path, patience)
+            return self._json(answer, ask, patience)
         except MlxcelError:
             return None
 
-    def _json(self, response: httpx.Response, method: str, path: str, patience: Patience) -> Any:
+    def _json(self, response: httpx.Response, ask: Ask, patience: Patience) -> Any:
         connection = self._connection
         try:
             return json.loads(self._read(response, patience))
         except (httpx.RequestError, TimeoutError) as error:
             failure = connection.failure(error, patience.reached(time.monotonic()))
-            raise connection.error(failure, method, path) from error
+            raise connection.error(failure, ask) from error
         except (ValueError, RecursionError):
-            raise MlxcelError(connection.not_json(path, response.headers)) from None
+            raise MlxcelError(connection.not_json(ask.path, response.headers)) from None
 
-    def _open(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        patience: Patience,
-        session: str | None = None,
-    ) -> httpx.Response:
+    def _open(self, ask: Ask, patience: Patience) -> httpx.Response:
         """Return a response of status 200 whose body has not been read."""
-        answer = self._last_attempt(method, path, body, patience, session)
+        answer = self._last_attempt(ask, patience)
         if isinstance(answer, Failure):
-            raise self._connection.error(answer, method, path) from answer.cause
+            raise self._connection.error(answer, ask) from answer.cause
         return answer
 
-    def _last_attempt(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        patience: Patience,
-        session: str | None = None,
-    ) -> httpx.Response | Failure:
+    def _last_attempt(self, ask: Ask, patience: Patience) -> httpx.Response | Failure:
         """Send a request as often as it may be sent, and return what came of it in the end."""
         retries = Retries(self._connection.max_retries)
         while True:
-            answer = self._attempt(method, path, body, patience, session)
+            answer = self._attempt(ask, patience)
             if isinstance(answer, httpx.Response):
                 return answer
             delay = retries.delay(answer)
@@ -200,19 +184,12 @@ class Wire(ContextManager):
                 return answer
             time.sleep(delay)
 
-    def _attempt(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        patience: Patience,
-        session: str | None = None,
-    ) -> httpx.Response | Failure:
+    def _attempt(self, ask: Ask, patience: Patience) -> httpx.Response | Failure:
         self.start()
         connection = self._connection
         try:
             patience.changes(time.monotonic(), progress=False)
-            request = connection.request(method, path, body, patience.wait, session)
+            request = connection.request(ask, patience.wait)
             response = self._pool.send(connection.endpoint, request)
             # From here on the limit is the socket's, which can be changed on the way.
             request.extensions["timeout"]["read"] = None

@@ -23,17 +23,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request of a flow.
+    """One request.
 
     Attributes:
         path: Path below the server's root.
         body: The JSON body to post; None for a GET.
-        expected: Error statuses for which the flow is sent the ``Failure`` instead of JSON.
+        expected: Error statuses for which a flow is sent the ``Failure`` instead of JSON.
+        session: Name of the conversation that it belongs to, None for that of the client.
     """
 
     path: str
     body: Mapping[str, Any] | None = None
     expected: frozenset[int] = MISSING
+    session: str | None = None
+
+    @property
+    def method(self) -> str:
+        """The method of HTTP."""
+        return "GET" if self.body is None else "POST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import errno
 import functools
 import json
 import os
-import ssl
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from .endpoint import Endpoint, Mode, resolve_mode
-from .errors import MlxcelError, MlxcelServerError, causes
+from .errors import MlxcelError, MlxcelServerError
+from .network_errors import is_timeout, system_number, system_reason, tls_failure
 from .protocol.bursts import FirstTokens
 from .protocol.context import Room
 from .protocol.failures import (
@@ -23,12 +23,10 @@ from .protocol.failures import (
     another_model,
     buffering,
     cut_by,
-    insecure,
     not_a_stream,
     overflow,
     timed_out,
     unreachable,
-    untrusted,
 )
 from .protocol.features import ServerFeatures
 from .protocol.flow import MISSING, Ask
@@ -233,18 +231,18 @@ class Connection:
         """
         where = str(self.endpoint)
         not_taken = isinstance(error, httpx.ConnectTimeout)
-        if _is_timeout(error) and not not_taken:
+        if is_timeout(error) and not not_taken:
             return timed_out(where, *limit, error)
-        tls_failure = _tls_failure(where, error)
-        if tls_failure is not None:
-            return tls_failure
+        insecurity = tls_failure(where, error)
+        if insecurity is not None:
+            return insecurity
         crash = self._crash()
-        reason = self._end() or _reason(error) or "it closed the connection"
+        reason = self._end() or system_reason(error) or "it closed the connection"
         if not_taken:
             seconds = self.timeouts.connecting
             reason = f"it took no connection within {seconds:g} s (connect_timeout=)"
         never_sent = not_taken or isinstance(error, httpx.ConnectError)
-        few = _number(error) in (errno.EMFILE, errno.ENFILE)
+        few = system_number(error) in (errno.EMFILE, errno.ENFILE)
         return unreachable(where, reason, error, never_sent=never_sent, few_files=few, crash=crash)
 
     def error(self, failure: Failure, ask: Ask) -> Exception:
@@ -294,10 +292,10 @@ class Connection:
             error: What ended the wait.
             limit: The limit that it ran into, if it took too long.
         """
-        if _is_timeout(error):
+        if is_timeout(error):
             return cut_by(*limit), ""
         crash = self._crash()
-        reason = self._end() or _reason(error) or "the connection was closed"
+        reason = self._end() or system_reason(error) or "the connection was closed"
         return reason, crash.stderr if crash is not None else ""
 
     def _end(self) -> str | None:
@@ -399,10 +397,6 @@ _SEEN: set[str] = set()
 """Names of fields that are known, or that were warned of once."""
 
 
-_TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
-"""What ends a read that took too long; the second and third come from a limit of the socket."""
-
-
 @functools.lru_cache(maxsize=64)
 def _url(root: str, path: str) -> httpx.URL:
     """Return a parsed URL; parsing takes longer than anything else in making a request."""
@@ -432,34 +426,3 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
         return endpoint
     tls.check()
     return dataclasses.replace(endpoint, tls=tls)
-
-
-def _tls_failure(where: str, error: Exception) -> Failure | None:
-    """Tell why no secure connection came about, None if that is not what is wrong."""
-    for cause in causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return untrusted(where, cause.verify_message, cause.verify_code, error)
-        if isinstance(cause, ssl.SSLError):
-            return insecure(where, cause.reason or str(cause), error)
-    return None
-
-
-def _reason(error: Exception) -> str:
-    """Return what the network reported, in the system's words if there are any."""
-    number = _number(error)
-    return os.strerror(number) if number else str(error).rstrip(".")
-
-
-def _number(error: Exception) -> int | None:
-    """Return the system's number of an error, None if it has none."""
-    numbers = [
-        e.errno
-        for e in causes(error)
-        # The numbers of OpenSSL are not the system's.
-        if isinstance(e, OSError) and e.errno and not isinstance(e, ssl.SSLError)
-    ]
-    return numbers[-1] if numbers else None
-
-
-def _is_timeout(error: BaseException) -> bool:
-    return any(isinstance(cause, _TIMEOUTS) for cause in causes(error))

@@ -26,7 +26,7 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 LAYERS = [
     ["context_manager", "errors", "lazy", "secret"],
     ["options", "protocol"],
-    ["tls"],
+    ["network_errors", "tls"],
     ["endpoint"],
     ["api_errors", "embedded"],
     ["pools", "async_pools", "progress_bar", "token_cache"],

@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel bench soak coverage lint types docs links build audit clean
+.PHONY: help demo test test-mlxcel bench soak coverage mutants lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ coverage: $(VENV)/.installed-coverage ## run every test, and fail where too litt
 	@$(RUN) coverage report --include='$(wire)' --fail-under=100
 	@$(RUN) coverage report --fail-under=95
 
+mutants: $(VENV)/.installed-mutants ## change protocol/ in 5,000 ways, and fail where tests notice too few
+	@$(VENV)/bin/mutmut run $(ARGS)
+	@$(VENV)/bin/mutmut results --all true | $(RUN) tests.mutants
+
 lint: $(VENV)/.installed-lint ## check style and formatting
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
@@ -68,7 +72,7 @@ audit: $(VENV)-audit/.installed ## look for known weaknesses of the lowest and t
 	done
 
 clean: ## remove environments, caches and everything built
-	rm -rf .coverage .coverage.* .venv .venv-* dist build site .benchmarks .cache .hypothesis .*_cache
+	rm -rf .coverage .coverage.* .venv .venv-* dist build mutants site .benchmarks .cache .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # In pages on GitHub and in those that are built, with what is behind a #.
@@ -77,6 +81,7 @@ lychee = $(VENV)/bin/lychee --quiet --include-fragments --exclude-loopback --roo
 packages_demo := -e '.[ask,langchain,embedded]'
 packages_test := -e '.[all,ray]' --group test --group test-langchain --group notebooks
 packages_coverage := $(packages_test) 'coverage>=7.10,<8'
+packages_mutants := $(packages_test) 'mutmut>=3.8,<4'
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs
 

@@ -9,6 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+# How long one example takes says nothing on a machine that has other work.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+# With `make mutants`, an example that fails is enough to notice a change, no smaller one is needed,
+# and code that notes which functions a test reaches is slow.
+settings.register_profile(
+    "mutants",
+    max_examples=30,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    deadline=None,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -119,12 +119,12 @@ def test_time_grows_with_the_bytes_and_not_faster(whole_bytes: int, piece_bytes:
     def seconds(size: int) -> float:
         decoder = SSEDecoder()
         piece = b"x" * piece_bytes
-        start = time.perf_counter()
+        start = time.thread_time()
         decoder.feed(b"data: ")
         for _ in range(size // piece_bytes):
             decoder.feed(piece)
         assert 1 == len(decoder.feed(b"\n\n"))
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     rounds = [(seconds(whole_bytes // 4), seconds(whole_bytes)) for _ in range(2)]
 

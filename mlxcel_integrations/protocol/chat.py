@@ -105,7 +105,7 @@ def _checked(index: int, message: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**message, "role": "system"}
     import difflib  # slow to import, and only this error needs it
 
-    near = difflib.get_close_matches(str(role), ROLES, n=1)
+    near = difflib.get_close_matches(str(role), ROLES)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise MlxcelError(
         f"messages[{index}] has the unknown role {role!r}; roles are {', '.join(ROLES)}.{hint}"

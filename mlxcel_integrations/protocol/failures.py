@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelServerError
-from .shapes import as_count, as_text, error_text
+from .shapes import as_count, as_object, as_text, error_text
 
 __all__ = [
     "Failure",
@@ -103,7 +103,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     """
     error = _error_object(body)
     between = _page(headers.get("content-type", ""), error) if isinstance(error, str) else None
-    kind = as_text(error.get("type")) or "" if isinstance(error, dict) else ""
+    kind = as_text(as_object(error).get("type"))
     text = error_text(error)
     # What llama.cpp puts before it is the place in the template.
     text = text[max(text.find("Jinja Exception"), 0) :]
@@ -273,7 +273,7 @@ _LIMITS = {
 
 def not_a_stream(content_type: str, body: bytes, where: str) -> str:
     """Tell that a response of status 200 is no event stream."""
-    sample = body[:200].decode("utf-8", "replace").strip()
+    sample = body[:200].decode(errors="replace").strip()
     return (
         f"{where} answered with {content_type or 'no content type'} instead of a stream of events: "
         f"{sample!r}. Check that the address is that of an mlxcel server."
@@ -306,7 +306,7 @@ class Retries:
         return pause * (0.5 + 0.5 * self._jitter())
 
 
-def _exception(status: int, kind: str) -> str:
+def _exception(status: int, kind: str | None) -> str:
     # v0.4.2 answers 400 when a generation fails, which is no fault of the request.
     if status >= 500 or kind == "server_error":
         return "InternalServerError"
@@ -314,7 +314,7 @@ def _exception(status: int, kind: str) -> str:
 
 
 def _error_object(body: bytes) -> Any:
-    text = body.decode("utf-8", "replace")
+    text = body.decode(errors="replace")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -334,7 +334,7 @@ def _page(content_type: str, text: str) -> str | None:
     return text if _UPSTREAM.search(text) else None
 
 
-def _advice(status: int, kind: str, error: Any, text: str, between: bool) -> str | None:
+def _advice(status: int, kind: str | None, error: Any, text: str, between: bool) -> str | None:
     if between and status in _BETWEEN:
         return _BETWEEN[status]
     if kind == "exceed_context_size_error":

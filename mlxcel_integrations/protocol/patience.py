@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import MlxcelError
@@ -64,10 +65,10 @@ class Patience:
         self._timeouts = timeouts
         self._began = False
         self._name, self._limit = "timeout", timeouts.silence
-        self._due = now + self._limit
+        self._alive_at = now
         total = timeouts.total_timeout
-        self._end = float("inf") if total is None else now + total
-        self.wait = min(self._limit, total or self._limit)
+        self._end = math.inf if total is None else now + total
+        self.wait = self._left(now)
 
     def changes(self, now: float, progress: bool) -> bool:
         """Take note of a read that has ended; return whether ``wait`` is another now.
@@ -83,11 +84,14 @@ class Patience:
             self._began = True
             self._name, self._limit = self._timeouts.between_tokens
         if progress or not self._began:
-            self._due = now + self._limit
-        before, self.wait = self.wait, min(self._limit, self._due - now, self._end - now)
+            self._alive_at = now
+        before, self.wait = self.wait, self._left(now)
         if self.wait <= 0:
             raise TimeoutError
         return self.wait != before
+
+    def _left(self, now: float) -> float:
+        return min(self._limit - (now - self._alive_at), self._end - now)
 
     def reached(self, now: float) -> tuple[str, float]:
         """Return which limit a read has run into: the name of its argument, and its seconds."""

@@ -66,7 +66,7 @@ class SSEDecoder:
         for line in lines:
             if not line:
                 if data:
-                    events.append(data[0] if len(data) == 1 else b"\n".join(data))
+                    events.append(b"\n".join(data))
                     data = self._data = []
                     self._data_bytes = 0
             elif line.startswith(b"data:") or line == b"data":

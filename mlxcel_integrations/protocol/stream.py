@@ -283,5 +283,5 @@ def _check(delta: Delta) -> None:
 
 
 def _sample(data: bytes) -> str:
-    text = data[:200].decode("utf-8", "replace")
+    text = data[:200].decode(errors="replace")
     return repr(text if len(data) <= 200 else text + "…")

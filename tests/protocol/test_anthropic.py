@@ -58,6 +58,44 @@ def test_the_server_reads_the_same_messages(messages: list[Any]) -> None:
     assert [TOOL] == read["tools"]
 
 
+def test_the_first_system_message_stands_apart() -> None:
+    assert {"model": "m", "system": "Be brief.", "messages": [USER]} == to_anthropic(
+        body(SYSTEM, USER)
+    )
+
+
+THINKING = {"type": "thinking", "thinking": "hm", "signature": ""}
+USE = {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Oslo"}}
+FOUND = {"type": "tool_result", "tool_use_id": "c1", "content": "sunny"}
+PICTURE = {"type": "base64", "media_type": "image/png", "data": "iVBORw0="}
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        (RESULT, {"role": "user", "content": [FOUND]}),
+        (
+            {"role": "tool", "content": "sunny"},
+            {"role": "user", "content": [{**FOUND, "tool_use_id": ""}]},
+        ),
+        (
+            {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [CALL]},
+            {"role": "assistant", "content": [THINKING, USE]},
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"function": {"name": "weather"}}]},
+            {"role": "assistant", "content": [{**USE, "id": "", "input": {}}]},
+        ),
+        (
+            {"role": "user", "content": [IMAGE]},
+            {"role": "user", "content": [{"type": "image", "source": PICTURE}]},
+        ),
+    ],
+)
+def test_a_message_is_sent_in_the_form_of_anthropic(message: Any, sent: Any) -> None:
+    assert [USER, sent] == to_anthropic(body(USER, message))["messages"]
+
+
 def test_a_message_without_content_is_an_empty_one() -> None:
     sent = to_anthropic(body(USER, {"role": "assistant", "content": None}))
 
@@ -78,6 +116,7 @@ def test_thoughts_stand_before_what_is_said() -> None:
         ("auto", {"type": "auto"}),
         ("none", {"type": "none"}),
         ("required", {"type": "any"}),
+        ("any", {"type": "any"}),  # nobody has checked what extra_body says
         (
             {"type": "function", "function": {"name": "weather"}},
             {"type": "tool", "name": "weather"},
@@ -117,8 +156,13 @@ def test_arguments_that_are_no_json_are_kept() -> None:
 def test_what_has_no_such_form_is_told() -> None:
     sound = {"type": "input_audio", "input_audio": {"data": "x", "format": "wav"}}
 
-    with pytest.raises(MlxcelError, match="'input_audio'"):
+    with pytest.raises(MlxcelError) as caught:
         to_anthropic(body({"role": "user", "content": [sound]}))
+
+    assert (
+        "This server cannot count messages with parts of the type 'input_audio': count without "
+        "them, or use a newer server."
+    ) == str(caught.value)
 
 
 def test_variables_of_the_template_are_sent() -> None:

@@ -18,6 +18,7 @@ def evenly(first: float, gap: float, count: int = 100) -> Arrivals:
     ("arrivals", "expected"),
     [
         pytest.param([(5.0, 40)], True, id="one read at the end"),
+        pytest.param([(1.0, 8)], True, id="eight tokens after a second of silence"),
         pytest.param(evenly(5.0, 0.0001), True, id="many pieces of one read"),
         pytest.param([(5.0, 15), (9.0, 15), (13.0, 15)], True, id="full buffers, one by one"),
         pytest.param(evenly(0.1, 0.03), False, id="a usual server"),
@@ -25,7 +26,7 @@ def evenly(first: float, gap: float, count: int = 100) -> Arrivals:
         pytest.param([(5.0, 1), (60.0, 99)], False, id="a slow reader"),
         pytest.param(evenly(30.0, 0.005), False, id="two hundred tokens a second"),
         pytest.param(evenly(30.0, 0.001), None, id="faster than any server, and not at once"),
-        pytest.param([(0.2, 40)], None, id="a quick answer"),
+        pytest.param([(0.99, 40)], None, id="a quick answer"),
         pytest.param([(5.0, 7)], None, id="a short answer"),
         pytest.param([], None, id="no answer"),
     ],

@@ -16,6 +16,7 @@ from mlxcel_integrations.protocol.chat import (
     check_conversation,
     check_messages,
 )
+from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.stream import Delta, fold
 
 USER = {"role": "user", "content": "hi"}
@@ -43,7 +44,31 @@ def test_a_conversation_is_named_in_a_header_and_not_in_the_body() -> None:
     assert chat_request("m", "hi", {}).session is None
 
 
-PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x"}}]}
+
+
+def features(engine: str | None, *modalities: str) -> ServerFeatures:
+    return ServerFeatures(engine, "build 1", (), None, None, None, frozenset(modalities))
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("llama.cpp", "repeat_penalty"),
+        ("mlxcel", "repetition_penalty"),
+        (None, "repetition_penalty"),
+    ],
+)
+def test_fields_are_named_as_the_engine_knows_them(engine: str | None, name: str) -> None:
+    body = chat_request("m", "hi", {"repetition_penalty": 1.2}, features(engine)).body
+
+    assert {name: 1.2} == {key: body[key] for key in body if key.startswith("repe")}
+
+
+def test_a_picture_is_refused_before_it_is_sent_to_a_model_that_cannot_see() -> None:
+    assert [PICTURE] == chat_request("m", [PICTURE], {}, features(None, "vision")).body["messages"]
+    with pytest.raises(MlxcelError, match="image_url, but this model takes audio"):
+        chat_request("m", [PICTURE], {}, features(None, "audio"))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +131,11 @@ BLANK = [
 
 
 def test_messages_that_are_all_empty_are_refused() -> None:
-    with pytest.raises(MlxcelError, match="All messages are empty"):
+    with pytest.raises(MlxcelError) as caught:
         check_conversation(BLANK)
+
+    expected = "All messages are empty: write something into at least one of them."
+    assert expected == str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -124,23 +152,30 @@ def test_one_message_that_says_something_is_enough(message: dict[str, Any]) -> N
     check_conversation([*BLANK, message])
 
 
+EXAMPLE = '{"role": "user", "content": "..."}'
+KNOWN = "roles are system, user, assistant, tool"
+
+
 @pytest.mark.parametrize(
-    ("given", "parts"),
+    ("given", "message"),
     [
-        ([], ["no messages", "at least one"]),
-        ((), ["no messages"]),
-        (["hi"], ["messages[0] is str", "not a dictionary"]),
-        ([USER, None], ["messages[1] is NoneType"]),
-        ([USER, {"role": "asistant"}], ["messages[1]", "'asistant'", "Did you mean 'assistant'?"]),
-        ([{"role": "function"}], ["'function'", "system, user, assistant, tool"]),
-        ([{"content": "hi"}], ["messages[0]", "unknown role None"]),
+        ([], "There are no messages to answer: pass at least one user message."),
+        ((), "There are no messages to answer: pass at least one user message."),
+        (["hi"], f"messages[0] is str, not a dictionary such as {EXAMPLE}."),
+        ([USER, None], f"messages[1] is NoneType, not a dictionary such as {EXAMPLE}."),
+        (
+            [USER, {"role": "asistant"}],
+            f"messages[1] has the unknown role 'asistant'; {KNOWN}. Did you mean 'assistant'?",
+        ),
+        ([{"role": "function"}], f"messages[0] has the unknown role 'function'; {KNOWN}."),
+        ([{"content": "hi"}], f"messages[0] has the unknown role None; {KNOWN}."),
     ],
 )
-def test_messages_that_no_server_accepts_are_refused(given: Any, parts: list[str]) -> None:
+def test_messages_that_no_server_accepts_are_refused(given: Any, message: str) -> None:
     with pytest.raises(MlxcelError) as caught:
         check_messages(given)
 
-    assert [] == [part for part in parts if part not in str(caught.value)]
+    assert message == str(caught.value)
 
 
 PROBABLE = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
@@ -176,6 +211,7 @@ def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: Delta) -> No
     [
         ("", '{"a": 1}', '{"a": 1}'),
         (" \n", '\n{"a"', ' \n\n{"a"'),
+        ("", "[1, 2]", "[1, 2]"),
         ('{"a": 1}', '{"b": 2}', '{"a": 1}'),
         ("", "Let me see", ""),
         ("", "", ""),
@@ -186,12 +222,9 @@ def test_json_where_the_thoughts_belong_is_the_text(
 ) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     stream = chat_request("m", "hi", {"response_format": schema}).stream()
-    parts = [{"reasoning_content": thoughts}, {"content": text}, {}]
-    ends = (None, None, "stop")
-    frames = [
-        {"choices": [{"delta": part, "finish_reason": end}]}
-        for part, end in zip(parts, ends, strict=True)
-    ]
+    parts = [*({"reasoning_content": token} for token in thoughts), {"content": text}]
+    frames: list[Any] = [{"choices": [{"delta": part}]} for part in parts]
+    frames.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
     data = b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
 
     reply = fold(stream.feed(data + b"data: [DONE]\n\n"))

@@ -151,9 +151,11 @@ def test_no_secure_connection() -> None:
     assert not found.retryable
 
 
-@pytest.mark.parametrize("body", [b'{"error": null}', b"{}", b"null"])
-def test_a_body_that_says_nothing_adds_nothing_odd(body: bytes) -> None:
-    assert "None" not in failure(500, body).message
+@pytest.mark.parametrize(
+    ("body", "said"), [(b'{"error": null}', ""), (b"{}", ": {}"), (b"null", ": null")]
+)
+def test_a_body_that_says_nothing_adds_nothing_odd(body: bytes, said: str) -> None:
+    assert f"{WHERE} answered 500{said}." == failure(500, body).message
 
 
 def test_a_deeply_nested_body_is_still_an_error() -> None:
@@ -345,9 +347,10 @@ def test_a_page_is_known_by_its_kind() -> None:
     assert f"{WHERE} answered 502: Oh, dear. {FACES}could not reach it" in found.message
 
 
-@pytest.mark.parametrize("text", ["Jinja Exception: a", "a: Jinja Exception: a"])
-def test_the_place_in_a_template_is_left_out(text: str) -> None:
-    assert f"{WHERE} answered 400: Jinja Exception: a." == failure(400, envelope(text)).message
+@pytest.mark.parametrize("said", ["Jinja Exception: a", "Jinja Exception: a: Jinja Exception: b"])
+@pytest.mark.parametrize("place", ["", "a: "])
+def test_the_place_in_a_template_is_left_out(place: str, said: str) -> None:
+    assert f"{WHERE} answered 400: {said}." == failure(400, envelope(place + said)).message
 
 
 def test_a_refusal_of_two_system_messages_says_what_to_do() -> None:

@@ -50,6 +50,7 @@ SERVERS: dict[str, tuple[Any, Any, Any, ServerFeatures]] = {
             "modalities": {"vision": True, "video": False, "audio": True},
             "chat_template_caps": {"supports_tools": True},
             "build_info": "mlxcel-0.5.0",
+            "model_path": "/models/chat.gguf",
         },
         models(VECTORS, CHAT),
         ServerFeatures(
@@ -60,6 +61,7 @@ SERVERS: dict[str, tuple[Any, Any, Any, ServerFeatures]] = {
             1024,
             True,
             frozenset({"vision", "audio"}),
+            "/models/chat.gguf",
         ),
     ),
     "llama.cpp": (
@@ -77,6 +79,29 @@ SERVERS: dict[str, tuple[Any, Any, Any, ServerFeatures]] = {
         None,
         models({"id": "m"}),
         ServerFeatures(None, None, (ServedModel("m"),), None, None, None, frozenset()),
+    ),
+    "a server of vectors alone": (
+        {"status": "ok"},
+        None,
+        models(VECTORS),
+        ServerFeatures(
+            None, None, (ServedModel("vectors", ("embedding",)),), None, None, None, frozenset()
+        ),
+    ),
+    "values of unknown kinds": (
+        {"batch": 3, "context_size": "4096"},
+        {
+            "default_generation_settings": [1024],
+            "total_slots": True,
+            "modalities": ["vision"],
+            "chat_template_caps": {"supports_tools": "yes"},
+            "build_info": 5,
+            "model_path": ["/models"],
+        },
+        models({"id": "m", "meta": [], "capabilities": ["completion", 7, None, {"vision": 1}]}),
+        ServerFeatures(
+            None, None, (ServedModel("m", ("completion",)),), None, None, None, frozenset()
+        ),
     ),
     "nulls everywhere": (
         {"batch": None, "context_size": None},
@@ -113,8 +138,13 @@ def test_windows_of_a_model(meta: dict[str, int], expected: tuple[int | None, ..
     "answer", [None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}, {"data": [{"name": "m"}]}]
 )
 def test_what_is_no_list_of_models_is_told(answer: Any) -> None:
-    with pytest.raises(MlxcelError, match="no list of models"):
+    with pytest.raises(MlxcelError) as caught:
         read_models(answer)
+
+    assert (
+        "The server's /v1/models is no list of models. Check that the address is that of an "
+        "mlxcel server."
+    ) == str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +161,18 @@ def test_the_first_model_that_generates_is_used(served: list[ServedModel], expec
 
 
 @pytest.mark.parametrize(
-    ("served", "named"), [([], "none"), ([ServedModel("v", ("embedding",))], "v")]
+    ("served", "named"),
+    [
+        ([], "none"),
+        ([ServedModel("v", ("embedding",))], "v"),
+        ([ServedModel("v", ("embedding",)), ServedModel("r", ("rerank",))], "v, r"),
+    ],
 )
 def test_no_model_to_use_is_told_with_the_way_out(served: list[ServedModel], named: str) -> None:
     with pytest.raises(MlxcelError) as caught:
         choose_model(served, "http://here")
 
-    assert f"http://here serves no model that answers chats (it serves: {named})" in str(
-        caught.value
-    )
-    assert "served_model=" in str(caught.value)
+    assert (
+        f"http://here serves no model that answers chats (it serves: {named}). Start it with one, "
+        "or name one with served_model=."
+    ) == str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.completions import completion_request
 from mlxcel_integrations.protocol.infill import InfillStream
-from mlxcel_integrations.protocol.stream import fold
+from mlxcel_integrations.protocol.stream import ChatReply, Delta, fold
 
 
 def test_a_suffix_asks_for_what_stands_between() -> None:
@@ -29,6 +29,14 @@ def test_a_suffix_asks_for_what_stands_between() -> None:
     } == request.body
 
 
+def test_a_conversation_is_named_in_a_header_and_not_in_the_body() -> None:
+    request = completion_request("m", "a", {"suffix": "b", "session": "user-7"})
+
+    assert "user-7" == request.session
+    assert "session" not in request.body
+    assert completion_request("m", "a", {"suffix": "b"}).session is None
+
+
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [
@@ -42,11 +50,15 @@ def test_what_the_route_does_not_have_is_refused(sampling: dict[str, Any], messa
         completion_request("m", "a", sampling)
 
 
-def read(*events: Any) -> Any:
+def read_deltas(*events: Any) -> list[Delta]:
     stream = InfillStream()
     deltas = stream.feed(b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in events))
     stream.close()
-    return fold(deltas)
+    return deltas
+
+
+def read(*events: Any) -> ChatReply:
+    return fold(read_deltas(*events))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +72,26 @@ def test_an_answer_is_read(stop_type: str, finish: str) -> None:
     assert ("x y", finish, "m") == (reply.text, reply.finish_reason, reply.model)
     assert {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5} == reply.usage
     assert {"predicted_n": 2} == reply.timings
+
+
+COUNTS = {"tokens_evaluated": 3, "tokens_predicted": 1}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "usage"),
+    [
+        pytest.param(COUNTS, COUNTS, USAGE, id="only the last counts"),
+        pytest.param(COUNTS, {}, None, id="no counts at the end"),
+        pytest.param({}, {"tokens_predicted": 1}, None, id="half of them"),
+    ],
+)
+def test_usage_comes_once_and_whole_or_not_at_all(
+    first: dict[str, int], last: dict[str, int], usage: dict[str, int] | None
+) -> None:
+    deltas = read_deltas({"content": "x", **first}, {"content": "", "stop": True, **last})
+
+    assert [Delta("x"), Delta(finish_reason="stop", usage=usage)] == deltas
 
 
 def test_a_cut_answer_is_an_error_that_keeps_its_text() -> None:

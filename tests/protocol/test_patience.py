@@ -34,6 +34,8 @@ def test_after_the_first_token_comments_are_no_progress() -> None:
     assert 5 == patience.wait
     assert patience.changes(12, progress=False)
     assert 3 == patience.wait
+    assert patience.changes(14.5, progress=False)
+    assert 0.5 == patience.wait
     with pytest.raises(TimeoutError):
         patience.changes(15, progress=False)
     assert ("token_timeout", 5) == patience.reached(15)
@@ -62,7 +64,7 @@ def test_the_total_ends_an_answer_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("connect", "silence", "expected"), [(10, None, 10), (10, 3, 3), (2, 300, 2)]
+    ("connect", "silence", "expected"), [(10, None, 10), (10, 3, 3), (2, 300, 2), (10, 0.5, 0.5)]
 )
 def test_connecting_takes_no_longer_than_an_answer_may(
     connect: float, silence: float | None, expected: float

@@ -18,7 +18,7 @@ from mlxcel_integrations.protocol.sampling import depends_on_engine, to_wire
         ({"temperature": 0, "top_k": 0, "max_tokens": 0}, None),
         ({"logprobs": False, "logit_bias": {}}, None),
         ({"anything": {"else": [1]}}, None),
-        ({"stop": "x"}, {"stop": ["x"]}),
+        ({"stop": "end"}, {"stop": ["end"]}),
         ({"stop": ("x", "y")}, {"stop": ["x", "y"]}),
         ({"stop": ["x"]}, None),
         ({"stop": []}, {}),

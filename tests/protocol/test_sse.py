@@ -34,6 +34,7 @@ STREAMS: dict[str, tuple[bytes, list[bytes]]] = {
     "names that only look like data": (b"datax: a\n data: b\ndata : c\n\n", []),
     "a mark at the start": (BOM + b"data: a\n\n", [b"a"]),
     "a mark later": (b"data: a\n\n" + BOM + b"data: b\n\n", [b"a"]),
+    "a mark after an empty line": (b"\n" + BOM + b"data: a\n\ndata: b\n\n", [b"b"]),
     "an event that never ends": (b"data: a\n\ndata: b\n", [b"a"]),
     "a line that never ends": (b"data: a\n\ndata: b", [b"a"]),
     "separators that are text": (

@@ -144,6 +144,7 @@ def test_either_ending_completes_an_answer(ending: bytes) -> None:
         (event({"choices": [{"delta": {}, "logprobs": "x"}]}), "unknown shape"),
         (event({"choices": [{"delta": {}, "finish_reason": 1}]}), "unknown shape"),
         (event({**chunk("stop"), "model": 5}), "unknown shape"),
+        (event({**chunk("stop"), "id": 5}), "unknown shape"),
         (event({"error": {"message": "out of memory"}}), "gave up the answer: out of memory"),
         (event({"error": "out of memory"}), "gave up the answer: out of memory"),
         (event({"error": {"code": 7}, "choices": []}), "gave up the answer: {'code': 7}"),

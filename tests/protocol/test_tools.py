@@ -11,7 +11,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, chat_request
 from mlxcel_integrations.protocol.features import ServerFeatures
-from mlxcel_integrations.protocol.stream import ChatReply, Request, fold
+from mlxcel_integrations.protocol.stream import ChatReply, Delta, Request, fold
 from mlxcel_integrations.protocol.tools import check_choice, check_results, check_tools
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -229,13 +229,18 @@ def test_a_result_follows_its_call(messages: Any, wrong: str | None) -> None:
 # --------------------------------------------------------------------------- the answer
 
 
-def read(text: str, finish: str = "stop", reasoning: str = "") -> ChatReply:
+def read_deltas(*parts: dict[str, Any], finish: str = "stop") -> list[Delta]:
     stream = CallStream(frozenset(["weather"]))
-    parts = [{"reasoning_content": reasoning}, *({"content": c} for c in text)]
-    frames = [{"choices": [{"delta": part, "finish_reason": None}]} for part in parts]
+    frames: list[Any] = [{"choices": [{"delta": part, "finish_reason": None}]} for part in parts]
     frames.append({"choices": [{"delta": {}, "finish_reason": finish}]})
     data = b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
-    return fold(stream.feed(data + b"data: [DONE]\n\n"))
+    return stream.feed(data + b"data: [DONE]\n\n")
+
+
+def read(text: str, finish: str = "stop", reasoning: str = "") -> ChatReply:
+    half = len(text) // 2
+    parts = [{"reasoning_content": reasoning}, {"content": text[:half]}, {"content": text[half:]}]
+    return fold(read_deltas(*parts, finish=finish))
 
 
 def test_a_call_in_json_becomes_a_tool_call() -> None:
@@ -247,6 +252,16 @@ def test_a_call_in_json_becomes_a_tool_call() -> None:
     assert call["id"].startswith("call_")
     function = {"name": "weather", "arguments": '{"city": "Malmö"}'}
     assert {"id": call["id"], "type": "function", "function": function} == call
+
+
+def test_a_call_in_json_streams_as_one_part_in_the_form_of_openai() -> None:
+    """Whoever puts streamed parts together needs the number, the id and the type of the call."""
+    (delta,) = read_deltas({"content": '{"name": "weather", "arguments": {}}'})
+
+    assert delta.tool_calls is not None
+    function = {"name": "weather", "arguments": "{}"}
+    part = {"index": 0, "id": delta.tool_calls[0]["id"], "type": "function", "function": function}
+    assert Delta(tool_calls=[part], finish_reason="tool_calls") == delta
 
 
 def test_two_calls_have_two_names() -> None:
@@ -276,23 +291,21 @@ def test_a_call_where_the_thoughts_belong_is_found() -> None:
         ("[" * 100_000, "length"),
     ],
 )
-def test_what_is_no_call_stays_text(text: str, finish: str) -> None:
+def test_what_is_no_call_is_passed_on_as_text(text: str, finish: str) -> None:
     reply = read(text, finish)
 
     assert (text, None, finish) == (reply.text, reply.tool_calls, reply.finish_reason)
 
 
-def test_calls_that_the_server_has_read_itself_stay() -> None:
-    stream = CallStream(frozenset(["weather"]))
-    part = {"index": 0, "id": "c", "function": {"name": "weather", "arguments": "{}"}}
-    deltas = stream.feed(
-        b'data: {"choices": [{"delta": {"tool_calls": [' + json.dumps(part).encode() + b"]}}]}\n\n"
-        b'data: {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}\n\ndata: [DONE]\n\n'
-    )
+@pytest.mark.parametrize("text", ["", "Wait.", '{"name": "weather", "arguments": {}}'])
+def test_calls_that_the_server_has_read_itself_stay(text: str) -> None:
+    """They are all that is called: text beside them is text, whatever it looks like."""
+    function = {"name": "weather", "arguments": "{}"}
+    part = {"index": 0, "id": "c", "function": function}
+    reply = fold(read_deltas({"tool_calls": [part]}, {"content": text}, finish="tool_calls"))
 
-    assert [{**part, "type": "function"}] == [
-        {**call, "index": 0} for call in fold(deltas).tool_calls or []
-    ]
+    assert (text, "tool_calls") == (reply.text, reply.finish_reason)
+    assert [{"id": "c", "type": "function", "function": function}] == reply.tool_calls
 
 
 @pytest.mark.parametrize("choice", [None, "any"])

@@ -91,10 +91,9 @@ def _check_data(place: str, kind: str, address: str) -> None:
         encoded = address
     elif not header.endswith(";base64"):
         raise MlxcelError(f"{place} is a data URL that is not in base64.")
-    if len(encoded) * 3 // 4 > MOST_BYTES:
-        raise MlxcelError(
-            f"{place} has {len(encoded) * 3 // 4:,} bytes, but a server takes {MOST_BYTES:,}."
-        )
+    size = len(encoded) * 3 // 4 - encoded.count("=", -2)
+    if size > MOST_BYTES:
+        raise MlxcelError(f"{place} has {size:,} bytes, but a server takes {MOST_BYTES:,}.")
     try:
         start = base64.b64decode(encoded[:64], validate=True)
     except (ValueError, binascii.Error):

@@ -47,10 +47,12 @@ def _checked_name(index: int, tool: Mapping[str, Any]) -> str:
             "functions of this program, of type 'function'."
         )
     function = tool.get("function")
-    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(function, Mapping):
+        function = {}
+    name = function.get("name")
     if not (name and isinstance(name, str)):
         raise MlxcelError(f"tools[{index}] has no function with a name.")
-    parameters = function.get("parameters") or {} if function else {}
+    parameters = function.get("parameters") or {}
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise MlxcelError(
             f"tools[{index}], {name!r}: the parameters are no JSON schema of an object."

@@ -6,13 +6,21 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mlxcel_integrations.protocol.failures import Failure
-from mlxcel_integrations.protocol.flow import Ask, Flow
+from mlxcel_integrations.protocol.flow import Ask, Flow, Together
 
 T = TypeVar("T")
 
 
-def drive(flow: Flow[T], answer: Callable[[Ask], Any]) -> T:
-    """Run a flow to its end; a status that it does not expect is an error of the server."""
+def drive(
+    flow: Flow[T], answer: Callable[[Ask], Any], together: Callable[[Together], object] = id
+) -> T:
+    """Run a flow to its end; a status that it does not expect is an error of the server.
+
+    Args:
+        flow: The flow.
+        answer: Returns what the server answers.
+        together: Told of flows that need not wait for each other.
+    """
     reply = None
     while True:
         try:
@@ -23,6 +31,7 @@ def drive(flow: Flow[T], answer: Callable[[Ask], Any]) -> T:
         if isinstance(step, Ask):
             reply = _answered(step, answer)
         else:
+            together(step)
             # In the opposite order, which must not matter.
             reply = [drive(flow, answer) for flow in reversed(step.flows)][::-1]
             for part in reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -57,7 +58,9 @@ def fit(messages: list[dict[str, Any]], limit: int, server: Counting | None = No
         ("uau", 29, [2]),
         ("suauau", 60, [0, 1, 2, 3, 4, 5]),
         ("suauau", 59, [0, 3, 4, 5]),
+        ("suauau", 40, [0, 3, 4, 5]),
         ("suauau", 39, [0, 5]),
+        ("uauauauau", 39, [6, 7, 8]),
         ("ssuau", 49, [0, 1, 4]),
         # A greeting goes before the first question does.
         ("auau", 39, [1, 2, 3]),
@@ -68,6 +71,7 @@ def fit(messages: list[dict[str, Any]], limit: int, server: Counting | None = No
         ("suatatat", 59, [0, 1, 6, 7]),
         ("uauatat", 69, [2, 3, 4, 5, 6]),
         ("uauatat", 49, [2, 5, 6]),
+        ("uatat", 49, [0, 3, 4]),
     ],
 )
 def test_the_oldest_go_first(roles: str, limit: int, expected: list[int]) -> None:
@@ -111,11 +115,13 @@ def test_a_long_conversation_takes_few_counts() -> None:
     ("body", "expected"),
     [
         ({"messages": conversation("u")}, False),
+        ({"messages": conversation("u", size=2000)}, False),
         ({"messages": conversation("u", size=2001)}, True),
         ({"messages": conversation(*"ua" * 5, size=201)}, True),
         ({"messages": [{"role": "assistant", "content": None}]}, False),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 2001}]}]}, True),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, False),
+        ({"messages": [*conversation("u", size=2000), {"content": [{"text": "x"}]}]}, True),
         ({"messages": conversation("u"), "tools": [{}] * 6}, True),
     ],
 )
@@ -143,6 +149,15 @@ def test_what_is_counted_before_it_is_sent(
     assert limit == (room and room.limit)
 
 
+@pytest.mark.parametrize(("spare", "counted"), [(1, False), (0, True)])
+def test_what_may_fill_the_whole_context_is_counted(spare: int, counted: bool) -> None:
+    """Each character may be a token, and one more is needed for the answer."""
+    around = len(json.dumps([conversation("u", size=0), None]))
+    messages = conversation("u", size=4096 - around - spare)
+
+    assert counted == (room_to_check(features(), None, {"messages": messages}) is not None)
+
+
 @pytest.mark.parametrize(
     ("reserve", "body", "limit"),
     [
@@ -156,12 +171,16 @@ def test_what_is_left_for_the_prompt(reserve: int | None, body: dict[str, Any], 
     assert limit == room_for_prompt(features(), reserve, body).limit
 
 
+def test_a_quarter_of_the_context_is_a_whole_number_of_tokens() -> None:
+    assert 3074 == room_for_prompt(features(context=4098), None, {}).limit
+
+
 @pytest.mark.parametrize("reserve", [4096, 5000, -1])
 def test_a_context_that_would_have_nothing_left_is_told(reserve: int) -> None:
-    with pytest.raises(MlxcelError, match=f"reserve={reserve}.*4096"):
+    with pytest.raises(MlxcelError, match=rf"reserve={reserve}.*4096.* a smaller max_tokens\.$"):
         room_for_prompt(features(), reserve, {})
 
 
 def test_an_unknown_context_is_told() -> None:
-    with pytest.raises(MlxcelError, match="ctx_size"):
+    with pytest.raises(MlxcelError, match=r"^The server .* start it with ctx_size\.$"):
         room_for_prompt(features(context=None), None, {})

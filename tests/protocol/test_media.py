@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ ALL = server("vision", "audio", "video")
         image("https://example.org/x.png"),
         sound(TEXT),
         sound(f"data:audio/wav;base64,{TEXT}"),
+        sound("https://example.org/x.wav"),
         video(f"data:video/mp4;base64,{TEXT}"),
     ],
 )
@@ -62,6 +64,8 @@ def test_what_servers_take_passes(features: ServerFeatures | None, part: Any) ->
 def test_text_is_no_medium() -> None:
     assert not has_media("hi")
     assert not has_media(user())
+    # What is no message at all is told where messages are checked.
+    assert not has_media(["hi"])  # type: ignore[list-item]  # the mistake
 
 
 @pytest.mark.parametrize(
@@ -71,13 +75,13 @@ def test_text_is_no_medium() -> None:
         (image(f"data:text/plain;base64,{PNG}"), "no image"),
         (image("data:image/png;base64,%%%%"), "not in base64"),
         (image("data:image/png,abc"), "not in base64"),
+        (image("data:image/png;base64"), "no image"),
         (image(""), r"holds nothing in image_url\.url"),
         ({"type": "image_url"}, "holds nothing"),
         (sound("%%%%"), "not in base64"),
-        ({"type": "file", "file": {}}, "the kind 'file', which no server takes"),
+        ({"type": "file", "file": {}}, "'file', which no .* image_url, video_url, input_audio"),
         ({"type": "refusal"}, "the kind 'refusal'"),
         ("text", "the kind None"),
-        (image("data:image/png;base64," + "A" * (MOST_BYTES * 4 // 3 + 8)), "67,108,8.. bytes"),
     ],
     ids=lambda value: None if isinstance(value, str) else "part",
 )
@@ -86,9 +90,30 @@ def test_what_no_server_takes_is_refused_with_its_place(part: Any, message: str)
         check_media(user(part), ALL)
 
 
-def test_too_many_images_are_refused() -> None:
-    with pytest.raises(MlxcelError, match="17 images and 0 sounds"):
-        check_media(user(*[image(f"data:image/png;base64,{PNG}")] * 17), ALL)
+def test_a_file_may_be_as_large_as_servers_take() -> None:
+    # Four characters are three bytes, and as many fewer as there are signs at the end.
+    characters = math.ceil(MOST_BYTES / 3) * 4
+
+    check_media(user(sound("==".rjust(characters, "A"))), ALL)
+    with pytest.raises(MlxcelError, match="has 67,108,865 bytes, but a server takes 67,108,864"):
+        check_media(user(sound("=".rjust(characters, "A"))), ALL)
+
+
+IMAGES, SOUNDS = [image(f"data:image/png;base64,{PNG}")], [sound(TEXT)]
+
+
+def test_as_many_images_and_sounds_pass_as_servers_take() -> None:
+    check_media(user(*IMAGES * 16, *SOUNDS * 16), ALL)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [(IMAGES * 17, "17 images and 0 sounds"), (SOUNDS * 17, "0 images and 17 sounds")],
+    ids=["images", "sounds"],
+)
+def test_too_many_images_or_sounds_are_refused(parts: list[Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=f"{message}, but a server takes 16 of each"):
+        check_media(user(*parts), ALL)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +123,13 @@ def test_too_many_images_are_refused() -> None:
         (image(f"data:image/png;base64,{PNG}"), server("audio"), "audio"),
         (sound(TEXT), server("vision"), "vision"),
         (video(f"data:video/mp4;base64,{TEXT}"), server("audio"), "audio"),
+        (image(f"data:image/png;base64,{PNG}"), server("video", "audio"), "audio, video"),
     ],
 )
 def test_what_the_model_cannot_take_is_refused(
     part: Any, features: ServerFeatures, takes: str
 ) -> None:
-    with pytest.raises(MlxcelError, match=f"this model takes {takes}"):
+    with pytest.raises(
+        MlxcelError, match=rf"^messages\[1\]\.content\[1\] .* this model takes {takes}\.$"
+    ):
         check_media(user(part), features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.protocol.anthropic import to_anthropic
 from mlxcel_integrations.protocol.chat_tokens import count_chat
 from mlxcel_integrations.protocol.flow import Ask
 from mlxcel_integrations.protocol.tokens import (
@@ -18,11 +19,12 @@ from mlxcel_integrations.protocol.tokens import (
     TokenMemory,
     can_count_at_once,
     count_texts,
+    read_text,
 )
 from mlxcel_integrations.token_cache import TokenCache
 from tests.protocol.flows import drive, failure
 
-EOS = 1
+EOS, BOS = 1, 2
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 OPENAI, ANTHROPIC = "/v1/chat/completions/input_tokens", "/v1/messages/count_tokens"
 TEMPLATE = "/apply-template"
@@ -53,6 +55,7 @@ class Server:
         props: What ``/props`` answers.
         arrays: Whether several texts are taken at once.
         joins: Whether it gets them wrong.
+        refuses: Whether it answers an error to a body.
     """
 
     def __init__(
@@ -61,8 +64,9 @@ class Server:
         *,
         arrays: bool = True,
         joins: bool = False,
+        refuses: Callable[[Mapping[str, Any]], bool] = lambda body: False,
     ) -> None:
-        self.props, self.arrays, self.joins = props, arrays, joins
+        self.props, self.arrays, self.joins, self.refuses = props, arrays, joins, refuses
         self.asked: list[Ask] = []
 
     def __call__(self, ask: Ask) -> Any:
@@ -71,15 +75,18 @@ class Server:
             return self.props
         assert ask.path == "/tokenize"
         assert ask.body is not None
+        if self.refuses(ask.body):
+            return failure(400)
         content, special = ask.body["content"], ask.body.get("parse_special", True)
+        begin = [BOS] if ask.body.get("add_special", True) and content != "<eos>" else []
         if isinstance(content, str):
-            return {"tokens": tokens(content, special)}
+            return {"tokens": begin + tokens(content, special)}
         if not self.arrays:
             return failure(422)
         ids = [[part] if isinstance(part, int) else tokens(part, special) for part in content]
         if self.joins:
             ids = [part[:1] for part in ids]
-        return {"tokens": [token for part in ids for token in part]}
+        return {"tokens": begin + [token for part in ids for token in part]}
 
     @property
     def batches(self) -> list[list[str]]:
@@ -100,11 +107,12 @@ def test_no_text_asks_nothing() -> None:
     assert [] == server.asked
 
 
-def test_one_text_takes_one_request() -> None:
+@pytest.mark.parametrize("text", ["hello", "hello" * 1000])
+def test_one_text_takes_one_request(text: str) -> None:
     server = Server()
 
-    assert [5] == drive(count_texts(["hello"], memory()), server)
-    assert [{"content": "hello", "add_special": False}] == [ask.body for ask in server.asked]
+    assert [len(text)] == drive(count_texts([text], memory()), server)
+    assert [{"content": text, "add_special": False}] == [ask.body for ask in server.asked]
 
 
 def test_many_texts_take_one_request_once_it_is_known_how() -> None:
@@ -152,14 +160,27 @@ def test_the_counts_are_those_of_the_texts_alone(texts: list[str]) -> None:
     [
         Server(failure(404)),
         Server(failure(501)),
+        Server(failure(403)),
         Server({}),
         Server({"eos_token": ""}),
         Server({"eos_token": "no control token"}),
         Server(["props"]),
         Server(arrays=False),
         Server(joins=True),
+        Server(refuses=lambda body: body["content"] == "<eos>"),
     ],
-    ids=["no props", "props off", "silent", "no end", "long end", "list", "no arrays", "wrong"],
+    ids=[
+        "no props",
+        "props off",
+        "props forbidden",
+        "silent",
+        "no end",
+        "long end",
+        "list",
+        "no arrays",
+        "wrong",
+        "end refused",
+    ],
 )
 def test_a_server_that_cannot_count_many_at_once_counts_each(server: Server) -> None:
     known = memory()
@@ -198,6 +219,15 @@ def test_a_request_stays_smaller_than_old_servers_take() -> None:
     assert [2, 2, 2, 1] == [len(batch) for batch in server.batches[1:]]
 
 
+def test_a_request_is_filled_to_the_last_character() -> None:
+    server = Server()
+    texts = [f"{number}" + "x" * (BATCH_CHARACTERS // 2 - 1) for number in range(4)]
+
+    drive(count_texts(texts, memory()), server)
+
+    assert [texts[:2], texts[2:]] == server.batches[1:]
+
+
 @pytest.mark.parametrize(
     ("part", "special"), [("x[1] ", False), ("<eos> ", True), ("<no> a|b ", False)]
 )
@@ -216,17 +246,40 @@ def test_long_texts_are_searched_for_control_tokens_only_if_they_have_some(
 
 
 def test_a_server_that_refuses_to_tell_is_asked_to_search() -> None:
-    class Fussy(Server):
-        def __call__(self, ask: Ask) -> Any:
-            if ask.body and ask.body["content"] == "x[1] [2]":
-                self.asked.append(ask)
-                return failure(400)
-            return super().__call__(ask)
+    server = Server(refuses=lambda body: body["content"] == "x<eos> [2]")
+    texts = ["word " * 50 + "x<eos>", "[2] " + "word " * 50 + "x<eos>"]
+    expected = [len(tokens(text, True)) for text in texts]
 
-    server = Fussy()
-    texts = ["word " * 50 + "x[1]", "[2] " + "word " * 50 + "x[1]"]
+    assert expected == drive(count_texts(texts, memory()), server)
 
-    assert [len(text) for text in texts] == drive(count_texts(texts, memory()), server)
+
+def test_one_text_with_the_separator_does_not_make_the_others_be_asked_for_alone() -> None:
+    server, known = Server(), memory()
+    drive(can_count_at_once(known), server)
+    server.asked.clear()
+    texts = [f"<{number}>" for number in range(63)] + ["<eos>"]
+
+    assert [len(tokens(text, True)) for text in texts] == drive(count_texts(texts, known), server)
+    assert ["<62>", "<eos>"] == server.singles
+
+
+def test_a_long_text_with_the_separator_is_counted_right() -> None:
+    server, known = Server(), memory()
+    drive(can_count_at_once(known), server)
+
+    assert [1001] == drive(count_texts(["<eos>" + "x" * 1000], known), server)
+
+
+def test_an_error_in_counting_is_told_as_the_server_tells_it() -> None:
+    with pytest.raises(AssertionError, match="/tokenize answered 404"):
+        drive(count_texts(["a"], memory()), lambda ask: failure(404))
+
+
+def test_what_was_found_out_of_another_server_is_forgotten() -> None:
+    counts, known = TokenCache(), TokenMemory(TokenCache(), True, 1, OPENAI, encode, True)
+    known.forget(counts)
+
+    assert TokenMemory(counts) == known
 
 
 def test_that_many_are_counted_at_once_is_found_out_once() -> None:
@@ -241,9 +294,10 @@ def test_that_many_are_counted_at_once_is_found_out_once() -> None:
 
 def test_a_text_longer_than_a_batch_is_counted_alone() -> None:
     server = Server()
-    texts = ["a", "b" * (BATCH_CHARACTERS + 1), "c"]
+    long = "b" * (BATCH_CHARACTERS + 1)
+    texts = [long, "a", long + "b", "c"]
 
-    assert [1, BATCH_CHARACTERS + 1, 1] == drive(count_texts(texts, memory()), server)
+    assert [len(text) for text in texts] == drive(count_texts(texts, memory()), server)
 
 
 def test_what_is_no_text_is_told_before_anything_is_asked() -> None:
@@ -252,6 +306,25 @@ def test_what_is_no_text_is_told_before_anything_is_asked() -> None:
     with pytest.raises(MlxcelError, match=r"texts\[1\] is int"):
         drive(count_texts(["a", 1], memory()), server)  # type: ignore[list-item]  # the mistake
     assert [] == server.asked
+
+
+UNKNOWN = "The server's {} answered in an unknown form. Check that the address is that of an mlxcel"
+
+
+@pytest.mark.parametrize("answer", [{}, None, "a", {"tokens": None}, {"tokens": ["a"]}], ids=repr)
+def test_an_answer_without_tokens_is_told(answer: Any) -> None:
+    with pytest.raises(MlxcelError, match=f"^{UNKNOWN.format('/tokenize')} server"):
+        drive(count_texts(["a"], memory()), lambda ask: answer)
+
+
+def test_a_text_is_read() -> None:
+    assert "Malmö" == read_text({"content": "Malmö"})
+
+
+@pytest.mark.parametrize("answer", [{}, None, "a", {"content": None}, {"content": ["a"]}], ids=repr)
+def test_an_answer_without_a_text_is_told(answer: Any) -> None:
+    with pytest.raises(MlxcelError, match=f"^{UNKNOWN.format('/detokenize')} server"):
+        read_text(answer)
 
 
 # --------------------------------------------------------------------------- messages
@@ -286,6 +359,39 @@ def test_messages_are_counted_the_best_way_there_is(answers: dict[str, Any], rou
     assert route == known.route
 
 
+@pytest.mark.parametrize("ids", [[], [2], [2, 2], [2, 2, 2], [2, 3]], ids=repr)
+def test_only_a_doubled_beginning_is_counted_once(ids: list[int]) -> None:
+    doubled = ids[:2] == [2, 2]
+    answers = routes(template={"prompt": "x"}, tokenize={"tokens": ids})
+
+    assert len(ids) - doubled == drive(count_chat(BODY, memory()), answers)
+
+
+def test_each_way_is_asked_in_its_own_form() -> None:
+    body = {**BODY, "stop": ["END"]}
+    sent = {"model": "m", "messages": BODY["messages"], "stop": ["END"]}
+    answer = routes(template={"prompt": "<bos>hi"}, tokenize={"tokens": [2, 3]})
+    asked: list[Ask] = []
+
+    def note(ask: Ask) -> Any:
+        asked.append(ask)
+        return answer(ask)
+
+    drive(count_chat(body, memory()), note)
+
+    assert [
+        (OPENAI, sent),
+        (ANTHROPIC, to_anthropic(sent)),
+        (TEMPLATE, sent),
+        ("/tokenize", {"content": "<bos>hi", "add_special": True}),
+    ] == [(ask.path, ask.body) for ask in asked]
+
+
+def test_an_error_in_counting_a_prompt_is_told_as_the_server_tells_it() -> None:
+    with pytest.raises(AssertionError, match="/tokenize answered 404"):
+        drive(count_chat(BODY, memory()), routes(template={"prompt": "x"}, tokenize=failure(404)))
+
+
 def test_what_is_missing_is_not_asked_for_again() -> None:
     known = memory()
     drive(count_chat(BODY, known), routes(anthropic={"input_tokens": 7}))
@@ -302,24 +408,25 @@ def test_what_is_missing_is_not_asked_for_again() -> None:
 def test_a_server_that_counts_in_no_way_is_one_clear_error() -> None:
     known = memory()
 
-    with pytest.raises(MlxcelError, match=r"cannot count.*input_tokens.*count_tokens.*template"):
+    ways = f"none of {OPENAI}, {ANTHROPIC}, {TEMPLATE}"
+    with pytest.raises(MlxcelError, match=f"cannot count.* {ways}.* Use a newer server, or count "):
         drive(count_chat(BODY, known), routes())
     assert known.route is None
     assert 7 == drive(count_chat(BODY, known), routes(openai={"input_tokens": 7}))
 
 
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "route"),
     [
-        {"openai": {}},
-        {"openai": "7"},
-        {"openai": {"input_tokens": None}},
-        {"template": {}},
-        {"template": {"prompt": "x"}, "tokenize": {}},
+        ({"openai": {}}, "route for token counts"),
+        ({"openai": "7"}, "route for token counts"),
+        ({"openai": {"input_tokens": None}}, "route for token counts"),
+        ({"template": {}}, TEMPLATE),
+        ({"template": {"prompt": "x"}, "tokenize": {}}, "/tokenize"),
     ],
 )
-def test_an_answer_of_another_shape_is_told(answers: dict[str, Any]) -> None:
-    with pytest.raises(MlxcelError, match="unknown form"):
+def test_an_answer_of_another_shape_is_told(answers: dict[str, Any], route: str) -> None:
+    with pytest.raises(MlxcelError, match=f"^{UNKNOWN.format(route)} server"):
         drive(count_chat(BODY, memory()), routes(**answers))
 
 
@@ -332,7 +439,8 @@ def test_the_same_messages_are_counted_once_and_other_variables_are_others() -> 
 
     known = memory()
     thinking = {**BODY, "chat_template_kwargs": {"enable_thinking": True}}
-    for body in (BODY, thinking, BODY, {**BODY, "stream": False}, thinking):
+    turned = dict(reversed(BODY.items()))
+    for body in (BODY, thinking, BODY, turned, {**BODY, "stream": False}, thinking):
         assert 7 == drive(count_chat(body, known), answer)
 
     without = {"model": "m", "messages": BODY["messages"]}

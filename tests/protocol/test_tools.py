@@ -36,8 +36,11 @@ def schema(body: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("tools", "message"),
     [
-        ([len], r"tools\[0\] is builtin_function"),
-        ([{"type": "web_search"}], r"tools\[0\] has the type 'web_search'"),
+        ([len], r"tools\[0\] is builtin_function.* such as \{\"type\": \"function\", "),
+        (
+            [{"type": "web_search"}],
+            r"tools\[0\] has the type 'web_search'.* only call functions .* 'function'\.$",
+        ),
         ([WEATHER, {"type": "function"}], r"tools\[1\] has no function with a name"),
         ([{"type": "function", "function": {"name": ""}}], "has no function with a name"),
         (
@@ -54,6 +57,10 @@ def schema(body: dict[str, Any]) -> Any:
 def test_tools_that_no_server_takes_are_refused(tools: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
         check_tools(tools)
+
+
+def test_as_many_tools_pass_as_a_server_takes() -> None:
+    assert ["weather"] * 128 == check_tools([WEATHER] * 128)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +96,17 @@ def test_a_forced_call_without_tools_is_refused() -> None:
         request(tool_choice="required")
 
 
-def test_no_tools_are_not_sent() -> None:
-    body = request(tools=[], tool_choice="auto", parallel_tool_calls=False).body
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {"tools": [], "tool_choice": "auto", "parallel_tool_calls": False},
+        {"tools": []},
+        {"tool_choice": "auto"},
+    ],
+    ids=repr,
+)
+def test_no_tools_are_not_sent(sampling: dict[str, Any]) -> None:
+    body = request(**sampling).body
 
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & body.keys()
 
@@ -101,8 +117,16 @@ def test_two_tools_of_one_name_are_refused() -> None:
 
 
 def test_a_template_without_tools_is_an_error_that_names_them() -> None:
-    with pytest.raises(MlxcelError, match=r"template of this model knows no tools.* weather, news"):
+    with pytest.raises(
+        MlxcelError, match=r"^The chat template of this model knows no tools.* weather, news"
+    ):
         request(features(tools=False), tools=[WEATHER, NEWS])
+
+
+def test_tools_that_are_not_to_be_called_need_no_template_for_them() -> None:
+    made = request(features(tools=False), tools=[WEATHER, NEWS], tool_choice="none")
+
+    assert "none" == made.body["tool_choice"]
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "none"])
@@ -127,6 +151,14 @@ def test_llama_cpp_enforces_a_call_itself(choice: str, tools: list[Any]) -> None
     assert "response_format" not in made.body
 
 
+def test_llama_cpp_makes_several_calls_for_those_who_ask_for_them() -> None:
+    made = request(
+        features("llama.cpp"), tools=[WEATHER], tool_choice="any", parallel_tool_calls=True
+    )
+
+    assert made.body["parallel_tool_calls"] is True
+
+
 @pytest.mark.parametrize("engine", ["mlxcel", None])
 def test_a_forced_call_is_asked_for_by_a_schema(engine: str | None) -> None:
     made = request(features(engine), tools=[WEATHER, NEWS], tool_choice="weather")
@@ -134,12 +166,17 @@ def test_a_forced_call_is_asked_for_by_a_schema(engine: str | None) -> None:
     assert [WEATHER] == made.body["tools"]
     assert "tool_choice" not in made.body
     assert {"enable_thinking": False} == made.body["chat_template_kwargs"]
+    assert "json_schema" == made.body["response_format"]["type"]
+    # OpenAI's form has a name for each schema.
+    assert {"name", "schema"} == made.body["response_format"]["json_schema"].keys()
     jsonschema.validate({"name": "weather", "arguments": {"city": "Oslo"}}, schema(made.body))
     for wrong in (
         {"name": "news", "arguments": {}},
         {"name": "weather", "arguments": {}},
         {"name": "weather", "arguments": {"city": "Oslo", "more": 1}},
+        {"name": "weather", "arguments": {"city": "Oslo"}, "more": 1},
         {"name": "weather"},
+        ["weather"],
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema(made.body))
@@ -150,8 +187,9 @@ def test_a_call_of_any_tool_may_be_of_each() -> None:
 
     jsonschema.validate({"name": "weather", "arguments": {"city": "Oslo"}}, schema(made.body))
     jsonschema.validate({"name": "news", "arguments": {}}, schema(made.body))
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"name": "news", "arguments": {"city": "Oslo"}}, schema(made.body))
+    for arguments in ({"city": "Oslo"}, ["Oslo"]):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"name": "news", "arguments": arguments}, schema(made.body))
 
 
 @pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp"])
@@ -163,6 +201,12 @@ def test_a_schema_for_the_answer_leaves_room_for_calls(engine: str) -> None:
     jsonschema.validate({"n": 1}, schema(made.body))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"n": "one"}, schema(made.body))
+
+
+def test_a_schema_for_the_answer_stays_as_it_is_where_no_tool_is_to_be_called() -> None:
+    made = request(tools=[WEATHER], tool_choice="none", response_format=ANSWER_FORMAT)
+
+    assert ("none", ANSWER_FORMAT) == (made.body["tool_choice"], made.body["response_format"])
 
 
 @pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp"])
@@ -195,6 +239,20 @@ def test_references_in_a_tool_still_lead_somewhere() -> None:
     assert 1 == made.body["chat_template_kwargs"]["x"]
 
 
+def test_references_in_the_schema_of_the_answer_still_lead_somewhere() -> None:
+    answer = {
+        "type": "object",
+        "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+        "required": ["next"],
+    }
+    response_format = {"type": "json_schema", "json_schema": {"name": "list", "schema": answer}}
+    made = request(tools=[WEATHER], response_format=response_format)
+
+    jsonschema.validate({"next": {"next": None}}, schema(made.body))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"next": {"next": 1}}, schema(made.body))
+
+
 def test_what_the_caller_passed_stays_as_it_was() -> None:
     given = {"tools": [WEATHER, NEWS], "tool_choice": "any"}
     before = json.dumps(given)
@@ -212,7 +270,10 @@ CALLS = {"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}, {"id":
     [
         ([CALLS, {"role": "tool", "tool_call_id": "c2"}], None),
         ([CALLS, {"role": "user", "content": "x"}, {"role": "tool", "tool_call_id": "c1"}], None),
-        ([{"role": "tool", "tool_call_id": "c1"}], r"messages\[0\] .* 'c1'"),
+        (
+            [{"role": "tool", "tool_call_id": "c1"}],
+            r"messages\[0\] .* 'c1'.* Keep the assistant .* tool_calls\.$",
+        ),
         ([{"role": "tool", "tool_call_id": "c1"}, CALLS], r"messages\[0\] .* 'c1'"),
         ([CALLS, {"role": "tool", "tool_call_id": "c3"}], r"messages\[1\] .* 'c3'"),
         ([CALLS, {"role": "tool", "content": "x"}], r"messages\[1\] .* None"),
@@ -326,6 +387,17 @@ def test_a_broken_answer_keeps_what_was_held_back() -> None:
     with pytest.raises(MlxcelStreamError) as caught:
         stream.close()
     assert '{"na' == caught.value.partial
+
+
+def test_parameters_that_describe_themselves_leave_no_room_for_more() -> None:
+    """Those of a class with a docstring have a title, a description and definitions."""
+    shape = {**CITY, "title": "Weather", "description": "Of a city.", "$defs": {}}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": shape}}
+    made = request(tools=[tool], tool_choice="any")
+
+    call = {"name": "weather", "arguments": {"city": "Oslo", "more": 1}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(call, schema(made.body))
 
 
 def test_parameters_that_say_more_than_properties_are_left_as_they_are() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations import MlxcelError, RankedDocument
 from mlxcel_integrations.protocol.features import ServedModel, choose_capable
-from mlxcel_integrations.protocol.flow import Ask
+from mlxcel_integrations.protocol.flow import Ask, Together
 from mlxcel_integrations.protocol.vectors import (
     BATCH_TOKENS,
     VectorMemory,
@@ -23,9 +23,10 @@ from mlxcel_integrations.protocol.vectors import (
 )
 from tests.protocol.flows import drive, failure
 
+CHATS = {"capabilities": ["completion"]}
 MODELS = {
     "data": [
-        {"id": "chat", "capabilities": ["completion"]},
+        {"id": "chat", **CHATS},
         {"id": "embedder", "capabilities": ["embedding"]},
         {"id": "ranker", "capabilities": ["rerank"]},
     ]
@@ -78,11 +79,15 @@ class Server:
 
 
 def embed(
-    texts: Any, server: Answer, memory: VectorMemory | None = None, **options: Any
+    texts: Any,
+    server: Answer,
+    memory: VectorMemory | None = None,
+    together: Callable[[Together], object] = id,
+    **options: Any,
 ) -> list[list[float]]:
     how: dict[str, Any] = {"model": None, "prefix": "", "instruction": None, "dimensions": None}
     how |= {"batch_size": 64, "skip_empty": False, "done": lambda count: None, **options}
-    return drive(embed_texts(texts, memory or VectorMemory(), **how), server)
+    return drive(embed_texts(texts, memory or VectorMemory(), **how), server, together)
 
 
 def rank(query: Any, documents: Any, server: Answer, **options: Any) -> list[RankedDocument]:
@@ -141,21 +146,54 @@ def test_the_model_that_is_taken(
     assert expected == choose_capable(served, "embedding", preferred)
 
 
+def test_the_preferred_model_is_asked_if_it_can() -> None:
+    two = [{"id": name, "capabilities": ["embedding"]} for name in ("first", "second")]
+    server = Server(_v1_models={"data": two})
+    embed(["a"], server, VectorMemory("second"))
+
+    assert ["second"] == [body["model"] for body in server.bodies("/v1/embeddings")]
+
+
 def test_a_model_that_is_named_is_not_looked_for() -> None:
     server = Server()
     embed(["a"], server, model="mine")
+    rank("q", ["a"], server, model="mine")
 
-    assert ["/v1/embeddings"] == [ask.path for ask in server.asked]
-    assert "mine" == server.bodies("/v1/embeddings")[0]["model"]
+    assert ["/v1/embeddings", "/v1/rerank"] == [ask.path for ask in server.asked]
+    assert ["mine", "mine"] == [ask.body and ask.body["model"] for ask in server.asked]
 
 
 def test_long_texts_make_batches_smaller_and_the_longest_goes_alone() -> None:
     server = Server()
-    half, whole = "x" * (BATCH_TOKENS * 3 // 2 - 3), "日" * BATCH_TOKENS * 2
-    embed([half, half, "a", whole, "b"], server)
+    half, whole = "x" * (BATCH_TOKENS * 3 // 2 - 1), "日" * BATCH_TOKENS * 2
+    embed([whole, half, half, half, half, "a", whole, "b"], server)
 
     sent = [body["input"] for body in server.bodies("/v1/embeddings")][::-1]
-    assert [[half, half], ["a"], [whole], ["b"]] == sent
+    assert [[whole], [half, half], [half, half], ["a"], [whole], ["b"]] == sent
+
+
+@pytest.mark.parametrize(
+    ("props", "count", "expected"),
+    [
+        ({"total_slots": 2}, 5, 2),
+        ({"total_slots": 8}, 3, 3),
+        ({"total_slots": 0}, 5, 4),
+        ({}, 5, 4),
+        (["props"], 5, 4),
+        (failure(403), 5, 4),
+    ],
+)
+def test_as_many_batches_wait_at_once_as_the_server_has_slots(
+    props: Any, count: int, expected: int
+) -> None:
+    at_once: list[int] = []
+
+    def note(together: Together) -> None:
+        at_once.append(together.at_once)
+
+    embed(["a"] * count, Server(_props=props), batch_size=1, together=note)
+
+    assert [expected] == at_once
 
 
 def test_what_a_server_refuses_is_asked_for_in_floats_and_this_is_remembered() -> None:
@@ -178,6 +216,16 @@ def test_a_request_that_is_refused_in_both_forms_says_nothing_of_the_form() -> N
     assert memory.base64 is None
 
 
+def test_a_server_that_has_sent_base64_is_not_asked_for_floats() -> None:
+    server, memory = Server(), VectorMemory()
+    embed(["a"], server, memory)
+    refusing = Server(**{"_v1_embeddings": failure(400)})
+
+    with pytest.raises(AssertionError, match="/v1/embeddings answered 400"):
+        embed(["b"], refusing, memory)
+    assert ["base64"] == [body["encoding_format"] for body in refusing.bodies("/v1/embeddings")]
+
+
 def test_newlines_and_spaces_are_sent_as_they_are() -> None:
     server = Server()
     texts = ["  a\n\n", "\n", "\t"]
@@ -188,7 +236,7 @@ def test_newlines_and_spaces_are_sent_as_they_are() -> None:
 
 def test_an_empty_text_is_told_by_its_index_before_anything_is_sent() -> None:
     server = Server()
-    with pytest.raises(MlxcelError, match=r"texts\[1\] is empty"):
+    with pytest.raises(MlxcelError, match=r"texts\[1\] is empty.* pass skip_empty=True for zeros "):
         embed(["a", "", "b"], server, prefix="query: ")
 
     assert [] == server.asked
@@ -200,6 +248,7 @@ def test_empty_texts_get_zeros_on_demand(texts: list[str]) -> None:
     expected = [vector(text) if text else [0.0] * 3 for text in texts]
 
     assert expected == embed(texts, Server(), skip_empty=True, done=done.append)
+    assert len(texts) == sum(done)
 
 
 @pytest.mark.parametrize(
@@ -230,16 +279,17 @@ BAD_ANSWERS = [
 
 @pytest.mark.parametrize("answer", BAD_ANSWERS, ids=json.dumps)
 def test_an_answer_that_is_not_one_vector_for_each_text_is_told(answer: Any) -> None:
-    with pytest.raises(MlxcelError, match="/v1/embeddings did not answer 2 vectors"):
+    advice = "Check that the address is .* one vector for a text"
+    with pytest.raises(MlxcelError, match=rf"did not answer 2 vectors, .* {advice}\.$"):
         embed(["a", "b"], Server(**{"_v1_embeddings": answer}))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[1.0], [1.0, 2.0]], "vectors of 1 and 2 numbers"),
+        ([[1.0], [1.0, 2.0]], r"of 1 and 2 numbers, which cannot be .* serves embeddings\.$"),
         ([[], []], "vectors of 0 numbers"),
-        ([[1.0], [float("nan")]], "infinite or undefined"),
+        ([[1.0], [float("nan")]], r"^The server .* infinite or undefined: .* Try another one\.$"),
         ([[1.0], [float("-inf")]], "infinite or undefined"),
     ],
 )
@@ -252,8 +302,12 @@ def test_vectors_that_no_database_can_take_are_told(rows: list[Any], message: st
 
 def test_vectors_of_another_length_than_asked_for_are_told() -> None:
     """llama.cpp ignores what it does not know."""
-    assert 3 == len(embed(["a"], Server(), dimensions=3)[0])
-    with pytest.raises(MlxcelError, match=r"dimensions=2 .* have 3 numbers"):
+    server = Server()
+    assert 3 == len(embed(["a"], server, dimensions=3)[0])
+    assert 3 == server.bodies("/v1/embeddings")[0]["dimensions"]
+    with pytest.raises(
+        MlxcelError, match=r"dimensions=2 .* 3 numbers: .* Leave dimensions= out\.$"
+    ):
         embed(["a"], Server(), dimensions=2)
 
 
@@ -262,9 +316,10 @@ def test_an_instruction_is_not_given_to_who_would_ignore_it() -> None:
     embed(["a"], server, instruction="Find it.")
     assert "Find it." == server.bodies("/v1/embeddings")[0]["instruction"]
 
-    with pytest.raises(MlxcelError, match="instruction= needs mlxcel"):
+    advice = r"^instruction= needs mlxcel.* put the instruction in front of the text"
+    with pytest.raises(MlxcelError, match=advice):
         embed(["a"], Server(_props={"build_info": "b1-x"}), instruction="Find it.")
-    with pytest.raises(MlxcelError, match="instruction= needs mlxcel"):
+    with pytest.raises(MlxcelError, match=advice):
         rank("q", ["a"], Server(_props={"build_info": "b1-x"}), instruction="Find it.")
 
 
@@ -278,15 +333,33 @@ def test_a_missing_route_says_which_flag_is_missing(path: str, flag: str, status
 
     with pytest.raises(MlxcelError, match=rf"^The server answered so\. .* {flag}"):
         _ = embed(["a"], server), rank("q", ["a"], server)
+    assert 1 == len(server.bodies(path.replace("_", "/")))
+
+
+def test_a_route_that_is_gone_says_so_in_whatever_form_it_is_asked() -> None:
+    """Another server, without a model for embeddings, may have taken the place of the first."""
+    memory = VectorMemory()
+    memory.base64 = False
+
+    with pytest.raises(MlxcelError, match=r"^Gone\. .* embedding_model="):
+        embed(["a"], Server(_v1_embeddings=failure(404, "Gone.")), memory)
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_an_error_in_listing_the_models_is_told_as_the_server_tells_it(status: int) -> None:
+    with pytest.raises(AssertionError, match=f"/v1/models answered {status}"):
+        embed(["a"], Server(_v1_models=failure(status)))
 
 
 def test_a_server_without_such_a_model_is_not_asked_for_vectors() -> None:
-    server = Server(_v1_models={"data": MODELS["data"][:1]})
+    server = Server(_v1_models={"data": [{"id": "a", **CHATS}, {"id": "b", **CHATS}]})
 
-    with pytest.raises(MlxcelError, match=r"there are: chat.* embedding_model="):
+    with pytest.raises(MlxcelError, match=r"\(there are: a, b\).* embedding_model="):
         embed(["a"], server)
-    with pytest.raises(MlxcelError, match=r"there are: chat.* reranker_model="):
+    with pytest.raises(MlxcelError, match=r"\(there are: a, b\).* reranker_model="):
         rank("q", ["a"], server)
+    with pytest.raises(MlxcelError, match=r"\(there are: none\)"):
+        embed(["a"], Server(_v1_models={"data": []}))
     assert {"/v1/models"} == {ask.path for ask in server.asked}
 
 
@@ -300,6 +373,7 @@ def test_documents_are_ranked_across_batches_and_equals_keep_their_order() -> No
     assert [3.0, 2.0, 1.0, 1.0, 0.0, 0.0] == [result.relevance_score for result in results]
     assert [documents[result.index] for result in results] == [r.document for r in results]
     assert results[:2] == rank("x", documents, server, batch_size=2, top_n=2)
+    assert [2, 2, 2] == [len(body["documents"]) for body in server.bodies("/v1/rerank")[:3]]
     assert [] == rank("x", [], server)
 
 
@@ -327,5 +401,16 @@ def test_what_cannot_be_ranked_is_told_before_anything_is_sent(
     server = Server()
     with pytest.raises(MlxcelError, match=r"query|top_n|batch_size"):
         rank(query, ["a"], server, **options)
+
+    assert [] == server.asked
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"dimensions": 0}])
+def test_sizes_that_no_vectors_have_are_told_before_anything_is_sent(
+    options: dict[str, Any],
+) -> None:
+    server = Server()
+    with pytest.raises(MlxcelError, match=r"^(batch_size|dimensions)=0: it is at least 1"):
+        embed(["a"], server, **options)
 
     assert [] == server.asked

@@ -41,7 +41,7 @@ class IncrementalJSON:
         self._rest = ""
         self._at = 0
         self._open: list[Any] = []  # containers that are not closed, from the outside in
-        self._keys: list[str | None] = []  # for each, the key whose value comes next
+        self._keys: list[str | None] = []  # for each, the newest key; None for lists
         self._text: list[str] | None = None  # parts of the string that is not closed
         self._word: list[str] = []  # parts of the number, or the word, that may go on
         self._expected = "value"
@@ -175,7 +175,6 @@ class IncrementalJSON:
             self._root, self.done, self._expected = value, True, "end"
         elif isinstance(self._open[-1], dict):
             self._open[-1][self._keys[-1]] = value
-            self._keys[-1] = None
         else:
             self._open[-1].append(value)
 

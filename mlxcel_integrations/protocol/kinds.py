@@ -81,7 +81,7 @@ def _made(title: str, schema: JsonSchema, kind: Any, read: Callable[[Any], Any])
 
 @functools.lru_cache(CACHED)
 def _from_type(kind: Any) -> Schema[Any]:
-    title = kind.__name__ if isinstance(kind, type) and not get_args(kind) else ""
+    title = kind.__name__ if isinstance(kind, type) else ""
     if any(map(is_pydantic_1, _parts(kind))):
         schema, read = _by_pydantic_1(kind, title)
     else:
@@ -215,7 +215,7 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
     if kind in ("function", "json_schema"):
         given = given.get(kind, given)
     if isinstance(given, dict) and isinstance(given.get("name"), str):
-        schema = given.get("schema", given.get("parameters", {}))
+        schema = given.get("schema", given.get("parameters"))
         title, description = given["name"], given.get("description") or ""
         schema = schema or {"type": "object", "properties": {}, "additionalProperties": False}
     else:

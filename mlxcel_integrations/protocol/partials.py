@@ -81,19 +81,22 @@ class _Builders:
             return self.of(args[0])
         if origin in (Union, UnionType):
             return _first([self.of(part) for part in args])
-        if origin in LISTS:
+        if origin in LISTS and args:
             return _once(_list(self.of(args[0]), LISTS[origin]))
-        if origin in DICTS:
+        if origin in DICTS and args:
             return _once(_dict(self.of(args[1])))
+        return self._of_class(kind) if isinstance(kind, type) else _leaf(kind)
+
+    def _of_class(self, kind: type) -> Build:
         if kind in self._by_class:
-            # A class may contain itself.
-            return lambda value, growing: self._by_class[kind](value, growing)
+            return self._by_class[kind]
         fields = _fields(kind)
         if fields is None:
             return _leaf(kind)
-        self._by_class[kind] = lambda value, growing: MISSING
-        builders = {name: (to, self.of(hint)) for name, (to, hint) in fields.items()}
+        builders: dict[str, tuple[str, Build]] = {}
+        # Known before its fields are, since a class may contain itself.
         self._by_class[kind] = build = _once(_object(builders, _maker(kind)))
+        builders.update({name: (to, self.of(hint)) for name, (to, hint) in fields.items()})
         return build
 
 
@@ -101,19 +104,27 @@ def _fields(kind: Any) -> dict[str, tuple[str, Any]] | None:
     """Return, by the names in JSON, the names and types of the fields of a class."""
     import pydantic
 
-    if not isinstance(kind, type) or get_args(kind):
-        return None
     if is_pydantic_1(kind):
-        fields: Any = kind.__fields__  # type: ignore[attr-defined] # which it has
-        return {field.alias: (name, field.outer_type_) for name, field in fields.items()}
+        return {each.alias: (name, _hint_of_1(each)) for name, each in kind.__fields__.items()}
     if issubclass(kind, pydantic.BaseModel) and not kind.__pydantic_root_model__:
         return {_alias(name, each): (name, each.annotation) for name, each in _of_2(kind).items()}
     if not is_typed_dict(kind) and not dataclasses.is_dataclass(kind):
         return None
+    defaults = _defaults(kind) if dataclasses.is_dataclass(kind) else {}
     try:
-        return {name: (name, hint) for name, hint in get_type_hints(kind).items()}
+        hints = get_type_hints(kind)
     except NameError:  # of a class within a function
         return None
+    return {_alias(name, defaults.get(name)): (name, hint) for name, hint in hints.items()}
+
+
+def _hint_of_1(field: Any) -> Any:
+    # Which says apart from its type that it may be null.
+    return field.outer_type_ | None if field.allow_none else field.outer_type_
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(kind)}
 
 
 def _of_2(kind: Any) -> dict[str, pydantic.fields.FieldInfo]:
@@ -121,8 +132,9 @@ def _of_2(kind: Any) -> dict[str, pydantic.fields.FieldInfo]:
     return fields
 
 
-def _alias(name: str, field: pydantic.fields.FieldInfo) -> str:
-    return field.validation_alias if isinstance(field.validation_alias, str) else name
+def _alias(name: str, field: Any) -> str:
+    alias = getattr(field, "validation_alias", None)
+    return alias if isinstance(alias, str) else name
 
 
 def _maker(kind: Any) -> Callable[[dict[str, Any]], Any]:
@@ -133,7 +145,7 @@ def _maker(kind: Any) -> Callable[[dict[str, Any]], Any]:
         return lambda values: _made(kind, values)
     if is_pydantic_1(kind):
         empty = {name: field.get_default() for name, field in kind.__fields__.items()}
-        return lambda values: kind.construct(**{**empty, **values})
+        return lambda values: kind.construct(set(values), **{**empty, **values})
     fields = _of_2(kind)
     required = {_alias(name, each): None for name, each in fields.items() if each.is_required()}
 
@@ -148,11 +160,20 @@ def _made(kind: Any, values: dict[str, Any]) -> Any:
     """Make an object of a dataclass, which may be frozen, without its own code."""
     made = object.__new__(kind)
     for field in dataclasses.fields(kind):
-        default = None if field.default is dataclasses.MISSING else field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        object.__setattr__(made, field.name, values.get(field.name, default))
+        value = values[field.name] if field.name in values else _default(field)
+        object.__setattr__(made, field.name, value)
     return made
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    from pydantic.fields import FieldInfo
+
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    if isinstance(field.default, FieldInfo):
+        default = field.default
+        return None if default.is_required() else default.get_default(call_default_factory=True)
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _object(fields: dict[str, tuple[str, Build]], make: Callable[[dict[str, Any]], Any]) -> Build:
@@ -193,17 +214,24 @@ def _list(item: Build, make: Callable[[list[Any]], Any]) -> Build:
     def build(value: Any, growing: bool) -> Any:
         if not isinstance(value, list):
             raise Never
+        if not growing:
+            return make(_each(item, value, False))
         # Comparing is fast, since what is the same is equal.
-        if not growing or len(known) >= len(value) or known != value[: len(known)]:
+        if len(known) >= len(value) or known != value[: len(known)]:
             known.clear()
             items.clear()
-        complete = value[len(known) : -1 if growing else None]
+        complete, last = value[len(known) : -1], value[-1:]
+        items.extend(_each(item, complete, False))
         known.extend(complete)
-        items.extend([item(part, False) for part in complete])
-        last = [item(part, True) for part in value[len(known) :]]
-        return make(items + [part for part in last if part is not MISSING])
+        # Copied first: the last one of a recursive type may hold such a list itself.
+        return make([*items, *_each(item, last, True)])
 
     return build
+
+
+def _each(item: Build, parts: list[Any], growing: bool) -> list[Any]:
+    """Build those of some parts that can be made."""
+    return [made for part in parts if (made := item(part, growing)) is not MISSING]
 
 
 def _first(members: list[Build]) -> Build:

@@ -125,7 +125,7 @@ def _is_entry(value: Any) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("token"), str)
         and _is_number(value.get("logprob"))
-        and _is_list_of(value.get("bytes") or [], _is_whole)
+        and _is_list_of(value.get("bytes") or [], lambda byte: type(byte) is int)
         and _is_list_of(value.get("top_logprobs") or [], _is_entry)
     )
 

@@ -62,7 +62,12 @@ def portable_format(given: Mapping[str, Any]) -> dict[str, Any]:
         MlxcelError: It has no schema, or one that no server takes.
     """
     to_schema(given)  # checks it
-    inner = given["json_schema"]
+    inner = given.get("json_schema", {})
+    if "schema" not in inner:
+        raise MlxcelError(
+            f"{given!r:.200} is no response_format that has its schema where servers look for it. "
+            'Pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
+        )
     schema = portable(inner["schema"])
     check_size(schema)
     return {**given, "json_schema": {**inner, "schema": schema}}

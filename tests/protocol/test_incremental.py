@@ -101,6 +101,26 @@ def test_only_what_adds_to_the_value_is_new() -> None:
     assert [{}, {"a": ""}, {"a": "b"}, {"a": "b", "c": 12}] == growth(pieces)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('["a\\nb"]', [[], [""], ["a"], ["a\n"], ["a\nb"]]),
+        ('["\\u00e9\\""]', [[], [""], ["é"], ['é"']]),
+        ('["\\ud83c\\udf89!"]', [[], [""], ["🎉"], ["🎉!"]]),
+        (
+            '{"\\n": 12, "b\\n": "c"}',
+            [{}, {"\n": 12}, {"\n": 12, "b\n": ""}, {"\n": 12, "b\n": "c"}],
+        ),
+    ],
+)
+def test_each_character_may_come_alone(text: str, expected: list[Any]) -> None:
+    assert expected == growth(list(text))
+
+
+def test_a_piece_may_end_within_an_escape() -> None:
+    assert [["a"], ["a\n"], ["a\nb"], ["a\nbé"]] == growth(['["a\\', "n", "b\\u00", 'e9"]'])
+
+
 def test_values_are_not_changed_later() -> None:
     seen = growth(["[[1,", "2,", '"a', "b", '"]', ", {}", "]"])
 
@@ -112,6 +132,7 @@ def test_values_are_not_changed_later() -> None:
     [
         *("x ", "}", "]", ",", ":", "{1", '{"a" 1', '{"a":}', '{"a":1 "b"', "{,", "[,", "[1,]"),
         *("[1}", '{"a":1]', '{"a":1,}', "{}{", "[] 1 ", "[tru]", "[1.2.3]", "[01]", '["\\x"'),
+        *("[X]", "[1 X", "{X}", '{"a":1 X'),
     ],
 )
 def test_what_is_no_json_is_an_error(text: str) -> None:
@@ -119,12 +140,23 @@ def test_what_is_no_json_is_an_error(text: str) -> None:
         IncrementalJSON().feed(text)
 
 
-def test_the_error_names_the_place() -> None:
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        (['{"a": [1, ', "2,} b"], "not JSON at character 12: '} b'"),
+        (["[1", ", 2", ", 3", "} b"], "not JSON at character 8: '} b'"),
+        (["[tru] b"], "not JSON at character 1: 'tru] b'"),
+        (["[1, t", "ru", "] b"], "not JSON at character 4: 'tru] b'"),
+        (["[}" + "x" * 30], f"not JSON at character 1: '}}{'x' * 19}'"),
+    ],
+    ids=repr,
+)
+def test_the_error_names_the_place(pieces: list[str], message: str) -> None:
     parser = IncrementalJSON()
-    parser.feed('{"a": [1, ')
 
-    with pytest.raises(ValueError, match="not JSON at character 12: '} b'"):
-        parser.feed("2,} b")
+    with pytest.raises(ValueError, match="not JSON") as caught:
+        [parser.feed(piece) for piece in pieces]
+    assert message == str(caught.value)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])

@@ -7,9 +7,10 @@ import datetime
 import decimal
 import enum
 import json
+import sys
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Required, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 import pydantic
 import pytest
@@ -170,6 +171,7 @@ OTHERS: list[tuple[Any, str, Any]] = [
     (Person | Colour, '"blue"', Colour.BLUE),
     (OldPerson | None, "null", None),
     (Annotated[int, Field(ge=3)], "3", 3),
+    (int | Callable[[int], int], "3", 3),
     (LISTED, "[1, 2]", [1, 2]),
     (NESTED, "[1, [2, [3]]]", [1, [2, [3]]]),
     ({"enum": ["a", 1, None]}, "null", None),
@@ -210,6 +212,64 @@ def test_the_description_of_a_function_is_kept() -> None:
     given = {"name": "f", "description": "Says hello.", "parameters": {"type": "object"}}
 
     assert "Says hello." == to_schema(given).json_schema["description"]
+
+
+def test_a_function_without_parameters_takes_an_empty_object() -> None:
+    empty = {"type": "object", "properties": {}, "additionalProperties": False}
+
+    assert empty == to_schema({"name": "f"}).json_schema
+    assert empty == to_schema({"name": "f", "description": None, "parameters": {}}).json_schema
+
+
+@pytest.mark.parametrize(("kind", "title"), [(OldPerson, "OldPerson"), (list[OldPerson], "answer")])
+def test_the_model_reads_the_name_of_an_old_class(kind: Any, title: str) -> None:
+    schema = to_schema(kind).json_schema
+
+    assert title == schema.get("properties", {}).get("value", schema)["title"]
+
+
+class Screen(TypedDict):
+    movie: Movie
+    seats: Annotated[NotRequired[int], Field(le=300)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "required"), [(Movie, ["title"]), (Cinema, ["shows"]), (Screen, ["movie"])]
+)
+def test_dictionaries_require_what_their_class_says(kind: Any, required: list[str]) -> None:
+    assert required == to_schema(kind).json_schema["required"]
+
+
+def test_dictionaries_keep_what_their_class_tells_of_itself() -> None:
+    schema = to_schema(Movie).json_schema
+
+    assert ("A film.", 1900) == (schema["description"], schema["properties"]["year"]["minimum"])
+
+
+class Folder(TypedDict):
+    files: list[str]
+    folders: list[Folder]
+
+
+class Shelf(TypedDict):
+    top: Folder | None
+
+
+@pytest.mark.parametrize("kind", [Folder, Shelf, list[Folder]])
+def test_dictionaries_that_contain_themselves(kind: Any) -> None:
+    """Before Python 3.12, Pydantic takes only those of ``typing_extensions``, and says so."""
+    if sys.version_info >= (3, 12):
+        assert "Folder" in str(to_schema(kind).json_schema)
+        return
+    with pytest.raises(MlxcelError, match=r"use `typing_extensions.TypedDict`"):
+        to_schema(kind)
+
+
+def test_decimals_are_numbers() -> None:
+    """A text of digits would be one, too, which a model would have to choose."""
+    schema = to_schema(decimal.Decimal).json_schema["properties"]["value"]
+
+    assert "number" == schema["type"]
 
 
 def test_a_schema_is_made_once() -> None:
@@ -339,6 +399,43 @@ class Pong(BaseModel):
 def test_what_no_server_takes_is_refused(kind: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
         to_schema(kind)
+
+
+KEYWORDS = "$ref, allOf, anyOf, const, enum, items, oneOf, prefixItems, properties, type"
+EXAMPLE = '{"type": "object", "properties": {"name": {"type": "string"}}}'
+NO_DICTIONARY = f"is no JSON schema: it has none of {KEYWORDS}. Pass one such as {EXAMPLE}."
+NO_TYPE = "Pass a Pydantic model, a dataclass, a TypedDict, another type of data, or a JSON schema."
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ({"colour": "red"}, f"{{'colour': 'red'}} {NO_DICTIONARY}"),
+        ({"type": "json_object"}, f"{{'type': 'json_object'}} {NO_DICTIONARY}"),
+        (3, f"No schema can be made of 3: it is a value, and no type. {NO_TYPE}"),
+    ],
+    ids=repr,
+)
+def test_what_to_pass_instead_is_told(kind: Any, message: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        to_schema(kind)
+
+    assert message == str(caught.value)
+
+
+def test_the_reason_of_pydantic_is_told_in_one_sentence() -> None:
+    """Pydantic adds lines with advice and addresses for developers of Pydantic classes."""
+
+    class Odd: ...
+
+    with pytest.raises(MlxcelError) as caught:
+        to_schema(Odd)
+
+    message = str(caught.value)
+    assert message.startswith("No schema can be made of <class '")
+    assert "Unable to generate" in message
+    assert message.endswith(f". {NO_TYPE}")
+    assert [] == [part for part in ("\n", "..") if part in message]
 
 
 MISFITS: list[tuple[Any, str, str]] = [

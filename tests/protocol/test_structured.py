@@ -23,10 +23,13 @@ from mlxcel_integrations import (
 )
 from mlxcel_integrations.protocol.kinds import to_schema
 from mlxcel_integrations.protocol.question import ask
+from mlxcel_integrations.protocol.schema import Schema
 from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.protocol.structured import (
     AnswerStream,
     constrained,
+    portable_format,
+    schema_text,
     with_schema_shown,
 )
 from tests.fake_replies import instance
@@ -115,8 +118,65 @@ def test_without_a_schema_nothing_changes() -> None:
     assert reply is question.read(reply)
 
 
-def test_the_schema_need_not_be_shown() -> None:
-    assert "Where?" == ask("Where?", {}, City, False).messages
+@pytest.mark.parametrize(
+    ("show", "expected"),
+    [(False, "Where?"), (True, [{"role": "system", "content": SHOWN}, QUESTION])],
+)
+def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
+    assert expected == ask("Where?", {}, City, show).messages
+
+
+def test_a_model_with_tools_is_told_that_it_may_call_one() -> None:
+    begins = "Call a tool, or answer with JSON that fits this JSON schema:\n"
+    shown = with_schema_shown(SCHEMA.json_schema, "Where?", tools=True)
+
+    assert schema_text(SCHEMA.json_schema, tools=True) == shown[0]["content"]  # type: ignore[index] # a message
+    assert SHOWN.replace("Answer with JSON that fits this JSON schema:\n", begins) == schema_text(
+        SCHEMA.json_schema, tools=True
+    )
+    assert SHOWN == schema_text(SCHEMA.json_schema)
+
+
+def given_format(schema: Any) -> dict[str, Any]:
+    inner = {"name": "f", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": inner, "extra": 1}
+
+
+def test_a_format_of_somebody_else_is_sent_as_every_engine_takes_it() -> None:
+    name = {"type": "string", "pattern": "(?=a)"}
+    sent = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    given = given_format({"type": "object", "properties": {"a": name}, "x-mine": 1})
+
+    assert given_format(sent) == portable_format(given)
+    assert given_format({"type": "object", "properties": {"a": name}, "x-mine": 1}) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (given_format({"type": "objekt"}), "no JSON schema at /type"),
+        (given_format({"enum": ["x" * 70_000]}), "has 700.. bytes"),
+        ({"type": "json_schema"}, "is no JSON schema"),
+        ({"type": "json_schema", "name": "f", "schema": {"type": "object"}}, "where servers look"),
+        ({"type": "json_schema", "json_schema": {"name": "f"}}, "where servers look"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_format_that_no_server_takes_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        portable_format(given)
+
+
+def test_closing_a_schema_may_make_it_too_long() -> None:
+    """What is sent is checked as well as what was given."""
+    fields = {f"f{at:04}": {"type": "object", "properties": {}} for at in range(1_300)}
+
+    with pytest.raises(MlxcelError, match=r"has \d+ bytes"):
+        portable_format(given_format({"type": "object", "properties": fields}))
 
 
 # --------------------------------------------------------------------------- what is read
@@ -176,6 +236,7 @@ def test_a_cut_answer_keeps_what_had_come(kind: Any, text: str, finish: str, par
         (OSLO + OSLO, "stop"),
         ('{"name": "Oslo" "people": 7}', "stop"),
         ("1" * 5000, "stop"),
+        ('{"name": "Os\nlo", "people": 7}', "stop"),
         ("[" * 100_000 + "]" * 100_000, "stop"),
     ],
     ids=lambda value: value[:20],
@@ -187,6 +248,40 @@ def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
     assert StructuredOutputError is caught.type
     assert (text, finish) == (caught.value.raw, caught.value.finish_reason)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "message"),
+    [
+        (
+            "Oslo.",
+            "stop",
+            "The answer is not JSON: 'Oslo.'. Check that the server supports response_format with "
+            "a json_schema.",
+        ),
+        (
+            "{",
+            "length",
+            "The answer was cut before its JSON ended (finish_reason 'length'). Its text is in "
+            ".raw, what can be read of it in .partial; raise max_tokens, or ask for less.",
+        ),
+        *(
+            (
+                "x" * length,
+                "stop",
+                f"The answer is not JSON: '{shown}'. Check that the server supports "
+                "response_format with a json_schema.",
+            )
+            for length, shown in ((200, "x" * 200), (201, "x" * 200 + "…"))
+        ),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_errors_say_what_to_do(text: str, finish: str, message: str) -> None:
+    with pytest.raises(StructuredOutputError) as caught:
+        read(City, text, finish=finish)
+
+    assert message == str(caught.value)
 
 
 # --------------------------------------------------------------------------- random schemas
@@ -373,6 +468,48 @@ def test_objects_fill_as_they_come(kind: Any, pieces: list[str], expected: list[
     assert expected == streamed(kind, pieces)
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (None, ['{"na', 'me": "Oslo", "people": 7}']),
+        (City, [City.model_construct(name=None, people=None), city("Oslo", 7), city("Oslo", 7)]),
+    ],
+)
+def test_a_question_knows_how_its_streamed_answer_is_read(kind: Any, expected: list[Any]) -> None:
+    answers = ask("Where?", {}, kind, True).answers()
+    deltas = [Delta(OSLO[:4]), Delta(), Delta(OSLO[4:])]
+
+    assert expected == [
+        *(value for delta in deltas for value in answers.feed(delta)),
+        *answers.close(),
+    ]
+
+
+def test_null_is_a_value() -> None:
+    assert [None, None] == streamed(City | None, ['{"value": null}'])
+
+
+def test_a_long_answer_has_a_value_for_each_three_thousandth() -> None:
+    answers = AnswerStream(to_schema({"type": "object"}), partial=True)
+    begin = '{"a": "'
+    first = list(answers.feed(Delta(begin + "x" * (6_500 - len(begin)))))
+    more = [list(answers.feed(Delta("x"))) for _ in range(6)]
+
+    assert 1 == len(first)
+    assert [0, 1, 0, 1, 0, 1] == [len(values) for values in more]
+
+
+def test_a_long_answer_is_checked_whenever_it_grew_by_a_fiftieth() -> None:
+    checked: list[Any] = []
+    schema = Schema("f", {"type": "object"}, False, dict, checked.append)
+    answers = AnswerStream(schema, partial=False)
+    for piece in ['{"a": "', *"x" * 500]:
+        list(answers.feed(Delta(piece)))
+
+    assert [{"a": "x" * count} for count in range(51)] == checked[:51]
+    assert 100 < len(checked) < 200
+
+
 def test_the_last_value_of_a_stream_is_checked() -> None:
     answers = AnswerStream(SCHEMA, partial=True)
     for piece in ['{"name": "Oslo"', ', "people": "many"}']:
@@ -395,9 +532,10 @@ def test_a_stream_that_is_cut_says_so() -> None:
 def test_a_stream_of_something_else_says_so_at_its_end() -> None:
     answers = AnswerStream(SCHEMA, partial=True)
 
-    assert [[], []] == [list(answers.feed(Delta(piece))) for piece in ("Oh", OSLO)]
-    with pytest.raises(StructuredOutputError, match="not JSON: 'Oh"):
+    assert [[], [], []] == [list(answers.feed(Delta(piece))) for piece in ("Oh", OSLO, "!")]
+    with pytest.raises(StructuredOutputError, match="not JSON: 'Oh") as caught:
         answers.close()
+    assert caught.value.finish_reason is None
 
 
 def test_only_valid_prefixes_without_partial() -> None:

@@ -153,7 +153,8 @@ def _by_pydantic_1(kind: Any, title: str) -> tuple[JsonSchema, Callable[[Any], A
             # The first name of the place is "__root__".
             raise Misfit(first["loc"][1:], first["msg"]) from error
 
-    schema = schema_of(kind, title=title or "answer")
+    # Copied, since Pydantic keeps what it returns.
+    schema = dict(schema_of(kind, title=title or "answer"))
     if NoneType in get_args(kind):  # of which the schema says nothing
         definitions = schema.pop("definitions")
         schema = {"anyOf": [schema, {"type": "null"}], "definitions": definitions}

@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError
-from mlxcel_integrations.protocol.kinds import to_schema
+from mlxcel_integrations.protocol.kinds import CACHED, to_schema
 from mlxcel_integrations.protocol.schema import Schema
 from tests.protocol.schemas import v1
 
@@ -198,6 +198,18 @@ def test_what_is_no_object_is_wrapped_unseen(kind: Any, text: str, expected: Any
     assert_sent(schema, answer)
     assert expected == schema.validate(answer)
     assert type(expected) is type(schema.validate(answer))
+
+
+@pytest.mark.parametrize("kind", [OldPerson | None, Person | None, list[OldTeam]], ids=str)
+def test_a_type_means_the_same_when_it_was_forgotten(kind: Any) -> None:
+    first = to_schema(kind)
+    for number in range(CACHED):
+        to_schema(Literal[number])
+
+    again = to_schema(kind)
+
+    assert first is not again
+    assert first.json_schema == again.json_schema
 
 
 def assert_sent(schema: Schema[Any], answer: str) -> None:

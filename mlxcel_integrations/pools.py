@@ -68,7 +68,15 @@ class Pool:
         except BaseException:
             places.release()
             raise
-        response.stream = _Body(response.stream, places.release)
+        stream = response.extensions.get("network_stream")
+
+        def closed() -> None:
+            # httpcore forgets a connection that is being made when its pool is closed.
+            if stream is not None and not self._has(transport):
+                stream.close()
+            places.release()
+
+        response.stream = _Body(response.stream, closed)
         return response
 
     def close(self) -> None:
@@ -77,10 +85,15 @@ class Pool:
             with self._lock:
                 self._drop()
 
+    def _has(self, transport: httpx.BaseTransport) -> bool:
+        known = self._known
+        return transport is self._given or (known is not None and known[1] is transport)
+
     def _drop(self) -> None:
-        if self._known is not None:
-            self._known[1].close()
-            self._known = None
+        # In this order: a connection that is made meanwhile is closed here, or by who has made it.
+        known, self._known = self._known, None
+        if known is not None:
+            known[1].close()
 
     def _forget(self) -> None:
         self._process = os.getpid()

@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
+from mlxcel_integrations.endpoint import Endpoint
+from mlxcel_integrations.pools import Pool
 from tests.fake_server import FakeServer, Reply
 
 AT_ONCE = 0.2  # seconds
@@ -160,6 +163,28 @@ def test_a_forgotten_client_leaves_nothing_open(server: FakeServer) -> None:
     while server.open_connections and time.monotonic() < end:
         time.sleep(0.005)
     assert 0 == server.open_connections
+
+
+def test_a_connection_that_is_made_while_its_pool_is_closed_is_closed_with_its_answer(
+    server: FakeServer,
+) -> None:
+    """As in threads that go on for a moment after another one has failed."""
+    pool, endpoint = Pool(), Endpoint.parse(server.url, None)
+
+    def close_meanwhile(event: str, info: object) -> None:
+        if event.startswith("connection.connect") and event.endswith(".started"):
+            pool.close()
+
+    request = httpx.Request(
+        "GET",
+        f"{endpoint.url}/health",
+        extensions={"timeout": {"pool": 1.0}, "trace": close_meanwhile},
+    )
+
+    response = pool.send(endpoint, request)
+    response.read()
+
+    assert -1 == response.extensions["network_stream"].get_extra_info("socket").fileno()
 
 
 def test_closing_twice_is_no_mistake(client: Any) -> None:

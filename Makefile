@@ -9,7 +9,8 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-mlxcel bench soak coverage mutants lint types docs links build audit clean
+.PHONY: help demo test test-long test-mlxcel bench soak coverage mutants lint types docs links build \
+    audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +18,11 @@ help: ## list the targets
 demo: $(VENV)/.installed-demo ## answer two questions over the docs on a local model
 	@$(VENV)/bin/mlxcel-integrations demo
 
-test: $(VENV)/.installed-test ## run every test that needs no mlxcel binary
-	@$(RUN) pytest $(ARGS)
+test: $(VENV)/.installed-test ## run every test that needs no mlxcel binary, but those that take long
+	@$(RUN) tests $(ARGS)
+
+test-long: $(VENV)/.installed-test ## run the tests that take long
+	@$(RUN) pytest --part long $(ARGS)
 
 test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named by MLXCEL_BIN
 	@test -n "$$MLXCEL_BIN" || { echo 'Set MLXCEL_BIN to the mlxcel executable.' >&2; exit 1; }
@@ -33,9 +37,9 @@ soak: $(VENV)/.installed-test ## run for long: crowds, cancelled requests, resta
 # What nothing waits for must be covered whole, and so must what waits for the server.
 wire := */protocol/*,*/client.py,*/async_client.py,*/wire.py,*/async_wire.py
 
-coverage: $(VENV)/.installed-coverage ## run every test, and fail where too little is covered
+coverage: $(VENV)/.installed-coverage ## run the tests of `make test`, and fail where too little is covered
 	@$(RUN) coverage erase
-	@$(RUN) coverage run -m pytest $(ARGS)
+	@$(RUN) coverage run -m tests $(ARGS)
 	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report --include='$(wire)' --fail-under=100
 	@$(RUN) coverage report --fail-under=95

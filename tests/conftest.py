@@ -1,4 +1,4 @@
-"""What the markers of the suite mean, and a fixture for twins."""
+"""What markers and parts of the suite mean, and a fixture for twins."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.parts import PARTS, may_have, part_of
 
 # How long one example takes says nothing on a machine that has other work.
 settings.register_profile("untimed", deadline=None)
@@ -26,8 +29,30 @@ settings.register_profile(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a real ``mlxcel`` where none is named."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", choices=PARTS, help="run the tests of this part; see tests/parts.py")
+
+
+def pytest_configure() -> None:
+    """Tell asyncio that there is no event loop: pytest-asyncio would make one, never closed."""
+    asyncio.set_event_loop(None)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that have nothing of the part: importing all takes long."""
+    part = config.getoption("part")
+    if not part:
+        return None
+    name = collection_path.relative_to(config.rootpath).as_posix()
+    return None if may_have(name, part) else True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the other parts, and skip what needs a real ``mlxcel`` where none is named."""
+    if part := config.getoption("part"):
+        others = [item for item in items if part_of(item.nodeid) != part]
+        items[:] = [item for item in items if part_of(item.nodeid) == part]
+        config.hook.pytest_deselected(items=others)
     if os.environ.get("MLXCEL_BIN") and os.environ.get("MLXCEL_MODEL"):
         return
     skip = pytest.mark.skip(reason="needs MLXCEL_BIN and MLXCEL_MODEL")

@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 import mlxcel_integrations
+from tests.__main__ import main
+from tests.parts import ALONE, LONG, may_have, part_of
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -78,6 +80,45 @@ def test_make_help_lists_every_target() -> None:
     assert sorted(phony[1].split()) == sorted(
         re.findall(r"^  make (\S+)", shown.stdout, re.MULTILINE)
     )
+
+
+@pytest.mark.parametrize("name", LONG + ALONE)
+def test_the_lists_of_tests_name_what_exists(name: str) -> None:
+    path, _, test = name.partition("::")
+
+    assert (ROOT / path).exists()
+    assert not test or f"def {test}" in (ROOT / path).read_text()
+    # Else its file would not even be read.
+    assert may_have(path, part_of(name))
+    assert may_have("tests", part_of(name))
+
+
+def test_what_is_in_no_list_shares_the_machine() -> None:
+    assert "together" == part_of("tests/test_project.py::test_one_version_everywhere")
+    assert "alone" == part_of("tests/scaling/test_hosts.py::test_a_slow_server_gets_less")
+    assert "long" == part_of("tests/scaling/test_throughput.py::test_eight_servers[Nginx]")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        pytest.param([0, 0], 0, id="all pass"),
+        pytest.param([1, 0], 1, id="the first part fails, the second one runs"),
+        pytest.param([0, 1], 1, id="the second part fails"),
+        pytest.param([5, 0], 0, id="all that is selected is alone"),
+        pytest.param([0, 5], 0, id="nothing that is selected is alone"),
+        pytest.param([1, 5], 1, id="nothing that is selected is alone, and it fails"),
+        pytest.param([5, 5], 5, id="nothing is selected"),
+        pytest.param([2], 2, id="the first part is stopped"),
+        pytest.param([-9], -9, id="the first part is killed"),
+        pytest.param([0, 2], 2, id="the second part is stopped"),
+    ],
+)
+def test_both_parts_of_the_tests_have_one_exit_status(statuses: list[int], expected: int) -> None:
+    left = iter(statuses)
+
+    assert expected == main(["-k", "stream"], run=lambda *arguments: next(left))
+    assert [] == list(left)
 
 
 def test_the_lock_file_names_no_package_index() -> None:

@@ -90,7 +90,7 @@ def test_a_server_that_is_ready_is_noticed_at_once(
         caplog.clear()
         with caplog.at_level(logging.INFO, "mlxcel.server"), fake.server(binary):
             ended = time.time()
-        assert wait_until(lambda: "listening on" in caplog.text)
+            assert wait_until(lambda: "listening on" in caplog.text)
         listening = [line.created for line in caplog.records if "listening on" in line.message]
         return ended - listening[0]
 

@@ -1,0 +1,70 @@
+"""The parts of the tests: what can share the machine, what needs it alone, and what takes long.
+
+Each test is in one part, and only this file says in which. ``make test`` runs the first two parts,
+``make test-long`` the third one. Without ``--part``, pytest runs all of them in order.
+"""
+
+from __future__ import annotations
+
+PARTS = ("together", "alone", "long")
+
+# How the names of tests begin, as pytest prints them: a folder, a file or a test.
+
+LONG = (
+    # Notebooks: the examples of the pages run every day.
+    "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
+    "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
+    # Loops over thousands of requests, and many starts and ends: others look at one of each.
+    "tests/client/test_leaks.py",
+    "tests/faults/test_figures.py",
+    "tests/ray/test_jobs.py",
+    "tests/soak/",
+    # Random questions to the engine: others ask it chosen ones.
+    "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
+    "tests/llama_index/test_counting.py::test_random_queries_over_long_texts",
+    # A suite that is run on the scripted server, too.
+    "tests/langchain/test_standard_engine.py",
+    # How long we take beside others.
+    "tests/client/test_engine_tokens.py::test_many_texts_at_once_are_ten_times_faster",
+    "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",
+    "tests/scaling/test_throughput.py",
+)
+
+ALONE = (
+    # They look how soon something happens, or how time grows.
+    "tests/benchmarks/",
+    "tests/client/test_concurrency.py",
+    "tests/client/test_freeing.py",
+    "tests/client/test_timeouts.py",
+    "tests/faults/test_crashes.py",
+    "tests/faults/test_use.py",
+    "tests/fuzz/test_time.py",
+    "tests/langchain/test_engine.py",
+    "tests/llama_index/test_engine.py",
+    "tests/protocol/test_sse.py::test_time_grows_with_the_bytes_and_not_faster",
+    "tests/supervisor/test_guard.py",
+    "tests/supervisor/test_leftovers.py",
+    "tests/supervisor/test_process.py",
+    # They use up what the machine has.
+    "tests/faults/test_full_machine.py",
+    "tests/scaling/",
+)
+
+
+def part_of(test: str) -> str:
+    """Return the part of a test.
+
+    Args:
+        test: Its name, such as ``tests/client/test_answers.py::test_texts[sync-tcp]``.
+    """
+    if test.startswith(LONG):
+        return "long"
+    return "alone" if test.startswith(ALONE) else "together"
+
+
+def may_have(path: str, part: str) -> bool:
+    """Tell whether a folder or a file may have tests of a part."""
+    if part == "together":
+        return not path.startswith(LONG + ALONE)
+    names = LONG if part == "long" else ALONE
+    return path.startswith(names) or any(name.startswith(path) for name in names)

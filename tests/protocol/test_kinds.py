@@ -212,6 +212,15 @@ def test_a_type_means_the_same_when_it_was_forgotten(kind: Any) -> None:
     assert first.json_schema == again.json_schema
 
 
+@pytest.mark.parametrize("kind", [OldPerson | None, Person | None], ids=str)
+def test_the_server_is_told_that_it_may_be_null(kind: Any) -> None:
+    validator = Draft202012Validator(to_schema(kind).json_schema)
+
+    valid = [validator.is_valid({"value": value}) for value in ({"name": "Ada"}, None, 5, {})]
+
+    assert [True, True, False, False] == valid
+
+
 def assert_sent(schema: Schema[Any], answer: str) -> None:
     """The server is sent a schema that is one, and that the answer fits."""
     Draft202012Validator.check_schema(schema.json_schema)

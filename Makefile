@@ -9,8 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-long test-mlxcel bench soak coverage mutants lint types docs links build \
-    audit clean
+.PHONY: help demo test test-long test-mlxcel bench soak coverage mutants lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile

@@ -83,3 +83,9 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
         return asyncio.run(twin())
 
     return sync_call if request.param == "sync" else async_call
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are not measured for coverage, which would tell so when they end in the middle."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)

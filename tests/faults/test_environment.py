@@ -162,6 +162,7 @@ def test_a_shared_folder_that_somebody_else_has_prepared_is_refused(
     prepared.unlink() if kind != "stranger" else prepared.rmdir()
 
 
+@pytest.mark.usefixtures("unmeasured")
 @root
 @linux
 def test_another_user_cannot_connect_whatever_the_umask(fake: Fake) -> None:

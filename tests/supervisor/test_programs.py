@@ -66,6 +66,7 @@ def test_a_program_that_ends_takes_its_server_with_it(body: str, code: int, fake
     assert ([], []) == (fake.running, fake.directories)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_program_that_ends_during_a_start_takes_its_server_with_it(fake: Fake) -> None:
     body = """
 import threading

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from mlxcel_integrations import MlxcelError, StructuredOutputError
 from mlxcel_integrations.protocol.kinds import CACHED, to_schema
 from mlxcel_integrations.protocol.schema import Schema
+from tests.protocol.labels import label
 from tests.protocol.schemas import v1
 
 
@@ -178,7 +179,7 @@ OTHERS: list[tuple[Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "text", "expected"), OBJECTS, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(("kind", "name", "text", "expected"), OBJECTS, ids=label)
 def test_objects_are_asked_for_as_they_are(kind: Any, name: str, text: str, expected: Any) -> None:
     schema = to_schema(kind)
 
@@ -188,7 +189,7 @@ def test_objects_are_asked_for_as_they_are(kind: Any, name: str, text: str, expe
     assert expected == schema.validate(text)
 
 
-@pytest.mark.parametrize(("kind", "text", "expected"), OTHERS, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(("kind", "text", "expected"), OTHERS, ids=label)
 def test_what_is_no_object_is_wrapped_unseen(kind: Any, text: str, expected: Any) -> None:
     schema = to_schema(kind)
     answer = f'{{"value": {text}}}'
@@ -435,7 +436,7 @@ NO_TYPE = "Pass a Pydantic model, a dataclass, a TypedDict, another type of data
         ({"type": "json_object"}, f"{{'type': 'json_object'}} {NO_DICTIONARY}"),
         (3, f"No schema can be made of 3: it is a value, and no type. {NO_TYPE}"),
     ],
-    ids=repr,
+    ids=label,
 )
 def test_what_to_pass_instead_is_told(kind: Any, message: str) -> None:
     with pytest.raises(MlxcelError) as caught:
@@ -473,7 +474,7 @@ MISFITS: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "text", "message"), MISFITS, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(("kind", "text", "message"), MISFITS, ids=label)
 def test_an_answer_that_does_not_fit_is_an_error(kind: Any, text: str, message: str) -> None:
     with pytest.raises(StructuredOutputError, match=message) as caught:
         to_schema(kind).validate(text, "stop")
@@ -506,7 +507,7 @@ LEAF = {"type": "null"}
         (within({"prefixItems": [{"$ref": "#/$defs/N"}], "minItems": 1}), False),
         (within({"prefixItems": [{"$ref": "#/$defs/N"}]}), True),
     ],
-    ids=repr,
+    ids=label,
 )
 def test_a_recursion_must_have_an_end(node: dict[str, Any], ends: bool) -> None:
     schema = {**within({"$ref": "#/$defs/N"}), "$defs": {"N": node}}

@@ -11,6 +11,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.media import MOST_BYTES, check_media, has_media
+from tests.protocol.labels import label
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(60)).decode()
@@ -83,7 +84,7 @@ def test_text_is_no_medium() -> None:
         ({"type": "refusal"}, "the kind 'refusal'"),
         ("text", "the kind None"),
     ],
-    ids=lambda value: None if isinstance(value, str) else "part",
+    ids=lambda value: label(value) if isinstance(value, str) else "part",
 )
 def test_what_no_server_takes_is_refused_with_its_place(part: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=rf"messages\[1\]\.content\[1\].*{message}"):

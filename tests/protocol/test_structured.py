@@ -33,6 +33,7 @@ from mlxcel_integrations.protocol.structured import (
     with_schema_shown,
 )
 from tests.fake_replies import instance
+from tests.protocol.labels import label
 from tests.protocol.schemas import JSON, schemas, v1
 
 
@@ -164,7 +165,7 @@ def test_a_format_of_somebody_else_is_sent_as_every_engine_takes_it() -> None:
         ({"type": "json_schema", "name": "f", "schema": {"type": "object"}}, "where servers look"),
         ({"type": "json_schema", "json_schema": {"name": "f"}}, "where servers look"),
     ],
-    ids=lambda value: str(value)[:50],
+    ids=label,
 )
 def test_a_format_that_no_server_takes_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
@@ -239,7 +240,7 @@ def test_a_cut_answer_keeps_what_had_come(kind: Any, text: str, finish: str, par
         ('{"name": "Os\nlo", "people": 7}', "stop"),
         ("[" * 100_000 + "]" * 100_000, "stop"),
     ],
-    ids=lambda value: value[:20],
+    ids=label,
 )
 def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
     with pytest.raises(StructuredOutputError, match="The answer is not JSON") as caught:
@@ -275,7 +276,7 @@ def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
             for length, shown in ((200, "x" * 200), (201, "x" * 200 + "…"))
         ),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=label,
 )
 def test_errors_say_what_to_do(text: str, finish: str, message: str) -> None:
     with pytest.raises(StructuredOutputError) as caught:
@@ -463,7 +464,7 @@ STREAMS: list[tuple[Any, Sequence[str], list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "pieces", "expected"), STREAMS, ids=lambda v: repr(v)[:30])
+@pytest.mark.parametrize(("kind", "pieces", "expected"), STREAMS, ids=label)
 def test_objects_fill_as_they_come(kind: Any, pieces: list[str], expected: list[Any]) -> None:
     assert expected == streamed(kind, pieces)
 

@@ -79,6 +79,7 @@ before = count()
 """
 
 
+@pytest.mark.usefixtures("unmeasured")
 @linux
 def test_no_more_processes_is_told_and_leaves_nothing(fake: Fake) -> None:
     body = f"""{LIMITED}

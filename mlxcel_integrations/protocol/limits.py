@@ -76,17 +76,14 @@ def check_references(schema: JsonSchema) -> None:
 
 
 def target(schema: Any, reference: str) -> Any:
-    """Return what a reference within a schema leads to.
-
-    Raises:
-        LookupError: Nothing is there.
-        TypeError: The same.
-        ValueError: The same.
-    """
+    """Return what a reference within a schema leads to, None where nothing is."""
     found = schema
-    for key in unquote(reference[1:]).split("/")[1:]:
-        key = key.replace("~1", "/").replace("~0", "~")
-        found = found[int(key) if isinstance(found, list) else key]
+    try:
+        for key in unquote(reference[1:]).split("/")[1:]:
+            key = key.replace("~1", "/").replace("~0", "~")
+            found = found[int(key) if isinstance(found, list) else key]
+    except (LookupError, TypeError, ValueError):
+        return None
     return found
 
 
@@ -111,10 +108,7 @@ def _resolve(schema: JsonSchema, path: Iterable[object], name: str) -> Any:
             f"The schema refers to {name!r} at {pointer(path)}, outside of itself: put what is "
             "there into $defs, since servers fetch nothing."
         )
-    try:
-        found = target(schema, name)
-    except (LookupError, TypeError, ValueError):
-        found = None
+    found = target(schema, name)
     if not isinstance(found, dict | bool) or (name != "#" and not name.startswith("#/")):
         raise MlxcelError(
             f"The schema refers to {name!r} at {pointer(path)}, where nothing is: write it as "

@@ -57,10 +57,7 @@ def is_object(schema: JsonSchema) -> bool:
     part: Any = schema
     while isinstance(part, dict) and "$ref" in part and part["$ref"] not in seen:
         seen.add(part["$ref"])
-        try:
-            part = target(schema, part["$ref"])
-        except (LookupError, TypeError, ValueError):
-            return False
+        part = target(schema, part["$ref"])
     return isinstance(part, dict) and part.get("type") == "object"
 
 

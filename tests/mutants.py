@@ -44,13 +44,17 @@ def by_module(lines: Iterable[str]) -> dict[str, dict[str, str]]:
     return modules
 
 
+def noticed(statuses: Counter[str]) -> int:
+    return sum(statuses[status] for status in NOTICED)
+
+
 def percent(statuses: Counter[str]) -> float:
-    return 100 * sum(statuses[status] for status in NOTICED) / statuses.total()
+    return 100 * noticed(statuses) / statuses.total()
 
 
 def row(name: str, statuses: Counter[str]) -> str:
-    noticed = sum(statuses[status] for status in NOTICED)
-    return f"| {name} | {statuses.total():,} | {noticed:,} | {percent(statuses):.1f} |"
+    numbers = f"{statuses.total():,} | {noticed(statuses):,} | {percent(statuses):.1f}"
+    return f"| {name} | {numbers} |"
 
 
 if __name__ == "__main__":

@@ -51,20 +51,6 @@ def features(engine: str | None, *modalities: str) -> ServerFeatures:
     return ServerFeatures(engine, "build 1", (), None, None, None, frozenset(modalities))
 
 
-@pytest.mark.parametrize(
-    ("engine", "name"),
-    [
-        ("llama.cpp", "repeat_penalty"),
-        ("mlxcel", "repetition_penalty"),
-        (None, "repetition_penalty"),
-    ],
-)
-def test_fields_are_named_as_the_engine_knows_them(engine: str | None, name: str) -> None:
-    body = chat_request("m", "hi", {"repetition_penalty": 1.2}, features(engine)).body
-
-    assert {name: 1.2} == {key: body[key] for key in body if key.startswith("repe")}
-
-
 def test_a_picture_is_refused_before_it_is_sent_to_a_model_that_cannot_see() -> None:
     assert [PICTURE] == chat_request("m", [PICTURE], {}, features(None, "vision")).body["messages"]
     with pytest.raises(MlxcelError, match="image_url, but this model takes audio"):

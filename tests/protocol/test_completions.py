@@ -95,20 +95,6 @@ def test_a_schema_is_sent_as_the_engine_takes_it(
 
 
 @pytest.mark.parametrize(
-    ("engine", "name"),
-    [
-        ("llama.cpp", "repeat_penalty"),
-        ("mlxcel", "repetition_penalty"),
-        (None, "repetition_penalty"),
-    ],
-)
-def test_fields_are_named_as_the_engine_knows_them(engine: str | None, name: str) -> None:
-    body = completion_request("m", "p", {"repetition_penalty": 1.2}, engine).body
-
-    assert {name: 1.2} == {key: body[key] for key in body if key.startswith("repe")}
-
-
-@pytest.mark.parametrize(
     ("sampling", "sent"),
     [
         ({"logprobs": True}, {"logprobs": 1}),

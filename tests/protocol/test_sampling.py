@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.completions import completion_request
+from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.sampling import depends_on_engine, to_wire
 
 
@@ -66,6 +70,32 @@ def test_llama_cpp_gets_the_names_that_it_knows() -> None:
     given = {"repetition_penalty": 1.1, "repetition_context_size": 9, "top_k": 3}
 
     assert {"repeat_penalty": 1.1, "repeat_last_n": 9, "top_k": 3} == to_wire(given, "llama.cpp")
+
+
+def body_of_chat(engine: str | None, sampling: dict[str, Any]) -> dict[str, Any]:
+    server = ServerFeatures(engine, "build 1", (), None, None, None, frozenset())
+    return chat_request("m", "hi", sampling, server).body
+
+
+def body_of_completion(engine: str | None, sampling: dict[str, Any]) -> dict[str, Any]:
+    return completion_request("m", "p", sampling, engine).body
+
+
+@pytest.mark.parametrize("body_of", [body_of_chat, body_of_completion])
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("llama.cpp", "repeat_penalty"),
+        ("mlxcel", "repetition_penalty"),
+        (None, "repetition_penalty"),
+    ],
+)
+def test_each_request_names_fields_as_the_engine_knows_them(
+    body_of: Callable[..., dict[str, Any]], engine: str | None, name: str
+) -> None:
+    body = body_of(engine, {"repetition_penalty": 1.2})
+
+    assert {name: 1.2} == {key: body[key] for key in body if key.startswith("repe")}
 
 
 @pytest.mark.parametrize(

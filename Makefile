@@ -34,7 +34,7 @@ soak: $(VENV)/.installed-test ## run for long: crowds, cancelled requests, resta
 	@$(RUN) tests.soak $(ARGS)
 
 # What nothing waits for must be covered whole, and so must what waits for the server.
-wire := */protocol/*,*/client.py,*/async_client.py,*/wire.py,*/async_wire.py
+wire := */protocol/*,*/structured/*,*/transport/*,*/client.py,*/async_client.py
 
 coverage: $(VENV)/.installed-coverage ## run the tests of `make test`, and fail where too little is covered
 	@$(RUN) coverage erase

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
         StructuredOutputError,
         StructuredOutputTruncated,
     )
+    from .protocol.embeddings import RankedDocument
     from .protocol.features import ServerFeatures
     from .protocol.stream import ChatReply
-    from .protocol.vectors import RankedDocument
-    from .supervisor.process import ManagedServer
+    from .supervisor.managed_server import ManagedServer
 
 __all__ = [
     "LLM",
@@ -46,10 +46,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "LLM": "client",
     "AsyncLLM": "async_client",
-    "ManagedServer": "supervisor.process",
+    "ManagedServer": "supervisor.managed_server",
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.stream",
-    "RankedDocument": "protocol.vectors",
+    "RankedDocument": "protocol.embeddings",
     "MlxcelError": "errors",
     "MlxcelServerError": "errors",
     "MlxcelStreamError": "errors",

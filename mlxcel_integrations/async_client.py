@@ -11,22 +11,22 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from .async_wire import AsyncWire
 from .client import Message, T
-from .connection import Connection
 from .progress_bar import progress_bar
 from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
-from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
-from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
+from .protocol.context_window import fit_chat, is_long, room_for_prompt, room_to_check
+from .protocol.embeddings import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
-from .protocol.patience import Timeouts
-from .protocol.question import Messages, ask
+from .protocol.message_tokens import count_chat
 from .protocol.stream import ChatReply, Request, fold
+from .protocol.timeouts import Timeouts
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
-from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
 from .secret import hidden, hidden_values
-from .tls import TLS
+from .structured.request import Messages, ask
+from .transport.async_driver import AsyncDriver
+from .transport.connection import Connection
+from .transport.tls import TLS
 
 if TYPE_CHECKING:
     import openai
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncLLM"]
 
 
-class AsyncLLM(AsyncWire):
+class AsyncLLM(AsyncDriver):
     """A language model on this machine, or on a server, for ``asyncio``.
 
     Takes what ``LLM`` takes, and offers the same under the same names, awaited: also ``await
@@ -471,7 +471,7 @@ class AsyncLLM(AsyncWire):
         """
         loop = asyncio.get_running_loop()
         if loop not in self._openai:
-            from .openai_clients import async_client
+            from .transport.openai_clients import async_client
 
             self._openai[loop] = async_client(self._connection)
         return self._openai[loop]

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import httpx
 
-from .connection import Connection
 from .progress_bar import progress_bar
 from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
-from .protocol.chat_tokens import count_chat
 from .protocol.completions import completion_depends_on_engine, completion_request
-from .protocol.context import fit_chat, is_long, room_for_prompt, room_to_check
+from .protocol.context_window import fit_chat, is_long, room_for_prompt, room_to_check
+from .protocol.embeddings import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
-from .protocol.patience import Timeouts
-from .protocol.question import Messages, ask
+from .protocol.message_tokens import count_chat
 from .protocol.stream import ChatReply, Request, fold
+from .protocol.timeouts import Timeouts
 from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
-from .protocol.vectors import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
 from .secret import hidden, hidden_values
-from .tls import TLS
-from .wire import Wire
+from .structured.request import Messages, ask
+from .transport.connection import Connection
+from .transport.sync_driver import SyncDriver
+from .transport.tls import TLS
 
 if TYPE_CHECKING:
     import openai
@@ -33,7 +33,7 @@ Message = TypeVar("Message", bound=Mapping[str, Any])
 T = TypeVar("T")
 
 
-class LLM(Wire):
+class LLM(SyncDriver):
     """A language model on this machine, or on a server.
 
     Starts a server for ``model`` on first use (managed mode), or talks to the one at ``base_url``
@@ -481,7 +481,7 @@ class LLM(Wire):
         """
         self.start()
         if self._openai is None:
-            from .openai_clients import sync_client
+            from .transport.openai_clients import sync_client
 
             self._openai = sync_client(self._connection)
         return self._openai

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .connected import Served
+from .adapters import ModelAdapter
 from .options import EmbeddingOptions, RerankOptions
-from .protocol.vectors import RankedDocument
+from .protocol.embeddings import RankedDocument
 
 __all__ = ["Embedding", "Reranking"]
 
 
-class Embedding(Served, EmbeddingOptions):
+class Embedding(ModelAdapter, EmbeddingOptions):
     """A model that makes vectors, with the fields for that."""
 
     def _for_texts(self) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Embedding(Served, EmbeddingOptions):
         return {**self._for_texts(), **own}
 
 
-class Reranking(Served, RerankOptions):
+class Reranking(ModelAdapter, RerankOptions):
     """A model that ranks documents, with the fields for that."""
 
     def rerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:

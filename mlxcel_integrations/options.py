@@ -171,7 +171,7 @@ class ServerOptions(BaseModel):
     )
 
 
-PATIENCE = {
+LIFECYCLE_FIELDS = {
     "startup_timeout",
     "stall_timeout",
     "shutdown_grace",

@@ -30,7 +30,7 @@ from llama_index.core.llms import ChatMessage
 from pydantic import BaseModel
 
 from mlxcel_integrations import ManagedServer
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 QUESTION = "What is two plus two?"
 GENERATES_FOR_SECONDS = {"ignore_eos": True, "stop": ["@@@"], "max_tokens": 400}

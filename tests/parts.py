@@ -16,7 +16,7 @@ LONG = (
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
     # Loops over thousands of requests, and many starts and ends: others look at one of each.
     "tests/client/test_leaks.py",
-    "tests/faults/test_figures.py",
+    "tests/faults/test_measurements.py",
     "tests/ray/test_jobs.py",
     "tests/soak/",
     # Random questions to the engine: others ask it chosen ones.
@@ -43,8 +43,8 @@ ALONE = (
     "tests/llama_index/test_engine.py",
     "tests/protocol/test_sse.py::test_time_grows_with_the_bytes_and_not_faster",
     "tests/supervisor/test_guard.py",
-    "tests/supervisor/test_leftovers.py",
-    "tests/supervisor/test_process.py",
+    "tests/supervisor/test_cleanup.py",
+    "tests/supervisor/test_managed_server.py",
     # They use up what the machine has.
     "tests/faults/test_full_machine.py",
     "tests/scaling/",

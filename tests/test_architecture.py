@@ -15,8 +15,8 @@ import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM
-from mlxcel_integrations.async_wire import AsyncWire
-from mlxcel_integrations.wire import Wire
+from mlxcel_integrations.transport.async_driver import AsyncDriver
+from mlxcel_integrations.transport.sync_driver import SyncDriver
 
 Import = ast.Import | ast.ImportFrom
 PACKAGE = "mlxcel_integrations"
@@ -24,18 +24,12 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 
 # Each line may import what stands above it, and its own folder.
 LAYERS = [
-    ["context_manager", "errors", "lazy", "secret"],
+    ["context_manager", "errors", "lazy", "progress_bar", "secret", "token_cache"],
     ["options", "protocol"],
-    ["network_errors", "tls"],
-    ["endpoint"],
-    ["api_errors", "embedded"],
-    ["pools", "async_pools", "progress_bar", "token_cache"],
-    ["connection"],
-    ["openai_clients"],
-    ["wire"],
-    ["async_wire", "client"],
+    ["embedded", "structured", "transport"],
+    ["client"],
     ["async_client"],
-    ["connected"],
+    ["adapters"],
     ["connected_vectors"],
     ["supervisor"],
     ["langchain", "llama_index", "ray"],
@@ -44,7 +38,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # Only inside a function, so that nobody pays for what is not used.
-LAZY_AND_UPWARDS = {("connection", "supervisor")}
+LAZY_AND_UPWARDS = {("transport", "supervisor")}
 FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}
 
 
@@ -104,11 +98,16 @@ def inner(target: str) -> str | None:
 
 
 def test_the_walk_finds_imports_of_each_kind() -> None:
-    assert ("client", "client", f"{PACKAGE}.wire", False) in EDGES
-    assert ("client", "client", f"{PACKAGE}.openai_clients", True) in EDGES
+    assert ("client", "client", f"{PACKAGE}.transport.sync_driver", False) in EDGES
+    assert ("client", "client", f"{PACKAGE}.transport.openai_clients", True) in EDGES
     assert ("protocol.chat", "protocol", f"{PACKAGE}.errors", False) in EDGES
-    assert ("supervisor.process", "supervisor", f"{PACKAGE}.supervisor.launch", False) in EDGES
-    assert ("api_errors", "api_errors", "openai", False) in EDGES
+    assert (
+        "supervisor.managed_server",
+        "supervisor",
+        f"{PACKAGE}.supervisor.launcher",
+        False,
+    ) in EDGES
+    assert ("transport.openai_errors", "transport", "openai", False) in EDGES
     assert not any(edge[:3] == ("client", "client", "openai") for edge in EDGES)
 
 
@@ -146,7 +145,7 @@ def test_only_two_core_modules_know_openai() -> None:
     outer = {"langchain", "llama_index", "ray", "cli"}
     users = {m for m, folder, t, _ in EDGES if t == "openai" and folder not in outer}
 
-    assert {"api_errors", "openai_clients"} == users
+    assert {"transport.openai_errors", "transport.openai_clients"} == users
 
 
 @pytest.mark.parametrize("framework", sorted(FRAMEWORKS))
@@ -217,7 +216,7 @@ def public(kind: type) -> dict[str, list[tuple[str, Any, Any]] | None]:
     return members
 
 
-TWINS = [(LLM, AsyncLLM), (Wire, AsyncWire)]
+TWINS = [(LLM, AsyncLLM), (SyncDriver, AsyncDriver)]
 
 
 @pytest.mark.parametrize(("sync", "twin"), TWINS)

@@ -16,7 +16,7 @@ from mlxcel_integrations.options import (
     nearest_sampling_field,
     server_options,
 )
-from tests.samples import SAMPLING
+from tests.fakes.samples import SAMPLING
 
 OPTIONS: list[type[BaseModel]] = [ConnectionOptions, ServerOptions, SamplingParams, ChatOptions]
 

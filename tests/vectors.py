@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.fake_server import FakeServer
-from tests.fake_vectors import vector
+from tests.fakes.server import FakeServer
+from tests.fakes.vectors import vector
 
 __all__ = ["near", "sent"]
 

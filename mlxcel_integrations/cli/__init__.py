@@ -94,7 +94,7 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "ask":
-        from .ask import ask
+        from .ask.command import ask
 
         return ask(
             Terminal(sys.stderr if options.json else sys.stdout),

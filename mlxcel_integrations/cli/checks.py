@@ -12,18 +12,18 @@ from pathlib import Path
 
 from ..client import LLM
 from ..embedded import is_embedded
-from ..embedded.metadata import read
+from ..embedded.gguf import read
 from ..embedded.model import locate
-from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import server_options
 from ..protocol.features import choose_model
 from ..supervisor.binary import EMBEDDED, Executable
+from ..supervisor.bind_address import choose
 from ..supervisor.command import environment
 from ..supervisor.guard import clear
-from ..supervisor.place import choose
-from ..supervisor.process import ManagedServer
+from ..supervisor.managed_server import ManagedServer
 from ..supervisor.runtime import MAX_SOCKET_PATH_BYTES
+from ..transport.endpoint import Endpoint
 from .engine import describe
 from .installation import Finding
 

@@ -7,10 +7,10 @@ import shutil
 import sys
 
 from .. import __version__
-from .answer import FRAMEWORKS, answer, check_packages
-from .ask import open_store, searching
+from .ask.answer import FRAMEWORKS, answer, check_packages
+from .ask.command import open_store, searching
+from .ask.passages import documentation
 from .engine import choose
-from .passages import documentation
 from .terminal import Terminal
 
 __all__ = ["QUESTIONS", "demo"]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..endpoint import Endpoint, Mode, resolve_mode
 from ..errors import MlxcelError
 from ..supervisor.binary import EMBEDDED, Executable
-from ..supervisor.process import ManagedServer
-from ..supervisor.progress import read_progress
+from ..supervisor.managed_server import ManagedServer
+from ..supervisor.progress_bar import read_progress
+from ..transport.endpoint import Endpoint, Mode, resolve_mode
 from .terminal import Terminal
 
 __all__ = ["Choice", "choose", "describe", "running"]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import MlxcelError
-from . import INSTALL, address, metadata, model
+from . import INSTALL, address, gguf, model
 from .arguments import LARGEST
-from .metadata import Metadata
+from .gguf import Metadata
 
 __all__ = ["main"]
 
@@ -51,7 +51,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     engine = _engine()
     address.check(options.host, options.port)
     path = model.locate(options.model)
-    about = metadata.read(path)
+    about = gguf.read(path)
     parameters = _parameters(engine, options, path, about)
     _say(
         f"Loading {path}: {options.n_parallel} slots, "

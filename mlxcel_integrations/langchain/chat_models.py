@@ -16,16 +16,16 @@ from langchain_core.runnables import Runnable
 from pydantic import Field, model_validator
 
 from .. import __version__
-from ..connected import ConnectedChat
+from ..adapters import ChatAdapter
 from ..protocol.stream import fold
+from .base import Identified
 from .batches import Batches
-from .counting import Counting
-from .identity import Identified
 from .messages import to_wire
-from .own_errors import langchain_errors
+from .mlxcel_errors import langchain_errors
 from .profile import DEFAULT_PROFILE, to_profile
 from .replies import Tail, combined, to_chunk, to_result
 from .structured import Structured, Wire, answer_fields, asked
+from .token_counting import Counting
 from .tools import ToolLike, tool_fields
 
 __all__ = ["ChatMlxcel"]
@@ -36,7 +36,7 @@ class ChatMlxcel(
     Counting,
     Identified,
     Batches[LanguageModelInput, AIMessage],
-    ConnectedChat,
+    ChatAdapter,
     BaseChatModel,
     defer_build=False,
 ):

@@ -8,8 +8,8 @@ from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from ..connected_vectors import Embedding
-from ..protocol.vectors import BATCH_SIZE
-from .own_errors import langchain_errors
+from ..protocol.embeddings import BATCH_SIZE
+from .mlxcel_errors import langchain_errors
 
 __all__ = ["MlxcelEmbeddings"]
 

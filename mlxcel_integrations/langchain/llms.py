@@ -15,18 +15,18 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import model_validator
 
 from .. import __version__
-from ..connected import Connected
+from ..adapters import GenerationAdapter
 from ..protocol.stream import ChatReply, Delta, fold
+from .base import Identified
 from .batches import DEFAULT_SLOTS, Batches
-from .identity import Identified
-from .own_errors import langchain_errors
+from .mlxcel_errors import langchain_errors
 from .replies import Tail, combined, to_llm_output, to_metadata
 
 __all__ = ["MlxcelLLM"]
 
 
 class MlxcelLLM(
-    Identified, Batches[LanguageModelInput, str], Connected, BaseLLM, defer_build=False
+    Identified, Batches[LanguageModelInput, str], GenerationAdapter, BaseLLM, defer_build=False
 ):
     """A model on this machine, or on a server, that goes on with a text.
 

@@ -8,8 +8,8 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from ..connected_vectors import Reranking
-from ..protocol.vectors import RankedDocument
-from .own_errors import langchain_errors
+from ..protocol.embeddings import RankedDocument
+from .mlxcel_errors import langchain_errors
 
 __all__ = ["MlxcelRerank"]
 

@@ -12,17 +12,17 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError
-from ..protocol.kinds import is_typed_dict, to_schema
-from ..protocol.schema import Schema
 from ..protocol.stream import Delta
-from ..protocol.structured import (
+from ..structured.answer_stream import (
     AnswerStream,
     portable_format,
     with_schema_shown,
     without_thinking,
 )
+from ..structured.schema import Schema
+from ..structured.type_schema import is_typed_dict, to_schema
 from .batches import Batches
-from .own_errors import langchain_errors
+from .mlxcel_errors import langchain_errors
 from .tools import ToolLike, tool_fields
 
 if TYPE_CHECKING:

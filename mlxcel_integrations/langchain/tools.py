@@ -12,12 +12,12 @@ from pydantic import PydanticUserError
 from ..errors import MlxcelError
 from ..protocol.tools import check_choice, check_tools
 
-__all__ = ["ToolLike", "tool_fields", "tools_to_wire"]
+__all__ = ["ToolLike", "to_openai_tools", "tool_fields"]
 
 ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 
-def tools_to_wire(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
+def to_openai_tools(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
     """Return OpenAI tools.
 
     Args:
@@ -63,7 +63,7 @@ def tool_fields(
     Raises:
         MlxcelError: As ``tools_to_wire``, or ``tool_choice`` names none of them.
     """
-    wire = tools_to_wire(tools, strict)
+    wire = to_openai_tools(tools, strict)
     choice = check_choice(tool_choice, [tool["function"]["name"] for tool in wire])
     fields = {"tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
     return {"tools": wire} | {name: value for name, value in fields.items() if value is not None}

@@ -9,9 +9,9 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, model_validator
 
 from ..connected_vectors import Embedding
-from ..protocol.vectors import BATCH_SIZE
+from ..protocol.embeddings import BATCH_SIZE
+from .base import Picklable
 from .embedding_cache import NamespacedStore, Question
-from .pickling import Picklable
 
 __all__ = ["MlxcelEmbedding"]
 

@@ -22,14 +22,14 @@ from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
-from ..connected import ConnectedChat
+from ..adapters import ChatAdapter
 from ..protocol.stream import fold
-from .counting import Counting
+from .base import Picklable
 from .messages import to_wire
-from .pickling import Picklable
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_streams, streams
 from .structured import Predicting
+from .token_counting import Counting
 from .tools import Calling
 
 __all__ = ["Mlxcel"]
@@ -40,7 +40,7 @@ class Mlxcel(
     Predicting,
     Calling,
     Counting,
-    ConnectedChat,
+    ChatAdapter,
     CustomLLM,
     FunctionCallingLLM,
     defer_build=False,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ToolCallBlock
 
-from ..protocol.kinds import to_schema
-from ..protocol.schema import Schema
-from ..protocol.structured import AnswerStream
+from ..structured.answer_stream import AnswerStream
+from ..structured.schema import Schema
+from ..structured.type_schema import to_schema
 from .structured import read, said, to_delta
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field
 
 from ..connected_vectors import Reranking
-from ..protocol.vectors import RankedDocument
-from .pickling import Picklable
+from ..protocol.embeddings import RankedDocument
+from .base import Picklable
 
 __all__ = ["MlxcelRerank"]
 

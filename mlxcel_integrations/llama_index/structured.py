@@ -22,10 +22,10 @@ from llama_index.core.instrumentation.events.llm import (
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
-from ..protocol.kinds import to_schema
-from ..protocol.schema import Schema
 from ..protocol.stream import Delta
-from ..protocol.structured import AnswerStream, constrained, schema_text
+from ..structured.answer_stream import AnswerStream, constrained, schema_text
+from ..structured.schema import Schema
+from ..structured.type_schema import to_schema
 
 if TYPE_CHECKING:
     from llama_index.core.llms.llm import LLM as Base

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from ..adapters import GenerationAdapter
 from ..client import LLM
-from ..connected import Connected
 from ..errors import MlxcelError
 from ..options import ConnectionOptions, ServerOptions
-from .local_tokens import Encode, find_file, load
+from .local_tokenizer import Encode, find_file, load
 
 __all__ = ["MlxcelTokenizer", "TokenIds"]
 
@@ -44,7 +44,7 @@ class MlxcelTokenizer:
         5
     """
 
-    def __init__(self, llm: Connected, file: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, llm: GenerationAdapter, file: str | os.PathLike[str] | None = None) -> None:
         self._use(llm._llm, _options(llm), Path(file) if file is not None else None)
 
     def _use(self, llm: LLM, options: dict[str, Any], file: Path | None) -> None:
@@ -183,7 +183,7 @@ _OF_ANY_SERVER = ConnectionOptions.model_fields.keys() - {"model", "base_url", "
 """Options of a connection that do not depend on who started the server."""
 
 
-def _options(llm: Connected) -> dict[str, Any]:
+def _options(llm: GenerationAdapter) -> dict[str, Any]:
     """Return what an equal connection is made with, the key excepted."""
     fields = {**ConnectionOptions.model_fields, **ServerOptions.model_fields}
     del fields["api_key"]

@@ -16,9 +16,9 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic import PydanticUserError
 
 from ..errors import MlxcelError, StructuredOutputError, StructuredOutputTruncated
-from ..protocol.incremental import IncrementalJSON
-from ..protocol.schema import Schema
 from ..protocol.tools import check_choice, check_tools
+from ..structured.partial_json import IncrementalJSON
+from ..structured.schema import Schema
 from .programs import as_call, async_readable, readable, wanted_by_program
 from .structured import finish_reason, said
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-__all__ = ["Calling", "tools_to_wire"]
+__all__ = ["Calling", "to_openai_tools"]
 
 
 class Calling(Base):
@@ -94,7 +94,7 @@ class Calling(Base):
         schema = wanted_by_program(tools, allow_parallel_tool_calls, **kwargs)
         if schema is not None:
             return self._call_for(schema, messages, kwargs)
-        wire = tools_to_wire(tools)
+        wire = to_openai_tools(tools)
         choice = kwargs.pop("tool_choice", None) or ("required" if tool_required else None)
         choice = check_choice(choice, [tool["function"]["name"] for tool in wire])
         if not wire:
@@ -146,7 +146,7 @@ class Calling(Base):
 # --------------------------------------------------------------------------- tools
 
 
-def tools_to_wire(tools: Sequence[BaseTool]) -> list[dict[str, Any]]:
+def to_openai_tools(tools: Sequence[BaseTool]) -> list[dict[str, Any]]:
     """Return OpenAI tools.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import MlxcelError
 from .features import ServerFeatures
 from .headers import check_session
-from .media import check_media, has_media
+from .messages import check_media, has_media
 from .sampling import depends_on_engine, to_wire
 from .stream import Delta, DeltaStream, Request
 from .tools import check_results, with_tools

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelServerError
-from .shapes import as_count, as_object, as_text, error_text
+from .validation import as_count, as_object, as_text, error_text
 
 __all__ = [
     "Failure",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
-from .shapes import as_count, as_object, as_text
+from .validation import as_count, as_object, as_text
 
 __all__ = [
     "ServedModel",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["MISSING", "REFUSED", "Ask", "Flow", "Together"]
+__all__ = ["MISSING", "REFUSED", "Call", "Flow", "Gather"]
 
 MISSING = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Call:
     """One request.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class Gather:
     """Flows that need not wait for each other; the answer is the list of their results.
 
     Attributes:
@@ -58,4 +58,4 @@ class Together:
     done: Callable[[Any], object]
 
 
-Flow: TypeAlias = Generator[Ask | Together, Any, T]
+Flow: TypeAlias = Generator[Call | Gather, Any, T]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .limits import JsonSchema, target
+from .json_schema import JsonSchema, target
 
 __all__ = ["is_object", "portable", "wrapped"]
 

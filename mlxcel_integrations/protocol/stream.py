@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelStreamError
-from .shapes import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
 from .sse import SSEDecoder
+from .validation import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
 
 __all__ = ["ChatReply", "Delta", "DeltaStream", "Request", "fold", "fold_calls"]
 

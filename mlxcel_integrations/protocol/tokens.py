@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .flow import REFUSED, Ask, Flow
-from .shapes import as_object, as_text
+from .flow import REFUSED, Call, Flow
+from .validation import as_object, as_text
 
 __all__ = [
     "Counts",
@@ -143,7 +143,7 @@ def _count_batch(texts: list[str], memory: TokenMemory) -> Flow[list[int]]:
 def _count_each(texts: Sequence[str]) -> Flow[list[int]]:
     counts = []
     for text in texts:
-        answer = yield Ask("/tokenize", {"content": text, "add_special": False}, frozenset())
+        answer = yield Call("/tokenize", {"content": text, "add_special": False}, frozenset())
         counts.append(len(read_tokens(answer)))
     return counts
 
@@ -155,7 +155,7 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
         mixed += (memory.separator, text)
     special = yield from _may_have_control_tokens(texts)
     body = {"content": mixed, "add_special": False, "parse_special": special}
-    answer = yield Ask("/tokenize", body, REFUSED)
+    answer = yield Call("/tokenize", body, REFUSED)
     if isinstance(answer, Failure):
         return None
     counts = [0]
@@ -181,7 +181,7 @@ def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
     answers = []
     for special in (True, False):
         body = {"content": suspects, "add_special": False, "parse_special": special}
-        answer = yield Ask("/tokenize", body, REFUSED)
+        answer = yield Call("/tokenize", body, REFUSED)
         if isinstance(answer, Failure):
             return True
         answers.append(read_tokens(answer))
@@ -190,10 +190,10 @@ def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
 
 def _try_batches(memory: TokenMemory) -> Flow[None]:
     """Find a token to put between texts, and whether the counts are right with it."""
-    props = yield Ask("/props", expected=REFUSED)
+    props = yield Call("/props", expected=REFUSED)
     # The end of a text is a token that texts have only if they name it.
     end = as_text(as_object(props).get("eos_token"))
-    answer = (yield Ask("/tokenize", {"content": end}, REFUSED)) if end else None
+    answer = (yield Call("/tokenize", {"content": end}, REFUSED)) if end else None
     tokens = [] if answer is None or isinstance(answer, Failure) else read_tokens(answer)
     if len(tokens) != 1:
         memory.batches = False

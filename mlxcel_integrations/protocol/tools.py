@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
-from .limits import check_references, check_size
+from .json_schema import check_references, check_size
 
 __all__ = ["check_choice", "check_results", "check_tools", "with_tools"]
 

@@ -11,8 +11,8 @@ import openai
 import pyarrow as pa
 
 from ..errors import MlxcelError
-from ..protocol.kinds import to_schema
-from ..protocol.question import ask
+from ..structured.request import ask
+from ..structured.type_schema import to_schema
 from .columns import column_types, column_values
 from .prompts import Prompt, Row, Template, messages_for
 from .servers import BatchModel, ServerLost, Servers

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
-from ..protocol.limits import target
-from ..protocol.schema import Schema
+from ..protocol.json_schema import target
+from ..structured.schema import Schema
 
 __all__ = ["column_types", "column_values"]
 

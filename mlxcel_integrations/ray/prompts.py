@@ -8,7 +8,7 @@ from string import Formatter
 from typing import Any
 
 from ..errors import MlxcelError
-from ..protocol.question import Messages
+from ..structured.request import Messages
 
 __all__ = ["Messages", "Prompt", "Row", "Template", "messages_for"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import openai
 from pydantic import Field
 
+from ..adapters import ChatAdapter
 from ..async_client import AsyncLLM
-from ..connected import ConnectedChat
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError
-from ..protocol.question import Question
 from ..protocol.stream import ChatReply
+from ..structured.request import StructuredChat
 
 __all__ = ["BatchModel", "ServerLost", "Servers"]
 
@@ -37,7 +37,7 @@ class ServerLost(MlxcelServerError):
     """A server could not be reached, or did not come back: no row can be answered any more."""
 
 
-class BatchModel(ConnectedChat):
+class BatchModel(ChatAdapter):
     """A model on one server, with all its options."""
 
     # Refused connections and busy servers: for about two minutes, in which a server starts again.
@@ -68,7 +68,7 @@ class Servers:
         self._opening = asyncio.Lock()
         self._free: asyncio.Queue[AsyncLLM] | None = None
 
-    async def ask(self, question: Question) -> ChatReply:
+    async def ask(self, question: StructuredChat) -> ChatReply:
         """Return the answer of a server that has a free slot; wait until there is one.
 
         Raises:

@@ -29,10 +29,10 @@ from typing import Any
 
 from ..errors import MlxcelServerError
 from . import guard
-from .identity import peer_pid
+from .broker_directory import BrokerDirectory
 from .logs import ServerLog
-from .rendezvous import Rendezvous
-from .running import Running
+from .peer_identity import peer_pid
+from .server_process import OwnedProcess
 
 __all__ = ["READY", "Order"]
 
@@ -81,10 +81,10 @@ class Broker:
         place: Where it is found.
     """
 
-    def __init__(self, order: Order, place: Rendezvous) -> None:
+    def __init__(self, order: Order, place: BrokerDirectory) -> None:
         self._order = order
         self._place = place
-        self._server: Running | None = None
+        self._server: OwnedProcess | None = None
         self._greeting = b""
         self._leases: set[asyncio.StreamWriter] = set()
         self._waits_for_end: list[asyncio.StreamWriter] = []
@@ -110,7 +110,9 @@ class Broker:
         loop = asyncio.get_running_loop()
         order, log = self._order, _RelayedLog(loop, self._relay)
         try:
-            server = Running(order.command, lambda: os.environ, order.path, None, order.grace, log)
+            server = OwnedProcess(
+                order.command, lambda: os.environ, order.path, None, order.grace, log
+            )
         except MlxcelServerError as error:
             self._greeting = _line(error=str(error))
             self._stop()
@@ -259,6 +261,6 @@ def main() -> None:
     if os.fork():
         os._exit(0)
     directory, order = sys.argv[2:]
-    asyncio.run(Broker(Order.load(order), Rendezvous.at(Path(directory))).run(listener))
+    asyncio.run(Broker(Order.load(order), BrokerDirectory.at(Path(directory))).run(listener))
     # What others hold open is closed by the end.
     os._exit(0)

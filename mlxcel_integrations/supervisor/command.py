@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Mapping
 
-from ..endpoint import Endpoint
 from ..errors import MlxcelError
 from ..options import ServerOptions
 from ..secret import Secret
+from ..transport.endpoint import Endpoint
 from .binary import Dialect, Executable
 
 __all__ = ["arguments", "environment"]

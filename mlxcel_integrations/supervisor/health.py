@@ -8,8 +8,8 @@ from pathlib import Path
 import httpcore  # noqa: F401
 import httpx
 
-from ..endpoint import Endpoint
-from ..pools import close_unconnected
+from ..transport.endpoint import Endpoint
+from ..transport.sync_pool import close_leaked_socket
 
 __all__ = ["health_status"]
 
@@ -27,6 +27,6 @@ def health_status(endpoint: Endpoint) -> int | None:
             response = transport.handle_request(request)
             response.close()
         except httpx.TransportError as error:
-            close_unconnected(error)
+            close_leaked_socket(error)
             return None
         return response.status_code

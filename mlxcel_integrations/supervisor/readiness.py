@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from .progress import read_progress, split_line
+from .progress_bar import read_progress, split_line
 
 __all__ = [
     "Ended",

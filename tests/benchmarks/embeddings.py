@@ -17,8 +17,8 @@ from mlxcel_integrations import LLM
 from tests.benchmarks.part import Part
 from tests.benchmarks.rounds import Work, medians
 from tests.benchmarks.serving import served
-from tests.fake_api import Seen
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.api import Seen
+from tests.fakes.server import FakeServer, Reply
 
 __all__ = ["FLOOR", "OURS", "PARTS", "embeddings"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fake_api import Seen
-from tests.fake_replies import SSE, Json, dumps, event
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.api import Seen
+from tests.fakes.replies import SSE, Json, dumps, event
+from tests.fakes.server import FakeServer, Reply
 
 __all__ = ["Firehose", "serve", "served"]
 

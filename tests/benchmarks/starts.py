@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.benchmarks.part import Part
 from tests.benchmarks.rounds import Work, medians, time_of_children
 from tests.benchmarks.serving import Firehose, served
-from tests.faults.times import seconds_to_first_byte
+from tests.faults.latencies import seconds_to_first_byte
 
 __all__ = ["PARTS"]
 

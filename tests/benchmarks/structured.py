@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.llama_index import Mlxcel
-from mlxcel_integrations.protocol.kinds import to_schema
+from mlxcel_integrations.structured.type_schema import to_schema
 from tests.benchmarks.part import Part
 from tests.benchmarks.rounds import Work, medians
 from tests.benchmarks.serving import served
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 __all__ = ["PARTS"]
 

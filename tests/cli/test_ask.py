@@ -16,13 +16,13 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from mlxcel_integrations import LLM
 from mlxcel_integrations.cli import main
-from mlxcel_integrations.cli.passages import Passage
-from mlxcel_integrations.cli.retrieval import Retrieval
-from mlxcel_integrations.cli.store import Store
+from mlxcel_integrations.cli.ask.passages import Passage
+from mlxcel_integrations.cli.ask.retrieval import Retrieval
+from mlxcel_integrations.cli.ask.store import Store
 from mlxcel_integrations.cli.terminal import Terminal
 from tests.cli.conftest import CommandLine
-from tests.fake_server import FakeServer, Reply
-from tests.fake_vectors import vector
+from tests.fakes.server import FakeServer, Reply
+from tests.fakes.vectors import vector
 
 MODELS = [
     {"id": "chat", "capabilities": ["completion"]},

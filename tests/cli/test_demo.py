@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from mlxcel_integrations.cli import main
+from mlxcel_integrations.cli.ask.keyword_search import Keywords
+from mlxcel_integrations.cli.ask.passages import cut_markdown, documentation
 from mlxcel_integrations.cli.demo import QUESTIONS
-from mlxcel_integrations.cli.passages import cut_markdown, documentation
-from mlxcel_integrations.cli.search import Keywords
 from tests.cli.conftest import ROOT, CommandLine
-from tests.fake_server import FakeServer, Reply, executable
+from tests.fakes.server import FakeServer, Reply, executable
 
 ANSWERS = ("mlxcel-integrations doctor", "Gemma 3 270M")
 

@@ -8,7 +8,7 @@ import pytest
 from mlxcel_integrations import __version__
 from mlxcel_integrations.cli import main
 from tests.cli.conftest import CommandLine
-from tests.fake_server import FakeServer, executable
+from tests.fakes.server import FakeServer, executable
 
 SECRET = "sk-do-not-print"
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-from mlxcel_integrations.cli.passages import cut_markdown, cut_pages, cut_text, documentation
-from mlxcel_integrations.cli.search import Keywords, fuse
+from mlxcel_integrations.cli.ask.keyword_search import Keywords, fuse
+from mlxcel_integrations.cli.ask.passages import (
+    cut_markdown,
+    cut_pages,
+    cut_text,
+    documentation,
+)
 
 SENTENCE = "The keeper lights the lamp at dusk. "
 PAGE = f"""Before.

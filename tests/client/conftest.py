@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
-from tests.fake_replies import Generation
-from tests.fake_server import FakeServer
+from tests.fakes.replies import Generation
+from tests.fakes.server import FakeServer
 
 
 class SyncDriver:

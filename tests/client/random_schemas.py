@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 
 from mlxcel_integrations import LLM, StructuredOutputTruncated
-from tests.protocol.schemas import schemas
+from tests.structured.schemas import schemas
 
 SLOTS = 4
 

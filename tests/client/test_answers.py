@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import ChatReply
-from tests.fake_replies import Json
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.replies import Json
+from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)

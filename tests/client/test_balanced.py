@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)
 VALUE = "t0ken-5e0b"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 MANY = 64
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)

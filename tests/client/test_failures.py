@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)
 CHAT = "/v1/chat/completions"

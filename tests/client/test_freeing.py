@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
-from mlxcel_integrations.endpoint import Endpoint
-from mlxcel_integrations.pools import Pool
-from tests.fake_server import FakeServer, Reply
+from mlxcel_integrations.transport.endpoint import Endpoint
+from mlxcel_integrations.transport.sync_pool import Pool
+from tests.fakes.server import FakeServer, Reply
 
 AT_ONCE = 0.2  # seconds
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 CALLER = """
 import gc, json, sys, threading

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 MESSAGES: Any = [{"role": "user", "content": "hi there"}]
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])

@@ -12,7 +12,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.options import SamplingParams
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)

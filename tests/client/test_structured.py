@@ -18,7 +18,7 @@ from mlxcel_integrations import (
     StructuredOutputTruncated,
 )
 from tests.client.test_freeing import cancel, freed
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
 OSLO = '{"name": "Oslo", "people": 7}'

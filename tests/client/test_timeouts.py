@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
-from tests.fake_replies import dumps, event
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.replies import dumps, event
+from tests.fakes.server import FakeServer, Reply
 
 pytestmark = pytest.mark.parametrize("place", ["tcp"], indirect=True)
 

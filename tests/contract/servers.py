@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 
 from mlxcel_integrations import ManagedServer
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 Json = dict[str, Any]
 Dialect = Literal["v0.4.2", "newest", "llama.cpp"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fake_server import Reply
+from tests.fakes.server import Reply
 
 from .servers import CHAT, Json, Server, ask, error
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_server import Reply
+from tests.fakes.server import Reply
 
 from .servers import COMPLETIONS, Json, Server, data_lines, error, is_text
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from mlxcel_integrations.embedded import command as engine
-from tests.fake_server import executable
+from tests.fakes.server import executable
 
 from .servers import client, error
 

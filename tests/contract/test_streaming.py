@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.fake_server import Reply
+from tests.fakes.server import Reply
 
 from .servers import CHAT, COMPLETIONS, Json, Server, ask, data_lines, deltas, error, is_text
 

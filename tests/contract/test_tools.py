@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.fake_server import Reply
+from tests.fakes.server import Reply
 
 from .servers import CHAT, Json, Server, ask, is_text
 

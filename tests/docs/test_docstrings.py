@@ -10,7 +10,7 @@ import pytest
 MODULES = (
     "client",
     "async_client",
-    "supervisor.process",
+    "supervisor.managed_server",
     "langchain.chat_models",
     "langchain.llms",
     "langchain.embeddings",

@@ -31,7 +31,8 @@ from mlxcel_integrations.options import (
     SamplingParams,
     ServerOptions,
 )
-from tests.fake_server import FakeServer, executable
+from tests.fakes.server import FakeServer, executable
+from tests.tree import COMMAND, PAGE, with_tree
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -209,18 +210,10 @@ def test_the_names_to_move_to_exist(page: str, model: type[BaseModel], others: s
     assert {model.__name__, *others} == unknown
 
 
-def test_the_tree_names_every_module() -> None:
-    tree = (DOCS / "contributing.md").read_text().partition("```text\n")[2].partition("```")[0]
-    named, folder = [], ""
-    for line in tree.splitlines():
-        name = line.split()[0]
-        if line.startswith("    ") or not name.endswith("/"):
-            named.append((folder if line.startswith("    ") else "") + name)
-        elif name != "mlxcel_integrations/":
-            folder = name
+def test_the_tree_in_the_page_is_that_of_the_package() -> None:
+    page = PAGE.read_text()
 
-    modules = [str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")]
-    assert sorted(path for path in modules if not path.endswith("__init__.py")) == sorted(named)
+    assert with_tree(page) == page, f"The package has changed: run `{COMMAND}`."
 
 
 def shown_messages() -> list[str]:

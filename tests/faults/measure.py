@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.faults.figures import Figure
+from tests.faults.measurements import Figure
 
 MEASUREMENTS: dict[str, tuple[str, int]] = {
     "cycles": ("cycles", 300),

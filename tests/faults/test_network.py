@@ -23,11 +23,11 @@ import pydantic
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
-from mlxcel_integrations.async_pools import _PRIVATE, ClosedForSure
-from tests.fake_replies import dumps, event
-from tests.fake_server import FakeServer, Reply
-from tests.faults.faces import FACES, STREAMS, Face, every_face
-from tests.faults.raw import HEAD, RawServer, reset
+from mlxcel_integrations.transport.async_pool import _PRIVATE, ClosedForSure
+from tests.fakes.replies import dumps, event
+from tests.fakes.server import FakeServer, Reply
+from tests.faults.raw_socket_server import HEAD, RawServer, reset
+from tests.faults.ways_to_call import FACES, STREAMS, Face, every_face
 from tests.supervisor.conftest import Fake, wait_until
 
 KEY = "sk-0f6a41d7c2"

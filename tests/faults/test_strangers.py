@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelServerError
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 from tests.supervisor.conftest import Fake
 
 KEY = "sk-for-our-own-server"

@@ -17,9 +17,9 @@ import pytest
 from langchain_core.exceptions import ModelError
 
 from mlxcel_integrations import MlxcelStreamError
-from tests.fake_replies import dumps, event
-from tests.fake_server import FakeServer, Reply
-from tests.faults.faces import FACES, LIMITS, STREAMS, Face, every_face
+from tests.fakes.replies import dumps, event
+from tests.fakes.server import FakeServer, Reply
+from tests.faults.ways_to_call import FACES, LIMITS, STREAMS, Face, every_face
 from tests.supervisor.conftest import wait_until
 
 TOO_LONG = 17 * 1024 * 1024

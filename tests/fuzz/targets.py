@@ -22,20 +22,20 @@ from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError, Structure
 from mlxcel_integrations.langchain import replies as to_langchain
 from mlxcel_integrations.llama_index import replies as to_llama_index
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
-from mlxcel_integrations.protocol.chat_tokens import count_chat
 from mlxcel_integrations.protocol.completions import CompletionStream
-from mlxcel_integrations.protocol.context import fit_chat, room_for_prompt, room_to_check
+from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
+from mlxcel_integrations.protocol.embeddings import VectorMemory, embed_texts, rerank_documents
 from mlxcel_integrations.protocol.failures import Failure, Retries, from_status, not_a_stream
 from mlxcel_integrations.protocol.features import choose_capable, choose_model, read_features
-from mlxcel_integrations.protocol.flow import Flow, Together
-from mlxcel_integrations.protocol.incremental import IncrementalJSON
+from mlxcel_integrations.protocol.flow import Flow, Gather
 from mlxcel_integrations.protocol.infill import InfillStream
-from mlxcel_integrations.protocol.kinds import to_schema
+from mlxcel_integrations.protocol.message_tokens import count_chat
 from mlxcel_integrations.protocol.sse import SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
-from mlxcel_integrations.protocol.structured import AnswerStream
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text
-from mlxcel_integrations.protocol.vectors import VectorMemory, embed_texts, rerank_documents
+from mlxcel_integrations.structured.answer_stream import AnswerStream
+from mlxcel_integrations.structured.partial_json import IncrementalJSON
+from mlxcel_integrations.structured.type_schema import to_schema
 from mlxcel_integrations.token_cache import TokenCache
 from tests.fuzz.inputs import pieces, wrong_bytes, wrong_events, wrong_json
 
@@ -444,7 +444,7 @@ def run(rng: random.Random, flow: Flow[Any]) -> Any:
             step = flow.send(reply)
         except StopIteration as end:
             return end.value
-        if isinstance(step, Together):
+        if isinstance(step, Gather):
             assert step.at_once >= 1
             reply = [run(rng, part) for part in step.flows]
         elif step.expected and rng.random() < 0.3:

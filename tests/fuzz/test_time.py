@@ -15,11 +15,11 @@ import pytest
 
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
-from mlxcel_integrations.protocol.incremental import IncrementalJSON
-from mlxcel_integrations.protocol.kinds import to_schema
 from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
-from mlxcel_integrations.protocol.structured import AnswerStream
+from mlxcel_integrations.structured.answer_stream import AnswerStream
+from mlxcel_integrations.structured.partial_json import IncrementalJSON
+from mlxcel_integrations.structured.type_schema import to_schema
 
 
 class Record(pydantic.BaseModel):

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 Way = Callable[..., list[Any]]
 SLOTS = 3

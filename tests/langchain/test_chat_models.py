@@ -22,8 +22,8 @@ from langchain_core.runnables import ConfigurableField
 
 from mlxcel_integrations import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.langchain import ChatMlxcel
-from tests.fake_server import FakeServer, Reply
-from tests.samples import SAMPLING
+from tests.fakes.samples import SAMPLING
+from tests.fakes.server import FakeServer, Reply
 
 Ask = Callable[..., BaseMessage]
 

@@ -16,7 +16,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import MlxcelEmbeddings, MlxcelRerank
 from mlxcel_integrations.options import SamplingParams
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 from tests.vectors import near, sent
 
 MODELS = [

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from mlxcel_integrations import ManagedServer, MlxcelError, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
-from tests.slots import busy_slots, within
+from tests.fakes.slots import busy_slots, within
 
 pytestmark = pytest.mark.engine
 

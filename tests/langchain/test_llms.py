@@ -18,8 +18,8 @@ from langchain_core.prompts import PromptTemplate
 from mlxcel_integrations import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.langchain import MlxcelLLM
 from mlxcel_integrations.options import SamplingParams
-from tests.fake_server import FakeServer, Reply
-from tests.samples import SAMPLING
+from tests.fakes.samples import SAMPLING
+from tests.fakes.server import FakeServer, Reply
 
 Ask = Callable[..., str]
 

@@ -12,7 +12,7 @@ from langchain.chat_models import base, init_chat_model
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel, register_with_langchain
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 
 @pytest.fixture(autouse=True)

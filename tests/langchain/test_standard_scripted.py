@@ -13,9 +13,9 @@ from langchain_core.messages import AIMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from mlxcel_integrations.langchain import ChatMlxcel
-from tests.fake_model import capable
-from tests.fake_replies import Generation, Reply
-from tests.fake_server import FakeServer
+from tests.fakes.model import capable
+from tests.fakes.replies import Generation, Reply
+from tests.fakes.server import FakeServer
 
 
 class Scripted(ChatModelIntegrationTests):

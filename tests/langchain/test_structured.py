@@ -24,8 +24,8 @@ from pydantic import BaseModel, field_validator
 from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.langchain import ChatMlxcel
 from tests.client.test_freeing import freed
-from tests.fake_model import capable
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.model import capable
+from tests.fakes.server import FakeServer, Reply
 
 
 @pytest.fixture(params=["newest", "v0.4.2"])

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 OPENAI, ANTHROPIC = "/v1/chat/completions/input_tokens", "/v1/messages/count_tokens"
 

@@ -22,8 +22,8 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
-from tests.fake_model import capable
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.model import capable
+from tests.fakes.server import FakeServer, Reply
 
 
 @pytest.fixture(params=["newest", "v0.4.2"])

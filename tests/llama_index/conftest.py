@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import StructuredOutputTruncated
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_model import capable
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.model import capable
+from tests.fakes.server import FakeServer, Reply
 
 # Core's own: every workflow looks up in itself what Pydantic 1 had.
 pytestmark = [

@@ -20,8 +20,8 @@ from llama_index.core.schema import Document, NodeWithScore, TextNode
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelTokenizer
-from tests.fake_replies import pieces
-from tests.fake_server import FakeServer
+from tests.fakes.replies import pieces
+from tests.fakes.server import FakeServer
 from tests.llama_index import measure_counting, measure_queries
 
 CHAT = [ChatMessage("Be brief.", role="system"), ChatMessage("What is the weather in Oslo?")]

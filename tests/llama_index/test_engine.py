@@ -15,7 +15,7 @@ from llama_index.core.llms import ChatMessage
 
 from mlxcel_integrations import ManagedServer
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.slots import busy_slots, within
+from tests.fakes.slots import busy_slots, within
 
 pytestmark = pytest.mark.engine
 

@@ -20,7 +20,7 @@ from llama_index.core.selectors import PydanticMultiSelector, PydanticSingleSele
 from pydantic import BaseModel, ValidationError
 
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 # Core's own: StructuredLLM and agents use what Pydantic 1 had.
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")

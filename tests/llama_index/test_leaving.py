@@ -15,7 +15,7 @@ from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.memory import ChatMemoryBuffer
 
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 from tests.llama_index.versions import QUERIES_CAN_BE_LEFT
 
 # Core's own: every workflow looks up in itself what Pydantic 1 had.

@@ -42,9 +42,9 @@ from llama_index.core.rate_limiter import TokenBucketRateLimiter
 
 from mlxcel_integrations import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.samples import SAMPLING
+from tests.fakes.server import FakeServer, Reply
 from tests.llama_index.versions import QUERIES_CAN_BE_LEFT
-from tests.samples import SAMPLING
 
 Ask = Callable[..., Any]
 HELLO = [ChatMessage("hello there")]

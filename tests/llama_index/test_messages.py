@@ -25,7 +25,7 @@ from llama_index.core.base.llms.types import (
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index.messages import to_wire
-from mlxcel_integrations.protocol.media import check_media
+from mlxcel_integrations.protocol.messages import check_media
 from mlxcel_integrations.protocol.tools import check_results
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="get_weather", tool_kwargs={"city": "Paris"})

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 
 
 class Song(BaseModel):

@@ -16,8 +16,8 @@ from llama_index.core.utils import Tokenizer
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelTokenizer
-from tests.fake_replies import pieces
-from tests.fake_server import FakeServer, Reply, Seen, executable
+from tests.fakes.replies import pieces
+from tests.fakes.server import FakeServer, Reply, Seen, executable
 
 TEXTS = ["one", "", "  two words\n", "früh 日本 🎉", "the <eos> of it"]
 STORY = "\n\n".join(

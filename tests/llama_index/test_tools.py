@@ -24,8 +24,8 @@ from pydantic import BaseModel, RootModel
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_model import capable
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.model import capable
+from tests.fakes.server import FakeServer, Reply
 
 
 @pytest.fixture(params=["newest", "v0.4.2"])

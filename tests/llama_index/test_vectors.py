@@ -20,7 +20,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import MlxcelEmbedding, MlxcelRerank
 from mlxcel_integrations.options import SamplingParams
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 from tests.vectors import near, sent
 
 MODELS = [

@@ -13,7 +13,7 @@ from llama_index.core.extractors import KeywordExtractor
 from llama_index.core.ingestion import IngestionPipeline
 
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 TEXT = "The lighthouse stands by the sea. " * 40
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mlxcel_integrations.protocol.failures import Failure
-from mlxcel_integrations.protocol.flow import Ask, Flow, Together
+from mlxcel_integrations.protocol.flow import Call, Flow, Gather
 
 T = TypeVar("T")
 
 
 def drive(
-    flow: Flow[T], answer: Callable[[Ask], Any], together: Callable[[Together], object] = id
+    flow: Flow[T], answer: Callable[[Call], Any], together: Callable[[Gather], object] = id
 ) -> T:
     """Run a flow to its end; a status that it does not expect is an error of the server.
 
@@ -28,7 +28,7 @@ def drive(
         except StopIteration as end:
             result: T = end.value
             return result
-        if isinstance(step, Ask):
+        if isinstance(step, Call):
             reply = _answered(step, answer)
         else:
             together(step)
@@ -38,7 +38,7 @@ def drive(
                 step.done(part)
 
 
-def _answered(ask: Ask, answer: Callable[[Ask], Any]) -> Any:
+def _answered(ask: Call, answer: Callable[[Call], Any]) -> Any:
     reply = answer(ask)
     if isinstance(reply, Failure) and reply.status not in ask.expected:
         raise AssertionError(f"{ask.path} answered {reply.status}")

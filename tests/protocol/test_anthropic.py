@@ -8,7 +8,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.anthropic import to_anthropic
-from tests.fake_anthropic import from_anthropic
+from tests.fakes.anthropic import from_anthropic
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {

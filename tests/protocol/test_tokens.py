@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.anthropic import to_anthropic
-from mlxcel_integrations.protocol.chat_tokens import count_chat
-from mlxcel_integrations.protocol.flow import Ask
+from mlxcel_integrations.protocol.flow import Call
+from mlxcel_integrations.protocol.message_tokens import count_chat
 from mlxcel_integrations.protocol.tokens import (
     BATCH_CHARACTERS,
     TokenMemory,
@@ -67,9 +67,9 @@ class Server:
         refuses: Callable[[Mapping[str, Any]], bool] = lambda body: False,
     ) -> None:
         self.props, self.arrays, self.joins, self.refuses = props, arrays, joins, refuses
-        self.asked: list[Ask] = []
+        self.asked: list[Call] = []
 
-    def __call__(self, ask: Ask) -> Any:
+    def __call__(self, ask: Call) -> Any:
         self.asked.append(ask)
         if ask.path == "/props":
             return self.props
@@ -330,7 +330,7 @@ def test_an_answer_without_a_text_is_told(answer: Any) -> None:
 # --------------------------------------------------------------------------- messages
 
 
-def routes(**answers: Any) -> Callable[[Ask], Any]:
+def routes(**answers: Any) -> Callable[[Call], Any]:
     """Answer the three ways; what is not named is missing."""
     by_path = {
         OPENAI: answers.get("openai", failure(404)),
@@ -371,9 +371,9 @@ def test_each_way_is_asked_in_its_own_form() -> None:
     body = {**BODY, "stop": ["END"]}
     sent = {"model": "m", "messages": BODY["messages"], "stop": ["END"]}
     answer = routes(template={"prompt": "<bos>hi"}, tokenize={"tokens": [2, 3]})
-    asked: list[Ask] = []
+    asked: list[Call] = []
 
-    def note(ask: Ask) -> Any:
+    def note(ask: Call) -> Any:
         asked.append(ask)
         return answer(ask)
 
@@ -397,7 +397,7 @@ def test_what_is_missing_is_not_asked_for_again() -> None:
     drive(count_chat(BODY, known), routes(anthropic={"input_tokens": 7}))
     asked = []
 
-    def answer(ask: Ask) -> Any:
+    def answer(ask: Call) -> Any:
         asked.append(ask.path)
         return {"input_tokens": 9}
 
@@ -433,7 +433,7 @@ def test_an_answer_of_another_shape_is_told(answers: dict[str, Any], route: str)
 def test_the_same_messages_are_counted_once_and_other_variables_are_others() -> None:
     asked: list[Any] = []
 
-    def answer(ask: Ask) -> Any:
+    def answer(ask: Call) -> Any:
         asked.append(ask.body)
         return {"input_tokens": 7}
 

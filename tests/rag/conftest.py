@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from qdrant_client import QdrantClient
 from mlxcel_integrations import ManagedServer
 from mlxcel_integrations.langchain import MlxcelEmbeddings
 from mlxcel_integrations.llama_index import MlxcelEmbedding
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 TEXTS = {
     "boats": "The harbour has moorings for forty boats, and a crane.",

@@ -19,7 +19,7 @@ from langchain_qdrant.qdrant import QdrantVectorStoreError
 from qdrant_client import QdrantClient
 
 from mlxcel_integrations.langchain import MlxcelEmbeddings
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 DOCUMENTS = [
     Document(f"Lighthouse number {number}.", metadata={"source": f"page {number}"})

@@ -20,7 +20,7 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from mlxcel_integrations.llama_index import MlxcelEmbedding
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 DOCUMENTS = [
     Document(

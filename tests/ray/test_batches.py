@@ -15,8 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError
-from tests.fake_replies import Json, Reply
-from tests.fake_server import FakeServer
+from tests.fakes.replies import Json, Reply
+from tests.fakes.server import FakeServer
 
 pa = pytest.importorskip("pyarrow", reason="the extra [ray] is not installed")
 pytest.importorskip("ray", reason="the extra [ray] is not installed")

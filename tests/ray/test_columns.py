@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from mlxcel_integrations.protocol.kinds import to_schema
+from mlxcel_integrations.structured.type_schema import to_schema
 
 pa = pytest.importorskip("pyarrow", reason="the extra [ray] is not installed")
 

@@ -16,8 +16,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from mlxcel_integrations import MlxcelError
-from tests.fake_replies import Json, Reply
-from tests.fake_server import FakeServer
+from tests.fakes.replies import Json, Reply
+from tests.fakes.server import FakeServer
 from tests.ray.conftest import KEY
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")

@@ -11,7 +11,7 @@ from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, MlxcelLL
 from mlxcel_integrations.langchain import MlxcelRerank as LangChainRerank
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelEmbedding
 from mlxcel_integrations.llama_index import MlxcelRerank as LlamaIndexRerank
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 
 cloudpickle = pytest.importorskip(
     "ray.cloudpickle", reason="the extra [ray] is not installed", exc_type=ImportError

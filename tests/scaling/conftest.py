@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.fake_server import FakeServer
+from tests.fakes.server import FakeServer
 from tests.scaling.balancers import Balancer, Haproxy, Nginx, missing
 
 KINDS = {"haproxy": Haproxy, "nginx": Nginx}

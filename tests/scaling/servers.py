@@ -10,7 +10,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
-    from tests.fake_server import FakeServer
+    from tests.fakes.server import FakeServer
 
     count, token_seconds = int(sys.argv[1]), float(sys.argv[2])
     servers = [FakeServer() for _ in range(count)]

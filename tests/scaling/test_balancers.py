@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
-from tests.fake_server import FakeServer, Reply
+from tests.fakes.server import FakeServer, Reply
 from tests.scaling.balancers import Haproxy
 
 pytestmark = pytest.mark.balancer

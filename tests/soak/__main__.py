@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.faults.figures import Figure
+from tests.faults.measurements import Figure
 from tests.soak.restarts import connected, managed
 from tests.soak.trials import cancels, slow_reader, streams, together
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlxcel_integrations import LLM, AsyncLLM
-from tests.faults.figures import Figure, fake_mlxcel
+from tests.faults.measurements import Figure, fake_mlxcel
 from tests.supervisor.conftest import Fake, runs, wait_until
 
 __all__ = ["connected", "managed"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.figures import Figure
+from tests.faults.measurements import Figure
 from tests.soak.restarts import connected, managed
 from tests.soak.trials import cancels, slow_reader, streams, together
 

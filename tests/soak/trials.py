@@ -8,10 +8,10 @@ import sys
 import time
 from typing import Any
 
-from tests.fake_replies import DONE, dumps, event
-from tests.fake_server import FakeServer
-from tests.faults.figures import Figure
-from tests.faults.raw import HEAD, RawServer
+from tests.fakes.replies import DONE, dumps, event
+from tests.fakes.server import FakeServer
+from tests.faults.measurements import Figure
+from tests.faults.raw_socket_server import HEAD, RawServer
 from tests.supervisor.conftest import wait_until
 
 __all__ = ["cancels", "slow_reader", "streams", "together"]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
-from mlxcel_integrations.endpoint import Endpoint
 from mlxcel_integrations.options import ServerOptions
 from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.binary import (
@@ -23,6 +22,7 @@ from mlxcel_integrations.supervisor.binary import (
     Executable,
 )
 from mlxcel_integrations.supervisor.command import arguments, environment
+from mlxcel_integrations.transport.endpoint import Endpoint
 
 from .conftest import Fake
 

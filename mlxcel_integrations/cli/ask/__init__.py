@@ -1,0 +1,1 @@
+"""``mlxcel-integrations ask``: answers from files of the user, with their sources."""

@@ -1,0 +1,74 @@
+"""A LangChain chain: find passages, put them into a prompt, ask the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableParallel, RunnablePassthrough
+
+from ...langchain import ChatMlxcel
+from .passages import Passage
+from .prompt import INSTRUCTION
+
+__all__ = ["PassageRetriever", "answer"]
+
+_PROMPT = ChatPromptTemplate.from_messages(
+    [("system", INSTRUCTION + "\n\n{text}"), ("human", "{question}")]
+)
+
+
+class PassageRetriever(BaseRetriever):
+    """Passages as LangChain has them.
+
+    Args:
+        find: Returns the passages for a question, the best first.
+    """
+
+    find: Callable[[str], Sequence[Passage]]
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        return [
+            Document(passage.text, metadata={"source": passage.source, "place": passage.place})
+            for passage in self.find(query)
+        ]
+
+
+def answer(
+    base_url: str,
+    find: Callable[[str], Sequence[Passage]],
+    question: str,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[str, int]]:
+    """Yield the pieces of an answer, each with the number of tokens that are known by then.
+
+    Args:
+        base_url: The server that answers.
+        find: Returns the passages for a question, the best first.
+        question: What is asked.
+        options: How the model is to answer: fields of the class.
+    """
+    with ChatMlxcel(base_url=base_url, **options) as llm:
+        yield from _stream(llm, PassageRetriever(find=find), question)
+
+
+def _stream(
+    llm: BaseChatModel, retriever: BaseRetriever, question: str
+) -> Iterator[tuple[str, int]]:
+    found = RunnableParallel(text=retriever | _text, question=RunnablePassthrough())
+    chain = found | _PROMPT | llm
+    for chunk in chain.stream(question):
+        usage = chunk.usage_metadata if isinstance(chunk, AIMessageChunk) else None
+        yield chunk.text, usage["output_tokens"] if usage else 0
+
+
+def _text(documents: Sequence[Document]) -> str:
+    return "\n\n".join(document.page_content for document in documents)

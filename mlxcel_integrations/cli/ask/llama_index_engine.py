@@ -1,0 +1,68 @@
+"""The same with LlamaIndex: a retriever, a prompt, and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.prompts import ChatPromptTemplate
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from ...llama_index import Mlxcel
+from .passages import Passage
+from .prompt import INSTRUCTION
+
+__all__ = ["PassageRetriever", "answer"]
+
+_PROMPT = ChatPromptTemplate(
+    [
+        ChatMessage(INSTRUCTION + "\n\n{text}", role=MessageRole.SYSTEM),
+        ChatMessage("{question}", role=MessageRole.USER),
+    ]
+)
+
+
+class PassageRetriever(BaseRetriever):
+    """Passages as LlamaIndex has them.
+
+    Args:
+        find: Returns the passages for a question, the best first.
+    """
+
+    def __init__(self, find: Callable[[str], Sequence[Passage]]) -> None:
+        super().__init__()
+        self._find = find
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [
+            NodeWithScore(
+                node=TextNode(
+                    text=passage.text,
+                    metadata={"source": passage.source, "place": passage.place},
+                )
+            )
+            for passage in self._find(query_bundle.query_str)
+        ]
+
+
+def answer(
+    base_url: str,
+    find: Callable[[str], Sequence[Passage]],
+    question: str,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[str, int]]:
+    """Yield the pieces of an answer, each with the number of tokens that are known by then.
+
+    Args:
+        base_url: The server that answers.
+        find: Returns the passages for a question, the best first.
+        question: What is asked.
+        options: How the model is to answer: fields of the class.
+    """
+    nodes = PassageRetriever(find).retrieve(question)
+    text = "\n\n".join(found.text for found in nodes)
+    with Mlxcel(base_url=base_url, **options) as llm:
+        for reply in llm.stream_chat(_PROMPT.format_messages(text=text, question=question)):
+            yield reply.delta or "", reply.additional_kwargs.get("completion_tokens", 0)

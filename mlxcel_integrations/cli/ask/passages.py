@@ -1,0 +1,102 @@
+"""Files cut into passages: short enough for a prompt, each with the place that it is from."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import metadata
+from pathlib import Path
+
+__all__ = ["Passage", "cut_markdown", "cut_pages", "cut_text", "documentation"]
+
+SIZES = (300, 600)
+"""Characters of a passage, which ends where a paragraph or a sentence does, if possible."""
+
+_FENCE_OR_HEADING = re.compile(r"^(?:(?P<fence>```|~~~)|#{1,6} +(?P<heading>.+?) *#*$)", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a file.
+
+    Attributes:
+        source: The file.
+        place: Where in the file: a page, a line, or a heading in quotation marks.
+        text: What stands there.
+    """
+
+    source: str
+    place: str
+    text: str
+
+
+def cut_pages(source: str, pages: Sequence[str]) -> list[Passage]:
+    """Cut the pages of a document."""
+    return [
+        Passage(source, f"page {number}", text)
+        for number, page in enumerate(pages, 1)
+        for _, text in _cut(page)
+    ]
+
+
+def cut_text(source: str, text: str) -> list[Passage]:
+    """Cut a text; its lines are counted from 1."""
+    ends = [found.end() for found in re.finditer("\n", text)]
+    return [
+        Passage(source, f"line {bisect_right(ends, start) + 1}", piece)
+        for start, piece in _cut(text)
+    ]
+
+
+def cut_markdown(source: str, text: str) -> list[Passage]:
+    """Cut a Markdown page, first at its headings."""
+    from semantic_text_splitter import MarkdownSplitter
+
+    splitter = MarkdownSplitter(SIZES)
+    return [
+        Passage(source, heading, piece)
+        for heading, section in _sections(text)
+        for piece in splitter.chunks(section)
+    ]
+
+
+def documentation() -> list[Passage]:
+    """Return this project's pages: a checkout's, or the README that every install brings."""
+    docs = Path(__file__).parents[3] / "docs"
+    if (docs / "cli.md").exists():
+        return [
+            passage
+            for page in sorted(docs.glob("*.md"))
+            for passage in cut_markdown(f"docs/{page.name}", page.read_text("utf-8"))
+        ]
+    return cut_markdown("README.md", str(metadata("mlxcel-integrations")["Description"]))
+
+
+def _cut(text: str) -> list[tuple[int, str]]:
+    from semantic_text_splitter import TextSplitter
+
+    return TextSplitter(SIZES).chunk_indices(text)
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    """Yield headings in quotation marks, and the text from there to the next."""
+    start, end, heading = 0, 0, "the beginning"
+    for found in _headings(text):
+        # A heading with nothing below it belongs to what follows.
+        if text[end : found.start()].strip():
+            yield heading, text[start : found.start()]
+            start = found.start()
+        end, heading = found.end(), f'"{found["heading"].replace("`", "")}"'
+    yield heading, text[start:]
+
+
+def _headings(text: str) -> Iterator[re.Match[str]]:
+    """Yield the headings; comments in code look like them."""
+    fence = None
+    for found in _FENCE_OR_HEADING.finditer(text):
+        if found["fence"]:
+            fence = None if fence == found["fence"] else fence or found["fence"]
+        elif fence is None:
+            yield found

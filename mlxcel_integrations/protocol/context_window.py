@@ -1,0 +1,148 @@
+"""Which messages fit into the context, and which prompts may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MlxcelError
+from .features import ServerFeatures
+from .flow import Flow
+from .message_tokens import count_chat
+from .tokens import TokenMemory
+
+__all__ = ["Room", "fit_chat", "is_long", "room_for_prompt", "room_to_check"]
+
+Body = Mapping[str, Any]
+
+SHORT = 2000
+"""Characters that fit into any context."""
+
+PER_TOOL = 400
+"""Characters that a tool is taken for where it is not worth while to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The place that a prompt has.
+
+    Attributes:
+        context_size: Tokens of the context.
+        reserve: Tokens that are left for the answer.
+    """
+
+    context_size: int
+    reserve: int
+
+    @property
+    def limit(self) -> int:
+        """Tokens that the prompt may have."""
+        return self.context_size - self.reserve
+
+
+def is_long(body: Body) -> bool:
+    """Tell, as quickly as possible, whether a chat request may not fit into some context."""
+    size = PER_TOOL * len(body.get("tools") or ())
+    for message in body["messages"]:
+        content = message.get("content")
+        if isinstance(content, str):
+            size += len(content)
+        elif content:
+            size += sum(len(part.get("text") or "") for part in content)
+    return size > SHORT
+
+
+def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> Room | None:
+    """Return the room that a prompt must be compared with, None if there is no need to count it.
+
+    Args:
+        features: What is known about the server.
+        check: Whether the user wants it; None for where the server would not tell.
+        body: Body of the chat request.
+    """
+    if features.context_size is None or not (check or features.forgets):
+        return None
+    # No token is shorter than one character of the JSON, whose syntax outweighs the template's.
+    if len(json.dumps([body["messages"], body.get("tools")])) < features.context_size:
+        return None
+    # Without a token for the answer there would be none.
+    return Room(features.context_size, 1)
+
+
+def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -> Room:
+    """Return the room that is left for a prompt.
+
+    Args:
+        features: What is known about the server.
+        reserve: Tokens to leave for the answer; None for the request's ``max_tokens``, or else a
+            quarter of the context.
+        body: Body of the chat request.
+
+    Raises:
+        MlxcelError: The context is unknown, or nothing is left of it.
+    """
+    context_size = features.context_size
+    if context_size is None:
+        raise MlxcelError(
+            "The server does not tell how long its context is: use a newer one, or start it with "
+            "ctx_size."
+        )
+    if reserve is None:
+        reserve = body.get("max_tokens") or context_size // 4
+    if not 0 <= reserve < context_size:
+        raise MlxcelError(
+            f"reserve={reserve} is not possible in a context of {context_size} tokens: pass how "
+            "many tokens to leave for the answer, or set a smaller max_tokens."
+        )
+    return Room(context_size, reserve)
+
+
+def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int], int]]:
+    """Return the indices of the messages to keep, and the tokens of the prompt with these alone.
+
+    The oldest turns go first, then the oldest rounds of tool calls within the last turn. What a
+    conversation begins with as system messages stays, and so does the last round of the last turn.
+
+    Args:
+        body: Body of the chat request with all messages.
+        limit: Tokens that the prompt may have; the smallest one is returned where none has so few.
+        memory: What is known about the server.
+    """
+    messages = body["messages"]
+    choices = _choices(messages)
+
+    def count(kept: Sequence[int]) -> Flow[int]:
+        return count_chat({**body, "messages": [messages[index] for index in kept]}, memory)
+
+    tokens = yield from count(choices[0])
+    if tokens <= limit or len(choices) == 1:
+        return choices[0], tokens
+    # Each choice is shorter than the one before it. The last is right, or none is.
+    low, high = 1, len(choices) - 1
+    tokens = yield from count(choices[high])
+    while low < high and tokens <= limit:
+        middle = (low + high) // 2
+        tokens_there = yield from count(choices[middle])
+        if tokens_there <= limit:
+            high, tokens = middle, tokens_there
+        else:
+            low = middle + 1
+    return choices[high], tokens
+
+
+def _choices(messages: Sequence[Body]) -> list[list[int]]:
+    """Return what may be kept, from everything to as little as possible."""
+    roles = [message["role"] for message in messages]
+    everything = range(len(roles))
+    head = next((index for index in everything if roles[index] != "system"), len(roles))
+    turns = [index for index in everything if index >= head and roles[index] == "user"]
+    starts = [index for index in turns if index > head]
+    choices = [list(everything), *([*range(head), *everything[start:]] for start in starts)]
+    if turns:
+        # Tool results stay with the message that called for them.
+        last = turns[-1]
+        rounds = [index for index in everything[last + 1 :] if roles[index] == "assistant"]
+        choices += ([*range(head), last, *everything[start:]] for start in rounds[1:])
+    return choices

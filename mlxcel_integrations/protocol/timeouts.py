@@ -1,0 +1,102 @@
+"""How long to wait for what: from limits in seconds to the time that the next read may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import MlxcelError
+
+__all__ = ["Deadline", "Timeouts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The limits of requests, in seconds.
+
+    Attributes:
+        timeout: Longest silence of the server until an answer begins; 600 if None.
+        connect_timeout: Longest time until a connection is made; at most ``timeout``.
+        token_timeout: Longest time from one token to the next; ``timeout`` if None.
+        total_timeout: Longest time for one request and its answer; no limit if None.
+    """
+
+    timeout: float | None = None
+    connect_timeout: float = 10.0
+    token_timeout: float | None = None
+    total_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds > 0:
+                raise MlxcelError(f"{name}={seconds} is no time: pass seconds, or leave it out.")
+
+    @property
+    def silence(self) -> float:
+        """Longest silence until an answer begins."""
+        return 600.0 if self.timeout is None else self.timeout
+
+    @property
+    def between_tokens(self) -> tuple[str, float]:
+        """Longest time from one token to the next, behind the name of its argument."""
+        if self.token_timeout is None:
+            return "timeout", self.silence
+        return "token_timeout", self.token_timeout
+
+    @property
+    def connecting(self) -> float:
+        """Longest time until a connection is made."""
+        return min(self.connect_timeout, self.silence)
+
+
+class Deadline:
+    """What is left of the limits of one request.
+
+    Until the first token, everything that comes shows that the server is alive: it sends comments
+    while it reads a long prompt. After that only tokens do.
+
+    Args:
+        timeouts: The limits.
+        now: The time, in seconds, as in all that follows.
+    """
+
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self._timeouts = timeouts
+        self._began = False
+        self._name, self._limit = "timeout", timeouts.silence
+        self._alive_at = now
+        total = timeouts.total_timeout
+        self._end = math.inf if total is None else now + total
+        self.wait = self._left(now)
+
+    def changes(self, now: float, progress: bool) -> bool:
+        """Take note of a read that has ended; return whether ``wait`` is another now.
+
+        Args:
+            now: When the next read begins.
+            progress: Whether a token came.
+
+        Raises:
+            TimeoutError: There is no time left for it.
+        """
+        if progress:
+            self._began = True
+            self._name, self._limit = self._timeouts.between_tokens
+        if progress or not self._began:
+            self._alive_at = now
+        before, self.wait = self.wait, self._left(now)
+        if self.wait <= 0:
+            raise TimeoutError
+        return self.wait != before
+
+    def _left(self, now: float) -> float:
+        return min(self._limit - (now - self._alive_at), self._end - now)
+
+    def reached(self, now: float) -> tuple[str, float]:
+        """Return which limit a read has run into: the name of its argument, and its seconds."""
+        total = self._timeouts.total_timeout
+        # A system may wake a reader a moment too early.
+        if total is not None and now > self._end - 0.01:
+            return "total_timeout", total
+        return self._name, self._limit

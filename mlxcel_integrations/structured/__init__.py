@@ -1,0 +1,1 @@
+"""Structured output: schemas, and answers as objects."""

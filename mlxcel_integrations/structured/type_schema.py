@@ -1,0 +1,251 @@
+"""From types and dictionaries of any kind to a ``Schema``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overload
+
+from ..errors import MlxcelError
+from ..protocol.json_schema import JsonSchema, check_references, check_size, compact, pointer
+from ..protocol.portable import is_object, portable, wrapped
+from .schema import Schema, SchemaMismatch
+
+__all__ = ["to_schema"]
+
+T = TypeVar("T")
+
+CACHED = 128
+SCHEMA_KEYWORDS = {"type", "properties", "items", "prefixItems", "enum", "const"} | {
+    *("$ref", "anyOf", "oneOf", "allOf"),
+}
+
+
+@overload
+def to_schema(kind: type[T]) -> Schema[T]: ...
+@overload
+def to_schema(kind: Any) -> Schema[Any]: ...
+def to_schema(kind: Any) -> Schema[Any]:
+    """Return the schema that is meant.
+
+    Args:
+        kind: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
+            ``Literal``, or any other type that Pydantic knows, such as lists, unions and
+            optionals of these; or a JSON schema, an OpenAI function or tool,
+            ``{"name", "schema"}``, or a whole ``response_format``.
+
+    Raises:
+        MlxcelError: It is none, or one that no server takes.
+    """
+    if isinstance(kind, Schema):
+        return kind
+    if isinstance(kind, Mapping):
+        try:
+            return _from_json(compact(kind))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise MlxcelError(f"The schema is a dictionary that is not JSON: {error}.") from None
+    if kind is None or isinstance(kind, str | int | float | list | tuple):
+        raise _no_schema(kind, "it is a value, and no type")
+    if inspect.isroutine(kind):  # Pydantic would call it with the answer
+        raise _no_schema(kind, "it is a function")
+    try:
+        return _from_type(kind)
+    except TypeError:  # it cannot be hashed
+        return _from_type.__wrapped__(kind)
+
+
+def _no_schema(kind: Any, reason: str) -> MlxcelError:
+    return MlxcelError(
+        f"No schema can be made of {kind!r:.200}: {reason}. Pass a Pydantic model, a dataclass, "
+        "a TypedDict, another type of data, or a JSON schema."
+    )
+
+
+def _made(title: str, schema: JsonSchema, kind: Any, read: Callable[[Any], Any]) -> Schema[Any]:
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64]
+    inside = not is_object(schema)
+    if inside:
+        schema = wrapped(schema)
+    check_size(schema)
+    check_references(schema)
+    return Schema(name or "answer", schema, inside, kind, read)
+
+
+# --------------------------------------------------------------------------- types
+
+
+@functools.lru_cache(CACHED)
+def _from_type(kind: Any) -> Schema[Any]:
+    title = kind.__name__ if isinstance(kind, type) else ""
+    if any(map(is_pydantic_1, _parts(kind))):
+        schema, read = _by_pydantic_1(kind, title)
+    else:
+        schema, read = _by_pydantic(kind)
+    return _made(title, portable(schema), kind, read)
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """Yield a type and all that it is made of."""
+    yield kind
+    for part in get_args(kind):
+        yield from _parts(part)
+
+
+def _by_pydantic(kind: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
+    import pydantic
+    from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        """Leaves out defaults that are no JSON without a warning; a decimal is a number."""
+
+        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+        def decimal_schema(self, schema: Any) -> JsonSchema:
+            made = super().decimal_schema(schema)
+            number: JsonSchema = made.get("anyOf", [made])[0]
+            return number
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_ready(kind))
+        schema = adapter.json_schema(schema_generator=Generator)
+    except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
+        raise _no_schema(kind, str(error).splitlines()[0].rstrip(".")) from error
+
+    def read(value: Any) -> Any:
+        try:
+            # As JSON, in which a text stands for a date, and a list for a set.
+            return adapter.validate_json(json.dumps(value))
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise SchemaMismatch(first["loc"], first["msg"]) from error
+
+    return schema, read
+
+
+def is_pydantic_1(kind: Any) -> bool:
+    """Tell whether something is a model class of Pydantic 1."""
+    # Not by importing it, which warns on newer Pythons.
+    return isinstance(kind, type) and any(
+        base.__module__ == "pydantic.v1.main" for base in kind.__mro__
+    )
+
+
+def is_typed_dict(kind: Any) -> bool:
+    """Tell whether something is a ``TypedDict``, of ``typing`` or of ``typing_extensions``."""
+    return type(kind).__name__ == "_TypedDictMeta"
+
+
+def _by_pydantic_1(kind: Any, title: str) -> tuple[JsonSchema, Callable[[Any], Any]]:
+    # Whoever made the class has imported it, which warns on newer Pythons.
+    from pydantic.v1 import ValidationError, parse_obj_as, schema_of
+
+    def read(value: Any) -> Any:
+        try:
+            return parse_obj_as(kind, value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            # The first name of the place is "__root__".
+            raise SchemaMismatch(first["loc"][1:], first["msg"]) from error
+
+    # Copied, since Pydantic keeps what it returns.
+    schema = dict(schema_of(kind, title=title or "answer"))
+    if NoneType in get_args(kind):  # of which the schema says nothing
+        definitions = schema.pop("definitions")
+        schema = {"anyOf": [schema, {"type": "null"}], "definitions": definitions}
+    return schema, read
+
+
+def _ready(kind: Any, outer: tuple[Any, ...] = ()) -> Any:
+    """Return a type with each ``typing.TypedDict`` in it as Pydantic takes it.
+
+    Before Python 3.12, it only takes those of ``typing_extensions``.
+    """
+    if sys.version_info >= (3, 12):  # pragma: no cover # measured with 3.11
+        return kind
+    if is_typed_dict(kind) and kind not in outer:
+        return _typed_dict(kind, (*outer, kind))
+    args = get_args(kind)
+    ready = tuple(_ready(part, outer) for part in args)
+    if ready == args:
+        return kind
+    origin: Any = get_origin(kind)
+    if origin is Annotated:
+        return Annotated[(ready[0], *kind.__metadata__)]
+    return (Union if origin is UnionType else origin)[ready]
+
+
+def _typed_dict(kind: Any, outer: tuple[Any, ...]) -> Any:
+    import typing_extensions as ours
+
+    needs: tuple[Any, ...] = (ours.Required, ours.NotRequired)
+    fields: dict[str, Any] = {}
+    for name, hint in ours.get_type_hints(kind, include_extras=True).items():
+        need: Any = ours.Required if name in kind.__required_keys__ else ours.NotRequired
+        if get_origin(hint) in needs:
+            need, hint = get_origin(hint), get_args(hint)[0]
+        fields[name] = need[_ready(hint, outer)]
+    make: Any = ours.TypedDict
+    result = make(kind.__name__, fields)
+    result.__doc__ = kind.__doc__
+    return result
+
+
+# --------------------------------------------------------------------------- dictionaries
+
+
+@functools.lru_cache(CACHED)
+def _from_json(text: str) -> Schema[Any]:
+    title, description, schema = _unpacked(json.loads(text))
+    if "properties" in schema and not schema.keys() & SCHEMA_KEYWORDS - {"properties"}:
+        schema = {"type": "object", **schema}
+    if description:
+        schema.setdefault("description", description)
+    check_size(schema)  # first, since all else goes as deep as the schema does
+    return _made(title, schema, json.loads(text), _by_json_schema(schema))
+
+
+def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
+    """Return the name, the description and the schema that a dictionary holds."""
+    kind = given.get("type")
+    if kind in ("function", "json_schema"):
+        given = given.get(kind, given)
+    if isinstance(given, dict) and isinstance(given.get("name"), str):
+        schema = given.get("schema", given.get("parameters"))
+        title, description = given["name"], given.get("description") or ""
+        schema = schema or {"type": "object", "properties": {}, "additionalProperties": False}
+    else:
+        schema, description = given, ""
+        title = str(schema.get("title", "")) if isinstance(schema, dict) else ""
+    if not isinstance(schema, dict) or not schema.keys() & SCHEMA_KEYWORDS or kind == "json_object":
+        keywords = ", ".join(sorted(SCHEMA_KEYWORDS))
+        raise MlxcelError(
+            f"{given!r:.200} is no JSON schema: it has none of {keywords}."
+            ' Pass one such as {"type": "object", "properties": {"name": {"type": "string"}}}.'
+        )
+    return title, description, schema
+
+
+def _by_json_schema(schema: JsonSchema) -> Callable[[Any], Any]:
+    import jsonschema
+
+    validator = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
+    try:
+        validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise MlxcelError(
+            f"The schema is no JSON schema at {pointer(error.absolute_path)}: {error.message:.200}."
+        ) from None
+
+    def read(value: Any) -> Any:
+        error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
+        if error is not None:
+            raise SchemaMismatch(error.absolute_path, error.message)
+        return value
+
+    return read

@@ -1,0 +1,117 @@
+"""Where the processes of a user find the server that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from . import guard
+from .cleanup import ended_or_killed, remove_if_left
+from .runtime import runtime_directory
+
+__all__ = ["BrokerDirectory"]
+
+
+class BrokerDirectory:
+    """A directory that only this user can enter, with the socket of a broker and a lock.
+
+    Who wants to connect to the broker, to start one, or to end one, takes the lock first; so there
+    is one at most. The broker removes the directory.
+
+    Args:
+        name: What tells one server from another.
+        environ: As for ``runtime_directory``.
+
+    Attributes:
+        path: The directory.
+        broker: Socket of the broker.
+
+    Raises:
+        MlxcelError: No path for it is short enough.
+    """
+
+    def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:
+        below = f"mlxcel-{os.geteuid()}/{name}"
+        self._set(runtime_directory(f"{below}/server.sock", environ) / below)
+
+    @classmethod
+    def at(cls, path: Path) -> BrokerDirectory:
+        """Return the one in a directory."""
+        self = cls.__new__(cls)
+        self._set(path)
+        return self
+
+    def _set(self, path: Path) -> None:
+        self.path = path
+        self.broker = path / "broker.sock"
+        self._lock = path / "lock"
+
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the directory, and keep sweeps away from it.
+
+        Raises:
+            OSError: It cannot be made, or others can enter it.
+        """
+        parent = guard.make_directory(os.fsencode(self.path.parent))
+        try:
+            own = guard.make_directory(os.fsencode(self.path))
+            try:
+                yield
+            finally:
+                unlock(own)
+        finally:
+            unlock(parent)
+            self._remove_if_empty()
+
+    def try_lock(self) -> int | None:
+        """Return the descriptor of the lock, None while somebody else has it.
+
+        Raises:
+            FileNotFoundError: The directory was removed.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(self._lock, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if guard.is_at(descriptor, os.fsencode(self._lock)):
+            return descriptor
+        # The one who had it has removed it.
+        unlock(descriptor)
+        return None
+
+    def clear(self) -> None:
+        """Remove the sockets of a broker that was killed, and its server, which needs the lock."""
+        self.broker.unlink(missing_ok=True)
+        server = self.path / "server.sock"
+        if server.is_socket() and ended_or_killed(server):
+            server.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove what was made, which needs the lock."""
+        with contextlib.suppress(OSError):
+            self.broker.unlink(missing_ok=True)
+            self._lock.unlink(missing_ok=True)
+        self._remove_if_empty()
+
+    def remove_if_left(self) -> None:
+        """Remove what a broker was killed too early to remove."""
+        remove_if_left(self.path)
+        self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        for path in (self.path, self.path.parent):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def unlock(descriptor: int) -> None:
+    """Give a lock back; closing is not enough where a forked child has inherited it."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

@@ -1,0 +1,115 @@
+"""One server for all who ask for the same thing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import weakref
+from typing import Any
+
+from ..errors import MlxcelError
+from ..options import LIFECYCLE_FIELDS, server_options
+from ..secret import Secret
+from .managed_server import ManagedServer
+
+__all__ = ["Lease", "lease"]
+
+
+class Lease:
+    """The right to use a server, given back by ``release`` or with this object.
+
+    Nothing is counted, so that an interrupt at any moment leaves no server behind: leases alone
+    keep a server alive, which stops when the last one vanishes.
+    """
+
+    def __init__(self, shared: _Shared) -> None:
+        self._model = shared.server.model
+        self._shared: _Shared | None = shared
+        shared.leases.add(self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been given back."""
+        return self._shared is not None
+
+    @property
+    def server(self) -> ManagedServer:
+        """The server.
+
+        Raises:
+            MlxcelError: The lease was given back.
+        """
+        if self._shared is None:
+            raise MlxcelError(
+                f"The model {self._model!r} was closed: make a new object to use it again."
+            )
+        return self._shared.server
+
+    def release(self) -> None:
+        """Give the server back; the last lease stops it."""
+        with _lock:
+            shared, self._shared = self._shared, None
+            if shared is None:
+                return
+            shared.leases.discard(self)
+            if shared.leases:
+                return
+            if _servers.get(shared.key) is shared:
+                del _servers[shared.key]
+        shared.server.close()
+
+
+class _Shared:
+    """A server and its leases."""
+
+    def __init__(self, key: str, server: ManagedServer) -> None:
+        self.key = key
+        self.server = server
+        self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+_lock = threading.Lock()
+_servers: weakref.WeakValueDictionary[str, _Shared] = weakref.WeakValueDictionary()
+
+
+def lease(
+    model: str,
+    *,
+    socket: str | os.PathLike[str] | None,
+    api_key: Secret | None,
+    **options: Any,
+) -> Lease:
+    """Return a lease of the server for a model, which all who ask for the same share.
+
+    Args:
+        model: As for ``ManagedServer``.
+        socket: As for ``ManagedServer``.
+        api_key: As for ``ManagedServer``.
+        options: Fields of ``ServerOptions``.
+
+    Raises:
+        MlxcelError: An option is unknown, or has a value that it cannot have.
+    """
+    checked = server_options(options)
+    secret = hashlib.sha256(api_key.reveal().encode() if api_key else b"").hexdigest()
+    key = repr(
+        (model, socket and os.fspath(socket), secret, checked.model_dump(exclude=LIFECYCLE_FIELDS))
+    )
+    with _lock:
+        shared = _servers.get(key) if checked.share else None
+        if shared is None:
+            server = ManagedServer(model, socket=socket, api_key=api_key, **options)
+            shared = _Shared(key, server)
+            if checked.share:
+                _servers[key] = shared
+        return Lease(shared)
+
+
+def _after_fork() -> None:
+    """Make a lock that no thread of the parent holds."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

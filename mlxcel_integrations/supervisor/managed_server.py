@@ -1,0 +1,311 @@
+"""``ManagedServer``: a server process from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from ..context_manager import ContextManager
+from ..errors import MlxcelServerError
+from ..options import ServerOptions, server_options
+from ..secret import Secret, hidden
+from ..transport.endpoint import Endpoint, absolute_model
+from .binary import Executable
+from .launcher import Launcher, ServerSpec
+from .restart_policy import WINDOW, Restarts
+from .server_process import ServerProcess
+from .single_flight import Pause, SingleFlight, StartCancelled, Waiter
+
+__all__ = ["ManagedServer", "State"]
+
+State = Literal["starting", "ready", "stopping", "stopped", "failed"]
+
+
+class ManagedServer(ContextManager):
+    """A model server of our own, in a process of its own.
+
+    It listens on a Unix socket in a directory that only this user can enter, unless ``host`` or
+    ``port`` ask for TCP. It ends with ``close``, with the ``with`` block, when nobody refers to
+    this object any more, and with this program, in whatever way that ends. With ``share="user"``
+    that ends only its use: the server stays for other processes, and ``keep_alive`` seconds more.
+
+    Args:
+        model: Repository id or directory for mlxcel, a ``.gguf`` file, or ``"embedded"``.
+        socket: Path of the socket to listen on; it must end in ``.sock``.
+        api_key: Key that the server asks for; reaches it by its environment only.
+        options: Fields of ``ServerOptions``.
+
+    Raises:
+        MlxcelError: An option is unknown, or has a value that it cannot have.
+
+    Examples:
+        >>> from mlxcel_integrations import LLM, ManagedServer
+        >>> with ManagedServer("embedded") as server:
+        ...     llm = LLM(socket=server.socket)
+        ...     print(server.state, llm.models())
+        ready ['embedded']
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        socket: str | os.PathLike[str] | None = None,
+        api_key: str | Secret | None = None,
+        **options: Any,
+    ) -> None:
+        # A traceback with locals shows what is given to a function, but this no longer.
+        key, api_key = hidden(api_key), None
+        path = str(Path(socket).expanduser().absolute()) if socket is not None else None
+        self._wanted = ServerSpec(absolute_model(model), server_options(options), path, key)
+        self._wanted.import_what_it_needs()
+        self._starts = SingleFlight()
+        self._restarts = Restarts(self.options.restart)
+        self._process: ServerProcess | None = None
+        self._endpoint: Endpoint | None = None
+        self._last_state: State = "stopped"
+        self._at_end = weakref.finalize(self, lambda: None)
+        _servers.add(self)
+
+    @property
+    def model(self) -> str:
+        """The model that it serves."""
+        return self._wanted.model
+
+    @property
+    def options(self) -> ServerOptions:
+        """How it is started."""
+        return self._wanted.options
+
+    @property
+    def model_name(self) -> str:
+        """The name under which it serves the model."""
+        return self.options.alias or self.model
+
+    @property
+    def state(self) -> State:
+        """What it is doing: a server that ended by itself has failed."""
+        ended = self.poll() is not None
+        if self._last_state == "ready" and ended:
+            return "failed"
+        if self._last_state == "stopping" and ended:
+            return "stopped"
+        return self._last_state
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens.
+
+        Raises:
+            MlxcelServerError: It has not been started.
+        """
+        if self._endpoint is None:
+            raise MlxcelServerError(
+                f"The server for {self.model!r} has not been started: call start() first, or use a "
+                "with block."
+            )
+        return self._endpoint
+
+    @property
+    def base_url(self) -> str:
+        """Its address: ``http://host:port`` or ``unix:///path``."""
+        return str(self.endpoint)
+
+    @property
+    def socket(self) -> str | None:
+        """Path of its socket, None if it listens on TCP."""
+        return self.endpoint.socket
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, None if it has not been started."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def log_tail(self) -> str:
+        """The last lines that the server printed."""
+        return self._process.log.tail if self._process is not None else ""
+
+    @property
+    def executable(self) -> Executable:
+        """The program that serves the model, and why this one.
+
+        Raises:
+            MlxcelError: There is none on this machine.
+        """
+        return self._wanted.executable
+
+    def start(self) -> Self:
+        """Start the server, or wait for a start that is under way; nothing if it runs.
+
+        Raises:
+            MlxcelServerError: It did not start; the tail of what it printed is in the message.
+            MlxcelTimeoutError: It was not ready within ``startup_timeout`` seconds.
+        """
+        if self._serves:
+            return self
+        waiter = Waiter()
+        try:
+            self._starts.join(waiter, self._attempt)
+            waiter.future.result()
+        except BaseException:
+            # An interrupt must not leave a half-started server behind.
+            waiter.leave(self.options.shutdown_grace + 1)
+            raise
+        finally:
+            waiter.forget()
+        return self
+
+    async def astart(self) -> Self:
+        """Start the server without blocking the event loop.
+
+        Raises:
+            MlxcelServerError: It did not start.
+            MlxcelTimeoutError: It was not ready within ``startup_timeout`` seconds.
+        """
+        if self._serves:
+            return self
+        waiter = Waiter()
+        try:
+            self._starts.join(waiter, self._attempt)
+            await asyncio.wrap_future(waiter.future)
+        except BaseException:
+            waiter.leave()
+            raise
+        finally:
+            waiter.forget()
+        return self
+
+    def poll(self) -> int | None:
+        """Return the exit status of the server, None while it runs or before it has started."""
+        return self._process.poll() if self._process is not None else None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the server to end and return its exit status.
+
+        Args:
+            timeout: Longest time to wait, in seconds.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not ended in time.
+        """
+        return self._process.wait(timeout) if self._process is not None else None
+
+    def terminate(self) -> None:
+        """Ask the server to end without waiting for it; SIGKILL follows after ``shutdown_grace``.
+
+        It ends for all who share it.
+        """
+        self._signal(ServerProcess.terminate)
+
+    def kill(self) -> None:
+        """Kill the server, for all who share it; a hung one too."""
+        self._signal(ServerProcess.kill)
+
+    def _signal(self, verb: Callable[[ServerProcess], None]) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._last_state = "stopping"
+            verb(self._process)
+
+    def end(self) -> str | None:
+        """Tell in words how the server ended; None while it runs or before it has started."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return None
+        return f"the server ended with {process.cause}"
+
+    def close(self) -> None:
+        """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
+        self._last_state = "stopping"
+        try:
+            with self._starts.held_off(self.options.shutdown_grace + 1):
+                if self._process is not None:
+                    self._process.stop()
+        finally:
+            self._last_state = "stopped"
+
+    def __repr__(self) -> str:
+        # It may be half made, in the traceback of a constructor that fails.
+        if not hasattr(self, "_at_end"):
+            return "ManagedServer()"
+        return f"ManagedServer({self.model!r}, {self.state}, pid={self.pid})"
+
+    @property
+    def _serves(self) -> bool:
+        process = self._process
+        return process is not None and process.serves
+
+    def _attempt(self, pause: Pause) -> None:
+        """Start the server unless it runs."""
+        if self._serves:
+            return
+        if not self._at_end.alive:
+            raise MlxcelServerError(
+                f"The program is ending, and the server for {self.model!r} is not started any more."
+            )
+        self._wait_to_restart(pause)
+        try:
+            if self._process is not None:
+                self._process.stop()
+            self._last_state = "starting"
+            Launcher(self._wanted, self._spawned, pause).run()
+            self._last_state = "ready"
+        except StartCancelled:
+            self._last_state = "stopped"
+            raise
+        except (OSError, RuntimeError) as error:
+            self._last_state = "failed"
+            raise MlxcelServerError(
+                f"The server for {self.model!r} cannot be started: {error}. Check what this "
+                "machine has left of memory, disk, processes and open files."
+            ) from error
+        except BaseException:
+            self._last_state = "failed"
+            raise
+
+    def _spawned(self, process: ServerProcess, endpoint: Endpoint) -> None:
+        self._process, self._endpoint = process, endpoint
+        self._at_end.detach()
+        self._at_end = weakref.finalize(self, process.stop)
+
+    def _wait_to_restart(self, pause: Pause) -> None:
+        """Keep a distance between restarts of a server that ends by itself.
+
+        Raises:
+            MlxcelServerError: It has ended too often.
+            GivenUp: Nobody waits any more.
+        """
+        if self._last_state != "ready" or self.poll() is None:
+            return
+        delay = self._restarts.delay()
+        if delay is None:
+            raise self._ended_too_often()
+        if pause(delay):
+            raise StartCancelled(f"The restart of the server for {self.model!r} was given up.")
+
+    def _ended_too_often(self) -> MlxcelServerError:
+        most = self._restarts.most
+        times = f"after {most} restarts within {WINDOW / 60:g} minutes" if most else "by itself"
+        return MlxcelServerError(
+            f"The server for {self.model!r} has ended {times}, the last time with "
+            f"{self._process.cause if self._process is not None else ''}, and is not started "
+            "again (restart=). It said:",
+            stderr=self.log_tail,
+            returncode=self.poll(),
+        )
+
+
+_servers: weakref.WeakSet[ManagedServer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Forget the starts of the parent, whose threads do not exist in a child."""
+    for server in _servers:
+        server._starts = SingleFlight()
+
+
+os.register_at_fork(after_in_child=_after_fork)

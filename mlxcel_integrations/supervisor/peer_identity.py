@@ -1,0 +1,163 @@
+"""Whether the server that answers is the one that was started.
+
+A port or a path says nothing about who is behind it. The system does: it knows which process holds
+the other end of a connection. The key is sent only after this is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from ..transport.endpoint import Endpoint
+
+__all__ = ["answers", "macos_peer_pid", "peer_pid"]
+
+_CONNECT_TIMEOUT = 1.0
+"""Longest time to wait for a server that is there but accepts nobody, in seconds."""
+
+_ACCEPT_PAUSES = (0.002, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+"""Pauses in which a connection may be accepted, in seconds."""
+
+_MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID = 0, 2
+
+_Connection = tuple[tuple[str, int], tuple[str, int]]
+
+
+def answers(endpoint: Endpoint, group: int) -> bool:
+    """Tell whether the server at an address belongs to a process group.
+
+    A process outside of the group counts if the leader of the group is among its parents. What the
+    system does not tell, as for a process of another user, is no proof.
+
+    Args:
+        endpoint: The address of a local server.
+        group: Process id of the leader of the group.
+    """
+    with contextlib.suppress(OSError):
+        if endpoint.socket is not None:
+            return _answers_on_socket(endpoint.socket, group)
+        url = urlsplit(endpoint.url)
+        return _answers_on_tcp(url.hostname or "", url.port or 80, group)
+    return False
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """Return the process id of the server at the other end of a Unix socket.
+
+    On Linux this is the process that began to listen; 0 if it is in a container.
+
+    Args:
+        connection: A client's socket that is connected.
+
+    Raises:
+        OSError: The system does not tell.
+    """
+    if sys.platform == "linux":
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("3i", credentials)[0])
+    return macos_peer_pid(connection)
+
+
+def macos_peer_pid(connection: Any) -> int:
+    """Return what ``peer_pid`` does, as macOS tells it.
+
+    Args:
+        connection: A socket with the options of macOS.
+    """
+    pid: int = connection.getsockopt(_MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID)
+    return pid
+
+
+def _answers_on_socket(path: str, group: int) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_CONNECT_TIMEOUT)
+        client.connect(path)
+        pid = peer_pid(client)
+    return _group_of(pid) == group or _descends_from(pid, group)
+
+
+def _answers_on_tcp(host: str, port: int, group: int) -> bool:
+    """Tell whether whoever listens at any address of a host belongs to a group.
+
+    At any: an asynchronous client may connect to another address of a name than a blocking one.
+    """
+    ours = False
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        with socket.socket(family, kind, protocol) as client:
+            client.settimeout(_CONNECT_TIMEOUT)
+            if client.connect_ex(address) != 0:
+                continue
+            if not _holds_other_end(client, group):
+                return False
+            ours = True
+    return ours
+
+
+def _holds_other_end(client: socket.socket, group: int) -> bool:
+    """Tell whether a process of a group has accepted a connection.
+
+    Not who listens on the port: of several, the system chooses by address and by chance.
+    """
+    other_end = _plain(client.getpeername()), _plain(client.getsockname())
+    for pause in _ACCEPT_PAUSES:
+        # Before it is accepted, a connection belongs to no process.
+        time.sleep(pause)
+        if any(other_end in _connections(pid) for pid in _members(group)):
+            return True
+    return False
+
+
+def _connections(pid: int) -> list[_Connection]:
+    """Return the TCP connections of a process: its own address, and that of the other end."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return [
+            (_plain(connection.laddr), _plain(connection.raddr))
+            for connection in psutil.Process(pid).net_connections("tcp")
+            if connection.raddr
+        ]
+    return []
+
+
+def _plain(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Return host and port, in the one way in which all write them."""
+    host, port = address[:2]
+    # A server on :: sees clients of IPv4 as ::ffff:127.0.0.1, or on macOS ::127.0.0.1.
+    return host.rpartition(":")[2] if "." in host else host, port
+
+
+def _members(group: int) -> Iterator[int]:
+    """Yield the processes of a group, and then all that its leader has started."""
+    # Imported where it is needed: 20 ms that a Unix socket need not pay.
+    import psutil
+
+    yield from (pid for pid in psutil.pids() if _group_of(pid) == group)
+    with contextlib.suppress(psutil.Error):
+        yield from (child.pid for child in psutil.Process(group).children(recursive=True))
+
+
+def _descends_from(pid: int, leader: int) -> bool:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return any(parent.pid == leader for parent in psutil.Process(pid).parents())
+    return False
+
+
+def _group_of(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        # 0 would mean this process.
+        return os.getpgid(pid) if pid > 0 else None
+    return None

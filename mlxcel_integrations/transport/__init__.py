@@ -1,0 +1,1 @@
+"""Transport: what waits for a server, over httpx."""

@@ -1,0 +1,180 @@
+"""The connection pools of event loops, one for each.
+
+Apart from ``pools``, since importing ``asyncio`` takes longer than all of the synchronous client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from .endpoint import MOST_CONNECTIONS, Endpoint
+
+__all__ = ["AsyncPool", "ClosedForSure"]
+
+_WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
+"""What httpx imports with its first request, which would block the event loop for 50 ms."""
+
+_PRIVATE = ("_requests", "_connections")
+"""What is used of a pool of httpcore that is not public."""
+
+
+class AsyncPool:
+    """The connections of each event loop to one server, closed with the loop.
+
+    Args:
+        transport: Used instead of ones that are made for the address.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._given = transport
+        self._inherited: object = None
+        self._forget()
+
+    async def transport(self, endpoint: Endpoint) -> httpx.AsyncBaseTransport:
+        """Return the transport to an address in the running loop, new if the server has moved."""
+        if self._given is not None:
+            return self._given
+        if self._process != os.getpid():
+            self._inherited = self._known
+            self._forget()
+        if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
+            await asyncio.to_thread(_import_each, _WITH_FIRST_REQUEST)
+        # From here to where it is set nothing is awaited, or the first tasks of a loop would each
+        # make one, and all but one would be lost.
+        loop = asyncio.get_running_loop()
+        known = self._known.get(loop)
+        if known is not None and known.endpoint == endpoint:
+            return known.transport
+        fresh = _LoopTransport(endpoint)
+        with self._lock:
+            for dead in [other for other in self._known if other.is_closed()]:
+                del self._known[dead]
+            self._known[loop] = fresh
+        await anext(fresh.guard)
+        if known is not None:
+            await known.guard.aclose()
+        return fresh.transport
+
+    async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
+        """Send a request; see ``Pool.send``. Its task may be cancelled anywhere."""
+        transport = await self.transport(endpoint)
+        loop = asyncio.get_running_loop()
+        places = self._places.setdefault(loop, asyncio.Semaphore(MOST_CONNECTIONS))
+        async with asyncio.timeout(request.extensions["timeout"]["pool"]):
+            await places.acquire()
+        try:
+            response = await transport.handle_async_request(request)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+        except (Exception, asyncio.CancelledError):
+            try:
+                if abandoned := _take_abandoned(transport):
+                    await asyncio.shield(asyncio.gather(*[one.aclose() for one in abandoned]))
+            finally:
+                places.release()
+            raise
+        response.stream = ClosedForSure(response.stream, places.release)
+        return response
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; other loops close theirs when they end."""
+        with self._lock:
+            known = self._known.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known.guard.aclose()
+
+    def _forget(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._known: dict[asyncio.AbstractEventLoop, _LoopTransport] = {}
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
+
+
+class ClosedForSure(httpx.AsyncByteStream):
+    """The body of a response, whose closing goes on when the task that waits for it is cancelled.
+
+    httpx closes a body where it ends, inside of the read. A cancellation at that moment would
+    leave the connection in use for ever, and the pool with one less.
+
+    Args:
+        body: As the transport gives it.
+        closed: Called once when it is closed.
+    """
+
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
+        self._body = body
+        self._closed: Callable[[], None] | None = closed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    async def aclose(self) -> None:
+        """Close it, and wait for this unless the task is cancelled."""
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            await asyncio.shield(self._close(closed))
+
+    async def _close(self, closed: Callable[[], None]) -> None:
+        try:
+            await self._body.aclose()
+        finally:
+            closed()
+
+
+class _LoopTransport:
+    """A transport to an address, and the guard that closes it with its event loop."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.transport = endpoint.async_transport()
+        self.guard = _closed_with_loop(self.transport)
+
+
+async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
+    """Close a transport when the loop ends, or when nobody refers to it any more.
+
+    A loop closes the asynchronous generators that run in it before it ends itself
+    (``loop.shutdown_asyncgens``), and those that are collected: the only hook for this that
+    every event loop offers.
+    """
+    try:
+        yield
+    finally:
+        await transport.aclose()
+
+
+def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
+    """Take those connections out of a pool that no request has, and that none would get.
+
+    httpcore 1.0 leaves them there for ever when a task is cancelled that has been given a new
+    connection but not yet sent its request: after 200 of them, every request waits in vain. It has
+    no public way to tell which connections requests have. Other transports have no such pool, and
+    need none of this.
+    """
+    pool: Any = getattr(transport, "_pool", None)
+    if not all(hasattr(pool, name) for name in _PRIVATE):
+        return []
+    in_use = {request.connection for request in pool._requests}
+    abandoned = [
+        connection
+        for connection in pool._connections
+        if not (connection in in_use or connection.is_idle() or connection.is_closed())
+    ]
+    for connection in abandoned:
+        pool._connections.remove(connection)
+    return abandoned
+
+
+def _import_each(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(name)

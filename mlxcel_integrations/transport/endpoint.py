@@ -1,0 +1,201 @@
+"""Where a server is: over TCP or a Unix socket, and how httpx gets there."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from ..errors import MlxcelError
+from .tls import TLS, USUAL_TLS
+
+__all__ = ["MOST_CONNECTIONS", "Endpoint", "Mode", "absolute_model", "resolve_mode"]
+
+MOST_CONNECTIONS = 200
+"""How many connections a pool has at most."""
+
+# httpcore looks at all pairs of idle connections with each request: with 200 of them that takes ten
+# times as long as everything else, so the surplus is closed.
+_LIMITS = httpx.Limits(
+    max_connections=MOST_CONNECTIONS, max_keepalive_connections=32, keepalive_expiry=30.0
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of a server.
+
+    Attributes:
+        url: Root of its routes, without a slash at the end and without ``/v1``.
+        socket: Path of its Unix socket, None for TCP.
+        tls: How secure connections to it are made.
+    """
+
+    url: str
+    socket: str | None = None
+    tls: TLS = USUAL_TLS
+
+    @classmethod
+    def parse(cls, base_url: str | None, socket: str | os.PathLike[str] | None) -> Endpoint:
+        """Read an address as users write it.
+
+        Args:
+            base_url: ``http://host:port``, with or without ``/v1``, or ``unix:///path``.
+            socket: Path of a Unix socket.
+
+        Raises:
+            MlxcelError: The address cannot be one.
+        """
+        if socket is not None:
+            return cls("http://localhost", str(Path(socket).expanduser().absolute()))
+        text = str(base_url)
+        if text.startswith("unix:"):
+            return cls.parse(None, "/" + text.removeprefix("unix:").lstrip("/"))
+        try:
+            url = httpx.URL(text)
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme not in ("http", "https") or not url.host:
+            raise MlxcelError(
+                f"base_url={text!r} is no address: use http://host:port, https://host, or "
+                "unix:///path/to.sock."
+            )
+        if url.userinfo:
+            raise MlxcelError(
+                f"base_url for {url.host} holds a user name or a password: pass the key as "
+                "api_key= instead, so that it stays out of messages and logs."
+            )
+        root = str(url.copy_with(query=None, fragment=None)).rstrip("/")
+        return cls(root.removesuffix("/v1").rstrip("/"))
+
+    def __str__(self) -> str:
+        return f"unix://{self.socket}" if self.socket else self.url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether requests stay on this machine."""
+        return self.socket is not None or _is_loopback(httpx.URL(self.url).host)
+
+    def transport(self) -> httpx.HTTPTransport:
+        """Return a new transport that reaches the server."""
+        return httpx.HTTPTransport(
+            verify=self.verify, uds=self.socket, proxy=self._proxy(), limits=_LIMITS
+        )
+
+    def async_transport(self) -> httpx.AsyncHTTPTransport:
+        """Return a new transport that reaches the server, for one event loop."""
+        return httpx.AsyncHTTPTransport(
+            verify=self.verify, uds=self.socket, proxy=self._proxy(), limits=_LIMITS
+        )
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether connections to it are encrypted."""
+        return self.url.startswith("https:")
+
+    @property
+    def verify(self) -> bool | ssl.SSLContext:
+        """What transports check the server with."""
+        # True reads all certificates at once: 20 ms that plain HTTP need not pay.
+        return self.tls.context() if self.is_secure else False
+
+    def _proxy(self) -> str | None:
+        """Return the proxy of the environment, which local servers are never reached by."""
+        if self.is_local:
+            return None
+        url = httpx.URL(self.url)
+        if urllib.request.proxy_bypass(url.host):
+            return None
+        proxies = urllib.request.getproxies()
+        proxy = proxies.get(url.scheme) or proxies.get("all")
+        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+        # 0.0.0.0 and :: are this machine too.
+        return address.is_loopback or address.is_unspecified
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Whether to start a server or to connect to one: exactly one of the two is set.
+
+    Attributes:
+        model: The model to start a server with.
+        endpoint: The running server.
+    """
+
+    model: str | None = None
+    endpoint: Endpoint | None = None
+
+
+def resolve_mode(
+    model: str | os.PathLike[str] | None,
+    base_url: str | None,
+    socket: str | os.PathLike[str] | None,
+    environ: Mapping[str, str] = os.environ,
+) -> Mode:
+    """Tell managed mode from connect mode.
+
+    Args:
+        model: A model to start a server with; ``socket`` is then the path to bind.
+        base_url: Address of a running server.
+        socket: Unix socket of a running server.
+        environ: Where ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up
+            when none of the three is given, in this order.
+
+    Raises:
+        MlxcelError: Too much is given, or nothing.
+    """
+    if model is not None and base_url is not None:
+        raise MlxcelError(
+            f"Both model={os.fspath(model)!r} and base_url={base_url!r} are given. Drop base_url= "
+            "to start a server with that model, or drop model= to use the running server; "
+            "served_model= picks one of its models."
+        )
+    if base_url is not None and socket is not None:
+        raise MlxcelError(
+            f"Both base_url={base_url!r} and socket={os.fspath(socket)!r} are given. Drop the one "
+            "that the server does not listen on."
+        )
+    if model is not None:
+        return Mode(model=absolute_model(model))
+    if base_url is not None or socket is not None:
+        return Mode(endpoint=Endpoint.parse(base_url, socket))
+    if environ.get("MLXCEL_BASE_URL"):
+        return Mode(endpoint=Endpoint.parse(environ["MLXCEL_BASE_URL"], None))
+    if environ.get("MLXCEL_SOCKET"):
+        return Mode(endpoint=Endpoint.parse(None, environ["MLXCEL_SOCKET"]))
+    if environ.get("MLXCEL_MODEL"):
+        return Mode(model=absolute_model(environ["MLXCEL_MODEL"]))
+    raise MlxcelError(
+        "No model and no server are given. Pass model= to start a server (a repository id, a "
+        'directory, a .gguf file, or "embedded" for a small built-in model), base_url= or socket= '
+        "to use a running one, or set MLXCEL_MODEL, MLXCEL_BASE_URL or MLXCEL_SOCKET."
+    )
+
+
+def absolute_model(model: str | os.PathLike[str]) -> str:
+    """Return a model's name, as an absolute path if it is local: the same in any process.
+
+    Raises:
+        MlxcelError: The name is empty.
+    """
+    name = os.fspath(model)
+    if not name.strip():
+        raise MlxcelError(
+            "model= is empty: pass a repository id, a directory, a .gguf file, or "
+            '"embedded" for a small built-in model.'
+        )
+    path = Path(name).expanduser()
+    return str(path.absolute()) if name != "embedded" and path.exists() else name

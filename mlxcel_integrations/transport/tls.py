@@ -1,0 +1,93 @@
+"""How a secure line is made: whom to trust, and as whom to speak."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from ..errors import MlxcelError
+
+__all__ = ["TLS", "USUAL_TLS"]
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """Options of connections to ``https://`` addresses.
+
+    Attributes:
+        verify: Whether the server's certificate is checked, or the path of the authorities to
+            check it with: a file, or a folder as OpenSSL wants it.
+        client_cert: Path of the certificate to show the server, None for none.
+        client_key: Path of its key, None if that is in the same file.
+    """
+
+    verify: bool | str = True
+    client_cert: str | None = None
+    client_key: str | None = None
+
+    def check(self) -> None:
+        """Check that the files are there.
+
+        Raises:
+            MlxcelError: One is not, or there is a key without a certificate.
+        """
+        if self.client_key is not None and self.client_cert is None:
+            raise MlxcelError("client_key= is given without client_cert=, its certificate.")
+        for name in ("verify", "client_cert", "client_key"):
+            path = getattr(self, name)
+            if isinstance(path, str) and not _file(path).exists():
+                raise MlxcelError(f"{name}={path!r}: there is no such file.")
+
+    def context(self) -> bool | ssl.SSLContext:
+        """Return what transports take as ``verify``.
+
+        Raises:
+            MlxcelError: A file holds no certificate, or no key that fits.
+        """
+        if self.verify is True and self.client_cert is None:
+            return True
+        context = self._trusting()
+        if self.client_cert is not None:
+            key = _file(self.client_key) if self.client_key is not None else None
+            try:
+                context.load_cert_chain(_file(self.client_cert), key, _no_password)
+            except (OSError, ValueError) as error:
+                raise MlxcelError(
+                    f"client_cert={self.client_cert!r} and its key cannot be used: {error}. Both "
+                    "must be PEM files that belong together, the key without a password."
+                ) from None
+        return context
+
+    def _trusting(self) -> ssl.SSLContext:
+        if self.verify is True:
+            return httpx.create_ssl_context()
+        if self.verify is False:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        path = _file(self.verify)
+        try:
+            if path.is_dir():
+                return ssl.create_default_context(capath=path)
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise MlxcelError(
+                f"verify={self.verify!r} cannot be used: {error}. It must be a PEM file with the "
+                "certificate of the authority that signed the server's."
+            ) from None
+
+
+USUAL_TLS = TLS()
+
+
+def _file(path: str) -> Path:
+    return Path(path).expanduser()
+
+
+def _no_password() -> str:
+    # Without this, OpenSSL would ask for one at the terminal.
+    return ""

@@ -1,0 +1,186 @@
+"""What servers accept of a JSON schema, told exactly before one is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.protocol.json_schema import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_REFERENCES,
+    check_references,
+    check_size,
+    compact,
+    pointer,
+)
+
+TEXT = {"type": "string"}
+
+
+def of_size(size: int) -> dict[str, Any]:
+    """Return a schema with so many bytes, most of them in one of two properties."""
+    schema = {"properties": {"small": {"title": "S"}, "large": {"title": ""}}}
+    schema["properties"]["large"]["title"] = "x" * (size - len(compact(schema)))
+    return schema
+
+
+def nested(depth: int) -> Any:
+    return {"items": nested(depth - 1)} if depth > 1 else {}
+
+
+def refused(check: Any, schema: Any) -> str:
+    with pytest.raises(MlxcelError) as caught:
+        check(schema)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [((), "/"), (("a", 0), "/a/0"), (("a/b", "c~d"), "/a~1b/c~0d")],
+)
+def test_places_are_json_pointers(path: tuple[object, ...], expected: str) -> None:
+    assert expected == pointer(path)
+
+
+def test_texts_are_counted_as_they_are_sent() -> None:
+    assert '{"a":["ü",1]}' == compact({"a": ["ü", 1]})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        compact(float("nan"))
+
+
+def test_a_schema_may_be_as_large_as_servers_take() -> None:
+    check_size(of_size(MAX_BYTES))
+
+    assert (
+        f"The schema has {MAX_BYTES + 1} bytes, and the server takes {MAX_BYTES}. The largest part "
+        "is /properties/large: shorten it, or ask in several steps."
+    ) == refused(check_size, of_size(MAX_BYTES + 1))
+
+
+def test_a_large_schema_without_parts_is_told_as_a_whole() -> None:
+    assert "The largest part is /:" in refused(check_size, {"title": "x" * MAX_BYTES})
+
+
+def test_the_largest_part_may_be_in_a_list() -> None:
+    schema = {"anyOf": [{"title": "x" * MAX_BYTES}, {"title": "y", "type": "string"}]}
+
+    assert "The largest part is /anyOf/0:" in refused(check_size, schema)
+
+
+def test_a_schema_may_be_as_deep_as_servers_take() -> None:
+    check_size(nested(MAX_DEPTH))
+
+    place = "/items" * MAX_DEPTH
+    assert (
+        f"The schema is nested deeper than the {MAX_DEPTH} levels that the server takes, at "
+        f"{place}: move inner objects to $defs and refer to them."
+    ) == refused(check_size, nested(MAX_DEPTH + 1))
+
+
+def test_there_may_be_as_many_references_as_servers_take() -> None:
+    def schema(count: int) -> Any:
+        return {"prefixItems": [{"$ref": "#/$defs/A"}] * count, "$defs": {"A": TEXT}}
+
+    check_references(schema(MAX_REFERENCES))
+
+    assert (
+        f"The schema has {MAX_REFERENCES + 1} references ($ref), and the server takes "
+        f"{MAX_REFERENCES}. The first too many is at /prefixItems/{MAX_REFERENCES}/$ref: ask for "
+        "fewer kinds of objects."
+    ) == refused(check_references, schema(MAX_REFERENCES + 1))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "#/$defs/A",
+        "#/$defs/a~1b",
+        "#/$defs/c~0d",
+        "#/$defs/e%20f",
+        "#/prefixItems/1",
+        "#/$defs/all",
+    ],
+)
+def test_references_lead_where_json_pointers_do(name: str) -> None:
+    check_references(
+        {
+            "prefixItems": [{"$ref": name}, TEXT],
+            "$defs": {"A": TEXT, "a/b": TEXT, "c~d": TEXT, "e f": TEXT, "all": True},
+        }
+    )
+
+
+def test_a_schema_may_refer_to_itself_where_that_can_end() -> None:
+    check_references({"properties": {"next": {"$ref": "#"}}})
+
+
+@pytest.mark.parametrize(
+    "name", ["#/$defs/gone", "#/prefixItems/7", "#/prefixItems/x", "#/title", "#/title/x", "#A"]
+)
+def test_references_that_lead_nowhere_are_refused(name: str) -> None:
+    schema = {"prefixItems": [{"$ref": name}], "title": "T"}
+
+    assert (
+        f"The schema refers to '{name}' at /prefixItems/0/$ref, where nothing is: write it as "
+        '"#/$defs/<name>", and put the schema there.'
+    ) == refused(check_references, schema)
+
+
+def test_references_to_elsewhere_are_refused() -> None:
+    assert (
+        "The schema refers to 'http://a/b.json' at /$ref, outside of itself: put what is there "
+        "into $defs, since servers fetch nothing."
+    ) == refused(check_references, {"$ref": "http://a/b.json"})
+
+
+NODE = {"$ref": "#/$defs/Node"}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"properties": {"next": NODE}, "required": ["next"]},
+        {"allOf": [NODE]},
+        {"anyOf": [NODE, NODE]},
+        {"oneOf": [NODE]},
+        {"items": NODE, "minItems": 1},
+        {"prefixItems": [TEXT, NODE], "minItems": 2},
+        {"prefixItems": [TEXT], "items": NODE, "minItems": 2},
+    ],
+)
+def test_a_recursion_without_end_is_refused(node: Any) -> None:
+    assert (
+        "The schema is recursive without end at #/$defs/Node: an object of it requires another one "
+        "of the same kind. Make that property optional, or allow null for it."
+    ) == refused(check_references, {**NODE, "$defs": {"Node": node}})
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"properties": {"next": NODE}},
+        {"properties": {"next": NODE}, "required": ["name"]},
+        {"anyOf": [NODE, TEXT]},
+        {"oneOf": [TEXT, NODE]},
+        {"required": ["name"]},
+        {"items": NODE},
+        {"prefixItems": [NODE]},
+        {"prefixItems": [TEXT, NODE]},
+        {"prefixItems": [TEXT, NODE], "minItems": 1},
+        {"prefixItems": [TEXT], "items": NODE, "minItems": 1},
+        {"allOf": [TEXT]},
+    ],
+)
+def test_a_recursion_that_can_end_is_accepted(node: Any) -> None:
+    check_references({**NODE, "$defs": {"Node": node}})
+
+
+def test_what_ends_only_through_others_is_accepted() -> None:
+    needs = {"properties": {"a": {"$ref": "#/$defs/B"}}, "required": ["a"]}
+
+    check_references(
+        {"$ref": "#/$defs/A", "$defs": {"A": needs, "B": {"anyOf": [TEXT, NODE]}, "Node": needs}}
+    )

@@ -1,0 +1,420 @@
+"""What a server prints tells how far it is; a long start shows it, and breaks on nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlxcel_integrations.supervisor.progress_bar import Progress, ProgressBar, read_progress
+
+from .conftest import Fake
+
+LOADING = Progress("loading weights", None, False)
+
+
+# --------------------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("2026-11-23T02:00:00.123456Z  INFO mlxcel::server::startup: loading", "loading"),
+        ("2026-11-23T02:00:00Z  INFO mlxcel: loading model", "loading model"),
+        ("[2026-11-23 02:00:00,123] WARN loading", "loading"),
+        ("2026-11-23T02:00:00+02:00 loading", "loading"),
+        ("INFO loading", "loading"),
+        ("0.00.123.456 I srv    load_model: loading 'x'", "srv load_model: loading 'x'"),
+        ("\x1b[2m2026-11-23T02:00:00Z\x1b[0m \x1b[32m INFO\x1b[0m m: loading", "loading"),
+        ("Information follows", "Information follows"),
+        ("a\tb\x07c\x00 d\x9b31m \u202ee", "a b c d 31m e"),
+        ("\x1b]0;title\x07loading \x1b]8;;http://x\x1b\\link", "loading link"),
+        ("loading café 模型 {0} %s", "loading café 模型 {0} %s"),
+    ],
+)
+def test_a_line_is_shown_without_what_surrounds_it(line: str, text: str) -> None:
+    progress = read_progress(line)
+
+    assert progress is not None
+    assert text == progress.text
+
+
+@pytest.mark.parametrize(
+    ("line", "fraction"),
+    [
+        ("model.safetensors  45%", 0.45),
+        ("model.safetensors: 45.5%|████▌     | 1.2G/4.1G [00:10<00:12]", 0.455),
+        ("Fetching 9 files:  33%|███   | 3/9", 0.33),
+        ("downloading model.safetensors 1.0G/4.0G", 0.25),
+        ("downloading model.safetensors 512 MiB / 2 GiB", 0.25),
+        ("downloading model.safetensors 1/4GB", 0.25),
+        ("loading: 100 %", 1.0),
+        ("loading tensors 5%\rloading tensors 6%", 0.06),
+        ("loading 250%", None),
+        ("loading", None),
+        ("downloading 5G/4G", None),
+        ("downloading 1G/0G", None),
+        ("[2/9] downloading: model.safetensors", None),
+        ("loading with 80% of memory", None),
+        ("memory limit 80%", None),
+        ("loading v1.45%", None),
+    ],
+)
+def test_a_line_tells_the_part_that_is_done(line: str, fraction: float | None) -> None:
+    progress = read_progress(line)
+
+    assert progress is not None
+    assert pytest.approx(fraction) == progress.fraction
+
+
+@pytest.mark.parametrize(
+    ("line", "downloading"),
+    [
+        ("[mlxcel] model 'a/b' not found locally; downloading into the mlxcel store...", True),
+        ("[mlxcel download] repo=a/b revision=main dest=/x", True),
+        ("[1/9] cached: config.json", True),
+        ("[2/9] downloading: model.safetensors", True),
+        ("[2/9] done: model.safetensors (4.10 GiB in 321.0s)", True),
+        ("downloaded config.json", True),
+        ("model.safetensors  45%", True),
+        ("Fetching 9 files:  33%|███   | 3/9", True),
+        ("[mlxcel download] complete: downloaded=9 cached=0 total_size=4.10 GiB dest=/x", False),
+        ("[mlxcel download] all expected files already present at /x, skipping", False),
+        ("loading model.safetensors 45%", False),
+        ("2026-11-23T02:00:00Z  INFO mlxcel: Model worker thread starting, loading model", False),
+        ("listening on /x.sock", False),
+    ],
+)
+def test_a_line_tells_whether_a_download_goes_on(line: str, downloading: bool) -> None:
+    progress = read_progress(line)
+
+    assert progress is not None
+    assert downloading is progress.downloading
+
+
+@pytest.mark.parametrize("noise", ["", "\n", "   \n", "....\n", "\x1b[0m\n", "\n====\n"])
+def test_the_last_line_that_says_something_decides(noise: str) -> None:
+    progress = read_progress(f"[1/9] downloading: a\nloading weights\n{noise}")
+
+    assert LOADING == progress
+
+
+@pytest.mark.parametrize("tail", ["", "\n", "...\n==="])
+def test_nothing_is_read_from_nothing(tail: str) -> None:
+    assert read_progress(tail) is None
+
+
+# --------------------------------------------------------------------------- showing
+
+
+class Terminal:
+    """A terminal that takes the place of stderr."""
+
+    def __init__(self, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._reader, writer = pty.openpty()
+        fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.stream = os.fdopen(writer, "w", encoding="utf-8")
+
+    def attach(self) -> None:
+        """Become stderr; not in the fixture, after which pytest puts its own in place."""
+        self._monkeypatch.setattr(sys, "stderr", self.stream)
+
+    @property
+    def shown(self) -> str:
+        """What was written since the last time."""
+        os.set_blocking(self._reader, False)
+        pieces = []
+        with contextlib.suppress(BlockingIOError, OSError):
+            while piece := os.read(self._reader, 65536):
+                pieces.append(piece)
+        return b"".join(pieces).decode()
+
+    def hang_up(self) -> None:
+        os.close(self._reader)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.close()
+        with contextlib.suppress(OSError):
+            self.hang_up()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    terminal = Terminal(60, monkeypatch)
+    yield terminal
+    terminal.close()
+
+
+def screen(written: str) -> str:
+    """What is to be seen in a terminal's line after all that was written."""
+    line = ""
+    for part in written.split("\r"):
+        line = part + line[len(part) :]
+    return line.rstrip()
+
+
+def test_a_long_start_shows_its_time_and_what_it_does(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(None)
+
+    bar.show(LOADING, 2.0)
+    assert "2 s  loading weights" == screen(terminal.shown)
+    bar.show(LOADING, 65.3)
+    assert "65 s  loading weights" == screen(terminal.shown)
+    bar.show(None, 70.0)
+    assert "70 s  starting the server" == screen(terminal.shown)
+    bar.close()
+
+
+def test_a_known_part_is_shown_as_a_bar(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(None)
+
+    bar.show(Progress("model.safetensors", 0.5, True), 3.0)
+    assert re.fullmatch(r" 50%\|\S+ +\| 3 s  model\.safetensors", screen(terminal.shown))
+    bar.show(LOADING, 4.0)
+    assert "4 s  loading weights" == screen(terminal.shown)
+    bar.close()
+
+
+def test_nothing_is_left_when_it_is_closed(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(None)
+    bar.show(LOADING, 2.0)
+    bar.close()
+    bar.close()
+
+    written = terminal.shown
+    assert ("", "\r") == (screen(written), written[-1])
+    bar.show(LOADING, 9.0)
+    assert "" == terminal.shown
+
+
+def test_a_start_of_less_than_2_s_shows_nothing(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(True)
+    for at in range(40):
+        bar.show(LOADING, at / 20)
+    bar.close()
+
+    assert "" == terminal.shown
+
+
+def test_it_is_not_drawn_at_every_look(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(None)
+    for at in range(2000):
+        bar.show(Progress("loading", at / 2000, False), 2.0 + at / 1000)
+
+    assert 15 <= terminal.shown.count("\r") <= 25
+    bar.close()
+
+
+def test_what_has_not_changed_is_not_drawn_again(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(None)
+    for at in range(2000):
+        bar.show(LOADING, 2.6 + at / 1000)
+
+    assert 3 == terminal.shown.count("\r")
+    bar.close()
+
+
+@pytest.mark.parametrize("fraction", [None, 0.3])
+def test_a_long_line_is_cut_to_the_width(terminal: Terminal, fraction: float | None) -> None:
+    terminal.attach()
+    progress = read_progress("loading " + "模型 long " * 500)
+    assert progress is not None
+    bar = ProgressBar(None)
+
+    bar.show(Progress(progress.text, fraction, False), 2.0)
+    written = terminal.shown
+    bar.close()
+
+    wide = sum(2 if ord(c) > 0x2E80 else 1 for c in written.strip("\r"))
+    assert 50 < wide <= 60
+    assert "\n" not in written
+
+
+def test_two_starts_do_not_fight_for_the_line(terminal: Terminal) -> None:
+    terminal.attach()
+    first, second = ProgressBar(None), ProgressBar(None)
+    first.show(LOADING, 2.0)
+    second.show(LOADING, 3.0)
+    assert "2 s  loading weights" == screen(terminal.shown)
+
+    first.close()
+    second.show(LOADING, 4.0)
+    assert "4 s  loading weights" == screen(terminal.shown)
+    second.close()
+
+
+@pytest.mark.parametrize("wanted", [None, False])
+def test_nothing_is_written_to_a_file(wanted: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    bar = ProgressBar(wanted)
+    bar.show(LOADING, 5.0)
+    bar.close()
+
+    assert "" == stream.getvalue()
+
+
+def test_off_is_off_in_a_terminal(terminal: Terminal) -> None:
+    terminal.attach()
+    bar = ProgressBar(False)
+    bar.show(LOADING, 5.0)
+    bar.close()
+
+    assert "" == terminal.shown
+
+
+def test_who_wants_it_in_a_file_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    bar = ProgressBar(True)
+    bar.show(LOADING, 5.0)
+    bar.close()
+
+    assert "5 s  loading weights" in stream.getvalue()
+
+
+class Broken(io.StringIO):
+    """An output that fails."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(text)
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("wanted", [None, True])
+@pytest.mark.parametrize("stream", [None, Broken(), closed()])
+def test_a_broken_output_does_not_matter(
+    stream: io.StringIO | None, wanted: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    bar = ProgressBar(wanted)
+    for at in (2.0, 3.0, 4.0):
+        bar.show(LOADING, at)
+    bar.close()
+
+    monkeypatch.setattr(sys, "stderr", whole := io.StringIO())
+    bar = ProgressBar(True)
+    bar.show(LOADING, 5.0)
+    bar.close()
+    assert "5 s  loading weights" in whole.getvalue()
+
+
+@pytest.mark.parametrize("end", ["close", "hang_up"])
+def test_a_terminal_may_go_away(terminal: Terminal, end: str) -> None:
+    terminal.attach()
+    bar = ProgressBar(None)
+    bar.show(LOADING, 2.0)
+    terminal.stream.close() if end == "close" else terminal.hang_up()
+
+    bar.show(LOADING, 3.0)
+    bar.close()
+
+
+def test_bars_of_the_user_are_left_alone(terminal: Terminal) -> None:
+    """Nor are threads and processes started for the sake of ours."""
+    terminal.attach()
+    code = """
+import sys, threading
+from mlxcel_integrations.supervisor.progress import Progress, ProgressBar
+bar = ProgressBar(None)
+bar.show(None, 1.0)
+assert "tqdm" not in sys.modules
+bar.show(Progress("loading", None, False), 2.0)
+from tqdm.std import tqdm, TqdmDefaultWriteLock
+assert not hasattr(tqdm, "_lock") and not hasattr(TqdmDefaultWriteLock, "mp_lock")
+assert not tqdm._instances and tqdm.monitor is None and tqdm.monitor_interval == 10
+assert 1 == threading.active_count()
+assert "multiprocessing.resource_tracker" not in sys.modules
+bar.close()
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, stderr=terminal.stream, timeout=60, check=False)
+
+    assert (0, "2 s  loading") == (done.returncode, screen(terminal.shown.split("\r   ")[0]))
+
+
+def test_a_forked_child_draws_nothing_while_its_parent_does(terminal: Terminal) -> None:
+    """Nor does it wait for ever, for a lock that its parent holds."""
+    terminal.attach()
+    bar = ProgressBar(None)
+    bar.show(LOADING, 2.0)
+    pid = os.fork()
+    if pid == 0:
+        threading.Timer(5, os._exit, (1,)).start()
+        ProgressBar(None).show(LOADING, 9.0)
+        os._exit(0)
+
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert "2 s  loading weights" == screen(terminal.shown)
+    bar.close()
+
+
+# --------------------------------------------------------------------------- of a server
+
+
+def test_a_start_shows_what_the_server_says(fake: Fake, terminal: Terminal) -> None:
+    terminal.attach()
+    lines = '["INFO mlxcel: \\u001b[31mloading\\u001b[0m weights"]'
+    server = fake.server(fake.binary(LOG_LINES=lines, LOAD_SECONDS="2.4"))
+    server.start()
+
+    written = terminal.shown
+    assert "2 s  loading weights" in written
+    assert "\x1b" not in written
+    assert "" == screen(written)
+
+
+@pytest.mark.parametrize("options", [{"progress": False}, {}])
+def test_a_start_that_is_fast_or_quiet_shows_nothing(
+    fake: Fake, terminal: Terminal, options: dict[str, bool]
+) -> None:
+    terminal.attach()
+    seconds = "2.2" if options else "0"
+    fake.server(fake.binary(LOAD_SECONDS=seconds), **options).start()
+
+    assert "" == terminal.shown
+
+
+NOTEBOOK = """
+from mlxcel_integrations import ManagedServer
+server = ManagedServer("m", binary={binary!r})
+server.start()
+server.close()
+"""
+
+
+def test_a_notebook_shows_it_in_the_cell_that_starts(fake: Fake, tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    binary = fake.binary(LOG_LINES='["loading weights"]', LOAD_SECONDS="2.4")
+    source = NOTEBOOK.format(binary=binary)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+
+    assert "2 s  loading weights" in str(notebook.cells[0].outputs)

@@ -1,0 +1,204 @@
+"""Where a server is, and which of the two modes is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.transport.endpoint import Endpoint, resolve_mode
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080"),
+        ("https://models.example.org/api/v1?x=1#y", "https://models.example.org/api"),
+        ("HTTP://Models.Example.org", "http://models.example.org"),
+        ("http://example.org/v1x", "http://example.org/v1x"),
+    ],
+)
+def test_addresses_as_users_write_them(base_url: str, url: str) -> None:
+    assert Endpoint(url) == Endpoint.parse(base_url, None)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["unix:///run/x.sock", "unix://run/x.sock", "unix:/run/x.sock"]
+)
+def test_sockets_as_users_write_them(base_url: str) -> None:
+    endpoint = Endpoint.parse(base_url, None)
+
+    assert Endpoint("http://localhost", "/run/x.sock") == endpoint
+    assert "unix:///run/x.sock" == str(endpoint)
+    assert endpoint == Endpoint.parse(str(endpoint), None)
+
+
+@pytest.mark.parametrize(
+    ("socket", "expected"),
+    [
+        ("/run/x.sock", Path("/run/x.sock")),
+        (Path("/run/x.sock"), Path("/run/x.sock")),
+        ("x.sock", Path.cwd() / "x.sock"),
+        ("~/x.sock", Path.home() / "x.sock"),
+    ],
+)
+def test_paths_of_sockets_become_absolute(socket: Any, expected: Path) -> None:
+    assert str(expected) == Endpoint.parse(None, socket).socket
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["", "localhost:8080", "127.0.0.1:8080", "//host", "ftp://host", "http://", "http://a:b", "/x"],
+)
+def test_what_is_no_address_is_told_with_examples(base_url: str) -> None:
+    with pytest.raises(MlxcelError, match=r"no address: use http://host:port") as caught:
+        Endpoint.parse(base_url, None)
+
+    assert repr(base_url) in str(caught.value)
+
+
+@pytest.mark.parametrize("user", ["me:secret", ":secret", "secret"])
+def test_a_password_in_an_address_is_refused_without_being_shown(user: str) -> None:
+    with pytest.raises(MlxcelError, match="api_key=") as caught:
+        Endpoint.parse(f"http://{user}@host:1/v1", None)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "local"),
+    [
+        ("unix:///run/x.sock", True),
+        ("http://localhost:1", True),
+        ("http://LOCALHOST:1", True),
+        ("http://api.localhost:1", True),
+        ("http://127.0.0.1:1", True),
+        ("http://127.9.9.9:1", True),
+        ("http://[::1]:1", True),
+        ("http://0.0.0.0:1", True),
+        ("http://10.0.0.1:1", False),
+        ("http://example.org", False),
+        ("http://localhost.example.org", False),
+    ],
+)
+def test_local_servers_are_never_reached_by_a_proxy(
+    base_url: str, local: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    endpoint = Endpoint.parse(base_url, None)
+
+    assert local == endpoint.is_local
+    assert (None if local else "http://proxy.example:3128") == endpoint._proxy()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"http_proxy": "http://p:1"}, None),
+        ({"https_proxy": "http://p:1"}, "http://p:1"),
+        ({"all_proxy": "http://p:1"}, "http://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "example.org"}, None),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, None),
+        ({"https_proxy": "proxy:3128"}, "http://proxy:3128"),
+    ],
+    ids=str,
+)
+def test_proxies_of_the_environment(
+    environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    endpoint = Endpoint("https://models.example.org")
+
+    assert expected == endpoint._proxy()
+    endpoint.transport().close()
+
+
+def test_plain_http_reads_no_certificates() -> None:
+    with (
+        Endpoint("http://localhost").transport() as transport,
+        Endpoint("https://localhost").transport() as secure,
+    ):
+        assert isinstance(transport, httpx.HTTPTransport)
+        assert 0 == len(transport._pool._ssl_context.get_ca_certs())
+        assert 0 < secure._pool._ssl_context.cert_store_stats()["x509"]
+
+
+MANAGED, URL, SOCKET = "org/model", "http://h:1", "/run/x.sock"
+AT_URL, AT_SOCKET = Endpoint(URL), Endpoint("http://localhost", SOCKET)
+ALL = {"MLXCEL_BASE_URL": URL, "MLXCEL_SOCKET": SOCKET, "MLXCEL_MODEL": MANAGED}
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "model", "endpoint"),
+    [
+        ((MANAGED, None, None), {}, MANAGED, None),
+        ((MANAGED, None, SOCKET), {}, MANAGED, None),
+        ((None, URL, None), {}, None, AT_URL),
+        ((None, f"{URL}/v1", None), {}, None, AT_URL),
+        ((None, f"unix://{SOCKET}", None), {}, None, AT_SOCKET),
+        ((None, None, SOCKET), {}, None, AT_SOCKET),
+        ((None, None, Path(SOCKET)), {}, None, AT_SOCKET),
+        (("embedded", None, None), ALL, "embedded", None),
+        ((None, None, SOCKET), ALL, None, AT_SOCKET),
+        ((None, None, None), ALL, None, AT_URL),
+        ((None, None, None), {**ALL, "MLXCEL_BASE_URL": ""}, None, AT_SOCKET),
+        ((None, None, None), {"MLXCEL_MODEL": MANAGED}, MANAGED, None),
+    ],
+)
+def test_modes(
+    given: tuple[Any, ...], environment: dict[str, str], model: str | None, endpoint: Any
+) -> None:
+    mode = resolve_mode(*given, environment)
+
+    assert (model, endpoint) == (mode.model, mode.endpoint)
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ((MANAGED, URL, None), ["model='org/model'", "base_url='http://h:1'", "served_model="]),
+        ((MANAGED, URL, SOCKET), ["Drop base_url="]),
+        ((None, URL, SOCKET), ["base_url='http://h:1'", "socket='/run/x.sock'", "Drop the one"]),
+        ((None, None, None), ["model=", "base_url=", "socket=", '"embedded"', "MLXCEL_BASE_URL"]),
+        (("", None, None), ["model= is empty"]),
+        ((" ", None, None), ["model= is empty"]),
+        ((None, "", None), ["no address"]),
+    ],
+)
+def test_too_much_or_nothing_says_what_to_drop(given: tuple[Any, ...], parts: list[str]) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        resolve_mode(*given, {})
+
+    assert [] == [part for part in parts if part not in str(caught.value)]
+
+
+def test_a_local_model_means_the_same_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.gguf").touch()
+    (tmp_path / "embedded").mkdir()
+
+    names = ("m.gguf", Path("m.gguf"), "embedded", "other.gguf")
+
+    assert [str(tmp_path / "m.gguf")] * 2 + ["embedded", "other.gguf"] == [
+        resolve_mode(name, None, None, {}).model for name in names
+    ]

@@ -1,0 +1,80 @@
+"""Options of secure connections: the files are checked before anything is sent."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from mlxcel_integrations import LLM
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations.transport.endpoint import Endpoint
+from mlxcel_integrations.transport.tls import TLS
+
+URL = "https://models.example.org"
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> Path:
+    """A file with a certificate and its key."""
+    path = tmp_path / "me.pem"
+    trustme.CA().issue_cert("me").private_key_and_cert_chain_pem.write_to_path(path)
+    return path
+
+
+@pytest.mark.parametrize("make", [LLM, ChatMlxcel])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"verify": "/nowhere/ca.pem"}, r"verify='/nowhere/ca.pem': there is no such file"),
+        ({"client_cert": "/nowhere/me.pem"}, r"client_cert='/nowhere/me.pem': there is no such"),
+        ({"client_key": "/nowhere/me.key"}, r"client_key= is given without client_cert="),
+    ],
+)
+def test_files_that_are_not_there(make: Any, options: dict[str, str], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        make(base_url=URL, **options)
+
+
+@pytest.mark.parametrize("name", ["verify", "client_cert"])
+def test_files_of_another_kind(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.pem"
+    path.write_text("no certificate")
+    with (
+        LLM(base_url=URL, **{name: str(path)}) as llm,  # type: ignore[arg-type]  # either option
+        pytest.raises(MlxcelError, match=rf"{name}='{path}'.* cannot be used: .*PEM"),
+    ):
+        llm.models()
+
+
+def test_a_key_that_does_not_belong_to_the_certificate(pem: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.key"
+    trustme.CA().issue_cert("other").private_key_pem.write_to_path(other)
+    tls = TLS(client_cert=str(pem), client_key=str(other))
+
+    with pytest.raises(MlxcelError, match="must be PEM files that belong together"):
+        tls.context()
+
+
+@pytest.mark.parametrize("place", ["unix:///run/x.sock", "http://localhost:1"])
+def test_places_without_tls_need_none_of_it(place: str) -> None:
+    with LLM(base_url=place, verify="/nowhere/ca.pem") as llm:
+        assert Endpoint.parse(place, None) == llm._connection.endpoint
+
+
+def test_what_is_trusted(pem: Path) -> None:
+    authority = TLS(verify=str(pem)).context()
+    nobody = TLS(verify=False).context()
+    both = TLS(client_cert=str(pem)).context()
+
+    assert TLS().context() is True
+    assert isinstance(authority, ssl.SSLContext)
+    assert isinstance(nobody, ssl.SSLContext)
+    assert isinstance(both, ssl.SSLContext)
+    assert (1, ssl.CERT_REQUIRED) == (authority.cert_store_stats()["x509"], authority.verify_mode)
+    assert (False, ssl.CERT_NONE) == (nobody.check_hostname, nobody.verify_mode)
+    assert both.cert_store_stats()["x509"] > 1

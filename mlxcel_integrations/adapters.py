@@ -1,30 +1,71 @@
-"""What the models of both frameworks have in common: where the model is, and how it is asked."""
+"""Base classes of all adapters: their fields, their connection, and its life."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, PrivateAttr, field_validator, model_validator
 
 from .async_client import AsyncLLM
 from .client import LLM
-from .context_manager import ContextManager
 from .errors import MlxcelError
-from .options import ChatOptions, ConnectionOptions, SamplingParams, ServerOptions, nearest
+from .modes import connect
+from .options import (
+    ChatOptions,
+    ConnectionOptions,
+    EmbeddingOptions,
+    RerankOptions,
+    SamplingParams,
+    ServerOptions,
+    nearest,
+)
+from .protocol.embeddings import RankedDocument
+from .protocol.flow import Flow
 from .protocol.reasoning import with_reasoning
-from .protocol.timeouts import Timeouts
+from .protocol.stream import Delta, Request
 from .secret import hidden, hidden_values, with_secrets
-from .transport.connection import Connection
-from .transport.tls import TLS
+from .transport.connection import Connection, ConnectionSettings
 
-__all__ = ["ChatAdapter", "GenerationAdapter", "ModelAdapter"]
+__all__ = [
+    "ChatAdapter",
+    "EmbeddingAdapter",
+    "GenerationAdapter",
+    "HasClients",
+    "ModelAdapter",
+    "RerankAdapter",
+]
+
+T = TypeVar("T")
 
 
-# None of these is built for validation, which takes time: nothing is one of them and no more.
-class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build=True):
-    """A model on this machine, or on a server; the fields, the connection and its life."""
+class HasClients:
+    """The clients that an adapter has, declared for the mixins that use them."""
+
+    _connection: Connection
+    _llm: LLM
+    _async_llm: AsyncLLM
+
+    def _run(self, flow: Flow[T]) -> T:
+        """Make the calls of a flow, and return its result."""
+        return self._llm._driver.run(flow)
+
+    async def _arun(self, flow: Flow[T]) -> T:
+        return await self._async_llm._driver.run(flow)
+
+    def _deltas(self, preparation: Flow[Request]) -> Iterator[Delta]:
+        """Send the request of a flow, and yield what each event adds to the answer."""
+        return self._llm._driver.stream(preparation)
+
+    def _adeltas(self, preparation: Flow[Request]) -> AsyncGenerator[Delta, None]:
+        return self._async_llm._driver.stream(preparation)
+
+
+# ``defer_build``: these are abstract, and their validators, which take time to build, are unused.
+class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=True):
+    """A model on this machine, or on a server."""
 
     _connection: Connection = PrivateAttr()
     _llm: LLM = PrivateAttr()
@@ -33,7 +74,7 @@ class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # A traceback with locals shows what is given to a function.
+        # A traceback with locals shows the arguments of a function.
         values = with_secrets(values)
         for name in values:
             if name not in cls.model_fields:
@@ -46,7 +87,7 @@ class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build
         "model", "socket", "binary", "verify", "client_cert", "client_key", mode="before"
     )
     @classmethod
-    def _take_paths(cls, value: Any) -> Any:
+    def _accept_paths(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     @model_validator(mode="after")
@@ -55,25 +96,21 @@ class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build
         return self
 
     def _connect(self) -> None:
-        """Check where the model is; nothing is started or asked yet."""
-        self._connection = Connection(
-            self.model,
-            base_url=self.base_url,
-            socket=self.socket,
-            api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
-            default_headers=hidden_values(self.default_headers),
-            session=self.session,
-            tls=TLS(self.verify, self.client_cert, self.client_key),
-            served_model=self.served_model,
-            timeouts=Timeouts(
-                self.timeout, self.connect_timeout, self.token_timeout, self.total_timeout
-            ),
-            max_retries=self.max_retries,
-            check_context=self._checks_context,
-            server_options=self._server_options(),
+        """Connect to the model; nothing is started or sent yet."""
+        given = {name: getattr(self, name) for name in ConnectionOptions.model_fields}
+        key = self.api_key.get_secret_value() if self.api_key else None
+        settings = ConnectionSettings.of(
+            {
+                **given,
+                "api_key": hidden(key),
+                "default_headers": hidden_values(self.default_headers),
+                "check_context": self._checks_context,
+                "server_options": self._server_options(),
+            }
         )
-        self._llm = LLM.over(self._connection)
-        self._async_llm = AsyncLLM.over(self._connection)
+        self._connection = connect(settings)
+        self._llm = LLM._sharing(self._connection)
+        self._async_llm = AsyncLLM._sharing(self._connection)
 
     @property
     def _checks_context(self) -> bool | None:
@@ -115,6 +152,17 @@ class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build
         """Return the names of all models that the server has; see ``list_models``."""
         return await self._async_llm.models()
 
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     async def __aenter__(self) -> Self:
         return await self.astart()
 
@@ -132,7 +180,7 @@ class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out the connection, which is made anew, and the key, which is read again."""
-        # LlamaIndex's own takes from this object what it cannot pickle.
+        # LlamaIndex's own method removes from this object whatever it cannot pickle.
         state = BaseModel.__getstate__(self)
         fields = {**state["__dict__"], "api_key": None}
         return {**state, "__dict__": fields, "__pydantic_private__": None}
@@ -150,11 +198,11 @@ class ModelAdapter(ContextManager, ConnectionOptions, ServerOptions, defer_build
 
     @classmethod
     def _unknown_name_hint(cls) -> str:
-        return f"There are {', '.join(cls.model_fields)}."
+        return f"Its options are {', '.join(cls.model_fields)}."
 
 
 class GenerationAdapter(ModelAdapter, SamplingParams):
-    """A model that generates, with the fields for that."""
+    """A model that generates text."""
 
     @classmethod
     def _unknown_name_hint(cls) -> str:
@@ -162,12 +210,12 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
     @field_validator("stop", mode="before")
     @classmethod
-    def _take_one_stop(cls, value: Any) -> Any:
+    def _accept_one_stop(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
     @property
     def _own_sampling(self) -> dict[str, Any]:
-        """The sampling fields that the constructor was given."""
+        """The sampling fields that were given to the constructor."""
         fields = self.__dict__
         return {
             name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
@@ -175,13 +223,59 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
 
 class ChatAdapter(GenerationAdapter, ChatOptions):
-    """A model that answers conversations, with the fields for that."""
+    """A model that answers conversations."""
 
     @property
     def _checks_context(self) -> bool | None:
         return self.check_context
 
     def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
-        """Return fields of a request in which the wish to think stands as servers read it."""
+        """Return sampling fields that switch thinking as the model or the call asks for it."""
         effort = sampling.pop("reasoning_effort", self.reasoning)
         return with_reasoning(sampling, sampling.pop("reasoning", effort))
+
+
+class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
+    """A model that embeds texts."""
+
+    def _text_arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``LLM.embed`` for texts to be found."""
+        return {
+            "model": self.served_model,
+            "prefix": self.text_prefix,
+            "dimensions": self.dimensions,
+            "skip_empty": self.skip_empty,
+        }
+
+    def _query_arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``LLM.embed`` for queries."""
+        own = {"prefix": self.query_prefix, "instruction": self.instruction}
+        return {**self._text_arguments(), **own}
+
+
+class RerankAdapter(ModelAdapter, RerankOptions):
+    """A model that ranks documents."""
+
+    def rerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
+        """Return the most relevant of some texts, with their places and scores.
+
+        Args:
+            query: The text to compare the documents with.
+            documents: The texts of the documents.
+
+        Raises:
+            MlxcelError: The server has no model for reranking.
+            openai.APIError: The server refused the request or could not be reached.
+        """
+        return self._llm.rerank(query, documents, **self._rank_arguments())
+
+    async def arerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
+        """Return the most relevant of some texts; see ``rerank``."""
+        return await self._async_llm.rerank(query, documents, **self._rank_arguments())
+
+    def _rank_arguments(self) -> dict[str, Any]:
+        return {
+            "top_n": self.top_n,
+            "model": self.served_model,
+            "instruction": self.instruction,
+        }

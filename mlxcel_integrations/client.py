@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-import httpx
-
+from .modes import BaseClient
+from .operations import (
+    count_messages,
+    detokenize,
+    discover_features,
+    discover_model,
+    fit_messages,
+    list_models,
+    prepare_chat,
+    prepare_completion,
+    tokenize,
+)
 from .progress_bar import progress_bar
-from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
-from .protocol.completions import completion_depends_on_engine, completion_request
-from .protocol.context_window import fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.embeddings import BATCH_SIZE, RankedDocument, embed_texts, rerank_documents
-from .protocol.features import ServerFeatures, choose_model, read_features, read_models
-from .protocol.message_tokens import count_chat
-from .protocol.stream import ChatReply, Request, fold
-from .protocol.timeouts import Timeouts
-from .protocol.tokens import can_count_at_once, count_texts, read_text, read_tokens
-from .secret import hidden, hidden_values
+from .protocol.features import ServerFeatures
+from .protocol.stream import ChatReply, Delta, fold
+from .protocol.tokens import can_count_at_once, count_texts
 from .structured.request import Messages, ask
 from .transport.connection import Connection
 from .transport.sync_driver import SyncDriver
-from .transport.tls import TLS
 
 if TYPE_CHECKING:
     import openai
@@ -33,7 +36,7 @@ Message = TypeVar("Message", bound=Mapping[str, Any])
 T = TypeVar("T")
 
 
-class LLM(SyncDriver):
+class LLM(BaseClient):
     """A language model on this machine, or on a server.
 
     Starts a server for ``model`` on first use (managed mode), or talks to the one at ``base_url``
@@ -79,58 +82,37 @@ class LLM(SyncDriver):
         True
     """
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | None = None,
-        *,
-        base_url: str | None = None,
-        socket: str | os.PathLike[str] | None = None,
-        api_key: str | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        session: str | None = None,
-        verify: bool | str = True,
-        client_cert: str | None = None,
-        client_key: str | None = None,
-        served_model: str | None = None,
-        timeout: float | None = None,
-        connect_timeout: float = 10.0,
-        token_timeout: float | None = None,
-        total_timeout: float | None = None,
-        max_retries: int = 2,
-        check_context: bool | None = None,
-        transport: httpx.BaseTransport | None = None,
-        **server_options: Any,
-    ) -> None:
-        # A traceback with locals shows what is given to a function, but this no longer.
-        key, api_key = hidden(api_key), None
-        headers, default_headers = hidden_values(default_headers), None
-        connection = Connection(
-            model,
-            base_url=base_url,
-            socket=socket,
-            api_key=key,
-            default_headers=headers,
-            session=session,
-            tls=TLS(verify, client_cert, client_key),
-            served_model=served_model,
-            timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
-            max_retries=max_retries,
-            check_context=check_context,
-            transport=transport,
-            server_options=server_options,
-        )
-        self._use(connection, transport)
+    def _use(self, connection: Connection, transport: Any) -> None:
+        super()._use(connection, transport)
+        self._driver = SyncDriver(connection, transport)
+        self._openai: openai.OpenAI | None = None
 
-    @classmethod
-    def over(cls, connection: Connection) -> Self:
-        """Return a client that shares a connection with others."""
-        self = cls.__new__(cls)
-        self._use(connection, None)
+    def start(self) -> Self:
+        """Start the managed server now instead of on first use; nothing in connect mode.
+
+        Raises:
+            MlxcelServerError: It did not start.
+            MlxcelTimeoutError: It was not ready in time.
+        """
+        self._driver.start()
         return self
 
-    def _use(self, connection: Connection, transport: httpx.BaseTransport | None) -> None:
-        super().__init__(connection, transport)
-        self._openai: openai.OpenAI | None = None
+    def close(self) -> None:
+        """Close all connections and give the managed server back; it stops with its last user."""
+        if self._openai is not None:
+            self._openai.close()
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def generate(self, prompt: str, **sampling: Any) -> str:
         """Return the continuation of a text, without a chat template.
@@ -142,11 +124,11 @@ class LLM(SyncDriver):
         Returns:
             The new text.
         """
-        return fold(self.stream_deltas(self.prepare_completion(prompt, sampling))).text
+        return fold(self._complete(prompt, sampling)).text
 
     def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
         """Yield the continuation of a text as it is generated."""
-        for delta in self.stream_deltas(self.prepare_completion(prompt, sampling)):
+        for delta in self._complete(prompt, sampling):
             if delta.text:
                 yield delta.text
 
@@ -245,9 +227,8 @@ class LLM(SyncDriver):
         default, and no validator has run. The last one is complete and valid.
         """
         question = ask(messages, sampling, schema, show_schema)
-        request = self.prepare_chat(question.messages, question.sampling)
         answers = question.answers()
-        for delta in self.stream_deltas(request):
+        for delta in self._chat(question.messages, question.sampling):
             yield from answers.feed(delta)
         yield from answers.close()
 
@@ -264,33 +245,21 @@ class LLM(SyncDriver):
         With ``schema``, what it says is in ``parsed``.
         """
         question = ask(messages, sampling, schema, show_schema)
-        deltas = self.stream_deltas(self.prepare_chat(question.messages, question.sampling))
-        return question.read(fold(deltas))
+        return question.read(fold(self._chat(question.messages, question.sampling)))
 
     def models(self) -> list[str]:
         """Return the names of all served models."""
-        return [model.id for model in read_models(self._call("/v1/models"))]
+        return self._driver.run(list_models())
 
     @property
     def model(self) -> str:
         """Name of the model in use: given, or discovered once."""
-        connection = self._connection
-        if connection.name is None:
-            served = read_models(self._call("/v1/models"))
-            connection.model_name = choose_model(served, str(connection.endpoint))
-        return connection.name or ""
+        return self._driver.run(discover_model(self._connection))
 
     @property
     def features(self) -> ServerFeatures:
         """What the server can do; asked for once."""
-        connection = self._connection
-        if connection.features is None:
-            connection.features = read_features(
-                self._call_if_there("/health"),
-                self._call_if_there("/props"),
-                self._call("/v1/models"),
-            )
-        return connection.features
+        return self._driver.run(discover_features(self._connection))
 
     def tokenize(self, text: str, add_special: bool = False) -> list[int]:
         """Return the token ids of a text.
@@ -299,12 +268,11 @@ class LLM(SyncDriver):
             text: The text.
             add_special: Whether to add the tokens that begin a prompt.
         """
-        body = {"content": text, "add_special": add_special}
-        return read_tokens(self._call("/tokenize", body))
+        return self._driver.run(tokenize(text, add_special))
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids."""
-        return read_text(self._call("/detokenize", {"tokens": list(tokens)}))
+        return self._driver.run(detokenize(tokens))
 
     @overload
     def count_tokens(self, text: str) -> int: ...
@@ -326,13 +294,12 @@ class LLM(SyncDriver):
         """
         tokens = self._connection.tokens
         if isinstance(text, str):
-            (count,) = self._run(count_texts([text], tokens))
-            return count
-        return self._run(count_texts(text, tokens))
+            return self._driver.run(count_texts([text], tokens))[0]
+        return self._driver.run(count_texts(text, tokens))
 
     def counts_at_once(self) -> bool:
         """Tell whether many texts are counted in one request; found out once."""
-        return self._run(can_count_at_once(self._connection.tokens))
+        return self._driver.run(can_count_at_once(self._connection.tokens))
 
     def count_message_tokens(
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any
@@ -350,13 +317,8 @@ class LLM(SyncDriver):
         Raises:
             MlxcelError: The server has none of the routes for it.
         """
-        request = self._request_for_chat(messages, {**sampling, "tools": tools})
-        return self._run(count_chat(request.body, self._connection.tokens))
-
-    @property
-    def counting_route(self) -> str | None:
-        """The route by which messages are counted, None before the first count."""
-        return self._connection.tokens.route
+        fields = {**sampling, "tools": tools}
+        return self._driver.run(count_messages(self._connection, messages, fields))
 
     def fit_messages(
         self,
@@ -381,7 +343,8 @@ class LLM(SyncDriver):
             openai.BadRequestError: Even the last turn alone does not fit.
             MlxcelError: The server does not tell its context, or cannot count.
         """
-        kept = self.prepare_fit(messages, reserve, {**sampling, "tools": tools})
+        fields = {**sampling, "tools": tools}
+        kept = self._driver.run(fit_messages(self._connection, messages, reserve, fields))
         return [messages[index] for index in kept]
 
     def embed(
@@ -420,7 +383,7 @@ class LLM(SyncDriver):
             openai.APIError: The server refused the request or could not be reached.
         """
         with progress_bar(show_progress, len(texts), "Embedding") as done:
-            return self._run(
+            return self._driver.run(
                 embed_texts(
                     texts,
                     self._connection.vectors,
@@ -461,7 +424,7 @@ class LLM(SyncDriver):
             MlxcelError: The server has no model for reranking, or its answer is no ranking.
             openai.APIError: The server refused the request or could not be reached.
         """
-        return self._run(
+        return self._driver.run(
             rerank_documents(
                 query,
                 documents,
@@ -486,56 +449,8 @@ class LLM(SyncDriver):
             self._openai = sync_client(self._connection)
         return self._openai
 
-    def close(self) -> None:
-        """Close all connections and give the managed server back; it stops with its last user."""
-        if self._openai is not None:
-            self._openai.close()
-        super().close()
+    def _complete(self, prompt: str, sampling: Mapping[str, Any]) -> Iterator[Delta]:
+        return self._driver.stream(prepare_completion(self._connection, prompt, sampling))
 
-    def prepare_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
-        """Return the request for an answer to a conversation, for ``stream_deltas``."""
-        self._connection.warn_of_misspelling(sampling)
-        request = self._request_for_chat(messages, sampling)
-        check_conversation(request.body["messages"])
-        check = self._connection.check_context
-        if check or (check is None and is_long(request.body)):
-            self._check_context(request.body)
-        return request
-
-    def prepare_fit(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        reserve: int | None,
-        sampling: Mapping[str, Any],
-    ) -> list[int]:
-        """Return the indices of the messages that ``fit_messages`` keeps."""
-        connection = self._connection
-        request = self._request_for_chat(messages, sampling)
-        room = room_for_prompt(self.features, reserve, request.body)
-        kept, tokens = self._run(fit_chat(request.body, room.limit, connection.tokens))
-        connection.refuse_overflow(tokens, room)
-        return kept
-
-    def prepare_completion(self, prompt: str, sampling: Mapping[str, Any]) -> Request:
-        """Return the request for the continuation of a text, for ``stream_deltas``."""
-        self._connection.warn_of_misspelling(sampling)
-        model = sampling.get("model") or self.model
-        engine = self._engine(completion_depends_on_engine(sampling))
-        return completion_request(model, prompt, sampling, engine)
-
-    def _request_for_chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Request:
-        model = sampling.get("model") or self.model
-        features = self.features if chat_depends_on_server(messages, sampling) else None
-        return chat_request(model, messages, sampling, features)
-
-    def _check_context(self, body: Mapping[str, Any]) -> None:
-        """Refuse a chat that does not fit, where this is wanted and not known to be needless."""
-        connection = self._connection
-        room = room_to_check(self.features, connection.check_context, body)
-        if room is not None:
-            tokens = self._run(count_chat(body, connection.tokens))
-            connection.refuse_overflow(tokens, room)
-
-    def _engine(self, matters: bool) -> str | None:
-        """Return what serves the model, None if it does not matter."""
-        return self.features.engine if matters else None
+    def _chat(self, messages: Messages, sampling: Mapping[str, Any]) -> Iterator[Delta]:
+        return self._driver.stream(prepare_chat(self._connection, messages, sampling))

@@ -1,4 +1,4 @@
-"""Exceptions of our own.
+"""Exceptions of this package, and warnings.
 
 ::
 
@@ -16,6 +16,8 @@ exceptions of the ``openai`` package on every route: ``openai.APIStatusError`` a
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,12 +29,13 @@ __all__ = [
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "causes",
+    "warn_caller",
     "with_end_of",
 ]
 
 
 class MlxcelError(Exception):
-    """Something about the setting up, the life of a server, a stream or a structure is wrong."""
+    """Wrong use of this package, or a failure of a server, a stream or structured output."""
 
 
 class MlxcelServerError(MlxcelError):
@@ -108,7 +111,7 @@ class StructuredOutputTruncated(StructuredOutputError):
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was caused by."""
+    """Yield an error and its causes, the outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -118,3 +121,12 @@ def with_end_of(log: str, message: str) -> str:
     """Return a message with the last lines of a log below it, indented."""
     lines = log.splitlines()[-10:]
     return "\n".join([message, *(f"  | {line}" for line in lines)])
+
+
+def warn_caller(message: str) -> None:
+    """Warn, and name the line outside of this package that called it."""
+    package = __name__.rpartition(".")[0] + "."
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level + 1)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import inspect
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,18 +25,17 @@ LAYERS = [
     ["context_manager", "errors", "lazy", "progress_bar", "secret", "token_cache"],
     ["options", "protocol"],
     ["embedded", "structured", "transport"],
+    ["supervisor"],
+    ["operations"],
+    ["modes"],
     ["client"],
     ["async_client"],
     ["adapters"],
-    ["connected_vectors"],
-    ["supervisor"],
     ["langchain", "llama_index", "ray"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-# Only inside a function, so that nobody pays for what is not used.
-LAZY_AND_UPWARDS = {("transport", "supervisor")}
 FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}
 
 
@@ -119,10 +116,7 @@ def test_imports_point_one_way() -> None:
     wrong = [
         f"{module} -> {target}"
         for module, folder, target, lazy in EDGES
-        if (to := inner(target)) in RANK
-        and to != folder
-        and RANK[str(to)] >= RANK[folder]
-        and not (lazy and (folder, to) in LAZY_AND_UPWARDS)
+        if (to := inner(target)) in RANK and to != folder and RANK[str(to)] >= RANK[folder]
     ]
 
     assert [] == wrong
@@ -223,37 +217,3 @@ TWINS = [(LLM, AsyncLLM), (SyncDriver, AsyncDriver)]
 def test_the_twins_offer_the_same(sync: type, twin: type) -> None:
     assert {"close"} <= public(sync).keys()
     assert public(sync) == public(twin)
-
-
-class WithoutAwait(ast.NodeTransformer):
-    """Takes the waiting away and leaves what is waited for."""
-
-    def visit_Await(self, node: ast.Await) -> ast.AST:
-        return self.visit(node.value)
-
-
-def code_lines(kind: type) -> list[str]:
-    """Return the code of a class without docstrings and without what only waiting needs."""
-    tree = WithoutAwait().visit(ast.parse(inspect.getsource(kind)))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (
-            ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    text = re.sub(r"\basync ", "", ast.unparse(tree))
-    return re.sub(r"\bAsync|(?<=__)a(?=enter|exit)|\ba(?=iter|next)", "", text).splitlines()
-
-
-@pytest.mark.parametrize(("sync", "twin"), TWINS)
-def test_the_code_of_the_twins_is_alike(sync: type, twin: type) -> None:
-    """A change to one of them belongs into the other.
-
-    Most of the lines are the same. The rest is what waiting makes different: asynchronous
-    generators must be closed, properties become coroutines, there is a pool for each event loop,
-    and only blocking sockets need a limit of their own.
-    """
-    ratio = difflib.SequenceMatcher(
-        None, code_lines(sync), code_lines(twin), autojunk=False
-    ).ratio()
-
-    assert ratio >= 0.70

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
+from ..modes import Mode, resolve_mode
 from ..supervisor.binary import EMBEDDED, Executable
 from ..supervisor.managed_server import ManagedServer
 from ..supervisor.progress_bar import read_progress
-from ..transport.endpoint import Endpoint, Mode, resolve_mode
+from ..transport.endpoint import Endpoint
 from .terminal import Terminal
 
 __all__ = ["Choice", "choose", "describe", "running"]

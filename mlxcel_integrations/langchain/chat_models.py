@@ -17,14 +17,16 @@ from pydantic import Field, model_validator
 
 from .. import __version__
 from ..adapters import ChatAdapter
-from ..protocol.stream import fold
+from ..operations import prepare_chat
+from ..protocol.flow import Flow
+from ..protocol.stream import Request, fold
 from .base import Identified
 from .batches import Batches
 from .messages import to_wire
 from .mlxcel_errors import langchain_errors
 from .profile import DEFAULT_PROFILE, to_profile
 from .replies import Tail, combined, to_chunk, to_result
-from .structured import Structured, Wire, answer_fields, asked
+from .structured import Structured, answer_fields, asked
 from .token_counting import Counting
 from .tools import ToolLike, tool_fields
 
@@ -104,8 +106,7 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            request = self._llm.prepare_chat(*self._asked(messages, stop, kwargs))
-            return to_result(fold(self._llm.stream_deltas(request)))
+            return to_result(fold(self._deltas(self._prepared(messages, stop, kwargs))))
 
     async def _agenerate(
         self,
@@ -115,8 +116,7 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            request = await self._async_llm.prepare_chat(*self._asked(messages, stop, kwargs))
-            deltas = self._async_llm.stream_deltas(request)
+            deltas = self._adeltas(self._prepared(messages, stop, kwargs))
             return to_result(fold([delta async for delta in deltas]))
 
     def _stream(
@@ -130,8 +130,7 @@ class ChatMlxcel(
         usage = kwargs.pop("stream_usage", self.stream_usage)
         tail = Tail()
         with langchain_errors():
-            request = self._llm.prepare_chat(*self._asked(messages, stop, kwargs))
-            for delta in self._llm.stream_deltas(request):
+            for delta in self._deltas(self._prepared(messages, stop, kwargs)):
                 if tail.take(delta):
                     yield to_chunk(delta)
         yield from tail.chunks(usage=usage)
@@ -146,8 +145,8 @@ class ChatMlxcel(
         usage = kwargs.pop("stream_usage", self.stream_usage)
         tail = Tail()
         with langchain_errors():
-            request = await self._async_llm.prepare_chat(*self._asked(messages, stop, kwargs))
-            async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+            chat = self._prepared(messages, stop, kwargs)
+            async with contextlib.aclosing(self._adeltas(chat)) as deltas:
                 async for delta in deltas:
                     if tail.take(delta):
                         yield to_chunk(delta)
@@ -158,11 +157,12 @@ class ChatMlxcel(
         sampling = super()._sampling(stop, call)
         return self._with_reasoning(sampling)
 
-    def _asked(
+    def _prepared(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
-    ) -> tuple[Wire, dict[str, Any]]:
-        """Return the messages and the fields of a request."""
-        return asked(self._wire(messages), self._sampling(stop, call))
+    ) -> Flow[Request]:
+        """Return the flow that makes the request."""
+        fields = asked(self._wire(messages), self._sampling(stop, call))
+        return prepare_chat(self._connection, *fields)
 
     def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
         return to_wire(messages, reasoning=self.send_reasoning, urls=self.send_urls)

@@ -7,14 +7,14 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
-from ..connected_vectors import Embedding
+from ..adapters import EmbeddingAdapter
 from ..protocol.embeddings import BATCH_SIZE
 from .mlxcel_errors import langchain_errors
 
 __all__ = ["MlxcelEmbeddings"]
 
 
-class MlxcelEmbeddings(Embedding, Embeddings):
+class MlxcelEmbeddings(EmbeddingAdapter, Embeddings):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
@@ -47,23 +47,23 @@ class MlxcelEmbeddings(Embedding, Embeddings):
             openai.APIError: The server refused the request or could not be reached.
         """
         with langchain_errors():
-            return self._llm.embed(texts, **self._for_documents())
+            return self._llm.embed(texts, **self._document_arguments())
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question, to find texts with."""
         with langchain_errors():
-            return self._llm.embed([text], **self._for_queries())[0]
+            return self._llm.embed([text], **self._query_arguments())[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of texts that are to be found."""
         with langchain_errors():
-            return await self._async_llm.embed(texts, **self._for_documents())
+            return await self._async_llm.embed(texts, **self._document_arguments())
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return the vector of a question, to find texts with."""
         with langchain_errors():
-            return (await self._async_llm.embed([text], **self._for_queries()))[0]
+            return (await self._async_llm.embed([text], **self._query_arguments()))[0]
 
-    def _for_documents(self) -> dict[str, Any]:
+    def _document_arguments(self) -> dict[str, Any]:
         own = {"batch_size": self.batch_size, "show_progress": self.show_progress}
-        return {**self._for_texts(), **own}
+        return {**self._text_arguments(), **own}

@@ -16,6 +16,7 @@ from pydantic import model_validator
 
 from .. import __version__
 from ..adapters import GenerationAdapter
+from ..operations import prepare_completion
 from ..protocol.stream import ChatReply, Delta, fold
 from .base import Identified
 from .batches import DEFAULT_SLOTS, Batches
@@ -58,8 +59,7 @@ class MlxcelLLM(
         sampling = self._sampling(stop, kwargs)
 
         def complete(prompt: str) -> ChatReply:
-            request = self._llm.prepare_completion(prompt, sampling)
-            return fold(self._llm.stream_deltas(request))
+            return fold(self._deltas(prepare_completion(self._connection, prompt, sampling)))
 
         with langchain_errors():
             if len(prompts) == 1:
@@ -78,8 +78,7 @@ class MlxcelLLM(
 
         async def complete(prompt: str, room: asyncio.Semaphore) -> ChatReply:
             async with room:
-                request = await self._async_llm.prepare_completion(prompt, sampling)
-                deltas = self._async_llm.stream_deltas(request)
+                deltas = self._adeltas(prepare_completion(self._connection, prompt, sampling))
                 return fold([delta async for delta in deltas])
 
         with langchain_errors():
@@ -102,8 +101,9 @@ class MlxcelLLM(
     ) -> Iterator[GenerationChunk]:
         tail = Tail()
         with langchain_errors():
-            request = self._llm.prepare_completion(prompt, self._sampling(stop, kwargs))
-            for delta in self._llm.stream_deltas(request):
+            sampling = self._sampling(stop, kwargs)
+            completion = prepare_completion(self._connection, prompt, sampling)
+            for delta in self._deltas(completion):
                 if not tail.take(delta):
                     continue
                 chunk = _to_chunk(delta)
@@ -123,8 +123,8 @@ class MlxcelLLM(
         tail = Tail()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
-            request = await self._async_llm.prepare_completion(prompt, sampling)
-            async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+            completion = prepare_completion(self._connection, prompt, sampling)
+            async with contextlib.aclosing(self._adeltas(completion)) as deltas:
                 async for delta in deltas:
                     if not tail.take(delta):
                         continue

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from ..connected_vectors import Reranking
+from ..adapters import RerankAdapter
 from ..protocol.embeddings import RankedDocument
 from .mlxcel_errors import langchain_errors
 
 __all__ = ["MlxcelRerank"]
 
 
-class MlxcelRerank(Reranking, BaseDocumentCompressor):
+class MlxcelRerank(RerankAdapter, BaseDocumentCompressor):
     """Puts documents in the order of their relevance to a question, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

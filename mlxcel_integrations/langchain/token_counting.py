@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 from langchain_core import exceptions as langchain
 from langchain_core.messages import BaseMessage
 
+from ..adapters import HasClients
 from ..errors import MlxcelError
+from ..operations import fit_messages
 from .messages import counted_apart
 from .mlxcel_errors import langchain_errors
 from .tools import to_openai_tools
-
-if TYPE_CHECKING:
-    from ..async_client import AsyncLLM
-    from ..client import LLM
 
 __all__ = ["Counting"]
 
@@ -23,15 +21,13 @@ _NO_CONVERSATION = (MlxcelError, langchain.ModelInvalidRequestError)
 """What says that a template does not take some messages together, at best."""
 
 
-class Counting:
+class Counting(HasClients):
     """A chat model that counts tokens as its server does.
 
     No Pydantic class of its own: building one more takes a quarter of the adapter's import.
     """
 
     if TYPE_CHECKING:
-        _llm: LLM
-        _async_llm: AsyncLLM
         custom_get_token_ids: Callable[[str], list[int]] | None = None
 
         def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]: ...
@@ -137,7 +133,8 @@ class Counting:
         """
         with langchain_errors():
             sampling = self._sampling(None, _tool_fields(tools))
-            kept = self._llm.prepare_fit(self._wire(messages), reserve, sampling)
+            wire = self._wire(messages)
+            kept = self._run(fit_messages(self._connection, wire, reserve, sampling))
         return [messages[index] for index in kept]
 
     async def afit_messages(
@@ -153,7 +150,8 @@ class Counting:
         """
         with langchain_errors():
             sampling = self._sampling(None, _tool_fields(tools))
-            kept = await self._async_llm.prepare_fit(self._wire(messages), reserve, sampling)
+            wire = self._wire(messages)
+            kept = await self._arun(fit_messages(self._connection, wire, reserve, sampling))
         return [messages[index] for index in kept]
 
 

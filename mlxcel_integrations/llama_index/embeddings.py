@@ -8,7 +8,7 @@ from typing import Any, Self
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, model_validator
 
-from ..connected_vectors import Embedding
+from ..adapters import EmbeddingAdapter
 from ..protocol.embeddings import BATCH_SIZE
 from .base import Picklable
 from .embedding_cache import NamespacedStore, Question
@@ -16,7 +16,7 @@ from .embedding_cache import NamespacedStore, Question
 __all__ = ["MlxcelEmbedding"]
 
 
-class MlxcelEmbedding(Picklable, Embedding, BaseEmbedding):
+class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
@@ -56,8 +56,8 @@ class MlxcelEmbedding(Picklable, Embedding, BaseEmbedding):
         if self.embeddings_cache and not isinstance(self.embeddings_cache, NamespacedStore):
             self.embeddings_cache = NamespacedStore(
                 self.embeddings_cache,
-                self._namespace(self._for_texts()),
-                self._namespace(self._for_queries()),
+                self._namespace(self._text_arguments()),
+                self._namespace(self._query_arguments()),
             )
         return self
 
@@ -75,10 +75,10 @@ class MlxcelEmbedding(Picklable, Embedding, BaseEmbedding):
         return await super().aget_query_embedding(Question(query))
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._llm.embed([query], **self._for_queries())[0]
+        return self._llm.embed([query], **self._query_arguments())[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return (await self._async_llm.embed([query], **self._for_queries()))[0]
+        return (await self._async_llm.embed([query], **self._query_arguments()))[0]
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -87,10 +87,12 @@ class MlxcelEmbedding(Picklable, Embedding, BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self._llm.embed(texts, batch_size=self._batch_size, **self._for_texts())
+        return self._llm.embed(texts, batch_size=self._batch_size, **self._text_arguments())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await self._async_llm.embed(texts, batch_size=self._batch_size, **self._for_texts())
+        return await self._async_llm.embed(
+            texts, batch_size=self._batch_size, **self._text_arguments()
+        )
 
     @property
     def _batch_size(self) -> int:

@@ -23,7 +23,9 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
 from ..adapters import ChatAdapter
-from ..protocol.stream import fold
+from ..operations import prepare_chat, prepare_completion
+from ..protocol.flow import Flow
+from ..protocol.stream import Request, fold
 from .base import Picklable
 from .messages import to_wire
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
@@ -121,17 +123,13 @@ class Mlxcel(
             openai.APIError: The server refused the request or could not be reached.
             MlxcelError: A message cannot be sent, or the answer broke off.
         """
-        request = self._llm.prepare_chat(self._wire(messages), self._chat_sampling(kwargs))
-        return to_chat_response(fold(self._llm.stream_deltas(request)))
+        return to_chat_response(fold(self._deltas(self._chat_request(messages, kwargs))))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation; see ``chat``."""
-        sampling = self._chat_sampling(kwargs)
-        request = await self._async_llm.prepare_chat(self._wire(messages), sampling)
-        return to_chat_response(
-            fold([delta async for delta in self._async_llm.stream_deltas(request)])
-        )
+        deltas = self._adeltas(self._chat_request(messages, kwargs))
+        return to_chat_response(fold([delta async for delta in deltas]))
 
     @streams(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -141,8 +139,7 @@ class Mlxcel(
         token counts.
         """
         chunks = ChatChunks()
-        request = self._llm.prepare_chat(self._wire(messages), self._chat_sampling(kwargs))
-        for delta in self._llm.stream_deltas(request):
+        for delta in self._deltas(self._chat_request(messages, kwargs)):
             chunk = chunks.take(delta)
             if chunk is not None:
                 yield chunk
@@ -154,9 +151,8 @@ class Mlxcel(
     ) -> ChatResponseAsyncGen:
         """Return a generator of the answer to a conversation; see ``stream_chat``."""
         chunks = ChatChunks()
-        sampling = self._chat_sampling(kwargs)
-        request = await self._async_llm.prepare_chat(self._wire(messages), sampling)
-        async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+        request = self._chat_request(messages, kwargs)
+        async with contextlib.aclosing(self._adeltas(request)) as deltas:
             async for delta in deltas:
                 chunk = chunks.take(delta)
                 if chunk is not None:
@@ -176,20 +172,16 @@ class Mlxcel(
             openai.APIError: The server refused the request or could not be reached.
             MlxcelError: The answer broke off.
         """
-        text = self._prompt(prompt, formatted)
-        request = self._llm.prepare_completion(text, self._sampling(kwargs))
-        return to_completion_response(fold(self._llm.stream_deltas(request)))
+        request = self._completion_request(prompt, formatted, kwargs)
+        return to_completion_response(fold(self._deltas(request)))
 
     @llm_completion_callback()
     async def acomplete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Return the continuation of a text; see ``complete``."""
-        text = self._prompt(prompt, formatted)
-        request = await self._async_llm.prepare_completion(text, self._sampling(kwargs))
-        return to_completion_response(
-            fold([delta async for delta in self._async_llm.stream_deltas(request)])
-        )
+        deltas = self._adeltas(self._completion_request(prompt, formatted, kwargs))
+        return to_completion_response(fold([delta async for delta in deltas]))
 
     @streams(llm_completion_callback)
     def stream_complete(
@@ -201,9 +193,7 @@ class Mlxcel(
         counts.
         """
         chunks = CompletionChunks()
-        text = self._prompt(prompt, formatted)
-        request = self._llm.prepare_completion(text, self._sampling(kwargs))
-        for delta in self._llm.stream_deltas(request):
+        for delta in self._deltas(self._completion_request(prompt, formatted, kwargs)):
             chunk = chunks.take(delta)
             if chunk is not None:
                 yield chunk
@@ -215,9 +205,8 @@ class Mlxcel(
     ) -> CompletionResponseAsyncGen:
         """Return a generator of the continuation of a text; see ``stream_complete``."""
         chunks = CompletionChunks()
-        text = self._prompt(prompt, formatted)
-        request = await self._async_llm.prepare_completion(text, self._sampling(kwargs))
-        async with contextlib.aclosing(self._async_llm.stream_deltas(request)) as deltas:
+        request = self._completion_request(prompt, formatted, kwargs)
+        async with contextlib.aclosing(self._adeltas(request)) as deltas:
             async for delta in deltas:
                 chunk = chunks.take(delta)
                 if chunk is not None:
@@ -227,10 +216,15 @@ class Mlxcel(
     def _wire(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
         return to_wire(messages, reasoning=self.send_reasoning, urls=self.send_urls)
 
-    def _prompt(self, prompt: str, formatted: bool) -> str:
-        if formatted or self.completion_to_prompt is None:
-            return prompt
-        return self.completion_to_prompt(prompt)
+    def _chat_request(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Flow[Request]:
+        return prepare_chat(self._connection, self._wire(messages), self._chat_sampling(call))
+
+    def _completion_request(
+        self, prompt: str, formatted: bool, call: dict[str, Any]
+    ) -> Flow[Request]:
+        if not formatted and self.completion_to_prompt is not None:
+            prompt = self.completion_to_prompt(prompt)
+        return prepare_completion(self._connection, prompt, self._sampling(call))
 
     def _sampling(self, call: dict[str, Any]) -> dict[str, Any]:
         """Put the fields of a request together: a call's beat the constructor's."""

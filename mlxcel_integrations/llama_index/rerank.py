@@ -15,7 +15,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field
 
-from ..connected_vectors import Reranking
+from ..adapters import RerankAdapter
 from ..protocol.embeddings import RankedDocument
 from .base import Picklable
 
@@ -27,7 +27,7 @@ Nodes = list[NodeWithScore]
 End = Callable[[Sequence[RankedDocument]], Nodes]
 
 
-class MlxcelRerank(Picklable, Reranking, BaseNodePostprocessor):
+class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor):
     """Puts nodes in the order of their relevance to a question, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

@@ -1,4 +1,4 @@
-"""Answers that something on the way held back until they were complete."""
+"""Proxy buffering: detection of answers that were held back until they were complete."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ __all__ = ["BufferingDetector"]
 
 
 class BufferingDetector:
-    """Tell whether the first tokens of an answer came one by one, or all at once and late.
+    """Detect whether the first tokens of an answer came one by one, or late and all at once.
 
-    No server generates thousands of tokens a second for one request. So if that many come after
-    a long silence, they were ready before. Only the first ones are looked at: what comes later may
-    have waited for a slow reader.
+    No server generates thousands of tokens a second for one request. If they arrive that fast after
+    a long silence, something has held them back. Only the first tokens count: later ones may have
+    waited for a slow reader.
 
     Args:
-        began: When the answer was asked for, in seconds, as all times here.
+        began: When the request was sent, in seconds; all times here are on the same clock.
 
     Attributes:
-        held_back: Whether they came at once, None if that cannot be told.
-        wanted: Whether more tokens are needed to tell.
+        buffered: Whether they came all at once, None if that is not known.
+        undecided: Whether more tokens are needed to know.
     """
 
     SILENCE = 1.0
@@ -26,24 +26,24 @@ class BufferingDetector:
     ONE_BY_ONE = 0.02
 
     def __init__(self, began: float) -> None:
-        self.held_back: bool | None = None
-        self.wanted = True
+        self.buffered: bool | None = None
+        self.undecided = True
         self._began = began
         self._first: float | None = None
         self._tokens = 0
 
-    def take(self, now: float, tokens: int) -> None:
-        """Take note of tokens that have been read."""
-        if not self.wanted:
+    def observe(self, now: float, tokens: int) -> None:
+        """Take note of tokens that were read."""
+        if not self.undecided:
             return
         if self._first is None:
             self._first = now
         self._tokens += tokens
         if self._tokens < self.TOKENS:
             return
-        self.wanted = False
+        self.undecided = False
         took = now - self._first
         if took >= self.ONE_BY_ONE:
-            self.held_back = False
+            self.buffered = False
         elif took <= self.AT_ONCE and self._first - self._began >= self.SILENCE:
-            self.held_back = True
+            self.buffered = True

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..errors import MlxcelError
 from .failures import Failure
 from .features import choose_capable, engine_of, read_models
-from .flow import MISSING, REFUSED, Call, Flow, Gather
+from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
 from .validation import as_count
 from .vector_models import EMBEDDINGS, RERANK, Vector, check_size, read_scores, read_vectors
 
@@ -23,7 +23,7 @@ BATCH_TOKENS = 16_384
 
 USUAL_SLOTS = 4
 
-REFUSED_FORM = MISSING | {400, 422}
+REFUSED_FORM = MISSING_ROUTE | {400, 422}
 """Statuses of a server that does not know base64, among others."""
 
 _FLAGS = {
@@ -218,7 +218,7 @@ def _embed_batch(
 ) -> Flow[Any]:
     body = {**fields, "input": texts}
     if memory.base64 is not False:
-        expected = MISSING if memory.base64 else REFUSED_FORM
+        expected = MISSING_ROUTE if memory.base64 else REFUSED_FORM
         answer = yield Call(EMBEDDINGS, {**body, "encoding_format": "base64"}, expected)
         if not isinstance(answer, Failure):
             memory.base64 = True
@@ -263,7 +263,7 @@ def _find(capability: Capability, memory: VectorMemory) -> Flow[str]:
 
 def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
     if memory.props is None:
-        answer = yield Call("/props", expected=REFUSED)
+        answer = yield Call("/props", expected=REJECTED)
         memory.props = answer if isinstance(answer, dict) else {}
     return memory.props
 
@@ -279,5 +279,5 @@ def _refuse_unread_instruction(memory: VectorMemory) -> Flow[None]:
 
 
 def _refuse_missing(answer: Any, capability: Capability) -> None:
-    if isinstance(answer, Failure) and answer.status in MISSING:
+    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
         raise MlxcelError(f"{answer.message} {_FLAGS[capability]}")

@@ -1,7 +1,7 @@
-"""Flows: what takes several requests, told apart from the waiting for them.
+"""Flows: operations that take several calls, apart from the waiting for their answers.
 
-A flow is a generator that yields what to ask, is sent the answers, and returns what it found out.
-It decides; a client waits.
+A flow is a generator. It yields calls, is sent their answers, and returns its result. It decides,
+and leaves the waiting to a driver.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["MISSING", "REFUSED", "Call", "Flow", "Gather"]
+__all__ = ["MISSING_ROUTE", "REJECTED", "Call", "Flow", "Gather"]
 
-MISSING = frozenset({404, 405, 501})
+MISSING_ROUTE = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
 
-REFUSED = MISSING | {400, 403, 413, 415, 422, 500}
-"""Statuses of a request in a form, or of a size, that a server does not take."""
+REJECTED = MISSING_ROUTE | {400, 403, 413, 415, 422, 500}
+"""Statuses of a request whose form or size a server does not take."""
 
 T = TypeVar("T")
 
@@ -30,16 +30,19 @@ class Call:
         body: The JSON body to post; None for a GET.
         expected: Error statuses for which a flow is sent the ``Failure`` instead of JSON.
         session: Name of the conversation that it belongs to, None for that of the client.
+        optional: Whether the flow can do without an answer: it is sent None if the server lacks the
+            route, is busy, or does not answer JSON.
     """
 
     path: str
     body: Mapping[str, Any] | None = None
-    expected: frozenset[int] = MISSING
+    expected: frozenset[int] = MISSING_ROUTE
     session: str | None = None
+    optional: bool = False
 
     @property
     def method(self) -> str:
-        """The method of HTTP."""
+        """HTTP method."""
         return "GET" if self.body is None else "POST"
 
 

@@ -1,4 +1,4 @@
-"""How long to wait for what: from limits in seconds to the time that the next read may take."""
+"""Timeouts of a request, and the deadline of its next read."""
 
 from __future__ import annotations
 
@@ -30,71 +30,76 @@ class Timeouts:
         for name in self.__slots__:
             seconds = getattr(self, name)
             if seconds is not None and not seconds > 0:
-                raise MlxcelError(f"{name}={seconds} is no time: pass seconds, or leave it out.")
+                raise MlxcelError(
+                    f"{name}={seconds} is not a positive number of seconds: pass one, or omit it."
+                )
 
     @property
-    def silence(self) -> float:
+    def read(self) -> float:
         """Longest silence until an answer begins."""
         return 600.0 if self.timeout is None else self.timeout
 
     @property
     def between_tokens(self) -> tuple[str, float]:
-        """Longest time from one token to the next, behind the name of its argument."""
+        """Name of the argument that limits the time between tokens, and its seconds."""
         if self.token_timeout is None:
-            return "timeout", self.silence
+            return "timeout", self.read
         return "token_timeout", self.token_timeout
 
     @property
-    def connecting(self) -> float:
+    def connect(self) -> float:
         """Longest time until a connection is made."""
-        return min(self.connect_timeout, self.silence)
+        return min(self.connect_timeout, self.read)
 
 
 class Deadline:
-    """What is left of the limits of one request.
+    """The deadline of the next read of one request.
 
-    Until the first token, everything that comes shows that the server is alive: it sends comments
-    while it reads a long prompt. After that only tokens do.
+    Until the first token, anything that arrives shows that the server is alive, since it sends
+    comments while it reads a long prompt. After that, only tokens do.
 
     Args:
         timeouts: The limits.
-        now: The time, in seconds, as in all that follows.
+        now: The current time, in seconds; all times here are on the same clock.
+
+    Attributes:
+        timeout: Longest time that the next read may take, in seconds.
     """
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self._timeouts = timeouts
         self._began = False
-        self._name, self._limit = "timeout", timeouts.silence
+        self._name, self._limit = "timeout", timeouts.read
         self._alive_at = now
         total = timeouts.total_timeout
         self._end = math.inf if total is None else now + total
-        self.wait = self._left(now)
+        self.timeout = self._left(now)
 
-    def changes(self, now: float, progress: bool) -> bool:
-        """Take note of a read that has ended; return whether ``wait`` is another now.
+    def renew(self, now: float, progress: bool) -> bool:
+        """Renew the deadline after a read; return whether ``timeout`` has changed.
 
         Args:
             now: When the next read begins.
-            progress: Whether a token came.
+            progress: Whether a token arrived.
 
         Raises:
-            TimeoutError: There is no time left for it.
+            TimeoutError: No time is left for it.
         """
         if progress:
             self._began = True
             self._name, self._limit = self._timeouts.between_tokens
         if progress or not self._began:
             self._alive_at = now
-        before, self.wait = self.wait, self._left(now)
-        if self.wait <= 0:
+        before, self.timeout = self.timeout, self._left(now)
+        if self.timeout <= 0:
             raise TimeoutError
-        return self.wait != before
+        return self.timeout != before
 
     def _left(self, now: float) -> float:
         return min(self._limit - (now - self._alive_at), self._end - now)
 
-    def reached(self, now: float) -> tuple[str, float]:
-        """Return which limit a read has run into: the name of its argument, and its seconds."""
+    def exceeded(self, now: float) -> tuple[str, float]:
+        """Return the limit that a read has exceeded: the name of its argument, and its seconds."""
         total = self._timeouts.total_timeout
         # A system may wake a reader a moment too early.
         if total is not None and now > self._end - 0.01:

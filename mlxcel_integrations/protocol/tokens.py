@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .flow import REFUSED, Call, Flow
+from .flow import REJECTED, Call, Flow
 from .validation import as_object, as_text
 
 __all__ = [
@@ -155,7 +155,7 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
         mixed += (memory.separator, text)
     special = yield from _may_have_control_tokens(texts)
     body = {"content": mixed, "add_special": False, "parse_special": special}
-    answer = yield Call("/tokenize", body, REFUSED)
+    answer = yield Call("/tokenize", body, REJECTED)
     if isinstance(answer, Failure):
         return None
     counts = [0]
@@ -181,7 +181,7 @@ def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
     answers = []
     for special in (True, False):
         body = {"content": suspects, "add_special": False, "parse_special": special}
-        answer = yield Call("/tokenize", body, REFUSED)
+        answer = yield Call("/tokenize", body, REJECTED)
         if isinstance(answer, Failure):
             return True
         answers.append(read_tokens(answer))
@@ -190,10 +190,10 @@ def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
 
 def _try_batches(memory: TokenMemory) -> Flow[None]:
     """Find a token to put between texts, and whether the counts are right with it."""
-    props = yield Call("/props", expected=REFUSED)
+    props = yield Call("/props", expected=REJECTED)
     # The end of a text is a token that texts have only if they name it.
     end = as_text(as_object(props).get("eos_token"))
-    answer = (yield Call("/tokenize", {"content": end}, REFUSED)) if end else None
+    answer = (yield Call("/tokenize", {"content": end}, REJECTED)) if end else None
     tokens = [] if answer is None or isinstance(answer, Failure) else read_tokens(answer)
     if len(tokens) != 1:
         memory.batches = False

@@ -9,7 +9,7 @@ import httpcore  # noqa: F401
 import httpx
 
 from ..transport.endpoint import Endpoint
-from ..transport.sync_pool import close_leaked_socket
+from ..transport.sockets import close_leaked_socket
 
 __all__ = ["health_status"]
 

@@ -1,6 +1,6 @@
-"""The connection pools of event loops, one for each.
+"""Connection pools for event loops, one for each.
 
-Apart from ``pools``, since importing ``asyncio`` takes longer than all of the synchronous client.
+Not in ``sync_pool``, since importing ``asyncio`` takes longer than the whole synchronous client.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .endpoint import MOST_CONNECTIONS, Endpoint
 __all__ = ["AsyncPool", "ClosedForSure"]
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
-"""What httpx imports with its first request, which would block the event loop for 50 ms."""
+"""Modules that httpx imports with its first request, which would block the loop for 50 ms."""
 
 _PRIVATE = ("_requests", "_connections")
-"""What is used of a pool of httpcore that is not public."""
+"""Private attributes of httpcore's pool that are read here."""
 
 
 class AsyncPool:
@@ -48,8 +48,8 @@ class AsyncPool:
             self._forget()
         if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
             await asyncio.to_thread(_import_each, _WITH_FIRST_REQUEST)
-        # From here to where it is set nothing is awaited, or the first tasks of a loop would each
-        # make one, and all but one would be lost.
+        # Nothing is awaited between here and where it is set, or each of the first tasks of a loop
+        # would make a transport, and all but one would be lost.
         loop = asyncio.get_running_loop()
         known = self._known.get(loop)
         if known is not None and known.endpoint == endpoint:
@@ -65,7 +65,7 @@ class AsyncPool:
         return fresh.transport
 
     async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
-        """Send a request; see ``Pool.send``. Its task may be cancelled anywhere."""
+        """Send a request; see ``SyncPool.send``. Its task may be cancelled anywhere."""
         transport = await self.transport(endpoint)
         loop = asyncio.get_running_loop()
         places = self._places.setdefault(loop, asyncio.Semaphore(MOST_CONNECTIONS))

@@ -1,50 +1,131 @@
-"""What the exceptions of a network mean."""
+"""Diagnosis of a wait that failed: network, TLS, limit or crash."""
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 
 import httpx
 
-from ..errors import causes
-from ..protocol.failures import Failure, insecure, untrusted
+from ..errors import MlxcelError, MlxcelServerError, causes
+from ..protocol.failures import Failure, cut_by, insecure, timed_out, unreachable, untrusted
+from ..protocol.flow import MISSING_ROUTE, Call
+from .connection import Connection
 
-__all__ = ["is_timeout", "system_number", "system_reason", "tls_failure"]
+__all__ = ["broken", "exception", "unanswered"]
 
 _TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
-"""What ends a read that took too long; the second and third come from a limit of the socket."""
+"""Errors of a read that took too long; the second and third come from a limit of the socket."""
 
 
-def is_timeout(error: BaseException) -> bool:
-    """Tell whether something took too long."""
+def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, float]) -> Failure:
+    """Return why a request got no response.
+
+    Args:
+        connection: The server that was asked.
+        error: The error that ended the wait.
+        exceeded: The limit that applies if it took too long: its argument, and its seconds.
+    """
+    where = str(connection.endpoint)
+    not_accepted = isinstance(error, httpx.ConnectTimeout)
+    if _is_timeout(error) and not not_accepted:
+        return timed_out(where, *exceeded, error)
+    tls_failure = _tls_failure(where, error)
+    if tls_failure is not None:
+        return tls_failure
+    crash = _crash(connection)
+    reason = _end(connection) or _system_reason(error) or "it closed the connection"
+    if not_accepted:
+        seconds = connection.timeouts.connect
+        reason = f"it accepted no connection within {seconds:g} s (connect_timeout=)"
+    never_sent = not_accepted or isinstance(error, httpx.ConnectError)
+    few_files = _system_number(error) in (errno.EMFILE, errno.ENFILE)
+    return unreachable(
+        where, reason, error, never_sent=never_sent, few_files=few_files, crash=crash
+    )
+
+
+def broken(
+    connection: Connection, error: Exception, exceeded: tuple[str, float]
+) -> tuple[str, str]:
+    """Return why an answer ended while it was read, and the log of a managed server that crashed.
+
+    Args:
+        connection: The server that was asked.
+        error: The error that ended the read.
+        exceeded: The limit that applies if it took too long: its argument, and its seconds.
+    """
+    if _is_timeout(error):
+        return cut_by(*exceeded), ""
+    crash = _crash(connection)
+    reason = _end(connection) or _system_reason(error) or "the connection was closed"
+    return reason, crash.stderr if crash is not None else ""
+
+
+def exception(connection: Connection, failure: Failure, call: Call) -> Exception:
+    """Return the exception for a call that failed."""
+    if failure.crash is not None:
+        return failure.crash
+    if failure.status in MISSING_ROUTE:
+        # A route that is missing now may have been there before: the server was replaced.
+        connection.forget()
+    try:
+        from .openai_errors import api_error
+    except (ImportError, OSError):
+        # The module is read from files, and this process may not be able to open another one.
+        return MlxcelError(failure.message)
+    return api_error(failure, connection.endpoint.url + call.path, call.method)
+
+
+def _end(connection: Connection) -> str | None:
+    """Return how the managed server ended, None if it did not."""
+    lease = connection.lease
+    if lease is None:
+        return None
+    return lease.server.end() if lease.alive else "it was closed by this program"
+
+
+def _crash(connection: Connection) -> MlxcelServerError | None:
+    """Return the error of a managed server that has ended by itself."""
+    lease = connection.lease
+    if lease is None or not lease.alive:
+        return None
+    server = lease.server
+    how = server.end()
+    if how is None:
+        return None
+    return MlxcelServerError(
+        f"The server for {server.model!r} ended during a request: {how}. Send the request again to "
+        "restart it. It said:",
+        stderr=server.log_tail,
+        returncode=server.poll(),
+    )
+
+
+def _is_timeout(error: BaseException) -> bool:
     return any(isinstance(cause, _TIMEOUTS) for cause in causes(error))
 
 
-def system_reason(error: Exception) -> str:
-    """Return what the network reported, in the system's words if there are any."""
-    number = system_number(error)
+def _system_reason(error: Exception) -> str:
+    """Return what the network reported, in the system's words if it has any."""
+    number = _system_number(error)
     return os.strerror(number) if number else str(error).rstrip(".")
 
 
-def system_number(error: Exception) -> int | None:
+def _system_number(error: Exception) -> int | None:
     """Return the system's number of an error, None if it has none."""
     numbers = [
-        e.errno
-        for e in causes(error)
-        # The numbers of OpenSSL are not the system's.
-        if isinstance(e, OSError) and e.errno and not isinstance(e, ssl.SSLError)
+        cause.errno
+        for cause in causes(error)
+        # OpenSSL's numbers are not the system's.
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError)
     ]
     return numbers[-1] if numbers else None
 
 
-def tls_failure(where: str, error: Exception) -> Failure | None:
-    """Tell why no secure connection came about, None if that is not what is wrong.
-
-    Args:
-        where: Address of the server.
-        error: What ended the request.
-    """
+def _tls_failure(where: str, error: Exception) -> Failure | None:
+    """Return why no secure connection was made, None if TLS is not the cause."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return untrusted(where, cause.verify_message, cause.verify_code, error)

@@ -1,4 +1,4 @@
-"""Where a server is: over TCP or a Unix socket, and how httpx gets there."""
+"""Address of a server, over TCP or a Unix socket, and the httpx transport that reaches it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ipaddress
 import os
 import ssl
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import httpx
 from ..errors import MlxcelError
 from .tls import TLS, USUAL_TLS
 
-__all__ = ["MOST_CONNECTIONS", "Endpoint", "Mode", "absolute_model", "resolve_mode"]
+__all__ = ["MOST_CONNECTIONS", "Endpoint", "absolute_model"]
 
 MOST_CONNECTIONS = 200
-"""How many connections a pool has at most."""
+"""Most connections of a pool."""
 
 # httpcore looks at all pairs of idle connections with each request: with 200 of them that takes ten
 # times as long as everything else, so the surplus is closed.
@@ -50,7 +49,7 @@ class Endpoint:
             socket: Path of a Unix socket.
 
         Raises:
-            MlxcelError: The address cannot be one.
+            MlxcelError: It is not an address.
         """
         if socket is not None:
             return cls("http://localhost", str(Path(socket).expanduser().absolute()))
@@ -63,7 +62,7 @@ class Endpoint:
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host:
             raise MlxcelError(
-                f"base_url={text!r} is no address: use http://host:port, https://host, or "
+                f"base_url={text!r} is not an address: use http://host:port, https://host, or "
                 "unix:///path/to.sock."
             )
         if url.userinfo:
@@ -101,12 +100,12 @@ class Endpoint:
 
     @property
     def verify(self) -> bool | ssl.SSLContext:
-        """What transports check the server with."""
-        # True reads all certificates at once: 20 ms that plain HTTP need not pay.
+        """Trust settings for transports to it."""
+        # True would read all certificates at once: 20 ms that plain HTTP can save.
         return self.tls.context() if self.is_secure else False
 
     def _proxy(self) -> str | None:
-        """Return the proxy of the environment, which local servers are never reached by."""
+        """Return the proxy of the environment; local servers are never reached through one."""
         if self.is_local:
             return None
         url = httpx.URL(self.url)
@@ -124,65 +123,6 @@ def _is_loopback(host: str) -> bool:
         return address.is_loopback or address.is_unspecified
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """Whether to start a server or to connect to one: exactly one of the two is set.
-
-    Attributes:
-        model: The model to start a server with.
-        endpoint: The running server.
-    """
-
-    model: str | None = None
-    endpoint: Endpoint | None = None
-
-
-def resolve_mode(
-    model: str | os.PathLike[str] | None,
-    base_url: str | None,
-    socket: str | os.PathLike[str] | None,
-    environ: Mapping[str, str] = os.environ,
-) -> Mode:
-    """Tell managed mode from connect mode.
-
-    Args:
-        model: A model to start a server with; ``socket`` is then the path to bind.
-        base_url: Address of a running server.
-        socket: Unix socket of a running server.
-        environ: Where ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up
-            when none of the three is given, in this order.
-
-    Raises:
-        MlxcelError: Too much is given, or nothing.
-    """
-    if model is not None and base_url is not None:
-        raise MlxcelError(
-            f"Both model={os.fspath(model)!r} and base_url={base_url!r} are given. Drop base_url= "
-            "to start a server with that model, or drop model= to use the running server; "
-            "served_model= picks one of its models."
-        )
-    if base_url is not None and socket is not None:
-        raise MlxcelError(
-            f"Both base_url={base_url!r} and socket={os.fspath(socket)!r} are given. Drop the one "
-            "that the server does not listen on."
-        )
-    if model is not None:
-        return Mode(model=absolute_model(model))
-    if base_url is not None or socket is not None:
-        return Mode(endpoint=Endpoint.parse(base_url, socket))
-    if environ.get("MLXCEL_BASE_URL"):
-        return Mode(endpoint=Endpoint.parse(environ["MLXCEL_BASE_URL"], None))
-    if environ.get("MLXCEL_SOCKET"):
-        return Mode(endpoint=Endpoint.parse(None, environ["MLXCEL_SOCKET"]))
-    if environ.get("MLXCEL_MODEL"):
-        return Mode(model=absolute_model(environ["MLXCEL_MODEL"]))
-    raise MlxcelError(
-        "No model and no server are given. Pass model= to start a server (a repository id, a "
-        'directory, a .gguf file, or "embedded" for a small built-in model), base_url= or socket= '
-        "to use a running one, or set MLXCEL_MODEL, MLXCEL_BASE_URL or MLXCEL_SOCKET."
-    )
 
 
 def absolute_model(model: str | os.PathLike[str]) -> str:

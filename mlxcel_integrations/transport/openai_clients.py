@@ -47,9 +47,7 @@ def _http_options(connection: Connection, transport_class: str) -> dict[str, Any
         "httpx" if int(openai.__version__.split(".")[0]) < 3 else "httpx2"
     )
     options: dict[str, Any] = {
-        "timeout": library.Timeout(
-            connection.timeouts.silence, connect=connection.timeouts.connecting
-        ),
+        "timeout": library.Timeout(connection.timeouts.read, connect=connection.timeouts.connect),
         "follow_redirects": False,
     }
     endpoint = connection.endpoint

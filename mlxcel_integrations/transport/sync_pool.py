@@ -1,24 +1,19 @@
-"""The connection pool of the threads of one process, and what is done to its sockets."""
+"""Connection pool for the threads of one process."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import struct
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 
 import httpx
 
-from ..errors import causes
 from .endpoint import MOST_CONNECTIONS, Endpoint
 
-__all__ = ["Pool", "close_leaked_socket", "hang_up", "keeps_alive", "limit_reads"]
+__all__ = ["SyncPool"]
 
 
-class Pool:
+class SyncPool:
     """The connections of the threads of one process to one server.
 
     Args:
@@ -50,10 +45,10 @@ class Pool:
             return self._known[1]
 
     def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
-        """Send a request when one of the connections is free for it.
+        """Send a request as soon as one of the connections is free.
 
-        The line of those who wait is here: httpcore, with each request that comes or goes, looks
-        at all connections for each of those in its own, so that 1,000 at once take minutes.
+        Requests wait here and not in httpcore, whose own queue takes quadratic time: 1,000 requests
+        at once would take minutes.
 
         Raises:
             httpx.RequestError: There is no response.
@@ -71,7 +66,7 @@ class Pool:
         stream = response.extensions.get("network_stream")
 
         def closed() -> None:
-            # httpcore forgets a connection that is being made when its pool is closed.
+            # httpcore forgets a connection that is still being made when its pool is closed.
             if stream is not None and not self._has(transport):
                 stream.close()
             places.release()
@@ -90,7 +85,7 @@ class Pool:
         return transport is self._given or (known is not None and known[1] is transport)
 
     def _drop(self) -> None:
-        # In this order: a connection that is made meanwhile is closed here, or by who has made it.
+        # In this order, so that a connection made meanwhile is closed here or in ``send``.
         known, self._known = self._known, None
         if known is not None:
             known[1].close()
@@ -103,7 +98,7 @@ class Pool:
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of a response, which tells when it is closed, once."""
+    """Body of a response, with a callback when it is closed."""
 
     def __init__(self, body: httpx.SyncByteStream, closed: Callable[[], None]) -> None:
         self._body = body
@@ -119,55 +114,3 @@ class _Body(httpx.SyncByteStream):
                 self._body.close()
             finally:
                 closed()
-
-
-def close_leaked_socket(error: Exception) -> None:
-    """Close the socket of a failed attempt to connect.
-
-    httpcore 1.0 leaves it open for Unix sockets, in a frame of the traceback, which becomes a
-    ``ResourceWarning`` in the user's program.
-    """
-    for cause in causes(error):
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            leaked = frame.f_locals.get("sock")
-            if frame.f_code.co_name == "connect_unix_socket" and isinstance(leaked, socket.socket):
-                leaked.close()
-
-
-def limit_reads(response: httpx.Response, seconds: float | None) -> None:
-    """Limit how long the next reads of a response may take, while it is being read.
-
-    httpx fixes the limit before the first read; here it is given to the socket itself, which
-    must have been put into blocking mode by reading with ``timeout=None``. A read that takes
-    longer fails with ``BlockingIOError`` as its root cause.
-    """
-    connection = _socket(response)
-    if connection is not None:
-        whole, part = divmod(seconds or 0.0, 1)
-        limit = struct.pack("@ll", int(whole), int(part * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-
-
-def keeps_alive(response: httpx.Response) -> bool:
-    """Tell whether the connection of a stream can be used again when the stream has ended.
-
-    llama.cpp closes it although its headers say otherwise, and a request that is sent before this
-    is noticed would be lost.
-    """
-    server: str | None = response.headers.get("server")
-    return server != "llama.cpp"
-
-
-def hang_up(response: httpx.Response) -> None:
-    """End the connection of a response at once, without waiting for anything."""
-    connection = _socket(response)
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-def _socket(response: httpx.Response) -> socket.socket | None:
-    """Return the socket that a response comes from; transports for tests have none."""
-    stream = response.extensions.get("network_stream")
-    connection: socket.socket | None = stream.get_extra_info("socket") if stream else None
-    return connection

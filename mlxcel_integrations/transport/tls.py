@@ -1,4 +1,4 @@
-"""How a secure line is made: whom to trust, and as whom to speak."""
+"""TLS options: whom to trust, and which certificate to show."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class TLS:
     client_key: str | None = None
 
     def check(self) -> None:
-        """Check that the files are there.
+        """Check that the files exist.
 
         Raises:
-            MlxcelError: One is not, or there is a key without a certificate.
+            MlxcelError: One does not, or there is a key without a certificate.
         """
         if self.client_key is not None and self.client_cert is None:
             raise MlxcelError("client_key= is given without client_cert=, its certificate.")

@@ -117,7 +117,7 @@ def test_answer_without_text_is_told(demo: Demo) -> None:
     ("environ", "message"),
     [
         pytest.param({"MLXCEL_SOCKET": "/nowhere.sock"}, "Cannot reach", id="dead server"),
-        pytest.param({"MLXCEL_BASE_URL": "nowhere"}, "is no address", id="no address"),
+        pytest.param({"MLXCEL_BASE_URL": "nowhere"}, "is not an address", id="no address"),
         pytest.param(
             {"MLXCEL_MODEL": "owner/name", "MLXCEL_BIN": "/nowhere"}, "does not exist", id="binary"
         ),

@@ -136,7 +136,7 @@ def test_right_key_is_ok_and_not_printed(
 
 def test_no_address_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == main(["doctor", "--base-url", "nowhere"])
-    assert "is no address" in capsys.readouterr().out
+    assert "is not an address" in capsys.readouterr().out
 
 
 def test_socket_directory_is_described_and_removed(command_line: CommandLine) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
 from mlxcel_integrations.transport.endpoint import Endpoint
-from mlxcel_integrations.transport.sync_pool import Pool
+from mlxcel_integrations.transport.sync_pool import SyncPool
 from tests.fakes.server import FakeServer, Reply
 
 AT_ONCE = 0.2  # seconds
@@ -169,7 +169,7 @@ def test_a_connection_that_is_made_while_its_pool_is_closed_is_closed_with_its_a
     server: FakeServer,
 ) -> None:
     """As in threads that go on for a moment after another one has failed."""
-    pool, endpoint = Pool(), Endpoint.parse(server.url, None)
+    pool, endpoint = SyncPool(), Endpoint.parse(server.url, None)
 
     def close_meanwhile(event: str, info: object) -> None:
         if event.startswith("connection.connect") and event.endswith(".started"):

@@ -169,7 +169,7 @@ async def test_a_request_that_is_cancelled_at_any_moment_leaves_no_connection_in
             await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(0.1)
 
-        transport: Any = await llm._pools.transport(llm._connection.endpoint)
+        transport: Any = await llm._driver._pool.transport(llm._connection.endpoint)
         connections = transport._pool.connections
         assert [] == [one for one in connections if not (one.is_idle() or one.is_closed())]
 
@@ -186,10 +186,10 @@ def test_who_waits_for_a_connection_in_threads_waits_as_long_as_for_an_answer(
 ) -> None:
     with LLM(base_url=server.url, served_model="m", timeout=1, max_retries=0) as llm:
         for _ in range(200):
-            llm._pool._places.acquire()
+            llm._driver._pool._places.acquire()
         with pytest.raises(openai.APITimeoutError, match="within 1 s"):
             llm.chat("hi")
-        llm._pool._places.release()
+        llm._driver._pool._places.release()
 
         assert "echo: hi" == llm.chat("hi") == llm.chat("hi")
     assert 2 == len(server.posts)
@@ -199,7 +199,7 @@ async def test_who_waits_for_a_connection_in_tasks_waits_as_long_as_for_an_answe
     server: FakeServer,
 ) -> None:
     async with AsyncLLM(base_url=server.url, served_model="m", timeout=1, max_retries=0) as llm:
-        places = llm._pools._places[asyncio.get_running_loop()] = asyncio.Semaphore(1)
+        places = llm._driver._pool._places[asyncio.get_running_loop()] = asyncio.Semaphore(1)
         await places.acquire()
         with pytest.raises(openai.APITimeoutError, match="within 1 s"):
             await llm.chat("hi")

@@ -32,16 +32,16 @@ def evenly(first: float, gap: float, count: int = 100) -> Arrivals:
     ],
 )
 def test_what_the_first_tokens_tell(arrivals: Arrivals, expected: bool | None) -> None:
-    first = BufferingDetector(1000.0)
+    detector = BufferingDetector(1000.0)
     for at, tokens in arrivals:
-        first.take(1000.0 + at, tokens)
+        detector.observe(1000.0 + at, tokens)
 
-    assert expected == first.held_back
+    assert expected == detector.buffered
 
 
 def test_later_tokens_are_not_looked_at() -> None:
-    first = BufferingDetector(0.0)
+    detector = BufferingDetector(0.0)
     for at, tokens in [*evenly(2.0, 0.03, 8), (60.0, 400)]:
-        first.take(at, tokens)
+        detector.observe(at, tokens)
 
-    assert (False, False) == (first.wanted, first.held_back)
+    assert (False, False) == (detector.undecided, detector.buffered)

@@ -117,7 +117,7 @@ async def cancel_one(llm: AsyncLLM, chance: random.Random) -> bool:
 async def in_use(llm: AsyncLLM) -> int:
     """Return how many connections the pool takes for busy when nobody asks for anything."""
     await asyncio.sleep(0.1)
-    transport: Any = await llm._pools.transport(llm._connection.endpoint)
+    transport: Any = await llm._driver._pool.transport(llm._connection.endpoint)
     busy = [one for one in transport._pool.connections if not (one.is_idle() or one.is_closed())]
     return len(busy)
 
@@ -133,7 +133,7 @@ def leave(url: str, count: int, chance: random.Random) -> dict[str, int]:
             stream.close()
 
         list(pool.map(leave_one, [chance.randrange(1, 5) for _ in range(count)]))
-        transport: Any = llm._pool.transport(llm._connection.endpoint)
+        transport: Any = llm._driver._pool.transport(llm._connection.endpoint)
         left = sum(not (one.is_idle() or one.is_closed()) for one in transport._pool.connections)
         with ThreadPoolExecutor(PLACES) as askers:
             asked = askers.map(lambda text: verdict(text, llm.chat), ["after"] * PLACES)

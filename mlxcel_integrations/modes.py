@@ -1,0 +1,199 @@
+"""Managed or connect mode: from the arguments of a client to a ``Connection``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+
+from .errors import MlxcelError
+from .protocol.timeouts import Timeouts
+from .secret import hidden, hidden_values
+from .transport.connection import Connection, ConnectionSettings, checked_key
+from .transport.endpoint import Endpoint, absolute_model
+from .transport.tls import TLS
+
+__all__ = ["BaseClient", "Mode", "connect", "resolve_mode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Whether to start a server or to connect to one: exactly one attribute is set.
+
+    Attributes:
+        model: The model to start a server with.
+        endpoint: The running server.
+    """
+
+    model: str | None = None
+    endpoint: Endpoint | None = None
+
+
+def connect(settings: ConnectionSettings, *, custom_transport: bool = False) -> Connection:
+    """Return a connection; nothing is started or sent yet.
+
+    Args:
+        settings: What the user has set.
+        custom_transport: Whether a transport of the user carries the requests, so that no address
+            is needed.
+
+    Raises:
+        MlxcelError: The settings contradict each other, name no server, or have an unknown option.
+    """
+    base_url = settings.base_url
+    if custom_transport and (settings.model, base_url, settings.socket) == (None, None, None):
+        base_url = "http://localhost"
+    mode = resolve_mode(settings.model, base_url, settings.socket)
+    options = {n: value for n, value in settings.server_options.items() if value is not None}
+    if mode.endpoint is not None:
+        if options:
+            raise _only_managed(options, mode.endpoint)
+        return Connection(settings, _with_tls(mode.endpoint, settings.tls), None)
+    # Imported here since a program that only connects needs no supervisor.
+    from .supervisor.leases import lease
+
+    assert mode.model is not None
+    key = checked_key(settings.api_key)
+    return Connection(
+        settings, None, lease(mode.model, socket=settings.socket, api_key=key, **options)
+    )
+
+
+def resolve_mode(
+    model: str | os.PathLike[str] | None,
+    base_url: str | None,
+    socket: str | os.PathLike[str] | None,
+    environ: Mapping[str, str] = os.environ,
+) -> Mode:
+    """Choose between managed and connect mode.
+
+    Args:
+        model: A model to start a server with; ``socket`` is then the path to bind.
+        base_url: Address of a running server.
+        socket: Unix socket of a running server.
+        environ: Environment with ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL``, which
+            are looked up in this order if none of the three is given.
+
+    Raises:
+        MlxcelError: Too much is given, or nothing.
+    """
+    if model is not None and base_url is not None:
+        raise MlxcelError(
+            f"Both model={os.fspath(model)!r} and base_url={base_url!r} are given. Drop base_url= "
+            "to start a server with that model, or drop model= to use the running server; "
+            "served_model= picks one of its models."
+        )
+    if base_url is not None and socket is not None:
+        raise MlxcelError(
+            f"Both base_url={base_url!r} and socket={os.fspath(socket)!r} are given. Drop the one "
+            "that the server does not listen on."
+        )
+    if model is not None:
+        return Mode(model=absolute_model(model))
+    if base_url is not None or socket is not None:
+        return Mode(endpoint=Endpoint.parse(base_url, socket))
+    if environ.get("MLXCEL_BASE_URL"):
+        return Mode(endpoint=Endpoint.parse(environ["MLXCEL_BASE_URL"], None))
+    if environ.get("MLXCEL_SOCKET"):
+        return Mode(endpoint=Endpoint.parse(None, environ["MLXCEL_SOCKET"]))
+    if environ.get("MLXCEL_MODEL"):
+        return Mode(model=absolute_model(environ["MLXCEL_MODEL"]))
+    raise MlxcelError(
+        "No model and no server are given. Pass model= to start a server (a repository id, a "
+        'directory, a .gguf file, or "embedded" for a small built-in model), base_url= or socket= '
+        "to use a running one, or set MLXCEL_MODEL, MLXCEL_BASE_URL or MLXCEL_SOCKET."
+    )
+
+
+def _only_managed(options: Mapping[str, object], endpoint: Endpoint) -> MlxcelError:
+    """Return the error for options of a managed server in connect mode."""
+    from .options import server_options
+
+    try:
+        server_options(dict(options))
+    except MlxcelError as unknown_or_wrong:
+        return unknown_or_wrong
+    return MlxcelError(
+        f"{', '.join(sorted(options))}: only for a server that is started here. Pass model= to "
+        f"start one, or drop this to use {endpoint}."
+    )
+
+
+def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
+    """Return an address with the options of secure connections, if it needs them.
+
+    Raises:
+        MlxcelError: They name a file that does not exist.
+    """
+    if not endpoint.is_secure:
+        return endpoint
+    tls.check()
+    return dataclasses.replace(endpoint, tls=tls)
+
+
+class BaseClient:
+    """Constructor of ``LLM`` and ``AsyncLLM``, and what both can tell without waiting."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        base_url: str | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        api_key: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        session: str | None = None,
+        verify: bool | str = True,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        connect_timeout: float = 10.0,
+        token_timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int = 2,
+        check_context: bool | None = None,
+        transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
+        **server_options: Any,
+    ) -> None:
+        # A traceback with locals shows the arguments of a function: these must not be there.
+        key, api_key = hidden(api_key), None
+        headers, default_headers = hidden_values(default_headers), None
+        settings = ConnectionSettings(
+            model=model,
+            base_url=base_url,
+            socket=socket,
+            api_key=key,
+            default_headers=headers,
+            session=session,
+            served_model=served_model,
+            max_retries=max_retries,
+            check_context=check_context,
+            timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
+            tls=TLS(verify, client_cert, client_key),
+            server_options=server_options,
+        )
+        self._use(connect(settings, custom_transport=transport is not None), transport)
+
+    @classmethod
+    def _sharing(cls, connection: Connection) -> Self:
+        """Return a client that shares a connection with others."""
+        self = cls.__new__(cls)
+        self._use(connection, None)
+        return self
+
+    def _use(self, connection: Connection, transport: Any) -> None:
+        self._connection = connection
+
+    @property
+    def counting_route(self) -> str | None:
+        """The route by which messages are counted, None before the first count."""
+        return self._connection.tokens.route
+
+    def __repr__(self) -> str:
+        # In the traceback of a constructor that failed, there may be no connection.
+        return f"{type(self).__name__}({getattr(self, '_connection', '')})"

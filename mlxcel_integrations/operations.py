@@ -1,0 +1,171 @@
+"""Operations: a flow for each thing that a client can do with its server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import warn_caller
+from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
+from .protocol.completions import completion_depends_on_engine, completion_request
+from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
+from .protocol.failures import overflow
+from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.flow import Call, Flow
+from .protocol.message_tokens import count_chat
+from .protocol.stream import Request
+from .protocol.tokens import read_text, read_tokens
+from .structured.request import Messages
+from .transport.connection import Connection
+from .transport.diagnosis import exception
+
+__all__ = [
+    "count_messages",
+    "detokenize",
+    "discover_features",
+    "discover_model",
+    "fit_messages",
+    "list_models",
+    "prepare_chat",
+    "prepare_completion",
+    "tokenize",
+]
+
+MODELS = "/v1/models"
+
+
+def list_models() -> Flow[list[str]]:
+    """Return the names of all served models."""
+    served = read_models((yield _get(MODELS)))
+    return [model.id for model in served]
+
+
+def discover_model(connection: Connection) -> Flow[str]:
+    """Return the name of the model in use: given, or discovered once."""
+    if connection.name is None:
+        served = read_models((yield _get(MODELS)))
+        connection.model_name = choose_model(served, str(connection.endpoint))
+    return connection.name or ""
+
+
+def discover_features(connection: Connection) -> Flow[ServerFeatures]:
+    """Return what the server can do; it is asked once."""
+    if connection.features is None:
+        health = yield Call("/health", optional=True)
+        props = yield Call("/props", optional=True)
+        connection.features = read_features(health, props, (yield _get(MODELS)))
+    return connection.features
+
+
+def prepare_chat(
+    connection: Connection, messages: Messages, sampling: Mapping[str, Any]
+) -> Flow[Request]:
+    """Return the request for the next turn of a conversation.
+
+    Raises:
+        MlxcelError: A message or a field is one that no server accepts.
+        openai.BadRequestError: The conversation does not fit into the context.
+    """
+    _warn_of_misspelling(sampling)
+    request = yield from _chat_request(connection, messages, sampling)
+    check_conversation(request.body["messages"])
+    check = connection.check_context
+    if check or (check is None and is_long(request.body)):
+        features = yield from discover_features(connection)
+        room = room_to_check(features, check, request.body)
+        if room is not None:
+            tokens = yield from count_chat(request.body, connection.tokens)
+            _refuse_overflow(connection, tokens, room)
+    return request
+
+
+def prepare_completion(
+    connection: Connection, prompt: str, sampling: Mapping[str, Any]
+) -> Flow[Request]:
+    """Return the request for the continuation of a text."""
+    _warn_of_misspelling(sampling)
+    model = sampling.get("model") or (yield from discover_model(connection))
+    engine = None
+    if completion_depends_on_engine(sampling):
+        engine = (yield from discover_features(connection)).engine
+    return completion_request(model, prompt, sampling, engine)
+
+
+def count_messages(
+    connection: Connection, messages: Messages, sampling: Mapping[str, Any]
+) -> Flow[int]:
+    """Return the number of tokens of the prompt that a conversation becomes."""
+    request = yield from _chat_request(connection, messages, sampling)
+    return (yield from count_chat(request.body, connection.tokens))
+
+
+def fit_messages(
+    connection: Connection,
+    messages: Sequence[Mapping[str, Any]],
+    reserve: int | None,
+    sampling: Mapping[str, Any],
+) -> Flow[list[int]]:
+    """Return the indices of the messages to keep so that a conversation fits into the context.
+
+    Raises:
+        openai.BadRequestError: Even the last turn alone does not fit.
+    """
+    request = yield from _chat_request(connection, messages, sampling)
+    features = yield from discover_features(connection)
+    room = room_for_prompt(features, reserve, request.body)
+    kept, tokens = yield from fit_chat(request.body, room.limit, connection.tokens)
+    _refuse_overflow(connection, tokens, room)
+    return kept
+
+
+def tokenize(text: str, add_special: bool) -> Flow[list[int]]:
+    """Return the token ids of a text."""
+    body = {"content": text, "add_special": add_special}
+    return read_tokens((yield Call("/tokenize", body, expected=frozenset())))
+
+
+def detokenize(tokens: Sequence[int]) -> Flow[str]:
+    """Return the text of token ids."""
+    body = {"tokens": list(tokens)}
+    return read_text((yield Call("/detokenize", body, expected=frozenset())))
+
+
+def _get(path: str) -> Call:
+    return Call(path, expected=frozenset())
+
+
+def _chat_request(
+    connection: Connection, messages: Messages, sampling: Mapping[str, Any]
+) -> Flow[Request]:
+    model = sampling.get("model") or (yield from discover_model(connection))
+    features = None
+    if chat_depends_on_server(messages, sampling):
+        features = yield from discover_features(connection)
+    return chat_request(model, messages, sampling, features)
+
+
+def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:
+    if tokens > room.limit:
+        failure = overflow(tokens, room.context_size, room.reserve, str(connection.endpoint))
+        raise exception(connection, failure, Call("/v1/chat/completions", {}))
+
+
+_KNOWN_FIELDS: set[str] = set()
+"""Names of sampling fields that are known, or that were warned of once."""
+
+
+def _warn_of_misspelling(sampling: Mapping[str, Any]) -> None:
+    """Warn of an unknown field that resembles a known one; it is sent all the same."""
+    if sampling.keys() <= _KNOWN_FIELDS:
+        return
+    # Imported here since pydantic, which it needs, takes longer to import than the whole client.
+    from .options import nearest_sampling_field
+
+    for name in sampling.keys() - _KNOWN_FIELDS:
+        near = nearest_sampling_field(name)
+        if near is not None:
+            warn_caller(
+                f"{name!r} is not a known sampling field and is sent as it is; did you mean "
+                f"{near!r}? To silence this, put it into extra_body=."
+            )
+        _KNOWN_FIELDS.add(name)

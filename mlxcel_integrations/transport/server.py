@@ -1,0 +1,63 @@
+"""``Server`` and ``Lease``: a managed server, as far as a connection knows it.
+
+The supervisor has the classes that fit these protocols; the transport does not know it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from .endpoint import Endpoint
+
+__all__ = ["Lease", "Server"]
+
+
+class Server(Protocol):
+    """A server process that this package has started."""
+
+    @property
+    def model(self) -> str:
+        """The model that it serves, as the user names it."""
+
+    @property
+    def model_name(self) -> str:
+        """The name under which it serves the model."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, once it has started."""
+
+    @property
+    def state(self) -> str:
+        """``ready`` while it answers."""
+
+    @property
+    def log_tail(self) -> str:
+        """The last lines that it printed."""
+
+    def start(self) -> Self:
+        """Start it, or wait until it is ready."""
+
+    async def astart(self) -> Self:
+        """Start it without blocking the event loop."""
+
+    def end(self) -> str | None:
+        """Return how it ended, None while it runs."""
+
+    def poll(self) -> int | None:
+        """Return its exit status, None while it runs."""
+
+
+class Lease(Protocol):
+    """The right to use a server, until it is released."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been released."""
+
+    @property
+    def server(self) -> Server:
+        """The server."""
+
+    def release(self) -> None:
+        """Give the server back; it stops when nobody else uses it."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from .client import Message, T
@@ -33,6 +33,8 @@ from .transport.connection import Connection
 
 if TYPE_CHECKING:
     import openai
+
+    from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
 
 __all__ = ["AsyncLLM"]
 
@@ -85,12 +87,14 @@ class AsyncLLM(BaseClient):
     ) -> None:
         await self.close()
 
-    async def generate(self, prompt: str, **sampling: Any) -> str:
+    async def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template; see ``LLM.generate``."""
         deltas = self._complete(prompt, sampling)
         return fold([delta async for delta in deltas]).text
 
-    async def stream(self, prompt: str, **sampling: Any) -> AsyncIterator[str]:
+    async def stream(
+        self, prompt: str, **sampling: Unpack[CompletionKeywords]
+    ) -> AsyncIterator[str]:
         """Yield the continuation of a text as it is generated."""
         async with contextlib.aclosing(self._complete(prompt, sampling)) as deltas:
             async for delta in deltas:
@@ -104,7 +108,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> str: ...
     @overload
     async def chat(
@@ -113,7 +117,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> T: ...
     @overload
     async def chat(
@@ -122,7 +126,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Any: ...
     async def chat(
         self,
@@ -130,7 +134,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Any:
         """Return the answer to a conversation; see ``LLM.chat``."""
         reply = await self.complete_chat(
@@ -145,7 +149,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[str]: ...
     @overload
     def chat_stream(
@@ -154,7 +158,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[T]: ...
     @overload
     def chat_stream(
@@ -163,7 +167,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]: ...
     async def chat_stream(
         self,
@@ -171,7 +175,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]:
         """Yield the answer to a conversation as it is generated; see ``LLM.chat_stream``."""
         question = ask(messages, sampling, schema, show_schema)
@@ -190,7 +194,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer with everything known about it; see ``LLM.complete_chat``."""
         question = ask(messages, sampling, schema, show_schema)
@@ -237,7 +241,10 @@ class AsyncLLM(BaseClient):
         return await self._driver.run(can_count_at_once(self._connection.tokens))
 
     async def count_message_tokens(
-        self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any
+        self,
+        messages: Messages,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Unpack[PromptKeywords],
     ) -> int:
         """Return the tokens of a conversation's prompt; see ``LLM.count_message_tokens``."""
         fields = {**sampling, "tools": tools}
@@ -248,7 +255,7 @@ class AsyncLLM(BaseClient):
         messages: Sequence[Message],
         reserve: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        **sampling: Any,
+        **sampling: Unpack[PromptKeywords],
     ) -> list[Message]:
         """Return the newest messages that fit into the context; see ``LLM.fit_messages``."""
         fields = {**sampling, "tools": tools}

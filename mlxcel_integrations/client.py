@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from .modes import BaseClient
 from .operations import (
@@ -29,6 +29,8 @@ from .transport.sync_driver import SyncDriver
 
 if TYPE_CHECKING:
     import openai
+
+    from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
 
 __all__ = ["LLM"]
 
@@ -114,7 +116,7 @@ class LLM(BaseClient):
     ) -> None:
         self.close()
 
-    def generate(self, prompt: str, **sampling: Any) -> str:
+    def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template.
 
         Args:
@@ -126,7 +128,7 @@ class LLM(BaseClient):
         """
         return fold(self._complete(prompt, sampling)).text
 
-    def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
+    def stream(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> Iterator[str]:
         """Yield the continuation of a text as it is generated."""
         for delta in self._complete(prompt, sampling):
             if delta.text:
@@ -139,7 +141,7 @@ class LLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> str: ...
     @overload
     def chat(
@@ -148,7 +150,7 @@ class LLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> T: ...
     @overload
     def chat(
@@ -157,7 +159,7 @@ class LLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Any: ...
     def chat(
         self,
@@ -165,7 +167,7 @@ class LLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Any:
         """Return the answer to a conversation.
 
@@ -193,7 +195,7 @@ class LLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Iterator[str]: ...
     @overload
     def chat_stream(
@@ -202,7 +204,7 @@ class LLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Iterator[T]: ...
     @overload
     def chat_stream(
@@ -211,7 +213,7 @@ class LLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Iterator[Any]: ...
     def chat_stream(
         self,
@@ -219,7 +221,7 @@ class LLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> Iterator[Any]:
         """Yield the answer to a conversation as it is generated.
 
@@ -238,7 +240,7 @@ class LLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
-        **sampling: Any,
+        **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer to a conversation with everything the server tells about it.
 
@@ -302,7 +304,10 @@ class LLM(BaseClient):
         return self._driver.run(can_count_at_once(self._connection.tokens))
 
     def count_message_tokens(
-        self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None, **sampling: Any
+        self,
+        messages: Messages,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Unpack[PromptKeywords],
     ) -> int:
         """Return the number of tokens of the prompt that a conversation becomes.
 
@@ -325,7 +330,7 @@ class LLM(BaseClient):
         messages: Sequence[Message],
         reserve: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        **sampling: Any,
+        **sampling: Unpack[PromptKeywords],
     ) -> list[Message]:
         """Return the messages without the oldest ones that do not fit into the context.
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import httpx
 
@@ -16,6 +16,9 @@ from .secret import hidden, hidden_values
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
 from .transport.tls import TLS
+
+if TYPE_CHECKING:
+    from .keywords import ServerKeywords
 
 __all__ = ["BaseClient", "Mode", "connect", "resolve_mode"]
 
@@ -158,7 +161,7 @@ class BaseClient:
         max_retries: int = 2,
         check_context: bool | None = None,
         transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
-        **server_options: Any,
+        **server_options: Unpack[ServerKeywords],
     ) -> None:
         # A traceback with locals shows the arguments of a function: these must not be there.
         key, api_key = hidden(api_key), None

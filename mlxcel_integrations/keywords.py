@@ -1,0 +1,102 @@
+"""Keyword arguments of the clients, for type checkers and editors.
+
+The fields are those of ``options``, which a test compares; pydantic is not needed to read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+__all__ = [
+    "ChatKeywords",
+    "CompletionKeywords",
+    "PromptKeywords",
+    "SamplingKeywords",
+    "ServerKeywords",
+]
+
+
+class ServerKeywords(TypedDict, total=False):
+    """Fields of ``ServerOptions``."""
+
+    binary: str | Path | None
+    host: str | None
+    port: int | None
+    startup_timeout: float
+    stall_timeout: float
+    shutdown_grace: float
+    share: Literal["process", "user", False]
+    keep_alive: float
+    restart: int
+    progress: bool | None
+    ctx_size: int | None
+    n_predict: int | None
+    parallel: int | None
+    alias: str | None
+    warmup: bool | None
+    chat_template: str | None
+    embedding_model: str | None
+    reranker_model: str | None
+    extra_args: tuple[str, ...]
+
+
+class SamplingKeywords(TypedDict, total=False):
+    """Fields of ``SamplingParams``, and those that every request may have besides."""
+
+    model: str | None
+    session: str | None
+    user: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    typical_p: float | None
+    top_n_sigma: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    repetition_penalty: float | None
+    repetition_context_size: int | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    response_format: Mapping[str, Any] | None
+    dry_multiplier: float | None
+    dry_base: float | None
+    dry_allowed_length: int | None
+    dry_penalty_last_n: int | None
+    dry_sequence_breakers: Sequence[Any] | None
+    xtc_probability: float | None
+    xtc_threshold: float | None
+    thinking_budget_tokens: int | None
+    max_pattern_size: int | None
+    min_pattern_size: int | None
+    min_count: int | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    cache_prompt: bool | None
+    prompt_cache_key: str | None
+    extra_body: Mapping[str, Any] | None
+
+
+class CompletionKeywords(SamplingKeywords, total=False):
+    """Fields of a text completion."""
+
+    suffix: str | None
+
+
+class PromptKeywords(SamplingKeywords, total=False):
+    """Fields of a chat that change its prompt."""
+
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    reasoning_effort: str | None
+
+
+class ChatKeywords(PromptKeywords, total=False):
+    """Fields of a chat."""
+
+    tools: Sequence[Mapping[str, Any]] | None

@@ -1,0 +1,64 @@
+"""Keyword arguments of the clients are the fields of the options, and are checked as such."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from pydantic import BaseModel
+
+from mlxcel_integrations import keywords, options
+
+EVERY_REQUEST = {"model", "session", "user"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "fields", "more"),
+    [
+        (keywords.ServerKeywords, options.ServerOptions, set()),
+        (keywords.SamplingKeywords, options.SamplingParams, EVERY_REQUEST),
+    ],
+)
+def test_the_keywords_are_the_options(typed: type, fields: type[BaseModel], more: set[str]) -> None:
+    named, known = set(get_type_hints(typed)), set(fields.model_fields) | more
+
+    assert known == named, f"Write the same fields into {typed.__name__} in keywords.py."
+
+
+def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:
+    named = get_type_hints(keywords.ChatKeywords) | get_type_hints(keywords.CompletionKeywords)
+
+    assert [] == [name for name in named if options.nearest_sampling_field(name) is not None]
+
+
+RIGHT_CALLS = (
+    'LLM(model="embedded", ctx_size=4096)',
+    'llm.chat("hi", temperature=0, stop="x", extra_body={"new": 1})',
+    'llm.generate("hi", suffix="there")',
+    'llm.count_message_tokens("hi", tools=[], reasoning_effort="low")',
+)
+WRONG_CALLS = (
+    'LLM(model="embedded", ctx_sise=4096)',
+    'AsyncLLM("embedded", parallel="2")',
+    'llm.generate("hi", temprature=0)',
+    'llm.chat("hi", temprature=0)',
+    'async_llm.chat("hi", max_tokens="many")',
+)
+
+
+def test_type_checkers_know_the_keywords(tmp_path: Path) -> None:
+    before = ["from mlxcel_integrations import LLM, AsyncLLM", "llm, async_llm = LLM(), AsyncLLM()"]
+    program = tmp_path / "program.py"
+    program.write_text("\n".join([*before, *RIGHT_CALLS, *WRONG_CALLS]))
+
+    cache = Path(__file__).parents[1] / ".mypy_cache"
+    command = [sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={cache}"]
+    done = subprocess.run([*command, str(program)], capture_output=True, text=True, check=False)
+
+    found = {int(line) for line in re.findall(r":(\d+): error:", done.stdout)}
+    first = len(before) + len(RIGHT_CALLS) + 1
+    assert {*range(first, first + len(WRONG_CALLS))} == found, done.stdout + done.stderr

@@ -24,7 +24,7 @@ from .options import (
 )
 from .protocol.embeddings import RankedDocument
 from .protocol.flow import Flow
-from .protocol.reasoning import with_reasoning
+from .protocol.sampling import with_reasoning
 from .protocol.stream import Delta, Request
 from .secret import hidden, hidden_values, with_secrets
 from .transport.connection import Connection, ConnectionSettings

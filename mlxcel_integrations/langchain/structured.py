@@ -12,12 +12,12 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError
+from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
 from ..structured.answer_stream import (
     AnswerStream,
     portable_format,
     with_schema_shown,
-    without_thinking,
 )
 from ..structured.schema import Schema
 from ..structured.type_schema import is_typed_dict, to_schema

@@ -12,7 +12,7 @@ from ..errors import MlxcelError
 from .features import ServerFeatures
 from .headers import check_session
 from .messages import check_media, has_media
-from .sampling import depends_on_engine, to_wire
+from .sampling import depends_on_engine, request_fields
 from .stream import Delta, DeltaStream, Request
 from .tools import check_results, with_tools
 
@@ -59,7 +59,7 @@ def chat_request(
         "messages": checked,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **to_wire(sampling, features.engine if features else None),
+        **request_fields(sampling, features.engine if features else None),
     }
     return Request(ROUTE, body, stream, check_session(sampling.get("session")))
 

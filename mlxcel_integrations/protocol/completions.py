@@ -1,51 +1,61 @@
-"""Text completions: ``/v1/completions``."""
+"""Text completions: ``/v1/completions``, and ``/infill`` for the text before a suffix.
+
+``/v1/completions`` takes a ``suffix`` too, but all servers ignore it there. ``/infill`` needs a
+model that was trained for it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
 from .headers import check_session
-from .infill import infill_request
-from .sampling import depends_on_engine, to_wire
+from .sampling import depends_on_engine, request_fields
 from .stream import Delta, DeltaStream, Request
 
-__all__ = ["CompletionStream", "completion_depends_on_engine", "completion_request"]
+__all__ = [
+    "CompletionStream",
+    "InfillStream",
+    "completion_depends_on_engine",
+    "completion_request",
+]
 
-ROUTE = "/v1/completions"
+COMPLETIONS, INFILL = "/v1/completions", "/infill"
+
+_INFILL_NAMES = {
+    "max_tokens": "n_predict",
+    "repetition_penalty": "repeat_penalty",
+    "repetition_context_size": "repeat_last_n",
+}
+_NOT_FOR_INFILL = ("logprobs", "top_logprobs", "response_format")
 
 
 def completion_request(
     model: str, prompt: str, sampling: Mapping[str, Any], engine: str | None = None
 ) -> Request:
-    """Ask for the continuation of a text.
+    """Ask for the continuation of a text, or for the text between a prompt and a suffix.
 
     Args:
         model: Name of the served model.
         prompt: The text; no chat template is applied.
-        sampling: Sampling fields; None values are left to the server. With ``suffix``, what
-            stands between the prompt and this text is asked for.
-        engine: What serves the model, as ``ServerFeatures.engine``.
+        sampling: Sampling fields; None values are left to the server. ``suffix`` is the text that
+            follows the generated one.
+        engine: Engine that serves the model, as ``ServerFeatures.engine``.
 
     Raises:
-        MlxcelError: The prompt is no text, or a field has a value no server accepts.
+        MlxcelError: The prompt or the suffix is not a string, or no server accepts a field.
     """
     if not isinstance(prompt, str):
         raise MlxcelError(
             f"A prompt is one text, not {type(prompt).__name__}; ask once for each prompt."
         )
+    session = check_session(sampling.get("session"))
     if sampling.get("suffix") is not None:
-        rest = {name: value for name, value in sampling.items() if name != "suffix"}
-        return infill_request(model, prompt, sampling["suffix"], rest)
-    body = {
-        "model": model,
-        "prompt": prompt,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **to_wire(_as_here(sampling, engine), engine),
-    }
-    return Request(ROUTE, body, CompletionStream, check_session(sampling.get("session")))
+        return Request(INFILL, _infill_body(model, prompt, sampling), InfillStream, session)
+    body = _completion_body(model, prompt, sampling, engine)
+    return Request(COMPLETIONS, body, CompletionStream, session)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:
@@ -53,11 +63,26 @@ def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:
     return sampling.get("response_format") is not None or depends_on_engine(sampling)
 
 
-def _as_here(sampling: Mapping[str, Any], engine: str | None) -> dict[str, Any]:
-    """Name the fields that chat has too as this route does.
+# --------------------------------------------------------------------------- /v1/completions
 
-    Log probabilities are asked for by a number. llama.cpp ignores ``response_format`` here, and
-    takes a schema in a field of its own.
+
+def _completion_body(
+    model: str, prompt: str, sampling: Mapping[str, Any], engine: str | None
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "prompt": prompt,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **request_fields(_completion_fields(sampling, engine), engine),
+    }
+
+
+def _completion_fields(sampling: Mapping[str, Any], engine: str | None) -> dict[str, Any]:
+    """Return fields that chats have too, as this route takes them.
+
+    ``logprobs`` is a number here. llama.cpp ignores ``response_format``, and takes a schema in a
+    field of its own.
     """
     fields = dict(sampling)
     if engine == "llama.cpp" and fields.get("response_format"):
@@ -79,3 +104,56 @@ class CompletionStream(DeltaStream):
         if choice.get("logprobs"):
             delta.logprobs = choice["logprobs"]
         return delta
+
+
+# --------------------------------------------------------------------------- /infill
+
+
+def _infill_body(model: str, prompt: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    suffix = sampling["suffix"]
+    if not isinstance(suffix, str):
+        raise MlxcelError(f"suffix= is one text, not {type(suffix).__name__}.")
+    for name in _NOT_FOR_INFILL:
+        if sampling.get(name) is not None:
+            raise MlxcelError(f"{name}= cannot be used together with suffix=.")
+    rest = {name: value for name, value in sampling.items() if name != "suffix"}
+    fields = {_INFILL_NAMES.get(name, name): value for name, value in request_fields(rest).items()}
+    return {
+        "model": model,
+        "input_prefix": prompt,
+        "input_suffix": suffix,
+        "stream": True,
+        **fields,
+    }
+
+
+class InfillStream(DeltaStream):
+    """Read a streamed answer in llama.cpp's own form."""
+
+    def _read_event(self, data: bytes) -> Delta | None:
+        return super()._read_event(_as_completion(data))
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
+        delta = Delta(choice.get("content") or "")
+        if choice.get("stop"):
+            delta.finish_reason = "length" if choice.get("stop_type") == "limit" else "stop"
+        return delta
+
+
+def _as_completion(data: bytes) -> bytes:
+    """Return an event in the form of the other routes; errors and the like stay as they are."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    if not isinstance(event, dict) or "content" not in event:
+        return data
+    wrapped = {"choices": [event], "model": event.get("model"), "timings": event.get("timings")}
+    prompt, made = event.get("tokens_evaluated"), event.get("tokens_predicted")
+    if event.get("stop") and isinstance(prompt, int) and isinstance(made, int):
+        wrapped["usage"] = {
+            "prompt_tokens": prompt,
+            "completion_tokens": made,
+            "total_tokens": prompt + made,
+        }
+    return json.dumps(wrapped).encode()

@@ -1,4 +1,4 @@
-"""Sampling fields as every server version accepts them."""
+"""Sampling and reasoning fields of requests, as every server version accepts them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 
-__all__ = ["depends_on_engine", "to_wire"]
+__all__ = ["depends_on_engine", "request_fields", "with_reasoning", "without_thinking"]
 
 _OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -15,17 +15,18 @@ _OTHER_NAMES = {
     "repeat_penalty": "repetition_penalty",
     "repeat_last_n": "repetition_context_size",
 }
-"""Names known from OpenAI and llama.cpp that older servers ignore in silence."""
-
+"""Names known from OpenAI and llama.cpp that older servers silently ignore."""
 
 _NOT_FIELDS = ("extra_body", "session", "stream", "stream_options")
-"""What is put in on its own, or decided here: every generation streams; a session is a header."""
+"""Set elsewhere: every generation streams, a session is a header, ``extra_body`` is merged in."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
     "repetition_context_size": "repeat_last_n",
 }
-"""What llama.cpp knows under the older names only, which mlxcel refuses beside the newer ones."""
+"""llama.cpp knows only these older names, and mlxcel refuses them beside the newer ones."""
+
+_NO_REASONING = ("none", "off", "disabled")
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
@@ -36,18 +37,18 @@ def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
     )
 
 
-def to_wire(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str, Any]:
+def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str, Any]:
     """Return the fields of a request body.
 
-    None is left out: the server's default holds. Unknown names are forwarded. What stands in
-    ``extra_body`` is sent as it is and beats everything else.
+    None is left out, so that the server's default holds. Unknown names are forwarded.
+    ``extra_body`` is sent as it is and takes precedence over everything else.
 
     Args:
         sampling: The fields by their names in ``SamplingParams``.
-        engine: What serves them, as ``ServerFeatures.engine``.
+        engine: Engine that serves the model, as ``ServerFeatures.engine``.
 
     Raises:
-        MlxcelError: A value is one that no server accepts or that it would ignore in silence.
+        MlxcelError: No server accepts a value, or every server would silently ignore it.
     """
     fields = {
         _OTHER_NAMES.get(name, name): value
@@ -72,10 +73,59 @@ def to_wire(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str,
 
 
 def _set_stop(fields: dict[str, Any]) -> None:
-    """Send ``stop`` as a list, since older servers refuse a plain text."""
+    """Send ``stop`` as a list, since older servers refuse a plain string."""
     stop = fields["stop"]
     stop = [stop] if isinstance(stop, str) else list(stop)
     if stop:
         fields["stop"] = stop
     else:
         del fields["stop"]
+
+
+# --------------------------------------------------------------------------- reasoning
+
+
+def with_reasoning(sampling: Mapping[str, Any], reasoning: bool | str | None) -> dict[str, Any]:
+    """Return fields that switch the model's thinking on or off.
+
+    Variables of the chat template are the only switch that every server version understands;
+    mlxcel up to v0.4.2 ignores the field ``reasoning_effort``. A budget of zero ends the
+    thinking of models whose template has no such variable.
+
+    Args:
+        sampling: The fields of a request; those that are set already stay.
+        reasoning: Whether to think, or an effort such as ``"low"``; None for the model's default.
+    """
+    if reasoning is None:
+        return dict(sampling)
+    fields = dict(sampling)
+    thinks = reasoning not in (False, *_NO_REASONING)
+    variables: dict[str, Any] = {"enable_thinking": thinks}
+    if not thinks:
+        fields.setdefault("thinking_budget_tokens", 0)
+    elif isinstance(reasoning, str):
+        variables["reasoning_effort"] = reasoning
+    return _with_variables(fields, variables)
+
+
+def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a request with a schema: thinking is off, unless they ask for it.
+
+    mlxcel applies a schema from the first token on, so that a model which thinks would write its
+    JSON as a thought.
+    """
+    fields = dict(sampling)
+    if _asks_for_thinking(sampling):
+        return fields
+    return _with_variables(fields, {"enable_thinking": False})
+
+
+def _asks_for_thinking(sampling: Mapping[str, Any]) -> bool:
+    effort, budget = sampling.get("reasoning_effort"), sampling.get("thinking_budget_tokens")
+    return effort not in (None, "none") or budget not in (None, 0)
+
+
+def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Add variables of the chat template, unless they are set already."""
+    given = fields.get("chat_template_kwargs") or {}
+    return {**fields, "chat_template_kwargs": {**variables, **given}}

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import MlxcelError
 from .features import ServerFeatures
 from .json_schema import check_references, check_size
+from .sampling import without_thinking
 
 __all__ = ["check_choice", "check_results", "check_tools", "with_tools"]
 
@@ -155,10 +156,7 @@ def with_tools(
         one = fields.get("parallel_tool_calls") or False
         return fields | {"tool_choice": choice, "parallel_tool_calls": one}, []
     fields["response_format"] = _calls_format(tools, answer)
-    # The schema holds from the first token on, so that there is no room to think.
-    thinking = {"enable_thinking": False, **(fields.get("chat_template_kwargs") or {})}
-    fields["chat_template_kwargs"] = thinking
-    return fields, names
+    return without_thinking(fields), names
 
 
 def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_size, compact
 from ..protocol.portable import portable
+from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
 from .partial_json import MISSING, IncrementalJSON
 from .partial_objects import partial_objects
@@ -21,7 +22,6 @@ __all__ = [
     "portable_format",
     "schema_text",
     "with_schema_shown",
-    "without_thinking",
 ]
 
 STEPS = 3000
@@ -33,24 +33,6 @@ def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, A
     if sampling.get("response_format") is not None:
         raise MlxcelError("schema and response_format are the same thing: drop one of them.")
     return without_thinking({**sampling, "response_format": schema.response_format})
-
-
-def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sampling fields that switch thinking off, unless they ask for it.
-
-    mlxcel applies a schema from the first token, so that a model which thinks would write its
-    JSON as a thought.
-    """
-    fields = dict(sampling)
-    if not _asks_for_thinking(sampling):
-        given = sampling.get("chat_template_kwargs") or {}
-        fields["chat_template_kwargs"] = {"enable_thinking": False, **given}
-    return fields
-
-
-def _asks_for_thinking(sampling: Mapping[str, Any]) -> bool:
-    effort, budget = sampling.get("reasoning_effort"), sampling.get("thinking_budget_tokens")
-    return effort not in (None, "none") or budget not in (None, 0)
 
 
 def portable_format(given: Mapping[str, Any]) -> dict[str, Any]:

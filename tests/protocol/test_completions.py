@@ -1,4 +1,4 @@
-"""Text completions: what is asked, and how its events are read."""
+"""Text completions and infill: requests, and how their events are read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.completions import (
     CompletionStream,
+    InfillStream,
     completion_depends_on_engine,
     completion_request,
 )
-from mlxcel_integrations.protocol.stream import Delta
+from mlxcel_integrations.protocol.stream import ChatReply, Delta, fold
 
 
 def test_the_body_asks_for_a_stream_with_usage() -> None:
@@ -132,3 +133,101 @@ def test_a_conversation_is_named_in_a_header_and_not_in_the_body() -> None:
 )
 def test_only_some_fields_depend_on_the_engine(sampling: dict[str, Any], expected: bool) -> None:
     assert expected is completion_depends_on_engine(sampling)
+
+
+# --------------------------------------------------------------------------- /infill
+
+
+def test_a_suffix_asks_for_what_stands_between() -> None:
+    sampling = {"suffix": "b", "max_tokens": 5, "repetition_penalty": 1.1, "stop": "x", "seed": -1}
+    request = completion_request("m", "a", sampling)
+
+    assert ("/infill", InfillStream) == (request.route, request.stream)
+    assert {
+        "model": "m",
+        "input_prefix": "a",
+        "input_suffix": "b",
+        "stream": True,
+        "n_predict": 5,
+        "repeat_penalty": 1.1,
+        "stop": ["x"],
+    } == request.body
+
+
+def test_a_conversation_with_a_suffix_is_named_in_a_header_and_not_in_the_body() -> None:
+    request = completion_request("m", "a", {"suffix": "b", "session": "user-7"})
+
+    assert "user-7" == request.session
+    assert "session" not in request.body
+    assert completion_request("m", "a", {"suffix": "b"}).session is None
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"suffix": 3}, "suffix= is one text, not int"),
+        ({"suffix": "b", "logprobs": True}, "logprobs= cannot be used together with suffix="),
+        ({"suffix": "b", "response_format": {"type": "text"}}, "response_format= cannot be used"),
+    ],
+)
+def test_what_the_route_does_not_have_is_refused(sampling: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        completion_request("m", "a", sampling)
+
+
+def read_deltas(*events: Any) -> list[Delta]:
+    stream = InfillStream()
+    deltas = stream.feed(b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in events))
+    stream.close()
+    return deltas
+
+
+def read(*events: Any) -> ChatReply:
+    return fold(read_deltas(*events))
+
+
+@pytest.mark.parametrize(
+    ("stop_type", "finish"), [("eos", "stop"), ("word", "stop"), ("limit", "length")]
+)
+def test_an_answer_is_read(stop_type: str, finish: str) -> None:
+    end = {"content": "", "stop": True, "stop_type": stop_type, "model": "m"}
+    counts = {"tokens_evaluated": 3, "tokens_predicted": 2, "timings": {"predicted_n": 2}}
+    reply = read({"content": "x", "stop": False}, {"content": " y", "stop": False}, end | counts)
+
+    assert ("x y", finish, "m") == (reply.text, reply.finish_reason, reply.model)
+    assert {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5} == reply.usage
+    assert {"predicted_n": 2} == reply.timings
+
+
+COUNTS = {"tokens_evaluated": 3, "tokens_predicted": 1}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "usage"),
+    [
+        pytest.param(COUNTS, COUNTS, USAGE, id="only the last counts"),
+        pytest.param(COUNTS, {}, None, id="no counts at the end"),
+        pytest.param({}, {"tokens_predicted": 1}, None, id="half of them"),
+    ],
+)
+def test_usage_comes_once_and_whole_or_not_at_all(
+    first: dict[str, int], last: dict[str, int], usage: dict[str, int] | None
+) -> None:
+    deltas = read_deltas({"content": "x", **first}, {"content": "", "stop": True, **last})
+
+    assert [Delta("x"), Delta(finish_reason="stop", usage=usage)] == deltas
+
+
+def test_a_cut_answer_is_an_error_that_keeps_its_text() -> None:
+    with pytest.raises(MlxcelStreamError, match="cut short"):
+        read({"content": "x", "stop": False})
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [({"error": {"message": "no more"}}, "no more"), ({"content": 3}, "unknown shape")],
+)
+def test_what_is_no_answer_is_an_error(event: Any, message: str) -> None:
+    with pytest.raises(MlxcelStreamError, match=message):
+        read(event)

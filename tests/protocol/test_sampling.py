@@ -1,4 +1,4 @@
-"""Sampling fields as every server version accepts them."""
+"""Sampling and reasoning fields as every server version accepts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.completions import completion_request
 from mlxcel_integrations.protocol.features import ServerFeatures
-from mlxcel_integrations.protocol.sampling import depends_on_engine, to_wire
+from mlxcel_integrations.protocol.sampling import (
+    depends_on_engine,
+    request_fields,
+    with_reasoning,
+    without_thinking,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ from mlxcel_integrations.protocol.sampling import depends_on_engine, to_wire
 def test_fields_on_the_wire(given: dict[str, Any], expected: dict[str, Any] | None) -> None:
     before = repr(given)
 
-    assert (given if expected is None else expected) == to_wire(given)
+    assert (given if expected is None else expected) == request_fields(given)
     assert before == repr(given)
 
 
@@ -58,18 +63,20 @@ def test_fields_on_the_wire(given: dict[str, Any], expected: dict[str, Any] | No
 )
 def test_values_that_servers_refuse_or_ignore(given: dict[str, Any], message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
-        to_wire(given)
+        request_fields(given)
 
 
 @pytest.mark.parametrize("engine", ["mlxcel", None])
 def test_other_engines_get_the_newer_names(engine: str | None) -> None:
-    assert {"repetition_penalty": 1.1} == to_wire({"repeat_penalty": 1.1}, engine)
+    assert {"repetition_penalty": 1.1} == request_fields({"repeat_penalty": 1.1}, engine)
 
 
 def test_llama_cpp_gets_the_names_that_it_knows() -> None:
     given = {"repetition_penalty": 1.1, "repetition_context_size": 9, "top_k": 3}
 
-    assert {"repeat_penalty": 1.1, "repeat_last_n": 9, "top_k": 3} == to_wire(given, "llama.cpp")
+    assert {"repeat_penalty": 1.1, "repeat_last_n": 9, "top_k": 3} == request_fields(
+        given, "llama.cpp"
+    )
 
 
 def body_of_chat(engine: str | None, sampling: dict[str, Any]) -> dict[str, Any]:
@@ -111,3 +118,61 @@ def test_each_request_names_fields_as_the_engine_knows_them(
 )
 def test_the_engine_must_be_known_for_some_fields(given: dict[str, Any], expected: bool) -> None:
     assert expected is depends_on_engine(given)
+
+
+# --------------------------------------------------------------------------- reasoning
+
+THINKS = {"enable_thinking": True}
+NOT = {"chat_template_kwargs": {"enable_thinking": False}, "thinking_budget_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "expected"),
+    [
+        (None, {}),
+        (True, {"chat_template_kwargs": THINKS}),
+        ("low", {"chat_template_kwargs": {**THINKS, "reasoning_effort": "low"}}),
+        (False, NOT),
+        ("none", NOT),
+        ("off", NOT),
+        ("disabled", NOT),
+    ],
+)
+def test_thinking_is_switched_by_variables_of_the_template(
+    reasoning: bool | str | None, expected: dict[str, Any]
+) -> None:
+    sampling = {"temperature": 0.5}
+
+    assert {"temperature": 0.5, **expected} == with_reasoning(sampling, reasoning)
+    assert {"temperature": 0.5} == sampling
+
+
+@pytest.mark.parametrize("reasoning", [True, False, "high"])
+def test_what_the_fields_say_about_thinking_stays(reasoning: bool | str) -> None:
+    own = {"enable_thinking": "auto", "reasoning_effort": "low", "x": 1}
+    sampling = {"chat_template_kwargs": own, "thinking_budget_tokens": 9}
+
+    assert sampling == with_reasoning(sampling, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"enable_thinking": False}),
+        ({"chat_template_kwargs": None}, {"enable_thinking": False}),
+        ({"chat_template_kwargs": {"a": 1}}, {"enable_thinking": False, "a": 1}),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, {"enable_thinking": True}),
+        ({"reasoning_effort": "none"}, {"enable_thinking": False}),
+        ({"reasoning_effort": "low"}, None),
+        ({"thinking_budget_tokens": 0}, {"enable_thinking": False}),
+        ({"thinking_budget_tokens": 100}, None),
+        ({"thinking_budget_tokens": 100, "chat_template_kwargs": {"a": 1}}, {"a": 1}),
+    ],
+)
+def test_thinking_is_off_unless_the_fields_ask_for_it(given: dict[str, Any], expected: Any) -> None:
+    before = repr(given)
+    fields = without_thinking({"top_k": 3, **given})
+
+    assert expected == fields.pop("chat_template_kwargs", None)
+    assert {"top_k": 3} == {name: fields[name] for name in fields.keys() - given.keys()}
+    assert before == repr(given)

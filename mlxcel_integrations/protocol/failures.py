@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from .validation import as_count, as_object, as_text, error_text
 
 __all__ = [
     "Failure",
-    "Retries",
     "another_model",
     "buffering",
     "cut_by",
@@ -278,32 +276,6 @@ def not_a_stream(content_type: str, body: bytes, where: str) -> str:
         f"{where} answered with {content_type or 'no content type'} instead of a stream of events: "
         f"{sample!r}. Check that the address is that of an mlxcel server."
     )
-
-
-class Retries:
-    """Decide how long to wait before a request is sent again, if at all.
-
-    Args:
-        limit: How often a request may be sent again.
-        jitter: Returns a number from 0 to 1.
-    """
-
-    FIRST, LONGEST, LONGEST_ASKED = 0.25, 8.0, 60.0
-
-    def __init__(self, limit: int, jitter: Callable[[], float] = random.random) -> None:
-        self._left = limit
-        self._pause = self.FIRST
-        self._jitter = jitter
-
-    def delay(self, failure: Failure) -> float | None:
-        """Return the seconds to wait before trying again, or None to give up."""
-        if not failure.retryable or self._left <= 0:
-            return None
-        self._left -= 1
-        pause, self._pause = self._pause, min(self._pause * 2, self.LONGEST)
-        if failure.retry_after is not None:
-            return min(failure.retry_after, self.LONGEST_ASKED)
-        return pause * (0.5 + 0.5 * self._jitter())
 
 
 def _exception(status: int, kind: str | None) -> str:

@@ -16,9 +16,10 @@ from typing import Any, TypeAlias, TypeVar, cast
 import httpx
 
 from ..errors import MlxcelError, MlxcelStreamError
-from ..protocol.failures import Failure, Retries, from_status, not_a_stream
+from ..protocol.failures import Failure, from_status, not_a_stream
 from ..protocol.flow import MISSING_ROUTE, Call, Flow, Gather
 from ..protocol.headers import served_by
+from ..protocol.retries import Retries
 from ..protocol.stream import Delta, Request
 from ..protocol.timeouts import Deadline
 from .connection import Connection

@@ -25,10 +25,11 @@ from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStre
 from mlxcel_integrations.protocol.completions import CompletionStream, InfillStream
 from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
 from mlxcel_integrations.protocol.embeddings import VectorMemory, embed_texts, rerank_documents
-from mlxcel_integrations.protocol.failures import Failure, Retries, from_status, not_a_stream
+from mlxcel_integrations.protocol.failures import Failure, from_status, not_a_stream
 from mlxcel_integrations.protocol.features import choose_capable, choose_model, read_features
 from mlxcel_integrations.protocol.flow import Flow, Gather
 from mlxcel_integrations.protocol.message_tokens import count_chat
+from mlxcel_integrations.protocol.retries import Retries
 from mlxcel_integrations.protocol.sse import SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text

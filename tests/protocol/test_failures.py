@@ -1,4 +1,4 @@
-"""What a failed request becomes, and whether it is sent again."""
+"""What a failed request becomes, and the message that says so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from mlxcel_integrations.errors import MlxcelServerError
 from mlxcel_integrations.protocol.failures import (
     Failure,
-    Retries,
     another_model,
     buffering,
     cut_by,
@@ -232,41 +231,6 @@ def test_what_is_no_stream_is_shown_in_short(content_type: str) -> None:
     assert f"{WHERE} answered with {content_type or 'no content type'} instead" in message
     assert "<html>xxx" in message
     assert len(message) < 500
-
-
-BUSY = Failure("InternalServerError", "busy", 503, retryable=True)
-
-
-def delays(limit: int, jitter: float, *failures: Failure) -> list[float | None]:
-    retries = Retries(limit, lambda: jitter)
-    return [retries.delay(failure) for failure in failures]
-
-
-@pytest.mark.parametrize(
-    ("jitter", "expected"),
-    [
-        (1.0, [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, None]),
-        (0.0, [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 4.0, None]),
-    ],
-)
-def test_pauses_double_up_to_a_limit(jitter: float, expected: list[float | None]) -> None:
-    assert expected == delays(7, jitter, *[BUSY] * 8)
-
-
-@pytest.mark.parametrize("limit", [0, -1])
-def test_no_retries_wanted(limit: int) -> None:
-    assert [None] == delays(limit, 1.0, BUSY)
-
-
-def test_what_the_server_may_have_begun_is_never_repeated() -> None:
-    assert [None] == delays(5, 1.0, Failure("InternalServerError", "boom", 500))
-
-
-@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.0), (3.0, 3.0), (1e9, 60.0)])
-def test_the_server_may_say_how_long(asked: float, waited: float) -> None:
-    told = Failure("RateLimitError", "busy", 429, retryable=True, retry_after=asked)
-
-    assert [waited, 0.5] == delays(2, 1.0, told, BUSY)
 
 
 def test_a_refusal_of_the_chat_template_is_shown_without_its_place_and_with_advice() -> None:
@@ -492,8 +456,3 @@ def test_a_sentence_ends_once(end: str) -> None:
 def test_a_long_text_is_kept_up_to_a_limit() -> None:
     assert "x" * 500 == failure(500, b"x" * 501).body
     assert '"' + "x" * 499 == failure(500, b'"' + b"x" * 600 + b'"').body
-
-
-def test_a_pause_is_at_least_half_of_what_it_may_be_and_random_by_default() -> None:
-    assert [0.1875] == delays(1, 0.5, BUSY)
-    assert {0.125 <= (Retries(1).delay(BUSY) or 0) <= 0.25 for _ in range(20)} == {True}

@@ -1,14 +1,156 @@
-"""Chat requests in Anthropic's form become the same messages again."""
+"""Counts of messages: the three routes, and the form of Anthropic's messages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.protocol.anthropic import to_anthropic
+from mlxcel_integrations.protocol.flow import Call
+from mlxcel_integrations.protocol.message_tokens import count_chat, to_anthropic
+from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts
+from mlxcel_integrations.token_cache import TokenCache
 from tests.fakes.anthropic import from_anthropic
+from tests.protocol.flows import drive, failure
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+OPENAI, ANTHROPIC = "/v1/chat/completions/input_tokens", "/v1/messages/count_tokens"
+TEMPLATE = "/apply-template"
+UNKNOWN = "The server's {} answered in an unknown form. Check that the address is that of an mlxcel"
+
+
+def memory() -> TokenMemory:
+    return TokenMemory(TokenCache())
+
+
+def routes(**answers: Any) -> Callable[[Call], Any]:
+    """Answer the three ways; what is not named is missing."""
+    by_path = {
+        OPENAI: answers.get("openai", failure(404)),
+        ANTHROPIC: answers.get("anthropic", failure(405)),
+        TEMPLATE: answers.get("template", failure(501)),
+        "/tokenize": answers.get("tokenize"),
+    }
+    return lambda ask: by_path[ask.path]
+
+
+@pytest.mark.parametrize(
+    ("answers", "route"),
+    [
+        ({"openai": {"input_tokens": 7}, "anthropic": {"input_tokens": 8}}, OPENAI),
+        ({"anthropic": {"input_tokens": 7}, "template": {"prompt": "x"}}, ANTHROPIC),
+        ({"template": {"prompt": "x"}, "tokenize": {"tokens": [2, 5, 6, 7, 8, 9, 9]}}, TEMPLATE),
+        # The template and the tokenizer each put a token at the beginning.
+        ({"template": {"prompt": "x"}, "tokenize": {"tokens": [2, 2, 3, 4, 5, 6, 7, 8]}}, TEMPLATE),
+    ],
+    ids=["openai", "anthropic", "template", "doubled beginning"],
+)
+def test_messages_are_counted_the_best_way_there_is(answers: dict[str, Any], route: str) -> None:
+    known = memory()
+
+    assert 7 == drive(count_chat(BODY, known), routes(**answers))
+    assert route == known.route
+
+
+@pytest.mark.parametrize("ids", [[], [2], [2, 2], [2, 2, 2], [2, 3]], ids=repr)
+def test_only_a_doubled_beginning_is_counted_once(ids: list[int]) -> None:
+    doubled = ids[:2] == [2, 2]
+    answers = routes(template={"prompt": "x"}, tokenize={"tokens": ids})
+
+    assert len(ids) - doubled == drive(count_chat(BODY, memory()), answers)
+
+
+def test_each_way_is_asked_in_its_own_form() -> None:
+    body = {**BODY, "stop": ["END"]}
+    sent = {"model": "m", "messages": BODY["messages"], "stop": ["END"]}
+    answer = routes(template={"prompt": "<bos>hi"}, tokenize={"tokens": [2, 3]})
+    asked: list[Call] = []
+
+    def note(ask: Call) -> Any:
+        asked.append(ask)
+        return answer(ask)
+
+    drive(count_chat(body, memory()), note)
+
+    assert [
+        (OPENAI, sent),
+        (ANTHROPIC, to_anthropic(sent)),
+        (TEMPLATE, sent),
+        ("/tokenize", {"content": "<bos>hi", "add_special": True}),
+    ] == [(ask.path, ask.body) for ask in asked]
+
+
+def test_an_error_in_counting_a_prompt_is_told_as_the_server_tells_it() -> None:
+    with pytest.raises(AssertionError, match="/tokenize answered 404"):
+        drive(count_chat(BODY, memory()), routes(template={"prompt": "x"}, tokenize=failure(404)))
+
+
+def test_what_is_missing_is_not_asked_for_again() -> None:
+    known = memory()
+    drive(count_chat(BODY, known), routes(anthropic={"input_tokens": 7}))
+    asked = []
+
+    def answer(ask: Call) -> Any:
+        asked.append(ask.path)
+        return {"input_tokens": 9}
+
+    assert 9 == drive(count_chat({**BODY, "tools": []}, known), answer)
+    assert [ANTHROPIC] == asked
+
+
+def test_a_server_that_counts_in_no_way_is_one_clear_error() -> None:
+    known = memory()
+
+    ways = f"none of {OPENAI}, {ANTHROPIC}, {TEMPLATE}"
+    with pytest.raises(MlxcelError, match=f"cannot count.* {ways}.* Use a newer server, or count "):
+        drive(count_chat(BODY, known), routes())
+    assert known.route is None
+    assert 7 == drive(count_chat(BODY, known), routes(openai={"input_tokens": 7}))
+
+
+@pytest.mark.parametrize(
+    ("answers", "route"),
+    [
+        ({"openai": {}}, "route for token counts"),
+        ({"openai": "7"}, "route for token counts"),
+        ({"openai": {"input_tokens": None}}, "route for token counts"),
+        ({"template": {}}, TEMPLATE),
+        ({"template": {"prompt": "x"}, "tokenize": {}}, "/tokenize"),
+    ],
+)
+def test_an_answer_of_another_shape_is_told(answers: dict[str, Any], route: str) -> None:
+    with pytest.raises(MlxcelError, match=f"^{UNKNOWN.format(route)} server"):
+        drive(count_chat(BODY, memory()), routes(**answers))
+
+
+def test_the_same_messages_are_counted_once_and_other_variables_are_others() -> None:
+    asked: list[Any] = []
+
+    def answer(ask: Call) -> Any:
+        asked.append(ask.body)
+        return {"input_tokens": 7}
+
+    known = memory()
+    thinking = {**BODY, "chat_template_kwargs": {"enable_thinking": True}}
+    turned = dict(reversed(BODY.items()))
+    for body in (BODY, thinking, BODY, turned, {**BODY, "stream": False}, thinking):
+        assert 7 == drive(count_chat(body, known), answer)
+
+    without = {"model": "m", "messages": BODY["messages"]}
+    assert [without, {**without, "chat_template_kwargs": {"enable_thinking": True}}] == asked
+
+
+def test_a_text_is_not_taken_for_messages() -> None:
+    known = memory()
+    drive(count_chat(BODY, known), routes(openai={"input_tokens": 7}))
+    ((_, key),) = list(known.counts._counts)  # type: ignore[attr-defined]  # of the TokenCache
+
+    assert [3] == drive(count_texts([key], known), lambda ask: {"tokens": [1, 2, 3]})
+
+
+# --------------------------------------------------------------------------- Anthropic's form
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {

@@ -1,4 +1,4 @@
-"""What servers accept of a JSON schema, checked before it is sent.
+"""JSON schemas as servers take them: limits, references, keywords.
 
 mlxcel refuses a schema beyond its limits with one general message. Here the error names the
 place, as a JSON pointer.
@@ -7,18 +7,59 @@ place, as a JSON pointer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import MlxcelError
 
-__all__ = ["check_references", "check_size", "compact", "pointer", "target"]
+__all__ = [
+    "JsonSchema",
+    "check_references",
+    "check_schema_size",
+    "compact",
+    "is_object",
+    "normalized",
+    "pointer",
+    "rebased",
+    "target",
+    "wrapped",
+]
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 MAX_REFERENCES = 64
+
+KEYWORDS = {
+    *("$ref", "$defs", "definitions", "title", "description", "default", "examples"),
+    *("type", "enum", "const", "anyOf", "oneOf", "allOf"),
+    *("properties", "required", "additionalProperties", "patternProperties"),
+    *("items", "prefixItems", "minItems", "maxItems"),
+    *("minLength", "maxLength", "pattern", "format"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+"""Keywords that every engine knows."""
+
+FORMATS = {
+    *("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"),
+}
+"""Formats that every engine knows."""
+
+LOOKAROUND = re.compile(r"\(\?<?[=!]")
+
+DEFINITIONS = ("$defs", "definitions")
+
+NAMED = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
+"""Keywords that hold schemas by their names."""
+
+NESTED = {
+    *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
+    *("additionalProperties", "unevaluatedProperties", "propertyNames"),
+    *("anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
+}
+"""Keywords that hold a schema, or a list of schemas."""
 
 JsonSchema = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -34,11 +75,14 @@ def pointer(path: Iterable[object]) -> str:
     return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
 
 
-def check_size(schema: JsonSchema) -> None:
-    """Check that a server can take something of this depth and length.
+# --------------------------------------------------------------------------- limits
+
+
+def check_schema_size(schema: JsonSchema) -> None:
+    """Check that servers accept a schema of this depth and length.
 
     Raises:
-        MlxcelError: It cannot.
+        MlxcelError: They do not.
     """
     for path, _ in _containers(schema):
         if len(path) >= MAX_DEPTH:
@@ -52,39 +96,6 @@ def check_size(schema: JsonSchema) -> None:
             f"The schema has {size} bytes, and the server takes {MAX_BYTES}. "
             f"The largest part is {_largest(schema)}: shorten it, or ask in several steps."
         )
-
-
-def check_references(schema: JsonSchema) -> None:
-    """Check that a server can follow all references, and that an answer to them can end.
-
-    Raises:
-        MlxcelError: They are too many, lead nowhere, or never end.
-    """
-    references = [
-        ([*path, "$ref"], part["$ref"])
-        for path, part in _containers(schema)
-        if isinstance(part, dict) and isinstance(part.get("$ref"), str)
-    ]
-    if len(references) > MAX_REFERENCES:
-        place = pointer(references[MAX_REFERENCES][0])
-        raise MlxcelError(
-            f"The schema has {len(references)} references ($ref), and the server takes "
-            f"{MAX_REFERENCES}. The first too many is at {place}: ask for fewer kinds of objects."
-        )
-    targets = {name: _resolve(schema, path, name) for path, name in references}
-    _check_ends(schema, targets)
-
-
-def target(schema: Any, reference: str) -> Any:
-    """Return what a reference within a schema leads to, None where nothing is."""
-    found = schema
-    try:
-        for key in unquote(reference[1:]).split("/")[1:]:
-            key = key.replace("~1", "/").replace("~0", "~")
-            found = found[int(key) if isinstance(found, list) else key]
-    except (LookupError, TypeError, ValueError):
-        return None
-    return found
 
 
 def _containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
@@ -102,7 +113,43 @@ def _largest(schema: JsonSchema) -> str:
     return pointer(max(parts, key=itemgetter(0), default=(0, ()))[1])
 
 
-def _resolve(schema: JsonSchema, path: Iterable[object], name: str) -> Any:
+# --------------------------------------------------------------------------- references
+
+
+def check_references(schema: JsonSchema) -> None:
+    """Check that a server can follow all references, and that a matching answer can end.
+
+    Raises:
+        MlxcelError: There are too many, one leads nowhere, or they never end.
+    """
+    references = [
+        ([*path, "$ref"], part["$ref"])
+        for path, part in _containers(schema)
+        if isinstance(part, dict) and isinstance(part.get("$ref"), str)
+    ]
+    if len(references) > MAX_REFERENCES:
+        place = pointer(references[MAX_REFERENCES][0])
+        raise MlxcelError(
+            f"The schema has {len(references)} references ($ref), and the server takes "
+            f"{MAX_REFERENCES}. The first too many is at {place}: ask for fewer kinds of objects."
+        )
+    targets = {name: _checked_target(schema, path, name) for path, name in references}
+    _check_ends(schema, targets)
+
+
+def target(schema: Any, reference: str) -> Any:
+    """Return the part of a schema that a reference points to, None if there is no such part."""
+    found = schema
+    try:
+        for key in unquote(reference[1:]).split("/")[1:]:
+            key = key.replace("~1", "/").replace("~0", "~")
+            found = found[int(key) if isinstance(found, list) else key]
+    except (LookupError, TypeError, ValueError):
+        return None
+    return found
+
+
+def _checked_target(schema: JsonSchema, path: Iterable[object], name: str) -> Any:
     if not name.startswith("#"):
         raise MlxcelError(
             f"The schema refers to {name!r} at {pointer(path)}, outside of itself: put what is "
@@ -118,7 +165,7 @@ def _resolve(schema: JsonSchema, path: Iterable[object], name: str) -> Any:
 
 
 def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
-    """Find the references that can be followed to an end; the others never stop growing."""
+    """Refuse references that force every value to contain another one of the same kind."""
     ending: set[str] = set()
     while more := {n for n in targets.keys() - ending if _ends(targets[n], ending)}:
         ending |= more
@@ -131,7 +178,7 @@ def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
 
 
 def _ends(schema: Any, ending: set[str]) -> bool:
-    """Tell whether some value of a schema is finite, if only these references are."""
+    """Tell whether some value of a schema is finite, given the references that can end."""
     if not isinstance(schema, dict):
         return True
     if "$ref" in schema and schema["$ref"] not in ending:
@@ -146,3 +193,81 @@ def _ends(schema: Any, ending: set[str]) -> bool:
     if schema.get("minItems", 0) > len(schema.get("prefixItems", ())):
         needed.append(schema.get("items"))
     return all(_ends(part, ending) for part in needed)
+
+
+# --------------------------------------------------------------------------- changes
+
+
+def normalized(schema: Any) -> Any:
+    """Return a schema made from a type, without keywords that only some engines know.
+
+    What is left out is still checked when the answer is read by the type. Objects are closed:
+    Pydantic would drop unknown properties, so there is no need to generate any.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    result = {name: value for name, value in schema.items() if name in KEYWORDS}
+    if "oneOf" in result:
+        result["anyOf"] = result.pop("oneOf")
+    if isinstance(result.get("items"), list):  # a tuple, as Pydantic 1 writes it
+        result["prefixItems"] = result.pop("items")
+    if result.get("format") not in FORMATS:
+        result.pop("format", None)
+    if LOOKAROUND.search(result.get("pattern", "")):
+        del result["pattern"]
+    if "properties" in result:
+        result.setdefault("additionalProperties", False)
+    return _mapped(result, normalized)
+
+
+def is_object(schema: JsonSchema) -> bool:
+    """Tell whether all values of a schema are objects, as far as its top level says."""
+    seen = set()
+    part: Any = schema
+    while isinstance(part, dict) and "$ref" in part and part["$ref"] not in seen:
+        seen.add(part["$ref"])
+        part = target(schema, part["$ref"])
+    return isinstance(part, dict) and part.get("type") == "object"
+
+
+def wrapped(schema: JsonSchema) -> JsonSchema:
+    """Return the schema of an object whose only property ``value`` has the given schema."""
+    # Definitions stay at the top, and so do references to them.
+    staying = tuple(f"#/{name}/" for name in DEFINITIONS)
+    value = rebased(schema, "#/properties/value", staying)
+    definitions = {name: value.pop(name) for name in DEFINITIONS if name in value}
+    return {
+        "type": "object",
+        "properties": {"value": value},
+        "required": ["value"],
+        "additionalProperties": False,
+        **definitions,
+    }
+
+
+def rebased(schema: Any, place: str, staying: tuple[str, ...] = ()) -> Any:
+    """Return a schema whose references hold after it has moved to another place.
+
+    Args:
+        schema: The schema.
+        place: The new place, such as ``#/$defs/answer``.
+        staying: Beginnings of references that stay as they are.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    moved = _mapped(schema, lambda part: rebased(part, place, staying))
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#"):
+        moved["$ref"] = reference if reference.startswith(staying) else place + reference[1:]
+    return moved
+
+
+def _mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
+    """Return a schema with the schemas directly inside of it changed."""
+    result = dict(schema)
+    for keyword, part in schema.items():
+        if keyword in NAMED and isinstance(part, dict):
+            result[keyword] = {name: change(inner) for name, inner in part.items()}
+        elif keyword in NESTED:
+            result[keyword] = [change(i) for i in part] if isinstance(part, list) else change(part)
+    return result

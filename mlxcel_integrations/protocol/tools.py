@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
-from .json_schema import check_references, check_size
+from .json_schema import check_references, check_schema_size, rebased
 from .sampling import without_thinking
 
 __all__ = ["check_choice", "check_results", "check_tools", "with_tools"]
@@ -177,7 +177,7 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
     for index, tool in enumerate(tools):
         function = tool["function"]
         place = f"call{index}"
-        definitions[place] = _moved(_parameters(function), f"#/$defs/{place}")
+        definitions[place] = rebased(_parameters(function), f"#/$defs/{place}")
         forms.append(
             {
                 "type": "object",
@@ -190,10 +190,10 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
             }
         )
     if answer is not None:
-        definitions["answer"] = _moved(answer, "#/$defs/answer")
+        definitions["answer"] = rebased(answer, "#/$defs/answer")
         forms.append({"$ref": "#/$defs/answer"})
     schema = {**(forms[0] if len(forms) == 1 else {"anyOf": forms}), "$defs": definitions}
-    check_size(schema)
+    check_schema_size(schema)
     check_references(schema)
     return {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
 
@@ -204,16 +204,3 @@ def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
         # Otherwise the model may go on to invent arguments.
         return {"type": "object", "properties": {}, **parameters, "additionalProperties": False}
     return parameters
-
-
-def _moved(schema: Any, place: str) -> Any:
-    """Return a schema whose references hold when it stands at another place."""
-    if isinstance(schema, list):
-        return [_moved(part, place) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    moved = {key: _moved(part, place) for key, part in schema.items()}
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#"):
-        moved["$ref"] = place + reference[1:]
-    return moved

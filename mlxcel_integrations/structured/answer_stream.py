@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import MlxcelError
-from ..protocol.json_schema import JsonSchema, check_size, compact
-from ..protocol.portable import portable
+from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
 from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
 from .partial_json import MISSING, IncrementalJSON
@@ -50,8 +49,8 @@ def portable_format(given: Mapping[str, Any]) -> dict[str, Any]:
             f"{given!r:.200} is no response_format that has its schema where servers look for it. "
             'Pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
         )
-    schema = portable(inner["schema"])
-    check_size(schema)
+    schema = normalized(inner["schema"])
+    check_schema_size(schema)
     return {**given, "json_schema": {**inner, "schema": schema}}
 
 

@@ -12,8 +12,16 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overload
 
 from ..errors import MlxcelError
-from ..protocol.json_schema import JsonSchema, check_references, check_size, compact, pointer
-from ..protocol.portable import is_object, portable, wrapped
+from ..protocol.json_schema import (
+    JsonSchema,
+    check_references,
+    check_schema_size,
+    compact,
+    is_object,
+    normalized,
+    pointer,
+    wrapped,
+)
 from .schema import Schema, SchemaMismatch
 
 __all__ = ["to_schema"]
@@ -71,7 +79,7 @@ def _made(title: str, schema: JsonSchema, kind: Any, read: Callable[[Any], Any])
     inside = not is_object(schema)
     if inside:
         schema = wrapped(schema)
-    check_size(schema)
+    check_schema_size(schema)
     check_references(schema)
     return Schema(name or "answer", schema, inside, kind, read)
 
@@ -86,7 +94,7 @@ def _from_type(kind: Any) -> Schema[Any]:
         schema, read = _by_pydantic_1(kind, title)
     else:
         schema, read = _by_pydantic(kind)
-    return _made(title, portable(schema), kind, read)
+    return _made(title, normalized(schema), kind, read)
 
 
 def _parts(kind: Any) -> Iterator[Any]:
@@ -206,7 +214,7 @@ def _from_json(text: str) -> Schema[Any]:
         schema = {"type": "object", **schema}
     if description:
         schema.setdefault("description", description)
-    check_size(schema)  # first, since all else goes as deep as the schema does
+    check_schema_size(schema)  # first, since all else goes as deep as the schema does
     return _made(title, schema, json.loads(text), _by_json_schema(schema))
 
 

@@ -1,7 +1,8 @@
-"""What servers accept of a JSON schema, told exactly before one is sent."""
+"""JSON schemas as servers take them: limits, references, and what is changed in one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from mlxcel_integrations.protocol.json_schema import (
     MAX_DEPTH,
     MAX_REFERENCES,
     check_references,
-    check_size,
+    check_schema_size,
     compact,
+    is_object,
+    normalized,
     pointer,
+    rebased,
+    wrapped,
 )
 
 TEXT = {"type": "string"}
@@ -52,32 +57,32 @@ def test_texts_are_counted_as_they_are_sent() -> None:
 
 
 def test_a_schema_may_be_as_large_as_servers_take() -> None:
-    check_size(of_size(MAX_BYTES))
+    check_schema_size(of_size(MAX_BYTES))
 
     assert (
         f"The schema has {MAX_BYTES + 1} bytes, and the server takes {MAX_BYTES}. The largest part "
         "is /properties/large: shorten it, or ask in several steps."
-    ) == refused(check_size, of_size(MAX_BYTES + 1))
+    ) == refused(check_schema_size, of_size(MAX_BYTES + 1))
 
 
 def test_a_large_schema_without_parts_is_told_as_a_whole() -> None:
-    assert "The largest part is /:" in refused(check_size, {"title": "x" * MAX_BYTES})
+    assert "The largest part is /:" in refused(check_schema_size, {"title": "x" * MAX_BYTES})
 
 
 def test_the_largest_part_may_be_in_a_list() -> None:
     schema = {"anyOf": [{"title": "x" * MAX_BYTES}, {"title": "y", "type": "string"}]}
 
-    assert "The largest part is /anyOf/0:" in refused(check_size, schema)
+    assert "The largest part is /anyOf/0:" in refused(check_schema_size, schema)
 
 
 def test_a_schema_may_be_as_deep_as_servers_take() -> None:
-    check_size(nested(MAX_DEPTH))
+    check_schema_size(nested(MAX_DEPTH))
 
     place = "/items" * MAX_DEPTH
     assert (
         f"The schema is nested deeper than the {MAX_DEPTH} levels that the server takes, at "
         f"{place}: move inner objects to $defs and refer to them."
-    ) == refused(check_size, nested(MAX_DEPTH + 1))
+    ) == refused(check_schema_size, nested(MAX_DEPTH + 1))
 
 
 def test_there_may_be_as_many_references_as_servers_take() -> None:
@@ -184,3 +189,179 @@ def test_what_ends_only_through_others_is_accepted() -> None:
     check_references(
         {"$ref": "#/$defs/A", "$defs": {"A": needs, "B": {"anyOf": [TEXT, NODE]}, "Node": needs}}
     )
+
+
+# --------------------------------------------------------------------------- changes
+
+NUMBER = {"type": "integer"}
+LOOKS_AROUND = {**TEXT, "pattern": "(?=a).*"}
+
+
+def closed(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (True, True),
+        (TEXT, TEXT),
+        ({**TEXT, "x-order": 1, "discriminator": {}, "title": "T"}, {**TEXT, "title": "T"}),
+        ({"oneOf": [TEXT, NUMBER]}, {"anyOf": [TEXT, NUMBER]}),
+        ({"items": [TEXT, NUMBER]}, {"prefixItems": [TEXT, NUMBER]}),
+        ({"type": "array", "items": TEXT}, {"type": "array", "items": TEXT}),
+        ({**TEXT, "format": "date"}, {**TEXT, "format": "date"}),
+        ({**TEXT, "format": "path"}, TEXT),
+        ({**TEXT, "pattern": "^a+$"}, {**TEXT, "pattern": "^a+$"}),
+        (LOOKS_AROUND, TEXT),
+        ({**TEXT, "pattern": "(?!a).*"}, TEXT),
+        ({**TEXT, "pattern": "(?<=a)b"}, TEXT),
+        ({**TEXT, "pattern": "(?<!a)b"}, TEXT),
+        ({**TEXT, "pattern": "(?:a|b)"}, {**TEXT, "pattern": "(?:a|b)"}),
+        ({"type": "object", "properties": {"a": TEXT}}, closed(a=TEXT)),
+        (
+            {"type": "object", "properties": {"a": TEXT}, "additionalProperties": NUMBER},
+            {"type": "object", "properties": {"a": TEXT}, "additionalProperties": NUMBER},
+        ),
+        ({"type": "object"}, {"type": "object"}),
+    ],
+)  # fmt: skip
+def test_what_only_some_engines_know_is_left_out(given: Any, expected: Any) -> None:
+    assert expected == normalized(given)
+
+
+@pytest.mark.parametrize("name", ["items", "additionalProperties"])
+def test_it_is_left_out_of_single_schemas_within(name: str) -> None:
+    assert {name: TEXT} == normalized({name: LOOKS_AROUND})
+
+
+@pytest.mark.parametrize("name", ["anyOf", "allOf", "prefixItems"])
+def test_it_is_left_out_of_lists_of_schemas_within(name: str) -> None:
+    assert {name: [TEXT, NUMBER]} == normalized({name: [LOOKS_AROUND, NUMBER]})
+
+
+@pytest.mark.parametrize("name", ["patternProperties", "$defs", "definitions"])
+def test_it_is_left_out_of_named_schemas_within(name: str) -> None:
+    assert {name: {"a": TEXT, "b": NUMBER}} == normalized({name: {"a": LOOKS_AROUND, "b": NUMBER}})
+
+
+def test_properties_may_have_the_names_of_keywords() -> None:
+    assert closed(format=TEXT, oneOf=NUMBER, pattern=TEXT) == normalized(
+        {
+            "type": "object",
+            "properties": {"format": LOOKS_AROUND, "oneOf": NUMBER, "pattern": TEXT},
+        }
+    )
+
+
+def test_the_given_schema_stays_as_it_is() -> None:
+    given = {"properties": {"a": {"oneOf": [LOOKS_AROUND]}}, "x": 1}
+
+    normalized(given)
+    wrapped(given)
+
+    assert {"properties": {"a": {"oneOf": [LOOKS_AROUND]}}, "x": 1} == given
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "object"}, True),
+        ({"type": "array"}, False),
+        ({"anyOf": [{"type": "object"}]}, False),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"type": "object"}}}, True),
+        ({"$ref": "#/definitions/A", "definitions": {"A": {"type": "object"}}}, True),
+        ({"$ref": "#/$defs/A", "$defs": {"A": TEXT}}, False),
+        (
+            {
+                "$ref": "#/$defs/A",
+                "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"type": "object"}},
+            },
+            True,
+        ),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, False),
+        ({"$ref": "#/$defs/gone", "$defs": {}}, False),
+        ({"$ref": "#/$defs/gone"}, False),
+        ({"$ref": "#/properties/a", "properties": {"a": {"type": "object"}}}, True),
+        ({"$ref": "#/$defs/A~1B%3F", "$defs": {"A/B?": {"type": "object"}}}, True),
+        ({"$ref": "#/$defs/A/0", "$defs": {"A": TEXT}}, False),
+    ],
+)
+def test_whether_all_values_are_objects(schema: dict[str, Any], expected: bool) -> None:
+    assert expected is is_object(schema)
+
+
+def test_what_is_no_object_becomes_a_property() -> None:
+    assert {
+        "type": "object",
+        "properties": {"value": {"type": "array", "items": TEXT}},
+        "required": ["value"],
+        "additionalProperties": False,
+    } == wrapped({"type": "array", "items": TEXT})
+
+
+@pytest.mark.parametrize("name", ["$defs", "definitions"])
+def test_definitions_stay_at_the_top_and_references_to_them_hold(name: str) -> None:
+    reference = {"$ref": f"#/{name}/A"}
+    schema = {"type": "array", "items": reference, name: {"A": {"anyOf": [TEXT, reference]}}}
+
+    made = wrapped(schema)
+
+    assert {"type": "array", "items": reference} == made["properties"]["value"]
+    assert {"A": {"anyOf": [TEXT, reference]}} == made[name]
+    assert {"type", "properties", "required", "additionalProperties", name} == made.keys()
+
+
+def test_references_to_what_moves_follow_it() -> None:
+    schema = {
+        "type": "array",
+        "items": {"anyOf": [{"$ref": "#"}, {"$ref": "#/items"}, {"$ref": "other.json"}]},
+        "$defs": {"A": {"prefixItems": [{"$ref": "#"}]}},
+    }
+
+    made = wrapped(schema)
+
+    assert [
+        {"$ref": "#/properties/value"},
+        {"$ref": "#/properties/value/items"},
+        {"$ref": "other.json"},
+    ] == made["properties"]["value"]["items"]["anyOf"]
+    assert {"prefixItems": [{"$ref": "#/properties/value"}]} == made["$defs"]["A"]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda part: {"properties": {"a": part}},
+        lambda part: {"$defs": {"A": part}},
+        lambda part: {"dependentSchemas": {"a": part}},
+        lambda part: {"items": part},
+        lambda part: {"items": [TEXT, part]},
+        lambda part: {"anyOf": [TEXT, part]},
+        lambda part: {"not": part},
+        lambda part: {"additionalProperties": part},
+        lambda part: {"properties": {"$ref": part}},
+    ],
+)
+def test_references_are_rebased_wherever_schemas_stand(wrap: Callable[[Any], Any]) -> None:
+    given = wrap({"$ref": "#/$defs/A"})
+
+    assert wrap({"$ref": "#/$defs/tool/$defs/A"}) == rebased(given, "#/$defs/tool")
+    assert wrap({"$ref": "#/$defs/A"}) == rebased(given, "#/x", staying=("#/$defs/",))
+    assert wrap({"$ref": "#/$defs/A"}) == given
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": {"$ref": "#/a"}},
+        {"enum": [{"$ref": "#/a"}]},
+        {"default": {"$ref": "#/a"}},
+        {"$ref": "other.json#/a"},
+        {"properties": ["$ref"]},
+        {"additionalProperties": False},
+        True,
+    ],
+)
+def test_values_and_what_is_elsewhere_are_not_rebased(schema: Any) -> None:
+    assert schema == rebased(schema, "#/x")

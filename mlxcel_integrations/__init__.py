@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         StructuredOutputError,
         StructuredOutputTruncated,
     )
-    from .protocol.embeddings import RankedDocument
     from .protocol.features import ServerFeatures
+    from .protocol.rerank import RankedDocument
     from .protocol.stream import ChatReply
     from .supervisor.managed_server import ManagedServer
 
@@ -49,7 +49,7 @@ _HOMES = {
     "ManagedServer": "supervisor.managed_server",
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.stream",
-    "RankedDocument": "protocol.embeddings",
+    "RankedDocument": "protocol.rerank",
     "MlxcelError": "errors",
     "MlxcelServerError": "errors",
     "MlxcelStreamError": "errors",

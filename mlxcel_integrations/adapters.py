@@ -22,8 +22,8 @@ from .options import (
     ServerOptions,
     nearest,
 )
-from .protocol.embeddings import RankedDocument
 from .protocol.flow import Flow
+from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
 from .protocol.stream import Delta, Request
 from .secret import hidden, hidden_values, with_secrets

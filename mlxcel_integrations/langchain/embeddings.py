@@ -8,7 +8,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from ..adapters import EmbeddingAdapter
-from ..protocol.embeddings import BATCH_SIZE
+from ..protocol.vector_models import BATCH_SIZE
 from .mlxcel_errors import langchain_errors
 
 __all__ = ["MlxcelEmbeddings"]

@@ -8,7 +8,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from ..adapters import RerankAdapter
-from ..protocol.embeddings import RankedDocument
+from ..protocol.rerank import RankedDocument
 from .mlxcel_errors import langchain_errors
 
 __all__ = ["MlxcelRerank"]

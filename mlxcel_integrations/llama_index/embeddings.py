@@ -9,7 +9,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, model_validator
 
 from ..adapters import EmbeddingAdapter
-from ..protocol.embeddings import BATCH_SIZE
+from ..protocol.vector_models import BATCH_SIZE
 from .base import Picklable
 from .embedding_cache import NamespacedStore, Question
 

@@ -16,7 +16,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field
 
 from ..adapters import RerankAdapter
-from ..protocol.embeddings import RankedDocument
+from ..protocol.rerank import RankedDocument
 from .base import Picklable
 
 __all__ = ["MlxcelRerank"]

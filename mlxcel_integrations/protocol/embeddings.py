@@ -1,80 +1,38 @@
-"""Embeddings and reranking: which requests are sent, and what the answers are together."""
+"""Embeddings of texts: ``/v1/embeddings``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+import sys
+from array import array
+from binascii import a2b_base64
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .features import choose_capable, engine_of, read_models
-from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
-from .validation import as_count
-from .vector_models import EMBEDDINGS, RERANK, Vector, check_size, read_scores, read_vectors
+from .flow import MISSING_ROUTE, Call, Flow
+from .vector_models import (
+    Done,
+    VectorMemory,
+    batches,
+    by_index,
+    check_at_least_one,
+    check_texts,
+    common_fields,
+    in_batches,
+    refuse_missing_route,
+    unusable,
+)
 
-__all__ = ["BATCH_SIZE", "RankedDocument", "VectorMemory", "embed_texts", "rerank_documents"]
+__all__ = ["embed_texts"]
 
-BATCH_SIZE = 64
-"""Texts of one request, unless asked otherwise."""
-
-BATCH_TOKENS = 16_384
-"""Tokens of one request, about: a slow machine answers it well within the usual timeout."""
-
-USUAL_SLOTS = 4
+EMBEDDINGS = "/v1/embeddings"
 
 REFUSED_FORM = MISSING_ROUTE | {400, 422}
-"""Statuses of a server that does not know base64, among others."""
+"""Statuses that may mean that a server does not know base64."""
 
-_FLAGS = {
-    "embedding": "Embeddings need a model for them: start the server with embedding_model= "
-    "(mlxcel after 0.4.2, --embedding-model on its command line), or llama-server with "
-    "--embeddings.",
-    "rerank": "Reranking needs a model for it: start the server with reranker_model= "
-    "(mlxcel after 0.4.2, --reranker-model on its command line), or llama-server with "
-    "--reranking.",
-}
-
-Capability = Literal["embedding", "rerank"]
-Done = Callable[[int], object]
-
-
-@dataclass(frozen=True, slots=True)
-class RankedDocument:
-    """A document, and how relevant it is to a query.
-
-    Attributes:
-        index: Its place in the list that was given.
-        relevance_score: How relevant it is, more being better: from 0 to 1 with mlxcel.
-        document: Its text.
-    """
-
-    index: int
-    relevance_score: float
-    document: str
-
-
-class VectorMemory:
-    """What has been found out about vectors on one server.
-
-    Args:
-        preferred: The model to take where several can do what is asked for.
-
-    Attributes:
-        models: Which model does what.
-        base64: Whether numbers come as bytes if asked for, None if not tried yet.
-        props: What the server says about itself, None if not asked yet.
-    """
-
-    def __init__(self, preferred: str | None = None) -> None:
-        self.preferred = preferred
-        self.forget()
-
-    def forget(self) -> None:
-        """Start anew: the server is another now."""
-        self.models: dict[Capability, str] = {}
-        self.base64: bool | None = None
-        self.props: Mapping[str, Any] | None = None
+Vector = list[float]
 
 
 def embed_texts(
@@ -91,75 +49,30 @@ def embed_texts(
 ) -> Flow[list[Vector]]:
     """Return the vector of each text, in the order of the texts.
 
-    The arguments are those of ``LLM.embed``, and ``done``, which is told how many more are done.
+    The arguments are those of ``LLM.embed``. ``done`` is called with the number of texts that
+    have been embedded since the last call.
 
     Raises:
-        MlxcelError: A text cannot be embedded, the server embeds nothing, or answers nonsense.
+        MlxcelError: A text cannot be embedded, the server has no embeddings, or its answer is
+            unusable.
     """
-    texts = _checked("texts", texts)
-    _check_at_least_one(batch_size=batch_size, dimensions=dimensions)
+    texts = check_texts("texts", texts)
+    check_at_least_one(batch_size=batch_size, dimensions=dimensions)
     if not texts:
         return []
     filled = _filled(texts, skip_empty)
-    # If all are empty, any text tells how many zeros there are to be.
+    # If all are empty, one embedding is made to learn the dimension.
     sent = [prefix + texts[index] for index in filled] or ["."]
-    fields = yield from _fields("embedding", memory, model, instruction)
+    fields = yield from common_fields("embedding", memory, model, instruction)
     if dimensions is not None:
         fields["dimensions"] = dimensions
-    flows = [_embed_batch(batch, fields, memory) for batch in _batches(sent, batch_size)]
-    vectors: list[Vector] = yield from _in_batches(flows, memory, done)
-    check_size(vectors, dimensions)
+    flows = [_embed_batch(batch, fields, memory) for batch in batches(sent, batch_size)]
+    vectors: list[Vector] = yield from in_batches(flows, memory, done)
+    check_dimensions(vectors, dimensions)
     if len(filled) == len(texts):
         return vectors
     done(len(texts) - len(vectors))
     return _with_zeros(vectors, filled, len(texts))
-
-
-def rerank_documents(
-    query: str,
-    documents: Sequence[str],
-    memory: VectorMemory,
-    *,
-    model: str | None,
-    instruction: str | None,
-    top_n: int | None,
-    batch_size: int,
-) -> Flow[list[RankedDocument]]:
-    """Return the documents by their relevance to a query, the most relevant first.
-
-    The arguments are those of ``LLM.rerank``.
-
-    Raises:
-        MlxcelError: A document cannot be ranked, the server ranks nothing, or answers nonsense.
-    """
-    documents = _checked("documents", documents)
-    _check_at_least_one(batch_size=batch_size, top_n=top_n)
-    if not isinstance(query, str) or not query:
-        raise MlxcelError(f"query={query!r} is no text to look for: pass a text.")
-    if not documents:
-        return []
-    fields = yield from _fields("rerank", memory, model, instruction)
-    fields["query"] = query
-    flows = [_rank_batch(batch, fields) for batch in _batches(documents, batch_size)]
-    scores: list[float] = yield from _in_batches(flows, memory, lambda count: None)
-    # The server orders, too, but only within a batch.
-    order = sorted(range(len(scores)), key=lambda index: -scores[index])
-    return [RankedDocument(index, scores[index], documents[index]) for index in order[:top_n]]
-
-
-def _checked(name: str, texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise MlxcelError(f"{name}= is one text: pass a list of texts.")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise MlxcelError(f"{name}[{index}] is {type(text).__name__}: pass texts.")
-    return list(texts)
-
-
-def _check_at_least_one(**numbers: int | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise MlxcelError(f"{name}={number}: it is at least 1.")
 
 
 def _filled(texts: Sequence[str], skip_empty: bool) -> list[int]:
@@ -179,40 +92,6 @@ def _with_zeros(vectors: Sequence[Vector], filled: Sequence[int], count: int) ->
     return result
 
 
-def _batches(texts: Sequence[str], batch_size: int) -> Iterator[Sequence[str]]:
-    """Yield the texts in groups that one request can have."""
-    first, tokens = 0, 0
-    for index, text in enumerate(texts):
-        more = _about_tokens(text)
-        full = index - first == batch_size or tokens + more > BATCH_TOKENS
-        if index > first and full:
-            yield texts[first:index]
-            first, tokens = index, 0
-        tokens += more
-    yield texts[first:]
-
-
-def _about_tokens(text: str) -> int:
-    """Guess, since counting takes a request, and would change little: 3 bytes are about a token."""
-    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-    return size // 3 + 1
-
-
-def _in_batches(
-    flows: Sequence[Flow[list[Any]]], memory: VectorMemory, done: Done
-) -> Flow[list[Any]]:
-    """Run the flows of batches, as many at once as the server has slots; return all results."""
-    if len(flows) == 1:
-        (flow,) = flows
-        results = yield from flow
-        done(len(results))
-        return results
-    props = yield from _props(memory)
-    slots = as_count(props.get("total_slots")) or USUAL_SLOTS
-    parts = yield Gather(flows, min(slots, len(flows)), lambda results: done(len(results)))
-    return [result for part in parts for result in part]
-
-
 def _embed_batch(
     texts: Sequence[str], fields: Mapping[str, Any], memory: VectorMemory
 ) -> Flow[Any]:
@@ -223,61 +102,59 @@ def _embed_batch(
         if not isinstance(answer, Failure):
             memory.base64 = True
             return read_vectors(answer, len(texts))
-        _refuse_missing(answer, "embedding")
+        refuse_missing_route(answer, "embedding")
     answer = yield Call(EMBEDDINGS, body)
-    _refuse_missing(answer, "embedding")
+    refuse_missing_route(answer, "embedding")
     memory.base64 = False
     return read_vectors(answer, len(texts))
 
 
-def _rank_batch(documents: Sequence[str], fields: Mapping[str, Any]) -> Flow[list[float]]:
-    answer = yield Call(RERANK, {**fields, "documents": documents})
-    _refuse_missing(answer, "rerank")
-    return read_scores(answer, len(documents))
+def read_vectors(answer: Any, count: int) -> list[Vector]:
+    """Read an answer of ``/v1/embeddings``, in the order of the texts.
 
-
-def _fields(
-    capability: Capability, memory: VectorMemory, model: str | None, instruction: str | None
-) -> Flow[dict[str, Any]]:
-    """Return what all requests of a call have in common."""
-    fields: dict[str, Any] = {"model": model or (yield from _find(capability, memory))}
-    if instruction is not None:
-        yield from _refuse_unread_instruction(memory)
-        fields["instruction"] = instruction
-    return fields
-
-
-def _find(capability: Capability, memory: VectorMemory) -> Flow[str]:
-    """Return the name of the served model that can do something; it is seldom the first one."""
-    if capability not in memory.models:
-        served = read_models((yield Call("/v1/models", expected=frozenset())))
-        name = choose_capable(served, capability, memory.preferred)
-        if name is None:
-            names = ", ".join(model.id for model in served) or "none"
-            raise MlxcelError(
-                f"None of the served models can do this (there are: {names}). {_FLAGS[capability]}"
-            )
-        memory.models[capability] = name
-    return memory.models[capability]
-
-
-def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
-    if memory.props is None:
-        answer = yield Call("/props", expected=REJECTED)
-        memory.props = answer if isinstance(answer, dict) else {}
-    return memory.props
-
-
-def _refuse_unread_instruction(memory: VectorMemory) -> Flow[None]:
-    props = yield from _props(memory)
-    # llama.cpp ignores what it does not know, and the vectors would be other ones.
-    if engine_of({}, props) == "llama.cpp":
+    Raises:
+        MlxcelError: It does not hold one vector of finite numbers for each text.
+    """
+    try:
+        entries = by_index(answer["data"], count)
+        vectors = [_numbers(entry["embedding"]) for entry in entries]
+        # Any infinite or undefined number makes the sum infinite or undefined.
+        sound = all(map(math.isfinite, map(sum, vectors)))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise unusable(EMBEDDINGS, f"{count} vectors") from None
+    if not sound:
         raise MlxcelError(
-            "instruction= needs mlxcel, and this server would ignore it: put the instruction in "
-            "front of the text, as the model's documentation shows it."
+            "The server made a vector with numbers that are infinite or undefined: the model is "
+            "damaged, or not made for embeddings. Try another one."
         )
+    return vectors
 
 
-def _refuse_missing(answer: Any, capability: Capability) -> None:
-    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
-        raise MlxcelError(f"{answer.message} {_FLAGS[capability]}")
+def _numbers(data: str | list[Any]) -> Vector:
+    """Return the numbers of a vector, which come as bytes or as JSON."""
+    if not isinstance(data, str):
+        return list(map(float, data))
+    numbers = array("f")
+    numbers.frombytes(a2b_base64(data))
+    if sys.byteorder == "big":  # pragma: no cover # of other machines
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def check_dimensions(vectors: Sequence[Vector], dimensions: int | None) -> None:
+    """Check that vectors can be compared, and have the requested length.
+
+    Raises:
+        MlxcelError: Their lengths differ, or are not the requested one.
+    """
+    sizes = set(map(len, vectors))
+    if len(sizes) > 1 or sizes == {0}:
+        raise MlxcelError(
+            f"The server made vectors of {' and '.join(map(str, sorted(sizes)))} numbers, which "
+            "cannot be compared. Check that one model alone serves embeddings."
+        )
+    if dimensions is not None and sizes != {dimensions}:
+        raise MlxcelError(
+            f"dimensions={dimensions} was asked for, and the vectors have {sizes.pop()} numbers: "
+            "the server cannot shorten those of this model. Leave dimensions= out."
+        )

@@ -1,65 +1,215 @@
-"""What ``/v1/embeddings`` and ``/v1/rerank`` answer, read and checked."""
+"""Models that embed or rank: which one is asked, and texts in batches.
+
+Shared by ``/v1/embeddings`` and ``/v1/rerank``.
+"""
 
 from __future__ import annotations
 
-import math
-import sys
-from array import array
-from binascii import a2b_base64
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from ..errors import MlxcelError
+from .failures import Failure
+from .features import choose_capable, engine_of, read_models
+from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
+from .validation import as_count
 
-__all__ = ["EMBEDDINGS", "RERANK", "Vector", "check_size", "read_scores", "read_vectors"]
+__all__ = [
+    "BATCH_SIZE",
+    "Done",
+    "VectorMemory",
+    "batches",
+    "by_index",
+    "check_at_least_one",
+    "check_texts",
+    "common_fields",
+    "in_batches",
+    "refuse_missing_route",
+    "unusable",
+]
 
-EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
+BATCH_SIZE = 64
+"""Texts in one request, by default."""
 
-Vector = list[float]
+BATCH_TOKENS = 16_384
+"""Approximate tokens in one request: a slow machine answers it well within the usual timeout."""
+
+USUAL_SLOTS = 4
+
+_FLAGS = {
+    "embedding": "Embeddings need a model for them: start the server with embedding_model= "
+    "(mlxcel after 0.4.2, --embedding-model on its command line), or llama-server with "
+    "--embeddings.",
+    "rerank": "Reranking needs a model for it: start the server with reranker_model= "
+    "(mlxcel after 0.4.2, --reranker-model on its command line), or llama-server with "
+    "--reranking.",
+}
+
+Capability = Literal["embedding", "rerank"]
+Done = Callable[[int], object]
 
 
-def read_vectors(answer: Any, count: int) -> list[Vector]:
-    """Read an answer of ``/v1/embeddings``, in the order of the texts.
+class VectorMemory:
+    """What is known about embeddings and reranking on one server.
+
+    Args:
+        preferred: The model to ask where several have the capability.
+
+    Attributes:
+        models: The model for each capability.
+        base64: Whether the server sends vectors as bytes on request, None if not tried yet.
+        props: The answer of ``/props``, None if not asked yet.
+    """
+
+    def __init__(self, preferred: str | None = None) -> None:
+        self.preferred = preferred
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew: another server answers now."""
+        self.models: dict[Capability, str] = {}
+        self.base64: bool | None = None
+        self.props: Mapping[str, Any] | None = None
+
+
+# --------------------------------------------------------------------------- arguments
+
+
+def check_texts(name: str, texts: Sequence[str]) -> list[str]:
+    """Return the texts of an argument as a list.
 
     Raises:
-        MlxcelError: It holds no vectors, or those of other texts.
+        MlxcelError: It is not a list of strings.
     """
-    try:
-        entries = _by_index(answer["data"], count)
-        vectors = [_numbers(entry["embedding"]) for entry in entries]
-        # Any infinite number, or one that is none, makes the sum such a number.
-        sound = all(map(math.isfinite, map(sum, vectors)))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise MlxcelError(_nonsense(EMBEDDINGS, f"{count} vectors")) from None
-    if not sound:
+    if isinstance(texts, str):
+        raise MlxcelError(f"{name}= is one text: pass a list of texts.")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise MlxcelError(f"{name}[{index}] is {type(text).__name__}: pass texts.")
+    return list(texts)
+
+
+def check_at_least_one(**numbers: int | None) -> None:
+    """Check that numbers are positive; None passes.
+
+    Raises:
+        MlxcelError: One is not.
+    """
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise MlxcelError(f"{name}={number}: it is at least 1.")
+
+
+# --------------------------------------------------------------------------- the model
+
+
+def common_fields(
+    capability: Capability, memory: VectorMemory, model: str | None, instruction: str | None
+) -> Flow[dict[str, Any]]:
+    """Return the fields that all requests of a call have in common.
+
+    Raises:
+        MlxcelError: No served model has the capability, or the server ignores instructions.
+    """
+    fields: dict[str, Any] = {"model": model or (yield from _find_model(capability, memory))}
+    if instruction is not None:
+        yield from _refuse_ignored_instruction(memory)
+        fields["instruction"] = instruction
+    return fields
+
+
+def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
+    """Return the name of the served model with a capability; it is seldom the first one."""
+    if capability not in memory.models:
+        served = read_models((yield Call("/v1/models", expected=frozenset())))
+        name = choose_capable(served, capability, memory.preferred)
+        if name is None:
+            names = ", ".join(model.id for model in served) or "none"
+            raise MlxcelError(
+                f"None of the served models can do this (there are: {names}). {_FLAGS[capability]}"
+            )
+        memory.models[capability] = name
+    return memory.models[capability]
+
+
+def _refuse_ignored_instruction(memory: VectorMemory) -> Flow[None]:
+    props = yield from _props(memory)
+    # llama.cpp ignores unknown fields, and would silently return other vectors.
+    if engine_of({}, props) == "llama.cpp":
         raise MlxcelError(
-            "The server made a vector with numbers that are infinite or undefined: the model is "
-            "damaged, or not made for embeddings. Try another one."
+            "instruction= needs mlxcel, and this server would ignore it: put the instruction in "
+            "front of the text, as the model's documentation shows it."
         )
-    return vectors
 
 
-def read_scores(answer: Any, count: int) -> list[float]:
-    """Read an answer of ``/v1/rerank``, in the order of the documents.
+def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
+    if memory.props is None:
+        answer = yield Call("/props", expected=REJECTED)
+        memory.props = answer if isinstance(answer, dict) else {}
+    return memory.props
+
+
+# --------------------------------------------------------------------------- batches
+
+
+def batches(texts: Sequence[str], batch_size: int) -> Iterator[Sequence[str]]:
+    """Yield the texts in groups that fit into one request."""
+    first, tokens = 0, 0
+    for index, text in enumerate(texts):
+        more = _about_tokens(text)
+        full = index - first == batch_size or tokens + more > BATCH_TOKENS
+        if index > first and full:
+            yield texts[first:index]
+            first, tokens = index, 0
+        tokens += more
+    yield texts[first:]
+
+
+def _about_tokens(text: str) -> int:
+    """Estimate tokens at 3 bytes each: counting takes a request, and would change little."""
+    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return size // 3 + 1
+
+
+def in_batches(
+    flows: Sequence[Flow[list[Any]]], memory: VectorMemory, done: Done
+) -> Flow[list[Any]]:
+    """Run the flows of batches, as many at once as the server has slots; return all results.
+
+    Args:
+        flows: One flow for each batch.
+        memory: What is known about the server.
+        done: Called with the number of results of each batch.
+    """
+    if len(flows) == 1:
+        (flow,) = flows
+        results = yield from flow
+        done(len(results))
+        return results
+    props = yield from _props(memory)
+    slots = as_count(props.get("total_slots")) or USUAL_SLOTS
+    parts = yield Gather(flows, min(slots, len(flows)), lambda results: done(len(results)))
+    return [result for part in parts for result in part]
+
+
+# --------------------------------------------------------------------------- answers
+
+
+def refuse_missing_route(answer: Any, capability: Capability) -> None:
+    """Check that the server has a route for a capability.
 
     Raises:
-        MlxcelError: It holds no scores, or those of other documents.
+        MlxcelError: It does not; the message names the option to start it with.
     """
-    try:
-        entries = _by_index(answer["results"], count)
-        scores = [float(entry["relevance_score"]) for entry in entries]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise MlxcelError(_nonsense(RERANK, f"{count} scores")) from None
-    if not all(map(math.isfinite, scores)):
-        raise MlxcelError(_nonsense(RERANK, f"{count} scores"))
-    return scores
+    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
+        raise MlxcelError(f"{answer.message} {_FLAGS[capability]}")
 
 
-def _by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+def by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
     """Return the entries in the order of their ``index``.
 
     Raises:
-        ValueError: There is not exactly one for each.
+        ValueError: There is not exactly one for each index.
     """
     ordered = sorted(entries, key=lambda entry: entry["index"])
     if [entry["index"] for entry in ordered] != list(range(count)):
@@ -67,38 +217,9 @@ def _by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[
     return ordered
 
 
-def _numbers(data: str | list[Any]) -> Vector:
-    """Return the numbers of a vector, which come as bytes or as JSON."""
-    if not isinstance(data, str):
-        return list(map(float, data))
-    numbers = array("f")
-    numbers.frombytes(a2b_base64(data))
-    if sys.byteorder == "big":  # pragma: no cover # of other machines
-        numbers.byteswap()
-    return numbers.tolist()
-
-
-def check_size(vectors: Sequence[Vector], dimensions: int | None) -> None:
-    """Check that vectors can be compared, and have as many numbers as were asked for.
-
-    Raises:
-        MlxcelError: They cannot, or have more or fewer.
-    """
-    sizes = set(map(len, vectors))
-    if len(sizes) > 1 or sizes == {0}:
-        raise MlxcelError(
-            f"The server made vectors of {' and '.join(map(str, sorted(sizes)))} numbers, which "
-            "cannot be compared. Check that one model alone serves embeddings."
-        )
-    if dimensions is not None and sizes != {dimensions}:
-        raise MlxcelError(
-            f"dimensions={dimensions} was asked for, and the vectors have {sizes.pop()} numbers: "
-            "the server cannot shorten those of this model. Leave dimensions= out."
-        )
-
-
-def _nonsense(route: str, expected: str) -> str:
-    return (
+def unusable(route: str, expected: str) -> MlxcelError:
+    """Return the error for an answer that does not hold one result for each text."""
+    return MlxcelError(
         f"The server's {route} did not answer {expected}, one for each text. Check that the "
         "address is that of an mlxcel server, and that the model makes one vector for a text."
     )

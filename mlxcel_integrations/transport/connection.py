@@ -14,13 +14,13 @@ import httpx
 
 from ..errors import MlxcelError, warn_caller
 from ..protocol.buffering import BufferingDetector
-from ..protocol.embeddings import VectorMemory
 from ..protocol.failures import another_model, buffering
 from ..protocol.features import ServerFeatures
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
 from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.tokens import TokenMemory
+from ..protocol.vector_models import VectorMemory
 from ..secret import Secret, hidden
 from ..token_cache import TokenCache
 from .endpoint import Endpoint

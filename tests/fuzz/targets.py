@@ -24,15 +24,17 @@ from mlxcel_integrations.llama_index import replies as to_llama_index
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
 from mlxcel_integrations.protocol.completions import CompletionStream, InfillStream
 from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
-from mlxcel_integrations.protocol.embeddings import VectorMemory, embed_texts, rerank_documents
+from mlxcel_integrations.protocol.embeddings import embed_texts
 from mlxcel_integrations.protocol.failures import Failure, from_status, not_a_stream
 from mlxcel_integrations.protocol.features import choose_capable, choose_model, read_features
 from mlxcel_integrations.protocol.flow import Flow, Gather
 from mlxcel_integrations.protocol.message_tokens import count_chat
+from mlxcel_integrations.protocol.rerank import rerank_documents
 from mlxcel_integrations.protocol.retries import Retries
 from mlxcel_integrations.protocol.sse import SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text
+from mlxcel_integrations.protocol.vector_models import VectorMemory
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.partial_json import IncrementalJSON
 from mlxcel_integrations.structured.type_schema import to_schema

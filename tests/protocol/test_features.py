@@ -10,6 +10,7 @@ from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import (
     ServedModel,
     ServerFeatures,
+    choose_capable,
     choose_model,
     read_features,
     read_models,
@@ -176,3 +177,23 @@ def test_no_model_to_use_is_told_with_the_way_out(served: list[ServedModel], nam
         f"http://here serves no model that answers chats (it serves: {named}). Start it with one, "
         "or name one with served_model=."
     ) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("models", "preferred", "expected"),
+    [
+        ([("chat", ["completion"]), ("e", ["embedding"])], None, "e"),
+        ([("chat", ["completion"]), ("e", ["embedding"])], "chat", "e"),
+        ([("e", ["embedding"]), ("f", ["completion", "embedding"])], "f", "f"),
+        ([("silent", []), ("e", ["embedding"])], "silent", "e"),
+        ([("silent", []), ("other", [])], "other", "other"),
+        ([("chat", ["completion"])], "chat", None),
+        ([], None, None),
+    ],
+)
+def test_the_model_that_is_taken(
+    models: list[tuple[str, list[str]]], preferred: str | None, expected: str | None
+) -> None:
+    served = [ServedModel(name, tuple(able)) for name, able in models]
+
+    assert expected == choose_capable(served, "embedding", preferred)

@@ -21,11 +21,12 @@ from .operations import (
 from .progress_bar import progress_bar
 from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
+from .protocol.messages import Messages
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
-from .structured.request import Messages, ask
+from .structured.request import ask
 from .transport.connection import Connection
 from .transport.sync_driver import SyncDriver
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import warn_caller
-from .protocol.chat import chat_depends_on_server, chat_request, check_conversation
+from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import overflow
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.flow import Call, Flow
 from .protocol.message_tokens import count_chat
+from .protocol.messages import Conversation, Messages, inspect
 from .protocol.stream import Request
 from .protocol.tokens import read_text, read_tokens
-from .structured.request import Messages
 from .transport.connection import Connection
 from .transport.diagnosis import exception
 
@@ -67,10 +67,11 @@ def prepare_chat(
         openai.BadRequestError: The conversation does not fit into the context.
     """
     _warn_of_misspelling(sampling)
-    request = yield from _chat_request(connection, messages, sampling)
-    check_conversation(request.body["messages"])
+    conversation = inspect(messages)
+    request = yield from _chat_request(connection, conversation, sampling)
+    conversation.check_answerable()
     check = connection.check_context
-    if check or (check is None and is_long(request.body)):
+    if check or (check is None and is_long(conversation, request.body)):
         features = yield from discover_features(connection)
         room = room_to_check(features, check, request.body)
         if room is not None:
@@ -95,7 +96,7 @@ def count_messages(
     connection: Connection, messages: Messages, sampling: Mapping[str, Any]
 ) -> Flow[int]:
     """Return the number of tokens of the prompt that a conversation becomes."""
-    request = yield from _chat_request(connection, messages, sampling)
+    request = yield from _chat_request(connection, inspect(messages), sampling)
     return (yield from count_chat(request.body, connection.tokens))
 
 
@@ -110,7 +111,7 @@ def fit_messages(
     Raises:
         openai.BadRequestError: Even the last turn alone does not fit.
     """
-    request = yield from _chat_request(connection, messages, sampling)
+    request = yield from _chat_request(connection, inspect(messages), sampling)
     features = yield from discover_features(connection)
     room = room_for_prompt(features, reserve, request.body)
     kept, tokens = yield from fit_chat(request.body, room.limit, connection.tokens)
@@ -135,13 +136,13 @@ def _get(path: str) -> Call:
 
 
 def _chat_request(
-    connection: Connection, messages: Messages, sampling: Mapping[str, Any]
+    connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
     model = sampling.get("model") or (yield from discover_model(connection))
     features = None
-    if chat_depends_on_server(messages, sampling):
+    if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)
-    return chat_request(model, messages, sampling, features)
+    return chat_request(model, conversation, sampling, features)
 
 
 def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:

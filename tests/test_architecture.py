@@ -97,7 +97,7 @@ def inner(target: str) -> str | None:
 def test_the_walk_finds_imports_of_each_kind() -> None:
     assert ("client", "client", f"{PACKAGE}.transport.sync_driver", False) in EDGES
     assert ("client", "client", f"{PACKAGE}.transport.openai_clients", True) in EDGES
-    assert ("protocol.chat", "protocol", f"{PACKAGE}.errors", False) in EDGES
+    assert ("protocol.messages", "protocol", f"{PACKAGE}.errors", False) in EDGES
     assert (
         "supervisor.managed_server",
         "supervisor",

@@ -124,7 +124,7 @@ def _part(place: str, block: ContentBlock, urls: bool) -> Wire:
         return {"type": "text", "text": block.text}
     if not isinstance(block, Media):
         raise MlxcelError(
-            f"{place} is a {type(block).__name__}, which no server takes: send a TextBlock, "
+            f"{place} is a {type(block).__name__}, which no server accepts: send a TextBlock, "
             "ImageBlock, AudioBlock or VideoBlock. The text of a document must be read out of it "
             "first, as by SimpleDirectoryReader."
         )

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import MlxcelError
 from .features import ServerFeatures
 from .headers import check_session
-from .messages import check_media, has_media
+from .messages import Conversation
 from .sampling import depends_on_engine, request_fields
 from .stream import Delta, DeltaStream, Request
-from .tools import check_results, with_tools
+from .tools import with_tools
 
 __all__ = [
     "CallStream",
@@ -22,17 +21,14 @@ __all__ = [
     "SchemaStream",
     "chat_depends_on_server",
     "chat_request",
-    "check_conversation",
-    "check_messages",
 ]
 
 ROUTE = "/v1/chat/completions"
-ROLES = ("system", "user", "assistant", "tool")
 
 
 def chat_request(
     model: str,
-    messages: str | Sequence[Mapping[str, Any]],
+    conversation: Conversation,
     sampling: Mapping[str, Any],
     features: ServerFeatures | None = None,
 ) -> Request:
@@ -40,15 +36,14 @@ def chat_request(
 
     Args:
         model: Name of the served model.
-        messages: OpenAI messages, or one user message as plain text.
+        conversation: The messages.
         sampling: Sampling fields; None values are left to the server.
-        features: What serves the model, None if it does not matter.
+        features: The server's features, None if they do not matter.
 
     Raises:
-        MlxcelError: A message or a field is one that no server accepts.
+        MlxcelError: No server accepts a part of a message, or a field.
     """
-    checked = check_messages(messages)
-    check_media(checked, features)
+    conversation.check_media(features)
     stream: Callable[[], DeltaStream] = SchemaStream if _has_schema(sampling) else ChatStream
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         sampling, names = with_tools(sampling, features)
@@ -56,7 +51,7 @@ def chat_request(
             stream = functools.partial(CallStream, frozenset(names))
     body = {
         "model": model,
-        "messages": checked,
+        "messages": conversation.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
@@ -69,71 +64,9 @@ def _has_schema(sampling: Mapping[str, Any]) -> bool:
     return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
 
 
-def chat_depends_on_server(
-    messages: str | Sequence[Mapping[str, Any]], sampling: Mapping[str, Any]
-) -> bool:
-    """Tell whether it must be known what serves the model."""
-    return bool(sampling.get("tools")) or depends_on_engine(sampling) or has_media(messages)
-
-
-def check_messages(messages: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return messages that every server version accepts.
-
-    ``developer`` becomes ``system``: mlxcel answers 422 to the former, and llama-server's
-    templates drop unknown roles in silence.
-
-    Raises:
-        MlxcelError: There is no message, or one has no known role.
-    """
-    if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
-    if not messages:
-        raise MlxcelError("There are no messages to answer: pass at least one user message.")
-    return [_checked(index, message) for index, message in enumerate(messages)]
-
-
-def _checked(index: int, message: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not isinstance(message, Mapping):
-        raise MlxcelError(
-            f"messages[{index}] is {type(message).__name__}, not a dictionary such as "
-            '{"role": "user", "content": "..."}.'
-        )
-    role = message.get("role")
-    if role in ROLES:
-        return message
-    if role == "developer":
-        return {**message, "role": "system"}
-    import difflib  # slow to import, and only this error needs it
-
-    near = difflib.get_close_matches(str(role), ROLES)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise MlxcelError(
-        f"messages[{index}] has the unknown role {role!r}; roles are {', '.join(ROLES)}.{hint}"
-    )
-
-
-def check_conversation(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Check that checked messages, which may well be counted, can be answered too.
-
-    Raises:
-        MlxcelError: All are empty, which mlxcel refuses, or the result of a tool has no call.
-    """
-    if not any(map(_says_something, messages)):
-        raise MlxcelError("All messages are empty: write something into at least one of them.")
-    check_results(messages)
-
-
-def _says_something(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    has_more = message.get("tool_calls") or message.get("reasoning_content")
-    return bool(has_more) or any(map(_is_not_blank, parts))
-
-
-def _is_not_blank(part: Any) -> bool:
-    if not isinstance(part, Mapping) or part.get("type") != "text":
-        return True
-    return bool(str(part.get("text") or "").strip())
+def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:
+    """Tell whether a request depends on the features of the server."""
+    return bool(sampling.get("tools")) or depends_on_engine(sampling) or bool(conversation.media)
 
 
 class ChatStream(DeltaStream):

@@ -11,6 +11,7 @@ from ..errors import MlxcelError
 from .features import ServerFeatures
 from .flow import Flow
 from .message_tokens import count_chat
+from .messages import Conversation
 from .tokens import TokenMemory
 
 __all__ = ["Room", "fit_chat", "is_long", "room_for_prompt", "room_to_check"]
@@ -42,16 +43,9 @@ class Room:
         return self.context_size - self.reserve
 
 
-def is_long(body: Body) -> bool:
+def is_long(conversation: Conversation, body: Body) -> bool:
     """Tell, as quickly as possible, whether a chat request may not fit into some context."""
-    size = PER_TOOL * len(body.get("tools") or ())
-    for message in body["messages"]:
-        content = message.get("content")
-        if isinstance(content, str):
-            size += len(content)
-        elif content:
-            size += sum(len(part.get("text") or "") for part in content)
-    return size > SHORT
+    return conversation.characters + PER_TOOL * len(body.get("tools") or ()) > SHORT
 
 
 def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> Room | None:

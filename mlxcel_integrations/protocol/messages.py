@@ -1,26 +1,33 @@
-"""Images, sound and video in messages: what no server takes is refused before it is sent."""
+"""Messages of a conversation, checked in one walk: roles, content, media, tool results, length."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
 
-__all__ = ["check_media", "has_media"]
+__all__ = ["Conversation", "Messages", "inspect"]
+
+Message = Mapping[str, Any]
+Messages = str | Sequence[Message]
+"""OpenAI messages, or one user message as plain text."""
+
+ROLES = ("system", "user", "assistant", "tool")
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 16
 MOST_SOUNDS = 16
 
 _ADDRESSES = {"image_url": "url", "video_url": "url", "input_audio": "data"}
-"""The media that servers take, and where their data or address is."""
+"""Types of media that servers accept, and the fields of their data or address."""
 
-_WANTS = {"image_url": {"vision"}, "video_url": {"video", "vision"}, "input_audio": {"audio"}}
-"""What a model must be able to do; some servers show single images of a video."""
+_NEEDS = {"image_url": {"vision"}, "video_url": {"video", "vision"}, "input_audio": {"audio"}}
+"""Modalities of which a model needs one; some servers show single images of a video."""
 
 _IMAGE_MARKS = (
     (0, b"\x89PNG\r\n\x1a\n"),
@@ -32,55 +39,146 @@ _IMAGE_MARKS = (
     (0, b"MM\x00*"),
     (4, b"ftyp"),
 )
-"""Where in a file which bytes say that it is an image."""
+"""Bytes that identify an image file, and their positions."""
 
 
-def has_media(messages: str | Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether there is more than text."""
-    return not isinstance(messages, str) and any(True for _ in _media(messages))
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages that every server version accepts, and what one walk over them has found.
+
+    Attributes:
+        messages: The messages.
+        media: The parts that are not text, by their places.
+        characters: Length of all text in content.
+        is_empty: Whether no message says anything.
+        stray_result: Index of the first tool result without a call before it, None if each has
+            one.
+    """
+
+    messages: list[Message]
+    media: dict[str, Any]
+    characters: int
+    is_empty: bool
+    stray_result: int | None
+
+    def check_answerable(self) -> None:
+        """Check that the conversation can be answered; any conversation can be counted.
+
+        Raises:
+            MlxcelError: All messages are empty, which mlxcel refuses, or a tool result has no
+                call.
+        """
+        if self.is_empty:
+            raise MlxcelError("All messages are empty: write something into at least one of them.")
+        if self.stray_result is not None:
+            call = self.messages[self.stray_result].get("tool_call_id")
+            raise MlxcelError(
+                f"messages[{self.stray_result}] is the result of the tool call {call!r}, but no "
+                "message before it makes this call. Keep the assistant message that does, with "
+                "its tool_calls."
+            )
+
+    def check_media(self, features: ServerFeatures | None) -> None:
+        """Check the parts that are not text.
+
+        Args:
+            features: The server's features, None if unknown.
+
+        Raises:
+            MlxcelError: No server or not this model accepts a part, it is too large, or it is not
+                the image that it claims to be.
+        """
+        counts = dict.fromkeys(_ADDRESSES, 0)
+        for place, part in self.media.items():
+            kind = part.get("type") if isinstance(part, Mapping) else None
+            if kind not in _ADDRESSES:
+                raise MlxcelError(
+                    f"{place} has the type {kind!r}, which no server accepts: send text, "
+                    "image_url, video_url or input_audio. Extract the text of a document before "
+                    "you send it."
+                )
+            content = part.get(kind)
+            address = content.get(_ADDRESSES[kind]) if isinstance(content, Mapping) else None
+            if not (address and isinstance(address, str)):
+                raise MlxcelError(
+                    f"{place} has nothing in {kind}.{_ADDRESSES[kind]}: put the data there, or an "
+                    "address."
+                )
+            _check_data(place, kind, address)
+            _check_modality(place, kind, features)
+            counts[kind] += 1
+        if counts["image_url"] > MOST_IMAGES or counts["input_audio"] > MOST_SOUNDS:
+            raise MlxcelError(
+                f"There are {counts['image_url']} images and {counts['input_audio']} sounds, but a "
+                f"server accepts {MOST_IMAGES} of each: send fewer."
+            )
 
 
-def _media(messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the parts of messages that are no text, and where they are."""
-    for index, message in enumerate(messages):
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if isinstance(content, list):
-            for position, part in enumerate(content):
-                if not (isinstance(part, Mapping) and part.get("type") == "text"):
-                    yield f"messages[{index}].content[{position}]", part
+def inspect(messages: Messages) -> Conversation:
+    """Walk over messages once, check them, and note what requests depend on.
 
-
-def check_media(messages: Sequence[Mapping[str, Any]], features: ServerFeatures | None) -> None:
-    """Check the parts of messages that are no text.
-
-    Args:
-        messages: OpenAI messages.
-        features: What serves the model, None if unknown.
+    The role ``developer`` becomes ``system``: mlxcel answers 422 to the former, and templates of
+    llama-server silently drop unknown roles.
 
     Raises:
-        MlxcelError: One is of an unknown kind, is too large, is no image though it says so, or
-            is of a kind that the model cannot take.
+        MlxcelError: There is no message, or one has no known role.
     """
-    counts = dict.fromkeys(_ADDRESSES, 0)
-    for place, part in _media(messages):
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind not in _ADDRESSES:
-            raise MlxcelError(
-                f"{place} is of the kind {kind!r}, which no server takes: send text, or one of "
-                f"{', '.join(_ADDRESSES)}. The text of a document must be read out of it first."
-            )
-        content = part.get(kind)
-        address = content.get(_ADDRESSES[kind]) if isinstance(content, Mapping) else None
-        if not (address and isinstance(address, str)):
-            raise MlxcelError(f"{place} holds nothing in {kind}.{_ADDRESSES[kind]}.")
-        _check_data(place, kind, address)
-        _check_model(place, kind, features)
-        counts[kind] += 1
-    if counts["image_url"] > MOST_IMAGES or counts["input_audio"] > MOST_SOUNDS:
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not messages:
+        raise MlxcelError("There are no messages to answer: pass at least one user message.")
+    checked: list[Message] = []
+    media: dict[str, Any] = {}
+    texts: list[str] = []
+    calls: set[Any] = set()
+    says_more, stray_result = False, None
+    for index, message in enumerate(messages):
+        message = _with_known_role(index, message)
+        checked.append(message)
+        _split(index, message.get("content"), texts, media)
+        tool_calls = message.get("tool_calls")
+        says_more = says_more or bool(tool_calls or message.get("reasoning_content"))
+        if message["role"] == "assistant":
+            calls.update(call.get("id") for call in tool_calls or ())
+        elif message["role"] == "tool" and message.get("tool_call_id") not in calls:
+            stray_result = index if stray_result is None else stray_result
+    is_empty = not (media or says_more) and all(not text or text.isspace() for text in texts)
+    return Conversation(checked, media, sum(map(len, texts)), is_empty, stray_result)
+
+
+def _with_known_role(index: int, message: Message) -> Message:
+    if not isinstance(message, Mapping):
         raise MlxcelError(
-            f"There are {counts['image_url']} images and {counts['input_audio']} sounds, but a "
-            f"server takes {MOST_IMAGES} of each."
+            f"messages[{index}] is {type(message).__name__}, not a dictionary such as "
+            '{"role": "user", "content": "..."}.'
         )
+    role = message.get("role")
+    if role in ROLES:
+        return message
+    if role == "developer":
+        return {**message, "role": "system"}
+    import difflib  # slow to import, and only this error needs it
+
+    near = difflib.get_close_matches(str(role), ROLES)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise MlxcelError(
+        f"messages[{index}] has the unknown role {role!r}; roles are {', '.join(ROLES)}.{hint}"
+    )
+
+
+def _split(index: int, content: Any, texts: list[str], media: dict[str, Any]) -> None:
+    """Append the texts of a message's content to ``texts``, and the rest to ``media``."""
+    if not isinstance(content, list):
+        texts.append(str(content or ""))
+        return
+    for position, part in enumerate(content):
+        if isinstance(part, Mapping) and part.get("type") == "text":
+            texts.append(str(part.get("text") or ""))
+        else:
+            media[f"messages[{index}].content[{position}]"] = part
+
+
+# --------------------------------------------------------------------------- media
 
 
 def _check_data(place: str, kind: str, address: str) -> None:
@@ -90,17 +188,17 @@ def _check_data(place: str, kind: str, address: str) -> None:
             return
         encoded = address
     elif not header.endswith(";base64"):
-        raise MlxcelError(f"{place} is a data URL that is not in base64.")
+        raise MlxcelError(f"{place} is a data URL that is not base64-encoded: encode it so.")
     size = len(encoded) * 3 // 4 - encoded.count("=", -2)
     if size > MOST_BYTES:
-        raise MlxcelError(f"{place} has {size:,} bytes, but a server takes {MOST_BYTES:,}.")
+        raise MlxcelError(f"{place} has {size:,} bytes, but a server accepts {MOST_BYTES:,}.")
     try:
         start = base64.b64decode(encoded[:64], validate=True)
     except (ValueError, binascii.Error):
-        raise MlxcelError(f"{place} is not in base64.") from None
+        raise MlxcelError(f"{place} is not valid base64.") from None
     if kind == "image_url" and not _is_image(header, start):
         raise MlxcelError(
-            f"{place} is no image: it begins with {start[:8]!r}. Send PNG, JPEG, WebP or GIF."
+            f"{place} is not an image: it begins with {start[:8]!r}. Send PNG, JPEG, WebP or GIF."
         )
 
 
@@ -110,8 +208,8 @@ def _is_image(header: str, start: bytes) -> bool:
     return any(start[at : at + len(mark)] == mark for at, mark in _IMAGE_MARKS)
 
 
-def _check_model(place: str, kind: str, features: ServerFeatures | None) -> None:
-    # Only servers that name their build tell of all they take.
-    if features is not None and features.build and not _WANTS[kind] & features.modalities:
-        takes = ", ".join(sorted(features.modalities)) or "text alone"
-        raise MlxcelError(f"{place} is of the kind {kind}, but this model takes {takes}.")
+def _check_modality(place: str, kind: str, features: ServerFeatures | None) -> None:
+    # Only servers that name their build list all their modalities.
+    if features is not None and features.build and not _NEEDS[kind] & features.modalities:
+        accepted = ", ".join(sorted(features.modalities)) or "only text"
+        raise MlxcelError(f"{place} has the type {kind}, but this model accepts {accepted}.")

@@ -17,7 +17,7 @@ from .features import ServerFeatures
 from .json_schema import check_references, check_schema_size, rebased
 from .sampling import without_thinking
 
-__all__ = ["check_choice", "check_results", "check_tools", "with_tools"]
+__all__ = ["check_choice", "check_tools", "with_tools"]
 
 MOST_TOOLS = 128
 FREE = (None, "auto", "none")
@@ -92,24 +92,6 @@ def check_choice(choice: Any, names: Sequence[str]) -> Any:
         known = ", ".join(names) or "none"
         raise MlxcelError(f"tool_choice={choice!r}: there is no such tool. There are: {known}.")
     return {"type": "function", "function": {"name": name}}
-
-
-def check_results(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Check that every result of a tool follows the call that it is the result of.
-
-    Raises:
-        MlxcelError: One does not.
-    """
-    made: set[Any] = set()
-    for index, message in enumerate(messages):
-        if message["role"] == "assistant":
-            made.update(call.get("id") for call in message.get("tool_calls") or ())
-        elif message["role"] == "tool" and message.get("tool_call_id") not in made:
-            raise MlxcelError(
-                f"messages[{index}] is the result of the tool call "
-                f"{message.get('tool_call_id')!r}, but no message before it makes this call. Keep "
-                "the assistant message that does, with its tool_calls."
-            )
 
 
 def with_tools(

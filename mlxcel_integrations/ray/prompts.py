@@ -8,7 +8,7 @@ from string import Formatter
 from typing import Any
 
 from ..errors import MlxcelError
-from ..structured.request import Messages
+from ..protocol.messages import Messages
 
 __all__ = ["Messages", "Prompt", "Row", "Template", "messages_for"]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
+from ..protocol.messages import Messages
 from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
 from .partial_json import MISSING, IncrementalJSON
 from .partial_objects import partial_objects
-from .request import Messages
 from .schema import Schema
 from .type_schema import to_schema
 

@@ -6,19 +6,18 @@ What schemas need is loaded with the first one: it takes a third of the time in 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.messages import Messages
 from ..protocol.stream import ChatReply, Delta
 
 if TYPE_CHECKING:
     from .answer_stream import AnswerStream
     from .schema import Schema
 
-__all__ = ["Messages", "StructuredChat", "TextStream", "ask"]
-
-Messages = str | Sequence[Mapping[str, Any]]
+__all__ = ["StructuredChat", "TextStream", "ask"]
 
 
 @dataclass(frozen=True, slots=True)

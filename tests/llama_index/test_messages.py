@@ -25,8 +25,7 @@ from llama_index.core.base.llms.types import (
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index.messages import to_wire
-from mlxcel_integrations.protocol.messages import check_media
-from mlxcel_integrations.protocol.tools import check_results
+from mlxcel_integrations.protocol.messages import inspect
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="get_weather", tool_kwargs={"city": "Paris"})
 WIRE_CALL = {
@@ -108,7 +107,7 @@ def test_a_round_of_tools_goes_back_as_it_came() -> None:
 
     wire = to_wire(history)
 
-    check_results(wire)
+    inspect(wire).check_answerable()
     assert ["call_1", "call_2"] == [call["id"] for call in wire[1]["tool_calls"]]
 
 
@@ -163,7 +162,7 @@ def test_media_become_data(tmp_path: Path, source: str) -> None:
         {"type": "input_audio", "input_audio": {"data": encoded(WAV), "format": "wav"}},
         {"type": "video_url", "video_url": video},
     ] == wire["content"]
-    check_media([wire], None)
+    inspect([wire]).check_media(None)
 
 
 ADDRESSES = [
@@ -180,7 +179,7 @@ def test_addresses_are_sent_only_if_that_is_allowed(block: Any, expected: dict[s
     with pytest.raises(MlxcelError, match=r"messages\[0\]\.blocks\[1\].*send_urls"):
         to_wire([message])
     (wire,) = to_wire([message], urls=True)
-    check_media([wire], None)
+    inspect([wire]).check_media(None)
     assert {"type": next(iter(expected)), **expected} == wire["content"][1]
 
 
@@ -195,10 +194,10 @@ def gone(tmp_path: Path) -> ImageBlock:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda _: DocumentBlock(data=b"%PDF-1.4"), "DocumentBlock, which no server takes"),
+        (lambda _: DocumentBlock(data=b"%PDF-1.4"), "DocumentBlock, which no server accepts"),
         (lambda _: CitableBlock(title="t", source="s", content="x"), "CitableBlock, which no"),
         (lambda _: CachePoint(cache_control={"type": "ephemeral"}), "CachePoint, which no server"),
-        (lambda _: CALL, "ToolCallBlock, which no server takes"),
+        (lambda _: CALL, "ToolCallBlock, which no server accepts"),
         (lambda _: ImageBlock(), "cannot be read"),
         (lambda _: ImageBlock(image=io.BytesIO()), "cannot be read: resolve_image returned zero"),
         (gone, "cannot be read: .*gone.png"),
@@ -214,8 +213,8 @@ def test_blocks_that_cannot_be_sent_are_named(tmp_path: Path, make: Any, reason:
 def test_what_is_no_image_is_refused() -> None:
     wire = to_wire([ChatMessage([ImageBlock(image=b"this is no image at all")])])
 
-    with pytest.raises(MlxcelError, match="is no image"):
-        check_media(wire, None)
+    with pytest.raises(MlxcelError, match="is not an image"):
+        inspect(wire).check_media(None)
 
 
 def test_what_is_no_message_is_named() -> None:

@@ -18,6 +18,7 @@ from mlxcel_integrations.protocol.context_window import (
 )
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.flow import Call
+from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.tokens import TokenMemory
 from mlxcel_integrations.token_cache import TokenCache
 from tests.protocol.flows import drive
@@ -112,21 +113,17 @@ def test_a_long_conversation_takes_few_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"),
+    ("messages", "tools", "expected"),
     [
-        ({"messages": conversation("u")}, False),
-        ({"messages": conversation("u", size=2000)}, False),
-        ({"messages": conversation("u", size=2001)}, True),
-        ({"messages": conversation(*"ua" * 5, size=201)}, True),
-        ({"messages": [{"role": "assistant", "content": None}]}, False),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 2001}]}]}, True),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, False),
-        ({"messages": [*conversation("u", size=2000), {"content": [{"text": "x"}]}]}, True),
-        ({"messages": conversation("u"), "tools": [{}] * 6}, True),
+        (conversation("u"), None, False),
+        (conversation("u", size=2000), [], False),
+        (conversation("u", size=2001), None, True),
+        (conversation("u"), [{}] * 4, False),
+        (conversation("u"), [{}] * 5, True),
     ],
 )
-def test_what_may_be_too_long_for_some_context(body: dict[str, Any], expected: bool) -> None:
-    assert expected == is_long(body)
+def test_what_may_be_too_long_for_some_context(messages: Any, tools: Any, expected: bool) -> None:
+    assert expected == is_long(inspect(messages), {"tools": tools})
 
 
 @pytest.mark.parametrize(
@@ -179,6 +176,11 @@ def test_a_quarter_of_the_context_is_a_whole_number_of_tokens() -> None:
 def test_a_context_that_would_have_nothing_left_is_told(reserve: int) -> None:
     with pytest.raises(MlxcelError, match=rf"reserve={reserve}.*4096.* a smaller max_tokens\.$"):
         room_for_prompt(features(), reserve, {})
+
+
+def test_a_request_without_tools_is_as_long_as_its_text() -> None:
+    assert is_long(inspect("x" * 2001), {})
+    assert not is_long(inspect("x" * 2000), {})
 
 
 def test_an_unknown_context_is_told() -> None:

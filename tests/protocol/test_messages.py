@@ -1,17 +1,161 @@
-"""Images, sound and video: what is refused before it is sent."""
+"""Messages: what one walk over them finds, and what is refused before it is sent."""
 
 from __future__ import annotations
 
 import base64
 import math
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import ServerFeatures
-from mlxcel_integrations.protocol.messages import MOST_BYTES, check_media, has_media
+from mlxcel_integrations.protocol.messages import MOST_BYTES, inspect
 from tests.structured.labels import label
+
+USER = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("hi", [USER]),
+        ([USER], [USER]),
+        ((USER,), [USER]),
+        ([MappingProxyType(USER)], [USER]),
+        ([{"role": "developer", "content": "x"}, USER], [{"role": "system", "content": "x"}, USER]),
+        ([{"role": "tool", "content": "1", "tool_call_id": "c"}], None),
+        ([{"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}], None),
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "n"}], None),
+    ],
+)
+def test_messages_pass(given: Any, expected: Any) -> None:
+    assert (given if expected is None else expected) == inspect(given).messages
+
+
+def test_the_messages_of_the_user_are_left_alone() -> None:
+    message = {"role": "developer", "content": "x"}
+    inspect([message])
+
+    assert {"role": "developer", "content": "x"} == message
+
+
+SAID = {"type": "text", "text": "hi"}
+BLANK = [
+    {"role": "user", "content": ""},
+    {"role": "user", "content": " \n"},
+    {"role": "user", "content": [{"type": "text", "text": " "}]},
+    {"role": "user", "content": []},
+    {"role": "assistant"},
+]
+
+
+def test_messages_that_are_all_empty_are_refused() -> None:
+    with pytest.raises(MlxcelError) as caught:
+        inspect(BLANK).check_answerable()
+
+    expected = "All messages are empty: write something into at least one of them."
+    assert expected == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        USER,
+        {"role": "user", "content": [SAID]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
+        {"role": "assistant", "content": "", "reasoning_content": "hm"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c"}]},
+    ],
+)
+def test_one_message_that_says_something_is_enough(message: dict[str, Any]) -> None:
+    inspect([*BLANK, message]).check_answerable()
+
+
+EXAMPLE = '{"role": "user", "content": "..."}'
+KNOWN = "roles are system, user, assistant, tool"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "There are no messages to answer: pass at least one user message."),
+        ((), "There are no messages to answer: pass at least one user message."),
+        (["hi"], f"messages[0] is str, not a dictionary such as {EXAMPLE}."),
+        ([USER, None], f"messages[1] is NoneType, not a dictionary such as {EXAMPLE}."),
+        (
+            [USER, {"role": "asistant"}],
+            f"messages[1] has the unknown role 'asistant'; {KNOWN}. Did you mean 'assistant'?",
+        ),
+        ([{"role": "function"}], f"messages[0] has the unknown role 'function'; {KNOWN}."),
+        ([{"content": "hi"}], f"messages[0] has the unknown role None; {KNOWN}."),
+    ],
+)
+def test_messages_that_no_server_accepts_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        inspect(given)
+
+    assert message == str(caught.value)
+
+
+CALLS = {"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}, {"id": "c2"}]}
+
+
+def result(call: str | None) -> dict[str, Any]:
+    return {"role": "tool", "content": "sunny", "tool_call_id": call}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [CALLS, result("c2")],
+        [CALLS, result("c2"), result("c1"), result("c1")],
+        [CALLS, USER, result("c1")],
+    ],
+)
+def test_a_result_follows_its_call(messages: list[Any]) -> None:
+    inspect(messages).check_answerable()
+
+
+@pytest.mark.parametrize(
+    ("messages", "index", "call"),
+    [
+        ([result("c1")], 0, "c1"),
+        ([result("c1"), CALLS], 0, "c1"),
+        ([CALLS, result("c3"), result("c4")], 1, "c3"),
+        ([CALLS, {"role": "tool", "content": "sunny"}], 1, None),
+        ([{**CALLS, "role": "user"}, result("c1")], 1, "c1"),
+    ],
+)
+def test_a_result_without_its_call_is_refused(
+    messages: list[Any], index: int, call: str | None
+) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        inspect(messages).check_answerable()
+
+    assert (
+        f"messages[{index}] is the result of the tool call {call!r}, but no message before it "
+        "makes this call. Keep the assistant message that does, with its tool_calls."
+    ) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("messages", "characters"),
+    [
+        ("hello", 5),
+        ([USER, USER], 4),
+        ([{"role": "assistant", "content": None}], 0),
+        ([{"role": "user", "content": [{"type": "text", "text": "abc"}, SAID]}], 5),
+        ([{"role": "user", "content": [{"type": "text", "text": None}]}], 0),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "abc"}}]}], 0),
+    ],
+)
+def test_the_characters_of_all_texts_are_counted(messages: Any, characters: int) -> None:
+    assert characters == inspect(messages).characters
+
+
+# --------------------------------------------------------------------------- media
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(60)).decode()
@@ -58,53 +202,56 @@ ALL = server("vision", "audio", "video")
 )
 @pytest.mark.parametrize("features", [None, ALL, server(build=None)])
 def test_what_servers_take_passes(features: ServerFeatures | None, part: Any) -> None:
-    assert has_media(user(part))
-    check_media(user(part), features)
+    conversation = inspect(user(part))
+
+    assert {"messages[1].content[1]": part} == conversation.media
+    conversation.check_media(features)
 
 
-def test_text_is_no_medium() -> None:
-    assert not has_media("hi")
-    assert not has_media(user())
-    # What is no message at all is told where messages are checked.
-    assert not has_media(["hi"])  # type: ignore[list-item]  # the mistake
+@pytest.mark.parametrize("messages", ["hi", user()])
+def test_text_is_not_a_medium(messages: Any) -> None:
+    conversation = inspect(messages)
+
+    assert {} == conversation.media
+    conversation.check_media(server())
 
 
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (image(f"data:image/png;base64,{TEXT}"), r"no image: it begins with b'this is '"),
-        (image(f"data:text/plain;base64,{PNG}"), "no image"),
-        (image("data:image/png;base64,%%%%"), "not in base64"),
-        (image("data:image/png,abc"), "not in base64"),
-        (image("data:image/png;base64"), "no image"),
-        (image(""), r"holds nothing in image_url\.url"),
-        ({"type": "image_url"}, "holds nothing"),
-        (sound("%%%%"), "not in base64"),
-        ({"type": "file", "file": {}}, "'file', which no .* image_url, video_url, input_audio"),
-        ({"type": "refusal"}, "the kind 'refusal'"),
-        ("text", "the kind None"),
+        (image(f"data:image/png;base64,{TEXT}"), r"not an image: it begins with b'this is '"),
+        (image(f"data:text/plain;base64,{PNG}"), "not an image"),
+        (image("data:image/png;base64,%%%%"), "not valid base64"),
+        (image("data:image/png,abc"), "not base64-encoded: encode it so"),
+        (image("data:image/png;base64"), "not an image"),
+        (image(""), r"has nothing in image_url\.url"),
+        ({"type": "image_url"}, "has nothing in"),
+        (sound("%%%%"), "not valid base64"),
+        ({"type": "file", "file": {}}, "'file', which no .* image_url, video_url or input_audio"),
+        ({"type": "refusal"}, "the type 'refusal'"),
+        ("text", "the type None"),
     ],
     ids=lambda value: label(value) if isinstance(value, str) else "part",
 )
 def test_what_no_server_takes_is_refused_with_its_place(part: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=rf"messages\[1\]\.content\[1\].*{message}"):
-        check_media(user(part), ALL)
+        inspect(user(part)).check_media(ALL)
 
 
 def test_a_file_may_be_as_large_as_servers_take() -> None:
     # Four characters are three bytes, and as many fewer as there are signs at the end.
     characters = math.ceil(MOST_BYTES / 3) * 4
 
-    check_media(user(sound("==".rjust(characters, "A"))), ALL)
-    with pytest.raises(MlxcelError, match="has 67,108,865 bytes, but a server takes 67,108,864"):
-        check_media(user(sound("=".rjust(characters, "A"))), ALL)
+    inspect(user(sound("==".rjust(characters, "A")))).check_media(ALL)
+    with pytest.raises(MlxcelError, match="has 67,108,865 bytes, but a server accepts 67,108,864"):
+        inspect(user(sound("=".rjust(characters, "A")))).check_media(ALL)
 
 
 IMAGES, SOUNDS = [image(f"data:image/png;base64,{PNG}")], [sound(TEXT)]
 
 
 def test_as_many_images_and_sounds_pass_as_servers_take() -> None:
-    check_media(user(*IMAGES * 16, *SOUNDS * 16), ALL)
+    inspect(user(*IMAGES * 16, *SOUNDS * 16)).check_media(ALL)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +260,14 @@ def test_as_many_images_and_sounds_pass_as_servers_take() -> None:
     ids=["images", "sounds"],
 )
 def test_too_many_images_or_sounds_are_refused(parts: list[Any], message: str) -> None:
-    with pytest.raises(MlxcelError, match=f"{message}, but a server takes 16 of each"):
-        check_media(user(*parts), ALL)
+    with pytest.raises(MlxcelError, match=f"{message}, but a server accepts 16 of each"):
+        inspect(user(*parts)).check_media(ALL)
 
 
 @pytest.mark.parametrize(
     ("part", "features", "takes"),
     [
-        (image(f"data:image/png;base64,{PNG}"), server(), "text alone"),
+        (image(f"data:image/png;base64,{PNG}"), server(), "only text"),
         (image(f"data:image/png;base64,{PNG}"), server("audio"), "audio"),
         (sound(TEXT), server("vision"), "vision"),
         (video(f"data:video/mp4;base64,{TEXT}"), server("audio"), "audio"),
@@ -131,6 +278,6 @@ def test_what_the_model_cannot_take_is_refused(
     part: Any, features: ServerFeatures, takes: str
 ) -> None:
     with pytest.raises(
-        MlxcelError, match=rf"^messages\[1\]\.content\[1\] .* this model takes {takes}\.$"
+        MlxcelError, match=rf"^messages\[1\]\.content\[1\] .* this model accepts {takes}\.$"
     ):
-        check_media(user(part), features)
+        inspect(user(part)).check_media(features)

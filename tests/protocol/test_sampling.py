@@ -11,6 +11,7 @@ from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.completions import completion_request
 from mlxcel_integrations.protocol.features import ServerFeatures
+from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.sampling import (
     depends_on_engine,
     request_fields,
@@ -81,7 +82,7 @@ def test_llama_cpp_gets_the_names_that_it_knows() -> None:
 
 def body_of_chat(engine: str | None, sampling: dict[str, Any]) -> dict[str, Any]:
     server = ServerFeatures(engine, "build 1", (), None, None, None, frozenset())
-    return chat_request("m", "hi", sampling, server).body
+    return chat_request("m", inspect("hi"), sampling, server).body
 
 
 def body_of_completion(engine: str | None, sampling: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
-from .structured.request import ask
+from .structured.request import structured_chat
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection
 
@@ -181,8 +181,8 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]:
         """Yield the answer to a conversation as it is generated; see ``LLM.chat_stream``."""
-        question = ask(messages, sampling, schema, show_schema)
-        answers = question.answers()
+        question = structured_chat(messages, sampling, schema, show_schema)
+        answers = question.answer_stream()
         chat = self._chat(question.messages, question.sampling)
         async with contextlib.aclosing(chat) as deltas:
             async for delta in deltas:
@@ -200,7 +200,7 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer with everything known about it; see ``LLM.complete_chat``."""
-        question = ask(messages, sampling, schema, show_schema)
+        question = structured_chat(messages, sampling, schema, show_schema)
         chat = self._chat(question.messages, question.sampling)
         return question.read(fold([delta async for delta in chat]))
 

@@ -26,7 +26,7 @@ from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
-from .structured.request import ask
+from .structured.request import structured_chat
 from .transport.connection import Connection
 from .transport.sync_driver import SyncDriver
 
@@ -231,8 +231,8 @@ class LLM(BaseClient):
         With ``schema``, yield objects that fill: what has not come is None, or the field's
         default, and no validator has run. The last one is complete and valid.
         """
-        question = ask(messages, sampling, schema, show_schema)
-        answers = question.answers()
+        question = structured_chat(messages, sampling, schema, show_schema)
+        answers = question.answer_stream()
         for delta in self._chat(question.messages, question.sampling):
             yield from answers.feed(delta)
         yield from answers.close()
@@ -249,7 +249,7 @@ class LLM(BaseClient):
 
         With ``schema``, what it says is in ``parsed``.
         """
-        question = ask(messages, sampling, schema, show_schema)
+        question = structured_chat(messages, sampling, schema, show_schema)
         return question.read(fold(self._chat(question.messages, question.sampling)))
 
     def models(self) -> list[str]:

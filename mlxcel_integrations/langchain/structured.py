@@ -14,11 +14,8 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from ..errors import MlxcelError
 from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
-from ..structured.answer_stream import (
-    AnswerStream,
-    portable_format,
-    with_schema_shown,
-)
+from ..structured.answer_stream import AnswerStream
+from ..structured.request import normalized_format, with_schema_shown
 from ..structured.schema import Schema
 from ..structured.type_schema import is_typed_dict, to_schema
 from .batches import Batches
@@ -128,7 +125,7 @@ def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     given = fields.get("response_format")
     if not isinstance(given, Mapping) or given.get("type") != "json_schema":
         return dict(fields)
-    return {"show_schema": True, **fields, "response_format": portable_format(given)}
+    return {"show_schema": True, **fields, "response_format": normalized_format(given)}
 
 
 def asked(messages: Wire, sampling: Mapping[str, Any]) -> tuple[Wire, dict[str, Any]]:
@@ -190,7 +187,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         self._llm, self._async_llm = clients
         self.model = model
         self.schema = schema
-        self.partial = partial or is_typed_dict(schema.kind)
+        self.partial = partial or is_typed_dict(schema.output_type)
         self.include_raw = include_raw
 
     def invoke(

@@ -89,7 +89,7 @@ async def async_readable(
 
 def _values(schema: Schema[Any]) -> AnswerStream:
     """Return what reads an answer as plain values, which a program makes its objects of."""
-    return AnswerStream(dataclasses.replace(schema, kind=schema.json_schema), partial=True)
+    return AnswerStream(dataclasses.replace(schema, output_type=schema.json_schema), partial=True)
 
 
 def _with_text(response: ChatResponse, text: str) -> ChatResponse:

@@ -23,7 +23,8 @@ from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
 from ..protocol.stream import Delta
-from ..structured.answer_stream import AnswerStream, constrained, schema_text
+from ..structured.answer_stream import AnswerStream
+from ..structured.request import constrained, schema_text
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
 

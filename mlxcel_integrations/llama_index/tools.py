@@ -236,7 +236,7 @@ def _no_call(response: ChatResponse) -> StructuredOutputError:
     if ended == "length":
         return StructuredOutputTruncated(
             "The answer was cut before a tool call was complete (finish_reason 'length'). Its text "
-            "is in .raw, what can be read of it in .partial; raise max_tokens.",
+            "is in .raw, and its readable part in .partial; raise max_tokens.",
             raw=text,
             finish_reason=ended,
             partial=_read_object(text)[0] or None,

@@ -11,7 +11,7 @@ import openai
 import pyarrow as pa
 
 from ..errors import MlxcelError
-from ..structured.request import ask
+from ..structured.request import structured_chat
 from ..structured.type_schema import to_schema
 from .columns import column_types, column_values
 from .prompts import Prompt, Row, Template, messages_for
@@ -141,7 +141,7 @@ class ChatBatches:
         answer = Answer()
         try:
             messages = messages_for(row, self._prompt)
-            question = ask(messages, self._sampling, self._schema, True)
+            question = structured_chat(messages, self._sampling, self._schema, True)
             reply = await self._servers.ask(question)
             usage = reply.usage or {}
             answer.generated_text, answer.finish_reason = reply.text, reply.finish_reason

@@ -1,7 +1,11 @@
-"""JSON that arrives in pieces, and what is known of it at any time.
+"""JSON that arrives in pieces: the value so far, after each piece.
 
-Parsing again what has come so far, as each piece comes, takes quadratic time: over two seconds
-for 100 KB in 10,000 pieces with the fastest parser there is.
+Parsing the whole text again with ``pydantic_core.from_json(..., allow_partial=...)`` was measured
+against this parser, both with ``partial_objects``, for a list of records in pieces of 10
+characters. Again after each piece, 20 KB take 156 ms instead of 36 ms, and 110 KB take 6.5 s
+instead of 0.17 s, since time is quadratic. Again whenever the text has grown by 2 %, 110 KB take
+0.07 s, but a text of 20 KB then grows in jumps of 400 characters. It would also show the beginning
+of a number as a number, and could not tell cheaply that the JSON is complete.
 """
 
 from __future__ import annotations
@@ -13,14 +17,14 @@ from typing import Any
 __all__ = ["MISSING", "IncrementalJSON"]
 
 MISSING: Any = object()
-"""Stands for no value yet, since None is one."""
+"""Stands for no value yet, since None is a value."""
 
 MOST_LEVELS = 100
-"""How deep JSON may be nested: each level costs time in each value, and a stack later."""
+"""Deepest nesting: each level costs time in each value, and later a level of recursion."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\]*')
-# Half of a pair is worth nothing: what is outside of the basic plane is escaped as two.
+# Characters outside of the basic plane are escaped as pairs, and half of one is no character.
 _ESCAPE = re.compile(
     r'\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})'
 )
@@ -30,10 +34,10 @@ _SCALAR = re.compile(r"[-+.0-9A-Za-z]+")
 
 
 class IncrementalJSON:
-    """Parse JSON as it comes.
+    """Parse JSON that arrives in pieces.
 
-    ``feed`` it the text; ``value`` is what is known so far, and ``done`` says that it is
-    complete. Text within quotes is shown as it grows, numbers and words once they are complete.
+    ``feed`` it the text; ``value`` is the value so far, and ``done`` says that it is complete.
+    Strings are shown as they grow, numbers and words once they are complete.
     """
 
     def __init__(self) -> None:
@@ -41,7 +45,7 @@ class IncrementalJSON:
         self._rest = ""
         self._at = 0
         self._open: list[Any] = []  # containers that are not closed, from the outside in
-        self._keys: list[str | None] = []  # for each, the newest key; None for lists
+        self._keys: list[str | None] = []  # their newest keys; None for lists
         self._text: list[str] | None = None  # parts of the string that is not closed
         self._word: list[str] = []  # parts of the number, or the word, that may go on
         self._expected = "value"
@@ -49,9 +53,9 @@ class IncrementalJSON:
 
     @property
     def value(self) -> Any:
-        """The value so far, ``MISSING`` if nothing has come.
+        """The value so far, ``MISSING`` before its beginning.
 
-        Each is a value of its own, but those that are complete inside of it are shared.
+        Each is a new object, but complete parts are the same objects in all of them.
         """
         inner: Any = MISSING
         if self._text is not None and not self._in_key:
@@ -68,7 +72,7 @@ class IncrementalJSON:
         return inner if inner is not MISSING else self._root
 
     def feed(self, text: str) -> bool:
-        """Take the next text and tell whether it adds to the value.
+        """Take the next piece and tell whether it adds to the value.
 
         Raises:
             ValueError: It is not JSON, or nested too deeply.
@@ -91,7 +95,7 @@ class IncrementalJSON:
         return changed
 
     def _step(self, position: int) -> tuple[int, bool]:
-        """Read on; return where to go on, and whether there is a new value."""
+        """Read one token; return where to read on, and whether the value has changed."""
         if self._word:
             return self._scalar(position)
         return self._structure(position) if self._text is None else self._string(position)
@@ -101,7 +105,7 @@ class IncrementalJSON:
         return self._expected == "key"
 
     def _string(self, position: int) -> tuple[int, bool]:
-        """Read on in a string."""
+        """Continue a string."""
         assert self._text is not None
         match = _PLAIN.match(self._rest, position)
         if match and match.end() > position:
@@ -124,7 +128,7 @@ class IncrementalJSON:
         return match.end(), not self._in_key
 
     def _structure(self, position: int) -> tuple[int, bool]:
-        """Read what stands outside of strings."""
+        """Read the text between strings, and the first characters of a scalar."""
         char, expected = self._rest[position], self._expected
         if char == '"' and expected in ("value", "value or end", "key", "key or end"):
             self._text = []
@@ -156,7 +160,7 @@ class IncrementalJSON:
         return match.end(), False
 
     def _scalar(self, position: int) -> tuple[int, bool]:
-        """Read on in a number, or in a word such as ``true``."""
+        """Continue a number, or a word such as ``true``."""
         match = _SCALAR.match(self._rest, position)
         if match:
             self._word.append(match[0])
@@ -169,7 +173,7 @@ class IncrementalJSON:
         return position, True
 
     def _add(self, value: Any) -> None:
-        """Put a complete value where it belongs."""
+        """Add a complete value to its container."""
         self._expected = "comma"
         if not self._open:
             self._root, self.done, self._expected = value, True, "end"

@@ -1,4 +1,4 @@
-"""Objects of a type from what has come of their JSON so far."""
+"""Partial objects from partial JSON."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["partial_objects"]
 
 Build = Callable[[Any, bool], Any]
-"""Makes an object of JSON that is complete or may still grow.
+"""Builds an object from a JSON value; the flag says whether the value may still grow.
 
-Returns ``MISSING`` if it is too early for one, and raises ``Never`` if there will be none."""
+Returns ``MISSING`` if it is too early, and raises ``CannotFit`` if it will never be possible."""
 
 
-class Never(Exception):
-    """JSON does not fit a type, however it goes on."""
+class CannotFit(Exception):
+    """A JSON value does not fit a type, however it continues."""
 
 
 LISTS: dict[Any, Callable[[list[Any]], Any]] = {
@@ -48,35 +48,35 @@ LISTS: dict[Any, Callable[[list[Any]], Any]] = {
 DICTS = (dict, abc.Mapping, abc.MutableMapping)
 
 
-def partial_objects(kind: Any) -> Callable[[Any], Any]:
-    """Return what makes objects of a type from the growing values of ``IncrementalJSON``.
+def partial_objects(output_type: Any) -> Callable[[Any], Any]:
+    """Return a function that makes objects of a type from values of ``IncrementalJSON``.
 
-    Fields that have not come are None, or what their class has as default. No validator of a
-    class runs, but each value that is complete has the type of its field. ``MISSING`` stands for
-    what cannot be made yet.
+    Fields that have not come are None, or the default of their class. Validators of classes do
+    not run, but each complete value has the type of its field. The function returns ``MISSING``
+    as long as no object can be made.
     """
-    build = _Builders().of(kind)
+    build = _Builders().of(output_type)
 
     def make(value: Any) -> Any:
         try:
             return build(value, True)
-        except Never:
+        except CannotFit:
             return MISSING
 
     return make
 
 
 class _Builders:
-    """Functions that make objects of a type from JSON that may still grow.
+    """Makes the functions that build objects of a type, one for each class.
 
-    What has stopped growing is the same JSON object in all later values: it is built once.
+    A JSON value that has stopped growing is the same object in all later values: it is built once.
     """
 
     def __init__(self) -> None:
         self._by_class: dict[Any, Build] = {}
 
-    def of(self, kind: Any) -> Build:
-        origin, args = get_origin(kind), get_args(kind)
+    def of(self, output_type: Any) -> Build:
+        origin, args = get_origin(output_type), get_args(output_type)
         if origin is Annotated:
             return self.of(args[0])
         if origin in (Union, UnionType):
@@ -85,50 +85,54 @@ class _Builders:
             return _once(_list(self.of(args[0]), LISTS[origin]))
         if origin in DICTS and args:
             return _once(_dict(self.of(args[1])))
-        return self._of_class(kind) if isinstance(kind, type) else _leaf(kind)
+        return self._of_class(output_type) if isinstance(output_type, type) else _leaf(output_type)
 
-    def _of_class(self, kind: type) -> Build:
-        if kind in self._by_class:
-            return self._by_class[kind]
-        fields = _fields(kind)
+    def _of_class(self, output_type: type) -> Build:
+        if output_type in self._by_class:
+            return self._by_class[output_type]
+        fields = _fields(output_type)
         if fields is None:
-            return _leaf(kind)
+            return _leaf(output_type)
         builders: dict[str, tuple[str, Build]] = {}
-        # Known before its fields are, since a class may contain itself.
-        self._by_class[kind] = build = _once(_object(builders, _maker(kind)))
+        # Stored before its fields are known, since a class may contain itself.
+        self._by_class[output_type] = build = _once(_object(builders, _maker(output_type)))
         builders.update({name: (to, self.of(hint)) for name, (to, hint) in fields.items()})
         return build
 
 
-def _fields(kind: Any) -> dict[str, tuple[str, Any]] | None:
-    """Return, by the names in JSON, the names and types of the fields of a class."""
+def _fields(output_type: Any) -> dict[str, tuple[str, Any]] | None:
+    """Return names and types of a class's fields by their names in JSON, None for other types."""
     import pydantic
 
-    if is_pydantic_1(kind):
-        return {each.alias: (name, _hint_of_1(each)) for name, each in kind.__fields__.items()}
-    if issubclass(kind, pydantic.BaseModel) and not kind.__pydantic_root_model__:
-        return {_alias(name, each): (name, each.annotation) for name, each in _of_2(kind).items()}
-    if not is_typed_dict(kind) and not dataclasses.is_dataclass(kind):
+    if is_pydantic_1(output_type):
+        return {
+            each.alias: (name, _hint_of_1(each)) for name, each in output_type.__fields__.items()
+        }
+    if issubclass(output_type, pydantic.BaseModel) and not output_type.__pydantic_root_model__:
+        return {
+            _alias(name, each): (name, each.annotation) for name, each in _of_2(output_type).items()
+        }
+    if not is_typed_dict(output_type) and not dataclasses.is_dataclass(output_type):
         return None
-    defaults = _defaults(kind) if dataclasses.is_dataclass(kind) else {}
+    defaults = _defaults(output_type) if dataclasses.is_dataclass(output_type) else {}
     try:
-        hints = get_type_hints(kind)
-    except NameError:  # of a class within a function
+        hints = get_type_hints(output_type)
+    except NameError:  # a hint names a class within a function
         return None
     return {_alias(name, defaults.get(name)): (name, hint) for name, hint in hints.items()}
 
 
 def _hint_of_1(field: Any) -> Any:
-    # Which says apart from its type that it may be null.
+    # Pydantic 1 keeps null out of the type of a field.
     return field.outer_type_ | None if field.allow_none else field.outer_type_
 
 
-def _defaults(kind: Any) -> dict[str, Any]:
-    return {field.name: field.default for field in dataclasses.fields(kind)}
+def _defaults(output_type: Any) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(output_type)}
 
 
-def _of_2(kind: Any) -> dict[str, pydantic.fields.FieldInfo]:
-    fields: dict[str, pydantic.fields.FieldInfo] = kind.model_fields
+def _of_2(output_type: Any) -> dict[str, pydantic.fields.FieldInfo]:
+    fields: dict[str, pydantic.fields.FieldInfo] = output_type.model_fields
     return fields
 
 
@@ -137,29 +141,29 @@ def _alias(name: str, field: Any) -> str:
     return alias if isinstance(alias, str) else name
 
 
-def _maker(kind: Any) -> Callable[[dict[str, Any]], Any]:
-    """Return what makes an object of a class from some of its fields."""
-    if is_typed_dict(kind):
+def _maker(output_type: Any) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that makes an object of a class from some of its fields."""
+    if is_typed_dict(output_type):
         return dict
-    if dataclasses.is_dataclass(kind):
-        return lambda values: _made(kind, values)
-    if is_pydantic_1(kind):
-        empty = {name: field.get_default() for name, field in kind.__fields__.items()}
-        return lambda values: kind.construct(set(values), **{**empty, **values})
-    fields = _of_2(kind)
+    if dataclasses.is_dataclass(output_type):
+        return lambda values: _made(output_type, values)
+    if is_pydantic_1(output_type):
+        empty = {name: field.get_default() for name, field in output_type.__fields__.items()}
+        return lambda values: output_type.construct(set(values), **{**empty, **values})
+    fields = _of_2(output_type)
     required = {_alias(name, each): None for name, each in fields.items() if each.is_required()}
 
     def make(values: dict[str, Any]) -> Any:
         named = {_alias(name, fields[name]): value for name, value in values.items()}
-        return kind.model_construct(set(values), **{**required, **named})
+        return output_type.model_construct(set(values), **{**required, **named})
 
     return make
 
 
-def _made(kind: Any, values: dict[str, Any]) -> Any:
+def _made(output_type: Any, values: dict[str, Any]) -> Any:
     """Make an object of a dataclass, which may be frozen, without its own code."""
-    made = object.__new__(kind)
-    for field in dataclasses.fields(kind):
+    made = object.__new__(output_type)
+    for field in dataclasses.fields(output_type):
         value = values[field.name] if field.name in values else _default(field)
         object.__setattr__(made, field.name, value)
     return made
@@ -179,7 +183,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _object(fields: dict[str, tuple[str, Build]], make: Callable[[dict[str, Any]], Any]) -> Build:
     def build(value: Any, growing: bool) -> Any:
         if not isinstance(value, dict):
-            raise Never
+            raise CannotFit
         last = next(reversed(value), None) if growing else None
         made = {
             fields[key][0]: fields[key][1](part, key == last)
@@ -194,7 +198,7 @@ def _object(fields: dict[str, tuple[str, Build]], make: Callable[[dict[str, Any]
 def _dict(item: Build) -> Build:
     def build(value: Any, growing: bool) -> Any:
         if not isinstance(value, dict):
-            raise Never
+            raise CannotFit
         last = next(reversed(value), None) if growing else None
         made = {key: item(part, key == last) for key, part in value.items()}
         return _present(made)
@@ -207,41 +211,41 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(item: Build, make: Callable[[list[Any]], Any]) -> Build:
-    # What the list that is growing now had when it was last seen.
+    # Complete parts of the list that grows now, and what was built of them.
     known: list[Any] = []
     items: list[Any] = []
 
     def build(value: Any, growing: bool) -> Any:
         if not isinstance(value, list):
-            raise Never
+            raise CannotFit
         if not growing:
             return make(_each(item, value, False))
-        # Comparing is fast, since what is the same is equal.
+        # Comparing is fast, since the parts are the same objects.
         if len(known) >= len(value) or known != value[: len(known)]:
             known.clear()
             items.clear()
         complete, last = value[len(known) : -1], value[-1:]
         items.extend(_each(item, complete, False))
         known.extend(complete)
-        # Copied first: the last one of a recursive type may hold such a list itself.
+        # Copied first: the last item of a recursive type may change these lists.
         return make([*items, *_each(item, last, True)])
 
     return build
 
 
 def _each(item: Build, parts: list[Any], growing: bool) -> list[Any]:
-    """Build those of some parts that can be made."""
+    """Build the parts for which it is not too early."""
     return [made for part in parts if (made := item(part, growing)) is not MISSING]
 
 
 def _first(members: list[Build]) -> Build:
-    """Build by the first type of a union that takes the value."""
+    """Build by the first type of a union that fits the value."""
 
     def build(value: Any, growing: bool) -> Any:
         for member in members:
-            with contextlib.suppress(Never):
+            with contextlib.suppress(CannotFit):
                 return member(value, growing)
-        raise Never
+        raise CannotFit
 
     return build
 
@@ -254,30 +258,30 @@ def _once(build: Build) -> Build:
             return build(value, True)
         found = known.get(id(value))
         if found is None:
-            # Kept with its result: as long as it lives, nothing else has its id.
+            # Kept with its result: as long as it lives, no other object has its id.
             found = known[id(value)] = value, build(value, False)
         return found[1]
 
     return build_once
 
 
-def _leaf(kind: Any) -> Build:
+def _leaf(output_type: Any) -> Build:
     import pydantic
 
-    if kind is Any:
+    if output_type is Any:
         return lambda value, growing: value
-    if kind in (str, int, bool):
-        return lambda value, growing: _of_type(kind, value)
+    if output_type in (str, int, bool):
+        return lambda value, growing: _of_type(output_type, value)
     from pydantic.errors import PydanticUserError
 
     try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
-        # Where it is put off, it is made now.
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(output_type)
+        # Built now if Pydantic has deferred it.
         adapter.rebuild()
     except (PydanticUserError, NameError):
-        # It names a class of a function, which is known only where it is a field of another.
+        # It names a class within a function, which only the class around it can resolve.
         return lambda value, growing: MISSING
-    choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
+    choices = [choice for choice in _choices(output_type) if isinstance(choice, str)]
 
     def build(value: Any, growing: bool) -> Any:
         try:
@@ -285,14 +289,14 @@ def _leaf(kind: Any) -> Build:
         except ValueError:
             if growing and (not choices or _begins(value, choices)):
                 return MISSING
-            raise Never from None
+            raise CannotFit from None
 
     return build
 
 
-def _of_type(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
-        raise Never
+def _of_type(output_type: type, value: Any) -> Any:
+    if type(value) is not output_type:
+        raise CannotFit
     return value
 
 
@@ -300,7 +304,7 @@ def _begins(value: Any, choices: list[str]) -> bool:
     return isinstance(value, str) and any(choice.startswith(value) for choice in choices)
 
 
-def _choices(kind: Any) -> list[Any]:
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return [member.value for member in kind]
-    return list(get_args(kind)) if get_origin(kind) is Literal else []
+def _choices(output_type: Any) -> list[Any]:
+    if isinstance(output_type, type) and issubclass(output_type, enum.Enum):
+        return [member.value for member in output_type]
+    return list(get_args(output_type)) if get_origin(output_type) is Literal else []

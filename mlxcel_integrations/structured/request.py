@@ -1,33 +1,43 @@
-"""Questions: what is asked in a chat, and how its answer is read.
+"""Chats whose answers keep to a schema: the fields, and the schema shown to the model.
 
-What schemas need is loaded with the first one: it takes a third of the time in which the rest is.
+Modules that make schemas of types are loaded with the first schema, since most programs need none.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..errors import MlxcelError
+from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
 from ..protocol.messages import Messages
-from ..protocol.stream import ChatReply, Delta
+from ..protocol.sampling import without_thinking
+from ..protocol.stream import ChatReply
+from .answer_stream import AnswerStream, TextStream
 
 if TYPE_CHECKING:
-    from .answer_stream import AnswerStream
     from .schema import Schema
 
-__all__ = ["StructuredChat", "TextStream", "ask"]
+__all__ = [
+    "StructuredChat",
+    "constrained",
+    "normalized_format",
+    "schema_text",
+    "structured_chat",
+    "with_schema_shown",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class StructuredChat:
-    """What to ask for, and how the answer is read.
+    """A conversation, and the schema of its answer.
 
     Attributes:
         messages: The conversation.
         sampling: Sampling fields.
-        schema: What the answer must look like; None for free text.
+        schema: Schema of the answer; None for free text.
     """
 
     messages: Messages
@@ -35,54 +45,110 @@ class StructuredChat:
     schema: Schema[Any] | None
 
     def read(self, reply: ChatReply) -> ChatReply:
-        """Return a reply with what it says in ``parsed``.
+        """Return a reply with its object in ``parsed``.
 
         Raises:
-            StructuredOutputError: It does not fit the schema.
+            StructuredOutputError: The answer does not fit the schema.
         """
         if self.schema is None:
             return reply
         parsed = self.schema.validate(reply.text, reply.finish_reason)
         return dataclasses.replace(reply, parsed=parsed)
 
-    def answers(self) -> TextStream | AnswerStream:
-        """Return what reads the deltas of a streamed answer."""
-        if self.schema is None:
-            return TextStream()
-        from .answer_stream import AnswerStream
-
-        return AnswerStream(self.schema, partial=True)
+    def answer_stream(self) -> TextStream | AnswerStream:
+        """Return a reader of the deltas of a streamed answer."""
+        return TextStream() if self.schema is None else AnswerStream(self.schema, partial=True)
 
 
-def ask(messages: Messages, sampling: Mapping[str, Any], kind: Any, show: bool) -> StructuredChat:
+def structured_chat(
+    messages: Messages, sampling: Mapping[str, Any], output_type: Any, show_schema: bool
+) -> StructuredChat:
     """Prepare a conversation whose answer keeps to a schema.
 
     Args:
         messages: OpenAI messages, or one user message as plain text.
         sampling: Sampling fields.
-        kind: A schema of any kind that ``to_schema`` takes; None for free text.
-        show: Whether the model gets to see the schema.
+        output_type: Anything that ``to_schema`` takes; None for free text.
+        show_schema: Whether the schema is shown to the model.
 
     Raises:
-        MlxcelError: The schema is none, or one that no server takes.
+        MlxcelError: No schema can be made of the type, or no server accepts it.
     """
-    if kind is None:
+    if output_type is None:
         return StructuredChat(messages, sampling, None)
-    from .answer_stream import constrained, with_schema_shown
     from .type_schema import to_schema
 
-    schema = to_schema(kind)
-    shown = with_schema_shown(schema.json_schema, messages) if show else messages
+    schema = to_schema(output_type)
+    shown = with_schema_shown(schema.json_schema, messages) if show_schema else messages
     return StructuredChat(shown, constrained(schema, sampling), schema)
 
 
-class TextStream:
-    """Read a streamed answer as pieces of text."""
+def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sampling fields that make the answer keep to a schema.
 
-    def feed(self, delta: Delta) -> Iterable[str]:
-        """Take a delta and return the text in it."""
-        return (delta.text,) if delta.text else ()
+    Raises:
+        MlxcelError: They have a ``response_format`` already.
+    """
+    if sampling.get("response_format") is not None:
+        raise MlxcelError("schema and response_format are the same thing: drop one of them.")
+    return without_thinking({**sampling, "response_format": schema.response_format})
 
-    def close(self) -> Iterable[str]:
-        """Say that the answer is complete."""
-        return ()
+
+def normalized_format(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a ``response_format`` that every engine can constrain.
+
+    It is for formats that other code has made from a type, and whose answers it checks by that
+    type.
+
+    Raises:
+        MlxcelError: It has no schema, or no server accepts it.
+    """
+    from .type_schema import to_schema
+
+    to_schema(given)  # checks it
+    inner = given.get("json_schema", {})
+    if "schema" not in inner:
+        raise MlxcelError(
+            f"{given!r:.200} is not a response_format with its schema where servers look for it: "
+            'pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
+        )
+    schema = normalized(inner["schema"])
+    check_schema_size(schema)
+    return {**given, "json_schema": {**inner, "schema": schema}}
+
+
+def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = False) -> Messages:
+    """Return messages with the schema at the end of the system message.
+
+    Servers only constrain the answer by the schema. A model that has read it answers better.
+
+    Args:
+        schema: Schema of the answer.
+        messages: The conversation.
+        tools: Whether the model may call a tool instead.
+    """
+    text = schema_text(schema, tools=tools)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not messages or not isinstance(messages[0], Mapping):
+        return messages  # refused with the request
+    first = messages[0]
+    if first.get("role") not in ("system", "developer"):
+        return [{"role": "system", "content": text}, *messages]
+    content = first.get("content") or ""
+    if isinstance(content, str):
+        content = f"{content}\n\n{text}".lstrip()
+    else:
+        content = [*content, {"type": "text", "text": text}]
+    return [{**first, "content": content}, *messages[1:]]
+
+
+def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:
+    """Return the text that shows the schema to the model.
+
+    Args:
+        schema: Schema of the answer.
+        tools: Whether the model may call a tool instead.
+    """
+    intro = "Call a tool, or answer" if tools else "Answer"
+    return f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"

@@ -1,4 +1,4 @@
-"""What an answer must look like: a JSON schema for the server, and how the answer is read."""
+"""Schemas: a JSON schema for the server, and the reading of answers by it."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class SchemaMismatch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Schema(Generic[T]):
-    """What an answer must look like.
+    """The schema of an answer.
 
     Attributes:
         name: Its name for the server: letters, digits, ``_`` and ``-``.
-        json_schema: What the server is sent; an object at its top.
-        wrapped: Whether the answer holds the value in a property ``value``, since what is asked
-            for is no object.
-        kind: What was asked for: a type, or a JSON schema.
-        read: Turns JSON values into what was asked for.
+        json_schema: The JSON schema for the server; an object at its top.
+        wrapped: Whether the answer holds the value in a property ``value``, since values of the
+            output type are not JSON objects.
+        output_type: A type, or a JSON schema.
+        read: Turns JSON values into values of the output type.
     """
 
     name: str
     json_schema: dict[str, Any]
     wrapped: bool
-    kind: Any
+    output_type: Any
     read: Callable[[Any], T]
 
     @property
@@ -55,7 +55,7 @@ class Schema(Generic[T]):
         return {"type": "json_schema", "json_schema": inner}
 
     def validate(self, text: str, finish_reason: str | None = None) -> T:
-        """Return what an answer says.
+        """Return the value of an answer.
 
         Args:
             text: The whole answer.
@@ -63,7 +63,7 @@ class Schema(Generic[T]):
 
         Raises:
             StructuredOutputTruncated: It ends before its JSON does.
-            StructuredOutputError: It is no JSON, or does not fit.
+            StructuredOutputError: It is not JSON, or does not fit.
         """
         try:
             answer = json.loads(text)
@@ -74,16 +74,17 @@ class Schema(Generic[T]):
             if value is MISSING:
                 raise SchemaMismatch((), "it is not an object with the property 'value'")
             return self.read(value)
-        except SchemaMismatch as misfit:
+        except SchemaMismatch as mismatch:
             raise StructuredOutputError(
-                f"The answer does not fit the schema {self.name!r} at {pointer(misfit.path)}: "
-                f"{_shortened(str(misfit))}. It is in .raw; ask again, or loosen the schema there.",
+                f"The answer does not fit the schema {self.name!r} at {pointer(mismatch.path)}: "
+                f"{_shortened(str(mismatch))}. It is in .raw; ask again, or loosen the schema "
+                "there.",
                 raw=text,
                 finish_reason=finish_reason,
-            ) from misfit.__cause__
+            ) from mismatch.__cause__
 
     def unwrapped(self, answer: Any) -> Any:
-        """Return the value in an answer, or in what has come of it; ``MISSING`` if none has."""
+        """Return the value in an answer, or in a part of one; ``MISSING`` if there is none yet."""
         if not self.wrapped:
             return answer
         return answer.get("value", MISSING) if isinstance(answer, dict) else MISSING
@@ -100,7 +101,7 @@ class Schema(Generic[T]):
         partial = self.unwrapped(begun)
         raise StructuredOutputTruncated(
             f"The answer was cut before its JSON ended (finish_reason {finish_reason!r}). Its text "
-            "is in .raw, what can be read of it in .partial; raise max_tokens, or ask for less.",
+            "is in .raw, and its readable part in .partial; raise max_tokens, or ask for less.",
             raw=text,
             finish_reason=finish_reason,
             partial=None if partial is MISSING else partial,
@@ -108,7 +109,7 @@ class Schema(Generic[T]):
 
 
 def _begun(text: str) -> Any:
-    """Return the value of JSON that has no end, ``MISSING`` for what is no such text."""
+    """Return the value of JSON that was cut off, ``MISSING`` for any other text."""
     parser = IncrementalJSON()
     try:
         parser.feed(text)

@@ -1,4 +1,4 @@
-"""From types and dictionaries of any kind to a ``Schema``."""
+"""Schemas of types and of dictionaries."""
 
 from __future__ import annotations
 
@@ -35,82 +35,84 @@ SCHEMA_KEYWORDS = {"type", "properties", "items", "prefixItems", "enum", "const"
 
 
 @overload
-def to_schema(kind: type[T]) -> Schema[T]: ...
+def to_schema(output_type: type[T]) -> Schema[T]: ...
 @overload
-def to_schema(kind: Any) -> Schema[Any]: ...
-def to_schema(kind: Any) -> Schema[Any]:
-    """Return the schema that is meant.
+def to_schema(output_type: Any) -> Schema[Any]: ...
+def to_schema(output_type: Any) -> Schema[Any]:
+    """Return the schema of a type or of a dictionary.
 
     Args:
-        kind: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
+        output_type: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
             ``Literal``, or any other type that Pydantic knows, such as lists, unions and
             optionals of these; or a JSON schema, an OpenAI function or tool,
             ``{"name", "schema"}``, or a whole ``response_format``.
 
     Raises:
-        MlxcelError: It is none, or one that no server takes.
+        MlxcelError: No schema can be made of it, or no server accepts the schema.
     """
-    if isinstance(kind, Schema):
-        return kind
-    if isinstance(kind, Mapping):
+    if isinstance(output_type, Schema):
+        return output_type
+    if isinstance(output_type, Mapping):
         try:
-            return _from_json(compact(kind))
+            return _from_json(compact(output_type))
         except (TypeError, ValueError, RecursionError) as error:
             raise MlxcelError(f"The schema is a dictionary that is not JSON: {error}.") from None
-    if kind is None or isinstance(kind, str | int | float | list | tuple):
-        raise _no_schema(kind, "it is a value, and no type")
-    if inspect.isroutine(kind):  # Pydantic would call it with the answer
-        raise _no_schema(kind, "it is a function")
+    if output_type is None or isinstance(output_type, str | int | float | list | tuple):
+        raise _no_schema(output_type, "it is a value, not a type")
+    if inspect.isroutine(output_type):  # Pydantic would call it with the answer
+        raise _no_schema(output_type, "it is a function")
     try:
-        return _from_type(kind)
-    except TypeError:  # it cannot be hashed
-        return _from_type.__wrapped__(kind)
+        return _from_type(output_type)
+    except TypeError:  # it is unhashable
+        return _from_type.__wrapped__(output_type)
 
 
-def _no_schema(kind: Any, reason: str) -> MlxcelError:
+def _no_schema(output_type: Any, reason: str) -> MlxcelError:
     return MlxcelError(
-        f"No schema can be made of {kind!r:.200}: {reason}. Pass a Pydantic model, a dataclass, "
-        "a TypedDict, another type of data, or a JSON schema."
+        f"No schema can be made of {output_type!r:.200}: {reason}. Pass a Pydantic model, a "
+        "dataclass, a TypedDict, another type of data, or a JSON schema."
     )
 
 
-def _made(title: str, schema: JsonSchema, kind: Any, read: Callable[[Any], Any]) -> Schema[Any]:
+def _made(
+    title: str, schema: JsonSchema, output_type: Any, read: Callable[[Any], Any]
+) -> Schema[Any]:
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64]
     inside = not is_object(schema)
     if inside:
         schema = wrapped(schema)
     check_schema_size(schema)
     check_references(schema)
-    return Schema(name or "answer", schema, inside, kind, read)
+    return Schema(name or "answer", schema, inside, output_type, read)
 
 
 # --------------------------------------------------------------------------- types
 
 
 @functools.lru_cache(CACHED)
-def _from_type(kind: Any) -> Schema[Any]:
-    title = kind.__name__ if isinstance(kind, type) else ""
-    if any(map(is_pydantic_1, _parts(kind))):
-        schema, read = _by_pydantic_1(kind, title)
+def _from_type(output_type: Any) -> Schema[Any]:
+    title = output_type.__name__ if isinstance(output_type, type) else ""
+    if any(map(is_pydantic_1, _parts(output_type))):
+        schema, read = _by_pydantic_1(output_type, title)
     else:
-        schema, read = _by_pydantic(kind)
-    return _made(title, normalized(schema), kind, read)
+        schema, read = _by_pydantic(output_type)
+    return _made(title, normalized(schema), output_type, read)
 
 
-def _parts(kind: Any) -> Iterator[Any]:
-    """Yield a type and all that it is made of."""
-    yield kind
-    for part in get_args(kind):
+def _parts(output_type: Any) -> Iterator[Any]:
+    """Yield a type and all types within it."""
+    yield output_type
+    for part in get_args(output_type):
         yield from _parts(part)
 
 
-def _by_pydantic(kind: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
+def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
     import pydantic
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
     from pydantic.json_schema import GenerateJsonSchema
 
     class Generator(GenerateJsonSchema):
-        """Leaves out defaults that are no JSON without a warning; a decimal is a number."""
+        """Silently leaves out defaults that are not JSON; a decimal is a number."""
 
         ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
@@ -120,14 +122,14 @@ def _by_pydantic(kind: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
             return number
 
     try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_ready(kind))
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_ready(output_type))
         schema = adapter.json_schema(schema_generator=Generator)
     except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
-        raise _no_schema(kind, str(error).splitlines()[0].rstrip(".")) from error
+        raise _no_schema(output_type, str(error).splitlines()[0].rstrip(".")) from error
 
     def read(value: Any) -> Any:
         try:
-            # As JSON, in which a text stands for a date, and a list for a set.
+            # As JSON, where a string may be a date, and a list may be a set.
             return adapter.validate_json(json.dumps(value))
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False)[0]
@@ -136,71 +138,71 @@ def _by_pydantic(kind: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
     return schema, read
 
 
-def is_pydantic_1(kind: Any) -> bool:
-    """Tell whether something is a model class of Pydantic 1."""
-    # Not by importing it, which warns on newer Pythons.
-    return isinstance(kind, type) and any(
-        base.__module__ == "pydantic.v1.main" for base in kind.__mro__
+def is_pydantic_1(output_type: Any) -> bool:
+    """Tell whether a type is a model class of Pydantic 1."""
+    # Without importing Pydantic 1, which warns on newer Pythons.
+    return isinstance(output_type, type) and any(
+        base.__module__ == "pydantic.v1.main" for base in output_type.__mro__
     )
 
 
-def is_typed_dict(kind: Any) -> bool:
-    """Tell whether something is a ``TypedDict``, of ``typing`` or of ``typing_extensions``."""
-    return type(kind).__name__ == "_TypedDictMeta"
+def is_typed_dict(output_type: Any) -> bool:
+    """Tell whether a type is a ``TypedDict``, of ``typing`` or of ``typing_extensions``."""
+    return type(output_type).__name__ == "_TypedDictMeta"
 
 
-def _by_pydantic_1(kind: Any, title: str) -> tuple[JsonSchema, Callable[[Any], Any]]:
-    # Whoever made the class has imported it, which warns on newer Pythons.
+def _by_pydantic_1(output_type: Any, title: str) -> tuple[JsonSchema, Callable[[Any], Any]]:
+    # The class exists, so Pydantic 1 is imported already, and this import does not warn again.
     from pydantic.v1 import ValidationError, parse_obj_as, schema_of
 
     def read(value: Any) -> Any:
         try:
-            return parse_obj_as(kind, value)
+            return parse_obj_as(output_type, value)
         except ValidationError as error:
             first = error.errors()[0]
-            # The first name of the place is "__root__".
+            # The location begins with "__root__".
             raise SchemaMismatch(first["loc"][1:], first["msg"]) from error
 
-    # Copied, since Pydantic keeps what it returns.
-    schema = dict(schema_of(kind, title=title or "answer"))
-    if NoneType in get_args(kind):  # of which the schema says nothing
+    # Copied, since Pydantic caches the schema.
+    schema = dict(schema_of(output_type, title=title or "answer"))
+    if NoneType in get_args(output_type):  # Pydantic 1 leaves null out of the schema
         definitions = schema.pop("definitions")
         schema = {"anyOf": [schema, {"type": "null"}], "definitions": definitions}
     return schema, read
 
 
-def _ready(kind: Any, outer: tuple[Any, ...] = ()) -> Any:
-    """Return a type with each ``typing.TypedDict`` in it as Pydantic takes it.
+def _ready(output_type: Any, outer: tuple[Any, ...] = ()) -> Any:
+    """Return a type with each ``typing.TypedDict`` in it replaced for Pydantic.
 
-    Before Python 3.12, it only takes those of ``typing_extensions``.
+    Before Python 3.12, Pydantic only accepts those of ``typing_extensions``.
     """
     if sys.version_info >= (3, 12):  # pragma: no cover # measured with 3.11
-        return kind
-    if is_typed_dict(kind) and kind not in outer:
-        return _typed_dict(kind, (*outer, kind))
-    args = get_args(kind)
+        return output_type
+    if is_typed_dict(output_type) and output_type not in outer:
+        return _typed_dict(output_type, (*outer, output_type))
+    args = get_args(output_type)
     ready = tuple(_ready(part, outer) for part in args)
     if ready == args:
-        return kind
-    origin: Any = get_origin(kind)
+        return output_type
+    origin: Any = get_origin(output_type)
     if origin is Annotated:
-        return Annotated[(ready[0], *kind.__metadata__)]
+        return Annotated[(ready[0], *output_type.__metadata__)]
     return (Union if origin is UnionType else origin)[ready]
 
 
-def _typed_dict(kind: Any, outer: tuple[Any, ...]) -> Any:
+def _typed_dict(output_type: Any, outer: tuple[Any, ...]) -> Any:
     import typing_extensions as ours
 
     needs: tuple[Any, ...] = (ours.Required, ours.NotRequired)
     fields: dict[str, Any] = {}
-    for name, hint in ours.get_type_hints(kind, include_extras=True).items():
-        need: Any = ours.Required if name in kind.__required_keys__ else ours.NotRequired
+    for name, hint in ours.get_type_hints(output_type, include_extras=True).items():
+        need: Any = ours.Required if name in output_type.__required_keys__ else ours.NotRequired
         if get_origin(hint) in needs:
             need, hint = get_origin(hint), get_args(hint)[0]
         fields[name] = need[_ready(hint, outer)]
     make: Any = ours.TypedDict
-    result = make(kind.__name__, fields)
-    result.__doc__ = kind.__doc__
+    result = make(output_type.__name__, fields)
+    result.__doc__ = output_type.__doc__
     return result
 
 
@@ -214,15 +216,15 @@ def _from_json(text: str) -> Schema[Any]:
         schema = {"type": "object", **schema}
     if description:
         schema.setdefault("description", description)
-    check_schema_size(schema)  # first, since all else goes as deep as the schema does
+    check_schema_size(schema)  # first, since the rest recurses as deep as the schema
     return _made(title, schema, json.loads(text), _by_json_schema(schema))
 
 
 def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
     """Return the name, the description and the schema that a dictionary holds."""
-    kind = given.get("type")
-    if kind in ("function", "json_schema"):
-        given = given.get(kind, given)
+    form = given.get("type")
+    if form in ("function", "json_schema"):
+        given = given.get(form, given)
     if isinstance(given, dict) and isinstance(given.get("name"), str):
         schema = given.get("schema", given.get("parameters"))
         title, description = given["name"], given.get("description") or ""
@@ -230,10 +232,10 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
     else:
         schema, description = given, ""
         title = str(schema.get("title", "")) if isinstance(schema, dict) else ""
-    if not isinstance(schema, dict) or not schema.keys() & SCHEMA_KEYWORDS or kind == "json_object":
+    if not isinstance(schema, dict) or not schema.keys() & SCHEMA_KEYWORDS or form == "json_object":
         keywords = ", ".join(sorted(SCHEMA_KEYWORDS))
         raise MlxcelError(
-            f"{given!r:.200} is no JSON schema: it has none of {keywords}."
+            f"{given!r:.200} is not a JSON schema: it has none of {keywords}."
             ' Pass one such as {"type": "object", "properties": {"name": {"type": "string"}}}.'
         )
     return title, description, schema
@@ -247,7 +249,7 @@ def _by_json_schema(schema: JsonSchema) -> Callable[[Any], Any]:
         validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise MlxcelError(
-            f"The schema is no JSON schema at {pointer(error.absolute_path)}: {error.message:.200}."
+            f"The schema is invalid at {pointer(error.absolute_path)}: {error.message:.200}."
         ) from None
 
     def read(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Structured output: what is sent for a schema, and what is made of the answer."""
+"""Streamed answers as values that fill."""
 
 from __future__ import annotations
 
@@ -11,30 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
-from hypothesis import given
-from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field, model_validator
 
-from mlxcel_integrations import (
-    ChatReply,
-    MlxcelError,
-    StructuredOutputError,
-    StructuredOutputTruncated,
-)
+from mlxcel_integrations import StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.protocol.stream import Delta
-from mlxcel_integrations.structured.answer_stream import (
-    AnswerStream,
-    constrained,
-    portable_format,
-    schema_text,
-    with_schema_shown,
-)
-from mlxcel_integrations.structured.request import ask
+from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.schema import Schema
 from mlxcel_integrations.structured.type_schema import to_schema
-from tests.fakes.replies import instance
 from tests.structured.labels import label
-from tests.structured.schemas import JSON, schemas, v1
+from tests.structured.schemas import v1
 
 
 class City(BaseModel):
@@ -43,270 +28,11 @@ class City(BaseModel):
 
 
 SCHEMA = to_schema(City)
-SHOWN = "Answer with JSON that fits this JSON schema:\n" + json.dumps(
-    SCHEMA.json_schema, separators=(",", ":")
-)
 OSLO = '{"name": "Oslo", "people": 7}'
 
 
-# --------------------------------------------------------------------------- what is sent
-
-QUESTION = {"role": "user", "content": "Where?"}
-
-
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
-        ("Where?", [{"role": "system", "content": SHOWN}, QUESTION]),
-        ([QUESTION], [{"role": "system", "content": SHOWN}, QUESTION]),
-        (
-            [{"role": "system", "content": "Be brief."}, QUESTION],
-            [{"role": "system", "content": f"Be brief.\n\n{SHOWN}"}, QUESTION],
-        ),
-        (
-            [{"role": "developer", "content": "Be brief.", "name": "x"}, QUESTION],
-            [{"role": "developer", "content": f"Be brief.\n\n{SHOWN}", "name": "x"}, QUESTION],
-        ),
-        (
-            [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}],
-            [{"role": "system", "content": [
-                {"type": "text", "text": "Be brief."}, {"type": "text", "text": SHOWN}
-            ]}],
-        ),
-        ([{"role": "system", "content": None}], [{"role": "system", "content": SHOWN}]),
-        ([], []),
-        (["Where?"], ["Where?"]),
-    ],
-)  # fmt: skip
-def test_the_schema_is_shown_in_the_system_message(messages: Any, expected: Any) -> None:
-    before = repr(messages)
-
-    assert expected == with_schema_shown(SCHEMA.json_schema, messages)
-    assert before == repr(messages)
-
-
-def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
-    fields = constrained(SCHEMA, {"top_k": 3})
-
-    assert {"enable_thinking": False} == fields["chat_template_kwargs"]
-    assert (3, SCHEMA.response_format) == (fields["top_k"], fields["response_format"])
-
-
-def test_two_schemas_are_one_too_many() -> None:
-    with pytest.raises(MlxcelError, match=r"schema and response_format .* drop one"):
-        ask("Where?", {"response_format": {"type": "text"}}, City, True)
-
-
-def test_without_a_schema_nothing_changes() -> None:
-    question = ask("Where?", {"top_k": 3}, None, True)
-    reply = ChatReply("Here.")
-
-    assert ("Where?", {"top_k": 3}) == (question.messages, question.sampling)
-    assert reply is question.read(reply)
-
-
-@pytest.mark.parametrize(
-    ("show", "expected"),
-    [(False, "Where?"), (True, [{"role": "system", "content": SHOWN}, QUESTION])],
-)
-def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
-    assert expected == ask("Where?", {}, City, show).messages
-
-
-def test_a_model_with_tools_is_told_that_it_may_call_one() -> None:
-    begins = "Call a tool, or answer with JSON that fits this JSON schema:\n"
-    shown = with_schema_shown(SCHEMA.json_schema, "Where?", tools=True)
-
-    assert schema_text(SCHEMA.json_schema, tools=True) == shown[0]["content"]  # type: ignore[index] # a message
-    assert SHOWN.replace("Answer with JSON that fits this JSON schema:\n", begins) == schema_text(
-        SCHEMA.json_schema, tools=True
-    )
-    assert SHOWN == schema_text(SCHEMA.json_schema)
-
-
-def given_format(schema: Any) -> dict[str, Any]:
-    inner = {"name": "f", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": inner, "extra": 1}
-
-
-def test_a_format_of_somebody_else_is_sent_as_every_engine_takes_it() -> None:
-    name = {"type": "string", "pattern": "(?=a)"}
-    sent = {
-        "type": "object",
-        "properties": {"a": {"type": "string"}},
-        "additionalProperties": False,
-    }
-    given = given_format({"type": "object", "properties": {"a": name}, "x-mine": 1})
-
-    assert given_format(sent) == portable_format(given)
-    assert given_format({"type": "object", "properties": {"a": name}, "x-mine": 1}) == given
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (given_format({"type": "objekt"}), "no JSON schema at /type"),
-        (given_format({"enum": ["x" * 70_000]}), "has 700.. bytes"),
-        ({"type": "json_schema"}, "is no JSON schema"),
-        ({"type": "json_schema", "name": "f", "schema": {"type": "object"}}, "where servers look"),
-        ({"type": "json_schema", "json_schema": {"name": "f"}}, "where servers look"),
-    ],
-    ids=label,
-)
-def test_a_format_that_no_server_takes_is_refused(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(MlxcelError, match=message):
-        portable_format(given)
-
-
-def test_closing_a_schema_may_make_it_too_long() -> None:
-    """What is sent is checked as well as what was given."""
-    fields = {f"f{at:04}": {"type": "object", "properties": {}} for at in range(1_300)}
-
-    with pytest.raises(MlxcelError, match=r"has \d+ bytes"):
-        portable_format(given_format({"type": "object", "properties": fields}))
-
-
-# --------------------------------------------------------------------------- what is read
-
-
-def read(kind: Any, text: str = "", finish: str | None = "stop") -> Any:
-    reply = ChatReply(text, finish_reason=finish)
-    return ask("Where?", {}, kind, True).read(reply).parsed
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        {"text": OSLO},
-        {"text": f"\n {OSLO} \n"},
-        {"text": OSLO, "finish": None},
-        # The older server says so when the answer has exactly as many tokens as are allowed.
-        {"text": OSLO, "finish": "length"},
-    ],
-)
-def test_a_whole_answer_is_read(reply: dict[str, Any]) -> None:
-    assert City(name="Oslo", people=7) == read(City, **reply)
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "finish", "partial"),
-    [
-        (City, '{"name": "Os', "length", {"name": "Os"}),
-        (City, '{"name": "Oslo", "people": 7', "length", {"name": "Oslo"}),
-        (City, "{", "length", {}),
-        (City, "", "length", None),
-        (City, " ", "length", None),
-        (City, '{"name": "Os', "stop", {"name": "Os"}),
-        (City, '{"name": "Os', None, {"name": "Os"}),
-        (list[int], '{"value": [1, 2', "length", [1]),
-        (list[int], '{"val', "length", None),
-        (Literal["ab"], '{"value": "a', "length", "a"),
-        (dict[str, int], '{"a": 1, "b', "length", {"a": 1}),
-        ({"type": "object"}, '{"a": [{}, ', "length", {"a": [{}]}),
-    ],
-)
-def test_a_cut_answer_keeps_what_had_come(kind: Any, text: str, finish: str, partial: Any) -> None:
-    with pytest.raises(StructuredOutputTruncated, match="cut before its JSON ended") as caught:
-        read(kind, text, finish=finish)
-
-    error = caught.value
-    assert (text, finish, partial) == (error.raw, error.finish_reason, error.partial)
-
-
-@pytest.mark.parametrize(
-    ("text", "finish"),
-    [
-        ("Oslo.", "stop"),
-        ("", "stop"),
-        ('```json\n{"name": "Oslo", "people": 7}\n```', "stop"),
-        (OSLO + "}", "stop"),
-        (OSLO + OSLO, "stop"),
-        ('{"name": "Oslo" "people": 7}', "stop"),
-        ("1" * 5000, "stop"),
-        ('{"name": "Os\nlo", "people": 7}', "stop"),
-        ("[" * 100_000 + "]" * 100_000, "stop"),
-    ],
-    ids=label,
-)
-def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
-    with pytest.raises(StructuredOutputError, match="The answer is not JSON") as caught:
-        read(City, text, finish=finish)
-
-    assert StructuredOutputError is caught.type
-    assert (text, finish) == (caught.value.raw, caught.value.finish_reason)
-    assert len(str(caught.value)) < 500
-
-
-@pytest.mark.parametrize(
-    ("text", "finish", "message"),
-    [
-        (
-            "Oslo.",
-            "stop",
-            "The answer is not JSON: 'Oslo.'. Check that the server supports response_format with "
-            "a json_schema.",
-        ),
-        (
-            "{",
-            "length",
-            "The answer was cut before its JSON ended (finish_reason 'length'). Its text is in "
-            ".raw, what can be read of it in .partial; raise max_tokens, or ask for less.",
-        ),
-        *(
-            (
-                "x" * length,
-                "stop",
-                f"The answer is not JSON: '{shown}'. Check that the server supports "
-                "response_format with a json_schema.",
-            )
-            for length, shown in ((200, "x" * 200), (201, "x" * 200 + "…"))
-        ),
-    ],
-    ids=label,
-)
-def test_errors_say_what_to_do(text: str, finish: str, message: str) -> None:
-    with pytest.raises(StructuredOutputError) as caught:
-        read(City, text, finish=finish)
-
-    assert message == str(caught.value)
-
-
-# --------------------------------------------------------------------------- random schemas
-
-
-@given(schemas(), JSON)
-def test_what_is_sent_means_what_was_given(given_schema: dict[str, Any], value: Any) -> None:
-    """A value fits the given schema exactly if its answer fits the one that is sent."""
-    schema = to_schema(given_schema)
-    fits = Draft202012Validator(given_schema).is_valid(value)
-    answer = {"value": value} if schema.wrapped else value
-
-    assert fits == Draft202012Validator(schema.json_schema).is_valid(answer)
-    assert fits == accepts(schema, answer)
-
-
-@given(schemas())
-def test_an_answer_by_the_sent_schema_is_read(given_schema: dict[str, Any]) -> None:
-    schema = to_schema(given_schema)
-    answer = instance(schema.json_schema, schema.json_schema)
-    expected = answer["value"] if schema.wrapped else answer
-
-    assert expected == schema.validate(json.dumps(answer))
-
-
-def accepts(schema: Any, answer: Any) -> bool:
-    try:
-        schema.validate(json.dumps(answer))
-    except StructuredOutputError:
-        return False
-    return True
-
-
-# --------------------------------------------------------------------------- streams
-
-
-def streamed(kind: Any, pieces: Iterable[str | Delta], *, partial: bool = True) -> list[Any]:
-    answers = AnswerStream(to_schema(kind), partial=partial)
+def streamed(output_type: Any, pieces: Iterable[str | Delta], *, partial: bool = True) -> list[Any]:
+    answers = AnswerStream(to_schema(output_type), partial=partial)
     values: list[Any] = []
     for piece in pieces:
         values += answers.feed(Delta(piece) if isinstance(piece, str) else piece)
@@ -450,26 +176,11 @@ STREAMS: list[tuple[Any, Sequence[str], list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "pieces", "expected"), STREAMS, ids=label)
-def test_objects_fill_as_they_come(kind: Any, pieces: list[str], expected: list[Any]) -> None:
-    assert expected == streamed(kind, pieces)
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        (None, ['{"na', 'me": "Oslo", "people": 7}']),
-        (City, [City.model_construct(name=None, people=None), city("Oslo", 7), city("Oslo", 7)]),
-    ],
-)
-def test_a_question_knows_how_its_streamed_answer_is_read(kind: Any, expected: list[Any]) -> None:
-    answers = ask("Where?", {}, kind, True).answers()
-    deltas = [Delta(OSLO[:4]), Delta(), Delta(OSLO[4:])]
-
-    assert expected == [
-        *(value for delta in deltas for value in answers.feed(delta)),
-        *answers.close(),
-    ]
+@pytest.mark.parametrize(("output_type", "pieces", "expected"), STREAMS, ids=label)
+def test_objects_fill_as_they_come(
+    output_type: Any, pieces: list[str], expected: list[Any]
+) -> None:
+    assert expected == streamed(output_type, pieces)
 
 
 def test_null_is_a_value() -> None:
@@ -564,11 +275,11 @@ class Records(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("kind", "partial", "seconds"),
+    ("output_type", "partial", "seconds"),
     [(Records.model_json_schema(), True, 1), (Records, True, 2), (Records, False, 2)],
     ids=["json", "objects", "valid objects"],
 )
-def test_100_kilobytes_stream_in_no_time(kind: Any, partial: bool, seconds: float) -> None:
+def test_100_kilobytes_stream_in_no_time(output_type: Any, partial: bool, seconds: float) -> None:
     record = {"id": 12345, "name": "x" * 40, "tags": ["a", "b"]}
     text = json.dumps({"records": [record] * 1200})
     size = len(text) // 10_000
@@ -576,7 +287,7 @@ def test_100_kilobytes_stream_in_no_time(kind: Any, partial: bool, seconds: floa
 
     # The time of this thread alone: tests share the machine with others.
     started = time.thread_time()
-    values = streamed(kind, pieces, partial=partial)
+    values = streamed(output_type, pieces, partial=partial)
     took = time.thread_time() - started
 
     assert len(text) > 100_000

@@ -17,9 +17,9 @@ from mlxcel_integrations.structured.partial_objects import partial_objects
 from tests.structured.schemas import v1
 
 
-def growth(kind: Any, *pieces: str) -> list[Any]:
+def growth(output_type: Any, *pieces: str) -> list[Any]:
     """Return what is made of each value that is new."""
-    parser, make = IncrementalJSON(), partial_objects(kind)
+    parser, make = IncrementalJSON(), partial_objects(output_type)
     return [make(parser.value) for piece in pieces if parser.feed(piece)]
 
 
@@ -47,7 +47,7 @@ OLD_A = OldTree(name="a", size=None)
 
 
 @pytest.mark.parametrize(
-    ("kind", "pieces", "expected"),
+    ("output_type", "pieces", "expected"),
     [
         (
             Tree,
@@ -90,8 +90,10 @@ OLD_A = OldTree(name="a", size=None)
     ],
     ids=["model", "dataclass", "model of version 1"],
 )
-def test_types_that_contain_themselves(kind: Any, pieces: list[str], expected: list[Any]) -> None:
-    assert expected == growth(kind, *pieces)
+def test_types_that_contain_themselves(
+    output_type: Any, pieces: list[str], expected: list[Any]
+) -> None:
+    assert expected == growth(output_type, *pieces)
 
 
 class Sooner(BaseModel):
@@ -122,7 +124,7 @@ class Bare(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("kind", "pieces", "expected"),
+    ("output_type", "pieces", "expected"),
     [
         # What is complete is of the member that it fits, whatever it looked like before.
         (
@@ -186,8 +188,10 @@ class Bare(BaseModel):
     # Without addresses in memory, which are others in each process.
     ids=lambda value: str(value).partition("<object")[0][:40],
 )  # fmt: skip
-def test_what_is_made_at_each_step(kind: Any, pieces: list[str], expected: list[Any]) -> None:
-    assert expected == growth(kind, *pieces)
+def test_what_is_made_at_each_step(
+    output_type: Any, pieces: list[str], expected: list[Any]
+) -> None:
+    assert expected == growth(output_type, *pieces)
 
 
 @dataclasses.dataclass
@@ -205,15 +209,15 @@ class Checked:
     tags: list[str] = Field(default_factory=lambda: ["new"])
 
 
-@pytest.mark.parametrize("kind", [Plain, Checked])
-def test_fields_that_have_not_come_are_their_defaults(kind: Any) -> None:
-    key = "name" if kind is Plain else "NAME"
-    [first, named, last] = growth(kind, "{", f'"{key}": "a"', ', "count": 7, "tags": ["b"]}')
+@pytest.mark.parametrize("output_type", [Plain, Checked])
+def test_fields_that_have_not_come_are_their_defaults(output_type: Any) -> None:
+    key = "name" if output_type is Plain else "NAME"
+    [first, named, last] = growth(output_type, "{", f'"{key}": "a"', ', "count": 7, "tags": ["b"]}')
 
     assert (None, 5, ["new"]) == (first.name, first.count, first.tags)
     assert ("a", 5, ["new"]) == (named.name, named.count, named.tags)
     assert ("a", 7, ["b"]) == (last.name, last.count, last.tags)
-    assert kind is type(first)
+    assert output_type is type(first)
     assert None is getattr(first, "needed", None)
 
 

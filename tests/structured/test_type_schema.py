@@ -179,9 +179,11 @@ OTHERS: list[tuple[Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "text", "expected"), OBJECTS, ids=label)
-def test_objects_are_asked_for_as_they_are(kind: Any, name: str, text: str, expected: Any) -> None:
-    schema = to_schema(kind)
+@pytest.mark.parametrize(("output_type", "name", "text", "expected"), OBJECTS, ids=label)
+def test_objects_are_asked_for_as_they_are(
+    output_type: Any, name: str, text: str, expected: Any
+) -> None:
+    schema = to_schema(output_type)
 
     assert name == schema.name
     assert not schema.wrapped
@@ -189,9 +191,9 @@ def test_objects_are_asked_for_as_they_are(kind: Any, name: str, text: str, expe
     assert expected == schema.validate(text)
 
 
-@pytest.mark.parametrize(("kind", "text", "expected"), OTHERS, ids=label)
-def test_what_is_no_object_is_wrapped_unseen(kind: Any, text: str, expected: Any) -> None:
-    schema = to_schema(kind)
+@pytest.mark.parametrize(("output_type", "text", "expected"), OTHERS, ids=label)
+def test_what_is_no_object_is_wrapped_unseen(output_type: Any, text: str, expected: Any) -> None:
+    schema = to_schema(output_type)
     answer = f'{{"value": {text}}}'
 
     assert schema.wrapped
@@ -201,21 +203,21 @@ def test_what_is_no_object_is_wrapped_unseen(kind: Any, text: str, expected: Any
     assert type(expected) is type(schema.validate(answer))
 
 
-@pytest.mark.parametrize("kind", [OldPerson | None, Person | None, list[OldTeam]], ids=str)
-def test_a_type_means_the_same_when_it_was_forgotten(kind: Any) -> None:
-    first = to_schema(kind)
+@pytest.mark.parametrize("output_type", [OldPerson | None, Person | None, list[OldTeam]], ids=str)
+def test_a_type_means_the_same_when_it_was_forgotten(output_type: Any) -> None:
+    first = to_schema(output_type)
     for number in range(CACHED):
         to_schema(Literal[number])
 
-    again = to_schema(kind)
+    again = to_schema(output_type)
 
     assert first is not again
     assert first.json_schema == again.json_schema
 
 
-@pytest.mark.parametrize("kind", [OldPerson | None, Person | None], ids=str)
-def test_the_server_is_told_that_it_may_be_null(kind: Any) -> None:
-    validator = Draft202012Validator(to_schema(kind).json_schema)
+@pytest.mark.parametrize("output_type", [OldPerson | None, Person | None], ids=str)
+def test_the_server_is_told_that_it_may_be_null(output_type: Any) -> None:
+    validator = Draft202012Validator(to_schema(output_type).json_schema)
 
     valid = [validator.is_valid({"value": value}) for value in ({"name": "Ada"}, None, 5, {})]
 
@@ -243,9 +245,11 @@ def test_a_function_without_parameters_takes_an_empty_object() -> None:
     assert empty == to_schema({"name": "f", "description": None, "parameters": {}}).json_schema
 
 
-@pytest.mark.parametrize(("kind", "title"), [(OldPerson, "OldPerson"), (list[OldPerson], "answer")])
-def test_the_model_reads_the_name_of_an_old_class(kind: Any, title: str) -> None:
-    schema = to_schema(kind).json_schema
+@pytest.mark.parametrize(
+    ("output_type", "title"), [(OldPerson, "OldPerson"), (list[OldPerson], "answer")]
+)
+def test_the_model_reads_the_name_of_an_old_class(output_type: Any, title: str) -> None:
+    schema = to_schema(output_type).json_schema
 
     assert title == schema.get("properties", {}).get("value", schema)["title"]
 
@@ -256,10 +260,10 @@ class Screen(TypedDict):
 
 
 @pytest.mark.parametrize(
-    ("kind", "required"), [(Movie, ["title"]), (Cinema, ["shows"]), (Screen, ["movie"])]
+    ("output_type", "required"), [(Movie, ["title"]), (Cinema, ["shows"]), (Screen, ["movie"])]
 )
-def test_dictionaries_require_what_their_class_says(kind: Any, required: list[str]) -> None:
-    assert required == to_schema(kind).json_schema["required"]
+def test_dictionaries_require_what_their_class_says(output_type: Any, required: list[str]) -> None:
+    assert required == to_schema(output_type).json_schema["required"]
 
 
 def test_dictionaries_keep_what_their_class_tells_of_itself() -> None:
@@ -277,14 +281,14 @@ class Shelf(TypedDict):
     top: Folder | None
 
 
-@pytest.mark.parametrize("kind", [Folder, Shelf, list[Folder]])
-def test_dictionaries_that_contain_themselves(kind: Any) -> None:
+@pytest.mark.parametrize("output_type", [Folder, Shelf, list[Folder]])
+def test_dictionaries_that_contain_themselves(output_type: Any) -> None:
     """Before Python 3.12, Pydantic takes only those of ``typing_extensions``, and says so."""
     if sys.version_info >= (3, 12):
-        assert "Folder" in str(to_schema(kind).json_schema)
+        assert "Folder" in str(to_schema(output_type).json_schema)
         return
     with pytest.raises(MlxcelError, match=r"use `typing_extensions.TypedDict`"):
-        to_schema(kind)
+        to_schema(output_type)
 
 
 def test_decimals_are_numbers() -> None:
@@ -380,7 +384,7 @@ class Pong(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("output_type", "message"),
     [
         (chain(30), "deeper than the 32 levels .* at /properties/a(/items){30}:"),
         (chain(300), "deeper than the 32 levels"),
@@ -395,16 +399,16 @@ class Pong(BaseModel):
         ({"type": "array", "items": {"$ref": "other.json"}}, "outside of itself"),
         ({"type": "array", "items": {"$ref": "#/$defs/a"}}, "where nothing is"),
         ({"type": "array", "items": {"$ref": "#name"}}, "where nothing is"),
-        ({"type": "object", "required": 3, "anyOf": 5}, "no JSON schema at /"),
-        ({"type": "objekt", "properties": {}}, "no JSON schema at /type: 'objekt' is not"),
+        ({"type": "object", "required": 3, "anyOf": 5}, "The schema is invalid at /"),
+        ({"type": "objekt", "properties": {}}, "The schema is invalid at /type: 'objekt' is not"),
         ({"type": "object", "properties": {"a": {"minimum": "x"}}}, "at /properties/a/minimum"),
         ({"type": "object", "properties": {"a": {"pattern": "("}}}, "at /properties/a/pattern"),
-        ({}, "{} is no JSON schema: it has none of"),
-        ({"colour": "red"}, "is no JSON schema: it has none of"),
-        ({"type": "json_object"}, "is no JSON schema"),
-        ({"type": "json_schema"}, "is no JSON schema"),
-        ({"type": "json_schema", "json_schema": []}, "is no JSON schema"),
-        ({"type": "function", "function": {"name": "f", "parameters": 3}}, "is no JSON schema"),
+        ({}, "{} is not a JSON schema: it has none of"),
+        ({"colour": "red"}, "is not a JSON schema: it has none of"),
+        ({"type": "json_object"}, "is not a JSON schema"),
+        ({"type": "json_schema"}, "The schema is invalid at /type"),
+        ({"type": "json_schema", "json_schema": []}, "is not a JSON schema"),
+        ({"type": "function", "function": {"name": "f", "parameters": 3}}, "is not a JSON schema"),
         ({"type": {"string"}}, "a dictionary that is not JSON: .* set"),
         ({"type": "number", "minimum": float("nan")}, "a dictionary that is not JSON"),
         (3, "No schema can be made of 3: it is a value"),
@@ -418,29 +422,29 @@ class Pong(BaseModel):
         (list["Nowhere"], "No schema can be made of list"),  # type: ignore[name-defined] # noqa: F821
     ],
 )
-def test_what_no_server_takes_is_refused(kind: Any, message: str) -> None:
+def test_what_no_server_takes_is_refused(output_type: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
-        to_schema(kind)
+        to_schema(output_type)
 
 
 KEYWORDS = "$ref, allOf, anyOf, const, enum, items, oneOf, prefixItems, properties, type"
 EXAMPLE = '{"type": "object", "properties": {"name": {"type": "string"}}}'
-NO_DICTIONARY = f"is no JSON schema: it has none of {KEYWORDS}. Pass one such as {EXAMPLE}."
+NO_DICTIONARY = f"is not a JSON schema: it has none of {KEYWORDS}. Pass one such as {EXAMPLE}."
 NO_TYPE = "Pass a Pydantic model, a dataclass, a TypedDict, another type of data, or a JSON schema."
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("output_type", "message"),
     [
         ({"colour": "red"}, f"{{'colour': 'red'}} {NO_DICTIONARY}"),
         ({"type": "json_object"}, f"{{'type': 'json_object'}} {NO_DICTIONARY}"),
-        (3, f"No schema can be made of 3: it is a value, and no type. {NO_TYPE}"),
+        (3, f"No schema can be made of 3: it is a value, not a type. {NO_TYPE}"),
     ],
     ids=label,
 )
-def test_what_to_pass_instead_is_told(kind: Any, message: str) -> None:
+def test_what_to_pass_instead_is_told(output_type: Any, message: str) -> None:
     with pytest.raises(MlxcelError) as caught:
-        to_schema(kind)
+        to_schema(output_type)
 
     assert message == str(caught.value)
 
@@ -474,10 +478,10 @@ MISFITS: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "text", "message"), MISFITS, ids=label)
-def test_an_answer_that_does_not_fit_is_an_error(kind: Any, text: str, message: str) -> None:
+@pytest.mark.parametrize(("output_type", "text", "message"), MISFITS, ids=label)
+def test_an_answer_that_does_not_fit_is_an_error(output_type: Any, text: str, message: str) -> None:
     with pytest.raises(StructuredOutputError, match=message) as caught:
-        to_schema(kind).validate(text, "stop")
+        to_schema(output_type).validate(text, "stop")
 
     assert StructuredOutputError is caught.type
     assert (text, "stop") == (caught.value.raw, caught.value.finish_reason)

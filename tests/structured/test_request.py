@@ -1,0 +1,173 @@
+"""Chats whose answers keep to a schema: their fields, and the schema shown to the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from mlxcel_integrations import ChatReply, MlxcelError
+from mlxcel_integrations.protocol.stream import Delta
+from mlxcel_integrations.structured.request import (
+    constrained,
+    normalized_format,
+    schema_text,
+    structured_chat,
+    with_schema_shown,
+)
+from mlxcel_integrations.structured.type_schema import to_schema
+from tests.structured.labels import label
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+SCHEMA = to_schema(City)
+SHOWN = "Answer with JSON that fits this JSON schema:\n" + json.dumps(
+    SCHEMA.json_schema, separators=(",", ":")
+)
+OSLO = '{"name": "Oslo", "people": 7}'
+CITY = City(name="Oslo", people=7)
+QUESTION = {"role": "user", "content": "Where?"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ("Where?", [{"role": "system", "content": SHOWN}, QUESTION]),
+        ([QUESTION], [{"role": "system", "content": SHOWN}, QUESTION]),
+        (
+            [{"role": "system", "content": "Be brief."}, QUESTION],
+            [{"role": "system", "content": f"Be brief.\n\n{SHOWN}"}, QUESTION],
+        ),
+        (
+            [{"role": "developer", "content": "Be brief.", "name": "x"}, QUESTION],
+            [{"role": "developer", "content": f"Be brief.\n\n{SHOWN}", "name": "x"}, QUESTION],
+        ),
+        (
+            [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}],
+            [{"role": "system", "content": [
+                {"type": "text", "text": "Be brief."}, {"type": "text", "text": SHOWN}
+            ]}],
+        ),
+        ([{"role": "system", "content": None}], [{"role": "system", "content": SHOWN}]),
+        ([], []),
+        (["Where?"], ["Where?"]),
+    ],
+)  # fmt: skip
+def test_the_schema_is_shown_in_the_system_message(messages: Any, expected: Any) -> None:
+    before = repr(messages)
+
+    assert expected == with_schema_shown(SCHEMA.json_schema, messages)
+    assert before == repr(messages)
+
+
+def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
+    fields = constrained(SCHEMA, {"top_k": 3})
+
+    assert {"enable_thinking": False} == fields["chat_template_kwargs"]
+    assert (3, SCHEMA.response_format) == (fields["top_k"], fields["response_format"])
+
+
+def test_two_schemas_are_one_too_many() -> None:
+    with pytest.raises(MlxcelError, match=r"schema and response_format .* drop one"):
+        structured_chat("Where?", {"response_format": {"type": "text"}}, City, True)
+
+
+def test_without_a_schema_nothing_changes() -> None:
+    chat = structured_chat("Where?", {"top_k": 3}, None, True)
+    reply = ChatReply("Here.")
+
+    assert ("Where?", {"top_k": 3}) == (chat.messages, chat.sampling)
+    assert reply is chat.read(reply)
+
+
+@pytest.mark.parametrize(
+    ("show", "expected"),
+    [(False, "Where?"), (True, [{"role": "system", "content": SHOWN}, QUESTION])],
+)
+def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
+    assert expected == structured_chat("Where?", {}, City, show).messages
+
+
+def test_a_model_with_tools_is_told_that_it_may_call_one() -> None:
+    begins = "Call a tool, or answer with JSON that fits this JSON schema:\n"
+    shown = with_schema_shown(SCHEMA.json_schema, "Where?", tools=True)
+
+    assert schema_text(SCHEMA.json_schema, tools=True) == shown[0]["content"]  # type: ignore[index] # a message
+    assert SHOWN.replace("Answer with JSON that fits this JSON schema:\n", begins) == schema_text(
+        SCHEMA.json_schema, tools=True
+    )
+    assert SHOWN == schema_text(SCHEMA.json_schema)
+
+
+def given_format(schema: Any) -> dict[str, Any]:
+    inner = {"name": "f", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": inner, "extra": 1}
+
+
+def test_a_format_of_other_code_is_sent_as_every_engine_takes_it() -> None:
+    name = {"type": "string", "pattern": "(?=a)"}
+    sent = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    given = given_format({"type": "object", "properties": {"a": name}, "x-mine": 1})
+
+    assert given_format(sent) == normalized_format(given)
+    assert given_format({"type": "object", "properties": {"a": name}, "x-mine": 1}) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (given_format({"type": "objekt"}), "The schema is invalid at /type"),
+        (given_format({"enum": ["x" * 70_000]}), "has 700.. bytes"),
+        ({"type": "json_schema"}, "The schema is invalid at /type"),
+        ({"type": "json_schema", "name": "f", "schema": {"type": "object"}}, "where servers look"),
+        ({"type": "json_schema", "json_schema": {"name": "f"}}, "where servers look"),
+    ],
+    ids=label,
+)
+def test_a_format_that_no_server_takes_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        normalized_format(given)
+
+
+def test_closing_a_schema_may_make_it_too_long() -> None:
+    """What is sent is checked as well as what was given."""
+    fields = {f"f{at:04}": {"type": "object", "properties": {}} for at in range(1_300)}
+
+    with pytest.raises(MlxcelError, match=r"has \d+ bytes"):
+        normalized_format(given_format({"type": "object", "properties": fields}))
+
+
+def test_a_whole_answer_is_read_by_the_schema_of_its_chat() -> None:
+    chat = structured_chat("Where?", {}, City, True)
+    reply = chat.read(ChatReply(OSLO, finish_reason="stop", model="m"))
+
+    assert ChatReply(OSLO, finish_reason="stop", model="m", parsed=CITY) == reply
+
+
+@pytest.mark.parametrize(
+    ("output_type", "expected"),
+    [
+        (None, ['{"na', 'me": "Oslo", "people": 7}']),
+        (City, [City.model_construct(name=None, people=None), CITY, CITY]),
+    ],
+)
+def test_a_streamed_answer_is_read_by_the_schema_of_its_chat(
+    output_type: Any, expected: list[Any]
+) -> None:
+    answers = structured_chat("Where?", {}, output_type, True).answer_stream()
+    deltas = [Delta(OSLO[:4]), Delta(), Delta(OSLO[4:])]
+
+    assert expected == [
+        *(value for delta in deltas for value in answers.feed(delta)),
+        *answers.close(),
+    ]

@@ -1,0 +1,160 @@
+"""Figures of the package's structure: ``python -m tests.house`` prints them.
+
+``tests/test_architecture.py`` holds the limits of most of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from tests.imports import PACKAGE, circles, is_package, modules, upward_imports
+from tests.way import SOCKET, streamed_message
+
+TESTS = Path(__file__).parent
+CORE = ("protocol", "structured", "transport", "supervisor")
+
+# The classes that wait for a server, and leave the decisions to others.
+SHELLS = {
+    "LLM": "client",
+    "AsyncLLM": "async_client",
+    "SyncDriver": "transport.sync_driver",
+    "AsyncDriver": "transport.async_driver",
+}
+DECISIONS = (ast.If | ast.IfExp | ast.match_case | ast.While | ast.Try | ast.ExceptHandler) | (
+    ast.Compare | ast.BoolOp
+)
+
+
+def flat_modules() -> list[str]:
+    """Return the files at the top of the package."""
+    return sorted(path.name for path in PACKAGE.glob("*.py"))
+
+
+def class_named(name: str, module: str) -> ast.ClassDef:
+    """Return the code of a class."""
+    return next(
+        node
+        for node in modules()[module].body
+        if isinstance(node, ast.ClassDef) and node.name == name
+    )
+
+
+def decisions(code: ast.AST) -> int:
+    """Return the number of nodes of the syntax tree that decide."""
+    return sum(isinstance(node, DECISIONS) for node in ast.walk(code))
+
+
+def decisions_of_shells() -> dict[str, int]:
+    """Return the number of nodes that decide in each class that waits for a server."""
+    return {name: decisions(class_named(name, module)) for name, module in SHELLS.items()}
+
+
+def bases(name: str, module: str) -> list[str]:
+    """Return the bases of a class, as its code names them."""
+    return [ast.unparse(base) for base in class_named(name, module).bases]
+
+
+def places_to_edit(option: str) -> list[str]:
+    """Return the lines that declare an option, describe it, or hand it to a constructor."""
+    return [
+        f"{module}:{line}"
+        for module, tree in modules().items()
+        for line in sorted(set(lines_to_edit(tree, option)))
+    ]
+
+
+def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
+    """Yield the numbers of these lines in one module."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(arg=name) | ast.keyword(arg=name) if name == option:
+                yield node.lineno
+            case ast.AnnAssign(target=ast.Name(id=name)) if name == option:
+                yield node.lineno
+            case ast.Call(func=ast.Name(id=function), args=args) if function[0].isupper():
+                yield from (arg.lineno for arg in args if is_named(arg, option))
+            case ast.Expr(value=ast.Constant(value=str(docstring))):
+                for entry in re.finditer(rf"^ +{option}: ", docstring, re.MULTILINE):
+                    yield node.lineno + docstring[: entry.start()].count("\n")
+
+
+def is_named(node: ast.expr, name: str) -> bool:
+    """Tell whether an expression is a variable, or an attribute, of this name."""
+    return name in (getattr(node, "id", None), getattr(node, "attr", None))
+
+
+def names_with_two_homes() -> dict[str, list[str]]:
+    """Return the names that two modules of the core, or more, define at their top."""
+    homes = defaultdict(list)
+    for module, tree in modules().items():
+        if module.startswith(CORE):
+            for name in sorted({name for node in tree.body for name in defined_names(node)}):
+                homes[name].append(module)
+    return {name: found for name, found in sorted(homes.items()) if len(found) > 1}
+
+
+def defined_names(node: ast.stmt) -> list[str]:
+    """Return the names that a statement defines, except those that Python itself reads."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [node.name]
+        case ast.Assign(targets=targets):
+            parts = [part for target in targets for part in ast.walk(target)]
+        case ast.AnnAssign(target=target):
+            parts = [target]
+        case _:
+            return []
+    names = [part.id for part in parts if isinstance(part, ast.Name)]
+    return [name for name in names if not name.startswith("__")]
+
+
+def modules_without_tests() -> list[str]:
+    """Return the modules without a test file of their name in the folder of the same name.
+
+    For a module at the top of the package, a folder of its name will do.
+    """
+    return [
+        module
+        for module in modules()
+        if not (is_package(module) or module.endswith("__main__") or has_tests(module))
+    ]
+
+
+def has_tests(module: str) -> bool:
+    """Tell whether a module has a test file, or a folder of tests, of its name."""
+    path = TESTS.joinpath(*module.split("."))
+    return path.is_dir() or path.with_name(f"test_{path.name}.py").exists()
+
+
+def moves(files: list[str]) -> int:
+    """Return how often the next call is in another file."""
+    return sum(here != there for here, there in pairwise(files))
+
+
+def figures() -> dict[str, object]:
+    """Return each figure by its name."""
+    way = [call.function for call in streamed_message() if call.function.module != SOCKET]
+    shells = decisions_of_shells()
+    places = places_to_edit("connect_timeout")
+    return {
+        "modules at the top of the package": len(flat_modules()),
+        "circles between modules": len(circles()),
+        "upward imports": len(upward_imports()),
+        "nodes that decide in the shells": f"{sum(shells.values())} {shells}",
+        "functions on the way of a streamed message": len(set(way)),
+        "moves between files on this way": moves([function.module for function in way]),
+        "places to edit for a connection option": f"{len(places)} {places}",
+        "bases of ChatMlxcel": len(bases("ChatMlxcel", "langchain.chat_models")),
+        "modules without a test file of their name": len(modules_without_tests()),
+        "names with two meanings in the core": len(names_with_two_homes()),
+    }
+
+
+if __name__ == "__main__":
+    for name, figure in figures().items():
+        print(f"{name}: {figure}")

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.imports import PACKAGE, circles, is_package, modules, upward_imports
-from tests.way import SOCKET, streamed_message
+from tests.trace import SOCKET, streamed_message
 
 TESTS = Path(__file__).parent
 CORE = ("protocol", "structured", "transport", "supervisor")
@@ -138,7 +138,7 @@ def moves(files: list[str]) -> int:
 
 def figures() -> dict[str, object]:
     """Return each figure by its name."""
-    way = [call.function for call in streamed_message() if call.function.module != SOCKET]
+    path = [call.function for call in streamed_message() if call.function.module != SOCKET]
     shells = decisions_of_shells()
     places = places_to_edit("connect_timeout")
     return {
@@ -146,8 +146,8 @@ def figures() -> dict[str, object]:
         "circles between modules": len(circles()),
         "upward imports": len(upward_imports()),
         "nodes that decide in the shells": f"{sum(shells.values())} {shells}",
-        "functions on the way of a streamed message": len(set(way)),
-        "moves between files on this way": moves([function.module for function in way]),
+        "functions on the path of a streamed message": len(set(path)),
+        "moves between files on this path": moves([function.module for function in path]),
         "places to edit for a connection option": f"{len(places)} {places}",
         "bases of ChatMlxcel": len(bases("ChatMlxcel", "langchain.chat_models")),
         "modules without a test file of their name": len(modules_without_tests()),

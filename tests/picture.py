@@ -1,4 +1,4 @@
-"""``docs/images/request.svg``: the way of a request, drawn from the names in the code.
+"""``docs/images/request.svg``: the path of a request, drawn from the names in the code.
 
 ``python -m tests.picture`` draws it.
 """
@@ -11,11 +11,11 @@ from itertools import dropwhile, zip_longest
 from typing import NamedTuple
 
 from tests.imports import PACKAGE
-from tests.way import PURE, SOCKET, Call, Function, streamed_message
+from tests.trace import PURE, SOCKET, Call, Function, streamed_message
 
 PICTURE = PACKAGE.parent / "docs" / "images" / "request.svg"
 COMMAND = "python -m tests.picture"
-TITLE = "The way of a streamed message: each function where it is called first"
+TITLE = "The path of a streamed message: each function at its first call"
 TOP = PACKAGE.name
 
 # How far the cards of a folder stand to the right, and where cards begin and end, in pixels.
@@ -34,7 +34,7 @@ STYLE = """
     .transport { fill: #fff3e6; stroke: #b0470d }
     .pure { fill: #e9f7ed; stroke: #1a7f37 }
     .socket { fill: #e7eaee }
-    .way { stroke: #24292f; stroke-width: 1.8; marker-end: url(#end) }
+    .path { stroke: #24292f; stroke-width: 1.8; marker-end: url(#end) }
     .asks { stroke: #1a7f37; stroke-width: 1.8 }
     .again { stroke: #57606a; stroke-width: 3 }"""
 
@@ -74,22 +74,22 @@ class Card(NamedTuple):
 
 
 def steps(calls: Iterable[Call]) -> list[Step]:
-    """Return the way from folder to folder, each function where it is called first."""
-    way: list[Step] = []
+    """Return the path from folder to folder, each function at its first call."""
+    path: list[Step] = []
     seen = set()
     for function, caller in dropwhile(is_before_ours, calls):
         is_pure = folder(function) in PURE
         place = caller if is_pure and caller else function
-        if (function.code in seen and folder(place) != SOCKET) or "<" in short_name(function):
+        if function.code in seen or "<" in short_name(function):
             continue
         seen.add(function.code)
-        if not way or way[-1].folder != folder(place):
-            way.append(Step(folder(place), {}, {}))
-        if not is_pure or not way[-1].own:
-            add(way[-1].own, place)
+        if not path or path[-1].folder != folder(place):
+            path.append(Step(folder(place), {}, {}))
+        if not is_pure or not path[-1].own:
+            add(path[-1].own, place)
         if is_pure:
-            add(way[-1].pure, function)
-    return way
+            add(path[-1].pure, function)
+    return path
 
 
 def is_before_ours(call: Call) -> bool:
@@ -116,11 +116,11 @@ def add(functions: dict[str, list[str]], new: Function) -> None:
         names.append(short_name(new))
 
 
-def cards(way: Iterable[Step]) -> list[tuple[Card, Card | None]]:
-    """Return the boxes of a way from top to bottom, that of the pure functions beside its own."""
+def cards(path: Iterable[Step]) -> list[tuple[Card, Card | None]]:
+    """Return the boxes of a path from top to bottom, that of the pure functions beside its own."""
     placed: list[tuple[Card, Card | None]] = []
     top = float(HEADER)
-    for step in way:
+    for step in path:
         own = Card(step.folder, LEFT + INDENTS[step.folder], top, OWN_RIGHT, step.own)
         pure = Card("pure", PURE_LEFT, top, RIGHT, step.pure) if step.pure else None
         placed.append((own, pure))
@@ -128,9 +128,9 @@ def cards(way: Iterable[Step]) -> list[tuple[Card, Card | None]]:
     return placed
 
 
-def picture(way: Iterable[Step]) -> str:
-    """Return the way as an SVG image."""
-    placed = cards(way)
+def picture(path: Iterable[Step]) -> str:
+    """Return the path as an SVG image."""
+    placed = cards(path)
     own = [card for card, _ in placed]
     height = max(card.bottom for pair in placed for card in pair if card) + 16
     body = [box("paper", 1, 1, 819, height - 1)]
@@ -205,7 +205,7 @@ def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 def arrow(x: float, top: float, bottom: float) -> str:
     """Return an arrow that points down."""
-    return line("way", x, top, x, bottom)
+    return line("path", x, top, x, bottom)
 
 
 def current_picture() -> str:

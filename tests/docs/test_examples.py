@@ -32,7 +32,6 @@ from mlxcel_integrations.options import (
     ServerOptions,
 )
 from tests.fakes.server import FakeServer, executable
-from tests.tree import COMMAND, PAGE, with_tree
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -208,12 +207,6 @@ def test_the_names_to_move_to_exist(page: str, model: type[BaseModel], others: s
     assert len(names) > 20
     unknown = {name for name in names if not hasattr(model, name)} - set(model.model_fields)
     assert {model.__name__, *others} == unknown
-
-
-def test_the_tree_in_the_page_is_that_of_the_package() -> None:
-    page = PAGE.read_text()
-
-    assert with_tree(page) == page, f"The package has changed: run `{COMMAND}`."
 
 
 def shown_messages() -> list[str]:

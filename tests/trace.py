@@ -1,4 +1,4 @@
-"""The way of a request through the package, traced: a streamed message of ``ChatMlxcel``."""
+"""Trace of a streamed message of ``ChatMlxcel``: each call of our functions on its path."""
 
 from __future__ import annotations
 

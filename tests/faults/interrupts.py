@@ -1,4 +1,4 @@
-"""What is left of a start that is interrupted, at every line that it runs through."""
+"""Interrupted starts: what an interrupt at each line of a start leaves behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the key of a server can be read, in a program in which everything goes wrong."""
+"""Search for places that show the key of a server, in a program in which everything fails."""
 
 from __future__ import annotations
 

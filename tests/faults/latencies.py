@@ -1,4 +1,4 @@
-"""How soon an end, a readiness and a turn of the event loop come."""
+"""Latencies: from an end to its error, from ready to the first byte, and of the event loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 def exit_to_error(count: int) -> Iterator[Figure]:
     """From the end of the server to the error that tells of it, for sync and async callers."""
-    first = float(run("from tests.faults.times import first_end; print(first_end())"))
+    first = float(run("from tests.faults.latencies import first_end; print(first_end())"))
     name = "server's end to the first error of openai in a program, which imports it"
     yield Figure(name, f"{first * 1000:.0f} ms")
     importlib.import_module("openai")

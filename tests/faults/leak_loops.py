@@ -1,4 +1,4 @@
-"""What grows while servers are started and stopped."""
+"""Leaks while servers are started and stopped in a loop."""
 
 from __future__ import annotations
 

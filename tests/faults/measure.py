@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator
 from tests.faults.measurements import Figure
 
 MEASUREMENTS: dict[str, tuple[str, int]] = {
-    "cycles": ("cycles", 300),
+    "cycles": ("leak_loops", 300),
     "interrupts": ("interrupts", 0),
     "sigints": ("interrupts", 100),
     "errors_in_threads": ("interrupts", 0),
-    "secrets": ("keys", 0),
-    "exit_to_error": ("times", 50),
-    "ready_to_first_byte": ("times", 30),
-    "loop_block": ("times", 10),
-    "race": ("race", 20),
+    "secrets": ("key_search", 0),
+    "exit_to_error": ("latencies", 50),
+    "ready_to_first_byte": ("latencies", 30),
+    "loop_block": ("latencies", 10),
+    "race": ("simultaneous_starts", 20),
 }
 """Name -> the module of its function, and how often it is repeated; 0 is as often as it takes."""
 

@@ -1,4 +1,4 @@
-"""What every measurement needs: a figure, and a fake `mlxcel` outside of pytest."""
+"""Parts of every measurement: its figures, and a fake `mlxcel` outside of pytest."""
 
 from __future__ import annotations
 

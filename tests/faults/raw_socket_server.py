@@ -1,4 +1,4 @@
-"""A server that is nothing but a socket, for what no server does that speaks HTTP."""
+"""A server that is only a socket, for bytes that no HTTP server sends."""
 
 from __future__ import annotations
 

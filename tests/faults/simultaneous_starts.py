@@ -1,4 +1,4 @@
-"""How many servers many programs start that ask for the same one at the same moment."""
+"""Simultaneous starts: many programs that use the same model at once share one server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 60.0
 # many of its threads got an answer or what they got instead, and keeps its server until told.
 PROGRAM = """
 import json, os, sys
-from tests.faults.race import ask
+from tests.faults.simultaneous_starts import ask
 
 count, threads = int(sys.argv[1]), int(sys.argv[2])
 options = json.loads(sys.argv[3])

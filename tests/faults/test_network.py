@@ -27,7 +27,7 @@ from mlxcel_integrations.transport.async_pool import _PRIVATE, ClosedForSure
 from tests.fakes.replies import dumps, event
 from tests.fakes.server import FakeServer, Reply
 from tests.faults.raw_socket_server import HEAD, RawServer, reset
-from tests.faults.ways_to_call import FACES, STREAMS, Face, every_face
+from tests.faults.ways_to_call import STREAMS, WAYS, Way, each_way
 from tests.supervisor.conftest import Fake, wait_until
 
 KEY = "sk-0f6a41d7c2"
@@ -43,12 +43,12 @@ def server() -> Iterator[FakeServer]:
 # --------------------------------------------------------------------------- connections
 
 
-@every_face(FACES)
+@each_way(WAYS)
 @pytest.mark.parametrize("reads", [False, True], ids=["before the request", "after it"])
-def test_a_connection_that_is_reset_is_told(face: Face, reads: bool) -> None:
+def test_a_connection_that_is_reset_is_told(way: Way, reads: bool) -> None:
     """It is tried again only while it is made: else, the server may have begun to generate."""
     with RawServer(lambda server, connection: reset(connection), reads) as server:
-        text, error = face(server.url, served_model="m")
+        text, error = way(server.url, served_model="m")
 
     assert isinstance(error, openai.APIConnectionError)
     assert re.search("(Lost the connection to|Cannot reach) .* Check that the", str(error))
@@ -56,8 +56,8 @@ def test_a_connection_that_is_reset_is_told(face: Face, reads: bool) -> None:
     assert 1 <= server.connections <= (1 if reads else 3)
 
 
-@every_face(FACES)
-def test_an_answer_that_is_reset_keeps_what_had_come(face: Face) -> None:
+@each_way(WAYS)
+def test_an_answer_that_is_reset_keeps_what_had_come(way: Way) -> None:
     def answer(server: RawServer, connection: Any) -> None:
         connection.sendall(HEAD + AB)
         # What is reset takes along what has not been read.
@@ -65,31 +65,31 @@ def test_an_answer_that_is_reset_keeps_what_had_come(face: Face) -> None:
         reset(connection)
 
     with RawServer(answer) as server:
-        text, error = face(server.url, served_model="m")
+        text, error = way(server.url, served_model="m")
 
     assert isinstance(error, MlxcelStreamError)
     assert re.search("cut short: Connection reset by peer before", str(error))
-    assert ("ab", "ab" if face.streams else "", 1) == (error.partial, text, server.connections)
+    assert ("ab", "ab" if way.streams else "", 1) == (error.partial, text, server.connections)
 
 
-@every_face([face for face in FACES if face.name.endswith((".chat", ".astream", ".invoke"))])
+@each_way([way for way in WAYS if way.name.endswith((".chat", ".astream", ".invoke"))])
 def test_a_busy_server_that_names_no_time_is_asked_again_a_little_later(
-    server: FakeServer, face: Face
+    server: FakeServer, way: Way
 ) -> None:
     server.script(Reply.error(429, "slow down"), Reply.error(503, "busy"), Reply.text("ok"))
 
-    assert ("ok", None) == face(server.url)
+    assert ("ok", None) == way(server.url)
     assert 3 == len(server.posts)
 
 
-@every_face([face for face in FACES if face.name in ("LLM.chat", "AsyncLLM.chat_stream")])
-def test_a_line_of_32_megabytes_is_refused_at_its_first_half(face: Face) -> None:
+@each_way([way for way in WAYS if way.name in ("LLM.chat", "AsyncLLM.chat_stream")])
+def test_a_line_of_32_megabytes_is_refused_at_its_first_half(way: Way) -> None:
     def answer(server: RawServer, connection: Any) -> None:
         connection.sendall(HEAD + AB + b"data: ")
         server.flood(connection, b"x" * 65536, 32 * 1024 * 1024)
 
     with RawServer(answer) as server:
-        _, error = face(server.url, served_model="m", timeout=10)
+        _, error = way(server.url, served_model="m", timeout=10)
         assert isinstance(error, MlxcelStreamError)
         assert "an event of more than 16777216 bytes" in str(error)
         assert "ab" == error.partial
@@ -99,11 +99,11 @@ def test_a_line_of_32_megabytes_is_refused_at_its_first_half(face: Face) -> None
 # --------------------------------------------------------------------------- leaving
 
 
-async def cancelled(server: FakeServer, face: Face, llm: Any, count: int) -> list[Any]:
+async def cancelled(server: FakeServer, way: Way, llm: Any, count: int) -> list[Any]:
     """Ask often at once, and cancel all when the server is asked as often as it can be."""
 
     async def ask() -> None:
-        async with contextlib.aclosing(face.answer(llm, face.question("hi", None))) as pieces:
+        async with contextlib.aclosing(way.answer(llm, way.question("hi", None))) as pieces:
             async for _ in pieces:
                 pass
 
@@ -114,19 +114,19 @@ async def cancelled(server: FakeServer, face: Face, llm: Any, count: int) -> lis
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@every_face([face for face in FACES if face.is_async and face.streams])
+@each_way([way for way in WAYS if way.is_async and way.streams])
 def test_what_is_cancelled_in_a_crowd_leaves_no_connection_in_use(
-    server: FakeServer, face: Face
+    server: FakeServer, way: Way
 ) -> None:
     """Some of them wait for a connection of the pool, which has fewer, when they are cancelled."""
     server.script(*[Reply.hang()] * 230)
     with asyncio.Runner() as runner:
-        llm = face.make(base_url=server.url, served_model="m")
-        ends = runner.run(cancelled(server, face, llm, 230))
+        llm = way.make(base_url=server.url, served_model="m")
+        ends = runner.run(cancelled(server, way, llm, 230))
 
         assert {asyncio.CancelledError} == set(map(type, ends))
         assert wait_until(lambda: 0 == server.open_connections)
-        runner.run(llm.close() if face.name.startswith("AsyncLLM") else llm.aclose())
+        runner.run(llm.close() if way.name.startswith("AsyncLLM") else llm.aclose())
     assert 200 == len(server.posts)
 
 
@@ -209,22 +209,22 @@ async def test_who_waits_for_a_connection_in_tasks_waits_as_long_as_for_an_answe
     assert 2 == len(server.posts)
 
 
-def first_and_pause(face: Face, llm: Any, seconds: float) -> None:
+def first_and_pause(way: Way, llm: Any, seconds: float) -> None:
     """Read one piece of an answer, then nothing for a time; leave it."""
-    pieces = face.answer(llm, face.question("hi", None))
+    pieces = way.answer(llm, way.question("hi", None))
     next(pieces)
     time.sleep(seconds)
     pieces.close()
 
 
-async def afirst_and_pause(face: Face, llm: Any, seconds: float) -> None:
-    async with contextlib.aclosing(face.answer(llm, face.question("hi", None))) as pieces:
+async def afirst_and_pause(way: Way, llm: Any, seconds: float) -> None:
+    async with contextlib.aclosing(way.answer(llm, way.question("hi", None))) as pieces:
         await anext(pieces)
         await asyncio.sleep(seconds)
 
 
-@every_face(STREAMS)
-def test_a_slow_reader_holds_up_the_server_and_not_the_memory(face: Face) -> None:
+@each_way(STREAMS)
+def test_a_slow_reader_holds_up_the_server_and_not_the_memory(way: Way) -> None:
     """The server can send no more than the system's buffers hold, of an answer of 100 MB."""
     most = 100 * 1024 * 1024
 
@@ -233,12 +233,12 @@ def test_a_slow_reader_holds_up_the_server_and_not_the_memory(face: Face) -> Non
         server.flood(connection, AB * 1000, most)
 
     with RawServer(answer) as server, asyncio.Runner() as runner:
-        llm = face.make(base_url=server.url, served_model="m")
-        if face.is_async:
-            runner.run(afirst_and_pause(face, llm, 0.4))
-            runner.run(llm.close() if face.name.startswith("AsyncLLM") else llm.aclose())
+        llm = way.make(base_url=server.url, served_model="m")
+        if way.is_async:
+            runner.run(afirst_and_pause(way, llm, 0.4))
+            runner.run(llm.close() if way.name.startswith("AsyncLLM") else llm.aclose())
         else:
-            first_and_pause(face, llm, 0.4)
+            first_and_pause(way, llm, 0.4)
             llm.close()
 
         assert 0 < server.sent < most // 4
@@ -307,14 +307,14 @@ POISON = {
 }
 
 
-@every_face(FACES)
+@each_way(WAYS)
 def test_no_proxy_and_no_certificate_matters_to_a_local_server(
-    server: FakeServer, face: Face, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in POISON.items():
         monkeypatch.setenv(name, value)
 
-    assert ("echo: hi", None) == face(server.url)
+    assert ("echo: hi", None) == way(server.url)
 
 
 def test_imports_read_no_proxy_and_no_certificate() -> None:
@@ -328,11 +328,11 @@ def test_imports_read_no_proxy_and_no_certificate() -> None:
     assert 0 == done.returncode, done.stderr
 
 
-@every_face(FACES)
-def test_a_redirect_is_refused_wherever_it_leads(server: FakeServer, face: Face) -> None:
+@each_way(WAYS)
+def test_a_redirect_is_refused_wherever_it_leads(server: FakeServer, way: Way) -> None:
     with FakeServer() as other:
         places = [f"{other.url}/v1/chat/completions", "file:///etc/passwd", "//[", "unix:///x"]
-        with face.opened(base_url=server.url, api_key=KEY, served_model="m") as ask:
+        with way.opened(base_url=server.url, api_key=KEY, served_model="m") as ask:
             for status, place in zip((302, 301, 307, 308), places, strict=True):
                 server.script(Reply.plain(status, "elsewhere", headers={"location": place}))
                 text, error = ask()
@@ -387,16 +387,14 @@ def sent_url(server: FakeServer) -> str:
     return address
 
 
-@every_face(FACES)
+@each_way(WAYS)
 @pytest.mark.parametrize("allowed", [False, True], ids=["refused", "allowed"])
-def test_the_address_of_an_image_is_nothing_that_is_looked_at_here(
-    face: Face, allowed: bool
-) -> None:
+def test_the_address_of_an_image_is_nothing_that_is_looked_at_here(way: Way, allowed: bool) -> None:
     """Frameworks refuse it unless it is allowed; then the server gets it as it is."""
     # The older one does not tell what its model takes, and so is sent everything.
     with FakeServer("v0.4.2") as server, FakeServer() as trap:
-        options = {"send_urls": True} if allowed and "LLM." not in face.name else {}
-        with face.opened(base_url=server.url, served_model="m", **options) as ask:
+        options = {"send_urls": True} if allowed and "LLM." not in way.name else {}
+        with way.opened(base_url=server.url, served_model="m", **options) as ask:
             assert ("echo: hi", None) == ask()
             server.requests.clear()
             for address in ADDRESSES:
@@ -407,7 +405,7 @@ def test_the_address_of_an_image_is_nothing_that_is_looked_at_here(
                 ours = [what for name, what in seen if "socket" in name]
                 assert [] == [what for what in ours if server.port not in what]
                 assert [] == [what for name, what in seen if name == "open" and "passwd" in what]
-                if "LLM." in face.name or allowed:
+                if "LLM." in way.name or allowed:
                     assert error is None
                     assert sent_url(server) in (url, str(pydantic.AnyUrl(url)))
                 else:
@@ -416,15 +414,15 @@ def test_the_address_of_an_image_is_nothing_that_is_looked_at_here(
         assert (0, []) == (trap.connections, trap.requests)
 
 
-@every_face(FACES)
+@each_way(WAYS)
 def test_neither_prompts_nor_keys_are_logged_above_debug(
-    server: FakeServer, face: Face, caplog: pytest.LogCaptureFixture
+    server: FakeServer, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And no key at any level, whatever happens."""
     server.api_key = KEY
     replies = [Reply.text("SECRET answer"), Reply.error(500, "boom"), Reply.close()]
     server.script(*replies, Reply.events([AB, b"data: {\n\n"]), Reply.error(401, "wrong"))
-    with caplog.at_level(logging.DEBUG), face.opened(base_url=server.url, api_key=KEY) as ask:
+    with caplog.at_level(logging.DEBUG), way.opened(base_url=server.url, api_key=KEY) as ask:
         for _ in range(5):
             ask("SECRET question")
 
@@ -438,9 +436,9 @@ def test_neither_prompts_nor_keys_are_logged_above_debug(
 # --------------------------------------------------------------------------- managed servers
 
 ONE_OF_EACH = [
-    face
-    for face in FACES
-    if face.name
+    way
+    for way in WAYS
+    if way.name
     in (
         *("LLM.chat_stream", "AsyncLLM.chat", "ChatMlxcel.invoke", "ChatMlxcel.astream"),
         *("Mlxcel.achat", "Mlxcel.stream_chat"),
@@ -448,11 +446,11 @@ ONE_OF_EACH = [
 ]
 
 
-@every_face(ONE_OF_EACH)
+@each_way(ONE_OF_EACH)
 def test_a_server_that_is_killed_inside_an_answer_is_told_and_started_again(
-    fake: Fake, face: Face
+    fake: Fake, way: Way
 ) -> None:
-    with face.opened(model="m", binary=fake.binary(CRASH_AFTER="1")) as ask:
+    with way.opened(model="m", binary=fake.binary(CRASH_AFTER="1")) as ask:
         assert ("echo: hi", None) == ask()
         text, error = ask("a b c d e f")
         assert ("echo: hi", None) == ask()
@@ -462,5 +460,5 @@ def test_a_server_that_is_killed_inside_an_answer_is_told_and_started_again(
     assert "mlxcel starting" in error.stderr
     assert error.partial
     assert "echo: a b c d e f".startswith(error.partial)
-    assert text == (error.partial if face.streams else "")
+    assert text == (error.partial if way.streams else "")
     assert 2 == len(fake.starts)

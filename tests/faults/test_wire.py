@@ -19,7 +19,7 @@ from langchain_core.exceptions import ModelError
 from mlxcel_integrations import MlxcelStreamError
 from tests.fakes.replies import dumps, event
 from tests.fakes.server import FakeServer, Reply
-from tests.faults.ways_to_call import FACES, LIMITS, STREAMS, Face, every_face
+from tests.faults.ways_to_call import LIMITS, STREAMS, WAYS, Way, each_way
 from tests.supervisor.conftest import wait_until
 
 TOO_LONG = 17 * 1024 * 1024
@@ -77,12 +77,12 @@ GOOD = {
 }
 
 
-@every_face(FACES)
+@each_way(WAYS)
 @pytest.mark.parametrize("name", GOOD)
-def test_an_answer_in_an_odd_form_is_an_answer(server: FakeServer, face: Face, name: str) -> None:
+def test_an_answer_in_an_odd_form_is_an_answer(server: FakeServer, way: Way, name: str) -> None:
     server.script(GOOD[name])
 
-    assert (TEXT, None) == face(server.url)
+    assert (TEXT, None) == way(server.url)
     assert 1 == len(server.posts)
 
 
@@ -293,15 +293,15 @@ FAULTS = {
 }
 
 
-@every_face(FACES)
+@each_way(WAYS)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_told_and_keeps_what_had_arrived(
-    server: FakeServer, face: Face, name: str
+    server: FakeServer, way: Way, name: str
 ) -> None:
     fault = FAULTS[name]
     server.script(*[fault.reply] * fault.posts)
     limits = {**LIMITS, "timeout": fault.seconds or LIMITS["timeout"]}
-    with face.opened(base_url=server.url, served_model="m", **limits) as ask:
+    with way.opened(base_url=server.url, served_model="m", **limits) as ask:
         began = time.monotonic()
         text, error = ask()
         took = time.monotonic() - began
@@ -309,27 +309,27 @@ def test_a_fault_is_told_and_keeps_what_had_arrived(
         assert isinstance(error, fault.error)
         assert re.search(fault.says, str(error), re.DOTALL)
         assert fault.partial == getattr(error, "partial", None)
-        assert text == (fault.partial or "" if face.streams else "")
+        assert text == (fault.partial or "" if way.streams else "")
         assert fault.posts == len(server.posts)
         assert fault.seconds * 0.9 <= took < fault.seconds + 5
-        assert face.in_langchain == isinstance(error, ModelError)
+        assert way.in_langchain == isinstance(error, ModelError)
         assert wait_until(lambda: fault.kept == server.open_connections)
 
 
-@every_face(FACES)
-def test_what_is_not_yet_loaded_is_waited_for(server: FakeServer, face: Face) -> None:
+@each_way(WAYS)
+def test_what_is_not_yet_loaded_is_waited_for(server: FakeServer, way: Way) -> None:
     server.script(LOADING, BUSY, Reply.text("ok"))
 
-    assert ("ok", None) == face(server.url)
+    assert ("ok", None) == way(server.url)
     assert 3 == len(server.posts)
 
 
-@every_face(FACES)
-def test_a_server_that_was_restarted_is_asked_without_an_error(face: Face) -> None:
+@each_way(WAYS)
+def test_a_server_that_was_restarted_is_asked_without_an_error(way: Way) -> None:
     """What was kept open to the one before is not used, nor an error."""
     with FakeServer() as server:
         port = server.port
-        with face.opened(base_url=server.url, max_retries=0) as ask:
+        with way.opened(base_url=server.url, max_retries=0) as ask:
             assert ("echo: hi", None) == ask()
             server.stop()
             assert port is not None
@@ -338,8 +338,8 @@ def test_a_server_that_was_restarted_is_asked_without_an_error(face: Face) -> No
                 assert 1 == len(another.posts)
 
 
-@every_face(FACES)
-def test_an_answer_in_gzip_is_read(server: FakeServer, face: Face) -> None:
+@each_way(WAYS)
+def test_an_answer_in_gzip_is_read(server: FakeServer, way: Way) -> None:
     """It is not asked for, but something between may do it."""
     body = gzip.compress(event(dumps(said("ab"))) + event(dumps(END)))
     head = (
@@ -348,7 +348,7 @@ def test_an_answer_in_gzip_is_read(server: FakeServer, face: Face) -> None:
     )
     server.script(Reply.raw(head.encode() + body))
 
-    assert ("ab", None) == face(server.url)
+    assert ("ab", None) == way(server.url)
 
 
 # --------------------------------------------------------------------------- every byte
@@ -358,43 +358,43 @@ FRAMES = [event(dumps({"choices": [{"delta": {"content": text}}]})) for text in 
 LAST = event(dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
 
 
-@every_face(FACES)
-def test_a_cut_at_any_byte_keeps_exactly_what_had_come(server: FakeServer, face: Face) -> None:
+@each_way(WAYS)
+def test_a_cut_at_any_byte_keeps_exactly_what_had_come(server: FakeServer, way: Way) -> None:
     wire = b"".join(FRAMES) + LAST
     ends = [0, len(FRAMES[0]), len(FRAMES[0] + FRAMES[1])]
 
-    with face.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
+    with way.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
         # What gives the whole answer reads it in the same way: there, some bytes are enough.
-        for at in range(0, len(wire), 1 if face.streams else 7):
+        for at in range(0, len(wire), 1 if way.streams else 7):
             server.script(Reply.events([wire], done=False, cut_after=at, chunked=False))
             text, error = ask()
 
             arrived = next(TEXTS[index] for index in (2, 1, 0) if ends[index] <= at)
             assert isinstance(error, MlxcelStreamError)
-            assert (arrived, arrived if face.streams else "") == (error.partial, text)
+            assert (arrived, arrived if way.streams else "") == (error.partial, text)
 
 
-@every_face(STREAMS)
-def test_the_same_bytes_mean_the_same_in_any_two_chunks(server: FakeServer, face: Face) -> None:
+@each_way(STREAMS)
+def test_the_same_bytes_mean_the_same_in_any_two_chunks(server: FakeServer, way: Way) -> None:
     wire = b"".join(FRAMES) + LAST
 
-    with face.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
+    with way.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
         for at in range(1, len(wire)):
             server.script(Reply.events([wire[:at], wire[at:]]))
             assert (TEXTS[2], None) == ask()
     assert 1 == server.connections
 
 
-@every_face(FACES)
+@each_way(WAYS)
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_what_stands_before_a_fault_is_not_lost_in_any_chunks(
-    server: FakeServer, face: Face, size: int
+    server: FakeServer, way: Way, size: int
 ) -> None:
     """Also when it comes in the same piece as the fault."""
     wire = b"".join(FRAMES) + event(b"{")
     server.script(Reply.events([wire], chunk_size=size))
 
-    text, error = face(server.url)
+    text, error = way(server.url)
 
     assert isinstance(error, MlxcelStreamError)
-    assert (TEXTS[2], TEXTS[2] if face.streams else "") == (error.partial, text)
+    assert (TEXTS[2], TEXTS[2] if way.streams else "") == (error.partial, text)

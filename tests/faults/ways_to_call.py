@@ -1,4 +1,4 @@
-"""Who asks: every class that a user asks, in each of its ways, behind one face."""
+"""Ways to call: each public class by each of its methods that answers, with one interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlxcel_integrations import LLM, AsyncLLM
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.llama_index import Mlxcel
 
-__all__ = ["FACES", "LIMITS", "STREAMS", "Ask", "Face", "Outcome", "every_face"]
+__all__ = ["LIMITS", "STREAMS", "WAYS", "Ask", "Outcome", "Way", "each_way"]
 
 LIMITS = {"timeout": 10.0, "max_retries": 2}
 
@@ -29,8 +29,8 @@ Ask = Callable[..., Outcome]
 
 
 @dataclass(frozen=True)
-class Face:
-    """One way to ask.
+class Way:
+    """One way to call.
 
     Attributes:
         name: The class and the method.
@@ -133,38 +133,38 @@ async def _astream_chat(llm: Mlxcel, question: Any) -> AsyncIterator[str]:
         yield chunk.delta or ""
 
 
-FACES = [
-    Face("LLM.chat", LLM, _messages, LLM.chat),
-    Face("LLM.chat_stream", LLM, _messages, LLM.chat_stream),
-    Face("AsyncLLM.chat", AsyncLLM, _messages, AsyncLLM.chat),
-    Face("AsyncLLM.chat_stream", AsyncLLM, _messages, AsyncLLM.chat_stream),
-    Face("ChatMlxcel.invoke", ChatMlxcel, _for_langchain, lambda llm, q: llm.invoke(q).text),
-    Face(
+WAYS = [
+    Way("LLM.chat", LLM, _messages, LLM.chat),
+    Way("LLM.chat_stream", LLM, _messages, LLM.chat_stream),
+    Way("AsyncLLM.chat", AsyncLLM, _messages, AsyncLLM.chat),
+    Way("AsyncLLM.chat_stream", AsyncLLM, _messages, AsyncLLM.chat_stream),
+    Way("ChatMlxcel.invoke", ChatMlxcel, _for_langchain, lambda llm, q: llm.invoke(q).text),
+    Way(
         "ChatMlxcel.stream",
         ChatMlxcel,
         _for_langchain,
         lambda llm, q: (chunk.text for chunk in llm.stream(q)),
     ),
-    Face("ChatMlxcel.ainvoke", ChatMlxcel, _for_langchain, _ainvoke),
-    Face(
+    Way("ChatMlxcel.ainvoke", ChatMlxcel, _for_langchain, _ainvoke),
+    Way(
         "ChatMlxcel.astream",
         ChatMlxcel,
         _for_langchain,
         lambda llm, q: (chunk.text async for chunk in llm.astream(q)),
     ),
-    Face("Mlxcel.chat", Mlxcel, _for_llama_index, lambda llm, q: llm.chat(q).message.content or ""),
-    Face(
+    Way("Mlxcel.chat", Mlxcel, _for_llama_index, lambda llm, q: llm.chat(q).message.content or ""),
+    Way(
         "Mlxcel.stream_chat",
         Mlxcel,
         _for_llama_index,
         lambda llm, q: (chunk.delta or "" for chunk in llm.stream_chat(q)),
     ),
-    Face("Mlxcel.achat", Mlxcel, _for_llama_index, _achat),
-    Face("Mlxcel.astream_chat", Mlxcel, _for_llama_index, _astream_chat),
+    Way("Mlxcel.achat", Mlxcel, _for_llama_index, _achat),
+    Way("Mlxcel.astream_chat", Mlxcel, _for_llama_index, _astream_chat),
 ]
-STREAMS = [face for face in FACES if face.streams]
+STREAMS = [way for way in WAYS if way.streams]
 
 
-def every_face(faces: list[Face]) -> pytest.MarkDecorator:
-    """Run a test for each of these."""
-    return pytest.mark.parametrize("face", faces, ids=[face.name for face in faces])
+def each_way(ways: list[Way]) -> pytest.MarkDecorator:
+    """Run a test once for each of these ways."""
+    return pytest.mark.parametrize("way", ways, ids=[way.name for way in ways])

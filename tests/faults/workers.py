@@ -1,4 +1,4 @@
-"""What worker processes run; `spawn` and `forkserver` find it by its name only."""
+"""Functions for worker processes; `spawn` and `forkserver` find them by their names."""
 
 from __future__ import annotations
 

@@ -97,8 +97,9 @@ def imported_modules(module: str, node: ast.Import | ast.ImportFrom) -> set[str]
         return {alias.name for alias in node.names}
     base = ".".join([*parents(module, node.level), *filter(None, [node.module])])
     names = {f"{base}.{alias.name}" for alias in node.names}
-    # ``from .folder import x`` loads the module x, if there is one, and else a name of the folder.
-    return {name if is_ours(name) else base for name in names}
+    # ``from .folder import x`` loads the module x if there is one. From the top of the package,
+    # names are told apart.
+    return {name if is_ours(name) or base == PACKAGE.name else base for name in names}
 
 
 def parents(module: str, level: int) -> list[str]:

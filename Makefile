@@ -1,4 +1,4 @@
-# `make` alone lists what can be made. PYTHON=... picks the interpreter, ARGS=... goes to pytest.
+# `make` lists the targets. PYTHON=... selects the interpreter, ARGS=... is passed to pytest.
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
@@ -14,36 +14,36 @@ export NO_MKDOCS_2_WARNING := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.installed-demo ## answer two questions over the docs on a local model
+demo: $(VENV)/.installed-demo ## answer two questions about the docs with a local model
 	@$(VENV)/bin/mlxcel-integrations demo
 
-test: $(VENV)/.installed-test ## run every test that needs no mlxcel binary, but those that take long
+test: $(VENV)/.installed-test ## run the tests that need no mlxcel binary, except slow ones
 	@$(RUN) tests $(ARGS)
 
-test-long: $(VENV)/.installed-test ## run the tests that take long
+test-long: $(VENV)/.installed-test ## run the slow tests
 	@$(RUN) pytest --part long $(ARGS)
 
 test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named by MLXCEL_BIN
 	@test -n "$$MLXCEL_BIN" || { echo 'Set MLXCEL_BIN to the mlxcel executable.' >&2; exit 1; }
 	@$(RUN) pytest -m mlxcel $(ARGS)
 
-bench: $(VENV)-bench/.installed ## measure what we cost beside others, into docs/performance.md
+bench: $(VENV)-bench/.installed ## measure our overhead against other packages, into docs/performance.md
 	@$(VENV)-bench/bin/python -m tests.benchmarks $(or $(ARGS),--write)
 
-soak: $(VENV)/.installed-test ## run for long: crowds, cancelled requests, restarts; ARGS="--minutes 3" for less
+soak: $(VENV)/.installed-test ## stress clients and servers for 10 minutes; ARGS="--minutes 3" for less
 	@$(RUN) tests.soak $(ARGS)
 
-# What nothing waits for must be covered whole, and so must what waits for the server.
-wire := */protocol/*,*/structured/*,*/transport/*,*/client.py,*/async_client.py
+# The pure folders must be covered completely, and so must the code that waits for a server.
+core := */protocol/*,*/structured/*,*/transport/*,*/operations.py,*/client.py,*/async_client.py
 
-coverage: $(VENV)/.installed-coverage ## run the tests of `make test`, and fail where too little is covered
+coverage: $(VENV)/.installed-coverage ## run the tests of `make test`, and fail if they cover too little
 	@$(RUN) coverage erase
 	@$(RUN) coverage run -m tests $(ARGS)
 	@$(RUN) coverage combine --quiet
-	@$(RUN) coverage report --include='$(wire)' --fail-under=100
+	@$(RUN) coverage report --include='$(core)' --fail-under=100
 	@$(RUN) coverage report --fail-under=95
 
-mutants: $(VENV)/.installed-mutants ## change protocol/ in 5,000 ways, and fail where tests notice too few
+mutants: $(VENV)/.installed-mutants ## change the pure folders in 5,000 ways, and fail if the tests notice too few
 	@$(VENV)/bin/mutmut run $(ARGS)
 	@$(VENV)/bin/mutmut results --all true | $(RUN) tests.mutants
 
@@ -66,7 +66,7 @@ build: $(VENV)-build/.installed ## build the wheel and the source archive into d
 	@$(VENV)-build/bin/poetry check --lock
 	@$(VENV)-build/bin/poetry build
 
-audit: $(VENV)-audit/.installed ## look for known weaknesses of the lowest and the newest dependencies
+audit: $(VENV)-audit/.installed ## look for known vulnerabilities of the lowest and the newest dependencies
 	@mkdir -p build
 	@for which in lowest-direct highest; do \
 	    $(VENV)-audit/bin/uv pip compile --quiet --system-certs --all-extras pyproject.toml \
@@ -78,7 +78,7 @@ clean: ## remove environments, caches and everything built
 	rm -rf .coverage .coverage.* .venv .venv-* dist build mutants site .benchmarks .cache .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# In pages on GitHub and in those that are built, with what is behind a #.
+# For the pages on GitHub and the built ones, anchors included.
 lychee = $(VENV)/bin/lychee --quiet --include-fragments --exclude-loopback --root-dir $(CURDIR)/site
 
 packages_demo := -e '.[ask,langchain,embedded]'
@@ -88,7 +88,7 @@ packages_mutants := $(packages_test) 'mutmut>=3.8,<4'
 packages_lint := -e '.[all]' --group lint
 packages_docs := -e '.[all]' --group docs
 
-# A stamp is written only after the whole install went well, so that a broken one is repeated.
+# A stamp is written only after the whole install succeeded, so that a failed one is repeated.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/.made
 	@echo 'Installing into $(VENV) for make $* (only now, and when pyproject.toml changes) ...'
 	@$(RUN) pip install --quiet $(packages_$*)
@@ -98,15 +98,15 @@ $(VENV)/.made:
 	@.ci/make-venv $(VENV)
 	@touch $@
 
-# Apart from the project's own environment: Poetry brings some forty packages of its own.
+# In an environment of its own: Poetry brings some forty packages.
 $(VENV)-build/.installed:
 	@echo 'Installing Poetry into $(VENV)-build ...'
 	@.ci/make-venv $(VENV)-build
 	@$(VENV)-build/bin/python -m pip install --quiet 'poetry>=2.2,<3'
 	@touch $@
 
-# Apart from the project's own environment, and no dependency group, which the lock file would have
-# to be solved for: some of the others want openai 2.
+# In an environment of its own, and not in a dependency group, which would be part of the lock file:
+# some of these packages need openai 2.
 peers := 'langchain-llama-cpp>=0.1,<1' 'langchain-ollama>=1.1,<2' 'langchain-openai>=1.1,<2' \
     'llama-index-embeddings-openai>=0.7,<1' 'llama-index-llms-ollama>=0.11,<1' \
     'llama-index-llms-openai-like>=0.8,<1'

@@ -80,7 +80,7 @@ def steps(calls: Iterable[Call]) -> list[Step]:
     for function, caller in dropwhile(is_before_ours, calls):
         is_pure = folder(function) in PURE
         place = caller if is_pure and caller else function
-        if function.code in seen or "<" in short_name(function):
+        if function.code in seen or not function.is_named:
             continue
         seen.add(function.code)
         if not path or path[-1].folder != folder(place):

@@ -23,6 +23,11 @@ class Function(NamedTuple):
     name: str
     code: CodeType
 
+    @property
+    def is_named(self) -> bool:
+        """Whether this is no comprehension and no lambda."""
+        return not self.name.endswith(">")
+
 
 class Call(NamedTuple):
     """A function that is called, or a generator that is resumed.
@@ -77,10 +82,10 @@ def function_of(code: CodeType) -> Function | None:
 
 
 def caller(frame: FrameType) -> Function | None:
-    """Return the nearest function of ours that led here and is not in a pure folder."""
+    """Return the nearest named function of ours that led here and is not in a pure folder."""
     while (back := frame.f_back) is not None:
         function = function_of(back.f_code)
-        if function and room(function.module) not in PURE:
+        if function and function.is_named and room(function.module) not in PURE:
             return function
         frame = back
     return None

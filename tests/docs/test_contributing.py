@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests import picture, tree
-from tests.imports import LAYERS
+from tests import tree
+from tests.house import picture
+from tests.house.imports import LAYERS
 
 PAGE = tree.PAGE.read_text()
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).parents[1] / "mlxcel_integrations"
+PACKAGE = Path(__file__).parents[2] / "mlxcel_integrations"
 
 # Each row may import the rows above it; a folder may also import itself.
 LAYERS = [

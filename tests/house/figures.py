@@ -1,7 +1,4 @@
-"""Figures of the package's structure: ``python -m tests.house`` prints them.
-
-``tests/test_architecture.py`` holds the limits of most of them.
-"""
+"""Figures of the package's structure; ``tests/test_architecture.py`` limits most of them."""
 
 from __future__ import annotations
 
@@ -12,10 +9,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.imports import PACKAGE, circles, is_package, modules, upward_imports
-from tests.trace import SOCKET, streamed_message
+from tests.house.imports import PACKAGE, circles, is_package, modules, upward_imports
+from tests.house.trace import SOCKET, streamed_message
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 CORE = ("protocol", "structured", "transport", "supervisor")
 
 # The classes that wait for a server, and leave the decisions to others.
@@ -153,8 +150,3 @@ def figures() -> dict[str, object]:
         "modules without a test file of their name": len(modules_without_tests()),
         "names with two meanings in the core": len(names_with_two_homes()),
     }
-
-
-if __name__ == "__main__":
-    for name, figure in figures().items():
-        print(f"{name}: {figure}")

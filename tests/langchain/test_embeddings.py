@@ -1,4 +1,4 @@
-"""``MlxcelEmbeddings`` and ``MlxcelRerank`` against a scripted server."""
+"""``MlxcelEmbeddings`` against a scripted server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import openai
 import pytest
 from langchain_core import exceptions as lc
-from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.langchain import MlxcelEmbeddings, MlxcelRerank
+from mlxcel_integrations.langchain import MlxcelEmbeddings
 from mlxcel_integrations.options import SamplingParams
 from tests.fakes.server import FakeServer
 from tests.vectors import near, sent
@@ -100,54 +99,3 @@ def test_texts_that_are_empty_are_told_or_skipped(server: FakeServer) -> None:
         embeddings.embed_documents(["a", ""])
     with MlxcelEmbeddings(base_url=server.url, skip_empty=True) as embeddings:
         assert [near("a"), [0.0] * 8] == embeddings.embed_documents(["a", ""])
-
-
-# --------------------------------------------------------------------------- reranking
-
-DOCUMENTS = [
-    Document("nothing", metadata={"source": "a"}),
-    Document("the sea", id="second"),
-    Document("deep sea", metadata={"relevance_score": 9}),
-    Document("the deep sea"),
-]
-
-
-def test_documents_are_ranked_as_copies_and_equals_keep_their_order(
-    server: FakeServer, call: Callable[..., Any]
-) -> None:
-    before = copy.deepcopy(DOCUMENTS)
-    with MlxcelRerank(base_url=server.url) as ranker:
-        kept = call(ranker, "compress_documents", DOCUMENTS, "the deep sea")
-
-    assert ["the deep sea", "the sea", "deep sea"] == [one.page_content for one in kept]
-    assert [1, pytest.approx(2 / 3), pytest.approx(2 / 3)] == [
-        one.metadata["relevance_score"] for one in kept
-    ]
-    assert "second" == kept[1].id
-    assert before == DOCUMENTS
-
-
-def test_all_documents_are_kept_on_demand(server: FakeServer) -> None:
-    with MlxcelRerank(base_url=server.url, top_n=None) as ranker:
-        kept = ranker.compress_documents(DOCUMENTS, "the deep sea")
-        assert [] == ranker.compress_documents([], "the deep sea")
-
-    assert {"source": "a", "relevance_score": 0} == kept[-1].metadata
-    assert 4 == len(kept)
-
-
-def test_texts_are_ranked_with_their_places(server: FakeServer, call: Callable[..., Any]) -> None:
-    with MlxcelRerank(base_url=server.url, top_n=1) as ranker:
-        (best,) = call(ranker, "rerank", "sea", ["land", "sea"])
-
-    assert (1, 1.0, "sea") == (best.index, best.relevance_score, best.document)
-
-
-def test_a_server_without_a_ranker_names_the_flag(call: Callable[..., Any]) -> None:
-    for generation in ("newest", "v0.4.2"):
-        with (
-            FakeServer(generation) as server,
-            MlxcelRerank(base_url=server.url) as ranker,
-            pytest.raises(MlxcelError, match="reranker_model="),
-        ):
-            call(ranker, "compress_documents", DOCUMENTS, "sea")

@@ -6,8 +6,6 @@ Without Ray, which only passes batches on.
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,83 +196,3 @@ def test_a_server_that_is_not_there_ends_the_job() -> None:
 
     with pytest.raises(ServerLost, match=f"Cannot reach {gone.url}"):
         asked(batches, text=["a"])
-
-
-# --------------------------------------------------------------------------- servers
-
-
-class Busy:
-    """Answers after a moment, and knows how many answers it made at once."""
-
-    def __init__(self) -> None:
-        self.now = self.most = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, body: Json) -> Reply:
-        with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-        time.sleep(0.05)
-        with self._lock:
-            self.now -= 1
-        return Reply.text("yes")
-
-
-@pytest.mark.parametrize(("concurrency", "most"), [(None, 3), (2, 2)])
-def test_a_server_is_asked_for_no_more_than_it_has_slots(
-    concurrency: int | None, most: int
-) -> None:
-    busy = Busy()
-    with FakeServer(slots=3) as server:
-        server.think = busy
-        batches = ChatBatches(prompt="{n}", base_url=server.url, concurrency=concurrency)
-        asked(batches, n=list(range(12)))
-
-    assert most == busy.most
-
-
-def test_rows_go_where_a_slot_is_free() -> None:
-    """A slow server gets fewer of them."""
-    with FakeServer() as slow, FakeServer() as fast:
-        slow.think = lambda body: Reply.text("slow", first_delay=0.5)
-        urls = [slow.url, fast.url]
-        rows = asked(ChatBatches(prompt="{n}", base_url=urls, concurrency=2), n=list(range(40)))
-
-    assert [None] * 40 == [row["error"] for row in rows]
-    assert 2 <= len(slow.posts) < 10 < len(fast.posts)
-
-
-def test_rows_wait_for_a_server_that_starts_again() -> None:
-    """What it was working on is asked again."""
-    first = FakeServer()
-    again: list[FakeServer] = []
-
-    def restart(body: Json) -> Reply | None:
-        if len(first.posts) != 5:
-            return None
-        first.think = lambda body: None
-        threading.Thread(target=swap).start()
-        return Reply.text("never seen", first_delay=60)
-
-    def swap() -> None:
-        first.stop()
-        again.append(FakeServer(port=first.port or 0))
-
-    first.think = restart
-    batches = ChatBatches(prompt="{n}", base_url=first.url, concurrency=2)
-    rows = asked(batches, n=list(range(20)))
-    again[0].stop()
-
-    assert [f"echo: {n}" for n in range(20)] == [row["generated_text"] for row in rows]
-    assert len(first.posts) + len(again[0].posts) > 20
-
-
-def test_a_row_that_ends_its_server_each_time_is_an_error(server: FakeServer) -> None:
-    server.think = lambda body: Reply.close() if question(body) == "3" else None
-
-    rows = asked(ChatBatches(prompt="{n}", base_url=server.url), n=list(range(6)))
-
-    errors = [row["error"] for row in rows]
-    assert 5 == errors.count(None)
-    assert errors[3].startswith("APIConnectionError: Lost the connection")
-    assert 3 == sum(question(post.json) == "3" for post in server.posts)

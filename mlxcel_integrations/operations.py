@@ -9,7 +9,7 @@ from .errors import warn_caller
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
-from .protocol.failures import overflow
+from .protocol.failures import Failure, overflow
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models
 from .protocol.flow import Call, Flow
 from .protocol.message_tokens import count_chat
@@ -50,11 +50,15 @@ def discover_model(connection: Connection) -> Flow[str]:
 
 def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     """Return what the server can do; it is asked once."""
-    if connection.features is None:
-        health = yield Call("/health", optional=True)
-        props = yield Call("/props", optional=True)
-        connection.features = read_features(health, props, (yield _get(MODELS)))
-    return connection.features
+    if connection.features is not None:
+        return connection.features
+    health = yield Call("/health", optional=True)
+    props = yield Call("/props", optional=True)
+    features = read_features(_body(health), _body(props), (yield _get(MODELS)))
+    # A busy server may keep something back, which is asked for again with the next need.
+    if not (_is_busy(health) or _is_busy(props)):
+        connection.features = features
+    return features
 
 
 def prepare_chat(
@@ -129,6 +133,17 @@ def detokenize(tokens: Sequence[int]) -> Flow[str]:
     """Return the text of token ids."""
     body = {"tokens": list(tokens)}
     return read_text((yield Call("/detokenize", body, expected=frozenset())))
+
+
+def _body(answer: Any) -> Any:
+    """Return what an optional call was told; a busy server says it with an error status."""
+    if isinstance(answer, Failure):
+        return answer.body if _is_busy(answer) else None
+    return answer
+
+
+def _is_busy(answer: Any) -> bool:
+    return isinstance(answer, Failure) and answer.status == 503
 
 
 def _get(path: str) -> Call:

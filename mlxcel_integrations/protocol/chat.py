@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from ..errors import MlxcelStreamError
 from .features import ServerFeatures
 from .headers import check_session
+from .json_end import JSONEnd
 from .messages import Conversation
 from .sampling import depends_on_engine, request_fields
-from .stream import Delta, DeltaStream, Request
+from .stream import CONNECTION_ENDED, Delta, DeltaStream, Request, stopping
 from .tools import with_tools
 
 __all__ = [
     "CallStream",
     "ChatStream",
     "SchemaStream",
+    "ToolStream",
     "chat_depends_on_server",
     "chat_request",
 ]
@@ -44,11 +48,9 @@ def chat_request(
         MlxcelError: No server accepts a part of a message, or a field.
     """
     conversation.check_media(features)
-    stream: Callable[[], DeltaStream] = SchemaStream if _has_schema(sampling) else ChatStream
+    names: list[str] = []
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         sampling, names = with_tools(sampling, features)
-        if names:
-            stream = functools.partial(CallStream, frozenset(names))
     body = {
         "model": model,
         "messages": conversation.messages,
@@ -56,7 +58,22 @@ def chat_request(
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
     }
-    return Request(ROUTE, body, stream, check_session(sampling.get("session")))
+    return Request(ROUTE, body, _reader(body, names), check_session(sampling.get("session")))
+
+
+def _reader(body: Mapping[str, Any], names: Sequence[str]) -> Callable[[], DeltaStream]:
+    """Return the class that reads the answer to a request body.
+
+    Args:
+        body: The request body.
+        names: The tools that the answer may call in JSON.
+    """
+    if names:
+        return partial(CallStream, frozenset(names))
+    if _has_schema(body):
+        return SchemaStream
+    may_call = body.get("tools") and body.get("tool_choice") != "none"
+    return stopping(ToolStream if may_call else ChatStream, body)
 
 
 def _has_schema(sampling: Mapping[str, Any]) -> bool:
@@ -70,11 +87,21 @@ def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, An
 
 
 class ChatStream(DeltaStream):
-    """Read a streamed chat answer."""
+    """Read a streamed chat answer.
+
+    White space before its text is left out, as servers do with whole answers: templates and
+    thoughts leave some there.
+    """
+
+    _begun = False
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         part = choice["delta"]
-        delta = Delta(part.get("content") or "")
+        text = part.get("content") or ""
+        if not self._begun and text:
+            text = text.lstrip()
+            self._begun = bool(text)
+        delta = Delta(text)
         # Servers name the thinking text one way or the other; some send it under both names.
         reasoning = part.get("reasoning_content") or part.get("reasoning")
         if reasoning:
@@ -88,8 +115,49 @@ class ChatStream(DeltaStream):
         return delta
 
 
+class ToolStream(ChatStream):
+    """Read an answer beside which tools may be called.
+
+    mlxcel up to v0.4.2 leaves out a call that was cut or is malformed, and ends as if the model had
+    said nothing.
+    """
+
+    _silent = True
+    _tokens = 0
+
+    def _read_event(self, data: bytes) -> Delta | None:
+        delta = super()._read_event(data)
+        if delta is not None:
+            if delta.text or delta.reasoning or delta.tool_calls:
+                self._silent = False
+            if delta.usage:
+                self._tokens = delta.usage.get("completion_tokens") or 0
+            if delta.finish_reason == "length":
+                self._silent = False
+        return delta
+
+    def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
+        """Say that no more bytes come; see ``DeltaStream.close``.
+
+        Raises:
+            MlxcelStreamError: The answer is not complete, or its tokens were left out.
+        """
+        super().close(reason, log)
+        # A model that has nothing to say generates one token, which ends the answer.
+        if self._silent and self._tokens > 1:
+            raise MlxcelStreamError(
+                f"The model generated {self._tokens} tokens, but {self._who} sent neither text nor "
+                "a tool call: it leaves out a call that is cut or malformed. Ask again, or raise "
+                "max_tokens."
+            )
+
+
 class SchemaStream(ChatStream):
     """Read an answer that keeps to a schema.
+
+    It is whole when its JSON is. Where the schema lets the model go on after that, mlxcel up to
+    v0.4.2 generates white space up to ``max_tokens``: this is not waited for. Where it does not,
+    that server says that the generation failed: this is not an error.
 
     A model whose prompt ends in an open ``<think>`` writes its JSON where its thoughts belong:
     it becomes the text at its end.
@@ -98,23 +166,37 @@ class SchemaStream(ChatStream):
     def __init__(self) -> None:
         super().__init__()
         self._thoughts: list[str] = []
+        self._end = JSONEnd()
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         delta = super()._read_choice(choice)
         if delta.reasoning:
             self._thoughts.append(delta.reasoning)
+        if delta.text:
+            self._cut_at_end(delta)
         if delta.finish_reason and self._thoughts and not (self.text + delta.text).strip():
             thoughts = "".join(self._thoughts)
             if thoughts.lstrip().startswith(("{", "[")):
                 delta.text = thoughts
         return delta
 
+    def _cut_at_end(self, delta: Delta) -> None:
+        """Cut what follows the JSON, and leave the answer there."""
+        self._pieces += 1
+        length = self._end.feed(delta.text)
+        if length < len(delta.text):
+            delta.text = delta.text[:length]
+            if not delta.finish_reason:
+                self._leave(delta)
+
+    def _is_whole(self) -> bool:
+        return isinstance(_json(self.text), dict | list)
+
 
 class CallStream(SchemaStream):
     """Read an answer that is a tool call in JSON, or an answer beside which one was allowed.
 
-    What it is shows at its end, as mlxcel's own tool calls do. One that was cut short stays text:
-    with its JSON repaired it could be mistaken for a call that the model has made.
+    Which of them it is shows at its end, as with mlxcel's own tool calls.
 
     Args:
         names: The tools that may be called.
@@ -139,28 +221,56 @@ class CallStream(SchemaStream):
         self._called = self._called or bool(delta.tool_calls)
         delta.text = ""
         if delta.finish_reason and not self._finished:
-            call = None if self._called else self._call(self.text)
-            if call is None:
-                delta.text = self.text
-            else:
-                delta.tool_calls, delta.finish_reason = [call], "tool_calls"
+            self._tell(delta)
         return delta
 
+    def _tell(self, delta: Delta) -> None:
+        """Put the whole answer into the last delta: a call, a cut call, or text."""
+        call = None if self._called else self._call(self.text)
+        cut = None if self._called or call else self._cut_call(self.text)
+        if call is not None:
+            delta.tool_calls, delta.finish_reason = [call], "tool_calls"
+        elif cut is not None:
+            delta.tool_calls = [cut]
+        else:
+            delta.text = self.text
+
     def _call(self, text: str) -> dict[str, Any] | None:
-        try:
-            call = json.loads(text)
-            arguments = json.dumps(call["arguments"], ensure_ascii=False)
-        except (ValueError, RecursionError, TypeError, KeyError):
-            return None
+        call = _json(text)
         if not isinstance(call, dict) or call.keys() != {"name", "arguments"}:
             return None
         if not (isinstance(call["name"], str) and isinstance(call["arguments"], dict)):
             return None
         if call["name"] not in self._names:
             return None
-        return {
-            "index": 0,
-            "id": f"call_{uuid.uuid4().hex}",
-            "type": "function",
-            "function": {"name": call["name"], "arguments": arguments},
-        }
+        return _to_call(call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+
+    def _cut_call(self, text: str) -> dict[str, Any] | None:
+        """Return a call that was cut, with arguments that are not JSON; None for another text."""
+        begun = _CALL_BEGUN.match(text)
+        if begun is None or begun[1] not in self._names or _json(text) is not None:
+            return None
+        return _to_call(begun[1], begun[2] or "{")
+
+
+_CALL_BEGUN = re.compile(
+    r'\s*\{\s*"name"\s*:\s*"([^"\\]*)"(?:\s*,\s*"arguments"\s*:\s*(.*))?', re.DOTALL
+)
+"""A call in JSON, in the order of its schema, as far as it has come."""
+
+
+def _to_call(name: str, arguments: str) -> dict[str, Any]:
+    return {
+        "index": 0,
+        "id": f"call_{uuid.uuid4().hex}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def _json(text: str) -> Any:
+    """Return what a text says as JSON, None if it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

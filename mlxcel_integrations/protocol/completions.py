@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import MlxcelError
 from .headers import check_session
 from .sampling import depends_on_engine, request_fields
-from .stream import Delta, DeltaStream, Request
+from .stream import Delta, DeltaStream, Request, stopping
 
 __all__ = [
     "CompletionStream",
@@ -53,9 +53,10 @@ def completion_request(
         )
     session = check_session(sampling.get("session"))
     if sampling.get("suffix") is not None:
-        return Request(INFILL, _infill_body(model, prompt, sampling), InfillStream, session)
+        body = _infill_body(model, prompt, sampling)
+        return Request(INFILL, body, stopping(InfillStream, body), session)
     body = _completion_body(model, prompt, sampling, engine)
-    return Request(COMPLETIONS, body, CompletionStream, session)
+    return Request(COMPLETIONS, body, stopping(CompletionStream, body), session)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "cut_by",
     "from_status",
     "insecure",
+    "no_slot",
     "not_a_stream",
     "overflow",
     "timed_out",
@@ -248,6 +249,23 @@ def timed_out(where: str, limit: str, seconds: float, cause: BaseException) -> F
         "APITimeoutError",
         f"{where} did not answer within {seconds:g} s ({limit}=): reading a long "
         "prompt takes long. Raise it, or shorten the prompt.",
+        cause=cause,
+    )
+
+
+def no_slot(where: str, limit: str, seconds: float, cause: BaseException) -> Failure:
+    """Tell that all slots of the server were busy for too long.
+
+    Args:
+        where: The address.
+        limit: The argument that says how long to wait.
+        seconds: Its value.
+        cause: What ended the wait.
+    """
+    return Failure(
+        "APITimeoutError",
+        f"All slots of {where} were busy for {seconds:g} s ({limit}=). Raise it, ask for less at "
+        "once, or start the server with more slots.",
         cause=cause,
     )
 

@@ -17,6 +17,7 @@ __all__ = [
     "engine_of",
     "read_features",
     "read_models",
+    "slots_to_respect",
 ]
 
 
@@ -157,6 +158,16 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         modalities=frozenset(name for name, known in modalities.items() if known),
         model_path=as_text(props.get("model_path")),
     )
+
+
+def slots_to_respect(health: Mapping[str, Any]) -> int | None:
+    """Return the slots of a server that breaks answers off if it is asked for more at once.
+
+    None for a server that queues requests: any but mlxcel up to v0.4.2.
+    """
+    if "tool_call_parser" not in health:
+        return None
+    return as_count(as_object(health.get("batch")).get("max_batch_size"))
 
 
 def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:

@@ -30,8 +30,8 @@ class Call:
         body: The JSON body to post; None for a GET.
         expected: Error statuses for which a flow is sent the ``Failure`` instead of JSON.
         session: Name of the conversation that it belongs to, None for that of the client.
-        optional: Whether the flow can do without an answer: it is sent None if the server lacks the
-            route, is busy, or does not answer JSON.
+        optional: Whether the flow can do without an answer: it is sent the ``Failure`` at once if
+            the server lacks the route or is busy, and None if that does not answer JSON.
     """
 
     path: str

@@ -27,10 +27,15 @@ class Retries:
 
     def delay(self, failure: Failure) -> float | None:
         """Return the seconds to wait before trying again, or None to give up."""
-        if not failure.retryable or self._left <= 0:
+        pause = self.pause() if failure.retryable else None
+        if pause is None or failure.retry_after is None:
+            return pause
+        return min(failure.retry_after, self.LONGEST_ASKED)
+
+    def pause(self) -> float | None:
+        """Return the seconds to wait before another attempt, None if there may be none."""
+        if self._left <= 0:
             return None
         self._left -= 1
         pause, self._pause = self._pause, min(self._pause * 2, self.LONGEST)
-        if failure.retry_after is not None:
-            return min(failure.retry_after, self.LONGEST_ASKED)
         return pause * (0.5 + 0.5 * self._jitter())

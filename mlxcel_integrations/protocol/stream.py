@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import MlxcelStreamError
 from .sse import SSEDecoder
+from .stop import StopFilter
 from .validation import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
 
-__all__ = ["ChatReply", "Delta", "DeltaStream", "Request", "fold", "fold_calls"]
+__all__ = [
+    "CONNECTION_ENDED",
+    "ChatReply",
+    "Delta",
+    "DeltaStream",
+    "Request",
+    "fold",
+    "fold_calls",
+    "stopping",
+]
+
+
+CONNECTION_ENDED = "the connection ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +113,27 @@ class DeltaStream:
     ``feed`` it the bytes as they come, and ``close`` it when they end, or when ``done`` says that
     no more needs to be read.
 
+    Args:
+        stops: Stop texts that end the answer here if the server does not heed them.
+
     Attributes:
         done: Whether no more needs to be read.
+        gave_up: Whether the server has said that it could not go on.
+        left: Whether it is done before the server is, which may go on generating.
         model: Name of the model that answered, known at the end.
         server: Which of several servers answers, for errors; None if that is not told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stops: Sequence[str] = ()) -> None:
         self.done = False
+        self.left = False
+        self.gave_up = False
         self.model: str | None = None
         self.server: str | None = None
         self._finished = False
         self._failure: MlxcelStreamError | None = None
+        self._stop = StopFilter(stops) if stops else None
+        self._pieces = 0
         self._decoder = SSEDecoder()
         # A list of strings would take 60 bytes for each token.
         self._text = io.StringIO()
@@ -118,7 +141,7 @@ class DeltaStream:
     @property
     def text(self) -> str:
         """The text that has come so far."""
-        return self._text.getvalue()
+        return self._text.getvalue() + (self._stop.held if self._stop is not None else "")
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the next bytes and return what they add to the answer.
@@ -134,12 +157,14 @@ class DeltaStream:
                 delta = self._read_event(data)
                 if delta is not None:
                     deltas.append(delta)
+                if self.left:
+                    break
         except MlxcelStreamError as error:
             error.partial = self.text
             self.done, self._failure = True, error
         return deltas
 
-    def close(self, reason: str = "the connection ended", log: str = "") -> None:
+    def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
         """Say that no more bytes come, or that no more are needed.
 
         Args:
@@ -181,15 +206,17 @@ class DeltaStream:
                 raise self._given_up(error_text(event["error"]))
             if delta is None:
                 delta = Delta()
+            if self._stop is not None:
+                self._cut_at_stop(self._stop, delta)
             if usage or timings:
-                delta.usage, delta.timings = usage or None, timings or None
+                delta.usage, delta.timings = usage or delta.usage, timings or None
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
             _check(delta)
             if delta.text:
                 self._text.write(delta.text)
             if delta.finish_reason:
-                if delta.finish_reason == "error":
+                if delta.finish_reason == "error" and not self._is_whole():
                     raise self._given_up("the generation failed; the reason is in the server's log")
                 self._finished = True
                 self.model = delta.model
@@ -200,7 +227,32 @@ class DeltaStream:
             ) from None
         return delta if delta != _NOTHING else None
 
+    def _cut_at_stop(self, stop: StopFilter, delta: Delta) -> None:
+        """Cut the answer before a stop text that the server did not heed, and leave it there."""
+        if delta.text:
+            self._pieces += 1
+            delta.text = stop.feed(delta.text)
+        if stop.stopped:
+            self._leave(delta)
+        elif delta.finish_reason:
+            delta.text += stop.close()
+
+    def _leave(self, delta: Delta) -> None:
+        """End the answer with this delta, although the server goes on.
+
+        Usage comes at the server's end: what is known of it are the pieces that have come, each of
+        which is a token, if not more.
+        """
+        delta.finish_reason = "stop"
+        delta.usage = {"completion_tokens": self._pieces}
+        self.done = self.left = True
+
+    def _is_whole(self) -> bool:
+        """Tell whether the answer is whole although its generation failed."""
+        return False
+
     def _given_up(self, reason: str) -> MlxcelStreamError:
+        self.gave_up = True
         who = self._who[0].upper() + self._who[1:]
         return MlxcelStreamError(
             f"{who} gave up the answer: {reason}. What had arrived is in .partial."
@@ -211,6 +263,14 @@ class DeltaStream:
 
 
 _NOTHING = Delta()
+
+
+def stopping(stream: type[DeltaStream], body: Mapping[str, Any]) -> Callable[[], DeltaStream]:
+    """Return what makes a stream that ends at the stop texts of a request body."""
+    stop = body.get("stop") or ()
+    texts = [stop] if isinstance(stop, str) else stop
+    stops = [text for text in texts if isinstance(text, str) and text]
+    return partial(stream, stops) if stops else stream
 
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:

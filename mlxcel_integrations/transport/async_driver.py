@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar, cast
 
 import httpx
@@ -14,7 +14,21 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .async_pool import AsyncPool
 from .connection import Connection
-from .exchange import LOST, Read, Send, Sleep, Start, Step, Steps, opened, run
+from .exchange import (
+    LOST,
+    Close,
+    Incoming,
+    Next,
+    Read,
+    Send,
+    Sleep,
+    Start,
+    Step,
+    Steps,
+    Wait,
+    opened,
+    run,
+)
 from .sockets import hang_up
 from .sync_driver import DRAIN_SECONDS
 
@@ -59,22 +73,22 @@ class AsyncDriver:
             openai.APIError: The server refused the request or could not be reached.
         """
         answer = await self._drive(opened(self._connection, preparation))
+        incoming = answer.incoming
         try:
-            pieces = answer.response.aiter_bytes()
-            while (piece := await _next(pieces, answer.timeout)) is not None:
+            for delta in answer.first:
+                yield delta
+            while not answer.done and (piece := await _next(incoming)) is not None:
                 for delta in answer.feed(piece):
                     yield delta
-                if answer.done:
-                    break
                 answer.renew()
             if answer.close():
-                await self._drain(pieces)
+                await self._drain(incoming)
         except LOST as error:
             await asyncio.sleep(answer.interrupted())
             answer.fail(error)
         finally:
             answer.end()
-            await _close(answer.response)
+            await _close(incoming.response)
 
     async def _drive(self, steps: Steps[T]) -> T:
         try:
@@ -91,28 +105,33 @@ class AsyncDriver:
 
     async def _do(self, step: Step) -> Any:
         match step:
-            case Send(endpoint, request):
-                return await self._pool.send(endpoint, request)
+            case Send(endpoint, request, deadline):
+                response = await self._pool.send(endpoint, request)
+                return Incoming(response, response.aiter_bytes(), deadline)
+            case Next(incoming):
+                return await _next(incoming)
             case Start(server):
                 return await server.astart()
-            case Read():
-                return await self._read(step)
+            case Wait(place, timeout):
+                return await asyncio.wait_for(asyncio.wrap_future(place), timeout)
+            case Read(incoming):
+                return await self._read(incoming)
+            case Close(response):
+                return await _close(response)
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
             case Gather():
                 return await self._gather(step)
 
-    async def _read(self, step: Read) -> bytes:
-        response, deadline = step.response, step.deadline
+    async def _read(self, incoming: Incoming) -> bytes:
         try:
             pieces = []
-            stream = response.aiter_bytes()
-            while (piece := await _next(stream, deadline.timeout)) is not None:
+            while (piece := await _next(incoming)) is not None:
                 pieces.append(piece)
-                deadline.renew(time.monotonic(), progress=False)
+                incoming.deadline.renew(time.monotonic(), progress=False)
             return b"".join(pieces)
         finally:
-            await _close(response)
+            await _close(incoming.response)
 
     async def _gather(self, work: Gather) -> list[Any]:
         """Run flows that need not wait for each other, and return their results."""
@@ -132,20 +151,21 @@ class AsyncDriver:
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
         return [task.result() for task in tasks]
 
-    async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
+    async def _drain(self, incoming: Incoming) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.
 
         A server that neither sends more nor ends the response must not delay the answer.
         """
         with contextlib.suppress(httpx.RequestError, TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                await anext(pieces, None)
+                await anext(incoming.pieces, None)
 
 
-async def _next(pieces: AsyncIterator[bytes], seconds: float) -> bytes | None:
-    """Return the next bytes, None at the end."""
-    async with asyncio.timeout(seconds):
-        return await anext(pieces, None)
+async def _next(incoming: Incoming) -> bytes | None:
+    """Return the next bytes of a body, None at its end."""
+    async with asyncio.timeout(incoming.deadline.timeout):
+        piece: bytes | None = await anext(incoming.pieces, None)
+        return piece
 
 
 async def _close(response: httpx.Response) -> None:

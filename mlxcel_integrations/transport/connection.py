@@ -22,10 +22,11 @@ from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.tokens import TokenMemory
 from ..protocol.vector_models import VectorMemory
 from ..secret import Secret, hidden
-from ..token_cache import TokenCache
 from .endpoint import Endpoint
+from .line import Line, Place, line_of
 from .server import Lease, Server
 from .tls import TLS
+from .token_cache import TokenCache
 
 __all__ = ["Connection", "ConnectionSettings", "checked_key"]
 
@@ -92,6 +93,7 @@ class Connection:
         model_name: Name of the model in use, None if it is not known yet.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
+        line: The generations that wait for a slot.
         settle_seconds: How long to wait before saying why a connection broke: those of a managed
             server break a moment before its guard reports its end.
 
@@ -124,6 +126,8 @@ class Connection:
         check_headers(self._default_headers)
         self._session = check_session(settings.session)
         self._headers = self._make_headers()
+        # A managed server queues requests by itself, since it is started so.
+        self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
         self._under_way: set[BufferingDetector] = set()
         self._buffered_in_a_row = 0
@@ -230,13 +234,17 @@ class Connection:
         self.model_name = self._settings.served_model if self._settings else None
         self.tokens.forget(TokenCache())
         self.vectors.forget()
+        self.line.forget()
 
-    def begin(self, began: float) -> BufferingDetector:
+    def begin(self, began: float, server: str | None) -> BufferingDetector:
         """Note that an answer begins, and return the detector that watches its first tokens.
 
         Args:
             began: When the request was sent, in seconds.
+            server: Which of several servers behind the address answers, None if that is not told.
         """
+        if server is not None:
+            self.line.saw(server)
         detector = BufferingDetector(began)
         self._under_way.add(detector)
         if len(self._under_way) > 1:
@@ -245,9 +253,10 @@ class Connection:
                 one.undecided = False
         return detector
 
-    def end(self, detector: BufferingDetector) -> None:
+    def end(self, detector: BufferingDetector, place: Place | None) -> None:
         """Note that an answer has ended, complete or not."""
         self._under_way.discard(detector)
+        self.line.leave(place)
 
     def learn(self, asked: Any, model: str | None, detector: BufferingDetector) -> None:
         """Learn from a complete answer which model answers, and whether a proxy buffers.

@@ -16,21 +16,27 @@ from typing import Any, TypeAlias, TypeVar, cast
 import httpx
 
 from ..errors import MlxcelError, MlxcelStreamError
-from ..protocol.failures import Failure, from_status, not_a_stream
+from ..protocol.failures import Failure, from_status, no_slot, not_a_stream
+from ..protocol.features import slots_to_respect
 from ..protocol.flow import MISSING_ROUTE, Call, Flow, Gather
 from ..protocol.headers import served_by
 from ..protocol.retries import Retries
 from ..protocol.stream import Delta, Request
 from ..protocol.timeouts import Deadline
+from ..protocol.validation import as_object
 from .connection import Connection
 from .diagnosis import broken, exception, unanswered
 from .endpoint import Endpoint
+from .line import Place
 from .server import Server
 from .sockets import close_leaked_socket, keeps_alive
 
 __all__ = [
     "LOST",
+    "Close",
     "Gather",
+    "Incoming",
+    "Next",
     "Read",
     "Send",
     "Sleep",
@@ -38,6 +44,7 @@ __all__ = [
     "Step",
     "Steps",
     "StreamedAnswer",
+    "Wait",
     "opened",
     "run",
 ]
@@ -50,6 +57,23 @@ LOST = (httpx.RequestError, TimeoutError)
 BUSY = 503
 
 
+@dataclass(slots=True)
+class Incoming:
+    """A response that arrives.
+
+    Attributes:
+        response: Its status and headers.
+        pieces: Iterator over its body, synchronous or asynchronous as the driver.
+        deadline: The deadline of the next read.
+        limit: The limit that its socket has for reads, in seconds; None if not set yet.
+    """
+
+    response: httpx.Response
+    pieces: Any
+    deadline: Deadline
+    limit: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Start a managed server, or wait until it is ready."""
@@ -58,19 +82,41 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a place in the line to have its turn."""
+
+    place: Place
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request; the result is a response whose body has not been read."""
+    """Send a request; the result is an ``Incoming`` whose body has not been read."""
 
     endpoint: Endpoint
     request: httpx.Request
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Read the next piece of a body; the result is None at its end."""
+
+    incoming: Incoming
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read the whole body of a response and close it; the result is its bytes."""
+    """Read a whole body and close the response; the result is its bytes."""
+
+    incoming: Incoming
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a response that is not read to its end."""
 
     response: httpx.Response
-    deadline: Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +126,7 @@ class Sleep:
     seconds: float
 
 
-Step: TypeAlias = Start | Send | Read | Sleep | Gather
+Step: TypeAlias = Start | Wait | Send | Next | Read | Close | Sleep | Gather
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -101,25 +147,93 @@ def run(connection: Connection, flow: Flow[T]) -> Steps[T]:
 
 
 def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
-    """Send the request of a flow, and return its answer, none of which has been read.
+    """Send the request of a flow, and return its answer when the first token has come.
+
+    Until then, an answer that the server gives up is asked for again.
 
     Raises:
+        MlxcelStreamError: The server gave the answer up, or it was not a stream.
         openai.APIError: The server refused the request or could not be reached.
     """
     request = yield from run(connection, preparation)
-    deadline, began = connection.deadline(), time.monotonic()
+    deadline = connection.deadline()
+    retries = Retries(connection.max_retries)
     call = Call(request.route, request.body, session=request.session)
-    response = yield from _last_attempt(connection, call, deadline)
-    if isinstance(response, Failure):
-        raise exception(connection, response, call) from response.cause
-    return StreamedAnswer(connection, request, response, deadline, began)
+    place = yield from _turn(connection, call, deadline)
+    try:
+        while True:
+            began = time.monotonic()
+            incoming = yield from _last_attempt(connection, call, deadline, retries)
+            if isinstance(incoming, Failure):
+                raise exception(connection, incoming, call) from incoming.cause
+            answer = StreamedAnswer(connection, request, incoming, began, place)
+            yield from _first_token(answer)
+            pause = retries.pause() if answer.gave_up_early else None
+            if pause is None:
+                return answer
+            answer.end()
+            yield Close(incoming.response)
+            yield Sleep(pause)
+            place = yield from _turn(connection, call, deadline)
+    except BaseException:
+        connection.line.leave(place)
+        raise
+
+
+def _turn(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
+    """Wait in the line before the server until a slot is free; return the place to give back."""
+    line = connection.line
+    place = line.enter()
+    if place is None or place.done():
+        return place
+    try:
+        # The first request does not come here: it need not know how many may follow.
+        if not line.known:
+            line.known = True
+            health = yield from _optional(connection, Call("/health", optional=True))
+            body = health.body if isinstance(health, Failure) else health
+            line.learn(slots_to_respect(as_object(body)))
+        if not place.done():
+            deadline.renew(time.monotonic(), progress=False)
+            yield Wait(place, deadline.timeout)
+    except TimeoutError as error:
+        line.leave(place)
+        failure = no_slot(str(connection.endpoint), *deadline.exceeded(time.monotonic()), error)
+        raise exception(connection, failure, call) from error
+    except BaseException:
+        line.leave(place)
+        raise
+    return place
+
+
+def _first_token(answer: StreamedAnswer) -> Steps[None]:
+    """Read an answer until its first token, or until its end if there is none."""
+    incoming = answer.incoming
+    try:
+        while not (answer.begun or answer.done):
+            piece = yield Next(incoming)
+            if piece is None:
+                break
+            answer.first = answer.feed(piece)
+            answer.renew()
+    except LOST as error:
+        yield Close(incoming.response)
+        yield Sleep(answer.interrupted())
+        answer.fail(error)
+    except BaseException as error:
+        answer.end()
+        # A generator that is closed must not yield: then nobody is there to close the response.
+        if not isinstance(error, GeneratorExit):
+            yield Close(incoming.response)
+        raise
 
 
 class StreamedAnswer:
     """One generation under way: ``feed`` it what arrives, and ``close`` it at the end.
 
     Attributes:
-        response: The response that carries it.
+        incoming: The response that carries it.
+        first: What has come with the first token.
         done: Whether nothing more needs to be read.
     """
 
@@ -127,26 +241,35 @@ class StreamedAnswer:
         self,
         connection: Connection,
         request: Request,
-        response: httpx.Response,
-        deadline: Deadline,
+        incoming: Incoming,
         began: float,
+        place: Place | None,
     ) -> None:
-        self.response = response
+        self.incoming = incoming
+        self.first: list[Delta] = []
         self.done = False
         self._connection = connection
         self._model = request.body.get("model")
-        self._deadline = deadline
+        self._deadline = incoming.deadline
+        self._place = place
+        headers = incoming.response.headers
         self._stream = request.stream()
-        self._stream.server = served_by(response.headers)
-        self._buffering = connection.begin(began)
-        self._is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        self._stream.server = served_by(headers)
+        self._buffering = connection.begin(began, self._stream.server)
+        self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
         self._progress = False
         self._exceeded = "", 0.0
+        self._lost = False
 
     @property
-    def timeout(self) -> float:
-        """Longest time that the next read may take, in seconds."""
-        return self._deadline.timeout
+    def begun(self) -> bool:
+        """Whether a token has come."""
+        return bool(self.first or self._stream.text)
+
+    @property
+    def gave_up_early(self) -> bool:
+        """Whether the server gave it up before a token had come."""
+        return self._stream.gave_up and not self.begun
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the bytes of a read and return what they add to the answer.
@@ -163,13 +286,13 @@ class StreamedAnswer:
         self.done = self._stream.done
         return deltas
 
-    def renew(self) -> bool:
-        """Renew the deadline after a read; return whether ``timeout`` has changed.
+    def renew(self) -> None:
+        """Renew the deadline after a read.
 
         Raises:
             TimeoutError: No time is left.
         """
-        return self._deadline.renew(time.monotonic(), self._progress)
+        self._deadline.renew(time.monotonic(), self._progress)
 
     def close(self) -> bool:
         """Check that the answer is complete; return whether its connection can be used again.
@@ -180,13 +303,14 @@ class StreamedAnswer:
         if not self._is_stream:
             raise self._not_a_stream(b"")
         self._stream.close()
-        if not self.done:
+        if not self.done or self._lost:
             return False
         self._connection.learn(self._model, self._stream.model, self._buffering)
-        return keeps_alive(self.response)
+        return keeps_alive(self.incoming.response) and not self._stream.left
 
     def interrupted(self) -> float:
         """Note that a read failed; return the seconds to wait before saying why with ``fail``."""
+        self.done = self._lost = True
         self._exceeded = self._deadline.exceeded(time.monotonic())
         return self._connection.settle_seconds
 
@@ -200,59 +324,57 @@ class StreamedAnswer:
 
     def end(self) -> None:
         """Note that nobody reads it any more."""
-        self._connection.end(self._buffering)
+        self._connection.end(self._buffering, self._place)
 
     def _not_a_stream(self, body: bytes) -> MlxcelStreamError:
-        headers = self.response.headers
+        headers = self.incoming.response.headers
         where = self._connection.where(headers)
         return MlxcelStreamError(not_a_stream(headers.get("content-type", ""), body, where))
 
 
 def _answer(connection: Connection, call: Call) -> Steps[Any]:
     """Return the JSON that answers a call, or a failure that the flow expects."""
-    deadline = connection.deadline()
-    answer = yield from _last_attempt(connection, call, deadline)
+    retries = Retries(connection.max_retries)
+    answer = yield from _last_attempt(connection, call, connection.deadline(), retries)
     if not isinstance(answer, Failure):
-        return (yield from _json(connection, answer, call, deadline))
+        return (yield from _json(connection, answer, call))
     if answer.status in call.expected:
         return answer
     raise exception(connection, answer, call) from answer.cause
 
 
 def _optional(connection: Connection, call: Call) -> Steps[Any]:
-    """Return the JSON that answers a call; None where the server does not offer it now."""
-    deadline = connection.deadline()
-    answer = yield from _attempt(connection, call, deadline)
+    """Return the JSON that answers a call; a failure where the server does not offer it now."""
+    answer = yield from _attempt(connection, call, connection.deadline())
     if isinstance(answer, Failure):
         if answer.status in MISSING_ROUTE or answer.status == BUSY:
-            return None
+            return answer
         raise exception(connection, answer, call) from answer.cause
     try:
-        return (yield from _json(connection, answer, call, deadline))
+        return (yield from _json(connection, answer, call))
     except MlxcelError:
         return None
 
 
-def _json(
-    connection: Connection, response: httpx.Response, call: Call, deadline: Deadline
-) -> Steps[Any]:
+def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     try:
-        return json.loads((yield Read(response, deadline)))
+        return json.loads((yield Read(incoming)))
     except LOST as error:
-        failure = unanswered(connection, error, deadline.exceeded(time.monotonic()))
+        exceeded = incoming.deadline.exceeded(time.monotonic())
+        failure = unanswered(connection, error, exceeded)
         raise exception(connection, failure, call) from error
     except (ValueError, RecursionError):
+        where = connection.where(incoming.response.headers)
         raise MlxcelError(
-            f"{connection.where(response.headers)}: {call.path} did not answer JSON. Check that "
-            "the address is that of an mlxcel server."
+            f"{where}: {call.path} did not answer JSON. Check that the address is that of an "
+            "mlxcel server."
         ) from None
 
 
 def _last_attempt(
-    connection: Connection, call: Call, deadline: Deadline
-) -> Steps[httpx.Response | Failure]:
+    connection: Connection, call: Call, deadline: Deadline, retries: Retries
+) -> Steps[Incoming | Failure]:
     """Send a request as often as it may be sent, and return the outcome of the last attempt."""
-    retries = Retries(connection.max_retries)
     while True:
         answer = yield from _attempt(connection, call, deadline)
         if not isinstance(answer, Failure):
@@ -263,25 +385,24 @@ def _last_attempt(
         yield Sleep(delay)
 
 
-def _attempt(
-    connection: Connection, call: Call, deadline: Deadline
-) -> Steps[httpx.Response | Failure]:
+def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:
     """Send a request once; return a response of status 200 that has not been read, or why not."""
     if (server := connection.server) is not None:
         yield Start(server)
     try:
         deadline.renew(time.monotonic(), progress=False)
         request = connection.request(call, deadline.timeout)
-        response: httpx.Response = yield Send(connection.endpoint, request)
+        incoming: Incoming = yield Send(connection.endpoint, request, deadline)
         # From here on each read has a limit of its own.
         request.extensions["timeout"]["read"] = None
-        if response.status_code == 200:
-            return response
-        body = yield Read(response, deadline)
+        if incoming.response.status_code == 200:
+            return incoming
+        body = yield Read(incoming)
     except LOST as error:
         exceeded = deadline.exceeded(time.monotonic())
         close_leaked_socket(error)
         yield Sleep(connection.settle_seconds)
         return unanswered(connection, error, exceeded)
-    where = connection.where(response.headers)
-    return from_status(response.status_code, response.headers, body, where)
+    headers = incoming.response.headers
+    where = connection.where(headers)
+    return from_status(incoming.response.status_code, headers, body, where)

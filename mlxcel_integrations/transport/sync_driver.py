@@ -13,7 +13,21 @@ import httpx
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
-from .exchange import LOST, Read, Send, Sleep, Start, Step, Steps, opened, run
+from .exchange import (
+    LOST,
+    Close,
+    Incoming,
+    Next,
+    Read,
+    Send,
+    Sleep,
+    Start,
+    Step,
+    Steps,
+    Wait,
+    opened,
+    run,
+)
 from .sockets import limit_reads
 from .sync_pool import SyncPool
 
@@ -59,24 +73,20 @@ class SyncDriver:
             openai.APIError: The server refused the request or could not be reached.
         """
         answer = self._drive(opened(self._connection, preparation))
+        incoming = answer.incoming
         try:
-            # The limit is the socket's from here on, since httpx cannot change it on the way.
-            limit_reads(answer.response, answer.timeout)
-            pieces = answer.response.iter_bytes()
-            for piece in pieces:
+            yield from answer.first
+            while not answer.done and (piece := self._next(incoming)) is not None:
                 yield from answer.feed(piece)
-                if answer.done:
-                    break
-                if answer.renew():
-                    limit_reads(answer.response, answer.timeout)
+                answer.renew()
             if answer.close():
-                self._drain(answer.response, pieces)
+                self._drain(incoming)
         except LOST as error:
             time.sleep(answer.interrupted())
             answer.fail(error)
         finally:
             answer.end()
-            answer.response.close()
+            incoming.response.close()
 
     def _drive(self, steps: Steps[T]) -> T:
         try:
@@ -93,29 +103,41 @@ class SyncDriver:
 
     def _do(self, step: Step) -> Any:
         match step:
-            case Send(endpoint, request):
-                return self._pool.send(endpoint, request)
+            case Send(endpoint, request, deadline):
+                response = self._pool.send(endpoint, request)
+                return Incoming(response, response.iter_bytes(), deadline)
+            case Next(incoming):
+                return self._next(incoming)
             case Start(server):
                 return server.start()
-            case Read():
-                return self._read(step)
+            case Wait(place, timeout):
+                return place.result(timeout)
+            case Read(incoming):
+                return self._read(incoming)
+            case Close(response):
+                return response.close()
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Gather():
                 return self._gather(step)
 
-    def _read(self, step: Read) -> bytes:
-        response, deadline = step.response, step.deadline
+    def _next(self, incoming: Incoming) -> bytes | None:
+        # The limit is the socket's, since httpx cannot change its own once the response has begun.
+        if incoming.limit != incoming.deadline.timeout:
+            incoming.limit = incoming.deadline.timeout
+            limit_reads(incoming.response, incoming.limit)
+        piece: bytes | None = next(incoming.pieces, None)
+        return piece
+
+    def _read(self, incoming: Incoming) -> bytes:
         try:
             pieces = []
-            limit_reads(response, deadline.timeout)
-            for piece in response.iter_bytes():
+            while (piece := self._next(incoming)) is not None:
                 pieces.append(piece)
-                if deadline.renew(time.monotonic(), progress=False):
-                    limit_reads(response, deadline.timeout)
+                incoming.deadline.renew(time.monotonic(), progress=False)
             return b"".join(pieces)
         finally:
-            response.close()
+            incoming.response.close()
 
     def _gather(self, work: Gather) -> list[Any]:
         """Run flows that need not wait for each other, and return their results."""
@@ -132,11 +154,11 @@ class SyncDriver:
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
 
-    def _drain(self, response: httpx.Response, pieces: Iterator[bytes]) -> None:
+    def _drain(self, incoming: Incoming) -> None:
         """Read what follows ``[DONE]``, so that the connection can be used again.
 
         A server that neither sends more nor ends the response must not delay the answer.
         """
-        limit_reads(response, DRAIN_SECONDS)
+        limit_reads(incoming.response, DRAIN_SECONDS)
         with contextlib.suppress(httpx.RequestError):
-            next(pieces, None)
+            next(incoming.pieces, None)

@@ -10,7 +10,7 @@ from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.utils import get_tokenizer
 
 from mlxcel_integrations.llama_index import Mlxcel
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.benchmarks.part import Part
 from tests.benchmarks.rounds import medians
 

@@ -89,6 +89,7 @@ def wait_for_most_to_close(server: FakeServer) -> None:
 @ON_TCP
 async def test_most_connections_of_a_rush_are_closed_again(server: FakeServer) -> None:
     """The pool of httpcore looks at all pairs of idle ones with each request."""
+    server.script(*[Reply.text("slow", first_delay=0.5)] * 100)
     async with AsyncLLM(base_url=server.url, served_model="m") as llm:
         await asyncio.gather(*[llm.chat("hi") for _ in range(100)])
         await asyncio.to_thread(wait_for_most_to_close, server)

@@ -38,7 +38,7 @@ from mlxcel_integrations.protocol.vector_models import VectorMemory
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.partial_json import IncrementalJSON
 from mlxcel_integrations.structured.type_schema import to_schema
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.fuzz.inputs import pieces, wrong_bytes, wrong_events, wrong_json
 
 __all__ = ["TARGETS"]

@@ -19,7 +19,7 @@ from langchain_core.messages import (
 )
 
 from mlxcel_integrations.langchain import ChatMlxcel
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 
 pytestmark = pytest.mark.engine
 

@@ -17,7 +17,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelTokenizer
 from mlxcel_integrations.llama_index.tokenizer import TokenIds
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 
 CHARACTERS = 200_000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.chat import (
     ChatStream,
     chat_depends_on_server,
@@ -15,7 +15,7 @@ from mlxcel_integrations.protocol.chat import (
 )
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.stream import Delta, fold
+from mlxcel_integrations.protocol.stream import ChatReply, Delta, DeltaStream, fold
 
 USER = {"role": "user", "content": "hi"}
 
@@ -114,7 +114,7 @@ def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: Delta) -> No
     ("text", "thoughts", "expected"),
     [
         ("", '{"a": 1}', '{"a": 1}'),
-        (" \n", '\n{"a"', ' \n\n{"a"'),
+        (" \n", '\n{"a"', '\n{"a"'),
         ("", "[1, 2]", "[1, 2]"),
         ('{"a": 1}', '{"b": 2}', '{"a": 1}'),
         ("", "Let me see", ""),
@@ -134,3 +134,151 @@ def test_json_where_the_thoughts_belong_is_the_text(
     reply = fold(stream.feed(data + b"data: [DONE]\n\n"))
 
     assert (expected, thoughts) == (reply.text, reply.reasoning)
+
+
+# --------------------------------------------------------------------------- ends of answers
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+
+
+def stream_of(*events: Any, done: bool = True, **fields: Any) -> tuple[DeltaStream, ChatReply]:
+    """Return the stream of a request that was fed events, and what it has read."""
+    stream = chat_request("m", inspect("hi"), fields).stream()
+    frames = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+    deltas: list[Delta] = []
+    for frame in [*frames, b"data: [DONE]\n\n" if done else b":\n\n"]:
+        if not stream.done:
+            deltas += stream.feed(frame)
+    return stream, fold(deltas)
+
+
+def told(text: str = "", finish: str | None = None, **more: Any) -> Any:
+    choice = {"delta": {"content": text} if text else {}, "finish_reason": finish}
+    return {"choices": [choice], **more}
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["\n\n", "The", " end"], "The end"),
+        ([" Paris"], "Paris"),
+        (["a", " \n", "b"], "a \nb"),
+        (["\n", " "], ""),
+    ],
+)
+def test_white_space_before_an_answer_is_left_out(texts: list[str], expected: str) -> None:
+    _, reply = stream_of(*map(told, texts), told(finish="stop"))
+
+    assert expected == reply.text
+
+
+def test_an_answer_is_left_at_a_stop_text_that_the_server_does_not_heed() -> None:
+    events = [told("one"), told(" tw"), told("o three", model="m"), told("four")]
+
+    stream, reply = stream_of(*events, done=False, stop=["two"])
+
+    stream.close()
+    assert ("one ", "stop") == (reply.text, reply.finish_reason)
+    assert {"completion_tokens": 3} == reply.usage
+    assert (True, True, "m") == (stream.done, stream.left, stream.model)
+
+
+def test_a_server_that_stops_by_itself_is_read_to_its_end() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+    stream, reply = stream_of(
+        told("one\nObs"),
+        told(finish="stop"),
+        {"choices": [], "usage": usage},
+        stop="\nObservation:",
+    )
+
+    assert ("one\nObs", "stop", usage) == (reply.text, reply.finish_reason, reply.usage)
+    assert (True, False) == (stream.done, stream.left)
+
+
+def test_text_that_was_held_back_is_part_of_a_broken_answer() -> None:
+    stream, reply = stream_of(told("one\nObs"), done=False, stop="\nObservation:")
+
+    with pytest.raises(MlxcelStreamError) as caught:
+        stream.close()
+    assert ("one", "one\nObs") == (reply.text, caught.value.partial)
+
+
+@pytest.mark.parametrize("finish", ["error", "stop", "length"])
+def test_whole_json_is_an_answer_whatever_the_finish_reason(finish: str) -> None:
+    stream, reply = stream_of(
+        told('{"a":'), told(" [1]}"), told(finish=finish, model="m"), response_format=SCHEMA
+    )
+
+    stream.close()
+    assert ('{"a": [1]}', finish) == (reply.text, reply.finish_reason)
+
+
+@pytest.mark.parametrize("text", ['{"a":', "", "[1, 2", "7", "Sorry"])
+def test_json_that_is_not_whole_when_the_generation_fails_is_an_error(text: str) -> None:
+    stream, _ = stream_of(told(text), told(finish="error"), response_format=SCHEMA)
+
+    with pytest.raises(MlxcelStreamError, match="the generation failed") as caught:
+        stream.close()
+    assert text == caught.value.partial
+
+
+@pytest.mark.parametrize("after", [" ", "\n\n", ', "b"', "{"])
+def test_an_answer_is_left_when_its_json_is_whole_and_the_server_goes_on(after: str) -> None:
+    stream, reply = stream_of(
+        told('{"a"'), told(": 1}"), told(after), told(after), done=False, response_format=SCHEMA
+    )
+
+    stream.close()
+    assert ('{"a": 1}', "stop") == (reply.text, reply.finish_reason)
+    assert (True, {"completion_tokens": 3}) == (stream.left, reply.usage)
+
+
+def test_a_server_that_ends_with_the_json_is_read_to_its_end() -> None:
+    stream, reply = stream_of(told('{"a": 1}'), told(finish="stop"), response_format=SCHEMA)
+
+    assert ('{"a": 1}', False) == (reply.text, stream.left)
+
+
+@pytest.mark.parametrize(("finish", "more"), [("error", ()), (None, (" ", " "))])
+def test_a_forced_call_ends_with_its_json(finish: str | None, more: tuple[str, ...]) -> None:
+    events = [told('{"name": "weather", "arg'), told('uments": {}}'), *map(told, more)]
+    end = [told(finish=finish)] if finish else []
+
+    stream, reply = stream_of(*events, *end, done=False, tools=[TOOL], tool_choice="any")
+
+    stream.close()
+    assert ("", "tool_calls") == (reply.text, reply.finish_reason)
+    assert reply.tool_calls
+    assert {"name": "weather", "arguments": "{}"} == reply.tool_calls[0]["function"]
+
+
+USED = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}}
+
+
+@pytest.mark.parametrize("finish", ["stop", "tool_calls"])
+def test_a_call_that_the_server_left_out_is_an_error(finish: str) -> None:
+    stream, _ = stream_of(told(finish=finish), USED, tools=[TOOL])
+
+    with pytest.raises(MlxcelStreamError, match="9 tokens, but the server sent neither text nor"):
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("events", "choice"),
+    [
+        ([told("hi"), told(finish="stop"), USED], "auto"),
+        ([told(finish="length"), USED], "auto"),
+        ([told(finish="stop"), {"choices": [], "usage": {"completion_tokens": 1}}], "auto"),
+        ([told(finish="stop")], "auto"),
+        ([told(finish="stop"), USED], "none"),
+        ([{"choices": [{"delta": {"reasoning_content": "Hm"}}]}, told(finish="stop"), USED], None),
+        ([{"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, told(finish="stop")], None),
+    ],
+)
+def test_other_silent_ends_beside_tools_are_answers(events: list[Any], choice: str | None) -> None:
+    stream, _ = stream_of(*events, tools=[TOOL], tool_choice=choice)
+
+    stream.close()

@@ -21,7 +21,7 @@ def test_the_body_asks_for_a_stream_with_usage() -> None:
     request = completion_request("m", "Once", {"stop": "x", "extra_body": {"echo": True}})
 
     assert "/v1/completions" == request.route
-    assert CompletionStream is request.stream
+    assert isinstance(request.stream(), CompletionStream)
     assert {
         "model": "m",
         "prompt": "Once",
@@ -142,7 +142,7 @@ def test_a_suffix_asks_for_what_stands_between() -> None:
     sampling = {"suffix": "b", "max_tokens": 5, "repetition_penalty": 1.1, "stop": "x", "seed": -1}
     request = completion_request("m", "a", sampling)
 
-    assert ("/infill", InfillStream) == (request.route, request.stream)
+    assert ("/infill", InfillStream) == (request.route, type(request.stream()))
     assert {
         "model": "m",
         "input_prefix": "a",

@@ -20,7 +20,7 @@ from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.tokens import TokenMemory
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.protocol.flows import drive
 
 

@@ -11,7 +11,7 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.protocol.message_tokens import count_chat, to_anthropic
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.fakes.anthropic import from_anthropic
 from tests.protocol.flows import drive, failure
 

@@ -19,7 +19,7 @@ from mlxcel_integrations.protocol.tokens import (
     count_texts,
     read_text,
 )
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.protocol.flows import drive, failure
 
 EOS, BOS = 1, 2

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
-from mlxcel_integrations.protocol.chat import CallStream, ChatStream, chat_request
+from mlxcel_integrations.protocol.chat import CallStream, ChatStream, ToolStream, chat_request
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.stream import ChatReply, Delta, Request, fold
@@ -135,7 +135,7 @@ def test_tools_that_are_not_to_be_called_need_no_template_for_them() -> None:
 def test_a_free_choice_is_sent_as_it_is(engine: str | None, choice: str | None) -> None:
     made = request(features(engine, tools=None), tools=[WEATHER, NEWS], tool_choice=choice)
 
-    assert ChatStream is made.stream
+    assert (ChatStream if choice == "none" else ToolStream) is made.stream
     assert [WEATHER, NEWS] == made.body["tools"]
     assert choice == made.body.get("tool_choice")
     assert "response_format" not in made.body
@@ -146,7 +146,7 @@ def test_llama_cpp_enforces_a_call_itself(choice: str, tools: list[Any]) -> None
     """It does so for a required call, while it ignores the name of a tool."""
     made = request(features("llama.cpp"), tools=[WEATHER, NEWS], tool_choice=choice)
 
-    assert ChatStream is made.stream
+    assert ToolStream is made.stream
     assert ("required", tools) == (made.body["tool_choice"], made.body["tools"])
     assert made.body["parallel_tool_calls"] is False
     assert "response_format" not in made.body
@@ -319,7 +319,8 @@ def test_a_call_where_the_thoughts_belong_is_found() -> None:
     ("text", "finish"),
     [
         ('{"n": 1}', "stop"),
-        ('{"name": "weather", "argum', "length"),
+        ('{"na', "length"),
+        ('{"name": "weather', "length"),
         ('{"name": "weather", "arguments": [1]}', "stop"),
         ('{"name": "other", "arguments": {}}', "stop"),
         ('{"name": ["x"], "arguments": {}}', "stop"),
@@ -332,6 +333,27 @@ def test_what_is_no_call_is_passed_on_as_text(text: str, finish: str) -> None:
     reply = read(text, finish)
 
     assert (text, None, finish) == (reply.text, reply.tool_calls, reply.finish_reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ('{"name": "weather"', "{"),
+        ('{"name": "weather", "argum', "{"),
+        ('{"name": "weather", "arguments":', "{"),
+        (' {"name":"weather","arguments":{"city": "Os', '{"city": "Os'),
+        ('{"name": "weather", "arguments": {"city": "Oslo"}', '{"city": "Oslo"}'),
+    ],
+)
+@pytest.mark.parametrize("finish", ["length", "stop"])
+def test_a_call_that_was_cut_is_a_call_whose_arguments_are_cut(
+    text: str, arguments: str, finish: str
+) -> None:
+    reply = read(text, finish)
+
+    assert ("", finish) == (reply.text, reply.finish_reason)
+    assert reply.tool_calls
+    assert {"name": "weather", "arguments": arguments} == reply.tool_calls[0]["function"]
 
 
 @pytest.mark.parametrize("text", ["", "Wait.", '{"name": "weather", "arguments": {}}'])

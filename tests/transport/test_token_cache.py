@@ -7,7 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from mlxcel_integrations.token_cache import TokenCache
+from mlxcel_integrations.transport.token_cache import TokenCache
 
 ENTRY = TokenCache.ENTRY
 
@@ -76,7 +76,7 @@ def test_threads_share_it() -> None:
 
 FORK = """
 import os
-from mlxcel_integrations import token_cache
+from mlxcel_integrations.transport import token_cache
 
 cache = token_cache.TokenCache()
 cache.put("text", "a", 1)

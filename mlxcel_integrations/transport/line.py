@@ -1,0 +1,112 @@
+"""The line before a server: no more generations at once than it has slots.
+
+mlxcel up to v0.4.2 breaks answers off if more requests arrive than it has slots for, instead of
+queueing them. All clients, threads and event loops of a process share the line of an address.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from concurrent.futures import Future
+from typing import TypeAlias
+
+__all__ = ["Line", "Place", "line_of"]
+
+Place: TypeAlias = "Future[None]"
+
+
+class Line:
+    """The generations that wait for a slot of one server: first come, first served.
+
+    Args:
+        known: Whether it is known from the start that the server needs no line.
+
+    Attributes:
+        known: Whether the server was asked for its slots; until it answers, one at a time is sent.
+    """
+
+    def __init__(self, *, known: bool = False) -> None:
+        self.known = known
+        self._slots: int | None = None if known else 1
+        self._servers: set[str] = set()
+        self._lock = threading.Lock()
+        self._waiting: deque[Place] = deque()
+        # Weak, so that a place is free when whoever had it is gone.
+        self._under_way: weakref.WeakSet[Place] = weakref.WeakSet()
+
+    def enter(self) -> Place | None:
+        """Return a place, which is done when its turn has come; None if there is no line."""
+        if self._slots is None:
+            return None
+        place: Place = Future()
+        with self._lock:
+            self._waiting.append(place)
+        self._admit()
+        return place
+
+    def leave(self, place: Place | None) -> None:
+        """Give a place back, whether its turn had come or not."""
+        if place is None:
+            return
+        with self._lock:
+            self._under_way.discard(place)
+            if place in self._waiting:
+                self._waiting.remove(place)
+        self._admit()
+
+    def learn(self, slots: int | None) -> None:
+        """Take note of how many slots the server has, None if it needs no line."""
+        self.known, self._slots = True, slots
+        self._admit()
+
+    def saw(self, server: str) -> None:
+        """Take note of one of several servers behind the address, each with as many slots."""
+        if server not in self._servers:
+            self._servers.add(server)
+            self._admit()
+
+    def forget(self) -> None:
+        """Forget the slots, since the server may be another one now."""
+        self.known = False
+        self._servers.clear()
+
+    def _admit(self) -> None:
+        admitted = []
+        with self._lock:
+            while self._waiting and self._has_room():
+                place = self._waiting.popleft()
+                # It may have been cancelled by the task that waited for it.
+                if place.set_running_or_notify_cancel():
+                    self._under_way.add(place)
+                    admitted.append(place)
+        # Outside of the lock, since this calls whoever waits.
+        for place in admitted:
+            place.set_result(None)
+
+    def _has_room(self) -> bool:
+        if self._slots is None:
+            return True
+        return len(self._under_way) < self._slots * max(len(self._servers), 1)
+
+
+_lines: weakref.WeakValueDictionary[str, Line] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def line_of(address: str) -> Line:
+    """Return the line of a server, which all connections to the address share."""
+    with _lock:
+        return _lines.setdefault(address, Line())
+
+
+def _after_fork() -> None:
+    """Forget the lines of the parent, whose places nobody gives back in a child."""
+    global _lock
+    _lock = threading.Lock()
+    _lines.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

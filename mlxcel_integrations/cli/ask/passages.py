@@ -63,12 +63,13 @@ def cut_markdown(source: str, text: str) -> list[Passage]:
 
 
 def documentation_passages() -> list[Passage]:
-    """Return this project's documentation: the pages of a checkout, or the installed README."""
+    """Return the documentation for users: the pages of a checkout, or the installed README."""
     docs = Path(__file__).parents[3] / "docs"
     if (docs / "cli.md").exists():
         return [
             passage
             for page in sorted(docs.glob("*.md"))
+            if page.name != "contributing.md"
             for passage in cut_markdown(f"docs/{page.name}", page.read_text("utf-8"))
         ]
     return cut_markdown("README.md", str(metadata("mlxcel-integrations")["Description"]))

@@ -186,13 +186,13 @@ def usage(one: Contender, **more: Any) -> bool:
 
 
 def thoughts(one: Contender, **more: Any) -> bool:
-    """Thinking comes beside the answer"""
+    """Thinking is separate from the answer"""
     with answering("4") as server:
         return one.framework.has_thoughts(one.framework.ask(one.make(server.url, **more)))
 
 
 def form(one: Contender, **more: Any) -> bool:
-    """The server keeps answers to a class"""
+    """The server binds answers to a class"""
     with answering('{"name": "Oslo"}') as server:
         town = one.framework.town(one.make(server.url, **more))
         sent = server.requests[-1].json
@@ -220,7 +220,7 @@ def overflow(one: Contender, **more: Any) -> bool | None:
 
 
 def cut(one: Contender, **more: Any) -> bool:
-    """A stream without an end is an error"""
+    """A stream that breaks off is an error"""
     with FakeServer() as server:
         choice = {"index": 0, "delta": {"content": "Two plus"}, "finish_reason": None}
         chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -265,7 +265,7 @@ def copied(one: Contender, **more: Any) -> bool:
 
 
 def proxy(one: Contender, **more: Any) -> bool:
-    """`HTTP_PROXY` is no obstacle"""
+    """Works with `HTTP_PROXY` set"""
     before = dict(os.environ)
     os.environ["HTTP_PROXY"] = "http://127.0.0.1:9"
     try:

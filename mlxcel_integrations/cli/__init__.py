@@ -9,94 +9,97 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from .failures import is_for_the_user
-from .terminal import Terminal
+from .terminal import Terminal, is_self_explanatory
 
 __all__ = ["main"]
 
 INTERRUPTED = 130
-"""What a shell reports for a program that Ctrl-C ended."""
+"""Exit status that a shell reports for a program ended by Ctrl-C."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: Arguments; those of the process if None.
+        argv: Arguments; None for those of the process.
 
     Returns:
         The exit status.
     """
     options = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A model may write any character, whatever the terminal can show.
+        # A model may write characters that the encoding of the terminal lacks.
         sys.stdout.reconfigure(errors="replace")
     try:
         return _run(options)
     except KeyboardInterrupt:
-        return _end("\nStopped.", INTERRUPTED)
+        return _report("\nStopped.", INTERRUPTED)
     except BrokenPipeError:
-        # The reader has what it wanted; at exit, Python must not find the pipe closed once more.
+        # The reader has closed the pipe. Without this, Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if not is_for_the_user(error):
+        if not is_self_explanatory(error):
             raise
-        return _end(str(error), 1)
+        return _report(str(error), 1)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "mlxcel-integrations", description="Local models served by mlxcel, tried and checked."
+        "mlxcel-integrations", description="Try and check local models served by mlxcel."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    about = "answer a question from your own files, with the sources"
+    about = "answer a question from your own files, and cite the sources"
     _add_ask(commands.add_parser("ask", help=about, description=about.capitalize() + "."))
-    about = "answer two questions over the documentation on a local model"
+    about = "answer two questions about the documentation with a local model"
     commands.add_parser("demo", help=about, description=about.capitalize() + ".")
-    about = "check this machine, and say what to do about what does not work"
+    about = "check this machine, and say how to fix what does not work"
     doctor = commands.add_parser("doctor", help=about, description=about.capitalize() + ".")
-    what = doctor.add_mutually_exclusive_group()
-    what.add_argument("--base-url", metavar="URL", help="check the running server at this address")
-    what.add_argument("--socket", metavar="PATH", help="check the running server at this socket")
-    what.add_argument("--model", metavar="MODEL", help="check that a server for it can be started")
+    engine = doctor.add_mutually_exclusive_group()
+    engine.add_argument(
+        "--base-url", metavar="URL", help="check the running server at this address"
+    )
+    engine.add_argument("--socket", metavar="PATH", help="check the running server on this socket")
+    engine.add_argument("--model", metavar="MODEL", help="check that a server can run this model")
     return parser
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="text, Markdown or PDF; or a folder with such"
+        "files", metavar="FILE", nargs="+", help="a text, Markdown or PDF file, or a folder of them"
     )
-    parser.add_argument("--question", required=True, metavar="TEXT", help="what you want to know")
+    parser.add_argument("--question", required=True, metavar="TEXT", help="the question")
     parser.add_argument(
         "--with",
         dest="framework",
         choices=["langchain", "llamaindex"],
         default="langchain",
-        help="what runs the chain (default: %(default)s)",
+        help="the framework that runs the chain (default: %(default)s)",
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--base-url", metavar="URL", help="use the running server at this address")
-    what.add_argument("--model", metavar="MODEL", help="start a server for this model")
+    engine = parser.add_mutually_exclusive_group()
+    engine.add_argument("--base-url", metavar="URL", help="use the running server at this address")
+    engine.add_argument("--model", metavar="MODEL", help="start a server for this model")
     parser.add_argument(
-        "--embedding-model", metavar="MODEL", help="a second model for that server, for the search"
+        "--embedding-model", metavar="MODEL", help="a model for that server to embed with"
     )
     parser.add_argument(
         "--embed-all",
         action="store_true",
-        help="first embed all passages, however long it takes; they are kept",
+        help="embed all passages first, however long it takes; the vectors are kept",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object; all else to standard error"
+        "--json",
+        action="store_true",
+        help="print one JSON object, and everything else to standard error",
     )
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "ask":
-        from .ask.command import ask
+        from .ask.command import run_ask
 
-        return ask(
+        return run_ask(
             Terminal(sys.stderr if options.json else sys.stdout),
             options.files,
             options.question,
@@ -109,15 +112,15 @@ def _run(options: argparse.Namespace) -> int:
         )
     terminal = Terminal(sys.stdout)
     if options.command == "demo":
-        from .demo import demo
+        from .demo import run_demo
 
-        return demo(terminal)
-    from .doctor import doctor
+        return run_demo(terminal)
+    from .doctor import run_doctor
 
-    return doctor(terminal, options.model, options.base_url, options.socket)
+    return run_doctor(terminal, options.model, options.base_url, options.socket)
 
 
-def _end(message: str, status: int) -> int:
+def _report(message: str, status: int) -> int:
     sys.stdout.flush()
     sys.stderr.write(message + "\n")
     return status

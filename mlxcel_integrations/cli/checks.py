@@ -1,4 +1,4 @@
-"""Whether an engine could answer a chat: nothing is started, and no model is loaded."""
+"""Checks of an engine, which start no server and load no model."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from ..supervisor.guard import clear
 from ..supervisor.managed_server import ManagedServer
 from ..supervisor.runtime import MAX_SOCKET_PATH_BYTES
 from ..transport.endpoint import Endpoint
-from .engine import describe
+from .engine import describe_executable
 from .installation import Finding
 
-__all__ = ["managed_server", "running_server"]
+__all__ = ["check_managed_server", "check_running_server"]
 
 _VERSION_SECONDS = 10.0
-_SILENCE_SECONDS = 5.0
+_SERVER_SECONDS = 5.0
 
 
-def managed_server(model: str) -> Iterator[Finding]:
-    """Check what it takes to start a server for a model."""
-    yield _executable(model)
-    yield _model(model)
-    yield _socket_directory()
+def check_managed_server(model: str) -> Iterator[Finding]:
+    """Check that a server for a model could be started."""
+    yield _check_executable(model)
+    yield _check_model(model)
+    yield _check_socket_directory()
 
 
-def _executable(model: str) -> Finding:
+def _check_executable(model: str) -> Finding:
     try:
         executable = ManagedServer(model).executable
     except MlxcelError as error:
         return Finding("problem", "executable", "not found", str(error))
     if executable.dialect is EMBEDDED:
-        return Finding("ok", "executable", describe(executable))
-    return _version(executable)
+        return Finding("ok", "executable", describe_executable(executable))
+    return _check_version(executable)
 
 
-def _version(executable: Executable) -> Finding:
-    text = describe(executable)
+def _check_version(executable: Executable) -> Finding:
+    text = describe_executable(executable)
     try:
         done = subprocess.run(
             [*executable.command, "--version"],
@@ -63,28 +63,28 @@ def _version(executable: Executable) -> Finding:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        advice = f"It does not tell its version: {str(error).rstrip('.')}. Install it again."
+        advice = f"It does not run: {str(error).rstrip('.')}. Install it again."
         return Finding("problem", "executable", text, advice)
-    said = next(iter(done.stdout.decode("utf-8", "replace").splitlines()), "no version")
-    return Finding("ok", "executable", f"{said.strip()}, {text}")
+    printed = done.stdout.decode("utf-8", "replace").splitlines() or ["unknown version"]
+    return Finding("ok", "executable", f"{printed[0].strip()}, {text}")
 
 
-def _model(model: str) -> Finding:
+def _check_model(model: str) -> Finding:
     if is_embedded(model):
-        return _gguf(model)
+        return _check_gguf(model)
     if Path(model).expanduser().exists():
         return Finding("ok", "model", model)
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model):
-        return Finding("ok", "model", f"{model} (a repository; downloaded when it is first used)")
+        return Finding("ok", "model", f"{model} (a repository, downloaded on first use)")
     advice = (
-        "Name a file or directory that exists, a repository as OWNER/NAME, or "
-        '"embedded" for a small built-in model.'
+        "Pass an existing file or directory, a repository as OWNER/NAME, or "
+        '"embedded" for the small built-in model.'
     )
     return Finding("problem", "model", f"{model!r} does not exist", advice)
 
 
-def _gguf(model: str) -> Finding:
-    """Check a model of the embedded engine; the built-in one is put together if need be."""
+def _check_gguf(model: str) -> Finding:
+    """Check a model of the embedded engine; the built-in one is unpacked if need be."""
     try:
         path = locate(model)
         read(path)
@@ -93,12 +93,12 @@ def _gguf(model: str) -> Finding:
     return Finding("ok", "model", f"{model} ({path})" if model == "embedded" else model)
 
 
-def _socket_directory() -> Finding:
-    """Bind a socket where a server would, since some file systems have none."""
+def _check_socket_directory() -> Finding:
+    """Bind a socket where a server would: some file systems do not support sockets."""
     try:
         place = choose(server_options({}), None)
     except MlxcelError as error:
-        return Finding("problem", "socket", "no directory for it", str(error))
+        return Finding("problem", "socket", "no directory to bind it in", str(error))
     path = str(place.endpoint.socket)
     directory = Path(path).parent
     try:
@@ -111,17 +111,17 @@ def _socket_directory() -> Finding:
         return Finding("problem", "socket", f"{path}: {error}", advice)
     finally:
         clear(path, directory)
-    size = f"{len(os.fsencode(path))} of {MAX_SOCKET_PATH_BYTES} bytes"
-    text = f"{directory.parent} takes private directories (mode {mode:04o}, path of {size})"
+    length = f"{len(os.fsencode(path))} of {MAX_SOCKET_PATH_BYTES} bytes"
+    text = f"can be bound in {directory.parent} (mode {mode:04o}, path of {length})"
     return Finding("ok", "socket", text)
 
 
-def running_server(endpoint: Endpoint) -> Iterator[Finding]:
-    """Check a server that is said to run."""
+def check_running_server(endpoint: Endpoint) -> Iterator[Finding]:
+    """Check that a server answers, and describe it."""
     import openai
 
     try:
-        with LLM(base_url=str(endpoint), timeout=_SILENCE_SECONDS, max_retries=0) as llm:
+        with LLM(base_url=str(endpoint), timeout=_SERVER_SECONDS, max_retries=0) as llm:
             features = llm.features
         chosen = choose_model(features.models, str(endpoint))
     except (MlxcelError, openai.OpenAIError) as error:

@@ -1,4 +1,4 @@
-"""``mlxcel-integrations demo``: two questions over the documentation, on a local model."""
+"""``mlxcel-integrations demo``: two questions about the documentation, for a local model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import shutil
 import sys
 
 from .. import __version__
-from .ask.answer import FRAMEWORKS, answer, check_packages
-from .ask.command import open_store, searching
-from .ask.passages import documentation
-from .engine import choose
+from .ask.answer import FRAMEWORKS, print_answer, require_packages
+from .ask.command import open_search, open_store
+from .ask.passages import documentation_passages
+from .engine import choose_engine
 from .terminal import Terminal
 
-__all__ = ["QUESTIONS", "demo"]
+__all__ = ["QUESTIONS", "run_demo"]
 
 QUESTIONS = ("Which command checks the machine?", "Which model does the embedded engine run?")
 """Worded so that even a very small model finds the answers in the passages."""
@@ -21,8 +21,8 @@ QUESTIONS = ("Which command checks the machine?", "Which model does the embedded
 _EMBEDDING_SECONDS = 5.0
 
 
-def demo(terminal: Terminal) -> int:
-    """Ask questions over the documentation, on the model that the environment names.
+def run_demo(terminal: Terminal) -> int:
+    """Ask questions about the documentation, using the model that the environment names.
 
     Args:
         terminal: Where to print.
@@ -32,32 +32,33 @@ def demo(terminal: Terminal) -> int:
 
     Raises:
         MlxcelError: A package or the engine is missing, or the server did not start.
-        openai.APIError: The server refused a question, or could not be reached.
+        openai.APIError: The server rejected a question, or could not be reached.
     """
     langchain = FRAMEWORKS["langchain"]
-    check_packages(langchain)
+    require_packages(langchain)
     terminal.line(terminal.styled(f"mlxcel-integrations {__version__}", "bold"))
-    terminal.line("Two questions over its own documentation, on a local model.")
+    terminal.line("Two questions about its own documentation, answered by a local model.")
     terminal.line()
-    passages = documentation()
+    passages = documentation_passages()
     pages = {passage.source for passage in passages}
     terminal.fact("Files", f"{len(pages)} Markdown pages, {len(passages)} passages")
     with (
         open_store(terminal) as store,
-        searching(terminal, passages, store, choose(), langchain) as (base_url, llm, retrieval),
+        open_search(terminal, passages, store, choose_engine(), langchain) as search,
     ):
+        base_url, llm, retrieval = search
         for question in QUESTIONS:
             terminal.line()
             terminal.fact("Question", question)
             retrieval.prepare(question, _EMBEDDING_SECONDS)
-            answer(terminal, langchain, base_url, llm.model, retrieval.find, question)
-    _say_what_next(terminal)
+            print_answer(terminal, langchain, base_url, llm.model, retrieval.find, question)
+    _print_next_steps(terminal)
     return 0
 
 
-def _say_what_next(terminal: Terminal) -> None:
+def _print_next_steps(terminal: Terminal) -> None:
     terminal.line()
-    terminal.line("What next:")
+    terminal.line("Next steps:")
     terminal.line(f"  your own model  MLXCEL_MODEL=/path/to/model.gguf {_command()} demo")
     terminal.line(f'  your own files  {_command()} ask FILE... --question "..."')
     terminal.line("  your own code   from mlxcel_integrations.langchain import ChatMlxcel")
@@ -65,6 +66,6 @@ def _say_what_next(terminal: Terminal) -> None:
 
 
 def _command() -> str:
-    """Return how to call this program: by its path where its environment is not active."""
+    """Return how to call this program: by its path if it is not on PATH."""
     name = "mlxcel-integrations"
     return name if shutil.which(name) else os.path.relpath(sys.argv[0])

@@ -1,4 +1,4 @@
-"""``mlxcel-integrations doctor``: what works on this machine, and what to do about the rest."""
+"""``mlxcel-integrations doctor``: check this machine, and say how to fix what does not work."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 from .. import __version__
 from ..errors import MlxcelError
-from .installation import Finding, packages, python
+from .installation import Finding, check_packages, check_python
 from .terminal import Terminal
 
-__all__ = ["doctor"]
+__all__ = ["run_doctor"]
 
 _COLOURS = {"ok": "green", "missing": "yellow", "problem": "red"}
 
 
-def doctor(
+def run_doctor(
     terminal: Terminal,
     model: str | None = None,
     base_url: str | None = None,
     socket: str | None = None,
 ) -> int:
-    """Check whether a chat could run, with the engine that is named or that the demo would use.
+    """Check whether a chat would work with the engine given, or else with that of the demo.
 
     Args:
         terminal: Where to print.
@@ -29,7 +29,7 @@ def doctor(
         socket: Unix socket of a running server.
 
     Returns:
-        The exit status: 1 if a chat could not run.
+        The exit status: 1 if a chat would not work.
     """
     terminal.line(terminal.styled(f"mlxcel-integrations {__version__}", "bold"))
     problems = 0
@@ -40,27 +40,30 @@ def doctor(
         if finding.advice:
             terminal.line(f"{'':8} {finding.advice}")
     terminal.line()
-    terminal.line("A chat cannot run: see the problems above." if problems else "A chat can run.")
-    return 1 if problems else 0
+    if problems:
+        terminal.line("Not ready to chat: see the problems above.")
+        return 1
+    terminal.line("Ready to chat.")
+    return 0
 
 
 def _findings(model: str | None, base_url: str | None, socket: str | None) -> Iterator[Finding]:
-    installed = [python(), *packages()]
+    installed = [check_python(), *check_packages()]
     yield from installed
     if any(finding.state == "problem" for finding in installed):
-        # What follows needs them.
+        # The next checks import these packages.
         return
-    from .checks import managed_server, running_server
-    from .engine import choose
+    from .checks import check_managed_server, check_running_server
+    from .engine import choose_engine
 
     try:
-        choice = choose(model, base_url, socket)
+        choice = choose_engine(model, base_url, socket)
     except MlxcelError as error:
-        yield Finding("problem", "engine", "none can be chosen", str(error))
+        yield Finding("problem", "engine", "not usable", str(error))
         return
     if choice.mode.endpoint is not None:
         yield Finding("ok", "engine", f"a running server ({choice.reason})")
-        yield from running_server(choice.mode.endpoint)
+        yield from check_running_server(choice.mode.endpoint)
     else:
-        yield Finding("ok", "engine", f"a server that is started here ({choice.reason})")
-        yield from managed_server(str(choice.mode.model))
+        yield Finding("ok", "engine", f"a new server ({choice.reason})")
+        yield from check_managed_server(str(choice.mode.model))

@@ -1,4 +1,4 @@
-"""Which engine the commands use, and its life: what is named, else the embedded one."""
+"""Engine of the commands: choose a running server or a model, and start it if need be."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..supervisor.progress_bar import read_progress
 from ..transport.endpoint import Endpoint
 from .terminal import Terminal
 
-__all__ = ["Choice", "choose", "describe", "running"]
+__all__ = ["Choice", "choose_engine", "describe_executable", "running_engine"]
 
 _VARIABLES = ("MLXCEL_BASE_URL", "MLXCEL_SOCKET", "MLXCEL_MODEL")
-"""What names an engine, the strongest first."""
+"""Environment variables that choose an engine, in order of precedence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Choice:
     """A model to start a server for, or a running server.
 
     Attributes:
-        mode: The one or the other.
+        mode: The model, or the endpoint of the server.
         reason: Why it was chosen.
     """
 
@@ -37,36 +37,36 @@ class Choice:
     reason: str
 
 
-def choose(
+def choose_engine(
     model: str | None = None,
     base_url: str | None = None,
     socket: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Choice:
-    """Choose what the options name, else what the environment names, else the embedded engine.
+    """Choose by the options, else by the environment, else the embedded engine.
 
     Raises:
-        MlxcelError: What is named cannot be an address.
+        MlxcelError: The address is not valid.
     """
     options = {"--model": model, "--base-url": base_url, "--socket": socket}
     named = [name for name, value in options.items() if value is not None]
     named += [name for name in _VARIABLES if environ.get(name)]
     if not named:
         return Choice(Mode(model="embedded"), f"none of {', '.join(_VARIABLES)} is set")
-    return Choice(resolve_mode(model, base_url, socket, environ), f"{named[0]} names it")
+    return Choice(resolve_mode(model, base_url, socket, environ), f"from {named[0]}")
 
 
-def describe(executable: Executable) -> str:
-    """Tell which program serves a model, and why this one."""
+def describe_executable(executable: Executable) -> str:
+    """Describe the program that serves a model, and why it was chosen."""
     where = "" if executable.dialect is EMBEDDED else f" at {executable.command[0]}"
     return f"{executable.dialect.name}{where} ({executable.reason})"
 
 
 @contextlib.contextmanager
-def running(
+def running_engine(
     terminal: Terminal, choice: Choice, meanwhile: Callable[[], object], **options: Any
 ) -> Iterator[Endpoint]:
-    """Say what answers and why, start it if need be, and stop what was started.
+    """Print which engine is used and why; start a server if need be, and stop it at the end.
 
     Args:
         terminal: Where to print.
@@ -75,20 +75,20 @@ def running(
         options: Fields of ``ServerOptions`` for a server that is started.
 
     Raises:
-        MlxcelError: The server did not start, or runs already and is given options.
+        MlxcelError: The server did not start, or options were given for one that runs already.
     """
     if choice.mode.endpoint is not None:
         if options:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
             raise MlxcelError(
-                f"{names}: only for a server that is started here. Pass --model, too, or drop it "
-                f"to use {choice.mode.endpoint}."
+                f"{names} is only for a server that this command starts. Pass --model as well, or "
+                f"drop {names} to use the server at {choice.mode.endpoint}."
             )
         terminal.fact("Engine", f"the running server at {choice.mode.endpoint} ({choice.reason})")
         yield choice.mode.endpoint
         return
     server = ManagedServer(str(choice.mode.model), progress=False, **options)
-    terminal.fact("Engine", describe(server.executable))
+    terminal.fact("Engine", describe_executable(server.executable))
     terminal.fact("Model", f"{server.model} ({choice.reason})")
     with contextlib.closing(server):
         _start(terminal, server, meanwhile)
@@ -98,11 +98,11 @@ def running(
 def _start(terminal: Terminal, server: ManagedServer, meanwhile: Callable[[], object]) -> None:
     begin = time.monotonic()
     threading.Thread(target=meanwhile, name="mlxcel-import").start()
-    with terminal.waiting("Starting the server", lambda: _doing(server)):
+    with terminal.waiting("Starting the server", lambda: _progress_text(server)):
         server.start()
     terminal.fact("Server", f"ready after {time.monotonic() - begin:.1f} s at {server.base_url}")
 
 
-def _doing(server: ManagedServer) -> str:
+def _progress_text(server: ManagedServer) -> str:
     progress = read_progress(server.log_tail)
     return progress.text if progress is not None else ""

@@ -1,4 +1,4 @@
-"""What is installed: checks that need nothing but the standard library."""
+"""Checks of Python and the installed packages, with nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-__all__ = ["Finding", "packages", "python"]
+__all__ = ["Finding", "check_packages", "check_python"]
 
 _PACKAGES = {
     "httpx": "",
@@ -25,18 +25,18 @@ _PACKAGES = {
     "PyStemmer": "ask",
     "semantic-text-splitter": "ask",
 }
-"""What this package uses, with the extra that brings it; none brings what is always needed."""
+"""Packages that this one uses, each with the extra that installs it, "" if it is required."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """Result of a check.
 
     Attributes:
-        state: Whether it works, is optional and missing, or keeps a chat from running.
+        state: ``ok``, ``missing`` for an optional package, or ``problem`` if no chat can work.
         subject: What was checked.
-        text: What was found, and for ``missing`` how to install it.
-        advice: For a problem, what to do.
+        text: The details; for ``missing``, the command that installs it.
+        advice: How to fix a problem.
     """
 
     state: Literal["ok", "missing", "problem"]
@@ -45,25 +45,25 @@ class Finding:
     advice: str = ""
 
 
-def python() -> Finding:
+def check_python() -> Finding:
     """Check the version of Python."""
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    # An installer has checked this, a path has not.
+    # pip has checked this, but not for a checkout on PYTHONPATH.
     if sys.version_info >= (3, 11):  # noqa: UP036
         return Finding("ok", "Python", text)
     return Finding("problem", "Python", text, "Use Python 3.11 or newer.")
 
 
-def packages() -> Iterator[Finding]:
-    """Check the packages that this one uses."""
+def check_packages() -> Iterator[Finding]:
+    """Check that the packages this one uses are installed."""
     for name, extra in _PACKAGES.items():
         try:
             yield Finding("ok", name, version(name))
         except PackageNotFoundError:
-            yield _absent(name, extra)
+            yield _not_installed(name, extra)
 
 
-def _absent(name: str, extra: str) -> Finding:
+def _not_installed(name: str, extra: str) -> Finding:
     if extra:
         install = f"pip install 'mlxcel-integrations[{extra}]'"
         return Finding("missing", name, f"optional: {install}")

@@ -1,1 +1,1 @@
-"""``mlxcel-integrations ask``: answers from files of the user, with their sources."""
+"""``mlxcel-integrations ask``: answers from the user's own files, with their sources."""

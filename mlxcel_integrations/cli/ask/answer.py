@@ -1,4 +1,4 @@
-"""One answer: asked through a framework, and printed while it is generated."""
+"""Answer of a chain, printed while it is generated."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from ...errors import MlxcelError
 from ..terminal import Terminal
 from .passages import Passage
-from .prompt import style_of
+from .prompt import prompt_style
 
-__all__ = ["FRAMEWORKS", "Answer", "Framework", "answer", "check_packages"]
+__all__ = ["FRAMEWORKS", "Answer", "Framework", "print_answer", "require_packages"]
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """What runs the chain.
+    """A framework that runs the chain.
 
     Attributes:
         module: The module of this folder that uses it.
-        package: What must be installed for it.
-        extra: What installs it.
+        package: The package that it is imported from.
+        extra: The extra that installs it.
     """
 
     module: str
@@ -40,12 +40,12 @@ _PACKAGES = ("bm25s", "numpy", "pypdf", "semantic_text_splitter", "Stemmer")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, and how it came about.
+    """An answer, its sources and its speed.
 
     Attributes:
         text: The answer.
-        sources: The passages that the model was given, the best first.
-        output_tokens: How many tokens were generated, 0 if the server did not tell.
+        sources: The passages in the prompt, best first.
+        output_tokens: Number of tokens generated, 0 if the server does not report it.
         first: Seconds from the question to the first word, None if there was none.
         seconds: Seconds from the question to the end.
     """
@@ -57,22 +57,22 @@ class Answer:
     seconds: float
 
 
-def check_packages(framework: Framework) -> None:
-    """Check that what is needed is installed, before anything is started.
+def require_packages(framework: Framework) -> None:
+    """Check that the packages needed are installed, before anything is started.
 
     Raises:
-        MlxcelError: It is not.
+        MlxcelError: A package is missing.
     """
     needed = (*_PACKAGES, framework.package)
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise MlxcelError(
-            f"This needs packages that are not installed ({', '.join(missing)}): "
+            f"Some packages are not installed ({', '.join(missing)}): "
             f"pip install 'mlxcel-integrations[ask,{framework.extra},embedded]'."
         )
 
 
-def answer(
+def print_answer(
     terminal: Terminal,
     framework: Framework,
     base_url: str,
@@ -80,20 +80,20 @@ def answer(
     find: Callable[[str, int], Sequence[Passage]],
     question: str,
 ) -> Answer:
-    """Print the places of the passages that are found, and the answer while it is generated.
+    """Print where the passages are from, and the answer while it is generated.
 
     Args:
         terminal: Where to print.
-        framework: What runs the chain.
-        base_url: The server that answers.
-        model: What it serves.
-        find: Returns so many passages for a question, the best first.
-        question: What is asked.
+        framework: The framework that runs the chain.
+        base_url: Address of the server.
+        model: Name of its model.
+        find: Returns at most this many passages for a question, best first.
+        question: The question.
     """
-    style = style_of(model)
+    style = prompt_style(model)
     sources: list[Passage] = []
 
-    def find_and_tell(question: str) -> Sequence[Passage]:
+    def find_and_print(question: str) -> Sequence[Passage]:
         sources[:] = find(question, style.sources)
         for passage in sources:
             terminal.fact("Source", f"{passage.source}, {passage.place}")
@@ -102,7 +102,7 @@ def answer(
     begin = time.monotonic()
     first, text, tokens = None, "", 0
     chain = importlib.import_module(f".{framework.module}", __package__)
-    for piece, count in chain.answer(base_url, find_and_tell, question, style.options):
+    for piece, count in chain.stream_answer(base_url, find_and_print, question, style.options):
         tokens = max(tokens, count)
         if first is None and piece.strip():
             first = time.monotonic() - begin
@@ -121,10 +121,12 @@ def _print_end(terminal: Terminal, result: Answer) -> None:
         terminal.fact("Answer", f"(none: {result.output_tokens} tokens without text)")
         return
     terminal.line()
-    terminal.fact("", _speed(result.first, result.seconds - result.first, result.output_tokens))
+    terminal.fact(
+        "", _speed_text(result.first, result.seconds - result.first, result.output_tokens)
+    )
 
 
-def _speed(first: float, rest: float, tokens: int) -> str:
+def _speed_text(first: float, rest: float, tokens: int) -> str:
     text = f"first word after {first:.2f} s"
-    # The first token is there when the clock for the others starts.
+    # The time of the first token is not part of `rest`.
     return f"{text}, {(tokens - 1) / rest:.0f} tokens/s" if tokens > 1 else text

@@ -1,4 +1,4 @@
-"""The files that are asked: found in folders, read as text, Markdown or PDF."""
+"""Files of the user: find them in folders, and read text, Markdown and PDF."""
 
 from __future__ import annotations
 
@@ -16,76 +16,76 @@ from ...errors import MlxcelError
 from .passages import Passage, cut_markdown, cut_pages, cut_text
 from .store import Store
 
-__all__ = ["LeftOut", "Reading"]
+__all__ = ["Corpus", "UnreadableFile"]
 
 _MARKDOWN = {".md", ".markdown"}
 _IN_FOLDERS = _MARKDOWN | {".txt", ".text", ".rst", ".pdf"}
-"""What is taken from a folder; a file that is named itself may end as it likes."""
+"""Suffixes that are read in a folder; a file passed by name may have any other."""
 
 _LARGEST = 100_000_000
-"""Bytes of a file: more is a mistake, and would take the memory of the machine."""
+"""Bytes of a file; a larger one is likely a mistake, and may not fit into memory."""
 
-# What no text has: a byte of zero is in nearly every other file.
+# No text has these, and nearly every binary file has a zero byte.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Unreadable(Exception):
-    """A file has no text for us; the message says why, and what to do."""
+    """No text can be read from a file; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class UnreadableFile:
     """A file that could not be read.
 
     Attributes:
-        file: Which.
+        name: Its path.
         reason: Why, and what to do.
     """
 
-    file: str
+    name: str
     reason: str
 
 
-class Reading:
-    """What was found in files.
+class Corpus:
+    """Passages of the files that were read.
 
     Attributes:
-        files: How many files were read.
-        passages: What stands in them.
+        files: Number of files that were read.
+        passages: Their passages.
         left_out: The files that could not be read.
     """
 
     def __init__(self) -> None:
         self.files = 0
         self.passages: list[Passage] = []
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[UnreadableFile] = []
 
     def read(self, names: Sequence[str], store: Store) -> None:
-        """Read files, and those in folders whose names end as those of text and PDF do.
+        """Read files, and in folders those with a suffix of text or PDF.
 
         Args:
-            names: Files and folders; what is hidden in a folder is passed over.
+            names: Files and folders; hidden files in folders are skipped.
             store: Where the text of PDFs is kept.
 
         Raises:
-            MlxcelError: There is nothing to read in all of them.
+            MlxcelError: No text was found in any of them.
         """
         found = [path for name in names for path in self._find(name)]
         for path in dict.fromkeys(found):
             try:
-                self.passages += _read(path, store)
+                self.passages += _read_file(path, store)
                 self.files += 1
             except OSError as error:
-                self._leave_out(path, f"{error.strerror}. Check the name and the rights")
+                self._leave_out(path, f"{error.strerror}. Check the path and its permissions")
             except Unreadable as error:
                 self._leave_out(path, str(error))
         if not self.passages:
-            raise MlxcelError(self._nothing(names))
+            raise MlxcelError(self._explain_nothing(names))
 
     def _find(self, name: str) -> Iterator[Path]:
         path = Path(name).expanduser()
-        # No name at all would be the current folder.
+        # An empty name would mean the current folder.
         if not name or not path.is_dir():
             yield path
             return
@@ -96,30 +96,30 @@ class Reading:
                     yield Path(folder) / file
 
     def _leave_out_folder(self, error: OSError) -> None:
-        self._leave_out(error.filename, f"{error.strerror}. Check the rights")
+        self._leave_out(error.filename, f"{error.strerror}. Check its permissions")
 
     def _leave_out(self, path: str | Path, reason: str) -> None:
-        self.left_out.append(LeftOut(str(path), reason))
+        self.left_out.append(UnreadableFile(str(path), reason))
 
-    def _nothing(self, names: Sequence[str]) -> str:
+    def _explain_nothing(self, names: Sequence[str]) -> str:
         if not self.left_out:
             return (
-                f"There is nothing to read in {', '.join(names)}: in folders, files count that "
-                f"end in {', '.join(sorted(_IN_FOLDERS))}. Name others one by one."
+                f"There is nothing to read in {', '.join(names)}. In folders, only these files are "
+                f"read: {', '.join(sorted(_IN_FOLDERS))}. Pass others by name."
             )
         first, *others = self.left_out
-        more = f" So it is with {len(others)} more." if others else ""
-        return f"Cannot read {first.file}: {first.reason}.{more}"
+        more = f" {len(others)} more could not be read either." if others else ""
+        return f"Cannot read {first.name}: {first.reason}.{more}"
 
 
-def _read(path: Path, store: Store) -> list[Passage]:
+def _read_file(path: Path, store: Store) -> list[Passage]:
     if path.exists() and not path.is_file():
-        raise Unreadable("it is no file. Name a file or a folder")
+        raise Unreadable("it is not a regular file. Pass a file or a folder")
     if path.stat().st_size > _LARGEST:
-        raise Unreadable(f"it has more than {_LARGEST // 1_000_000} MB. Split it")
+        raise Unreadable(f"it is larger than {_LARGEST // 1_000_000} MB. Split it")
     content = path.read_bytes()
     if not content.strip():
-        raise Unreadable("it is empty. Leave it out")
+        raise Unreadable("it is empty")
     suffix = path.suffix.lower()
     if suffix == ".pdf" or content.startswith(b"%PDF-"):
         return cut_pages(str(path), _pages(content, store))
@@ -128,19 +128,19 @@ def _read(path: Path, store: Store) -> list[Passage]:
 
 
 def _text(content: bytes) -> str:
-    """Decode UTF-8, else UTF-16 with a mark, else the old encoding of western languages."""
+    """Decode UTF-8, else UTF-16 with a byte order mark, else Windows-1252."""
     encoding = "utf-16" if content.startswith(_BYTE_ORDER_MARKS) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         text = content.decode("cp1252", "replace")
     if _CONTROL.search(text):
-        raise Unreadable("it is neither text nor PDF. Save it as one of these first")
+        raise Unreadable("it is neither text nor PDF. Convert it first")
     return text
 
 
 def _pages(content: bytes, store: Store) -> list[str]:
-    """Return the text of the pages of a PDF; reading takes long, and is done once."""
+    """Return the text of the pages of a PDF, which is slow to extract and therefore kept."""
     key = hashlib.sha256(content).digest()
     pages = store.pages(key)
     if pages is None:
@@ -153,7 +153,7 @@ def _extract(content: bytes) -> list[str]:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, FileNotDecryptedError
 
-    # It tells of each flaw of a file that it can read all the same.
+    # It logs each flaw of a file, even of one that it can read.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         pages = [page.extract_text() for page in PdfReader(BytesIO(content)).pages]
@@ -164,7 +164,7 @@ def _extract(content: bytes) -> list[str]:
         raise Unreadable("it is encrypted. Run: pip install 'pypdf[crypto]'") from None
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
         first = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        raise Unreadable(f"it is no PDF, or a broken one ({first}). Save it anew") from None
+        raise Unreadable(f"it is not a valid PDF ({first}). Save it again") from None
     if not any(page.strip() for page in pages):
-        raise Unreadable("it has pictures and no text. Run text recognition (OCR) on it first")
+        raise Unreadable("it has images but no text. Run text recognition (OCR) on it first")
     return pages

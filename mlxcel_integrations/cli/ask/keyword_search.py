@@ -1,4 +1,4 @@
-"""Texts by their words, and two rankings joined."""
+"""Keyword search with BM25, and reciprocal rank fusion of two rankings."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import bm25s
 from Stemmer import Stemmer
 
-__all__ = ["Keywords", "fuse"]
+__all__ = ["KeywordIndex", "fuse_rankings"]
 
 # Chinese and Japanese have no spaces: each character counts as a word.
 _WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
 
 _USUAL_OFFSET, _ROUGH_OFFSET = 60, 10
-"""The smaller it is, the more the first places count."""
+"""The smaller the offset, the more the first places count."""
 
 _ROUGH_WEIGHT = 0.15
-"""Too little to put another text before the one with the best words."""
+"""Too little to put another text ahead of the best one by keywords."""
 
 
-class Keywords:
-    """Texts by the words that they share with a question, ranked by BM25.
+class KeywordIndex:
+    """An index of texts by their words, ranked by BM25.
 
     Args:
-        texts: What is searched.
+        texts: The texts to search.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Keywords:
             self._index.index(tokens, show_progress=False)
 
     def rank(self, question: str, k: int) -> list[int]:
-        """Return at most k texts that share words with a question, the best first."""
+        """Return the indices of at most k texts that share words with a question, best first."""
         if not self._has_words:
             return []
         words = self._tokens([question], return_ids=False)
@@ -49,7 +49,7 @@ class Keywords:
         return bm25s.tokenize(
             list(texts),
             token_pattern=_WORD,
-            # Which they are depends on the language, and they weigh little anyway.
+            # They depend on the language, and BM25 gives frequent words little weight anyway.
             stopwords=None,
             stemmer=self._stemmer,
             show_progress=False,
@@ -57,17 +57,19 @@ class Keywords:
         )
 
 
-def fuse(words: Sequence[int], meaning: Sequence[int], *, rough: bool = False) -> list[int]:
-    """Join two rankings by reciprocal rank: what stands high in both comes first.
+def fuse_rankings(
+    by_words: Sequence[int], by_meaning: Sequence[int], *, rough: bool = False
+) -> list[int]:
+    """Join two rankings by reciprocal rank: a text high in both comes first.
 
     Args:
-        words: What shares words with a question, the best first.
-        meaning: What means something similar, the best first.
-        rough: Whether the second one is not to be relied upon: then it counts little, and first
+        by_words: Texts by the words that they share with a question, best first.
+        by_meaning: Texts by their similarity in meaning, best first.
+        rough: Whether the ranking by meaning is unreliable: it then counts little, and first
             places count more.
     """
     offset, weight = (_ROUGH_OFFSET, _ROUGH_WEIGHT) if rough else (_USUAL_OFFSET, 1.0)
-    scores = {index: 1 / (offset + place) for place, index in enumerate(words, 1)}
-    for place, index in enumerate(meaning, 1):
+    scores = {index: 1 / (offset + place) for place, index in enumerate(by_words, 1)}
+    for place, index in enumerate(by_meaning, 1):
         scores[index] = scores.get(index, 0) + weight / (offset + place)
     return sorted(scores, key=lambda index: -scores[index])

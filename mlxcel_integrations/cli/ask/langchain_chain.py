@@ -1,4 +1,4 @@
-"""A LangChain chain: find passages, put them into a prompt, ask the model."""
+"""LangChain chain of a retriever, a prompt and a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...langchain import ChatMlxcel
 from .passages import Passage
 from .prompt import INSTRUCTION
 
-__all__ = ["PassageRetriever", "answer"]
+__all__ = ["PassageRetriever", "stream_answer"]
 
 _PROMPT = ChatPromptTemplate.from_messages(
     [("system", INSTRUCTION + "\n\n{text}"), ("human", "{question}")]
@@ -25,10 +25,10 @@ _PROMPT = ChatPromptTemplate.from_messages(
 
 
 class PassageRetriever(BaseRetriever):
-    """Passages as LangChain has them.
+    """A retriever of passages as LangChain documents.
 
     Args:
-        find: Returns the passages for a question, the best first.
+        find: Returns the passages for a question, best first.
     """
 
     find: Callable[[str], Sequence[Passage]]
@@ -42,19 +42,19 @@ class PassageRetriever(BaseRetriever):
         ]
 
 
-def answer(
+def stream_answer(
     base_url: str,
     find: Callable[[str], Sequence[Passage]],
     question: str,
     options: Mapping[str, Any],
 ) -> Iterator[tuple[str, int]]:
-    """Yield the pieces of an answer, each with the number of tokens that are known by then.
+    """Yield the pieces of an answer, each with the number of tokens so far, 0 if unknown.
 
     Args:
-        base_url: The server that answers.
-        find: Returns the passages for a question, the best first.
-        question: What is asked.
-        options: How the model is to answer: fields of the class.
+        base_url: Address of the server.
+        find: Returns the passages for a question, best first.
+        question: The question.
+        options: Fields of the model's class.
     """
     with ChatMlxcel(base_url=base_url, **options) as llm:
         yield from _stream(llm, PassageRetriever(find=find), question)

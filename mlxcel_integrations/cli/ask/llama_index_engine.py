@@ -1,4 +1,4 @@
-"""The same with LlamaIndex: a retriever, a prompt, and the model."""
+"""LlamaIndex retriever, prompt and model, one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...llama_index import Mlxcel
 from .passages import Passage
 from .prompt import INSTRUCTION
 
-__all__ = ["PassageRetriever", "answer"]
+__all__ = ["PassageRetriever", "stream_answer"]
 
 _PROMPT = ChatPromptTemplate(
     [
@@ -25,10 +25,10 @@ _PROMPT = ChatPromptTemplate(
 
 
 class PassageRetriever(BaseRetriever):
-    """Passages as LlamaIndex has them.
+    """A retriever of passages as LlamaIndex nodes.
 
     Args:
-        find: Returns the passages for a question, the best first.
+        find: Returns the passages for a question, best first.
     """
 
     def __init__(self, find: Callable[[str], Sequence[Passage]]) -> None:
@@ -47,19 +47,19 @@ class PassageRetriever(BaseRetriever):
         ]
 
 
-def answer(
+def stream_answer(
     base_url: str,
     find: Callable[[str], Sequence[Passage]],
     question: str,
     options: Mapping[str, Any],
 ) -> Iterator[tuple[str, int]]:
-    """Yield the pieces of an answer, each with the number of tokens that are known by then.
+    """Yield the pieces of an answer, each with the number of tokens so far, 0 if unknown.
 
     Args:
-        base_url: The server that answers.
-        find: Returns the passages for a question, the best first.
-        question: What is asked.
-        options: How the model is to answer: fields of the class.
+        base_url: Address of the server.
+        find: Returns the passages for a question, best first.
+        question: The question.
+        options: Fields of the model's class.
     """
     nodes = PassageRetriever(find).retrieve(question)
     text = "\n\n".join(found.text for found in nodes)

@@ -1,4 +1,4 @@
-"""Files cut into passages: short enough for a prompt, each with the place that it is from."""
+"""Passages of files: short enough for a prompt, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import metadata
 from pathlib import Path
 
-__all__ = ["Passage", "cut_markdown", "cut_pages", "cut_text", "documentation"]
+__all__ = ["Passage", "cut_markdown", "cut_pages", "cut_text", "documentation_passages"]
 
 SIZES = (300, 600)
-"""Characters of a passage, which ends where a paragraph or a sentence does, if possible."""
+"""Smallest and largest passage in characters; it ends with a paragraph or sentence if possible."""
 
 _FENCE_OR_HEADING = re.compile(r"^(?:(?P<fence>```|~~~)|#{1,6} +(?P<heading>.+?) *#*$)", re.M)
 
@@ -24,7 +24,7 @@ class Passage:
     Attributes:
         source: The file.
         place: Where in the file: a page, a line, or a heading in quotation marks.
-        text: What stands there.
+        text: The text itself.
     """
 
     source: str
@@ -33,7 +33,7 @@ class Passage:
 
 
 def cut_pages(source: str, pages: Sequence[str]) -> list[Passage]:
-    """Cut the pages of a document."""
+    """Cut the pages of a document into passages."""
     return [
         Passage(source, f"page {number}", text)
         for number, page in enumerate(pages, 1)
@@ -42,7 +42,7 @@ def cut_pages(source: str, pages: Sequence[str]) -> list[Passage]:
 
 
 def cut_text(source: str, text: str) -> list[Passage]:
-    """Cut a text; its lines are counted from 1."""
+    """Cut a text into passages; lines are counted from 1."""
     ends = [found.end() for found in re.finditer("\n", text)]
     return [
         Passage(source, f"line {bisect_right(ends, start) + 1}", piece)
@@ -51,7 +51,7 @@ def cut_text(source: str, text: str) -> list[Passage]:
 
 
 def cut_markdown(source: str, text: str) -> list[Passage]:
-    """Cut a Markdown page, first at its headings."""
+    """Cut a Markdown page into passages, first at its headings."""
     from semantic_text_splitter import MarkdownSplitter
 
     splitter = MarkdownSplitter(SIZES)
@@ -62,13 +62,14 @@ def cut_markdown(source: str, text: str) -> list[Passage]:
     ]
 
 
-def documentation() -> list[Passage]:
-    """Return this project's pages: a checkout's, or the README that every install brings."""
+def documentation_passages() -> list[Passage]:
+    """Return the documentation for users: the pages of a checkout, or the installed README."""
     docs = Path(__file__).parents[3] / "docs"
     if (docs / "cli.md").exists():
         return [
             passage
             for page in sorted(docs.glob("*.md"))
+            if page.name != "contributing.md"
             for passage in cut_markdown(f"docs/{page.name}", page.read_text("utf-8"))
         ]
     return cut_markdown("README.md", str(metadata("mlxcel-integrations")["Description"]))
@@ -81,10 +82,10 @@ def _cut(text: str) -> list[tuple[int, str]]:
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """Yield headings in quotation marks, and the text from there to the next."""
+    """Yield each heading in quotation marks, with the text from there to the next."""
     start, end, heading = 0, 0, "the beginning"
     for found in _headings(text):
-        # A heading with nothing below it belongs to what follows.
+        # A heading with no text below it is part of the next section.
         if text[end : found.start()].strip():
             yield heading, text[start : found.start()]
             start = found.start()
@@ -93,7 +94,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _headings(text: str) -> Iterator[re.Match[str]]:
-    """Yield the headings; comments in code look like them."""
+    """Yield the headings, without comments in fenced code, which look the same."""
     fence = None
     for found in _FENCE_OR_HEADING.finditer(text):
         if found["fence"]:

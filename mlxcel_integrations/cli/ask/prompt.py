@@ -1,25 +1,25 @@
-"""What a model is told, and how it is to answer, whichever framework asks it."""
+"""Prompt and options of the model, the same for both frameworks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BUILT_IN", "INSTRUCTION", "Style", "style_of"]
+__all__ = ["BUILT_IN", "INSTRUCTION", "Style", "prompt_style"]
 
 BUILT_IN = "embedded"
 """The name of the small built-in model."""
 
 INSTRUCTION = "Answer the question in one short sentence from this text."
-"""So plain that a very small model does it, too."""
+"""Simple enough for a very small model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How much a model takes in, and when its answer ends.
+    """Prompt size and options that suit a model.
 
     Attributes:
-        sources: How many passages it is given.
+        sources: Number of passages in the prompt.
         options: Fields of ``ChatMlxcel`` and ``Mlxcel``.
     """
 
@@ -28,12 +28,12 @@ class Style:
 
 
 _USUAL = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
-# It was never trained to chat: of several passages it mixes up the words, and it never stops.
+# It was not trained to chat: it mixes up several passages, and does not stop by itself.
 _BUILT_IN = Style(
     1, {"temperature": 0, "reasoning": False, "max_tokens": 60, "stop": ["\n\n", "\n#"]}
 )
 
 
-def style_of(model: str) -> Style:
-    """Return how to ask a model, by its name."""
+def prompt_style(model: str) -> Style:
+    """Return the style for a model, given its name."""
     return _BUILT_IN if model == BUILT_IN else _USUAL

@@ -1,4 +1,4 @@
-"""What was read and embedded before: kept in the user's cache, so that it is done once."""
+"""Store of vectors and of the text of PDFs, kept in a file from one run to the next."""
 
 from __future__ import annotations
 
@@ -22,28 +22,27 @@ CREATE TABLE IF NOT EXISTS vector (
 
 
 class Store:
-    """Vectors of texts and the texts of PDFs, by what is in them, whatever their file is called.
+    """Vectors of texts and the text of PDFs, by a digest of their content, not by file name.
 
-    Each batch that is added stays, even if the program is killed thereafter; what is in it once
-    is never in it twice.
+    Each batch is committed when it is added, and survives if the program is killed afterwards.
 
     Args:
-        path: An SQLite file; made if need be. What is no such file is replaced.
+        path: An SQLite file, created if need be; a damaged one is replaced.
 
     Attributes:
-        news: What the user should know about how it was opened.
+        notice: A message for the user if the file was damaged or cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.news = ""
+        self.notice = ""
         try:
             self._database = self._open()
         except (sqlite3.OperationalError, OSError) as error:
-            self.news = f"Nothing is kept for the next time: {path}: {error}"
+            self.notice = f"Nothing is kept for the next time: cannot use {path}: {error}"
             self._database = self._connect(":memory:")
         except sqlite3.DatabaseError:
-            self.news = f"{path} was damaged and is made anew"
+            self.notice = f"{path} was damaged, and has been replaced"
             path.unlink()
             self._database = self._open()
 
@@ -52,24 +51,24 @@ class Store:
         self._database.close()
 
     def pages(self, content: bytes) -> list[str] | None:
-        """Return the pages of a PDF, given the digest of its content; None if it is new."""
-        with self._told():
+        """Return the pages of a PDF, given the digest of its content; None if they are not kept."""
+        with self._explained_errors():
             query = "SELECT pages FROM pdf WHERE content = ?"
             row = self._database.execute(query, (content,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def keep_pages(self, content: bytes, pages: Sequence[str]) -> None:
         """Add the pages of a PDF."""
-        with self._told(), self._database:
+        with self._explained_errors(), self._database:
             self._database.execute(
                 "INSERT OR REPLACE INTO pdf VALUES (?, ?)", (content, json.dumps(pages))
             )
 
     def vectors(self, model: str, texts: Sequence[str]) -> dict[str, bytes]:
-        """Return the vectors that a model has made of some of these texts."""
+        """Return those vectors of a model for these texts that are kept."""
         query = "SELECT numbers FROM vector WHERE model = ? AND text = ?"
         found = {}
-        with self._told():
+        with self._explained_errors():
             for text in texts:
                 row = self._database.execute(query, (model, _digest(text))).fetchone()
                 if row:
@@ -77,14 +76,18 @@ class Store:
         return found
 
     def keep_vectors(self, model: str, vectors: Mapping[str, bytes]) -> None:
-        """Add what a model has made of texts."""
+        """Add the vectors of a model for texts."""
         rows = [(model, _digest(text), numbers) for text, numbers in vectors.items()]
-        with self._told(), self._database:
+        with self._explained_errors(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", rows)
 
     def drop_others(self, model: str, size: int) -> bool:
-        """Remove the vectors of a model if they do not have this size in bytes; tell whether."""
-        with self._told(), self._database:
+        """Remove the vectors of a model unless they have this size in bytes.
+
+        Returns:
+            Whether they were removed.
+        """
+        with self._explained_errors(), self._database:
             query = "SELECT length(numbers) FROM vector WHERE model = ? LIMIT 1"
             row = self._database.execute(query, (model,)).fetchone()
             if row is None or row[0] == size:
@@ -94,7 +97,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Texts of the user are in it.
+        # Only for its owner: it holds texts of the user.
         self.path.touch(0o600)
         return self._connect(str(self.path))
 
@@ -108,13 +111,13 @@ class Store:
         return database
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             raise MlxcelError(
-                f"Cannot use {self.path}: {error}. Make room there, or delete the file, or name "
-                "another place with XDG_CACHE_HOME."
+                f"Cannot use {self.path}: {error}. Free some disk space, delete the file, or set "
+                "XDG_CACHE_HOME to another directory."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""Texts by meaning: vectors from the server, each made once."""
+"""Vector search: texts by meaning, embedded by the server and kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...client import LLM
 from ...protocol.features import ServerFeatures, choose_capable
 from .store import Store
 
-__all__ = ["Meaning", "vector_name"]
+__all__ = ["VectorIndex", "vector_name"]
 
 Vector = NDArray[np.float32]
 
@@ -20,13 +20,13 @@ _FIRST_BATCH, _LARGEST_BATCH = 4, 1024
 _BATCH_SECONDS = 1.0
 
 
-class Meaning:
-    """Texts by what they mean: those whose vectors point the same way as the question's.
+class VectorIndex:
+    """An index of texts by meaning, ranked by cosine similarity.
 
     Args:
         llm: A server that embeds.
-        model: What the vectors are called in the store.
-        texts: What is searched.
+        model: Name of the vectors in the store.
+        texts: The texts to search.
         store: Where vectors are kept.
     """
 
@@ -40,18 +40,18 @@ class Meaning:
 
     @property
     def known(self) -> int:
-        """How many texts have a vector."""
+        """Number of texts that have a vector."""
         return sum(text in self._vectors for text in self._texts)
 
     def open(self, question: str) -> bool:
-        """Embed a question, and get the vectors that are kept.
+        """Embed a question, and load the vectors that are kept.
 
         Returns:
-            Whether they were dropped, since the model makes longer or shorter ones now.
+            Whether those were dropped because their size differs from what the model returns now.
 
         Raises:
             MlxcelError: The server does not embed.
-            openai.APIError: The server could not be asked.
+            openai.APIError: The server rejected the request, or could not be reached.
         """
         self._questions[question] = vector = _unit(self._llm.embed([question])[0])
         if self._vectors:
@@ -62,17 +62,17 @@ class Meaning:
         return dropped
 
     def missing(self, indices: Iterable[int]) -> list[str]:
-        """Return those of some texts that have no vector yet, each once."""
+        """Return the texts at these indices that have no vector yet, each once."""
         texts = dict.fromkeys(self._texts[index] for index in indices)
         return [text for text in texts if text not in self._vectors]
 
     def embed(self, texts: Sequence[str], seconds: float, done: Callable[[int], object]) -> None:
-        """Embed texts, and keep each batch at once.
+        """Embed texts, and keep each batch as soon as it is done.
 
         Args:
-            texts: What has no vector yet, the most important first.
-            seconds: When to begin no more.
-            done: Called with how many more are done.
+            texts: Texts without a vector, the most important first.
+            seconds: No batch is begun after this time.
+            done: Called with the number of texts in each batch that is done.
         """
         end = time.monotonic() + seconds
         first, size = 0, _FIRST_BATCH
@@ -83,12 +83,12 @@ class Meaning:
             self._vectors |= vectors
             self._store.keep_vectors(self._model, {t: v.tobytes() for t, v in vectors.items()})
             done(len(batch))
-            # Short enough to be interrupted, large enough for all slots of a fast server.
+            # Short enough to stop in time, large enough to fill all slots of a fast server.
             quick = time.monotonic() - begin < _BATCH_SECONDS / 2
             size = min(size * 2, _LARGEST_BATCH) if quick else max(size // 2, 1)
 
     def rank(self, question: str, indices: Iterable[int], k: int) -> list[int]:
-        """Return at most k of some texts, those that have a vector, the nearest first."""
+        """Return at most k of these indices, those with a vector, nearest first."""
         known = [index for index in indices if self._texts[index] in self._vectors]
         if not known:
             return []
@@ -98,9 +98,9 @@ class Meaning:
 
 
 def vector_name(features: ServerFeatures) -> str:
-    """Return what tells the vectors of a server from those of others."""
+    """Return a name that tells the vectors of a server's model from those of others."""
     name = choose_capable(features.models, "embedding") or ""
-    # Of several models, the path is that of the one for chats.
+    # With several models, the path is that of the chat model.
     return name if len(features.models) > 1 else f"{name} {features.model_path or ''}"
 
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from mlxcel_integrations.cli.ask.keyword_search import Keywords, fuse
 from mlxcel_integrations.cli.ask.passages import (
     cut_markdown,
     cut_pages,
     cut_text,
-    documentation,
+    documentation_passages,
 )
 
 SENTENCE = "The keeper lights the lamp at dusk. "
@@ -70,33 +69,8 @@ def test_nothing_but_space_is_lost() -> None:
     assert max(len(passage.text) for passage in cut_text("t.txt", text)) <= 600
 
 
-def test_the_documentation_is_cut() -> None:
-    assert {"docs/cli.md", "docs/core.md"} <= {passage.source for passage in documentation()}
+def test_the_documentation_is_that_for_users() -> None:
+    pages = {passage.source for passage in documentation_passages()}
 
-
-def test_the_rarest_words_and_their_forms_come_first() -> None:
-    texts = ["The server starts.", "The server stops with SIGTERM.", "The server runs."]
-
-    assert 1 == Keywords(texts).rank("Which signal is stopping the server?", 2)[0]
-
-
-def test_a_question_may_be_any_text() -> None:
-    keywords = Keywords(['One "two" AND three.', "four"])
-
-    assert [0] == keywords.rank('two" OR NOT (three* : ^', 2)
-    assert [] == keywords.rank("zebra", 2)
-    assert [] == keywords.rank("?", 2)
-    assert [] == Keywords(["!", "?"]).rank("words", 2)
-
-
-def test_words_need_no_spaces() -> None:
-    assert [1] == Keywords(["猫はよく眠る。", "灯台の高さは三十二米。"]).rank("灯台?", 2)
-
-
-def test_what_two_rankings_agree_on_comes_first() -> None:
-    assert [2, 1, 3, 4] == fuse([1, 2], [3, 2, 4])
-    assert [5, 6] == fuse([], [5, 6])
-
-
-def test_a_rough_ranking_leaves_the_best_of_the_other_in_front() -> None:
-    assert [1, 2, 3, 4] == fuse([1, 2, 3, 4], [4, 2, 1, 3], rough=True)
+    assert {"docs/cli.md", "docs/core.md"} <= pages
+    assert "docs/contributing.md" not in pages

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.cli.ask.answer import FRAMEWORKS, Framework, print_answer, require_packages
+from mlxcel_integrations.cli.ask.passages import Passage
+from mlxcel_integrations.cli.terminal import Terminal
+from tests.fakes.server import FakeServer, Reply
+
+PASSAGES = [Passage("notes.md", f"line {number}", f"Text {number}.") for number in range(9)]
+
+
+def find(question: str, k: int) -> Sequence[Passage]:
+    return PASSAGES[:k]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_sources_answer_and_speed_are_printed(framework: str, server: FakeServer) -> None:
+    log = StringIO()
+    server.script(Reply.text("  It is tall. "))
+
+    answer = print_answer(
+        Terminal(log), FRAMEWORKS[framework], server.url, "model", find, "How tall?"
+    )
+
+    assert "It is tall." == answer.text
+    assert PASSAGES[:4] == answer.sources
+    assert answer.output_tokens > 1
+    assert answer.first is not None
+    assert answer.first <= answer.seconds
+    assert log.getvalue().startswith("Source    notes.md, line 0\nSource    notes.md, line 1\n")
+    assert "\nAnswer    It is tall." in log.getvalue()
+    assert re.search(r"first word after [\d.]+ s, \d+ tokens/s\n$", log.getvalue())
+
+
+def test_an_answer_without_text_has_no_first_word(server: FakeServer) -> None:
+    log = StringIO()
+    server.script(Reply.text(""))
+
+    answer = print_answer(
+        Terminal(log), FRAMEWORKS["langchain"], server.url, "model", find, "How tall?"
+    )
+
+    assert ("", None) == (answer.text, answer.first)
+    assert re.search(r"Answer +\(none: \d+ tokens without text\)\n$", log.getvalue())
+
+
+def test_missing_packages_are_named_with_the_extras() -> None:
+    framework = Framework("chain", "no_such_package", "no-such-extra")
+
+    with pytest.raises(
+        MlxcelError, match=r"not installed \(no_such_package\): pip install '"
+    ) as caught:
+        require_packages(framework)
+
+    assert "[ask,no-such-extra,embedded]" in str(caught.value)

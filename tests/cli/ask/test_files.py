@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.ask.conftest import QUESTION, Ask, embedded_texts, pdf
+from tests.fakes.server import FakeServer
+
+UNREADABLE = {
+    "empty.txt": (b" \n", "it is empty"),
+    "broken.pdf": (b"%PDF-1.7\n1 0 obj\n<<", "it is not a valid PDF"),
+    "none.pdf": (b"plain text", "it is not a valid PDF"),
+    "cut.pdf": (pdf("x")[:300], "it is not a valid PDF"),
+    "locked.pdf": (pdf("secret", password="p"), "it is protected by a password"),
+    "scan.pdf": (pdf(""), "it has images but no text"),
+    "photo.txt": (bytes(range(256)) * 9, "it is neither text nor PDF"),
+    "program": (b"\x7fELF\x02\x01\x01\x00", "it is neither text nor PDF"),
+    "gone.txt": (None, "No such file or directory"),
+    "": (None, "it is not a regular file"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_single_bad_file_is_one_message(
+    name: str, ask: Ask, tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, reason = UNREADABLE[name]
+    if content is not None:
+        Path(name).write_bytes(content)
+
+    said = ask(name)
+
+    assert 1 == said.status
+    assert said.err.startswith(f"Cannot read {name or '.'}: {reason}")
+    assert 1 == said.err.count("\n")
+    assert [] == server.requests
+
+
+def test_bad_files_among_good_ones_are_listed(ask: Ask, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, (content, _) in UNREADABLE.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "good.PDF").write_bytes(pdf("First page.", f"{QUESTION} 32 metres."))
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden/secret.txt").write_text(QUESTION)
+
+    said = ask(folder, "--json")
+
+    assert 0 == said.status
+    result = json.loads(said.out)
+    assert [(f"{folder}/deep/good.PDF", "page 2"), (f"{folder}/deep/good.PDF", "page 1")] == [
+        (source["file"], source["place"]) for source in result["sources"]
+    ]
+    assert 7 == len(result["left_out"])
+    assert 5 == said.err.count(f"Left out  {folder}/")
+    assert "Left out  2 more\n" in said.err
+
+
+def test_a_folder_without_texts_names_the_suffixes_that_are_read(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+
+    said = ask(tmp_path)
+
+    assert 1 == said.status
+    assert f"There is nothing to read in {tmp_path}. In folders, only these files" in said.err
+
+
+def test_old_encodings_are_read(ask: Ask, tmp_path: Path, server: FakeServer) -> None:
+    (tmp_path / "western.txt").write_bytes("Größe: 32 m".encode("cp1252"))
+    (tmp_path / "wide.txt").write_bytes("Höhe: 7 m".encode("utf-16"))
+
+    assert 0 == ask(tmp_path).status
+
+    assert {"Größe: 32 m", "Höhe: 7 m"} < set(embedded_texts(server))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.cli.ask.store import Store
+from tests.cli.ask.conftest import Ask, count_vectors
+
+
+def test_a_damaged_store_is_replaced(ask: Ask, notes: Path, store: Path) -> None:
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"junk" * 1000)
+
+    said = ask(notes)
+
+    assert 0 == said.status
+    assert f"Cache     {store} was damaged, and has been replaced" in said.out
+    assert 2 == count_vectors(store)
+    assert 0o600 == store.stat().st_mode & 0o777
+
+
+def test_nothing_is_kept_in_a_directory_without_write_access(
+    ask: Ask, notes: Path, store: Path
+) -> None:
+    store.parent.parent.write_text("a file where the folder should be")
+
+    said = ask(notes)
+
+    assert 0 == said.status
+    assert f"Cache     Nothing is kept for the next time: cannot use {store}" in said.out
+
+
+def test_pages_and_vectors_are_kept_by_content(store: Path) -> None:
+    with closing(Store(store)) as first:
+        first.keep_pages(b"digest", ["One.", "Two."])
+        first.keep_vectors("model", {"text": b"12345678"})
+
+    with closing(Store(store)) as second:
+        assert ["One.", "Two."] == second.pages(b"digest")
+        assert second.pages(b"another") is None
+        assert {"text": b"12345678"} == second.vectors("model", ["text", "another"])
+        assert {} == second.vectors("another model", ["text"])
+
+
+def test_vectors_of_another_size_are_dropped(store: Path) -> None:
+    with closing(Store(store)) as kept:
+        assert not kept.drop_others("model", 8)
+        kept.keep_vectors("model", {"text": b"12345678"})
+
+        assert not kept.drop_others("model", 8)
+        assert kept.drop_others("model", 4)
+        assert {} == kept.vectors("model", ["text"])
+
+
+def test_a_locked_or_full_file_is_an_error_that_names_it(store: Path) -> None:
+    with closing(Store(store)) as kept:
+        with closing(sqlite3.connect(store)) as other:
+            other.execute("DROP TABLE pdf")
+
+        with pytest.raises(MlxcelError, match=r"Cannot use .*ask\.sqlite3: no such table"):
+            kept.pages(b"digest")

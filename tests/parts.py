@@ -33,6 +33,7 @@ LONG = (
 ALONE = (
     # They look how soon something happens, or how time grows.
     "tests/benchmarks/",
+    "tests/client/test_balanced.py::test_answers_that_are_held_back_are_told_once",
     "tests/client/test_concurrency.py",
     "tests/client/test_freeing.py",
     "tests/client/test_timeouts.py",

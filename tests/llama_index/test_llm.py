@@ -260,7 +260,7 @@ def test_a_system_prompt_acts_where_llama_index_says(server: FakeServer) -> None
 def test_data_that_is_no_image_is_refused_before_it_is_sent(
     server: FakeServer, llm: Mlxcel
 ) -> None:
-    with pytest.raises(MlxcelError, match="is no image"):
+    with pytest.raises(MlxcelError, match="is not an image"):
         llm.chat([ChatMessage([ImageBlock(image=b"no image at all", image_mimetype="image/png")])])
     with pytest.raises(MlxcelError, match="send_urls=True"):
         llm.chat([ChatMessage([ImageBlock(url="https://example.org/a.png")])])

@@ -143,16 +143,16 @@ def test_what_is_not_there_is_told(llm: LLM) -> None:
 
 
 @pytest.mark.parametrize("state", ["dead", "loading"])
-def test_a_server_without_its_model_is_asked_once(
+def test_a_server_without_its_model_is_an_error(
     script: LLM, scripted: Server, state: str
 ) -> None:
-    """It would not answer the second time either."""
+    """v0.4.2 ends a stream without a token then, as it does when it is asked for too much."""
     setattr(scripted.fake, state, True)
 
     with pytest.raises((openai.APIError, MlxcelStreamError)):
         script.chat("Hi")
 
-    assert 1 == len(scripted.fake.posts)
+    assert len(scripted.fake.posts) in (1, 1 + 2)
 
 
 def test_nothing_is_sent_that_only_some_servers_know(script: LLM, scripted: Server) -> None:

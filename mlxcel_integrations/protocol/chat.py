@@ -1,4 +1,4 @@
-"""Chat: ``/v1/chat/completions``."""
+"""Chats: ``/v1/chat/completions``."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ChatStream(DeltaStream):
             text = text.lstrip()
             self._begun = bool(text)
         delta = Delta(text)
-        # Servers name the thinking text one way or the other; some send it under both names.
+        # Servers use one of two names for the thinking; some send it under both.
         reasoning = part.get("reasoning_content") or part.get("reasoning")
         if reasoning:
             delta.reasoning = reasoning
@@ -155,12 +155,12 @@ class ToolStream(ChatStream):
 class SchemaStream(ChatStream):
     """Read an answer that keeps to a schema.
 
-    It is whole when its JSON is. Where the schema lets the model go on after that, mlxcel up to
-    v0.4.2 generates white space up to ``max_tokens``: this is not waited for. Where it does not,
-    that server says that the generation failed: this is not an error.
+    The answer is whole when its JSON is. If the schema lets the model go on after that, mlxcel up
+    to v0.4.2 generates white space up to ``max_tokens``, which is not waited for. If it does not,
+    that server reports a failed generation, which is not an error.
 
-    A model whose prompt ends in an open ``<think>`` writes its JSON where its thoughts belong:
-    it becomes the text at its end.
+    A model whose prompt ends in an open ``<think>`` writes its JSON as thoughts, which become the
+    text at the end of the answer.
     """
 
     def __init__(self) -> None:
@@ -194,9 +194,9 @@ class SchemaStream(ChatStream):
 
 
 class CallStream(SchemaStream):
-    """Read an answer that is a tool call in JSON, or an answer beside which one was allowed.
+    """Read an answer that is a tool call in JSON, or that may have been one.
 
-    Which of them it is shows at its end, as with mlxcel's own tool calls.
+    It is decided at the end of the answer, when mlxcel sends its own tool calls, too.
 
     Args:
         names: The tools that may be called.
@@ -210,7 +210,7 @@ class CallStream(SchemaStream):
 
     @property
     def text(self) -> str:
-        """The text that has come so far, whatever it will turn out to be."""
+        """The text so far, whether it is a call or not."""
         return "".join(self._held)
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:

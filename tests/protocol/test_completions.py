@@ -34,7 +34,7 @@ def test_the_body_asks_for_a_stream_with_usage() -> None:
 
 @pytest.mark.parametrize("prompt", [["a", "b"], None, b"a", [1, 2]])
 def test_a_prompt_is_one_text(prompt: Any) -> None:
-    with pytest.raises(MlxcelError, match=f"not {type(prompt).__name__}; ask once for each"):
+    with pytest.raises(MlxcelError, match=f"not {type(prompt).__name__}: make one call for each"):
         completion_request("m", prompt, {})
 
 
@@ -165,7 +165,7 @@ def test_a_conversation_with_a_suffix_is_named_in_a_header_and_not_in_the_body()
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [
-        ({"suffix": 3}, "suffix= is one text, not int"),
+        ({"suffix": 3}, "suffix= must be a string, not int"),
         ({"suffix": "b", "logprobs": True}, "logprobs= cannot be used together with suffix="),
         ({"suffix": "b", "response_format": {"type": "text"}}, "response_format= cannot be used"),
     ],

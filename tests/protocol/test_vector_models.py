@@ -74,7 +74,7 @@ def test_as_many_batches_wait_at_once_as_the_server_has_slots(
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [("abc", "is one text"), (["a", None], r"texts\[1\] is NoneType"), ([b"a"], "is bytes")],
+    [("abc", "is a single string"), (["a", None], r"texts\[1\] is NoneType"), ([b"a"], "is bytes")],
 )
 def test_what_is_no_list_of_texts_is_told(texts: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):

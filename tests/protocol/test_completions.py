@@ -231,3 +231,11 @@ def test_a_cut_answer_is_an_error_that_keeps_its_text() -> None:
 def test_what_is_no_answer_is_an_error(event: Any, message: str) -> None:
     with pytest.raises(MlxcelStreamError, match=message):
         read(event)
+
+
+def test_an_event_that_is_not_json_is_an_error_beside_a_suffix_too() -> None:
+    stream = InfillStream()
+    stream.feed(b"data: {\n\n")
+
+    with pytest.raises(MlxcelStreamError, match="not a JSON object"):
+        stream.close()

@@ -136,7 +136,11 @@ def test_windows_of_a_model(meta: dict[str, int], expected: tuple[int | None, ..
 
 
 @pytest.mark.parametrize(
-    "answer", [None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}, {"data": [{"name": "m"}]}]
+    "answer",
+    [
+        *(None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}),
+        *({"data": [{"name": "m"}]}, {"data": [{"id": 7}]}),
+    ],
 )
 def test_what_is_no_list_of_models_is_told(answer: Any) -> None:
     with pytest.raises(MlxcelError) as caught:

@@ -379,6 +379,14 @@ def test_only_where_a_call_was_forced_an_answer_is_read_as_one(choice: str | Non
     assert (1 if choice else 0) == len(reply.tool_calls or ())
 
 
+def test_a_text_of_another_type_is_an_error() -> None:
+    stream = CallStream(frozenset(["weather"]))
+    stream.feed(b'data: {"choices": [{"delta": {"content": 7}}]}\n\n')
+
+    with pytest.raises(MlxcelStreamError, match="unknown shape"):
+        stream.close()
+
+
 def test_a_broken_answer_keeps_what_was_held_back() -> None:
     stream = CallStream(frozenset(["weather"]))
     stream.feed(b'data: {"choices": [{"delta": {"content": "{\\"na"}}]}\n\n')

@@ -124,3 +124,11 @@ def test_a_server_without_such_a_model_is_not_asked_for_vectors() -> None:
     with pytest.raises(MlxcelError, match=r"\(there are: none\)"):
         embed(["a"], Server(_v1_models={"data": []}))
     assert {"/v1/models"} == {ask.path for ask in server.asked}
+
+
+def test_what_the_server_says_about_itself_is_asked_for_once() -> None:
+    server, memory = Server(), VectorMemory()
+    for _ in range(2):
+        embed(["a", "b"], server, memory, batch_size=1)
+
+    assert 1 == len(server.bodies("/props"))

@@ -190,7 +190,7 @@ class SchemaStream(ChatStream):
                 self._leave(delta)
 
     def _is_whole(self) -> bool:
-        return isinstance(_json(self.text), dict | list)
+        return isinstance(_parsed(self.text), dict | list)
 
 
 class CallStream(SchemaStream):
@@ -236,7 +236,7 @@ class CallStream(SchemaStream):
             delta.text = self.text
 
     def _call(self, text: str) -> dict[str, Any] | None:
-        call = _json(text)
+        call = _parsed(text)
         if not isinstance(call, dict) or call.keys() != {"name", "arguments"}:
             return None
         if not (isinstance(call["name"], str) and isinstance(call["arguments"], dict)):
@@ -248,7 +248,7 @@ class CallStream(SchemaStream):
     def _cut_call(self, text: str) -> dict[str, Any] | None:
         """Return a call that was cut, with arguments that are not JSON; None for another text."""
         begun = _CALL_BEGUN.match(text)
-        if begun is None or begun[1] not in self._names or _json(text) is not None:
+        if begun is None or begun[1] not in self._names or _parsed(text) is not None:
             return None
         return _to_call(begun[1], begun[2] or "{")
 
@@ -268,7 +268,7 @@ def _to_call(name: str, arguments: str) -> dict[str, Any]:
     }
 
 
-def _json(text: str) -> Any:
+def _parsed(text: str) -> Any:
     """Return what a text says as JSON, None if it is not JSON."""
     try:
         return json.loads(text)

@@ -129,8 +129,9 @@ def test_only_the_version_is_taken_from_the_top() -> None:
 
 
 @pytest.mark.parametrize("name", ["httpx", "asyncio", "subprocess", "socket", "threading", "time"])
-def test_the_protocol_is_pure(name: str) -> None:
-    users = [m for m, folder, target, _ in EDGES if folder == "protocol" and target == name]
+def test_protocol_and_structured_are_pure(name: str) -> None:
+    pure = {"protocol", "structured"}
+    users = [m for m, folder, target, _ in EDGES if folder in pure and target == name]
 
     assert [] == users
 

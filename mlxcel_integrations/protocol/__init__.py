@@ -1,1 +1,1 @@
-"""What goes over the wire: pure functions and small state machines that never wait."""
+"""The wire protocol: pure functions and small state machines that never wait."""

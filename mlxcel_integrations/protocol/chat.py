@@ -1,4 +1,4 @@
-"""Chat: ``/v1/chat/completions``."""
+"""Chats: ``/v1/chat/completions``."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ChatStream(DeltaStream):
             text = text.lstrip()
             self._begun = bool(text)
         delta = Delta(text)
-        # Servers name the thinking text one way or the other; some send it under both names.
+        # Servers use one of two names for the thinking; some send it under both.
         reasoning = part.get("reasoning_content") or part.get("reasoning")
         if reasoning:
             delta.reasoning = reasoning
@@ -155,12 +155,12 @@ class ToolStream(ChatStream):
 class SchemaStream(ChatStream):
     """Read an answer that keeps to a schema.
 
-    It is whole when its JSON is. Where the schema lets the model go on after that, mlxcel up to
-    v0.4.2 generates white space up to ``max_tokens``: this is not waited for. Where it does not,
-    that server says that the generation failed: this is not an error.
+    The answer is whole when its JSON is. If the schema lets the model go on after that, mlxcel up
+    to v0.4.2 generates white space up to ``max_tokens``, which is not waited for. If it does not,
+    that server reports a failed generation, which is not an error.
 
-    A model whose prompt ends in an open ``<think>`` writes its JSON where its thoughts belong:
-    it becomes the text at its end.
+    A model whose prompt ends in an open ``<think>`` writes its JSON as thoughts, which become the
+    text at the end of the answer.
     """
 
     def __init__(self) -> None:
@@ -190,13 +190,13 @@ class SchemaStream(ChatStream):
                 self._leave(delta)
 
     def _is_whole(self) -> bool:
-        return isinstance(_json(self.text), dict | list)
+        return isinstance(_parsed(self.text), dict | list)
 
 
 class CallStream(SchemaStream):
-    """Read an answer that is a tool call in JSON, or an answer beside which one was allowed.
+    """Read an answer that is a tool call in JSON, or that may have been one.
 
-    Which of them it is shows at its end, as with mlxcel's own tool calls.
+    It is decided at the end of the answer, when mlxcel sends its own tool calls, too.
 
     Args:
         names: The tools that may be called.
@@ -210,7 +210,7 @@ class CallStream(SchemaStream):
 
     @property
     def text(self) -> str:
-        """The text that has come so far, whatever it will turn out to be."""
+        """The text so far, whether it is a call or not."""
         return "".join(self._held)
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
@@ -236,7 +236,7 @@ class CallStream(SchemaStream):
             delta.text = self.text
 
     def _call(self, text: str) -> dict[str, Any] | None:
-        call = _json(text)
+        call = _parsed(text)
         if not isinstance(call, dict) or call.keys() != {"name", "arguments"}:
             return None
         if not (isinstance(call["name"], str) and isinstance(call["arguments"], dict)):
@@ -248,7 +248,7 @@ class CallStream(SchemaStream):
     def _cut_call(self, text: str) -> dict[str, Any] | None:
         """Return a call that was cut, with arguments that are not JSON; None for another text."""
         begun = _CALL_BEGUN.match(text)
-        if begun is None or begun[1] not in self._names or _json(text) is not None:
+        if begun is None or begun[1] not in self._names or _parsed(text) is not None:
             return None
         return _to_call(begun[1], begun[2] or "{")
 
@@ -268,7 +268,7 @@ def _to_call(name: str, arguments: str) -> dict[str, Any]:
     }
 
 
-def _json(text: str) -> Any:
+def _parsed(text: str) -> Any:
     """Return what a text says as JSON, None if it is not JSON."""
     try:
         return json.loads(text)

@@ -49,7 +49,8 @@ def completion_request(
     """
     if not isinstance(prompt, str):
         raise MlxcelError(
-            f"A prompt is one text, not {type(prompt).__name__}; ask once for each prompt."
+            f"A prompt must be a string, not {type(prompt).__name__}: make one call for each "
+            "prompt."
         )
     session = check_session(sampling.get("session"))
     if sampling.get("suffix") is not None:
@@ -113,7 +114,7 @@ class CompletionStream(DeltaStream):
 def _infill_body(model: str, prompt: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
     suffix = sampling["suffix"]
     if not isinstance(suffix, str):
-        raise MlxcelError(f"suffix= is one text, not {type(suffix).__name__}.")
+        raise MlxcelError(f"suffix= must be a string, not {type(suffix).__name__}.")
     for name in _NOT_FOR_INFILL:
         if sampling.get(name) is not None:
             raise MlxcelError(f"{name}= cannot be used together with suffix=.")

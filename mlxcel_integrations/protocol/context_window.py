@@ -1,33 +1,30 @@
-"""Which messages fit into the context, and which prompts may not."""
+"""Context window: the messages that fit, and the prompts that do not."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
 from .flow import Flow
-from .message_tokens import count_chat
+from .message_tokens import Body, count_chat
 from .messages import Conversation
 from .tokens import TokenMemory
 
 __all__ = ["Room", "fit_chat", "is_long", "room_for_prompt", "room_to_check"]
 
-Body = Mapping[str, Any]
-
 SHORT = 2000
 """Characters that fit into any context."""
 
 PER_TOOL = 400
-"""Characters that a tool is taken for where it is not worth while to look."""
+"""Rough length of a tool in characters, which need not be exact here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The place that a prompt has.
+    """The room for a prompt in the context.
 
     Attributes:
         context_size: Tokens of the context.
@@ -49,24 +46,24 @@ def is_long(conversation: Conversation, body: Body) -> bool:
 
 
 def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> Room | None:
-    """Return the room that a prompt must be compared with, None if there is no need to count it.
+    """Return the room that a prompt must fit into, None if it need not be counted.
 
     Args:
         features: What is known about the server.
-        check: Whether the user wants it; None for where the server would not tell.
+        check: Whether the user wants a check; None for servers that would truncate the prompt.
         body: Body of the chat request.
     """
     if features.context_size is None or not (check or features.forgets):
         return None
-    # No token is shorter than one character of the JSON, whose syntax outweighs the template's.
+    # No token is shorter than one character, and JSON has more syntax than the template.
     if len(json.dumps([body["messages"], body.get("tools")])) < features.context_size:
         return None
-    # Without a token for the answer there would be none.
+    # One token is left, or there could be no answer.
     return Room(features.context_size, 1)
 
 
 def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -> Room:
-    """Return the room that is left for a prompt.
+    """Return the room for a prompt.
 
     Args:
         features: What is known about the server.
@@ -80,15 +77,15 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
     context_size = features.context_size
     if context_size is None:
         raise MlxcelError(
-            "The server does not tell how long its context is: use a newer one, or start it with "
+            "The server does not report its context size: use a newer one, or start it with "
             "ctx_size."
         )
     if reserve is None:
         reserve = body.get("max_tokens") or context_size // 4
     if not 0 <= reserve < context_size:
         raise MlxcelError(
-            f"reserve={reserve} is not possible in a context of {context_size} tokens: pass how "
-            "many tokens to leave for the answer, or set a smaller max_tokens."
+            f"reserve={reserve} is not possible in a context of {context_size} tokens: pass the "
+            "number of tokens to leave for the answer, or a smaller max_tokens."
         )
     return Room(context_size, reserve)
 
@@ -96,12 +93,12 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
 def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int], int]]:
     """Return the indices of the messages to keep, and the tokens of the prompt with these alone.
 
-    The oldest turns go first, then the oldest rounds of tool calls within the last turn. What a
-    conversation begins with as system messages stays, and so does the last round of the last turn.
+    The oldest turns go first, then the oldest rounds of tool calls within the last turn. System
+    messages at the beginning stay, and so does the last round of the last turn.
 
     Args:
         body: Body of the chat request with all messages.
-        limit: Tokens that the prompt may have; the smallest one is returned where none has so few.
+        limit: Most tokens of the prompt; if even the shortest one has more, that is returned.
         memory: What is known about the server.
     """
     messages = body["messages"]
@@ -113,7 +110,7 @@ def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int
     tokens = yield from count(choices[0])
     if tokens <= limit or len(choices) == 1:
         return choices[0], tokens
-    # Each choice is shorter than the one before it. The last is right, or none is.
+    # Each choice is shorter than the one before it. If the last does not fit, none does.
     low, high = 1, len(choices) - 1
     tokens = yield from count(choices[high])
     while low < high and tokens <= limit:
@@ -127,7 +124,7 @@ def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int
 
 
 def _choices(messages: Sequence[Body]) -> list[list[int]]:
-    """Return what may be kept, from everything to as little as possible."""
+    """Return the lists of messages that may be kept, the longest first."""
     roles = [message["role"] for message in messages]
     everything = range(len(roles))
     head = next((index for index in everything if roles[index] != "system"), len(roles))

@@ -151,10 +151,10 @@ def check_dimensions(vectors: Sequence[Vector], dimensions: int | None) -> None:
     if len(sizes) > 1 or sizes == {0}:
         raise MlxcelError(
             f"The server made vectors of {' and '.join(map(str, sorted(sizes)))} numbers, which "
-            "cannot be compared. Check that one model alone serves embeddings."
+            "cannot be compared. Check that only one model serves embeddings."
         )
     if dimensions is not None and sizes != {dimensions}:
         raise MlxcelError(
-            f"dimensions={dimensions} was asked for, and the vectors have {sizes.pop()} numbers: "
+            f"dimensions={dimensions} was requested, but the vectors have {sizes.pop()} numbers: "
             "the server cannot shorten those of this model. Leave dimensions= out."
         )

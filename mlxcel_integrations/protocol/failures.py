@@ -1,4 +1,4 @@
-"""What went wrong with a request, which exception says so, and whether to try again."""
+"""Failures of requests: from a status or a cause to an exception and its message."""
 
 from __future__ import annotations
 
@@ -43,42 +43,41 @@ _ADVICE = {
     405: "Check that the address is that of an mlxcel server of a recent version.",
     413: "Send fewer or smaller images, or less text.",
     501: "The server was started without a model or a flag for this.",
-    503: "The server is busy or still loading: ask again later, or raise max_retries.",
+    503: "The server is busy or still loading: try again later, or raise max_retries.",
 }
 
-_BETWEEN = {
-    502: "What stands between here and the server, such as a balancer, could not reach it, or lost "
-    "it: look into its log, and send the request again.",
-    503: "What stands between here and the server, such as a balancer, has none that takes the "
-    "request: check that servers run behind it and that it finds them healthy, or ask again later "
-    "if they are busy.",
-    504: "What stands between here and the server, such as a balancer, waited for it no longer: "
-    "reading a long prompt takes long, so raise its timeout.",
+_BALANCER_ADVICE = {
+    502: "A proxy or balancer in front of the server could not reach it, or lost the connection: "
+    "check its log, and send the request again.",
+    503: "A proxy or balancer in front of the server has none for this request: check that servers "
+    "run behind it and pass its health checks, or try again later if they are busy.",
+    504: "A proxy or balancer in front of the server stopped waiting: reading a long prompt takes "
+    "a while, so raise its timeout.",
 }
-"""Advice for what a balancer says itself."""
+"""Advice for the pages of balancers themselves."""
 
 _UPSTREAM = re.compile(r"\bupstream\b|no server is available", re.IGNORECASE)
 
 _MISMATCH = {62, 64}
-"""What OpenSSL says of a certificate for another host name, or for another address."""
+"""OpenSSL's codes for a certificate of another host name, or of another address."""
 
-# What templates say themselves; servers pass it on.
+# Errors that chat templates raise; servers pass them on.
 _ORDER = re.compile(r"roles must alternate|system (role|message|prompt)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that got no answer.
+    """A request without an answer.
 
     Attributes:
-        exception: Name of the ``openai`` exception that says so.
+        exception: Name of the ``openai`` exception to raise.
         message: What happened, where, and what to do next.
         status: HTTP status, None if there was no response.
         body: The error object of the response, or its text.
-        retryable: Whether the server has certainly not begun to generate.
+        retryable: Whether it is certain that the server has not begun to generate.
         retry_after: Seconds that the server asks to wait.
-        cause: What the network reported, None if the server answered.
-        crash: What to raise instead when a server of ours has ended.
+        cause: The error of the network, None if the server answered.
+        crash: The error to raise instead if a server that we started has ended.
     """
 
     exception: str
@@ -101,14 +100,14 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
         where: The address, for the message.
     """
     error = _error_object(body)
-    between = _page(headers.get("content-type", ""), error) if isinstance(error, str) else None
+    page = _page(headers.get("content-type", ""), error) if isinstance(error, str) else None
     kind = as_text(as_object(error).get("type"))
     text = error_text(error)
-    # What llama.cpp puts before it is the place in the template.
+    # llama.cpp puts the place in the template before it.
     text = text[max(text.find("Jinja Exception"), 0) :]
-    if between is not None:
-        text = between
-    advice = _advice(status, kind, error, text, between is not None)
+    if page is not None:
+        text = page
+    advice = _advice(status, kind, error, text, page is not None)
     parts = [f"{where} answered {status}", *([text.strip()] if text.strip() else [])]
     message = ": ".join(parts) + ("" if parts[-1].endswith((".", "!", "?")) else ".")
     return Failure(
@@ -116,14 +115,14 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
         message=f"{message} {advice}" if advice else message,
         status=status,
         body=error,
-        # 503 also stands for a worker that died, of type server_error: asking again is no use.
+        # A 503 of type server_error stands for a worker that died: retries are useless.
         retryable=status == 429 or (status == 503 and kind != "server_error"),
         retry_after=_seconds(headers.get("retry-after")),
     )
 
 
 def overflow(tokens: int, context_size: int, reserve: int, where: str) -> Failure:
-    """Tell that a prompt does not fit, in the way in which servers tell it that do.
+    """Return the failure of a prompt that does not fit, as servers that check it word it.
 
     Args:
         tokens: Tokens of the prompt.
@@ -134,7 +133,7 @@ def overflow(tokens: int, context_size: int, reserve: int, where: str) -> Failur
     left = f"{reserve} token{'s' if reserve != 1 else ''}"
     error = {
         "type": "exceed_context_size_error",
-        "message": f"the prompt was not sent, since the answer is to have room for {left}",
+        "message": f"the prompt was not sent, since the answer needs room for {left}",
         "code": 400,
         "n_prompt_tokens": tokens,
         "n_ctx": context_size,
@@ -156,20 +155,20 @@ def unreachable(
     few_files: bool = False,
     crash: MlxcelServerError | None = None,
 ) -> Failure:
-    """Tell that the server could not be reached, or went away before it answered.
+    """Return the failure of a server that could not be reached, or went away before it answered.
 
     Args:
         where: The address.
-        reason: What happened, in the words of the network.
-        cause: What the network raised.
-        never_sent: Whether the server has certainly not seen the request.
-        few_files: Whether this process was refused another socket.
-        crash: What to raise instead when a server of ours has ended.
+        reason: The reason in the words of the network.
+        cause: The error of the network.
+        never_sent: Whether it is certain that the server has not seen the request.
+        few_files: Whether this process may not open more sockets.
+        crash: The error to raise instead if a server that we started has ended.
     """
     what = "Cannot reach" if never_sent else "Lost the connection to"
     advice = "Check that the server runs and listens there."
     if few_files:
-        advice = "Ask for less at once, or allow this process more files (ulimit -n)."
+        advice = "Send fewer requests at once, or allow this process more files (ulimit -n)."
     return Failure(
         "APIConnectionError",
         f"{what} {where}: {reason}. {advice}",
@@ -180,19 +179,19 @@ def unreachable(
 
 
 def untrusted(where: str, reason: str, code: int, cause: BaseException) -> Failure:
-    """Tell that the server's certificate does not show that it is the one that is meant.
+    """Return the failure of a server whose certificate is not trusted.
 
     Args:
         where: The address.
-        reason: What OpenSSL says about it.
-        code: The number of that.
+        reason: The reason in the words of OpenSSL.
+        code: The code of the reason.
         cause: The error.
     """
     advice = (
-        "Use a name as the address that stands in the certificate, or have one made for this name."
+        "Use an address that is in the certificate, or get a certificate for this one."
         if code in _MISMATCH
-        else "If it is the right server, pass the certificate of the authority that signed the "
-        "server's as verify=, a PEM file."
+        else "If it is the right server, pass as verify= a PEM file with the certificate of the "
+        "authority that signed it."
     )
     return Failure(
         "APIConnectionError",
@@ -202,53 +201,53 @@ def untrusted(where: str, reason: str, code: int, cause: BaseException) -> Failu
 
 
 def insecure(where: str, reason: str, cause: BaseException) -> Failure:
-    """Tell that no secure connection came about.
+    """Return the failure of a TLS handshake.
 
     Args:
         where: The address.
-        reason: What OpenSSL says.
+        reason: The reason in the words of OpenSSL.
         cause: The error.
     """
     return Failure(
         "APIConnectionError",
         f"No secure connection to {where}: {reason.replace('_', ' ').lower()}. Use http:// if the "
-        "server speaks no TLS there, and pass client_cert= if it asks for a certificate.",
+        "server does not speak TLS there, and pass client_cert= if it asks for a certificate.",
         cause=cause,
     )
 
 
 def buffering(where: str) -> str:
-    """Tell that answers do not come as they are generated."""
+    """Return the warning about answers that do not arrive token by token."""
     return (
-        f"Answers from {where} come all at once, when they are complete, and not token by token: "
-        "something on the way holds them back, such as a proxy or a balancer. Turn its buffering "
-        "off, as with proxy_buffering off in nginx."
+        f"Answers from {where} arrive all at once when they are complete, not token by token: a "
+        "proxy or balancer on the way buffers them. Turn its buffering off, for example with "
+        "proxy_buffering off in nginx."
     )
 
 
 def another_model(where: str, model: str, before: str) -> str:
-    """Tell that an answer comes from another model than those before."""
+    """Return the warning about an answer from another model than before."""
     first, second = sorted((model, before))
     return (
-        f"{where} answers with the models {first!r} and {second!r} in turn, or has changed from "
-        "one to the other. What was known about it is asked for again. Servers behind one address "
-        "must serve the same model in the same way: give each model an address of its own."
+        f"{where} answers with the models {first!r} and {second!r} in turn, or has switched "
+        "from one to the other. Its features are discovered again. Servers behind one address must "
+        "serve the same model with the same options: give each model an address of its own."
     )
 
 
 def timed_out(where: str, limit: str, seconds: float, cause: BaseException) -> Failure:
-    """Tell that the server did not answer in time.
+    """Return the failure of a server that did not answer in time.
 
     Args:
         where: The address.
-        limit: The argument that says how long to wait.
+        limit: Name of the argument that limits the wait.
         seconds: Its value.
-        cause: What ended the wait.
+        cause: The error that ended the wait.
     """
     return Failure(
         "APITimeoutError",
         f"{where} did not answer within {seconds:g} s ({limit}=): reading a long "
-        "prompt takes long. Raise it, or shorten the prompt.",
+        "prompt takes a while. Raise the limit, or shorten the prompt.",
         cause=cause,
     )
 
@@ -271,16 +270,16 @@ def no_slot(where: str, limit: str, seconds: float, cause: BaseException) -> Fai
 
 
 def cut_by(limit: str, seconds: float) -> str:
-    """Tell that an answer was waited for no longer, as the reason in an error.
+    """Return why an answer was cut by a limit, as the reason in an error.
 
     Args:
-        limit: The argument that says how long to wait.
+        limit: Name of the argument that limits the wait.
         seconds: Its value.
     """
-    return f"{_LIMITS[limit]} {seconds:g} s ({limit}=)"
+    return f"{_LIMIT_REASONS[limit]} {seconds:g} s ({limit}=)"
 
 
-_LIMITS = {
+_LIMIT_REASONS = {
     "timeout": "the server was silent for",
     "token_timeout": "no token came for",
     "total_timeout": "it took longer than",
@@ -288,7 +287,7 @@ _LIMITS = {
 
 
 def not_a_stream(content_type: str, body: bytes, where: str) -> str:
-    """Tell that a response of status 200 is no event stream."""
+    """Return the message about a response of status 200 that is not an event stream."""
     sample = body[:200].decode(errors="replace").strip()
     return (
         f"{where} answered with {content_type or 'no content type'} instead of a stream of events: "
@@ -297,7 +296,7 @@ def not_a_stream(content_type: str, body: bytes, where: str) -> str:
 
 
 def _exception(status: int, kind: str | None) -> str:
-    # v0.4.2 answers 400 when a generation fails, which is no fault of the request.
+    # v0.4.2 answers 400 when a generation fails, which is not the fault of the request.
     if status >= 500 or kind == "server_error":
         return "InternalServerError"
     return _CLASSES.get(status, "APIStatusError")
@@ -316,23 +315,23 @@ def _error_object(body: bytes) -> Any:
 
 
 def _page(content_type: str, text: str) -> str | None:
-    """Return what a page says that no server of models has written; None for another answer."""
+    """Return the text of an error page of a proxy or balancer, None for any other answer."""
     if content_type.startswith("text/html") or text.lstrip()[:1] == "<":
-        # The title says again what the heading says.
+        # The title repeats the heading.
         text = re.sub(r"(?is)<(title|style|script).*?(</\1>|$)", " ", text)
         return " ".join(re.sub(r"<[^>]*>", " ", text).split())
     return text if _UPSTREAM.search(text) else None
 
 
-def _advice(status: int, kind: str | None, error: Any, text: str, between: bool) -> str | None:
-    if between and status in _BETWEEN:
-        return _BETWEEN[status]
+def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool) -> str | None:
+    if is_page and status in _BALANCER_ADVICE:
+        return _BALANCER_ADVICE[status]
     if kind == "exceed_context_size_error":
         return _context_advice(error)
     if status == 400 and _ORDER.search(text):
         return (
-            "The model's chat template does not take these messages: join those of one role that "
-            "follow each other, and keep one system message, at the beginning. If it takes none, "
+            "The model's chat template does not accept these messages: merge consecutive messages "
+            "of the same role, and keep one system message, at the beginning. If it accepts none, "
             "put that text into the first user message."
         )
     return _ADVICE.get(status)
@@ -348,7 +347,7 @@ def _context_advice(error: Any) -> str:
 
 
 def _seconds(value: str | None) -> float | None:
-    """Read ``Retry-After``; the form with a date is not used by servers of models."""
+    """Read ``Retry-After``; model servers do not use its form with a date."""
     try:
         return max(0.0, float(value)) if value is not None else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a server can do, from what it says about itself."""
+"""Features of a server, from ``/health``, ``/props`` and ``/v1/models``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ServedModel:
 
     Attributes:
         id: Its name.
-        capabilities: ``completion``, ``embedding``, ``rerank``; empty if the server is silent.
-        context_size: Window of one slot in tokens, None if unknown.
-        trained_context_size: Window that the model was trained with in tokens, None if unknown.
+        capabilities: ``completion``, ``embedding``, ``rerank``; empty if the server names none.
+        context_size: Context window of one slot in tokens, None if unknown.
+        trained_context_size: Window that the model was trained with, in tokens, None if unknown.
     """
 
     id: str
@@ -39,23 +39,23 @@ class ServedModel:
 
     @property
     def generates(self) -> bool:
-        """Whether it answers chats, as far as the server says."""
+        """Whether it can answer chats, as far as is known."""
         return not self.capabilities or "completion" in self.capabilities
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFeatures:
-    """What a server can do.
+    """Features of a server.
 
     Attributes:
-        engine: ``mlxcel`` or ``llama.cpp``, None if it cannot be told.
-        build: The server's version text, None if it gives none.
-        models: The models it offers.
-        slots: How many requests it works on at once, None if unknown.
+        engine: ``mlxcel`` or ``llama.cpp``, None if unknown.
+        build: Version text of the server, None if unknown.
+        models: The served models.
+        slots: Number of requests that it handles at once, None if unknown.
         context_size: Window of one slot in tokens, None if unknown.
-        tools: Whether the chat template knows tools, None if unknown.
-        modalities: What the model takes besides text: ``vision``, ``video``, ``audio``.
-        model_path: Where the model is on the server's machine, None if unknown.
+        tools: Whether the chat template supports tools, None if unknown.
+        modalities: Inputs that the model accepts besides text: ``vision``, ``video``, ``audio``.
+        model_path: Path of the model on the server's machine, None if unknown.
     """
 
     engine: str | None
@@ -69,7 +69,7 @@ class ServerFeatures:
 
     @property
     def forgets(self) -> bool:
-        """Whether the server drops what does not fit into the context instead of refusing it."""
+        """Whether the server truncates prompts that do not fit, instead of refusing them."""
         return self.engine == "mlxcel"
 
 
@@ -77,14 +77,14 @@ def read_models(answer: Any) -> tuple[ServedModel, ...]:
     """Read the answer of ``/v1/models``.
 
     Raises:
-        MlxcelError: It is no list of models.
+        MlxcelError: It is not a list of models.
     """
     try:
         return tuple(_read_model(entry) for entry in answer["data"])
     except (TypeError, KeyError, AttributeError):
         raise MlxcelError(
-            "The server's /v1/models is no list of models. Check that the address is that of an "
-            "mlxcel server."
+            "The server's /v1/models did not answer a list of models. Check that the address is "
+            "that of an mlxcel server."
         ) from None
 
 
@@ -103,10 +103,10 @@ def _read_model(entry: Mapping[str, Any]) -> ServedModel:
 
 
 def choose_model(models: Sequence[ServedModel], where: str) -> str:
-    """Return the name of the first model that generates.
+    """Return the name of the first model that can answer chats.
 
     Raises:
-        MlxcelError: There is none.
+        MlxcelError: No model can.
     """
     for model in models:
         if model.generates:
@@ -121,12 +121,12 @@ def choose_model(models: Sequence[ServedModel], where: str) -> str:
 def choose_capable(
     models: Sequence[ServedModel], capability: str, preferred: str | None = None
 ) -> str | None:
-    """Return the name of a model that can do something, None if none can.
+    """Return the name of a model with a capability, None if there is none.
 
     Args:
-        models: What is served; a model about which the server is silent may do anything.
+        models: The served models; one without known capabilities may have any.
         capability: ``embedding`` or ``rerank``.
-        preferred: Which one to take if it can.
+        preferred: The model to choose if it has the capability.
     """
     able = [model.id for model in models if capability in model.capabilities]
     able = able or [model.id for model in models if not model.capabilities]
@@ -134,10 +134,10 @@ def choose_capable(
 
 
 def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
-    """Put together what the server says in several places.
+    """Combine the answers of several routes.
 
     Args:
-        health: Answer of ``/health``, None if it gave none.
+        health: Answer of ``/health``, None without one.
         props: Answer of ``/props``, None where the route is missing (mlxcel up to v0.4.2).
         models: Answer of ``/v1/models``.
     """
@@ -171,8 +171,8 @@ def slots_to_respect(health: Mapping[str, Any]) -> int | None:
 
 
 def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:
-    """Return what serves the model, ``mlxcel`` or ``llama.cpp``; None if that is not told."""
-    # Only mlxcel up to v0.4.2 tells of its tool parser in /health; /props is off there.
+    """Return the engine that serves the model, ``mlxcel`` or ``llama.cpp``; None if unknown."""
+    # Only mlxcel up to v0.4.2, where /props is off, names its tool parser in /health.
     if "tool_call_parser" in health:
         return "mlxcel"
     build = as_text(props.get("build_info"))

@@ -1,4 +1,4 @@
-"""Headers of a user's own: what may be sent along, and which server an answer names."""
+"""Request headers of the user, sessions, and the name of the server that answered."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ SERVED_BY = "x-served-by"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_OURS = {"content-type", "content-length", "transfer-encoding", "connection", "host"} | {
+_RESERVED = {"content-type", "content-length", "transfer-encoding", "connection", "host"} | {
     "accept-encoding"
 }
-"""Headers on which it depends whether an answer can be read."""
+"""Headers that answers could not be read without."""
 
 
 def check_headers(headers: Mapping[str, Secret]) -> None:
-    """Check that headers can be sent along with every request.
+    """Check that headers can be sent with every request.
 
     Raises:
-        MlxcelError: One cannot; its value is not shown.
+        MlxcelError: One cannot; the message does not show its value.
     """
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             raise MlxcelError(
-                f"default_headers= has the name {name!r}: names of headers have letters, digits "
-                "and dashes."
+                f"default_headers= has the invalid name {name!r}: use letters, digits and dashes."
             )
         if name.lower() == "authorization":
             raise MlxcelError("default_headers= has Authorization: pass the key as api_key=.")
-        if name.lower() in _OURS:
-            raise MlxcelError(f"default_headers= has {name!r}, which is set here: leave it out.")
+        if name.lower() in _RESERVED:
+            raise MlxcelError(
+                f"default_headers= has {name!r}, which is set automatically: leave it out."
+            )
         if not isinstance(value.reveal(), str):
-            raise MlxcelError(f"The value of {name!r} in default_headers= is no text.")
+            raise MlxcelError(f"The value of {name!r} in default_headers= is not a string.")
         if not _can_be_sent(value.reveal()):
             raise MlxcelError(
                 f"The value of {name!r} in default_headers= has characters that no header can "
-                "have: use ASCII without line ends."
+                "contain: use ASCII without line breaks."
             )
 
 
@@ -59,13 +60,13 @@ def check_session(session: object) -> str | None:
     if not isinstance(session, str) or not session.strip() or not _can_be_sent(session):
         raise MlxcelError(
             f"session={session!r} cannot be sent in a header: pass the name of a conversation in "
-            "ASCII, without line ends."
+            "ASCII, without line breaks."
         )
     return session
 
 
 def served_by(headers: Mapping[str, str]) -> str | None:
-    """Return the server behind a balancer that answered, None if no header tells it."""
+    """Return the name of the server that answered behind a balancer, None if unknown."""
     return headers.get(SERVED_BY, "")[:80] or None
 
 

@@ -87,13 +87,13 @@ def check_schema_size(schema: JsonSchema) -> None:
     for path, _ in _containers(schema):
         if len(path) >= MAX_DEPTH:
             raise MlxcelError(
-                f"The schema is nested deeper than the {MAX_DEPTH} levels that the server takes, "
+                f"The schema is nested deeper than the {MAX_DEPTH} levels that servers accept, "
                 f"at {pointer(path)}: move inner objects to $defs and refer to them."
             )
     size = len(compact(schema).encode())
     if size > MAX_BYTES:
         raise MlxcelError(
-            f"The schema has {size} bytes, and the server takes {MAX_BYTES}. "
+            f"The schema has {size} bytes, but servers accept at most {MAX_BYTES}. "
             f"The largest part is {_largest(schema)}: shorten it, or ask in several steps."
         )
 
@@ -130,8 +130,8 @@ def check_references(schema: JsonSchema) -> None:
     if len(references) > MAX_REFERENCES:
         place = pointer(references[MAX_REFERENCES][0])
         raise MlxcelError(
-            f"The schema has {len(references)} references ($ref), and the server takes "
-            f"{MAX_REFERENCES}. The first too many is at {place}: ask for fewer kinds of objects."
+            f"The schema has {len(references)} references ($ref), but servers accept at most "
+            f"{MAX_REFERENCES}. The first one too many is at {place}: use fewer kinds of objects."
         )
     targets = {name: _checked_target(schema, path, name) for path, name in references}
     _check_ends(schema, targets)
@@ -152,14 +152,14 @@ def target(schema: Any, reference: str) -> Any:
 def _checked_target(schema: JsonSchema, path: Iterable[object], name: str) -> Any:
     if not name.startswith("#"):
         raise MlxcelError(
-            f"The schema refers to {name!r} at {pointer(path)}, outside of itself: put what is "
-            "there into $defs, since servers fetch nothing."
+            f"The schema refers to {name!r} at {pointer(path)}, outside of itself: copy that "
+            "schema into $defs, since servers fetch nothing."
         )
     found = target(schema, name)
     if not isinstance(found, dict | bool) or (name != "#" and not name.startswith("#/")):
         raise MlxcelError(
-            f"The schema refers to {name!r} at {pointer(path)}, where nothing is: write it as "
-            '"#/$defs/<name>", and put the schema there.'
+            f"The schema refers to {name!r} at {pointer(path)}, but there is no such part: "
+            'write it as "#/$defs/<name>", and put the schema there.'
         )
     return found
 

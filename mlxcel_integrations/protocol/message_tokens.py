@@ -1,4 +1,4 @@
-"""How many tokens the prompt of a chat has: the best of three ways that a server offers."""
+"""Token counts of chats: three routes, one of them in the form of Anthropic's messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .flow import Call, Flow
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text
 
-__all__ = ["count_chat", "to_anthropic"]
+__all__ = ["Body", "count_chat", "to_anthropic"]
 
 Body = Mapping[str, Any]
 Json = dict[str, Any]
@@ -21,14 +21,14 @@ _NOT_COUNTED = ("stream", "stream_options")
 
 
 def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
-    """Return the number of tokens of the prompt that a chat request makes, tools included.
+    """Return the number of tokens of a chat request's prompt, tools included.
 
     Args:
         body: Body of the chat request.
-        memory: What is known about the server; the way that is found is put down there.
+        memory: What is known about the server; remembers the route that works.
 
     Raises:
-        MlxcelError: The server offers none of the ways.
+        MlxcelError: The server has none of the routes.
     """
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
     key = json.dumps(body, sort_keys=True)
@@ -55,7 +55,7 @@ def _by_openai_route(body: Body) -> Flow[int | None]:
 
 
 def _by_anthropic_route(body: Body) -> Flow[int | None]:
-    """Count what becomes the same prompt, as far as the other form can say it."""
+    """Count the same prompt, as far as the other form can express it."""
     answer = yield Call("/v1/messages/count_tokens", to_anthropic(body))
     return _read_count(answer)
 
@@ -69,7 +69,7 @@ def _by_template(body: Body) -> Flow[int | None]:
         raise MlxcelError(unreadable("/apply-template"))
     answer = yield Call("/tokenize", {"content": prompt, "add_special": True}, frozenset())
     tokens = read_tokens(answer)
-    # Some templates begin with the token that is added here; servers do not have it twice.
+    # Some templates begin with the token that is added here; servers have it only once.
     doubled = len(tokens) > 1 and tokens[0] == tokens[1]
     return len(tokens) - doubled
 
@@ -79,7 +79,7 @@ _WAYS: dict[str, Callable[[Body], Flow[int | None]]] = {
     "/v1/messages/count_tokens": _by_anthropic_route,
     "/apply-template": _by_template,
 }
-"""From the exact one to the one that takes two requests; each returns None where it is missing."""
+"""Ways to count by their routes, the best first; each returns None where its route is missing."""
 
 
 def _read_count(answer: Any) -> int | None:
@@ -97,17 +97,17 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
 def to_anthropic(body: Mapping[str, Any]) -> Json:
-    """Return the request that becomes the same prompt.
+    """Return a request in Anthropic's form that gives the same prompt.
 
     Args:
         body: Body of a request to ``/v1/chat/completions``.
 
     Raises:
-        MlxcelError: A message has a part that has no such form.
+        MlxcelError: A part of a message cannot be expressed in this form.
     """
     first, *rest = body["messages"]
     result: Json = {"model": body["model"]}
-    # Servers make it the first message again. Other system messages stay where they are.
+    # Servers make it the first message again. Other system messages stay in place.
     if first["role"] == "system" and rest:
         result["system"] = _content(first)
     else:
@@ -124,7 +124,7 @@ def to_anthropic(body: Mapping[str, Any]) -> Json:
 
 def _message(message: Mapping[str, Any]) -> Json:
     if message["role"] == "tool":
-        # Not joined with what the user says next: servers would put that before it.
+        # Not joined with the next user message: servers would put that before the result.
         result = {
             "type": "tool_result",
             "tool_use_id": message.get("tool_call_id") or "",
@@ -188,7 +188,7 @@ def _source(url: str) -> Json:
 
 
 def _tool(function: Mapping[str, Any]) -> Json:
-    # A tool without a schema would be taken for one that the server itself has to run.
+    # Servers take a tool without a schema for one that they have to run themselves.
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     tool = {"name": function["name"], "input_schema": schema}
     return {**tool, "description": function["description"]} if function.get("description") else tool

@@ -110,7 +110,7 @@ class Conversation:
         if counts["image_url"] > MOST_IMAGES or counts["input_audio"] > MOST_SOUNDS:
             raise MlxcelError(
                 f"There are {counts['image_url']} images and {counts['input_audio']} sounds, but a "
-                f"server accepts {MOST_IMAGES} of each: send fewer."
+                f"server accepts at most {MOST_IMAGES} of each: send fewer."
             )
 
 

@@ -67,7 +67,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     if "seed" in fields and fields["seed"] < 0:
         del fields["seed"]
     if fields.get("n", 1) != 1:
-        raise MlxcelError("n is more than 1: the server gives one answer, so ask several times.")
+        raise MlxcelError("n is more than 1: the server gives one answer, so make several calls.")
     fields.pop("n", None)
     return {**fields, **(sampling.get("extra_body") or {})}
 

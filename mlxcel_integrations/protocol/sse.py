@@ -1,8 +1,8 @@
 r"""Server-sent events: bytes in, the data of whole events out, whatever the chunking.
 
-Follows the event stream format of the HTML standard (section 9.2.6), as far as servers of
-language models use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``.
-Bytes are split before they are decoded, and on these line ends alone: U+0085, U+2028 and U+2029
+Follows the event stream format of the HTML standard (section 9.2.6), as far as model servers
+use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``.
+Bytes are split before they are decoded, and only at these line ends: U+0085, U+2028 and U+2029
 are text.
 """
 
@@ -19,7 +19,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 class SSEDecoder:
     """Decode an event stream that arrives in pieces.
 
-    Linear in the number of bytes: a piece without a line end is only put aside.
+    Takes linear time: a piece without a line end is only put aside.
 
     Args:
         max_event_bytes: Larger events, or lines, are refused.
@@ -93,6 +93,6 @@ class SSEDecoder:
 
     def _too_large(self) -> MlxcelStreamError:
         return MlxcelStreamError(
-            f"The server sent an event of more than {self._max} bytes: it is no answer of a "
+            f"The server sent an event of more than {self._max} bytes, which is not an answer of a "
             "language model. Check that the address is that of an mlxcel server."
         )

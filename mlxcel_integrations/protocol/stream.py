@@ -1,7 +1,7 @@
-"""A streamed answer: bytes in, deltas out, and a verdict at the end.
+"""Streamed answers of chats and completions: bytes in, deltas out, and a verdict at the end.
 
-What chat and completions have in common. An answer is complete once a finish reason or
-``[DONE]`` has come; everything else that ends a stream is an error that keeps the text so far.
+An answer is complete once a finish reason or ``[DONE]`` has come. Any other end of a stream is an
+error that keeps the text so far.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ CONNECTION_ENDED = "the connection ended"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation to ask for.
+    """Request for one generation.
 
     Attributes:
         route: Path below the server's root.
         body: The JSON body.
-        stream: Makes what reads the answer.
+        stream: Makes a reader of the answer.
         session: Name of the conversation that it belongs to, None for that of the client.
     """
 
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(slots=True)
 class Delta:
-    """What one event adds to an answer.
+    """The part that one event adds to an answer.
 
     Attributes:
         text: New text of the answer.
@@ -83,16 +83,16 @@ class ChatReply:
 
     Attributes:
         text: Its text.
-        reasoning: The model's thinking, empty if there was none.
+        reasoning: The model's thinking, if any.
         tool_calls: Calls as ``{"id", "type", "function": {"name", "arguments"}}``, where
             ``arguments`` is JSON text.
-        finish_reason: ``stop``, ``length``, ``tool_calls``, or None if the server gave none.
+        finish_reason: ``stop``, ``length``, ``tool_calls``, or None if unknown.
         usage: Token counts as OpenAI's ``usage``.
         timings: The server's own measurements, if it gives any.
         logprobs: Log probabilities of all tokens, as the server's ``logprobs``.
         model: Name of the model that answered.
         id: The server's name for the answer.
-        parsed: What the text says, if a schema was given.
+        parsed: The object in the text, if a schema was given.
     """
 
     text: str = ""
@@ -110,8 +110,7 @@ class ChatReply:
 class DeltaStream:
     """Read one streamed answer.
 
-    ``feed`` it the bytes as they come, and ``close`` it when they end, or when ``done`` says that
-    no more needs to be read.
+    ``feed`` it the bytes as they come, and ``close`` it when they end, or when it is ``done``.
 
     Args:
         stops: Stop texts that end the answer here if the server does not heed them.
@@ -121,7 +120,7 @@ class DeltaStream:
         gave_up: Whether the server has said that it could not go on.
         left: Whether it is done before the server is, which may go on generating.
         model: Name of the model that answered, known at the end.
-        server: Which of several servers answers, for errors; None if that is not told.
+        server: Name of the server that answers, for errors, None if unknown.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -144,9 +143,9 @@ class DeltaStream:
         return self._text.getvalue() + (self._stop.held if self._stop is not None else "")
 
     def feed(self, piece: bytes) -> list[Delta]:
-        """Take the next bytes and return what they add to the answer.
+        """Take the next bytes and return the deltas that they complete.
 
-        What is wrong with them is told by ``close``, so that what stands before it is not lost.
+        ``close`` raises any error in them, so that the deltas before it are not lost.
         """
         deltas: list[Delta] = []
         try:
@@ -165,11 +164,11 @@ class DeltaStream:
         return deltas
 
     def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
-        """Say that no more bytes come, or that no more are needed.
+        """Take note that no more bytes come, or that no more are needed.
 
         Args:
             reason: Why, for the error.
-            log: What the server printed, if it is known that it has ended.
+            log: The server's output, if it is known to have ended.
 
         Raises:
             MlxcelStreamError: The answer is not complete, what came was no valid event, or the
@@ -179,8 +178,8 @@ class DeltaStream:
             raise self._failure
         if not (self.done or self._finished):
             raise MlxcelStreamError(
-                f"The answer was cut short: {reason} before {self._who} had finished it. What had "
-                "arrived is in .partial; look at the server's log, and send the request again.",
+                f"The answer was cut short: {reason} before {self._who} had finished it. The "
+                "text so far is in .partial; check the server's log, and send the request again.",
                 partial=self.text,
                 stderr=log,
             )
@@ -195,8 +194,8 @@ class DeltaStream:
             choices = event.get("choices")
         except (ValueError, RecursionError, AttributeError):
             raise MlxcelStreamError(
-                f"The server sent an event that is not a JSON object: {_sample(data)}. What had "
-                "arrived is in .partial; check what stands between this program and the server."
+                f"The server sent an event that is not a JSON object: {_sample(data)}. The "
+                "text so far is in .partial; check any proxy between this program and the server."
             ) from None
         try:
             delta = self._read_choice(choices[0]) if choices else None
@@ -222,7 +221,7 @@ class DeltaStream:
                 self.model = delta.model
         except (AttributeError, KeyError, TypeError, IndexError):
             raise MlxcelStreamError(
-                f"The server sent an event of an unknown shape: {_sample(data)}. What had arrived "
+                f"The server sent an event of an unknown shape: {_sample(data)}. The text so far "
                 "is in .partial; check that the address is that of an mlxcel server."
             ) from None
         return delta if delta != _NOTHING else None
@@ -255,7 +254,7 @@ class DeltaStream:
         self.gave_up = True
         who = self._who[0].upper() + self._who[1:]
         return MlxcelStreamError(
-            f"{who} gave up the answer: {reason}. What had arrived is in .partial."
+            f"{who} gave up the answer: {reason}. The text so far is in .partial."
         )
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
@@ -274,7 +273,7 @@ def stopping(stream: type[DeltaStream], body: Mapping[str, Any]) -> Callable[[],
 
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:
-    """Put the deltas of one answer together."""
+    """Join the deltas of one answer."""
     reply = ChatReply()
     text, reasoning = [], []
     calls: dict[int, dict[str, Any]] = {}
@@ -299,11 +298,11 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
 
 
 def fold_calls(calls: dict[int, dict[str, Any]], parts: list[dict[str, Any]]) -> None:
-    """Put parts of tool calls to the calls that have begun, by their numbers."""
+    """Add parts of tool calls to the calls so far, by their indices."""
     for part in parts:
         index = part.get("index")
         if index is None:
-            # Some servers leave it out: an id then begins another call.
+            # Some servers leave it out: an id then begins a new call.
             index = len(calls) if part.get("id") else max(len(calls) - 1, 0)
         call = calls.setdefault(
             index,
@@ -325,10 +324,10 @@ def _extended(logprobs: dict[str, Any] | None, more: Mapping[str, Any]) -> dict[
 
 
 def _check(delta: Delta) -> None:
-    """Check that a delta holds what everybody takes it to hold.
+    """Check the types of all that a delta holds.
 
     Raises:
-        TypeError: It does not.
+        TypeError: One is wrong.
     """
     if not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
         raise TypeError

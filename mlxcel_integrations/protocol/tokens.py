@@ -1,4 +1,4 @@
-"""Token ids, texts and counts: ``/tokenize`` and ``/detokenize``."""
+"""Token ids, texts, and counts in batches: ``/tokenize`` and ``/detokenize``."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ __all__ = [
 ]
 
 BATCH_CHARACTERS = 250_000
-"""What goes into one request: older servers take 2 MiB, and JSON has up to 6 bytes for one."""
+"""Characters in one request: older servers accept 2 MiB, and JSON needs up to 6 bytes for each."""
 
 MARKS = re.compile(r"[<>\[\]|]")
-"""What the names of control tokens are made with, such as ``<eos>`` and ``[INST]``."""
+"""Characters in the names of control tokens, such as ``<eos>`` and ``[INST]``."""
 
 LONG = 1000
-"""Characters from which on it takes long to look for control tokens in a text."""
+"""Length from which a search for control tokens in a text is slow, in characters."""
 
 WORTH_ASKING = 0.25
-"""Share of texts up to which it is faster to ask about this part of them first."""
+"""Below this share of suspect text, a first request about the suspects alone is faster."""
 
 SAMPLE = ("word", "", "  two words\n", "日本語 🎉", "a\n\n\nb\t\tc     d")
-"""What an answer to a batch is checked with: the ends of texts, and runs that may be one token."""
+"""Texts that test batches: with different ends, and with runs that may become one token."""
 
 
 class Counts(Protocol):
-    """Counts that are known, by kind and text; may forget."""
+    """A cache of counts, by kind and text."""
 
     def get(self, kind: str, text: str) -> int | None:
-        """Return a count, None if it is not known."""
+        """Return a count, None if unknown."""
 
     def put(self, kind: str, text: str, count: int) -> None:
         """Remember a count."""
@@ -50,15 +50,15 @@ class Counts(Protocol):
 
 @dataclass(slots=True)
 class TokenMemory:
-    """What has been found out about counting on one server.
+    """What is known about counting on one server.
 
     Attributes:
-        counts: What has been counted.
+        counts: Cached counts.
         batches: Whether many texts can be counted in one request, None if not tried yet.
-        separator: Token id that is put between the texts of a batch.
-        route: How messages are counted, None if not tried yet.
-        local: Returns the ids of a text as the server does, without asking; None if nothing does.
-        searched: Whether such a thing has been looked for.
+        separator: Token id between the texts of a batch.
+        route: Route that counts messages, None if not tried yet.
+        local: A local tokenizer that gives the same ids as the server, None without one.
+        searched: Whether a local tokenizer has been searched for.
     """
 
     counts: Counts
@@ -69,7 +69,7 @@ class TokenMemory:
     searched: bool = False
 
     def forget(self, counts: Counts) -> None:
-        """Start anew: the server is another now."""
+        """Start anew: another server answers now."""
         self.counts = counts
         self.batches = self.separator = self.route = self.local = None
         self.searched = False
@@ -79,13 +79,13 @@ def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
     """Return the number of tokens of each text, without those that begin a prompt.
 
     Raises:
-        MlxcelError: One of them is no text, or the server answers in an unknown form.
+        MlxcelError: One is not a string, or the server answers in an unknown form.
     """
     counted: dict[str, int] = {}
     unknown: dict[str, None] = {}
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise MlxcelError(f"texts[{index}] is {type(text).__name__}: pass texts to count.")
+            raise MlxcelError(f"texts[{index}] is {type(text).__name__}, not a string.")
         known = memory.counts.get("text", text)
         if known is None:
             unknown[text] = None
@@ -99,14 +99,14 @@ def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
 
 
 def can_count_at_once(memory: TokenMemory) -> Flow[bool]:
-    """Tell whether many texts can be counted in one request; found out once."""
+    """Tell whether many texts can be counted in one request; this is tried once."""
     if memory.batches is None:
         yield from _try_batches(memory)
     return bool(memory.batches)
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the texts in groups of one kind that fit into a request."""
+    """Yield groups of texts that fit into a request, all with marks or all without."""
     marked: dict[bool, list[str]] = {False: [], True: []}
     for text in texts:
         marked[MARKS.search(text) is not None].append(text)
@@ -134,7 +134,7 @@ def _count_batch(texts: list[str], memory: TokenMemory) -> Flow[list[int]]:
         return counts
     if len(texts) == 1 or not at_once:
         return (yield from _count_each(texts))
-    # One of them has the separator in it: the smaller the group, the fewer are counted alone.
+    # One of them contains the separator: smaller groups leave fewer texts to count alone.
     half = len(texts) // 2
     first = yield from _count_batch(texts[:half], memory)
     return first + (yield from _count_batch(texts[half:], memory))
@@ -149,7 +149,7 @@ def _count_each(texts: Sequence[str]) -> Flow[list[int]]:
 
 
 def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] | None]:
-    """Return the counts of all texts from one request, None if they cannot be told apart."""
+    """Return the counts of all texts from one request, None if they cannot be separated."""
     mixed: list[str | int | None] = [texts[0]]
     for text in texts[1:]:
         mixed += (memory.separator, text)
@@ -168,10 +168,10 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
 
 
 def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
-    """Tell whether there may be control tokens in texts.
+    """Tell whether texts may contain control tokens.
 
-    To look for them takes llama.cpp ten times as long as everything else. So where they can be
-    in a small part of long texts only, it is asked about this part with them and without.
+    Searching for them takes llama.cpp ten times as long as everything else. So if only a small
+    part of long texts is suspect, this part is tokenized with the search and without.
     """
     marked = [text for text in texts if MARKS.search(text)]
     words = dict.fromkeys(word for text in marked for word in text.split() if MARKS.search(word))
@@ -189,9 +189,9 @@ def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
 
 
 def _try_batches(memory: TokenMemory) -> Flow[None]:
-    """Find a token to put between texts, and whether the counts are right with it."""
+    """Find a token to put between texts, and check that counts with it are right."""
     props = yield Call("/props", expected=REJECTED)
-    # The end of a text is a token that texts have only if they name it.
+    # Texts contain the end-of-text token only if they spell out its name.
     end = as_text(as_object(props).get("eos_token"))
     answer = (yield Call("/tokenize", {"content": end}, REJECTED)) if end else None
     tokens = [] if answer is None or isinstance(answer, Failure) else read_tokens(answer)
@@ -207,7 +207,7 @@ def read_tokens(answer: Any) -> list[int]:
     """Read the answer of ``/tokenize``.
 
     Raises:
-        MlxcelError: It holds no tokens.
+        MlxcelError: It has no tokens.
     """
     try:
         tokens = list(answer["tokens"])
@@ -222,7 +222,7 @@ def read_text(answer: Any) -> str:
     """Read the answer of ``/detokenize``.
 
     Raises:
-        MlxcelError: It holds no text.
+        MlxcelError: It has no text.
     """
     text = as_text(as_object(answer).get("content"))
     if text is None:
@@ -231,7 +231,7 @@ def read_text(answer: Any) -> str:
 
 
 def unreadable(route: str) -> str:
-    """Tell that a route answered in an unknown form."""
+    """Return the message about a route that answered in an unknown form."""
     return (
         f"The server's {route} answered in an unknown form. Check that the address is that of an "
         "mlxcel server."

@@ -1,9 +1,9 @@
-"""Tools: what a request says about them, and calls that are made sure of.
+"""Tools in requests, and tool calls forced by a JSON schema.
 
-mlxcel up to v0.4.2 does not enforce a ``tool_choice``, and later versions only for some models.
-All servers enforce a JSON schema. So a call that must come is asked for as JSON of the form
-``{"name": ..., "arguments": ...}``, and made a tool call when it has come. The same is done where
-tools meet a schema for the answer, which would otherwise keep the model from calling any.
+mlxcel up to v0.4.2 does not enforce a ``tool_choice``, and later versions do for some models only.
+All servers enforce a JSON schema. So a forced call is requested as JSON of the form ``{"name": ...,
+"arguments": ...}``, and turned into a tool call when it has come. The same is done for tools
+together with a schema for the answer, which would otherwise keep the model from calling any.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ Tools = Sequence[Mapping[str, Any]]
 
 
 def check_tools(tools: Tools) -> list[str]:
-    """Return the names of tools that every server version accepts.
+    """Return the names of tools, all of which every server version accepts.
 
     Raises:
-        MlxcelError: One is no OpenAI function tool, or they are too many.
+        MlxcelError: One is not an OpenAI function tool, or there are too many.
     """
     if len(tools) > MOST_TOOLS:
-        raise MlxcelError(f"There are {len(tools)} tools, but a server takes {MOST_TOOLS}.")
+        raise MlxcelError(
+            f"There are {len(tools)} tools, but a server accepts at most {MOST_TOOLS}: pass only "
+            "the ones that this request needs."
+        )
     return [_checked_name(index, tool) for index, tool in enumerate(tools)]
 
 
@@ -56,7 +59,7 @@ def _checked_name(index: int, tool: Mapping[str, Any]) -> str:
     parameters = function.get("parameters") or {}
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise MlxcelError(
-            f"tools[{index}], {name!r}: the parameters are no JSON schema of an object."
+            f"tools[{index}], {name!r}: the parameters are not a JSON schema of an object."
         )
     try:
         json.dumps(tool)
@@ -90,32 +93,34 @@ def check_choice(choice: Any, names: Sequence[str]) -> Any:
         return "required"
     if name not in names:
         known = ", ".join(names) or "none"
-        raise MlxcelError(f"tool_choice={choice!r}: there is no such tool. There are: {known}.")
+        raise MlxcelError(f"tool_choice={choice!r}: there is no such tool (tools: {known}).")
     return {"type": "function", "function": {"name": name}}
 
 
 def with_tools(
     sampling: Mapping[str, Any], features: ServerFeatures | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return fields that make the server do what ``tool_choice`` says.
+    """Return fields that make the server respect ``tool_choice``.
 
     Args:
         sampling: The fields of a request, with ``tools``.
-        features: What serves the model, None if unknown.
+        features: The server's features, None if unknown.
 
     Returns:
-        The fields, and the tools of which a call is asked for in JSON: mostly none.
+        The fields, and the names of tools whose calls come as JSON: usually none.
 
     Raises:
-        MlxcelError: A tool cannot be expressed, two have one name, or the model's chat template
-            knows no tools.
+        MlxcelError: No server accepts a tool, two have one name, or the model's chat template does
+            not support tools.
     """
     fields = dict(sampling)
     tools = fields.get("tools") or []
     names = check_tools(tools)
     for name in names:
         if names.count(name) > 1:
-            raise MlxcelError(f"Two tools are named {name!r}: a call could not be told apart.")
+            raise MlxcelError(
+                f"Two tools are named {name!r}, so calls would be ambiguous: rename one."
+            )
     choice = check_choice(fields.pop("tool_choice", None), names)
     if not tools:
         fields.pop("tools", None)
@@ -123,8 +128,8 @@ def with_tools(
         return fields, []
     if choice != "none" and features is not None and features.tools is False:
         raise MlxcelError(
-            "The chat template of this model knows no tools, so that the model would not see "
-            f"{', '.join(names)}. Use a model made for tools, or a schema for the answer instead."
+            "The chat template of this model does not support tools, so the model would not see "
+            f"{', '.join(names)}. Use a model made for tools, or a schema for the answer."
         )
     if isinstance(choice, Mapping):
         fields["tools"] = tools = [tools[names.index(choice["function"]["name"])]]
@@ -134,7 +139,7 @@ def with_tools(
         return fields | {"tool_choice": choice}, []
     if choice == "required" and features is not None and features.engine == "llama.cpp":
         fields.pop("response_format", None)
-        # One call, as by a schema; llama.cpp lets a model repeat itself.
+        # One call, as with a schema, since llama.cpp lets a model repeat itself.
         one = fields.get("parallel_tool_calls") or False
         return fields | {"tool_choice": choice, "parallel_tool_calls": one}, []
     fields["response_format"] = _calls_format(tools, answer)
@@ -142,7 +147,7 @@ def with_tools(
 
 
 def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema that the answer must fit, None if there is none."""
+    """Return the schema of the answer, None without one."""
     wanted = fields.get("response_format") or {}
     schema: Mapping[str, Any] | None = (wanted.get("json_schema") or {}).get("schema")
     return schema
@@ -152,7 +157,7 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
     """Return the ``response_format`` of a call of one of the tools, or of an answer.
 
     Raises:
-        MlxcelError: Together, they are more than a server takes.
+        MlxcelError: Their schemas together exceed the limits of servers.
     """
     definitions: dict[str, Any] = {}
     forms: list[dict[str, Any]] = []
@@ -183,6 +188,6 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
 def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
     parameters = function.get("parameters") or {}
     if parameters.keys() <= {"type", "properties", "required", "title", "description", "$defs"}:
-        # Otherwise the model may go on to invent arguments.
+        # Otherwise the model may invent arguments.
         return {"type": "object", "properties": {}, **parameters, "additionalProperties": False}
     return parameters

@@ -1,4 +1,4 @@
-"""What JSON of a server may look like, so that all that reads it can rely on it."""
+"""Validation of a server's JSON, so that its readers can rely on its types."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = [
 ]
 
 MOST_LEVELS = 16
-"""How deep JSON may be nested that is passed on: frameworks copy and merge it by recursion."""
+"""Deepest nesting of JSON that is passed on: frameworks copy and merge it by recursion."""
 
 MOST = 2**1023
-"""Whole numbers from here on are none for those who want a float."""
+"""Integers from here on overflow a float."""
 
 MOST_CHARACTERS = 2000
-"""How much of a server's own words becomes part of an error."""
+"""Longest quotation of a server's message in an error."""
 
 
 def as_object(value: Any) -> Mapping[str, Any]:
@@ -33,34 +33,34 @@ def as_object(value: Any) -> Mapping[str, Any]:
 
 
 def as_count(value: Any) -> int | None:
-    """Return a number of things, None for anything else, and for nothing."""
+    """Return a positive integer, None for anything else."""
     return value if type(value) is int and value > 0 else None
 
 
 def as_text(value: Any) -> str | None:
-    """Return a text, None for anything else."""
+    """Return a string, None for anything else."""
     return value if isinstance(value, str) else None
 
 
 def error_text(error: Any) -> str:
-    """Return what an error object says, in any form that servers give it."""
+    """Return the message of an error object, in any form that servers use."""
     message = error.get("message") or error if isinstance(error, dict) else error
     text = str(message) if _is_shallow(message) else "an error that is nested too deeply to show"
     return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether this is a text, or nothing."""
+    """Tell whether a value is a string or None."""
     return value is None or isinstance(value, str)
 
 
 def are_calls(value: Any) -> bool:
-    """Tell whether these are parts of tool calls, as OpenAI's ``delta.tool_calls``."""
+    """Tell whether a value is a list of parts of tool calls, as OpenAI's ``delta.tool_calls``."""
     return _is_list_of(value, _is_call)
 
 
 def are_logprobs(value: Any) -> bool:
-    """Tell whether these are log probabilities as chats have them, or as text completions do."""
+    """Tell whether a value holds log probabilities as in chats, or as in text completions."""
     if not (isinstance(value, dict) and _is_shallow(value)):
         return False
     if "tokens" in value:
@@ -70,7 +70,7 @@ def are_logprobs(value: Any) -> bool:
 
 
 def is_usage(value: Any) -> bool:
-    """Tell whether these are token counts as OpenAI's ``usage``."""
+    """Tell whether a value holds token counts, as OpenAI's ``usage``."""
     if not (isinstance(value, dict) and _is_shallow(value)):
         return False
     details = [value.get(name) or {} for name in _DETAILS]
@@ -80,7 +80,7 @@ def is_usage(value: Any) -> bool:
 
 
 def are_timings(value: Any) -> bool:
-    """Tell whether these are measurements, of any kind."""
+    """Tell whether a value is a dictionary of measurements."""
     return isinstance(value, dict) and _is_shallow(value)
 
 
@@ -89,7 +89,7 @@ _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
 
 def _is_shallow(value: Any, levels: int = MOST_LEVELS) -> bool:
-    """Tell whether JSON is nested no deeper than all that passes it on can bear."""
+    """Tell whether JSON is nested no deeper than frameworks can bear."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):
@@ -106,7 +106,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # JSON has no number for the logarithm of zero, and servers write null.
+    # JSON cannot express the logarithm of zero, so servers write null.
     return value is None or type(value) is float or (type(value) is int and abs(value) < MOST)
 
 
@@ -120,7 +120,7 @@ def _is_call(value: Any) -> bool:
 
 
 def _is_entry(value: Any) -> bool:
-    """Tell whether this is a token of a chat with its log probability and its alternatives."""
+    """Tell whether a value is a chat's token with its log probability and alternatives."""
     return (
         isinstance(value, dict)
         and isinstance(value.get("token"), str)

@@ -82,10 +82,10 @@ def check_texts(name: str, texts: Sequence[str]) -> list[str]:
         MlxcelError: It is not a list of strings.
     """
     if isinstance(texts, str):
-        raise MlxcelError(f"{name}= is one text: pass a list of texts.")
+        raise MlxcelError(f"{name}= is a single string: pass a list of strings.")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise MlxcelError(f"{name}[{index}] is {type(text).__name__}: pass texts.")
+            raise MlxcelError(f"{name}[{index}] is {type(text).__name__}, not a string.")
     return list(texts)
 
 
@@ -97,7 +97,7 @@ def check_at_least_one(**numbers: int | None) -> None:
     """
     for name, number in numbers.items():
         if number is not None and number < 1:
-            raise MlxcelError(f"{name}={number}: it is at least 1.")
+            raise MlxcelError(f"{name}={number} must be at least 1.")
 
 
 # --------------------------------------------------------------------------- the model

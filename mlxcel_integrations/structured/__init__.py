@@ -1,1 +1,1 @@
-"""Structured output: schemas, and answers as objects; pure, and without waiting."""
+"""Structured output: schemas, and answers as objects; pure."""

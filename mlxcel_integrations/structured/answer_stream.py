@@ -49,7 +49,7 @@ class AnswerStream:
     def __init__(self, schema: Schema[Any], *, partial: bool) -> None:
         self._schema = schema
         self._parser: IncrementalJSON | None = IncrementalJSON()
-        self._make = _maker(schema, partial)
+        self._make = _object_maker(schema, partial)
         self._text: list[str] = []
         self._length, self._due = 0, 0
         self._finish_reason: str | None = None
@@ -93,7 +93,7 @@ class AnswerStream:
         return value
 
 
-def _maker(schema: Schema[Any], partial: bool) -> Callable[[Any], Any]:
+def _object_maker(schema: Schema[Any], partial: bool) -> Callable[[Any], Any]:
     """Return the function that makes an object of the JSON so far, or ``MISSING``."""
     if isinstance(schema.output_type, dict):
         return lambda value: value

@@ -5,7 +5,7 @@ against this parser, both with ``partial_objects``, for a list of records in pie
 characters. Again after each piece, 20 KB take 156 ms instead of 36 ms, and 110 KB take 6.5 s
 instead of 0.17 s, since time is quadratic. Again whenever the text has grown by 2 %, 110 KB take
 0.07 s, but a text of 20 KB then grows in jumps of 400 characters. It would also show the beginning
-of a number as a number, and could not tell cheaply that the JSON is complete.
+of a number as a number.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["MISSING", "IncrementalJSON"]
 MISSING: Any = object()
 """Stands for no value yet, since None is a value."""
 
-MOST_LEVELS = 100
+MOST_OPEN = 100
 """Deepest nesting: each level costs time in each value, and later a level of recursion."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\]*')
 # Characters outside of the basic plane are escaped as pairs, and half of one is no character.
-_ESCAPE = re.compile(
+_ESCAPED = re.compile(
     r'\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})'
 )
 _BEGUN_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
@@ -121,7 +121,7 @@ class IncrementalJSON:
             return position + 1, False
         if _BEGUN_PAIR.match(self._rest, position) or _BEGUN_ESCAPE.match(self._rest, position):
             return position, False
-        match = _ESCAPE.match(self._rest, position)
+        match = _ESCAPED.match(self._rest, position)
         if not match:
             raise self._error(position, self._rest[position:])
         self._text.append(json.loads(f'"{match[0]}"'))
@@ -135,8 +135,8 @@ class IncrementalJSON:
             self._expected = "key" if expected.startswith("key") else "value"
             return position + 1, not self._in_key
         if char in "{[" and expected.startswith("value"):
-            if len(self._open) == MOST_LEVELS:
-                raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+            if len(self._open) == MOST_OPEN:
+                raise ValueError(f"nested deeper than {MOST_OPEN} levels")
             self._open.append({} if char == "{" else [])
             self._keys.append(None)
             self._expected = "key or end" if char == "{" else "value or end"

@@ -146,7 +146,7 @@ def _maker(output_type: Any) -> Callable[[dict[str, Any]], Any]:
     if is_typed_dict(output_type):
         return dict
     if dataclasses.is_dataclass(output_type):
-        return lambda values: _made(output_type, values)
+        return lambda values: _new_dataclass(output_type, values)
     if is_pydantic_1(output_type):
         empty = {name: field.get_default() for name, field in output_type.__fields__.items()}
         return lambda values: output_type.construct(set(values), **{**empty, **values})
@@ -160,7 +160,7 @@ def _maker(output_type: Any) -> Callable[[dict[str, Any]], Any]:
     return make
 
 
-def _made(output_type: Any, values: dict[str, Any]) -> Any:
+def _new_dataclass(output_type: Any, values: dict[str, Any]) -> Any:
     """Make an object of a dataclass, which may be frozen, without its own code."""
     made = object.__new__(output_type)
     for field in dataclasses.fields(output_type):
@@ -281,7 +281,7 @@ def _leaf(output_type: Any) -> Build:
     except (PydanticUserError, NameError):
         # It names a class within a function, which only the class around it can resolve.
         return lambda value, growing: MISSING
-    choices = [choice for choice in _choices(output_type) if isinstance(choice, str)]
+    choices = [choice for choice in _literal_choices(output_type) if isinstance(choice, str)]
 
     def build(value: Any, growing: bool) -> Any:
         try:
@@ -304,7 +304,7 @@ def _begins(value: Any, choices: list[str]) -> bool:
     return isinstance(value, str) and any(choice.startswith(value) for choice in choices)
 
 
-def _choices(output_type: Any) -> list[Any]:
+def _literal_choices(output_type: Any) -> list[Any]:
     if isinstance(output_type, type) and issubclass(output_type, enum.Enum):
         return [member.value for member in output_type]
     return list(get_args(output_type)) if get_origin(output_type) is Literal else []

@@ -74,7 +74,7 @@ def _no_schema(output_type: Any, reason: str) -> MlxcelError:
     )
 
 
-def _made(
+def _new_schema(
     title: str, schema: JsonSchema, output_type: Any, read: Callable[[Any], Any]
 ) -> Schema[Any]:
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64]
@@ -96,7 +96,7 @@ def _from_type(output_type: Any) -> Schema[Any]:
         schema, read = _by_pydantic_1(output_type, title)
     else:
         schema, read = _by_pydantic(output_type)
-    return _made(title, normalized(schema), output_type, read)
+    return _new_schema(title, normalized(schema), output_type, read)
 
 
 def _parts(output_type: Any) -> Iterator[Any]:
@@ -217,7 +217,7 @@ def _from_json(text: str) -> Schema[Any]:
     if description:
         schema.setdefault("description", description)
     check_schema_size(schema)  # first, since the rest recurses as deep as the schema
-    return _made(title, schema, json.loads(text), _by_json_schema(schema))
+    return _new_schema(title, schema, json.loads(text), _by_json_schema(schema))
 
 
 def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:

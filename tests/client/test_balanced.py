@@ -64,14 +64,14 @@ def test_two_clients_of_one_server_send_their_own(connect: Any, server: FakeServ
     [
         ({"Authorization": f"Bearer {VALUE}"}, "pass the key as api_key="),
         ({"authorization": VALUE}, "pass the key as api_key="),
-        ({"content-type": VALUE}, "'content-type', which is set here"),
-        ({"x team": VALUE}, "has the name 'x team'"),
-        ({"Content-Type": VALUE}, "'content-type', which is set here"),
-        ({"x-team:": VALUE}, "has the name 'x-team:'"),
-        ({"": VALUE}, "has the name ''"),
+        ({"content-type": VALUE}, "'content-type', which is set automatically"),
+        ({"x team": VALUE}, "has the invalid name 'x team'"),
+        ({"Content-Type": VALUE}, "'content-type', which is set automatically"),
+        ({"x-team:": VALUE}, "has the invalid name 'x-team:'"),
+        ({"": VALUE}, "has the invalid name ''"),
         ({"x-team": f"{VALUE}\r\nx-more: 1"}, "'x-team' in default_headers= has characters"),
         ({"x-team": f"{VALUE}ü"}, "'x-team' in default_headers= has characters"),
-        ({"x-team": 5}, "'x-team' in default_headers= is no text"),
+        ({"x-team": 5}, "'x-team' in default_headers= is not a string"),
     ],
 )
 def test_headers_that_cannot_be_sent_are_refused_at_once(
@@ -227,7 +227,7 @@ AT_ONCE = Reply.text("a b c d e f g h i j", first_delay=1.05)
 def test_answers_that_are_held_back_are_told_once(client: Any, server: FakeServer) -> None:
     server.script(AT_ONCE, AT_ONCE, AT_ONCE)
     client.chat("hi", model="m")
-    with pytest.warns(UserWarning, match=f"Answers from {server.url} come all at once"):
+    with pytest.warns(UserWarning, match=f"Answers from {server.url} arrive all at once"):
         client.chat("hi", model="m")
     client.chat("hi", model="m")
 

@@ -101,7 +101,7 @@ def test_a_misspelling_is_sent_with_one_warning(client: Any, server: FakeServer,
         ("chat", [{"role": "robot", "content": "hi"}], {}, "unknown role 'robot'"),
         ("chat_stream", [], {}, "no messages"),
         ("chat", "", {}, "All messages are empty"),
-        ("generate", ["a", "b"], {}, "A prompt is one text"),
+        ("generate", ["a", "b"], {}, "A prompt must be a string"),
     ],
 )
 def test_what_no_server_takes_is_not_sent(

@@ -252,7 +252,7 @@ def test_a_last_turn_that_does_not_fit_is_an_overflow(client: Any, server: FakeS
 def test_a_server_that_does_not_tell_its_context_is_told(client: Any, server: FakeServer) -> None:
     server.context_size = 0
 
-    with pytest.raises(MlxcelError, match="how long its context is"):
+    with pytest.raises(MlxcelError, match="does not report its context size"):
         client.fit_messages(turns(1))
 
 

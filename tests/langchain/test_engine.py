@@ -192,7 +192,7 @@ def test_a_tool_can_be_named(llm: ChatMlxcel) -> None:
 def test_a_template_without_tools_is_an_error() -> None:
     template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     with ChatMlxcel(model="embedded", chat_template=template) as llm:
-        with pytest.raises(MlxcelError, match="knows no tools"):
+        with pytest.raises(MlxcelError, match="does not support tools"):
             llm.bind_tools([get_weather]).invoke("x")
         assert llm.refresh_profile()["tool_calling"] is False
 

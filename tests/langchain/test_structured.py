@@ -452,7 +452,7 @@ def test_an_agent_whose_schema_is_too_large_is_refused_before_it_is_sent(
 ) -> None:
     large = {"title": "Large", **CITY, "description": "x" * 70_000}
 
-    with pytest.raises(MlxcelError, match="and the server takes"):
+    with pytest.raises(MlxcelError, match="but servers accept at most"):
         create_agent(llm, [], response_format=large).invoke({"messages": [HumanMessage("x")]})
     assert [] == server.posts
 
@@ -474,6 +474,6 @@ def test_tools_that_are_too_large_together_are_refused_before_they_are_sent(
         parameters = {"type": "object", "properties": part}
         return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
-    with pytest.raises(MlxcelError, match=r"bytes, and the server takes .*\$defs/call"):
+    with pytest.raises(MlxcelError, match=r"bytes, but servers accept .*\$defs/call"):
         llm.bind_tools([tool("a"), tool("b")], tool_choice="any").invoke("x")
     assert [] == server.posts

@@ -148,7 +148,7 @@ def takes_anything(function: Callable[[], int]) -> None:
         (get_weather, "'function', cannot be expressed"),
         (
             FunctionTool.from_defaults(get_weather, fn_schema=RootModel[list[int]]),
-            "no JSON schema of an object",
+            "not a JSON schema of an object",
         ),
     ],
     ids=["arguments", "function", "no object"],
@@ -314,7 +314,7 @@ def test_a_program_does_without_a_template_for_tools(server: FakeServer, llm: Ml
     response = llm.chat_with_tools([get_function_tool(Tree)], "Name a tree.", tool_choice=None)
     assert [("Tree", {"name": "x", "leaves": ["x"]})] == made(llm, response)
 
-    with pytest.raises(MlxcelError, match="knows no tools"):
+    with pytest.raises(MlxcelError, match="does not support tools"):
         llm.chat_with_tools([NEWS], "Hello!")
 
 

@@ -34,7 +34,7 @@ def test_the_body_asks_for_a_stream_with_usage() -> None:
 
 @pytest.mark.parametrize("prompt", [["a", "b"], None, b"a", [1, 2]])
 def test_a_prompt_is_one_text(prompt: Any) -> None:
-    with pytest.raises(MlxcelError, match=f"not {type(prompt).__name__}; ask once for each"):
+    with pytest.raises(MlxcelError, match=f"not {type(prompt).__name__}: make one call for each"):
         completion_request("m", prompt, {})
 
 
@@ -165,7 +165,7 @@ def test_a_conversation_with_a_suffix_is_named_in_a_header_and_not_in_the_body()
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [
-        ({"suffix": 3}, "suffix= is one text, not int"),
+        ({"suffix": 3}, "suffix= must be a string, not int"),
         ({"suffix": "b", "logprobs": True}, "logprobs= cannot be used together with suffix="),
         ({"suffix": "b", "response_format": {"type": "text"}}, "response_format= cannot be used"),
     ],
@@ -231,3 +231,11 @@ def test_a_cut_answer_is_an_error_that_keeps_its_text() -> None:
 def test_what_is_no_answer_is_an_error(event: Any, message: str) -> None:
     with pytest.raises(MlxcelStreamError, match=message):
         read(event)
+
+
+def test_an_event_that_is_not_json_is_an_error_beside_a_suffix_too() -> None:
+    stream = InfillStream()
+    stream.feed(b"data: {\n\n")
+
+    with pytest.raises(MlxcelStreamError, match="not a JSON object"):
+        stream.close()

@@ -155,7 +155,7 @@ def test_sizes_that_no_vectors_have_are_told_before_anything_is_sent(
     options: dict[str, Any],
 ) -> None:
     server = Server()
-    with pytest.raises(MlxcelError, match=r"^(batch_size|dimensions)=0: it is at least 1"):
+    with pytest.raises(MlxcelError, match=r"^(batch_size|dimensions)=0 must be at least 1"):
         embed(["a"], server, **options)
 
     assert [] == server.asked

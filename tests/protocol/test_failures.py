@@ -107,9 +107,9 @@ ENVOY = b"upstream connect error or disconnect/reset before headers"
 @pytest.mark.parametrize(
     ("status", "body", "said", "advice"),
     [
-        (502, NGINX, "502 Bad Gateway", "could not reach it, or lost it"),
-        (503, HAPROXY, "503 Service Unavailable No server is available", "none that takes the"),
-        (503, ENVOY, ENVOY.decode(), "none that takes the request"),
+        (502, NGINX, "502 Bad Gateway", "could not reach it, or lost the connection"),
+        (503, HAPROXY, "503 Service Unavailable No server is available", "none for this request"),
+        (503, ENVOY, ENVOY.decode(), "none for this request"),
         (504, b"<h1>504 Gateway Time-out</h1>", "504 Gateway Time-out", "raise its timeout"),
     ],
 )
@@ -119,7 +119,7 @@ def test_pages_of_balancers_are_told_as_such(
     found = failure(status, body)
 
     assert f"{WHERE} answered {status}: {said}." in found.message
-    assert "What stands between here and the server, such as a balancer" in found.message
+    assert "A proxy or balancer in front of the server" in found.message
     assert advice in found.message
     assert (status == 503) == found.retryable
 
@@ -133,7 +133,11 @@ def test_a_server_that_speaks_of_such_things_is_no_balancer() -> None:
 
 @pytest.mark.parametrize(
     ("code", "advice"),
-    [(62, "a name as the address that stands in"), (64, "a name as the address"), (20, "verify=")],
+    [
+        (62, "Use an address that is in the certificate"),
+        (64, "Use an address that is in"),
+        (20, "verify="),
+    ],
 )
 def test_certificates_that_are_not_trusted(code: int, advice: str) -> None:
     found = untrusted(WHERE, "Something is wrong.", code, OSError())
@@ -263,14 +267,14 @@ CHECK = "Check that the address is that of an mlxcel server of a recent version.
         (405, CHECK),
         (413, "Send fewer or smaller images, or less text."),
         (501, "The server was started without a model or a flag for this."),
-        (503, "The server is busy or still loading: ask again later, or raise max_retries."),
+        (503, "The server is busy or still loading: try again later, or raise max_retries."),
     ],
 )
 def test_what_to_do_next_in_full(status: int, advice: str) -> None:
     assert f"{WHERE} answered {status}. {advice}" == failure(status).message
 
 
-FACES = "What stands between here and the server, such as a balancer, "
+BALANCER = "A proxy or balancer in front of the server "
 
 
 @pytest.mark.parametrize(
@@ -278,16 +282,17 @@ FACES = "What stands between here and the server, such as a balancer, "
     [
         (
             502,
-            "could not reach it, or lost it: look into its log, and send the request again.",
+            "could not reach it, or lost the connection: check its log, and send the request "
+            "again.",
         ),
         (
             503,
-            "has none that takes the request: check that servers run behind it and that it finds "
-            "them healthy, or ask again later if they are busy.",
+            "has none for this request: check that servers run behind it and pass its health "
+            "checks, or try again later if they are busy.",
         ),
         (
             504,
-            "waited for it no longer: reading a long prompt takes long, so raise its timeout.",
+            "stopped waiting: reading a long prompt takes a while, so raise its timeout.",
         ),
     ],
 )
@@ -300,7 +305,7 @@ FACES = "What stands between here and the server, such as a balancer, "
 )
 def test_a_page_is_shown_as_what_it_says(page: str, status: int, advice: str) -> None:
     assert (
-        f"{WHERE} answered {status}: Oh, dear. {FACES}{advice}"
+        f"{WHERE} answered {status}: Oh, dear. {BALANCER}{advice}"
         == failure(status, page.encode()).message
     )
 
@@ -308,7 +313,7 @@ def test_a_page_is_shown_as_what_it_says(page: str, status: int, advice: str) ->
 def test_a_page_is_known_by_its_kind() -> None:
     found = failure(502, b"Oh, dear.", content_type="text/html; charset=utf-8")
 
-    assert f"{WHERE} answered 502: Oh, dear. {FACES}could not reach it" in found.message
+    assert f"{WHERE} answered 502: Oh, dear. {BALANCER}could not reach it" in found.message
 
 
 @pytest.mark.parametrize("said", ["Jinja Exception: a", "Jinja Exception: a: Jinja Exception: b"])
@@ -320,14 +325,14 @@ def test_the_place_in_a_template_is_left_out(place: str, said: str) -> None:
 def test_a_refusal_of_two_system_messages_says_what_to_do() -> None:
     assert (
         f"{WHERE} answered 400: System prompt must be first. The model's chat template does not "
-        "take these messages: join those of one role that follow each other, and keep one system "
-        "message, at the beginning. If it takes none, put that text into the first user message."
+        "accept these messages: merge consecutive messages of the same role, and keep one system "
+        "message, at the beginning. If it accepts none, put that text into the first user message."
     ) == failure(400, envelope("System prompt must be first")).message
 
 
 @pytest.mark.parametrize(("reserve", "left"), [(0, "0 tokens"), (1, "1 token"), (2, "2 tokens")])
 def test_a_prompt_that_is_not_sent_is_told_as_servers_tell_it(reserve: int, left: str) -> None:
-    said = f"the prompt was not sent, since the answer is to have room for {left}"
+    said = f"the prompt was not sent, since the answer needs room for {left}"
 
     assert Failure(
         "BadRequestError",
@@ -364,24 +369,23 @@ CRASH = MlxcelServerError("gone")
         ),
         (
             lambda: unreachable(WHERE, "no", CAUSE, never_sent=False, few_files=True),
-            f"Lost the connection to {WHERE}: no. Ask for less at once, or allow this process more "
-            "files (ulimit -n).",
+            f"Lost the connection to {WHERE}: no. Send fewer requests at once, or allow this "
+            "process more files (ulimit -n).",
         ),
         (
             lambda: untrusted(WHERE, "self-signed.", 18, CAUSE),
             f"The certificate of {WHERE} is not trusted: self-signed. If it is the right server, "
-            "pass the certificate of the authority that signed the server's as verify=, a PEM "
-            "file.",
+            "pass as verify= a PEM file with the certificate of the authority that signed it.",
         ),
         (
             lambda: untrusted(WHERE, "mismatch", 62, CAUSE),
-            f"The certificate of {WHERE} is not trusted: mismatch. Use a name as the address that "
-            "stands in the certificate, or have one made for this name.",
+            f"The certificate of {WHERE} is not trusted: mismatch. Use an address that is in "
+            "the certificate, or get a certificate for this one.",
         ),
         (
             lambda: insecure(WHERE, "WRONG_VERSION", CAUSE),
-            f"No secure connection to {WHERE}: wrong version. Use http:// if the server speaks no "
-            "TLS there, and pass client_cert= if it asks for a certificate.",
+            f"No secure connection to {WHERE}: wrong version. Use http:// if the server does not "
+            "speak TLS there, and pass client_cert= if it asks for a certificate.",
         ),
     ],
 )
@@ -396,8 +400,8 @@ def test_the_end_of_a_server_of_ours_is_passed_on() -> None:
 def test_silence_in_full() -> None:
     assert Failure(
         "APITimeoutError",
-        f"{WHERE} did not answer within 0.25 s (timeout=): reading a long prompt takes long. "
-        "Raise it, or shorten the prompt.",
+        f"{WHERE} did not answer within 0.25 s (timeout=): reading a long prompt takes a while. "
+        "Raise the limit, or shorten the prompt.",
         cause=CAUSE,
     ) == timed_out(WHERE, "timeout", 0.25, CAUSE)
 
@@ -424,17 +428,17 @@ def test_what_is_no_stream_in_full() -> None:
 @pytest.mark.parametrize(("model", "before"), [("a", "b"), ("b", "a")])
 def test_two_models_behind_one_address_are_told_in_one_order(model: str, before: str) -> None:
     assert (
-        f"{WHERE} answers with the models 'a' and 'b' in turn, or has changed from one to the "
-        "other. What was known about it is asked for again. Servers behind one address must serve "
-        "the same model in the same way: give each model an address of its own."
+        f"{WHERE} answers with the models 'a' and 'b' in turn, or has switched from one to "
+        "the other. Its features are discovered again. Servers behind one address must serve the "
+        "same model with the same options: give each model an address of its own."
     ) == another_model(WHERE, model, before)
 
 
 def test_answers_that_are_held_back_are_told() -> None:
     assert (
-        f"Answers from {WHERE} come all at once, when they are complete, and not token by token: "
-        "something on the way holds them back, such as a proxy or a balancer. Turn its buffering "
-        "off, as with proxy_buffering off in nginx."
+        f"Answers from {WHERE} arrive all at once when they are complete, not token by token: a "
+        "proxy or balancer on the way buffers them. Turn its buffering off, for example with "
+        "proxy_buffering off in nginx."
     ) == buffering(WHERE)
 
 
@@ -442,7 +446,7 @@ def test_an_answer_of_a_worker_that_died_says_what_the_server_says() -> None:
     assert Failure(
         "InternalServerError",
         f"{WHERE} answered 503: it died! The server is busy or still loading: "
-        "ask again later, or raise max_retries.",
+        "try again later, or raise max_retries.",
         503,
         {"message": "it died!", "type": "server_error"},
     ) == failure(503, envelope("it died!", "server_error"))

@@ -136,15 +136,19 @@ def test_windows_of_a_model(meta: dict[str, int], expected: tuple[int | None, ..
 
 
 @pytest.mark.parametrize(
-    "answer", [None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}, {"data": [{"name": "m"}]}]
+    "answer",
+    [
+        *(None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}),
+        *({"data": [{"name": "m"}]}, {"data": [{"id": 7}]}),
+    ],
 )
 def test_what_is_no_list_of_models_is_told(answer: Any) -> None:
     with pytest.raises(MlxcelError) as caught:
         read_models(answer)
 
     assert (
-        "The server's /v1/models is no list of models. Check that the address is that of an "
-        "mlxcel server."
+        "The server's /v1/models did not answer a list of models. Check that the address is that "
+        "of an mlxcel server."
     ) == str(caught.value)
 
 

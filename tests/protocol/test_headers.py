@@ -24,21 +24,24 @@ def test_headers_that_can_be_sent(headers: dict[str, Secret]) -> None:
     check_headers(headers)
 
 
-NAMES = "names of headers have letters, digits and dashes."
+NAMES = "use letters, digits and dashes."
 
 
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
-        ({"": Secret("v")}, f"default_headers= has the name '': {NAMES}"),
-        ({"a b": Secret("v")}, f"default_headers= has the name 'a b': {NAMES}"),
-        ({"a\n": Secret("v")}, f"default_headers= has the name 'a\\n': {NAMES}"),
+        ({"": Secret("v")}, f"default_headers= has the invalid name '': {NAMES}"),
+        ({"a b": Secret("v")}, f"default_headers= has the invalid name 'a b': {NAMES}"),
+        ({"a\n": Secret("v")}, f"default_headers= has the invalid name 'a\\n': {NAMES}"),
         (
             secrets(AUTHORIZATION="v"),
             "default_headers= has Authorization: pass the key as api_key=.",
         ),
         *(
-            (secrets(**{name: "v"}), f"default_headers= has {name!r}, which is set here: leave it")
+            (
+                secrets(**{name: "v"}),
+                f"default_headers= has {name!r}, which is set automatically: leave it",
+            )
             for name in (
                 "Content-Type",
                 "content-length",
@@ -48,12 +51,12 @@ NAMES = "names of headers have letters, digits and dashes."
                 "Accept-Encoding",
             )
         ),
-        (secrets(n=3), "The value of 'n' in default_headers= is no text."),
+        (secrets(n=3), "The value of 'n' in default_headers= is not a string."),
         *(
             (
                 secrets(good="v", n=bad),
-                "The value of 'n' in default_headers= has characters that no header can have: "
-                "use ASCII without line ends.",
+                "The value of 'n' in default_headers= has characters that no header can contain: "
+                "use ASCII without line breaks.",
             )
             for bad in ("hidden\n", "hidden\r\nx: y", "hidden\0", "hiddenö")
         ),
@@ -80,7 +83,7 @@ def test_names_that_no_header_takes(session: object) -> None:
 
     assert (
         f"session={session!r} cannot be sent in a header: pass the name of a conversation in "
-        "ASCII, without line ends."
+        "ASCII, without line breaks."
     ) == str(caught.value)
 
 

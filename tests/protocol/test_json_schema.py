@@ -60,8 +60,8 @@ def test_a_schema_may_be_as_large_as_servers_take() -> None:
     check_schema_size(of_size(MAX_BYTES))
 
     assert (
-        f"The schema has {MAX_BYTES + 1} bytes, and the server takes {MAX_BYTES}. The largest part "
-        "is /properties/large: shorten it, or ask in several steps."
+        f"The schema has {MAX_BYTES + 1} bytes, but servers accept at most {MAX_BYTES}. The "
+        "largest part is /properties/large: shorten it, or ask in several steps."
     ) == refused(check_schema_size, of_size(MAX_BYTES + 1))
 
 
@@ -80,7 +80,7 @@ def test_a_schema_may_be_as_deep_as_servers_take() -> None:
 
     place = "/items" * MAX_DEPTH
     assert (
-        f"The schema is nested deeper than the {MAX_DEPTH} levels that the server takes, at "
+        f"The schema is nested deeper than the {MAX_DEPTH} levels that servers accept, at "
         f"{place}: move inner objects to $defs and refer to them."
     ) == refused(check_schema_size, nested(MAX_DEPTH + 1))
 
@@ -92,8 +92,8 @@ def test_there_may_be_as_many_references_as_servers_take() -> None:
     check_references(schema(MAX_REFERENCES))
 
     assert (
-        f"The schema has {MAX_REFERENCES + 1} references ($ref), and the server takes "
-        f"{MAX_REFERENCES}. The first too many is at /prefixItems/{MAX_REFERENCES}/$ref: ask for "
+        f"The schema has {MAX_REFERENCES + 1} references ($ref), but servers accept at most "
+        f"{MAX_REFERENCES}. The first one too many is at /prefixItems/{MAX_REFERENCES}/$ref: use "
         "fewer kinds of objects."
     ) == refused(check_references, schema(MAX_REFERENCES + 1))
 
@@ -129,14 +129,14 @@ def test_references_that_lead_nowhere_are_refused(name: str) -> None:
     schema = {"prefixItems": [{"$ref": name}], "title": "T"}
 
     assert (
-        f"The schema refers to '{name}' at /prefixItems/0/$ref, where nothing is: write it as "
-        '"#/$defs/<name>", and put the schema there.'
+        f"The schema refers to '{name}' at /prefixItems/0/$ref, but there is no such part: write "
+        'it as "#/$defs/<name>", and put the schema there.'
     ) == refused(check_references, schema)
 
 
 def test_references_to_elsewhere_are_refused() -> None:
     assert (
-        "The schema refers to 'http://a/b.json' at /$ref, outside of itself: put what is there "
+        "The schema refers to 'http://a/b.json' at /$ref, outside of itself: copy that schema "
         "into $defs, since servers fetch nothing."
     ) == refused(check_references, {"$ref": "http://a/b.json"})
 

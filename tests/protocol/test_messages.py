@@ -260,7 +260,7 @@ def test_as_many_images_and_sounds_pass_as_servers_take() -> None:
     ids=["images", "sounds"],
 )
 def test_too_many_images_or_sounds_are_refused(parts: list[Any], message: str) -> None:
-    with pytest.raises(MlxcelError, match=f"{message}, but a server accepts 16 of each"):
+    with pytest.raises(MlxcelError, match=f"{message}, but a server accepts at most 16 of each"):
         inspect(user(*parts)).check_media(ALL)
 
 

@@ -59,7 +59,7 @@ def test_fields_on_the_wire(given: dict[str, Any], expected: dict[str, Any] | No
     [
         ({"max_tokens": -1}, "max_tokens is -1: leave it out"),
         ({"max_completion_tokens": -2}, "max_tokens is -2"),
-        ({"n": 2}, "^n is more than 1: the server gives one answer, so ask several times.$"),
+        ({"n": 2}, "^n is more than 1: the server gives one answer, so make several calls.$"),
     ],
 )
 def test_values_that_servers_refuse_or_ignore(given: dict[str, Any], message: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations.errors import MlxcelStreamError
 from mlxcel_integrations.protocol.chat import ChatStream
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
+from mlxcel_integrations.protocol.stream import ChatReply, Delta, DeltaStream, fold
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 TIMINGS = {"predicted_per_second": 70.5}
@@ -208,7 +208,7 @@ def test_usage_may_come_with_the_finish_reason() -> None:
     assert ("m", "chat-1") == (reply.model, reply.id)
 
 
-PARTIAL = "What had arrived is in .partial; "
+PARTIAL = "The text so far is in .partial; "
 ADDRESS = "check that the address is that of an mlxcel server."
 
 
@@ -231,17 +231,17 @@ def test_errors_say_who_and_what_to_do(server: str | None, who: str, begins: str
         return str(caught.value).split("\n")[0]
 
     hi = said("Hi")
-    cut = f"before {who} had finished it. {PARTIAL}look at the server's log, and send the request"
+    cut = f"before {who} had finished it. {PARTIAL}check the server's log, and send the request"
     assert f"The answer was cut short: the connection ended {cut} again." == told(hi)
     assert told(hi, reason="it fell", log="a log").startswith(
         f"The answer was cut short: it fell {cut} again."
     )
-    assert f"{begins} gave up the answer: no more. What had arrived is in .partial." == told(
+    assert f"{begins} gave up the answer: no more. The text so far is in .partial." == told(
         hi, event({"error": {"message": "no more"}})
     )
     assert (
         f"{begins} gave up the answer: the generation failed; the reason is in the server's log. "
-        "What had arrived is in .partial."
+        "The text so far is in .partial."
     ) == told(hi, event(chunk("error")))
 
 
@@ -250,7 +250,7 @@ def test_errors_say_who_and_what_to_do(server: str | None, who: str, begins: str
     [
         (
             "[]",
-            f"The server sent an event that is not a JSON object: '[]'. {PARTIAL}check what stands "
+            f"The server sent an event that is not a JSON object: '[]'. {PARTIAL}check any proxy "
             "between this program and the server.",
         ),
         (
@@ -262,12 +262,12 @@ def test_errors_say_who_and_what_to_do(server: str | None, who: str, begins: str
         (
             "x" * 200,
             f"The server sent an event that is not a JSON object: '{'x' * 200}'. {PARTIAL}check "
-            "what stands between this program and the server.",
+            "any proxy between this program and the server.",
         ),
         (
             "x" * 201,
             f"The server sent an event that is not a JSON object: '{'x' * 200}…'. {PARTIAL}check "
-            "what stands between this program and the server.",
+            "any proxy between this program and the server.",
         ),
     ],
 )
@@ -303,3 +303,96 @@ def test_calls_without_numbers_begin_with_their_ids() -> None:
     assert [("", "ab"), ("2", "cd"), ("3", "ef")] == [
         (call["id"], call["function"]["arguments"]) for call in calls
     ]
+
+
+# --------------------------------------------------------------------------- fold
+
+
+def part(index: int, name: str | None = None, arguments: str = "", **more: Any) -> dict[str, Any]:
+    function = {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}
+    return {"index": index, "function": function, **more}
+
+
+def call(identity: str, name: str, arguments: str) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def test_no_deltas_are_an_empty_answer() -> None:
+    assert ChatReply() == fold([])
+
+
+def test_texts_and_thinking_are_joined_apart() -> None:
+    reply = fold([Delta(reasoning="hm"), Delta("a", "m"), Delta("b"), Delta(finish_reason="stop")])
+
+    assert ChatReply("ab", "hmm", finish_reason="stop") == reply
+
+
+def test_the_last_usage_and_timings_count() -> None:
+    deltas = [Delta(usage={"a": 1}, timings={"t": 1}), Delta("x"), Delta(usage={"a": 2})]
+
+    assert ChatReply("x", usage={"a": 2}, timings={"t": 1}) == fold(deltas)
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        ([[part(0, "f", '{"a": 1}', id="c1")]], [call("c1", "f", '{"a": 1}')]),
+        (
+            [[part(0, "f", id="c1", type="function")], [part(0, arguments='{"a": 1}')]],
+            [call("c1", "f", '{"a": 1}')],
+        ),
+        (
+            [[part(0, "f", id="c1")], *[[part(0, arguments=char)] for char in '{"ü": "🎉"}']],
+            [call("c1", "f", '{"ü": "🎉"}')],
+        ),
+        (
+            [
+                [part(2, "h", id="c3")],
+                [part(0, "f", id="c1"), part(2, arguments="{}")],
+                [part(0, arguments="{}")],
+            ],
+            [call("c1", "f", "{}"), call("c3", "h", "{}")],
+        ),
+        ([[part(0, "f", "{}", id="c1")], [{"index": 0, "id": None}]], [call("c1", "f", "{}")]),
+        ([[{"id": "c1", "function": {"name": "f", "arguments": "{}"}}]], [call("c1", "f", "{}")]),
+        ([[{"index": 0, "function": {"name": None, "arguments": None}}]], [call("", "", "")]),
+    ],
+    ids=["whole", "two", "characters", "skipped index", "null id", "no index", "nulls"],
+)
+def test_tool_calls_are_put_together_by_index(
+    deltas: list[list[dict[str, Any]]], expected: list[dict[str, Any]]
+) -> None:
+    assert expected == fold([Delta(tool_calls=parts) for parts in deltas]).tool_calls
+
+
+def test_folding_leaves_the_deltas_alone() -> None:
+    parts = [part(0, "f", id="c1")]
+    logprobs = {"content": [1]}
+    fold([Delta(tool_calls=parts, logprobs=logprobs)] * 2)
+
+    assert [part(0, "f", id="c1")] == parts
+    assert {"content": [1]} == logprobs
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([{"content": [1]}, {"content": [2, 3]}], {"content": [1, 2, 3]}),
+        ([{"content": [1], "refusal": None}] * 2, {"content": [1, 1], "refusal": None}),
+        ([{"content": None}, {"content": [1]}], {"content": [1]}),
+        ([{"content": [1]}, {"content": None}], {"content": [1]}),
+        ([{"content": [1]}, {"content": []}], {"content": [1]}),
+        (
+            [{"tokens": ["a"], "text_offset": [0]}, {"tokens": ["b"], "text_offset": [1]}],
+            {"tokens": ["a", "b"], "text_offset": [0, 1]},
+        ),
+    ],
+)
+def test_lists_of_logprobs_are_joined(
+    given: list[dict[str, Any]], expected: dict[str, Any]
+) -> None:
+    assert expected == fold([Delta(logprobs=logprobs) for logprobs in given]).logprobs

@@ -46,13 +46,13 @@ def schema(body: dict[str, Any]) -> Any:
         ([{"type": "function", "function": {"name": ""}}], "has no function with a name"),
         (
             [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}],
-            "'f': the parameters are no JSON schema of an object",
+            "'f': the parameters are not a JSON schema of an object",
         ),
         (
             [{"type": "function", "function": {"name": "f", "parameters": {"default": {1}}}}],
             "'f', cannot be sent as JSON",
         ),
-        ([WEATHER] * 129, "129 tools, but a server takes 128"),
+        ([WEATHER] * 129, "129 tools, but a server accepts at most 128"),
     ],
 )
 def test_tools_that_no_server_takes_are_refused(tools: Any, message: str) -> None:
@@ -88,12 +88,12 @@ def test_a_choice_takes_openais_form(choice: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("choice", ["nwes", {"name": "nwes"}, {}])
 def test_a_choice_of_no_tool_is_refused(choice: Any) -> None:
-    with pytest.raises(MlxcelError, match=r"no such tool\. There are: weather, news"):
+    with pytest.raises(MlxcelError, match=r"no such tool \(tools: weather, news\)"):
         check_choice(choice, ["weather", "news"])
 
 
 def test_a_forced_call_without_tools_is_refused() -> None:
-    with pytest.raises(MlxcelError, match="There are: none"):
+    with pytest.raises(MlxcelError, match=r"there is no such tool \(tools: none\)"):
         request(tool_choice="required")
 
 
@@ -119,7 +119,8 @@ def test_two_tools_of_one_name_are_refused() -> None:
 
 def test_a_template_without_tools_is_an_error_that_names_them() -> None:
     with pytest.raises(
-        MlxcelError, match=r"^The chat template of this model knows no tools.* weather, news"
+        MlxcelError,
+        match=r"^The chat template of this model does not support tools.* weather, news",
     ):
         request(features(tools=False), tools=[WEATHER, NEWS])
 
@@ -376,6 +377,14 @@ def test_only_where_a_call_was_forced_an_answer_is_read_as_one(choice: str | Non
 
     assert ("" if choice else text) == reply.text
     assert (1 if choice else 0) == len(reply.tool_calls or ())
+
+
+def test_a_text_of_another_type_is_an_error() -> None:
+    stream = CallStream(frozenset(["weather"]))
+    stream.feed(b'data: {"choices": [{"delta": {"content": 7}}]}\n\n')
+
+    with pytest.raises(MlxcelStreamError, match="unknown shape"):
+        stream.close()
 
 
 def test_a_broken_answer_keeps_what_was_held_back() -> None:

@@ -74,7 +74,7 @@ def test_as_many_batches_wait_at_once_as_the_server_has_slots(
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [("abc", "is one text"), (["a", None], r"texts\[1\] is NoneType"), ([b"a"], "is bytes")],
+    [("abc", "is a single string"), (["a", None], r"texts\[1\] is NoneType"), ([b"a"], "is bytes")],
 )
 def test_what_is_no_list_of_texts_is_told(texts: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
@@ -124,3 +124,11 @@ def test_a_server_without_such_a_model_is_not_asked_for_vectors() -> None:
     with pytest.raises(MlxcelError, match=r"\(there are: none\)"):
         embed(["a"], Server(_v1_models={"data": []}))
     assert {"/v1/models"} == {ask.path for ask in server.asked}
+
+
+def test_what_the_server_says_about_itself_is_asked_for_once() -> None:
+    server, memory = Server(), VectorMemory()
+    for _ in range(2):
+        embed(["a", "b"], server, memory, batch_size=1)
+
+    assert 1 == len(server.bodies("/props"))

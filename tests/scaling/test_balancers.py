@@ -62,7 +62,7 @@ def test_a_balancer_that_buffers_is_told_once(servers: Servers, balance: Any) ->
 
     with (
         LLM(base_url=balancer.url, served_model="m") as llm,
-        pytest.warns(UserWarning, match=r"come all at once.*proxy_buffering off") as told,
+        pytest.warns(UserWarning, match=r"arrive all at once.*proxy_buffering off") as told,
     ):
         answers = [llm.chat("hi") for _ in range(2)]
 

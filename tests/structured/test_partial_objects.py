@@ -183,6 +183,9 @@ class Bare(BaseModel):
         (list[list[Literal["ab"]] | list[str]], ['[["a"], ['], [[["a"], []]]),
         (dict[str, Any], ['{"a": [1, '], [{"a": [1]}]),
         (Tree | int, ['"a'], [MISSING]),
+        (Tree, ["["], [MISSING]),
+        (dict[str, int], ["["], [MISSING]),
+        (list[int], ["{"], [MISSING]),
         (OldTree, ['{"name": null, "size": 1, '], [MISSING]),
     ],
     # Without addresses in memory, which are others in each process.

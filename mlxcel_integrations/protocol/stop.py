@@ -40,10 +40,9 @@ class StopFilter:
         if first is None:
             self._held = ""
             return text
-        found = self._whole.search(text, first.start())
-        if found is not None:
+        if self._whole.search(text, first.start()) is not None:
             self.stopped, self._held = True, ""
-            return text[: found.start()]
+            return text[: self._start_of_first(text)]
         end = self._undecided(text, first.start())
         self._held = text[end:]
         return text[:end]
@@ -57,6 +56,11 @@ class StopFilter:
         """Return the text held back, since the answer has ended without a stop text."""
         held, self._held = self._held, ""
         return held
+
+    def _start_of_first(self, text: str) -> int:
+        """Return where the stop text begins that is complete first, as it is with any pieces."""
+        stops = [stop for group in self._stops.values() for stop in group if stop in text]
+        return min((text.index(stop) + len(stop), text.index(stop)) for stop in stops)[1]
 
     def _undecided(self, text: str, start: int) -> int:
         """Return where a beginning of a stop text starts that reaches to the end of the text."""

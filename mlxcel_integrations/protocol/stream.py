@@ -168,14 +168,16 @@ class DeltaStream:
 
         Args:
             reason: Why, for the error.
-            log: The server's output, if it is known to have ended.
+            log: The server's output, if it is a server of ours that has failed.
 
         Raises:
             MlxcelStreamError: The answer is not complete, what came was no valid event, or the
                 server gave up.
         """
         if self._failure is not None:
-            raise self._failure
+            raise MlxcelStreamError(
+                str(self._failure), partial=self._failure.partial, stderr=log
+            ) from None
         if not (self.done or self._finished):
             raise MlxcelStreamError(
                 f"The answer was cut short: {reason} before {self._who} had finished it. The "

@@ -13,7 +13,7 @@ from ..protocol.failures import Failure, cut_by, insecure, timed_out, unreachabl
 from ..protocol.flow import MISSING_ROUTE, Call
 from .connection import Connection
 
-__all__ = ["broken", "exception", "unanswered"]
+__all__ = ["broken", "exception", "log_tail", "unanswered"]
 
 _TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
 """Errors of a read that took too long; the second and third come from a limit of the socket."""
@@ -76,6 +76,12 @@ def exception(connection: Connection, failure: Failure, call: Call) -> Exception
         # The module is read from files, and this process may not be able to open another one.
         return MlxcelError(failure.message)
     return api_error(failure, connection.endpoint.url + call.path, call.method)
+
+
+def log_tail(connection: Connection) -> str:
+    """Return the last lines that a managed server printed."""
+    lease = connection.lease
+    return lease.server.log_tail if lease is not None and lease.alive else ""
 
 
 def _end(connection: Connection) -> str | None:

@@ -25,7 +25,7 @@ from ..protocol.stream import Delta, Request
 from ..protocol.timeouts import Deadline
 from ..protocol.validation import as_object
 from .connection import Connection
-from .diagnosis import broken, exception, unanswered
+from .diagnosis import broken, exception, log_tail, unanswered
 from .endpoint import Endpoint
 from .line import Place
 from .server import Server
@@ -302,7 +302,7 @@ class StreamedAnswer:
         """
         if not self._is_stream:
             raise self._not_a_stream(b"")
-        self._stream.close()
+        self._stream.close(log=log_tail(self._connection) if self._stream.gave_up else "")
         if not self.done or self._lost:
             return False
         self._connection.learn(self._model, self._stream.model, self._buffering)

@@ -153,7 +153,7 @@ def _get(path: str) -> Call:
 def _chat_request(
     connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
-    model = sampling.get("model") or (yield from discover_model(connection))
+    model = sampling.get("model") or connection.name or (yield from discover_model(connection))
     features = None
     if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)

@@ -333,6 +333,15 @@ def _check(delta: Delta) -> None:
     """
     if not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
         raise TypeError
+    # Nearly all deltas hold nothing else.
+    if not (
+        delta.finish_reason
+        or delta.tool_calls is not None
+        or delta.logprobs is not None
+        or delta.usage is not None
+        or delta.timings is not None
+    ):
+        return
     if (
         (delta.tool_calls is not None and not are_calls(delta.tool_calls))
         or (delta.logprobs is not None and not are_logprobs(delta.logprobs))

@@ -73,10 +73,10 @@ class Deadline:
         self._alive_at = now
         total = timeouts.total_timeout
         self._end = math.inf if total is None else now + total
-        self.timeout = self._left(now)
+        self.timeout = min(self._limit, self._end - now)
 
-    def renew(self, now: float, progress: bool) -> bool:
-        """Renew the deadline after a read; return whether ``timeout`` has changed.
+    def renew(self, now: float, progress: bool) -> None:
+        """Renew the deadline after a read.
 
         Args:
             now: When the next read begins.
@@ -85,18 +85,14 @@ class Deadline:
         Raises:
             TimeoutError: No time is left for it.
         """
-        if progress:
+        if progress and not self._began:
             self._began = True
             self._name, self._limit = self._timeouts.between_tokens
         if progress or not self._began:
             self._alive_at = now
-        before, self.timeout = self.timeout, self._left(now)
+        self.timeout = min(self._limit - (now - self._alive_at), self._end - now)
         if self.timeout <= 0:
             raise TimeoutError
-        return self.timeout != before
-
-    def _left(self, now: float) -> float:
-        return min(self._limit - (now - self._alive_at), self._end - now)
 
     def exceeded(self, now: float) -> tuple[str, float]:
         """Return the limit that a read has exceeded: the name of its argument, and its seconds."""

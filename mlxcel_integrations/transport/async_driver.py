@@ -28,6 +28,7 @@ from .exchange import (
     Wait,
     opened,
     run,
+    started,
 )
 from .sockets import hang_up
 from .sync_driver import DRAIN_SECONDS
@@ -51,9 +52,7 @@ class AsyncDriver:
 
     async def start(self) -> None:
         """Start the managed server now; nothing in connect mode."""
-        server = self._connection.server
-        if server is not None:
-            await server.astart()
+        await self._drive(started(self._connection))
 
     async def close(self) -> None:
         """Close the connections of this event loop and give the managed server back."""
@@ -78,9 +77,10 @@ class AsyncDriver:
             for delta in answer.first:
                 yield delta
             while not answer.done and (piece := await _next(incoming)) is not None:
-                for delta in answer.feed(piece):
+                deltas = answer.feed(piece)
+                for delta in deltas:
                     yield delta
-                answer.renew()
+                incoming.deadline.renew(time.monotonic(), bool(deltas))
             if answer.close():
                 await self._drain(incoming)
         except LOST as error:

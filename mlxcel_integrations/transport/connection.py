@@ -125,6 +125,8 @@ class Connection:
         }
         check_headers(self._default_headers)
         self._session = check_session(settings.session)
+        self._has_own_headers = bool(self._default_headers or self._session)
+        self._connect_timeout = settings.timeouts.connect
         self._headers = self._make_headers()
         # A managed server queues requests by itself, since it is started so.
         self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
@@ -196,14 +198,15 @@ class Connection:
             content=json.dumps(call.body).encode() if call.body is not None else None,
             extensions={
                 "timeout": {
-                    "connect": min(timeout, self.timeouts.connect),
+                    "connect": min(timeout, self._connect_timeout),
                     "read": timeout,
                     "write": timeout,
                     "pool": timeout,
                 }
             },
         )
-        request.headers.update(self.own_headers(call.session))
+        if call.session is not None or self._has_own_headers:
+            request.headers.update(self.own_headers(call.session))
         return request
 
     def own_headers(self, session: str | None = None) -> dict[str, str]:

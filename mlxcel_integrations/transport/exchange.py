@@ -47,6 +47,7 @@ __all__ = [
     "Wait",
     "opened",
     "run",
+    "started",
 ]
 
 T = TypeVar("T")
@@ -128,6 +129,13 @@ class Sleep:
 
 Step: TypeAlias = Start | Wait | Send | Next | Read | Close | Sleep | Gather
 Steps: TypeAlias = Generator[Step, Any, T]
+
+
+def started(connection: Connection) -> Steps[None]:
+    """Start the managed server, if it is one and does not run."""
+    server = connection.server
+    if server is not None:
+        yield Start(server)
 
 
 def run(connection: Connection, flow: Flow[T]) -> Steps[T]:
@@ -215,7 +223,7 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
             if piece is None:
                 break
             answer.first = answer.feed(piece)
-            answer.renew()
+            incoming.deadline.renew(time.monotonic(), bool(answer.first))
     except LOST as error:
         yield Close(incoming.response)
         yield Sleep(answer.interrupted())
@@ -257,7 +265,6 @@ class StreamedAnswer:
         self._stream.server = served_by(headers)
         self._buffering = connection.begin(began, self._stream.server)
         self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
-        self._progress = False
         self._exceeded = "", 0.0
         self._lost = False
 
@@ -269,7 +276,7 @@ class StreamedAnswer:
     @property
     def gave_up_early(self) -> bool:
         """Whether the server gave it up before a token had come."""
-        return self._stream.gave_up and not self.begun
+        return self._stream.gave_up and not (self.first or self._stream.text)
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the bytes of a read and return what they add to the answer.
@@ -282,17 +289,8 @@ class StreamedAnswer:
         deltas = self._stream.feed(piece)
         if self._buffering.undecided and deltas:
             self._buffering.observe(time.monotonic(), len(deltas))
-        self._progress = bool(deltas)
         self.done = self._stream.done
         return deltas
-
-    def renew(self) -> None:
-        """Renew the deadline after a read.
-
-        Raises:
-            TimeoutError: No time is left.
-        """
-        self._deadline.renew(time.monotonic(), self._progress)
 
     def close(self) -> bool:
         """Check that the answer is complete; return whether its connection can be used again.
@@ -387,8 +385,7 @@ def _last_attempt(
 
 def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:
     """Send a request once; return a response of status 200 that has not been read, or why not."""
-    if (server := connection.server) is not None:
-        yield Start(server)
+    yield from started(connection)
     try:
         deadline.renew(time.monotonic(), progress=False)
         request = connection.request(call, deadline.timeout)

@@ -43,8 +43,13 @@ class Line:
             return None
         place: Place = Future()
         with self._lock:
-            self._waiting.append(place)
-        self._admit()
+            admitted = not self._waiting and self._has_room()
+            if admitted:
+                self._under_way.add(place)
+            else:
+                self._waiting.append(place)
+        if admitted:
+            place.set_result(None)
         return place
 
     def leave(self, place: Place | None) -> None:
@@ -55,7 +60,8 @@ class Line:
             self._under_way.discard(place)
             if place in self._waiting:
                 self._waiting.remove(place)
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def learn(self, slots: int | None) -> None:
         """Take note of how many slots the server has, None if it needs no line."""

@@ -27,6 +27,7 @@ from .exchange import (
     Wait,
     opened,
     run,
+    started,
 )
 from .sockets import limit_reads
 from .sync_pool import SyncPool
@@ -52,9 +53,7 @@ class SyncDriver:
 
     def start(self) -> None:
         """Start the managed server now; nothing in connect mode."""
-        server = self._connection.server
-        if server is not None:
-            server.start()
+        self._drive(started(self._connection))
 
     def close(self) -> None:
         """Close all connections and give the managed server back."""
@@ -77,8 +76,9 @@ class SyncDriver:
         try:
             yield from answer.first
             while not answer.done and (piece := self._next(incoming)) is not None:
-                yield from answer.feed(piece)
-                answer.renew()
+                deltas = answer.feed(piece)
+                yield from deltas
+                incoming.deadline.renew(time.monotonic(), bool(deltas))
             if answer.close():
                 self._drain(incoming)
         except LOST as error:

@@ -14,7 +14,7 @@ from .mlxcel_errors import langchain_errors
 __all__ = ["MlxcelEmbeddings"]
 
 
-class MlxcelEmbeddings(EmbeddingAdapter, Embeddings):
+class MlxcelEmbeddings(EmbeddingAdapter, Embeddings, defer_build=False):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

@@ -14,7 +14,7 @@ from .mlxcel_errors import langchain_errors
 __all__ = ["MlxcelRerank"]
 
 
-class MlxcelRerank(RerankAdapter, BaseDocumentCompressor):
+class MlxcelRerank(RerankAdapter, BaseDocumentCompressor, defer_build=False):
     """Puts documents in the order of their relevance to a question, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

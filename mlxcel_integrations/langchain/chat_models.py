@@ -23,7 +23,7 @@ from ..protocol.stream import Request, fold
 from .base import Identified
 from .batches import Batches
 from .messages import to_wire
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 from .profile import DEFAULT_PROFILE, to_profile
 from .replies import Tail, combined, to_chunk, to_result
 from .structured import Structured, answer_fields, asked

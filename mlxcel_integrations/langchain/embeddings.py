@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..adapters import EmbeddingAdapter
 from ..protocol.vector_models import BATCH_SIZE
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 
 __all__ = ["MlxcelEmbeddings"]
 

@@ -20,7 +20,7 @@ from ..operations import prepare_completion
 from ..protocol.stream import ChatReply, Delta, fold
 from .base import Identified
 from .batches import DEFAULT_SLOTS, Batches
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 from .replies import Tail, combined, to_llm_output, to_metadata
 
 __all__ = ["MlxcelLLM"]

@@ -9,7 +9,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 
 from ..adapters import RerankAdapter
 from ..protocol.rerank import RankedDocument
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 
 __all__ = ["MlxcelRerank"]
 

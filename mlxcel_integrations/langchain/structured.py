@@ -19,7 +19,7 @@ from ..structured.request import normalized_format, with_schema_shown
 from ..structured.schema import Schema
 from ..structured.type_schema import is_typed_dict, to_schema
 from .batches import Batches
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 from .tools import ToolLike, tool_fields
 
 if TYPE_CHECKING:

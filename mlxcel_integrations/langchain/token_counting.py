@@ -12,7 +12,7 @@ from ..adapters import HasClients
 from ..errors import MlxcelError
 from ..operations import fit_messages
 from .messages import counted_apart
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 from .tools import to_openai_tools
 
 __all__ = ["Counting"]

@@ -1,4 +1,4 @@
-"""Base classes of the adapters."""
+"""Fields of the adapters: the order in which editors and ``help`` show them."""
 
 from __future__ import annotations
 

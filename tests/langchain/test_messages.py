@@ -14,7 +14,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from mlxcel_integrations import MlxcelError, MlxcelServerError
+from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain.messages import to_openai_messages
 
 WIRE_CALL = {
@@ -28,32 +28,6 @@ def test_a_list_with_one_text_is_sent_as_a_text() -> None:
     (message,) = to_openai_messages([HumanMessage([{"type": "text", "text": "hi"}])])
 
     assert {"role": "user", "content": "hi"} == message
-
-
-def test_messages_are_counted_apart_as_those_of_a_user() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,x"}}
-    messages = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
-        {"role": "assistant", "content": ""},
-        {"role": "user", "content": [image]},
-    ]
-    sampling = {"temperature": 0, "tools": ["tool"]}
-
-    parts = counted_apart(messages, sampling, MlxcelError("no conversation"))
-
-    assert {"user"} == {message["role"] for part, _ in parts for message in part}
-    contents = [part[0]["content"] for part, _ in parts]
-    assert "Be brief." == contents[0]
-    assert "get_weather" in contents[1]
-    assert contents[2]
-    assert image == contents[3][0]
-    assert [sampling, *[{"temperature": 0}] * 3] == [more for _, more in parts]
-
-
-def test_a_server_that_fails_is_not_asked_for_each_message() -> None:
-    with pytest.raises(MlxcelServerError, match="lost"):
-        counted_apart([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))
 
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"

@@ -123,7 +123,7 @@ class LangChainModel(Batches[Input, Output]):
     """A model with sampling fields, an identity for caches and traces, and a secret key."""
 
     if TYPE_CHECKING:
-        # Of the adapter and of LangChain's class, which follow among the bases.
+        # Of the adapter, which follows among the bases.
         model: str | None
         served_model: str | None
         stop: list[str] | None

@@ -89,16 +89,16 @@ class ChatMlxcel(
 
         Args:
             tools: Functions, Pydantic classes, TypedDicts, LangChain tools, or dictionaries.
-            tool_choice: ``"auto"``, as None, leaves it to the model; ``"none"`` forbids calls;
-                ``"any"``, ``"required"`` or True makes sure of one; so does the name of a tool,
-                or a dictionary that names one, for that tool.
+            tool_choice: ``"auto"``, like None, leaves it to the model; ``"none"`` forbids calls;
+                ``"any"``, ``"required"`` or True forces one; the name of a tool, or a dictionary
+                that names one, forces a call of that tool.
             parallel_tool_calls: Whether one answer may hold several calls, if the server heeds it.
             strict: Put into the tools for compatibility; servers ignore it.
-            **kwargs: Further fields of the requests. A ``response_format`` with a schema is shown
-                to the model, unless ``show_schema`` is False, and made such that servers take it.
+            **kwargs: Further fields of the requests. The schema of a ``response_format`` is
+                adapted to servers, and shown to the model unless ``show_schema`` is False.
 
         Raises:
-            MlxcelError: A tool cannot be expressed, or ``tool_choice`` names none of them; or
+            MlxcelError: A tool cannot be expressed, ``tool_choice`` names none of the tools, or
                 no server accepts the schema of ``response_format``.
         """
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
@@ -160,18 +160,18 @@ class ChatMlxcel(
     ) -> Runnable[LanguageModelInput, Any]:
         """Return this model with answers that are objects of a type, or JSON that fits a schema.
 
-        The server generates nothing but what fits, and the answer is checked when it is there.
+        The server generates only text that fits the schema, and the whole answer is validated.
 
         Args:
             schema: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
                 ``Literal``, or another type, such as lists, unions and optionals of these; or a
                 JSON schema, an OpenAI function or tool, ``{"name", "schema"}``, or a whole
                 ``response_format``.
-            method: Taken for compatibility; all methods ask for a JSON schema, and none uses
+            method: Accepted for compatibility; all methods send a JSON schema, and none uses
                 tools.
             include_raw: Whether to return a dictionary of ``raw``, the message, ``parsed``, the
                 object, and ``parsing_error``, and not to raise if the answer does not fit.
-            strict: Taken for compatibility; answers always keep to the schema.
+            strict: Accepted for compatibility; answers always keep to the schema.
             tools: Tools that the model may call instead, with ``include_raw``.
             show_schema: Whether the schema is shown to the model, in the system message.
             partial: Whether ``stream`` yields objects of a type at every new value, before they
@@ -263,15 +263,15 @@ class ChatMlxcel(
         return with_schema_applied(chat, fields) if "show_schema" in fields else (chat, fields)
 
     def refresh_profile(self) -> ModelProfile:
-        """Ask the server what the model can do, and return it; ``profile`` is this from then on.
+        """Ask the server for the abilities of the model; from then on they are in ``profile``.
 
-        Until then, ``profile`` holds what is true of every server: asking needs one that runs.
+        Until then, ``profile`` holds those that every server has, so that none has to run.
         """
         self.profile = to_profile(self._llm.features)
         return self.profile
 
     async def arefresh_profile(self) -> ModelProfile:
-        """Do as ``refresh_profile`` without blocking the event loop."""
+        """Refresh ``profile`` without blocking the event loop; see ``refresh_profile``."""
         self.profile = to_profile(await self._async_llm.features)
         return self.profile
 

@@ -28,12 +28,12 @@ __all__ = ["MlxcelLLM"]
 class MlxcelLLM(
     LangChainModel[LanguageModelInput, str], GenerationAdapter, BaseLLM, defer_build=False
 ):
-    """A model on this machine, or on a server, that goes on with a text.
+    """A model on this machine, or on a server, that continues a text.
 
-    No chat template is applied: this is for base models, and for prompts that are complete. What
-    is said of the server and the fields of ``ChatMlxcel`` holds here.
+    No chat template is applied: it is for base models, and for prompts that are complete. Server
+    and fields are those of ``ChatMlxcel``.
 
-    Several prompts are worked on at once, as many as the server has slots.
+    Several prompts are sent at once, as many as the server has slots.
 
     Examples:
         >>> from mlxcel_integrations.langchain import MlxcelLLM

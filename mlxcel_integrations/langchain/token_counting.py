@@ -1,4 +1,4 @@
-"""Token counts of ``ChatMlxcel``, exact, and messages that fit into the context."""
+"""Exact token counts of ``ChatMlxcel``, and messages that fit into the context."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class TokenCounting(HasClients):
     """A chat model that counts tokens as its server does."""
 
     if TYPE_CHECKING:
+        # A field of LangChain's class, which follows among the bases.
         custom_get_token_ids: Callable[[str], list[int]] | None
 
     @abstractmethod

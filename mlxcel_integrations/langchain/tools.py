@@ -58,7 +58,7 @@ def tool_fields(
     parallel_tool_calls: bool | None,
     strict: bool | None,
 ) -> dict[str, Any]:
-    """Return the fields of a request that offers tools; those that are None are left out.
+    """Return the fields of a request that offers tools, without those that are None.
 
     Raises:
         MlxcelError: As ``to_openai_tools``, or ``tool_choice`` names none of them.

@@ -40,6 +40,19 @@ __all__ = [
 
 T = TypeVar("T")
 
+OPTION_LISTS = (
+    SamplingParams,
+    ChatOptions,
+    EmbeddingOptions,
+    RerankOptions,
+    ConnectionOptions,
+    ServerOptions,
+)
+FIELD_ORDER = dict.fromkeys(
+    ["model", "temperature", "max_tokens", *(n for kind in OPTION_LISTS for n in kind.model_fields)]
+)
+"""Fields in the order in which editors, ``help`` and ``model_fields`` show them."""
+
 
 class HasClients:
     """The clients that an adapter has, declared for the mixins that use them."""
@@ -70,6 +83,16 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     _connection: Connection = PrivateAttr()
     _llm: LLM = PrivateAttr()
     _async_llm: AsyncLLM = PrivateAttr()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Put our fields before those of the framework's class, which Pydantic has first."""
+        super().__pydantic_init_subclass__(**kwargs)
+        fields = cls.model_fields
+        # In place: Pydantic makes the signature from this dictionary, too.
+        for name in [*FIELD_ORDER, *(name for name in fields if name not in FIELD_ORDER)]:
+            if name in fields:
+                fields[name] = fields.pop(name)
 
     @model_validator(mode="before")
     @classmethod

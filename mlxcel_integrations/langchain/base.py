@@ -1,38 +1,140 @@
-"""What tells one model from another in LangChain: for caches, traces and ``dumpd``."""
+"""Base of both models: batches bound to slots, fields of a request, identity."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import LangSmithParams
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import get_config_list, patch_config
+from langchain_core.runnables.utils import Input, Output
 
+from ..adapters import HasClients
 from ..options import LIFECYCLE_FIELDS
 from .content_blocks import PROVIDER
 
-if TYPE_CHECKING:
-    from ..transport.connection import Connection
+__all__ = ["DEFAULT_SLOTS", "Batches", "LangChainModel"]
 
-__all__ = ["Identified"]
+DEFAULT_SLOTS = 4
+"""Requests sent at once to a server that does not tell its number of slots."""
+
+NOT_SENT = ("stream", "stream_usage", "streaming")
+"""Keywords that LangChain passes on, but that are not fields of a request."""
+
+Configs = RunnableConfig | Sequence[RunnableConfig] | None
 
 
-class Identified:
-    """A model with a name, a key that is kept secret, and all that decides its answers.
+class Batches(HasClients, Runnable[Input, Output]):
+    """A model that gets a request for each input of a batch, no more at once than it has slots.
 
-    No Pydantic class of its own: building one more would slow the import.
+    A request that waits for a slot may run into its timeout, so it is not sent before one is
+    free; ``max_concurrency`` in the config overrides the number.
     """
 
+    # Runnable's own methods do the work: with those of LangChain's text models, one prompt that
+    # fails would fail all, and max_concurrency would make each group wait for its slowest.
+
+    def batch(
+        self,
+        inputs: list[Input],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Output]:
+        """Return the answers to all inputs, in their order."""
+        configs = self._bounded(config, len(inputs))
+        return Runnable.batch(self, inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[Input],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Output]:
+        """Return the answers to all inputs, in their order."""
+        configs = await self._abounded(config, len(inputs))
+        return await Runnable.abatch(
+            self, inputs, configs, return_exceptions=return_exceptions, **kwargs
+        )
+
+    def batch_as_completed(
+        self,
+        inputs: Sequence[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the index and the answer of each input, as they are ready."""
+        kwargs["return_exceptions"] = return_exceptions
+        configs = self._bounded(config, len(inputs))
+        yield from Runnable.batch_as_completed(self, inputs, configs, **kwargs)
+
+    async def abatch_as_completed(
+        self,
+        inputs: Sequence[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, Any]]:
+        """Yield the index and the answer of each input, as they are ready."""
+        kwargs["return_exceptions"] = return_exceptions
+        configs = await self._abounded(config, len(inputs))
+        async for answer in Runnable.abatch_as_completed(self, inputs, configs, **kwargs):
+            yield answer
+
+    def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+        """Return a config for each input, with a bound for all of them."""
+        configs = get_config_list(config, count)
+        if _is_bounded(configs):
+            return configs
+        slots = None
+        # If the server cannot be asked, each request fails on its own, with the reason.
+        with contextlib.suppress(Exception):
+            slots = self._llm.features.slots
+        return _with_bound(configs, slots)
+
+    async def _abounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+        configs = get_config_list(config, count)
+        if _is_bounded(configs):
+            return configs
+        slots = None
+        with contextlib.suppress(Exception):
+            slots = (await self._async_llm.features).slots
+        return _with_bound(configs, slots)
+
+
+def _is_bounded(configs: Sequence[RunnableConfig]) -> bool:
+    """Tell whether there is a bound, or a single request; LangChain reads the first config."""
+    return len(configs) < 2 or bool(configs[0].get("max_concurrency"))
+
+
+def _with_bound(configs: list[RunnableConfig], slots: int | None) -> list[RunnableConfig]:
+    return [patch_config(config, max_concurrency=slots or DEFAULT_SLOTS) for config in configs]
+
+
+class LangChainModel(Batches[Input, Output]):
+    """A model with sampling fields, an identity for caches and traces, and a secret key."""
+
     if TYPE_CHECKING:
+        # Of the adapter, which follows among the bases.
         model: str | None
         served_model: str | None
-        _connection: Connection
+        stop: list[str] | None
         _own_sampling: dict[str, Any]
 
         def _server_options(self) -> dict[str, Any]: ...
 
     def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
-        """Put the fields of a request together: a call's beat the constructor's."""
+        """Return the fields of a request: those of the call override the constructor's."""
         sampling = {**self._own_sampling, **call}
-        for name in _NOT_SENT:
+        for name in NOT_SENT:
             sampling.pop(name, None)
         if stop is not None:
             sampling["stop"] = stop
@@ -40,24 +142,22 @@ class Identified:
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        """What decides an answer, and so is part of a cache key: which model, and how it samples.
-
-        How patiently it is waited for does not.
-        """
+        """Parameters that decide an answer, for cache keys and traces; timeouts do not."""
+        server = self._server_options()
+        for name in LIFECYCLE_FIELDS:
+            server.pop(name, None)
         return {
             "model": self.model,
             "address": repr(self._connection),
             "served_model": self.served_model,
-            **{
-                name: v
-                for name, v in self._server_options().items()
-                if name not in LIFECYCLE_FIELDS
-            },
+            **server,
             **self._own_sampling,
         }
 
-    def _named(self, params: LangSmithParams) -> LangSmithParams:
-        """Put provider and model into what LangSmith is told."""
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params: LangSmithParams = super()._get_ls_params(  # type: ignore[misc]  # LangChain's
+            stop=stop or self.stop, **kwargs
+        )
         params["ls_provider"] = PROVIDER
         if not params.get("ls_model_name"):
             params["ls_model_name"] = self._connection.model_name or repr(self._connection)
@@ -72,7 +172,3 @@ class Identified:
     def is_lc_serializable(cls) -> bool:
         """Tell that ``dumpd`` and ``load`` work."""
         return True
-
-
-_NOT_SENT = ("stream", "stream_usage", "streaming")
-"""Keywords that LangChain passes through, which are no fields of a request."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Literal, Self, TypeVar, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
+from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -18,26 +18,32 @@ from pydantic import Field, model_validator
 from .. import __version__
 from ..adapters import ChatAdapter
 from ..operations import prepare_chat
-from ..protocol.flow import Flow
-from ..protocol.stream import Request, fold
-from .base import Identified
-from .batches import Batches
-from .messages import to_wire
-from .mlxcel_errors import langchain_errors
+from ..protocol.stream import fold
+from ..structured.type_schema import to_schema
+from .base import LangChainModel
+from .error_translation import langchain_errors
+from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
-from .replies import Tail, combined, to_chunk, to_result
-from .structured import Structured, answer_fields, asked
-from .token_counting import Counting
+from .replies import FinalChunk, combined_outputs, to_chunk, to_result
+from .structured import (
+    Method,
+    StructuredModel,
+    check_arguments,
+    traced_format,
+    with_normalized_schema,
+    with_schema_applied,
+)
+from .token_counting import TokenCounting
 from .tools import ToolLike, tool_fields
 
 __all__ = ["ChatMlxcel"]
 
+T = TypeVar("T")
+
 
 class ChatMlxcel(
-    Structured,
-    Counting,
-    Identified,
-    Batches[LanguageModelInput, AIMessage],
+    TokenCounting,
+    LangChainModel[LanguageModelInput, AIMessage],
     ChatAdapter,
     BaseChatModel,
     defer_build=False,
@@ -83,20 +89,111 @@ class ChatMlxcel(
 
         Args:
             tools: Functions, Pydantic classes, TypedDicts, LangChain tools, or dictionaries.
-            tool_choice: ``"auto"``, as None, leaves it to the model; ``"none"`` forbids calls;
-                ``"any"``, ``"required"`` or True makes sure of one; so does the name of a tool,
-                or a dictionary that names one, for that tool.
+            tool_choice: ``"auto"``, like None, leaves it to the model; ``"none"`` forbids calls;
+                ``"any"``, ``"required"`` or True forces one; the name of a tool, or a dictionary
+                that names one, forces a call of that tool.
             parallel_tool_calls: Whether one answer may hold several calls, if the server heeds it.
             strict: Put into the tools for compatibility; servers ignore it.
-            **kwargs: Further fields of the requests. A ``response_format`` with a schema is shown
-                to the model, unless ``show_schema`` is False, and made such that servers take it.
+            **kwargs: Further fields of the requests. The schema of a ``response_format`` is
+                adapted to servers, and shown to the model unless ``show_schema`` is False.
 
         Raises:
-            MlxcelError: A tool cannot be expressed, or ``tool_choice`` names none of them; or
-                the schema of ``response_format`` is one that no server takes.
+            MlxcelError: A tool cannot be expressed, ``tool_choice`` names none of the tools, or
+                no server accepts the schema of ``response_format``.
         """
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
-        return self.bind(**fields, **answer_fields(kwargs))
+        return self.bind(**fields, **with_normalized_schema(kwargs))
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[T],
+        *,
+        method: Method = ...,
+        include_raw: Literal[False] = ...,
+        strict: bool | None = ...,
+        tools: None = ...,
+        show_schema: bool = ...,
+        partial: bool = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, T]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: Any,
+        *,
+        method: Method = ...,
+        include_raw: Literal[True],
+        strict: bool | None = ...,
+        tools: Sequence[ToolLike] | None = ...,
+        show_schema: bool = ...,
+        partial: bool = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: Any,
+        *,
+        method: Method = ...,
+        include_raw: bool = ...,
+        strict: bool | None = ...,
+        tools: Sequence[ToolLike] | None = ...,
+        show_schema: bool = ...,
+        partial: bool = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]: ...
+
+    def with_structured_output(
+        self,
+        schema: Any,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        tools: Sequence[ToolLike] | None = None,
+        show_schema: bool = True,
+        partial: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return this model with answers that are objects of a type, or JSON that fits a schema.
+
+        The server generates only text that fits the schema, and the whole answer is validated.
+
+        Args:
+            schema: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
+                ``Literal``, or another type, such as lists, unions and optionals of these; or a
+                JSON schema, an OpenAI function or tool, ``{"name", "schema"}``, or a whole
+                ``response_format``.
+            method: Accepted for compatibility; all methods send a JSON schema, and none uses
+                tools.
+            include_raw: Whether to return a dictionary of ``raw``, the message, ``parsed``, the
+                object, and ``parsing_error``, and not to raise if the answer does not fit.
+            strict: Accepted for compatibility; answers always keep to the schema.
+            tools: Tools that the model may call instead, with ``include_raw``.
+            show_schema: Whether the schema is shown to the model, in the system message.
+            partial: Whether ``stream`` yields objects of a type at every new value, before they
+                are valid, with None for values that have not come. JSON schemas and ``TypedDict``
+                always stream the values so far.
+            **kwargs: Further fields of the requests.
+
+        Raises:
+            MlxcelError: No schema can be made of ``schema``, or no server accepts it; or an
+                argument is wrong.
+        """
+        check_arguments(method, tools=bool(tools), include_raw=include_raw)
+        answer = to_schema(schema)
+        fields = tool_fields(tools, None, None, strict) if tools else {}
+        bound = self.bind(
+            response_format=answer.response_format,
+            show_schema=show_schema,
+            ls_structured_output_format=traced_format(schema, answer, method, strict),
+            **fields,
+            **kwargs,
+        )
+        return StructuredModel(bound, answer, self, partial=partial, include_raw=include_raw)
 
     def _generate(
         self,
@@ -106,7 +203,8 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            return to_result(fold(self._deltas(self._prepared(messages, stop, kwargs))))
+            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
+            return to_result(fold(self._deltas(chat)))
 
     async def _agenerate(
         self,
@@ -116,8 +214,8 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            deltas = self._adeltas(self._prepared(messages, stop, kwargs))
-            return to_result(fold([delta async for delta in deltas]))
+            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
+            return to_result(fold([delta async for delta in self._adeltas(chat)]))
 
     def _stream(
         self,
@@ -126,14 +224,16 @@ class ChatMlxcel(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        # Core makes the token callbacks itself: run_manager is not for here.
+        # LangChain makes the token callbacks of chat models itself.
         usage = kwargs.pop("stream_usage", self.stream_usage)
-        tail = Tail()
+        final = FinalChunk()
         with langchain_errors():
-            for delta in self._deltas(self._prepared(messages, stop, kwargs)):
-                if tail.take(delta):
-                    yield to_chunk(delta)
-        yield from tail.chunks(usage=usage)
+            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
+            for delta in self._deltas(chat):
+                final.collect(delta)
+                if (chunk := to_chunk(delta)) is not None:
+                    yield chunk
+        yield from final.chunks(usage=usage)
 
     async def _astream(
         self,
@@ -143,40 +243,35 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         usage = kwargs.pop("stream_usage", self.stream_usage)
-        tail = Tail()
+        final = FinalChunk()
         with langchain_errors():
-            chat = self._prepared(messages, stop, kwargs)
+            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
             async with contextlib.aclosing(self._adeltas(chat)) as deltas:
                 async for delta in deltas:
-                    if tail.take(delta):
-                        yield to_chunk(delta)
-        for chunk in tail.chunks(usage=usage):
+                    final.collect(delta)
+                    if (chunk := to_chunk(delta)) is not None:
+                        yield chunk
+        for chunk in final.chunks(usage=usage):
             yield chunk
 
-    def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
-        sampling = super()._sampling(stop, call)
-        return self._with_reasoning(sampling)
-
-    def _prepared(
+    def _to_openai(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
-    ) -> Flow[Request]:
-        """Return the flow that makes the request."""
-        fields = asked(self._wire(messages), self._sampling(stop, call))
-        return prepare_chat(self._connection, *fields)
-
-    def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-        return to_wire(messages, reasoning=self.send_reasoning, urls=self.send_urls)
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return OpenAI messages, and the fields of the request."""
+        chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
+        fields = self._with_reasoning(self._sampling(stop, call))
+        return with_schema_applied(chat, fields) if "show_schema" in fields else (chat, fields)
 
     def refresh_profile(self) -> ModelProfile:
-        """Ask the server what the model can do, and return it; ``profile`` is this from then on.
+        """Ask the server for the abilities of the model; from then on they are in ``profile``.
 
-        Until then, ``profile`` holds what is true of every server: asking needs one that runs.
+        Until then, ``profile`` holds those that every server has, so that none has to run.
         """
         self.profile = to_profile(self._llm.features)
         return self.profile
 
     async def arefresh_profile(self) -> ModelProfile:
-        """Do as ``refresh_profile`` without blocking the event loop."""
+        """Refresh ``profile`` without blocking the event loop; see ``refresh_profile``."""
         self.profile = to_profile(await self._async_llm.features)
         return self.profile
 
@@ -184,13 +279,13 @@ class ChatMlxcel(
         return DEFAULT_PROFILE.copy()
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """Return the cache key; LangChain's own holds all fields, and so the timeout."""
-        asked = {**self._identifying_params, **self._sampling(stop, kwargs)}
-        asked.pop("session", None)
-        return json.dumps(asked, sort_keys=True, default=repr)
+        """Return the cache key; LangChain's own would depend on all fields, even on timeouts."""
+        key = {**self._identifying_params, **self._sampling(stop, kwargs)}
+        key.pop("session", None)
+        return json.dumps(key, sort_keys=True, default=repr)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
-        return combined([output for output in llm_outputs if output])
+        return combined_outputs([output for output in llm_outputs if output])
 
     @property
     def _llm_type(self) -> str:
@@ -200,6 +295,3 @@ class ChatMlxcel(
     def _identifying_params(self) -> dict[str, Any]:
         own = {"reasoning": self.reasoning, "send_reasoning": self.send_reasoning}
         return {**super()._identifying_params, **own}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return self._named(super()._get_ls_params(stop=stop or self.stop, **kwargs))

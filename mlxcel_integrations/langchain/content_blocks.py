@@ -1,8 +1,8 @@
 """LangChain's standard content blocks for our messages.
 
-Without a translator, LangChain's own guess loses calls with invalid arguments, and in streams
-with ``output_version="v1"`` the first tool call: it numbers the blocks of a stream from zero,
-as servers number tool calls, and merges what has the same number.
+Without a translator, LangChain loses tool calls with invalid arguments, and in streams with
+``output_version="v1"`` the first tool call: it numbers the blocks of a stream from zero, as
+servers number tool calls, and merges blocks of the same number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROVIDER = "mlxcel"
 
 
 def _message_blocks(message: AIMessage) -> list[types.ContentBlock]:
-    blocks = _said(message)
+    blocks = _texts(message)
     for call in message.tool_calls:
         blocks.append(
             types.ToolCall(type="tool_call", id=call["id"], name=call["name"], args=call["args"])
@@ -32,7 +32,7 @@ def _message_blocks(message: AIMessage) -> list[types.ContentBlock]:
 def _chunk_blocks(message: AIMessageChunk) -> list[types.ContentBlock]:
     if message.chunk_position == "last":
         return _message_blocks(message)
-    blocks = _said(message)
+    blocks = _texts(message)
     for position, part in enumerate(message.tool_call_chunks):
         number = part["index"] if part["index"] is not None else position
         block = types.ToolCallChunk(
@@ -40,17 +40,17 @@ def _chunk_blocks(message: AIMessageChunk) -> list[types.ContentBlock]:
             id=part["id"],
             name=part["name"],
             args=part["args"],
-            # Only text with this prefix is merged by number; LangChain's own are integers.
+            # Of strings, only those with this prefix are merged; LangChain's numbers are integers.
             index=f"lc_tool_call_{number}",
         )
         blocks.append(block)
     return blocks
 
 
-def _said(message: AIMessage) -> list[types.ContentBlock]:
-    """Return the blocks of the thinking and the text."""
+def _texts(message: AIMessage) -> list[types.ContentBlock]:
+    """Return the blocks of reasoning and text."""
     if not isinstance(message.content, str):
-        # Not as we make it: LangChain then takes its own way.
+        # Not a message of ours: LangChain then falls back to its own translation.
         raise NotImplementedError
     blocks: list[types.ContentBlock] = []
     reasoning = message.additional_kwargs.get("reasoning_content")

@@ -9,16 +9,16 @@ from pydantic import Field
 
 from ..adapters import EmbeddingAdapter
 from ..protocol.vector_models import BATCH_SIZE
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 
 __all__ = ["MlxcelEmbeddings"]
 
 
-class MlxcelEmbeddings(EmbeddingAdapter, Embeddings):
+class MlxcelEmbeddings(EmbeddingAdapter, Embeddings, defer_build=False):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, the one for embeddings is found by what the server says of them;
+    Of several served models, the server tells which one is for embeddings;
     ``served_model`` names another. With the options of a ``ChatMlxcel``, ``embedding_model``
     included, both share one server.
 
@@ -33,14 +33,14 @@ class MlxcelEmbeddings(EmbeddingAdapter, Embeddings):
     batch_size: int = Field(
         default=BATCH_SIZE,
         ge=1,
-        description="Most texts of one request; long texts make it fewer.",
+        description="Most texts of one request; of long texts, fewer are sent.",
     )
     show_progress: bool = Field(
         default=False, description="Whether to show a bar while documents are embedded."
     )
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return the vectors of texts that are to be found.
+        """Return the vectors of documents, to be found by queries.
 
         Raises:
             MlxcelError: A text is empty, or the server has no model for embeddings.
@@ -50,17 +50,17 @@ class MlxcelEmbeddings(EmbeddingAdapter, Embeddings):
             return self._llm.embed(texts, **self._document_arguments())
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a question, to find texts with."""
+        """Return the vector of a query."""
         with langchain_errors():
             return self._llm.embed([text], **self._query_arguments())[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return the vectors of texts that are to be found."""
+        """Return the vectors of documents; see ``embed_documents``."""
         with langchain_errors():
             return await self._async_llm.embed(texts, **self._document_arguments())
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Return the vector of a question, to find texts with."""
+        """Return the vector of a query; see ``embed_query``."""
         with langchain_errors():
             return (await self._async_llm.embed([text], **self._query_arguments()))[0]
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LangSmithParams, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import model_validator
@@ -18,23 +18,22 @@ from .. import __version__
 from ..adapters import GenerationAdapter
 from ..operations import prepare_completion
 from ..protocol.stream import ChatReply, Delta, fold
-from .base import Identified
-from .batches import DEFAULT_SLOTS, Batches
-from .mlxcel_errors import langchain_errors
-from .replies import Tail, combined, to_llm_output, to_metadata
+from .base import DEFAULT_SLOTS, LangChainModel
+from .error_translation import langchain_errors
+from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
 
 __all__ = ["MlxcelLLM"]
 
 
 class MlxcelLLM(
-    Identified, Batches[LanguageModelInput, str], GenerationAdapter, BaseLLM, defer_build=False
+    LangChainModel[LanguageModelInput, str], GenerationAdapter, BaseLLM, defer_build=False
 ):
-    """A model on this machine, or on a server, that goes on with a text.
+    """A model on this machine, or on a server, that continues a text.
 
-    No chat template is applied: this is for base models, and for prompts that are complete. What
-    is said of the server and the fields of ``ChatMlxcel`` holds here.
+    No chat template is applied: it is for base models, and for prompts that are complete. Server
+    and fields are those of ``ChatMlxcel``.
 
-    Several prompts are worked on at once, as many as the server has slots.
+    Several prompts are sent at once, as many as the server has slots.
 
     Examples:
         >>> from mlxcel_integrations.langchain import MlxcelLLM
@@ -88,7 +87,7 @@ class MlxcelLLM(
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(complete(prompt, room)) for prompt in prompts]
             except BaseExceptionGroup as errors:
-                # One that fails ends all; its error is the one to see.
+                # The first failure has cancelled the others; its error is the one to raise.
                 raise errors.exceptions[0] from None
             return _to_result([task.result() for task in tasks])
 
@@ -99,19 +98,19 @@ class MlxcelLLM(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        tail = Tail()
+        final = FinalChunk()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
             completion = prepare_completion(self._connection, prompt, sampling)
             for delta in self._deltas(completion):
-                if not tail.take(delta):
+                final.collect(delta)
+                if (chunk := _to_chunk(delta)) is None:
                     continue
-                chunk = _to_chunk(delta)
                 if run_manager is not None:
-                    # Unlike for chat models, core does not.
+                    # LangChain makes these callbacks for chat models only.
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-        yield _last_chunk(tail.reply)
+        yield _final_chunk(final.reply)
 
     async def _astream(
         self,
@@ -120,26 +119,23 @@ class MlxcelLLM(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        tail = Tail()
+        final = FinalChunk()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
             completion = prepare_completion(self._connection, prompt, sampling)
             async with contextlib.aclosing(self._adeltas(completion)) as deltas:
                 async for delta in deltas:
-                    if not tail.take(delta):
+                    final.collect(delta)
+                    if (chunk := _to_chunk(delta)) is None:
                         continue
-                    chunk = _to_chunk(delta)
                     if run_manager is not None:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        yield _last_chunk(tail.reply)
+        yield _final_chunk(final.reply)
 
     @property
     def _llm_type(self) -> str:
         return "mlxcel"
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return self._named(super()._get_ls_params(stop=stop or self.stop, **kwargs))
 
 
 def _to_result(replies: Sequence[ChatReply]) -> LLMResult:
@@ -148,14 +144,18 @@ def _to_result(replies: Sequence[ChatReply]) -> LLMResult:
         [Generation(text=reply.text, generation_info=_with_logprobs(info, reply.logprobs))]
         for reply, info in zip(replies, infos, strict=True)
     ]
-    return LLMResult(generations=generations, llm_output=combined(list(map(to_llm_output, infos))))
+    return LLMResult(
+        generations=generations, llm_output=combined_outputs(list(map(to_llm_output, infos)))
+    )
 
 
-def _to_chunk(delta: Delta) -> GenerationChunk:
+def _to_chunk(delta: Delta) -> GenerationChunk | None:
+    if not (delta.text or delta.logprobs):
+        return None
     return GenerationChunk(text=delta.text, generation_info=_with_logprobs({}, delta.logprobs))
 
 
-def _last_chunk(reply: ChatReply) -> GenerationChunk:
+def _final_chunk(reply: ChatReply) -> GenerationChunk:
     return GenerationChunk(text="", generation_info=to_metadata(reply))
 
 

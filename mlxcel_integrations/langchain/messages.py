@@ -1,4 +1,4 @@
-"""LangChain's messages to the wire: pure."""
+"""LangChain's messages to OpenAI's: pure."""
 
 from __future__ import annotations
 
@@ -16,61 +16,59 @@ from langchain_core.messages import (
     convert_to_openai_messages,
 )
 
-from ..errors import MlxcelError, MlxcelServerError
+from ..errors import MlxcelError
 
-__all__ = ["counted_apart", "to_wire"]
+__all__ = ["to_openai_messages"]
 
 _ROLES: dict[type, str] = {HumanMessage: "user", SystemMessage: "system", AIMessage: "assistant"}
 
 
-def to_wire(
+def to_openai_messages(
     messages: Sequence[BaseMessage], *, reasoning: bool = True, urls: bool = False
 ) -> list[dict[str, Any]]:
     """Return OpenAI messages.
 
     Args:
         messages: A conversation.
-        reasoning: Whether the model's earlier thinking goes with it.
-        urls: Whether addresses of images, sound and video may be sent in place of their data.
+        reasoning: Whether the model is sent its earlier thinking.
+        urls: Whether images, sound and video may be sent as addresses instead of data.
 
     Raises:
         MlxcelError: A message cannot be expressed.
     """
-    wire: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
         plain = _plain(message)
         if plain:
-            wire.append(plain)
+            result.append(plain)
             continue
         converted = _converted(index, message, reasoning)
         for one in converted:
             _set_media(index, one, urls)
-        wire.extend(converted)
-    return wire
+        result.extend(converted)
+    return result
 
 
 def _plain(message: BaseMessage) -> dict[str, Any] | None:
-    """Translate the messages that most conversations consist of, at a tenth of the usual cost."""
+    """Translate a message of plain text, as most are, at a tenth of the usual cost."""
     role = _ROLES.get(type(message))
     if role is None or not isinstance(message.content, str):
         return None
-    if message.name or message.additional_kwargs or _has_calls(message):
+    if message.name or message.additional_kwargs:
+        return None
+    if isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls):
         return None
     return {"role": role, "content": message.content}
 
 
-def _has_calls(message: BaseMessage) -> bool:
-    return isinstance(message, AIMessage) and bool(message.tool_calls or message.invalid_tool_calls)
-
-
 def _converted(index: int, message: BaseMessage, reasoning: bool) -> list[dict[str, Any]]:
-    """Translate any message; the results of several tools in one become several."""
+    """Translate any message; one that holds the results of several tools becomes several."""
     try:
         if isinstance(message, AIMessage):
             return [_assistant(message, reasoning)]
         converted: list[dict[str, Any]] = convert_to_openai_messages([_with_videos(message)])
     except (ValueError, KeyError) as error:
-        # LangChain's text goes on with the whole block, and so perhaps with megabytes of data.
+        # LangChain's text ends with the whole block, which may hold megabytes of data.
         reason = str(error).partition(" Full content block")[0].rstrip(".")
         raise MlxcelError(
             f"messages[{index}] cannot be sent: {reason}. Pass text, or a block with its data, "
@@ -82,8 +80,8 @@ def _converted(index: int, message: BaseMessage, reasoning: bool) -> list[dict[s
 
 
 def _assistant(message: AIMessage, reasoning: bool) -> dict[str, Any]:
-    said = [block for block in _blocks(message) if block.get("type") not in _ELSEWHERE]
-    (converted,) = convert_to_openai_messages([message.model_copy(update={"content": said})])
+    content = [block for block in _blocks(message) if block.get("type") not in _NOT_CONTENT]
+    (converted,) = convert_to_openai_messages([message.model_copy(update={"content": content})])
     result = dict(converted)
     if message.invalid_tool_calls:
         result["tool_calls"] = [
@@ -92,14 +90,14 @@ def _assistant(message: AIMessage, reasoning: bool) -> dict[str, Any]:
         ]
     thoughts = _thoughts(message) if reasoning else ""
     if thoughts:
-        # The name that chat templates read.
+        # Chat templates read this name.
         result["reasoning_content"] = thoughts
     return result
 
 
 _THOUGHTS = {"reasoning": "reasoning", "thinking": "thinking"}
-_ELSEWHERE = {*_THOUGHTS, "tool_call", "tool_call_chunk", "invalid_tool_call"}
-"""Blocks that are no content on the wire; calls are in the message's own fields as well."""
+_NOT_CONTENT = {*_THOUGHTS, "tool_call", "tool_call_chunk", "invalid_tool_call"}
+"""Blocks that OpenAI's content does not hold; calls are in fields of the message, too."""
 
 
 def _blocks(message: AIMessage) -> list[dict[str, Any]]:
@@ -121,20 +119,20 @@ def _thoughts(message: AIMessage) -> str:
 
 
 def _invalid_call(call: InvalidToolCall) -> dict[str, Any]:
-    # llama.cpp answers 500 to arguments that are not JSON, so these go as a JSON text.
+    # llama.cpp answers 500 to arguments that are not JSON, so these are sent as a JSON string.
     function = {"name": call["name"] or "", "arguments": json.dumps(call["args"] or "")}
     return {"type": "function", "id": call["id"] or "", "function": function}
 
 
 def _as_error(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Say in words what the wire has no field for."""
+    """Mark the result of a tool as an error, for which OpenAI's messages have no field."""
     if isinstance(content, list):
         return [{"type": "text", "text": "Error:"}, *content]
     return content if content.lower().startswith("error") else f"Error: {content}"
 
 
 def _with_videos(message: BaseMessage) -> BaseMessage:
-    """Translate video blocks, which OpenAI does not have."""
+    """Translate video blocks, which OpenAI's content does not have."""
     if isinstance(message.content, str):
         return message
     content = [
@@ -152,7 +150,7 @@ def _video(block: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_media(index: int, message: dict[str, Any], urls: bool) -> None:
-    """Bring the parts that are no text to the form that servers take."""
+    """Bring images and videos to the form that servers accept."""
     content = message["content"]
     for position, part in enumerate(content if isinstance(content, list) else ()):
         kind = part.get("type")
@@ -164,37 +162,6 @@ def _set_media(index: int, message: dict[str, Any], urls: bool) -> None:
         if not (urls or address.startswith("data:")):
             raise MlxcelError(
                 f"messages[{index}].content[{position}] is the address {address!r}, which the "
-                "server would read with its own rights. Pass the data in base64, or allow it with "
-                "send_urls=True."
+                "server would read with its own rights. Pass the data in base64, or allow "
+                "addresses with send_urls=True."
             )
-
-
-def counted_apart(
-    messages: Sequence[dict[str, Any]], sampling: dict[str, Any], error: Exception
-) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
-    """Return conversations of one user message each, which have at least as many tokens together.
-
-    Args:
-        messages: OpenAI messages that a template may not take together.
-        sampling: Fields of the request; the tools come with the first message alone.
-        error: Why they could not be counted together.
-
-    Raises:
-        MlxcelServerError: The error is one of the server, and has nothing to do with them.
-    """
-    if isinstance(error, MlxcelServerError):
-        raise error
-    without = {name: value for name, value in sampling.items() if name != "tools"}
-    return [
-        ([_as_user_message(message)], without if index else sampling)
-        for index, message in enumerate(messages)
-    ]
-
-
-def _as_user_message(message: dict[str, Any]) -> dict[str, Any]:
-    calls = json.dumps(message["tool_calls"]) if message.get("tool_calls") else ""
-    content = message.get("content") or ""
-    if isinstance(content, list):
-        return {"role": "user", "content": [*content, {"type": "text", "text": calls or "."}]}
-    # No server takes an empty one.
-    return {"role": "user", "content": f"{content}{calls}".strip() or "."}

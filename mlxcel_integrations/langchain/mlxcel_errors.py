@@ -1,9 +1,7 @@
-"""Errors of this package that are LangChain's too."""
+"""Errors of this package that are LangChain's, too."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TypeVar
 
 from langchain_core import exceptions as langchain
@@ -17,19 +15,19 @@ from ..errors import (
     StructuredOutputTruncated,
 )
 
-__all__ = ["as_dual", "langchain_errors", "own_to_langchain"]
+__all__ = ["as_dual", "from_mlxcel"]
 
 
 class ChatStartTimeoutError(MlxcelTimeoutError, langchain.ModelTimeoutError):
-    """The server of this program was not ready in time; see ``stderr``."""
+    """The managed server was not ready in time; see ``stderr``."""
 
 
 class ChatServerLostError(MlxcelServerError, langchain.ModelConnectionError):
-    """The server of this program has ended, or did not start; see ``stderr``."""
+    """The managed server has ended, or did not start; see ``stderr``."""
 
 
 class ChatStreamError(MlxcelStreamError, langchain.ModelAPIError):
-    """An answer broke off; what had arrived is in ``partial``."""
+    """An answer broke off; the part that had arrived is in ``partial``."""
 
 
 class ChatStructuredOutputError(StructuredOutputError, langchain.OutputParserException):
@@ -37,7 +35,7 @@ class ChatStructuredOutputError(StructuredOutputError, langchain.OutputParserExc
 
 
 class ChatStructuredOutputTruncated(StructuredOutputTruncated, langchain.OutputParserException):
-    """An answer was cut before its JSON ended; what can be read of it is in ``partial``."""
+    """An answer was cut before its JSON ended; the values so far are in ``partial``."""
 
 
 Dual = TypeVar("Dual", bound=Exception)
@@ -49,15 +47,17 @@ _DUALS: tuple[type[MlxcelError], ...] = (
     ChatStructuredOutputTruncated,
     ChatStructuredOutputError,
 )
+"""Subclasses before their bases."""
 
 
-def own_to_langchain(error: MlxcelError) -> MlxcelError:
-    """Return the error that says the same and is LangChain's too; others as they are."""
+def from_mlxcel(error: MlxcelError) -> MlxcelError:
+    """Return the same error as one of LangChain's, too; unchanged if LangChain has none for it."""
     dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
     if dual is None:
         return error
     result = as_dual(dual, error)
     if isinstance(result, StructuredOutputError):
+        # LangChain's parser errors have these.
         result.__dict__.update(observation=None, llm_output=result.raw, send_to_llm=False)
     return result
 
@@ -68,19 +68,3 @@ def as_dual(dual: type[Dual], error: Exception) -> Dual:
     result.args = error.args
     result.__dict__.update(error.__dict__)
     return result
-
-
-@contextlib.contextmanager
-def langchain_errors() -> Iterator[None]:
-    """Raise errors that are LangChain's too."""
-    try:
-        yield
-    except MlxcelError as error:
-        dual = own_to_langchain(error).with_traceback(error.__traceback__)
-        raise dual from error.__cause__
-    except Exception as error:
-        if not type(error).__module__.startswith("openai"):
-            raise
-        from .openai_errors import to_langchain
-
-        raise to_langchain(error).with_traceback(error.__traceback__) from error.__cause__

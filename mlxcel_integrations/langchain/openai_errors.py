@@ -1,4 +1,4 @@
-"""Errors that are both ``openai``'s and LangChain's.
+"""Errors of ``openai`` that are LangChain's, too.
 
 Imported only when one is raised, since importing ``openai`` takes most of a second.
 """
@@ -11,7 +11,7 @@ from langchain_core import exceptions as langchain
 from ..protocol.validation import as_count
 from .mlxcel_errors import as_dual
 
-__all__ = ["ChatContextOverflowError", "to_langchain"]
+__all__ = ["ChatContextOverflowError", "from_openai"]
 
 
 class ChatConnectionError(openai.APIConnectionError, langchain.ModelConnectionError):
@@ -43,7 +43,7 @@ class ChatNotFoundError(openai.NotFoundError, langchain.ModelNotFoundError):
 
 
 class ChatRateLimitError(openai.RateLimitError, langchain.ModelRateLimitError):
-    """The server takes no more requests for now."""
+    """The server accepts no more requests for now."""
 
 
 class ChatServerError(openai.InternalServerError, langchain.ModelAPIError):
@@ -58,8 +58,8 @@ class ChatContextOverflowError(openai.BadRequestError, langchain.ContextOverflow
     """The prompt does not fit into the context.
 
     Attributes:
-        n_prompt_tokens: Tokens of the prompt, None if the server does not tell.
-        n_ctx: Tokens that fit, None if the server does not tell.
+        n_prompt_tokens: Tokens of the prompt, None if the server does not say.
+        n_ctx: Tokens that fit, None if the server does not say.
     """
 
     n_prompt_tokens: int | None = None
@@ -78,10 +78,11 @@ _DUALS: tuple[type[Exception], ...] = (
     ChatServerError,
     ChatStatusError,
 )
+"""Subclasses before their bases."""
 
 
-def to_langchain(error: Exception) -> Exception:
-    """Return the error that says the same and is LangChain's too; others as they are."""
+def from_openai(error: Exception) -> Exception:
+    """Return the same error as one of LangChain's, too; unchanged if LangChain has none for it."""
     if isinstance(error, openai.BadRequestError) and error.type == "exceed_context_size_error":
         overflow = as_dual(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}

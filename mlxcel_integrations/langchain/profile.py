@@ -1,4 +1,4 @@
-"""What LangChain is told about a model's abilities."""
+"""Model profile: the abilities of a model, as LangChain describes them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ DEFAULT_PROFILE = ModelProfile(
     text_inputs=True,
     text_outputs=True,
     temperature=True,
-    # Makes agents ask for a schema instead of calling a tool for their answer.
+    # Makes agents send a schema for their answer instead of offering a tool for it.
     structured_output=True,
     tool_calling=True,
     tool_choice=True,
     image_url_inputs=False,
 )
-"""What holds without asking the server."""
+"""The profile before the server has been asked."""
 
 
 def to_profile(features: ServerFeatures) -> ModelProfile:
-    """Return what is known once the server has been asked; what it does not tell is left out."""
+    """Return the profile of a model; abilities that the server does not tell are left out."""
     profile = ModelProfile(**DEFAULT_PROFILE)
     if features.context_size:
         profile["max_input_tokens"] = features.context_size

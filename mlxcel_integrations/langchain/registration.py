@@ -1,4 +1,4 @@
-"""``init_chat_model("mlxcel:...")``, for who asks for it."""
+"""Registration with LangChain, for ``init_chat_model("mlxcel:...")``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register_with_langchain() -> None:
         MlxcelError: The package ``langchain`` is not installed, or too old or too new for this.
     """
     try:
-        # LangChain has no public way to add a provider, but looks them up here at every call.
+        # LangChain has no public way to add a provider, but looks here at every call.
         providers = importlib.import_module("langchain.chat_models.base")._BUILTIN_PROVIDERS
     except ImportError as error:
         raise MlxcelError(
@@ -33,14 +33,14 @@ def register_with_langchain() -> None:
         ) from error
     except AttributeError as error:
         raise MlxcelError(
-            "This version of the package langchain cannot be told of new providers; 1.2.10 to "
-            "1.5 can. Make a ChatMlxcel(model=...) instead of init_chat_model."
+            "This version of the package langchain does not allow new providers; 1.2.10 to 1.5 "
+            "do. Use ChatMlxcel(model=...) instead of init_chat_model."
         ) from error
     providers["mlxcel"] = (__package__, "ChatMlxcel", _create)
 
 
 def _create(cls: type[ChatMlxcel], model: str, **options: Any) -> ChatMlxcel:
-    """Make a model for ``init_chat_model``, which insists on a name also in connect mode."""
+    """Make a model for ``init_chat_model``, which requires a name even in connect mode."""
     if options.get("base_url"):
         return cls(served_model=model, **options)
     return cls(model=model, **options)

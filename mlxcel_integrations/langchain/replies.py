@@ -1,4 +1,4 @@
-"""What a server answers to LangChain's chunks and results: pure."""
+"""Replies of a server to LangChain's chunks and results: pure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ from langchain_core.utils.json import parse_partial_json
 from ..protocol.stream import ChatReply, Delta
 from .content_blocks import PROVIDER
 
-__all__ = ["Tail", "combined", "to_chunk", "to_llm_output", "to_metadata", "to_result"]
+__all__ = [
+    "FinalChunk",
+    "combined_outputs",
+    "to_chunk",
+    "to_llm_output",
+    "to_metadata",
+    "to_result",
+]
 
 
-def to_chunk(delta: Delta) -> ChatGenerationChunk:
-    """Return what one delta adds to a message."""
+def to_chunk(delta: Delta) -> ChatGenerationChunk | None:
+    """Return the content that a delta adds to a message, None if it adds none."""
     if delta.reasoning or delta.tool_calls or delta.logprobs:
         return _full_chunk(delta)
-    return _text_chunk(delta.text)
+    return _text_chunk(delta.text) if delta.text else None
 
 
 _MESSAGE_STATE = AIMessageChunk(content="").__dict__
@@ -36,10 +43,10 @@ _CHUNK_STATE = ChatGenerationChunk(message=AIMessageChunk(content="")).__dict__
 
 
 def _text_chunk(text: str) -> ChatGenerationChunk:
-    """Build a chunk of plain text without validating what is known to be valid.
+    """Build a chunk of plain text without validation.
 
     The validating constructors take longer than everything else that happens to a token. The
-    state is set as unpickling does it; a test compares the result with the constructors'.
+    state is set as unpickling does it; a test compares the result with that of the constructors.
     """
     message = AIMessageChunk.__new__(AIMessageChunk)
     message.__setstate__(
@@ -93,10 +100,10 @@ def _call_chunk(part: dict[str, Any]) -> ToolCallChunk:
     )
 
 
-class Tail:
-    """Collect what is told once for a whole answer, for its end.
+class FinalChunk:
+    """Collects what is sent once for a whole answer: finish reason, token counts, times.
 
-    LangChain adds up what several chunks tell, so that a finish reason or a time that came twice
+    LangChain adds the metadata of chunks up, so that a finish reason or a time that is sent twice
     would be wrong.
 
     Attributes:
@@ -107,8 +114,8 @@ class Tail:
         self.reply = ChatReply()
         self._call_parts: list[dict[str, Any]] = []
 
-    def take(self, delta: Delta) -> bool:
-        """Note what belongs to the end, and tell whether there is something to show now."""
+    def collect(self, delta: Delta) -> None:
+        """Keep the parts of a delta that belong to the end."""
         if delta.finish_reason:
             self.reply.finish_reason = delta.finish_reason
             self.reply.model, self.reply.id = delta.model, delta.id
@@ -116,17 +123,15 @@ class Tail:
             self._call_parts.extend(delta.tool_calls)
         self.reply.usage = delta.usage or self.reply.usage
         self.reply.timings = delta.timings or self.reply.timings
-        return bool(delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)
 
     def chunks(self, *, usage: bool) -> Iterator[ChatGenerationChunk]:
-        """Yield the last chunks.
+        """Yield the final chunk, after one for tool calls that were cut.
 
         Args:
-            usage: Whether to tell the token counts.
+            usage: Whether to include the token counts.
         """
-        cut = _marks_of_cut_calls(self._call_parts)
-        if cut:
-            yield _full_chunk(Delta(tool_calls=cut))
+        if self._call_parts and (marks := _marks_of_cut_calls(self._call_parts)):
+            yield _full_chunk(Delta(tool_calls=marks))
         message = AIMessageChunk(
             content="",
             response_metadata=to_metadata(self.reply, usage=usage),
@@ -137,10 +142,10 @@ class Tail:
 
 
 def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what keeps calls from being made whose arguments were cut, mostly by ``max_tokens``.
+    """Return parts that make tool calls invalid whose arguments were cut, as by ``max_tokens``.
 
-    LangChain repairs the JSON of streamed arguments, and would run a tool with half of them. It
-    gives up at a bracket that closes what was not opened.
+    LangChain repairs the JSON of streamed arguments, and would run a tool with half of them. A
+    closing bracket too many keeps it from doing so.
     """
     arguments: dict[int, str] = {}
     for part in parts:
@@ -155,7 +160,7 @@ def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def _mark(text: str) -> str:
-    """Return what makes a JSON text beyond repair, also one that was cut inside a string."""
+    """Return an end that puts JSON beyond repair, even if it was cut inside a string."""
     closing = "]" * (text.count("[") + 1)
     marks = (closing, '"' + closing, '""' + closing)
     return next((mark for mark in marks if not _would_be_repaired(text + mark)), "")
@@ -190,19 +195,19 @@ def to_result(reply: ChatReply) -> ChatResult:
         response_metadata=metadata,
         usage_metadata=_usage(reply.usage),
     )
-    # Core copies this into the metadata of the message, so it must say no more than that does.
+    # LangChain copies this into the metadata of the message, so it must not hold more than that.
     return ChatResult(
         generations=[ChatGeneration(message=message)], llm_output=to_llm_output(metadata)
     )
 
 
 def to_llm_output(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what LangChain's older callbacks look at."""
+    """Return the metadata that LangChain's older callbacks read."""
     return {name: metadata[name] for name in ("model_name", "token_usage") if name in metadata}
 
 
-def combined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Put together what several answers tell: the sum of their token counts."""
+def combined_outputs(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the output of several answers: the last one, with the sum of all token counts."""
     total: Counter[str] = Counter()
     for output in outputs:
         usage = output.get("token_usage") or {}
@@ -214,11 +219,11 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def to_metadata(reply: ChatReply, *, usage: bool = True) -> dict[str, Any]:
-    """Return what is told about an answer.
+    """Return the metadata of an answer.
 
     Args:
         reply: The answer.
-        usage: Whether to tell the token counts.
+        usage: Whether to include the token counts.
     """
     metadata: dict[str, Any] = {"model_provider": PROVIDER}
     if reply.model:
@@ -253,7 +258,7 @@ def _usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
 
 
 def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Tell calls whose arguments are JSON objects from those that are not."""
+    """Separate calls whose arguments are a JSON object from invalid ones."""
     valid, invalid = [], []
     for call in calls:
         function = call["function"]
@@ -269,7 +274,7 @@ def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[Invali
                     name=function["name"],
                     args=function["arguments"],
                     id=call["id"],
-                    error="The arguments are no JSON object.",
+                    error="The arguments are not a JSON object.",
                 )
             )
     return valid, invalid

@@ -9,16 +9,16 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 
 from ..adapters import RerankAdapter
 from ..protocol.rerank import RankedDocument
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 
 __all__ = ["MlxcelRerank"]
 
 
-class MlxcelRerank(RerankAdapter, BaseDocumentCompressor):
-    """Puts documents in the order of their relevance to a question, and keeps the best.
+class MlxcelRerank(RerankAdapter, BaseDocumentCompressor, defer_build=False):
+    """Sorts documents by their relevance to a query, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, the one for reranking is found by what the server says of them;
+    Of several served models, the server tells which one is for reranking;
     ``served_model`` names another.
     """
 
@@ -27,13 +27,13 @@ class MlxcelRerank(RerankAdapter, BaseDocumentCompressor):
     ) -> Sequence[Document]:
         """Return copies of the most relevant documents, the best first.
 
-        Each has its score in ``metadata["relevance_score"]``; equally relevant ones stay in their
-        order.
+        Each has its score in ``metadata["relevance_score"]``; documents of the same score keep
+        their order.
 
         Args:
-            documents: What a retriever has found.
-            query: The question.
-            callbacks: Not used; what is ranked is told by the retriever.
+            documents: The documents that a retriever has found.
+            query: The text to compare the documents with.
+            callbacks: Not used; LangChain's retriever makes the callbacks.
 
         Raises:
             MlxcelError: The server has no model for reranking.

@@ -1,126 +1,78 @@
-"""Structured output for ``ChatMlxcel``: answers that keep to a schema, read as LangChain wants."""
+"""Structured output of ``ChatMlxcel``: answers that keep to a schema, as LangChain reads them."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_json_schema
 
+from ..adapters import HasClients
 from ..errors import MlxcelError
 from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
 from ..structured.answer_stream import AnswerStream
 from ..structured.request import normalized_format, with_schema_shown
 from ..structured.schema import Schema
-from ..structured.type_schema import is_typed_dict, to_schema
-from .batches import Batches
-from .mlxcel_errors import langchain_errors
-from .tools import ToolLike, tool_fields
+from ..structured.type_schema import is_typed_dict
+from .base import Batches
+from .error_translation import langchain_errors
 
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
-    from ..async_client import AsyncLLM
-    from ..client import LLM
-
-__all__ = ["Structured", "Wire", "answer_fields", "asked"]
+__all__ = [
+    "Method",
+    "StructuredModel",
+    "check_arguments",
+    "traced_format",
+    "with_normalized_schema",
+    "with_schema_applied",
+]
 
 Method = Literal["json_schema", "json_mode", "function_calling"]
-Wire = str | Sequence[Mapping[str, Any]]
 
 
-class Structured:
-    """A chat model whose answers keep to a schema, without tools.
+def check_arguments(method: str, *, tools: bool, include_raw: bool) -> None:
+    """Check arguments of ``with_structured_output`` that type checkers may not have seen.
 
-    No Pydantic class of its own: building one more takes a quarter of the adapter's import.
+    Raises:
+        MlxcelError: The method is unknown, or the calls of tools would be lost.
     """
-
-    if TYPE_CHECKING:
-        _llm: LLM
-        _async_llm: AsyncLLM
-
-    def with_structured_output(
-        self,
-        schema: Any,
-        *,
-        method: Method = "json_schema",
-        include_raw: bool = False,
-        strict: bool | None = None,
-        tools: Sequence[ToolLike] | None = None,
-        show_schema: bool = True,
-        partial: bool = False,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """Return this model with answers that are objects of a type, or JSON that fits a schema.
-
-        The server generates nothing but what fits, and the answer is checked when it is there.
-
-        Args:
-            schema: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
-                ``Literal``, or another type, such as lists, unions and optionals of these; or a
-                JSON schema, an OpenAI function or tool, ``{"name", "schema"}``, or a whole
-                ``response_format``.
-            method: Taken for compatibility; all methods ask for a JSON schema, and none uses
-                tools.
-            include_raw: Whether to return a dictionary of ``raw``, the message, ``parsed``, the
-                object, and ``parsing_error``, and not to raise if the answer does not fit.
-            strict: Taken for compatibility; answers always keep to the schema.
-            tools: Tools that the model may call instead, with ``include_raw``.
-            show_schema: Whether the schema is put before the model, in the system message.
-            partial: Whether ``stream`` yields objects of a type at every new value, before they
-                are valid, with None for what has not come. JSON schemas and ``TypedDict``
-                always stream what has come.
-            **kwargs: Further fields of the requests.
-
-        Raises:
-            MlxcelError: The schema is none, or one that no server takes; or an argument is wrong.
-        """
-        if method not in get_args(Method):
-            known = ", ".join(get_args(Method))
-            raise MlxcelError(f"method={method!r} is unknown; there are {known}.")
-        if tools and not include_raw:
-            raise MlxcelError(
-                "With tools, the answer may be a call of one, which only the message tells: "
-                "pass include_raw=True."
-            )
-        read = to_schema(schema)
-        told = {
-            "kwargs": {"method": method, "strict": strict},
-            "schema": _told(schema, read),
-        }
-        fields = tool_fields(tools, None, None, strict) if tools else {}
-        bound = cast("BaseChatModel", self).bind(
-            response_format=read.response_format,
-            show_schema=show_schema,
-            ls_structured_output_format=told,
-            **fields,
-            **kwargs,
+    if method not in get_args(Method):
+        known = ", ".join(get_args(Method))
+        raise MlxcelError(f"method={method!r} is unknown: leave it out, or pass one of {known}.")
+    if tools and not include_raw:
+        raise MlxcelError(
+            "With tools, the answer may be a tool call, which only the message holds: "
+            "pass include_raw=True."
         )
-        clients = self._llm, self._async_llm
-        return StructuredModel(bound, read, clients, partial=partial, include_raw=include_raw)
 
 
-def _told(kind: Any, schema: Schema[Any]) -> dict[str, Any]:
-    """Return the schema that callbacks are told."""
+def traced_format(
+    output_type: Any, schema: Schema[Any], method: str, strict: bool | None
+) -> dict[str, Any]:
+    """Return the output format in the form in which LangChain's callbacks expect it."""
+    arguments = {"method": method, "strict": strict}
+    return {"kwargs": arguments, "schema": _traced_schema(output_type, schema)}
+
+
+def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
     ours = {"title": schema.name, **schema.json_schema}
-    if not isinstance(kind, type | dict):
+    if not isinstance(output_type, type | dict):
         return ours  # before 1.7.2 langchain-core takes a Literal for a function
     try:
-        return convert_to_json_schema(kind)
-    except Exception:  # noqa: BLE001 - LangChain converts few kinds, and says so in many ways
+        return convert_to_json_schema(output_type)
+    except Exception:  # noqa: BLE001 - LangChain converts few types, and has many ways to refuse
         return ours
 
 
-def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of a request whose ``response_format`` was made elsewhere, as by an agent.
+def with_normalized_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a request whose ``response_format`` other code has made, as agents do.
 
     Raises:
-        MlxcelError: The schema is one that no server takes.
+        MlxcelError: No server accepts the schema.
     """
     given = fields.get("response_format")
     if not isinstance(given, Mapping) or given.get("type") != "json_schema":
@@ -128,25 +80,26 @@ def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"show_schema": True, **fields, "response_format": normalized_format(given)}
 
 
-def asked(messages: Wire, sampling: Mapping[str, Any]) -> tuple[Wire, dict[str, Any]]:
-    """Return messages and fields of a request as they are sent.
+def with_schema_applied(
+    messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
+) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+    """Return messages and fields of a request that is bound to a schema, ready to be sent.
 
-    ``show_schema`` is no field of a request, but marks one whose answer is read by its schema.
+    ``show_schema`` marks such a request, since LangChain binds nothing but fields. It is not sent.
     """
-    fields = dict(sampling)
-    show = fields.pop("show_schema", None)
-    if show is None:
-        return messages, fields
-    if show:
+    fields = without_thinking(fields)
+    if fields.pop("show_schema"):
         schema = fields["response_format"]["json_schema"]["schema"]
-        messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
-    return messages, without_thinking(fields)
+        shown = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
+        messages = cast("Sequence[Mapping[str, Any]]", shown)
+    return messages, fields
 
 
 class RawAnswer(dict[str, Any]):
-    """What a streamed answer adds to ``raw``, and the newest of the rest.
+    """A part of a streamed answer with ``include_raw``.
 
-    LangChain adds up what is streamed, and would make one list of two versions of it.
+    ``raw`` is what the part adds, the other items are the latest. LangChain adds parts up, and
+    would make a list out of two versions of an object.
     """
 
     def __add__(self, later: Mapping[str, Any]) -> RawAnswer:
@@ -154,23 +107,23 @@ class RawAnswer(dict[str, Any]):
         return RawAnswer({**self, **later, **raw})
 
 
-class Growing(list[Any]):
-    """A list as far as it has come; with a later one added, it is that one."""
+class GrowingList(list[Any]):
+    """A streamed list so far. LangChain adds parts up; a later list replaces this one."""
 
     def __add__(self, later: list[Any]) -> list[Any]:
-        return later if isinstance(later, Growing) else super().__add__(later)
+        return later if isinstance(later, GrowingList) else super().__add__(later)
 
 
 class StructuredModel(Batches[LanguageModelInput, Any]):
-    """A model whose answers are read as a schema says.
+    """A model whose answers are objects of a type, or JSON.
 
-    It makes no run of its own in traces, unlike a sequence of a model and a parser: that would
-    take several times as long as the reading.
+    It makes no run of its own in traces, unlike a sequence of a model and a parser, which would
+    take several times as long as reading the answer.
 
     Args:
-        model: The model, bound to answer by the schema.
-        schema: What the answers must look like.
-        clients: The clients of its server, whose slots bound a batch.
+        model: The model, bound to the schema.
+        schema: Schema of the answers.
+        clients: The object that has the clients of the model's server.
         partial: Whether to stream objects of a type before they are valid.
         include_raw: Whether to return the message, too, and an error instead of raising it.
     """
@@ -179,12 +132,12 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         self,
         model: Runnable[LanguageModelInput, AIMessage],
         schema: Schema[Any],
-        clients: tuple[LLM, AsyncLLM],
+        clients: HasClients,
         *,
         partial: bool,
         include_raw: bool,
     ) -> None:
-        self._llm, self._async_llm = clients
+        self._llm, self._async_llm = clients._llm, clients._async_llm
         self.model = model
         self.schema = schema
         self.partial = partial or is_typed_dict(schema.output_type)
@@ -196,7 +149,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Return what the model answers."""
+        """Return the object that the model answers."""
         return self._read(self.model.invoke(input, config, **kwargs))
 
     async def ainvoke(
@@ -205,7 +158,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Return what the model answers."""
+        """Return the object that the model answers."""
         return self._read(await self.model.ainvoke(input, config, **kwargs))
 
     def stream(
@@ -214,11 +167,11 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """Yield what the model answers, as it comes."""
-        reading = _Reading(self)
+        """Yield the object that the model answers, as it grows."""
+        reader = _AnswerReader(self)
         for chunk in self.model.stream(input, config, **kwargs):
-            yield from reading.take(chunk)
-        yield reading.end()
+            yield from reader.feed(chunk)
+        yield reader.close()
 
     async def astream(
         self,
@@ -226,28 +179,28 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """Yield what the model answers, as it comes."""
-        reading = _Reading(self)
+        """Yield the object that the model answers, as it grows."""
+        reader = _AnswerReader(self)
         chunks: Any = self.model.astream(input, config, **kwargs)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
-                for value in reading.take(chunk):
+                for value in reader.feed(chunk):
                     yield value
-        yield reading.end()
+        yield reader.close()
 
     def _read(self, message: AIMessage) -> Any:
-        finish_reason = message.response_metadata.get("finish_reason")
         outcome = self.outcome(
-            lambda: self.schema.validate(message.text, finish_reason), called=_calls(message)
+            lambda: self.schema.validate(message.text, _finish_reason(message)),
+            called=_has_calls(message),
         )
         return {"raw": message, **outcome} if self.include_raw else outcome
 
     def outcome(self, read: Callable[[], Any], *, called: bool) -> Any:
-        """Return what comes of reading an answer: the object, or that and the error.
+        """Return the object in an answer; with ``include_raw``, in a dictionary, or its error.
 
         Args:
-            read: Reads it.
-            called: Whether it is a call of a tool instead.
+            read: Reads the object.
+            called: Whether the answer is the call of a tool instead.
         """
         if not self.include_raw:
             with langchain_errors():
@@ -259,43 +212,44 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
             return {"parsed": None, "parsing_error": error}
 
 
-class _Reading:
-    """A streamed answer that is being read."""
+class _AnswerReader:
+    """Reads a streamed answer: ``feed`` it the chunks, and ``close`` it at the end."""
 
     def __init__(self, model: StructuredModel) -> None:
         self._model = model
-        self._answers = AnswerStream(model.schema, partial=model.partial)
+        self._answer = AnswerStream(model.schema, partial=model.partial)
         self._called = False
 
-    def take(self, chunk: AIMessage) -> Iterator[Any]:
-        """Yield what is to be shown with a part of the message."""
-        self._called = self._called or _calls(chunk)
-        values = [_streamed(value) for value in self._answers.feed(_delta(chunk))]
+    def feed(self, chunk: AIMessage) -> Iterator[Any]:
+        """Yield the values to show with a chunk."""
+        self._called = self._called or _has_calls(chunk)
+        delta = Delta(chunk.text, finish_reason=_finish_reason(chunk))
+        values = [_streamed(value) for value in self._answer.feed(delta)]
         if self._model.include_raw:
             yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
             return
-        # A text or number would be added to the next one, if a chain goes on: these come once.
+        # A chain would add a text or a number to the one before, so it is shown once, at the end.
         yield from (value for value in values if _replaces(value))
 
-    def end(self) -> Any:
-        """Return what is to be shown at the end."""
-        outcome = self._model.outcome(lambda: self._answers.close()[0], called=self._called)
+    def close(self) -> Any:
+        """Return the value to show at the end."""
+        outcome = self._model.outcome(lambda: self._answer.close()[0], called=self._called)
         return RawAnswer(outcome) if self._model.include_raw else _streamed(outcome)
 
 
-def _delta(message: AIMessage) -> Delta:
-    return Delta(message.text, finish_reason=message.response_metadata.get("finish_reason"))
+def _finish_reason(message: AIMessage) -> str | None:
+    return message.response_metadata.get("finish_reason")
 
 
-def _calls(message: AIMessage) -> bool:
+def _has_calls(message: AIMessage) -> bool:
     parts = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
     return bool(parts or message.tool_calls or message.invalid_tool_calls)
 
 
 def _streamed(value: Any) -> Any:
-    return Growing(value) if type(value) is list else value
+    return GrowingList(value) if type(value) is list else value
 
 
 def _replaces(value: Any) -> bool:
-    """Tell whether a value is not added to the one before it, when LangChain adds them up."""
-    return isinstance(value, Growing) or not hasattr(value, "__add__")
+    """Tell whether LangChain, which adds streamed parts up, replaces one by this value instead."""
+    return isinstance(value, GrowingList) or not hasattr(value, "__add__")

@@ -1,37 +1,39 @@
-"""Exact token counts for ``ChatMlxcel``, and messages that fit into the context."""
+"""Exact token counts of ``ChatMlxcel``, and messages that fit into the context."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core import exceptions as langchain
 from langchain_core.messages import BaseMessage
 
 from ..adapters import HasClients
-from ..errors import MlxcelError
+from ..errors import MlxcelError, MlxcelServerError
 from ..operations import fit_messages
-from .messages import counted_apart
-from .mlxcel_errors import langchain_errors
+from .error_translation import langchain_errors
 from .tools import to_openai_tools
 
-__all__ = ["Counting"]
+__all__ = ["TokenCounting"]
 
-_NO_CONVERSATION = (MlxcelError, langchain.ModelInvalidRequestError)
-"""What says that a template does not take some messages together, at best."""
+_REFUSALS = (MlxcelError, langchain.ModelInvalidRequestError)
+"""Errors that may mean that the template refuses these messages together."""
 
 
-class Counting(HasClients):
-    """A chat model that counts tokens as its server does.
-
-    No Pydantic class of its own: building one more takes a quarter of the adapter's import.
-    """
+class TokenCounting(HasClients):
+    """A chat model that counts tokens as its server does."""
 
     if TYPE_CHECKING:
-        custom_get_token_ids: Callable[[str], list[int]] | None = None
+        # A field of LangChain's class, which follows among the bases.
+        custom_get_token_ids: Callable[[str], list[int]] | None
 
-        def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]: ...
-        def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]: ...
+    @abstractmethod
+    def _to_openai(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return OpenAI messages, and the fields of the request."""
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the ids of a text's tokens, as the server gives them."""
@@ -66,26 +68,26 @@ class Counting(HasClients):
     ) -> int:
         """Return the number of tokens of the prompt that messages become.
 
-        It is the ``input_tokens`` of the answer's usage. Messages that are no conversation which
-        the model's template takes, as ``trim_messages`` has counted, are counted one by one as if
-        the user had sent them, which is never too few.
+        It is the ``input_tokens`` of the answer's usage. Messages that the model's template
+        refuses together, such as those that ``trim_messages`` has counted, are counted one by one
+        as if the user had sent them, which is never too few.
 
         Args:
-            messages: The messages; none have no tokens.
+            messages: The messages; an empty list has no tokens.
             tools: What ``bind_tools`` takes.
 
         Raises:
             MlxcelError: The server cannot count messages.
         """
-        wire, sampling = self._wire(messages), self._sampling(None, _tool_fields(tools))
+        chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+        count = self._llm.count_message_tokens
         try:
             with langchain_errors():
-                return self._llm.count_message_tokens(wire, **sampling) if wire else 0
-        except _NO_CONVERSATION as error:
-            parts = counted_apart(wire, sampling, error)
+                return count(chat, **fields) if chat else 0
+        except _REFUSALS as error:
+            parts = _one_by_one(chat, fields, error)
             with langchain_errors():
-                count = self._llm.count_message_tokens
-                return sum([count(one, **more) for one, more in parts])
+                return sum([count(part, **more) for part, more in parts])
 
     async def aget_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
@@ -94,19 +96,19 @@ class Counting(HasClients):
 
         See ``get_num_tokens_from_messages``.
         """
-        wire, sampling = self._wire(messages), self._sampling(None, _tool_fields(tools))
+        chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+        count = self._async_llm.count_message_tokens
         try:
             with langchain_errors():
-                return await self._async_llm.count_message_tokens(wire, **sampling) if wire else 0
-        except _NO_CONVERSATION as error:
-            parts = counted_apart(wire, sampling, error)
+                return await count(chat, **fields) if chat else 0
+        except _REFUSALS as error:
+            parts = _one_by_one(chat, fields, error)
             with langchain_errors():
-                count = self._async_llm.count_message_tokens
-                return sum([await count(one, **more) for one, more in parts])
+                return sum([await count(part, **more) for part, more in parts])
 
     @property
     def counting_route(self) -> str | None:
-        """The server's route by which messages are counted, None before the first count."""
+        """The server's route that counts messages, None before the first count."""
         return self._llm.counting_route
 
     def fit_messages(
@@ -129,12 +131,11 @@ class Counting(HasClients):
 
         Raises:
             ContextOverflowError: Even the last turn alone does not fit.
-            MlxcelError: The server does not tell its context, or cannot count.
+            MlxcelError: The server does not tell the size of its context, or cannot count.
         """
         with langchain_errors():
-            sampling = self._sampling(None, _tool_fields(tools))
-            wire = self._wire(messages)
-            kept = self._run(fit_messages(self._connection, wire, reserve, sampling))
+            chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+            kept = self._run(fit_messages(self._connection, chat, reserve, fields))
         return [messages[index] for index in kept]
 
     async def afit_messages(
@@ -149,12 +150,42 @@ class Counting(HasClients):
         See ``fit_messages``.
         """
         with langchain_errors():
-            sampling = self._sampling(None, _tool_fields(tools))
-            wire = self._wire(messages)
-            kept = await self._arun(fit_messages(self._connection, wire, reserve, sampling))
+            chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+            kept = await self._arun(fit_messages(self._connection, chat, reserve, fields))
         return [messages[index] for index in kept]
 
 
 def _tool_fields(tools: Sequence[Any] | None) -> dict[str, Any]:
     """Return the field of a request for tools."""
     return {"tools": to_openai_tools(tools)} if tools else {}
+
+
+def _one_by_one(
+    messages: Sequence[Mapping[str, Any]], fields: dict[str, Any], error: Exception
+) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Return conversations of one user message each, which have at least as many tokens together.
+
+    Args:
+        messages: OpenAI messages that were refused together.
+        fields: Fields of the request; only the first conversation keeps the tools.
+        error: The refusal.
+
+    Raises:
+        MlxcelServerError: The managed server failed, which is no refusal.
+    """
+    if isinstance(error, MlxcelServerError):
+        raise error
+    without_tools = {name: value for name, value in fields.items() if name != "tools"}
+    return [
+        ([_as_user_message(message)], without_tools if index else fields)
+        for index, message in enumerate(messages)
+    ]
+
+
+def _as_user_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    calls = json.dumps(message["tool_calls"]) if message.get("tool_calls") else ""
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        return {"role": "user", "content": [*content, {"type": "text", "text": calls or "."}]}
+    # All servers refuse an empty message.
+    return {"role": "user", "content": f"{content}{calls}".strip() or "."}

@@ -1,4 +1,4 @@
-"""LangChain's tools to the wire: pure."""
+"""LangChain's tools to OpenAI's: pure."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def to_openai_tools(tools: Sequence[ToolLike], strict: bool | None = None) -> li
 
     Args:
         tools: Functions, Pydantic classes, TypedDicts, LangChain tools, or dictionaries.
-        strict: What to put into the tools as ``strict``, which servers ignore; None for nothing.
+        strict: Value of ``strict`` in the tools, which servers ignore; None leaves it out.
 
     Raises:
-        MlxcelError: One cannot be expressed, or they are too many.
+        MlxcelError: A tool cannot be expressed, or there are too many.
     """
-    converted = [_to_wire(index, tool, strict) for index, tool in enumerate(tools)]
+    converted = [_to_openai_tool(index, tool, strict) for index, tool in enumerate(tools)]
     check_tools(converted)
     return converted
 
 
-def _to_wire(index: int, tool: ToolLike, strict: bool | None) -> dict[str, Any]:
+def _to_openai_tool(index: int, tool: ToolLike, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(tool, strict=strict)
     except (PydanticUserError, *_REFUSALS) as error:
@@ -45,7 +45,7 @@ def _to_wire(index: int, tool: ToolLike, strict: bool | None) -> dict[str, Any]:
 
 
 _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, NameError)
-"""What LangChain raises for objects that are no tools, or whose annotations say nothing."""
+"""Errors of LangChain for objects that are not tools, or lack annotations."""
 
 
 def _first_line(error: Exception) -> str:
@@ -58,12 +58,12 @@ def tool_fields(
     parallel_tool_calls: bool | None,
     strict: bool | None,
 ) -> dict[str, Any]:
-    """Return the fields of a request that offers tools; what is not set is left out.
+    """Return the fields of a request that offers tools, without those that are None.
 
     Raises:
-        MlxcelError: As ``tools_to_wire``, or ``tool_choice`` names none of them.
+        MlxcelError: As ``to_openai_tools``, or ``tool_choice`` names none of them.
     """
-    wire = to_openai_tools(tools, strict)
-    choice = check_choice(tool_choice, [tool["function"]["name"] for tool in wire])
-    fields = {"tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
-    return {"tools": wire} | {name: value for name, value in fields.items() if value is not None}
+    converted = to_openai_tools(tools, strict)
+    choice = check_choice(tool_choice, [tool["function"]["name"] for tool in converted])
+    fields = {"tools": converted, "tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
+    return {name: value for name, value in fields.items() if value is not None}

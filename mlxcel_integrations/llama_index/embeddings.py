@@ -16,7 +16,7 @@ from .embedding_cache import NamespacedStore, Question
 __all__ = ["MlxcelEmbedding"]
 
 
-class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding):
+class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=False):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

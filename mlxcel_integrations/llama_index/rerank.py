@@ -27,7 +27,7 @@ Nodes = list[NodeWithScore]
 End = Callable[[Sequence[RankedDocument]], Nodes]
 
 
-class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor):
+class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor, defer_build=False):
     """Puts nodes in the order of their relevance to a question, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

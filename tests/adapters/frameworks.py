@@ -45,9 +45,9 @@ class LangChain:
         return {"type": kind, "url": url}
 
     def sent(self, messages: Sequence[Any], **options: bool) -> list[Json]:
-        from mlxcel_integrations.langchain.messages import to_wire
+        from mlxcel_integrations.langchain.messages import to_openai_messages
 
-        return to_wire(messages, **options)
+        return to_openai_messages(messages, **options)
 
 
 class LlamaIndex:

@@ -157,9 +157,11 @@ def frameworks(rng: random.Random) -> None:
 
     reply = fold(deltas)
     to_langchain.to_result(reply)
-    tail = to_langchain.Tail()
-    chunks = [to_langchain.to_chunk(delta) for delta in deltas if tail.take(delta)]
-    functools.reduce(operator.add, [*chunks, *tail.chunks(usage=True)])
+    final = to_langchain.FinalChunk()
+    for delta in deltas:
+        final.collect(delta)
+    chunks = [chunk for delta in deltas if (chunk := to_langchain.to_chunk(delta)) is not None]
+    functools.reduce(operator.add, [*chunks, *final.chunks(usage=True)])
     in_llama_index(deltas, reply, of_text=make is CompletionStream)
 
 

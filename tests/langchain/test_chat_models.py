@@ -5,67 +5,22 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import openai
 import pytest
-from langchain_core import exceptions as lc
-from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler
-from langchain_core.load import dumps, loads
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
 
-from mlxcel_integrations import MlxcelError, MlxcelStreamError
+from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
 from tests.fakes.samples import SAMPLING
 from tests.fakes.server import FakeServer, Reply
-
-Ask = Callable[..., BaseMessage]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[ChatMlxcel]:
-    with ChatMlxcel(base_url=server.url) as model:
-        yield model
-
-
-def invoke(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
-    message: BaseMessage = llm.invoke(*args, **kwargs)
-    return message
-
-
-def ainvoke(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
-    return asyncio.run(llm.ainvoke(*args, **kwargs))
-
-
-def stream(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
-    return merged(list(llm.stream(*args, **kwargs)))
-
-
-def astream(llm: Any, *args: Any, **kwargs: Any) -> BaseMessage:
-    async def collect() -> list[AIMessageChunk]:
-        return [chunk async for chunk in llm.astream(*args, **kwargs)]
-
-    return merged(asyncio.run(collect()))
-
-
-def merged(chunks: list[AIMessageChunk]) -> AIMessageChunk:
-    first, *rest = chunks
-    return first + rest if rest else first
-
-
-ALL_WAYS = pytest.mark.parametrize("ask", [invoke, ainvoke, stream, astream])
+from tests.langchain.ways import ALL_WAYS, Ask
 
 
 @ALL_WAYS
@@ -208,25 +163,6 @@ def test_thinking_comes_in_and_goes_back(server: FakeServer, ask: Ask, output_ve
     assert plain == sent_silently
 
 
-@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_v3_events_tell_thinking_text_and_calls_apart(
-    server: FakeServer, llm: ChatMlxcel, asynchronous: bool
-) -> None:
-    call = {"name": "f", "arguments": {"a": 1}}
-    server.script(Reply.text("a b", reasoning="hm hm", tool_calls=[call]))
-
-    async def output() -> AIMessage:
-        stream = await llm.astream_events("x", version="v3")
-        return await stream.output
-
-    message = asyncio.run(output()) if asynchronous else llm.stream_events("x", version="v3").output
-
-    types = [block["type"] for block in message.content_blocks]
-    assert ["reasoning", "text", "tool_call"] == types
-    assert [{"a": 1}] == [call["args"] for call in message.tool_calls]
-
-
 def test_usage_can_be_left_out_of_streams(server: FakeServer) -> None:
     with ChatMlxcel(base_url=server.url, stream_usage=False) as llm:
         for chunk in llm.stream("x"):
@@ -323,158 +259,6 @@ def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatM
 
     assert "echo: x" == other.invoke("x").text
     other.close()
-
-
-@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_it_can_be_dumped_and_loaded_without_its_key(
-    server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    llm = ChatMlxcel(base_url=server.url, api_key="very-secret", temperature=0.5, stop=["x"])
-    monkeypatch.setenv("MLXCEL_API_KEY", "from-environment")
-
-    dumped = dumps(llm)
-    loaded = loads(
-        dumped,
-        allowed_objects=[ChatMlxcel],
-        valid_namespaces=["mlxcel_integrations"],
-        secrets_from_env=True,
-    )
-
-    assert "very-secret" not in dumped
-    assert (0.5, ["x"]) == (loaded.temperature, loaded.stop)
-    assert "from-environment" == loaded.api_key.get_secret_value()
-    assert "echo: x" == loaded.invoke("x", stop=[]).text
-    loaded.close()
-
-
-def cache_key(**options: Any) -> str:
-    return ChatMlxcel(**{"base_url": "http://127.0.0.1:1", **options})._get_llm_string()
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"base_url": "http://127.0.0.1:2"}, {"served_model": "m"}, {"reasoning": True}]
-    + [{name: value} for name, value in SAMPLING.items()],
-    ids=lambda other: next(iter(other)),
-)
-def test_whatever_may_change_an_answer_is_in_the_cache_key(other: dict[str, Any]) -> None:
-    assert cache_key() != cache_key(**other)
-
-
-@pytest.mark.parametrize(
-    "same",
-    [{"timeout": 3}, {"max_retries": 0}, {"api_key": "k"}, {"tags": ["t"]}, {"verbose": True}],
-    ids=lambda same: next(iter(same)),
-)
-def test_what_changes_no_answer_is_not_in_the_cache_key(same: dict[str, Any]) -> None:
-    assert cache_key() == cache_key(**same)
-
-
-def test_a_cached_answer_needs_no_server(server: FakeServer) -> None:
-    with ChatMlxcel(base_url=server.url, cache=InMemoryCache()) as llm:
-        first = llm.invoke("x")
-        assert first.content == llm.invoke("x").content
-        llm.invoke("x", temperature=0.5)
-
-    assert 2 == len(server.posts)
-
-
-@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
-def test_the_profile_says_what_the_server_does(generation: Any) -> None:
-    with (
-        FakeServer(generation, context_size=512) as server,
-        ChatMlxcel(base_url=server.url) as llm,
-    ):
-        assert llm.profile is not None
-        assert (True, None) == (
-            llm.profile["structured_output"],
-            llm.profile.get("max_input_tokens"),
-        )
-        assert [] == server.requests
-
-        profile = llm.refresh_profile()
-
-        assert profile == llm.profile == asyncio.run(llm.arefresh_profile())
-        assert (512, True) == (profile["max_input_tokens"], profile["tool_calling"])
-        assert "fake-model" == profile["name"]
-
-
-def test_no_key_in_what_is_printed_or_pickled(server: FakeServer) -> None:
-    llm = ChatMlxcel(base_url=server.url, api_key="very-secret")
-
-    assert "very-secret" not in repr(llm) + str(llm) + str(llm._identifying_params)
-    assert b"very-secret" not in pickle.dumps(llm)
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "native", "langchain"),
-    [
-        (400, "invalid_request_error", openai.BadRequestError, lc.ModelInvalidRequestError),
-        (401, "authentication_error", openai.AuthenticationError, lc.ModelAuthenticationError),
-        (403, "feature_disabled", openai.PermissionDeniedError, lc.ModelPermissionDeniedError),
-        (404, "not_found_error", openai.NotFoundError, lc.ModelNotFoundError),
-        (413, "invalid_request_error", openai.APIStatusError, lc.ModelAPIError),
-        (422, "", openai.UnprocessableEntityError, lc.ModelInvalidRequestError),
-        (429, "", openai.RateLimitError, lc.ModelRateLimitError),
-        (500, "server_error", openai.InternalServerError, lc.ModelAPIError),
-        (503, "server_busy", openai.InternalServerError, lc.ModelAPIError),
-    ],
-)
-@ALL_WAYS
-def test_errors_are_openais_and_langchains(
-    server: FakeServer, status: int, kind: str, native: type, langchain: type, ask: Ask
-) -> None:
-    server.script(Reply.error(status, "the reason", type=kind))
-    llm = ChatMlxcel(base_url=server.url, max_retries=0)
-    with pytest.raises(native, match="the reason") as caught:
-        ask(llm, "x")
-
-    assert isinstance(caught.value, langchain)
-    assert status == caught.value.status_code
-    assert 1 == len(server.posts)
-
-
-@ALL_WAYS
-def test_a_prompt_that_is_too_long_is_a_context_overflow_with_both_numbers(
-    server: FakeServer, llm: ChatMlxcel, ask: Ask
-) -> None:
-    error = {
-        "message": "too long", "type": "exceed_context_size_error", "code": 400,
-        "n_prompt_tokens": 5000, "n_ctx": 4096,
-    }  # fmt: skip
-    server.script(Reply.json({"error": error}, 400))
-
-    with pytest.raises(lc.ContextOverflowError, match=r"5000 tokens .* 4096") as caught:
-        ask(llm, "x")
-
-    assert isinstance(caught.value, openai.BadRequestError)
-    assert (5000, 4096) == (caught.value.n_prompt_tokens, caught.value.n_ctx)  # type: ignore[attr-defined]  # of our class
-
-
-@ALL_WAYS
-def test_a_server_that_is_not_there_is_a_connection_error_of_both(ask: Ask) -> None:
-    llm = ChatMlxcel(socket="/nowhere/x.sock", served_model="m", max_retries=0)
-    with pytest.raises(lc.ModelConnectionError, match="nowhere") as caught:
-        ask(llm, "x")
-
-    assert isinstance(caught.value, openai.APIConnectionError)
-
-
-@ALL_WAYS
-def test_a_cut_answer_is_an_error_that_keeps_its_text(
-    server: FakeServer, llm: ChatMlxcel, ask: Ask
-) -> None:
-    server.script(Reply.events([_text("one"), _text(" two")], done=False))
-
-    with pytest.raises(MlxcelStreamError, match="cut short") as caught:
-        ask(llm, "x")
-
-    assert isinstance(caught.value, lc.ModelAPIError)
-    assert "one two" == caught.value.partial
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
 
 
 @pytest.mark.parametrize(

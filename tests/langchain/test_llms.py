@@ -12,7 +12,6 @@ import pytest
 from langchain_core import exceptions as lc
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.load import dumpd
 from langchain_core.prompts import PromptTemplate
 
 from mlxcel_integrations import MlxcelError, MlxcelStreamError
@@ -186,29 +185,9 @@ def test_it_composes_caches_and_pickles(server: FakeServer) -> None:
         copy.close()
 
 
-def test_it_is_dumped_without_its_key() -> None:
-    llm = MlxcelLLM(base_url="http://127.0.0.1:1", api_key="very-secret")
-
-    dumped = dumpd(llm)
-    assert "constructor" == dumped["type"]
-    assert "very-secret" not in repr(dumped)
-    assert {"lc": 1, "type": "secret", "id": ["MLXCEL_API_KEY"]} == dumped["kwargs"]["api_key"]
-
-
 def test_a_wrong_name_says_which_one_is_near() -> None:
     with pytest.raises(MlxcelError, match=r"MlxcelLLM has no option 'temprature'.*'temperature'"):
         MlxcelLLM(base_url="http://x", temprature=1)
-
-
-def test_tracing_is_told_the_provider_and_the_model() -> None:
-    params = MlxcelLLM(base_url="http://x", served_model="m", stop=["END"])._get_ls_params()
-
-    assert ("mlxcel", "m", "llm") == (
-        params["ls_provider"],
-        params["ls_model_name"],
-        params["ls_model_type"],
-    )
-    assert ["END"] == params["ls_stop"]
 
 
 @ALL_WAYS

@@ -14,8 +14,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from mlxcel_integrations import MlxcelError, MlxcelServerError
-from mlxcel_integrations.langchain.messages import counted_apart, to_wire
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.langchain.messages import to_openai_messages
 
 WIRE_CALL = {
     "type": "function",
@@ -25,35 +25,9 @@ WIRE_CALL = {
 
 
 def test_a_list_with_one_text_is_sent_as_a_text() -> None:
-    (message,) = to_wire([HumanMessage([{"type": "text", "text": "hi"}])])
+    (message,) = to_openai_messages([HumanMessage([{"type": "text", "text": "hi"}])])
 
     assert {"role": "user", "content": "hi"} == message
-
-
-def test_messages_are_counted_apart_as_those_of_a_user() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,x"}}
-    messages = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
-        {"role": "assistant", "content": ""},
-        {"role": "user", "content": [image]},
-    ]
-    sampling = {"temperature": 0, "tools": ["tool"]}
-
-    parts = counted_apart(messages, sampling, MlxcelError("no conversation"))
-
-    assert {"user"} == {message["role"] for part, _ in parts for message in part}
-    contents = [part[0]["content"] for part, _ in parts]
-    assert "Be brief." == contents[0]
-    assert "get_weather" in contents[1]
-    assert contents[2]
-    assert image == contents[3][0]
-    assert [sampling, *[{"temperature": 0}] * 3] == [more for _, more in parts]
-
-
-def test_a_server_that_fails_is_not_asked_for_each_message() -> None:
-    with pytest.raises(MlxcelServerError, match="lost"):
-        counted_apart([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))
 
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"
@@ -92,7 +66,7 @@ def test_media_take_the_form_of_the_server(
     kind: Any, block: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     extra = {"tool_call_id": "c"} if kind is ToolMessage else {}
-    (message,) = to_wire([kind([{"type": "text", "text": "hi"}, block], **extra)])
+    (message,) = to_openai_messages([kind([{"type": "text", "text": "hi"}, block], **extra)])
 
     assert [{"type": "text", "text": "hi"}, expected] == message["content"]
 
@@ -109,9 +83,9 @@ def test_media_take_the_form_of_the_server(
 def test_the_server_is_sent_addresses_only_if_it_may_be(block: dict[str, Any]) -> None:
     messages = [HumanMessage("hi"), HumanMessage([block])]
     with pytest.raises(MlxcelError, match=r"messages\[1\]\.content\[0\] is the address"):
-        to_wire(messages)
+        to_openai_messages(messages)
 
-    (part,) = to_wire(messages, urls=True)[1]["content"]
+    (part,) = to_openai_messages(messages, urls=True)[1]["content"]
     assert part["type"] in ("image_url", "video_url")
 
 
@@ -121,7 +95,9 @@ def test_the_server_is_sent_addresses_only_if_it_may_be(block: dict[str, Any]) -
 )
 def test_blocks_that_cannot_be_sent_are_refused_with_their_message(block: dict[str, Any]) -> None:
     with pytest.raises(MlxcelError, match=r"messages\[1\] cannot be sent: .* Pass text") as caught:
-        to_wire([HumanMessage("hi"), HumanMessage([{"type": "text", "text": "hi"}, block])])
+        to_openai_messages(
+            [HumanMessage("hi"), HumanMessage([{"type": "text", "text": "hi"}, block])]
+        )
 
     assert "\n" not in str(caught.value)
 
@@ -129,7 +105,7 @@ def test_blocks_that_cannot_be_sent_are_refused_with_their_message(block: dict[s
 def test_an_image_in_a_failed_tool_result_stays_beside_the_word_error() -> None:
     message = ToolMessage([WIRE_PNG], tool_call_id="c", status="error")
 
-    (wire,) = to_wire([message])
+    (wire,) = to_openai_messages([message])
 
     assert [{"type": "text", "text": "Error:"}, WIRE_PNG] == wire["content"]
 
@@ -139,7 +115,9 @@ def test_the_results_of_several_tools_in_one_message_become_several() -> None:
         {"type": "tool_result", "tool_use_id": name, "content": "done"} for name in ("c1", "c2")
     ]
 
-    assert ["c1", "c2"] == [message["tool_call_id"] for message in to_wire([HumanMessage(results)])]
+    assert ["c1", "c2"] == [
+        message["tool_call_id"] for message in to_openai_messages([HumanMessage(results)])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -157,5 +135,5 @@ def test_the_results_of_several_tools_in_one_message_become_several() -> None:
 def test_blocks_of_an_answer_go_back_where_templates_read_them(content: Any) -> None:
     expected = {"role": "assistant", "content": "yes"}
 
-    assert [{**expected, "reasoning_content": "hm"}] == to_wire([AIMessage(content)])
-    assert [expected] == to_wire([AIMessage(content)], reasoning=False)
+    assert [{**expected, "reasoning_content": "hm"}] == to_openai_messages([AIMessage(content)])
+    assert [expected] == to_openai_messages([AIMessage(content)], reasoning=False)

@@ -9,7 +9,7 @@ from langchain_core.messages import (
 )
 from langchain_core.outputs import ChatGenerationChunk
 
-from mlxcel_integrations.langchain.replies import Tail, to_chunk, to_result
+from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk, to_result
 from mlxcel_integrations.protocol.stream import ChatReply, Delta
 
 
@@ -74,9 +74,11 @@ def test_merging_all_chunks_gives_what_invoke_gives() -> None:
         id="chatcmpl-1",
     )
 
-    tail = Tail()
-    chunks = [to_chunk(delta) for delta in deltas if tail.take(delta)]
-    merged = chunks[0] + [*chunks[1:], *tail.chunks(usage=True)]
+    final = FinalChunk()
+    for delta in deltas:
+        final.collect(delta)
+    chunks = [chunk for delta in deltas if (chunk := to_chunk(delta)) is not None]
+    merged = chunks[0] + [*chunks[1:], *final.chunks(usage=True)]
 
     expected = to_result(reply).generations[0].message
     for name in ("text", "additional_kwargs", "response_metadata", "usage_metadata", "tool_calls"):

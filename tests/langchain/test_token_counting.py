@@ -21,8 +21,9 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from mlxcel_integrations import MlxcelError
+from mlxcel_integrations import MlxcelError, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations.langchain.token_counting import _one_by_one
 from tests.fakes.server import FakeServer, Reply
 
 OPENAI, ANTHROPIC = "/v1/chat/completions/input_tokens", "/v1/messages/count_tokens"
@@ -41,6 +42,7 @@ class Search(BaseModel):
 
 
 CALL = {"name": "weather", "args": {"city": "Oslo"}, "id": "c1", "type": "tool_call"}
+SENT_CALL = {"type": "function", "id": "c1", "function": {"name": "weather", "arguments": "{}"}}
 CHAT: list[BaseMessage] = [
     SystemMessage("Be brief."),
     HumanMessage("What is the weather in Oslo?"),
@@ -227,6 +229,32 @@ class Fussy:
 
     def __exit__(self, *error: object) -> None:
         del self.server.reply
+
+
+def test_messages_are__one_by_one_as_those_of_a_user() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,x"}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "assistant", "content": None, "tool_calls": [SENT_CALL]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": [image]},
+    ]
+    fields = {"temperature": 0, "tools": ["tool"]}
+
+    parts = _one_by_one(messages, fields, MlxcelError("no conversation"))
+
+    assert {"user"} == {message["role"] for part, _ in parts for message in part}
+    contents = [part[0]["content"] for part, _ in parts]
+    assert "Be brief." == contents[0]
+    assert "weather" in contents[1]
+    assert contents[2]
+    assert image == contents[3][0]
+    assert [fields, *[{"temperature": 0}] * 3] == [more for _, more in parts]
+
+
+def test_a_server_that_fails_is_not_asked_for_each_message() -> None:
+    with pytest.raises(MlxcelServerError, match="lost"):
+        _one_by_one([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))
 
 
 # --------------------------------------------------------------------------- the context

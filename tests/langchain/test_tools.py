@@ -112,18 +112,6 @@ def test_several_calls_keep_their_order(server: FakeServer, llm: ChatMlxcel) -> 
         assert types == [block["type"] for block in message.content_blocks]
 
 
-@pytest.mark.parametrize("output_version", ["v0", "v1"])
-def test_streamed_blocks_lose_no_call(server: FakeServer, output_version: str) -> None:
-    calls = [{"name": "News", "arguments": {"topic": topic}} for topic in "ab"]
-    server.script(Reply.text("One moment.", reasoning="hm", tool_calls=calls))
-    with ChatMlxcel(base_url=server.url, output_version=output_version) as llm:
-        message = merged(list(llm.bind_tools([News]).stream("x")))
-
-    types = ["reasoning", "text", "tool_call", "tool_call"]
-    assert types == [block["type"] for block in message.content_blocks]
-    assert ["a", "b"] == [call["args"]["topic"] for call in message.tool_calls]
-
-
 @pytest.mark.parametrize("cut", ['{"a": 1', '{"a": "x', '{"a": "x\\', '{"a": [1, [2', "[1]", "nul"])
 def test_calls_with_broken_arguments_are_kept_as_invalid_in_every_way(
     server: FakeServer, llm: ChatMlxcel, cut: str

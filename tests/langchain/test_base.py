@@ -1,16 +1,20 @@
-"""Batches of both models: their order, and how many requests they send at once."""
+"""Base of both models: batches bound to slots, and identity in caches, dumps and traces."""
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Callable, Iterator
 from threading import Barrier
 from typing import Any
 
 import openai
 import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.load import dumpd, dumps, loads
 
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
+from tests.fakes.samples import SAMPLING
 from tests.fakes.server import FakeServer, Reply
 
 Way = Callable[..., list[Any]]
@@ -141,3 +145,87 @@ def test_a_batch_of_structured_answers_keeps_to_the_slots_too(server: FakeServer
         way(asked, ["a"] * 2 * SLOTS, return_exceptions=True)
 
     assert [SLOTS, 2 * SLOTS] == counts
+
+
+# --------------------------------------------------------------------------- identity
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_it_can_be_dumped_and_loaded_without_its_key(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = ChatMlxcel(base_url=server.url, api_key="very-secret", temperature=0.5, stop=["x"])
+    monkeypatch.setenv("MLXCEL_API_KEY", "from-environment")
+
+    dumped = dumps(llm)
+    loaded = loads(
+        dumped,
+        allowed_objects=[ChatMlxcel],
+        valid_namespaces=["mlxcel_integrations"],
+        secrets_from_env=True,
+    )
+
+    assert "very-secret" not in dumped
+    assert (0.5, ["x"]) == (loaded.temperature, loaded.stop)
+    assert "from-environment" == loaded.api_key.get_secret_value()
+    assert "echo: x" == loaded.invoke("x", stop=[]).text
+    loaded.close()
+
+
+def cache_key(**options: Any) -> str:
+    return ChatMlxcel(**{"base_url": "http://127.0.0.1:1", **options})._get_llm_string()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"base_url": "http://127.0.0.1:2"}, {"served_model": "m"}, {"reasoning": True}]
+    + [{name: value} for name, value in SAMPLING.items()],
+    ids=lambda other: next(iter(other)),
+)
+def test_whatever_may_change_an_answer_is_in_the_cache_key(other: dict[str, Any]) -> None:
+    assert cache_key() != cache_key(**other)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [{"timeout": 3}, {"max_retries": 0}, {"api_key": "k"}, {"tags": ["t"]}, {"verbose": True}],
+    ids=lambda same: next(iter(same)),
+)
+def test_what_changes_no_answer_is_not_in_the_cache_key(same: dict[str, Any]) -> None:
+    assert cache_key() == cache_key(**same)
+
+
+def test_a_cached_answer_needs_no_server(server: FakeServer) -> None:
+    with ChatMlxcel(base_url=server.url, cache=InMemoryCache()) as llm:
+        first = llm.invoke("x")
+        assert first.content == llm.invoke("x").content
+        llm.invoke("x", temperature=0.5)
+
+    assert 2 == len(server.posts)
+
+
+def test_no_key_in_what_is_printed_or_pickled(server: FakeServer) -> None:
+    llm = ChatMlxcel(base_url=server.url, api_key="very-secret")
+
+    assert "very-secret" not in repr(llm) + str(llm) + str(llm._identifying_params)
+    assert b"very-secret" not in pickle.dumps(llm)
+
+
+def test_a_text_model_is_dumped_without_its_key() -> None:
+    llm = MlxcelLLM(base_url="http://127.0.0.1:1", api_key="very-secret")
+
+    dumped = dumpd(llm)
+    assert "constructor" == dumped["type"]
+    assert "very-secret" not in repr(dumped)
+    assert {"lc": 1, "type": "secret", "id": ["MLXCEL_API_KEY"]} == dumped["kwargs"]["api_key"]
+
+
+def test_tracing_is_told_the_provider_and_the_model() -> None:
+    params = MlxcelLLM(base_url="http://x", served_model="m", stop=["END"])._get_ls_params()
+
+    assert ("mlxcel", "m", "llm") == (
+        params["ls_provider"],
+        params["ls_model_name"],
+        params["ls_model_type"],
+    )
+    assert ["END"] == params["ls_stop"]

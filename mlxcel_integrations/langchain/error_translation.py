@@ -1,0 +1,26 @@
+"""Translate errors into ones that LangChain's handlers catch, too."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ..errors import MlxcelError
+from .mlxcel_errors import from_mlxcel
+
+__all__ = ["langchain_errors"]
+
+
+@contextlib.contextmanager
+def langchain_errors() -> Iterator[None]:
+    """Raise errors of this package and of ``openai`` as subclasses of LangChain's, too."""
+    try:
+        yield
+    except MlxcelError as error:
+        raise from_mlxcel(error).with_traceback(error.__traceback__) from error.__cause__
+    except Exception as error:
+        if not type(error).__module__.startswith("openai"):
+            raise
+        from .openai_errors import from_openai
+
+        raise from_openai(error).with_traceback(error.__traceback__) from error.__cause__

@@ -1,0 +1,55 @@
+"""Content blocks of answers: reasoning, text and tool calls stay apart."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from mlxcel_integrations.langchain import ChatMlxcel
+from tests.fakes.server import FakeServer, Reply
+from tests.langchain.ways import merged
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_v3_events_tell_thinking_text_and_calls_apart(
+    server: FakeServer, llm: ChatMlxcel, asynchronous: bool
+) -> None:
+    call = {"name": "f", "arguments": {"a": 1}}
+    server.script(Reply.text("a b", reasoning="hm hm", tool_calls=[call]))
+
+    async def output() -> AIMessage:
+        stream = await llm.astream_events("x", version="v3")
+        return await stream.output
+
+    message = asyncio.run(output()) if asynchronous else llm.stream_events("x", version="v3").output
+
+    types = [block["type"] for block in message.content_blocks]
+    assert ["reasoning", "text", "tool_call"] == types
+    assert [{"a": 1}] == [call["args"] for call in message.tool_calls]
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+def test_streamed_blocks_lose_no_call(server: FakeServer, output_version: str) -> None:
+    calls = [{"name": "News", "arguments": {"topic": topic}} for topic in "ab"]
+    server.script(Reply.text("One moment.", reasoning="hm", tool_calls=calls))
+    with ChatMlxcel(base_url=server.url, output_version=output_version) as llm:
+        message = merged(
+            list(
+                llm.bind_tools(
+                    [
+                        {
+                            "name": "News",
+                            "description": "Return the news.",
+                            "parameters": {"type": "object"},
+                        }
+                    ]
+                ).stream("x")
+            )
+        )
+
+    types = ["reasoning", "text", "tool_call", "tool_call"]
+    assert types == [block["type"] for block in message.content_blocks]
+    assert ["a", "b"] == [call["args"]["topic"] for call in message.tool_calls]

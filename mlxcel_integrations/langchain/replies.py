@@ -240,7 +240,8 @@ def to_metadata(reply: ChatReply, *, usage: bool = True) -> dict[str, Any]:
 
 
 def _usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
-    if not usage:
+    # An answer that was left before its end has no count of its prompt.
+    if not usage or "prompt_tokens" not in usage:
         return None
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
     result = UsageMetadata(

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from mlxcel_integrations.embedded import command, installed, is_embedded
-from mlxcel_integrations.embedded.model import locate
+from mlxcel_integrations.embedded.model import locate_model
 
 from .engine import run, serving, start, wait_until_ready
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def gemma() -> str:
-    return str(locate("embedded"))
+    return str(locate_model("embedded"))
 
 
 def error_of(*flags: str) -> str:
@@ -140,7 +140,7 @@ def test_a_socket_that_was_left_behind_is_named(place: Path, gemma: str) -> None
 @pytest.mark.parametrize(
     ("host", "said"),
     [
-        ("none/x.sock", "no directory"),
+        ("none/x.sock", "does not exist"),
         ("a" * 110 + ".sock", "too long"),
         ("file", "must end in .sock"),
     ],

@@ -362,7 +362,7 @@ def test_lines_that_do_not_fit_are_counted_in_one_warning(handled: Callable[...,
     (warning,) = handler.warnings
     (dropped,) = re.findall(r"\d+", warning)
     assert ["line 0", *lines[1 + int(dropped) :]] == handler.lines
-    assert warning.startswith(f"Lines of the server that were dropped: {dropped}.")
+    assert warning.startswith(f"Dropped lines of the server's output: {dropped}.")
     assert logging.WARNING == handler.taken[1].levelno
 
 
@@ -378,7 +378,7 @@ def test_lines_that_are_late_are_dropped_and_counted(handled: Callable[..., Taki
 
     assert wait_until(lambda: not threads())
     assert ["one"] == handler.lines
-    assert "were dropped: 2." in handler.warnings[0]
+    assert "output: 2." in handler.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from mlxcel_integrations.supervisor.readiness import (
     Observation,
     Stalled,
     TooLate,
-    load_failure,
     until_ready,
 )
 
@@ -220,66 +219,3 @@ def test_without_a_503_a_complaint_is_not_enough(status: int | None) -> None:
 def test_without_a_complaint_a_503_is_not_enough() -> None:
     with pytest.raises(TooLate):
         pauses(Script({1.0: WARMUP}, {0.0: 503}))
-
-
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
-        (FAILED, "Failed to load model: no such tensor"),
-        (
-            "2026-11-23T02:00:00Z ERROR mlxcel: failed to load the model's weights: bad tensor",
-            "failed to load the model's weights: bad tensor",
-        ),
-        (
-            "\x1b[2m2026-11-23T02:00:00Z\x1b[0m \x1b[31mERROR\x1b[0m m: Failed to load model: x",
-            "Failed to load model: x",
-        ),
-        ("ERROR Failed to load model: x", "Failed to load model: x"),
-        ("Failed to load model: /m/nomic-embed/model.gguf", None),
-        ("Error: could not load weights from model-00001-of-00002.safetensors", None),
-        ("thread 'worker': cannot load checkpoint: unsupported quantization", None),
-        ("llama_model_load: error loading model: missing tensor 'output_norm.weight'", None),
-        ("llama_model_load_from_file_impl: failed to load model", None),
-        (
-            "0.00.123.456 E srv    load_model: failed to load model, '/models/x.gguf'",
-            "srv load_model: failed to load model, '/models/x.gguf'",
-        ),
-        ("main: exiting due to model loading error", None),
-        ('{"level":"ERROR","function":"load_model","message":"unable to load model"}', None),
-        ("Loading model weights ... failed", None),
-    ],
-)
-def test_a_line_that_says_that_loading_failed(line: str, text: str | None) -> None:
-    log = f"loading model\n{line}\n{WARMUP}\nlistening on /x.sock"
-
-    assert (text or line) == load_failure(log)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        WARMUP,
-        "warmup failed (non-fatal): failed to load model",
-        "2026-11-23T02:00:00Z  WARN mlxcel: failed to load model card: not found",
-        "2026-11-23T02:00:00Z  INFO mlxcel: retry: cannot load weights yet",
-        "2026-11-23T02:00:00Z ERROR mlxcel: connection reset by peer",
-        "2026-11-23T02:00:00Z ERROR mlxcel: Failed to load draft model: speculative decoding off",
-        "2026-11-23T02:00:00Z ERROR mlxcel: failed to load embedding model: no such file",
-        "2026-11-23T02:00:00Z ERROR mlxcel: unable to load the chat template of the model",
-        "2026-11-23T02:00:00Z ERROR mlxcel: failed to load model defaults, ignoring them",
-        "2026-11-23T02:00:00Z ERROR mlxcel: download of model.safetensors failed",
-        "2026-11-23T02:00:00Z  INFO mlxcel: Model m loaded in 1.2s",
-        "0.00.123.456 W load: special_eos_id is not in special_eog_ids",
-        "loading model 'failed-experiment.gguf'",
-        "srv  log_server_r: request: GET /health 127.0.0.1 503",
-    ],
-)
-def test_a_line_that_says_nothing_of_the_kind(line: str) -> None:
-    assert load_failure(f"loading model\n{line}\nlistening") is None
-
-
-def test_of_several_complaints_the_first_tells_most() -> None:
-    log = "llama_model_load: error loading model: bad magic\nmain: failed to load model 'x'"
-
-    assert "llama_model_load: error loading model: bad magic" == load_failure(log)

@@ -2,13 +2,90 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from mlxcel_integrations import MlxcelServerError, MlxcelTimeoutError
+from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.supervisor.launcher import Launcher, health_status
+from mlxcel_integrations.supervisor.server_process import ServerProcess
+from mlxcel_integrations.supervisor.server_spec import ServerSpec
+from mlxcel_integrations.supervisor.single_flight import StartCancelled
+from mlxcel_integrations.transport.endpoint import Endpoint
+from tests.fakes.server import FakeServer
 
 from .conftest import Fake
+
+
+def launch(binary: str, cancelled_within: Callable[[float], bool]) -> ServerProcess:
+    spawned: list[tuple[ServerProcess, Endpoint]] = []
+    spec = ServerSpec("m", ServerOptions(binary=binary))
+    try:
+        Launcher(spec, lambda *what: spawned.append(what), cancelled_within).run()
+    finally:
+        ((process, endpoint),) = spawned
+        assert endpoint.socket == process.path
+    return process
+
+
+def sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def test_a_launched_process_is_ready_and_answers(fake: Fake) -> None:
+    process = launch(fake.binary(), sleep)
+
+    assert process.serves
+    assert 200 == health_status(Endpoint.parse(None, process.path))
+    process.stop()
+
+
+def test_a_cancelled_launch_leaves_nothing(fake: Fake) -> None:
+    with pytest.raises(StartCancelled, match=r"The start of the server for 'm' was cancelled"):
+        launch(fake.binary(), lambda seconds: True)
+
+    assert ([], []) == (fake.running, fake.directories)
+
+
+def test_health_is_the_status_of_whoever_answers(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        assert 200 == health_status(Endpoint.parse(server.url, None))
+    assert health_status(Endpoint.parse(None, tmp_path / "none.sock")) is None
+
+
+def test_nobody_answers_on_a_free_port_or_on_one_that_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = Endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        assert health_status(endpoint) is None
+        assert 0.9 < time.monotonic() - began < 2
+    assert health_status(endpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "loaded"),
+    [("", []), ("port=8080", ["psutil"]), ("share='user'", ["asyncio.unix_events"])],
+)
+def test_what_a_start_imports_is_there_before_it(options: str, loaded: list[str]) -> None:
+    """A child that is forked during an import can never import the same module."""
+    code = (
+        "import sys; from mlxcel_integrations.supervisor.server_spec import ServerSpec\n"
+        "from mlxcel_integrations.supervisor.launcher import import_dependencies\n"
+        "from mlxcel_integrations.options import ServerOptions\n"
+        f"import_dependencies(ServerSpec('m', ServerOptions({options})))\n"
+        "print(*({'psutil', 'asyncio.unix_events'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert loaded == done.stdout.split()
 
 
 @pytest.mark.parametrize("warmup", [True, False])

@@ -22,7 +22,7 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 
 # Each line may import what stands above it, and its own folder.
 LAYERS = [
-    ["context_manager", "errors", "keywords", "lazy", "progress_bar", "secret", "token_cache"],
+    ["errors", "keywords", "lazy", "progress_bar", "secret", "token_cache"],
     ["options", "protocol", "unix_sockets"],
     ["embedded", "structured", "transport"],
     ["supervisor"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = ["Launcher", "health_status", "import_dependencies"]
 
 _PORTS_TRIED = 3
 _HEALTH_SECONDS = 1.0
+_HEALTH_BYTES = 64 * 1024
 
 
 class _PortTaken(Exception):
@@ -141,17 +143,19 @@ class Launcher:
         options, log = self._spec.options, process.log
         flow = until_ready(options.startup_timeout, options.stall_timeout, time.monotonic)
         bar, began = ProgressBar(options.progress), time.monotonic()
-        heard, text, progress = log.heard, "", None
+        heard, text, progress, health = log.heard, "", None, None
         try:
-            pause = next(flow)
-            while not self._cancelled_within(pause):
+            look = next(flow)
+            while not self._cancelled_within(look.after):
                 # The log may be long: it is read only if there is something new in it.
                 if log.heard != heard or not text:
                     heard, text = log.heard, log.tail
                     progress = read_progress(text)
                 bar.show(progress, time.monotonic() - began)
-                seen = Observation(process.poll(), health_status(endpoint), heard, text)
-                pause = flow.send(seen)
+                returncode = process.poll()
+                if look.probe:
+                    health = health_status(endpoint)
+                look = flow.send(Observation(returncode, health, heard, text))
         except StopIteration:
             return
         finally:
@@ -187,7 +191,10 @@ class Launcher:
 
 
 def health_status(endpoint: Endpoint) -> int | None:
-    """Return the status of ``/health``, None if nobody answers within a second."""
+    """Return the status of ``/health``, None if nobody answers within a second.
+
+    A server that is ready but busy, which says so with 503, counts as 200.
+    """
     if endpoint.socket is not None and not Path(endpoint.socket).exists():
         return None
     limits = dict.fromkeys(("connect", "read", "write", "pool"), _HEALTH_SECONDS)
@@ -195,11 +202,18 @@ def health_status(endpoint: Endpoint) -> int | None:
     with endpoint.transport() as transport:
         try:
             response = transport.handle_request(request)
-            response.close()
+            with contextlib.closing(response):
+                return 200 if _is_busy(response) else response.status_code
         except httpx.TransportError as error:
             close_leaked_socket(error)
             return None
-        return response.status_code
+
+
+def _is_busy(response: httpx.Response) -> bool:
+    if response.status_code != 503:
+        return False
+    body = next(response.iter_raw(_HEALTH_BYTES), b"")
+    return b'"no slot available"' in body
 
 
 def import_dependencies(spec: ServerSpec) -> None:

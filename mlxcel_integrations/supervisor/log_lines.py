@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Progress", "load_failure", "read_progress", "split_line"]
+__all__ = [
+    "ESCAPE_SEQUENCE",
+    "PROBE_ERROR",
+    "Progress",
+    "is_loading",
+    "load_failure",
+    "read_progress",
+    "split_line",
+]
 
 _TEXT_CHARACTERS = 120
 _SEARCHED_CHARACTERS = 8 * 1024
@@ -29,18 +37,28 @@ class Progress:
     downloading: bool
 
 
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+ESCAPE_SEQUENCE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
+)
+"""A colour, a title of the window, or another command to a terminal."""
 _PREFIX = re.compile(
     r"""
     (?: \[? \d{4}-\d\d-\d\d [T ] \d\d:\d\d:\d\d (?:[.,]\d+)? (?:Z|[+-]\d\d:?\d\d)? \]? \s+ )?
     (?: \d+\.\d\d\.\d{3}\.\d{3} \s+ )?                      # llama.cpp: time since the start
     (?: \[? (?P<level>TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR) \]? \s+
+        (?: [a-z_]\w* \{ [^{}]* \} : \s* )*                  # what it was doing: prefill{...}:
         (?: [a-z_]\w* (?:::\w+)* : \s+ )?                   # the module that says it
       | (?P<letter>[DIWE]) \s+
     )?
     """,
     re.VERBOSE,
 )
+_FIELD = re.compile(r"[a-z_]\w*=\S+")
+"""A field of a structured log, at the end of a line."""
+PROBE_ERROR = re.compile(r"trace::on_failure: response failed .*\b503\b")
+"""The error that mlxcel logs for each answer of 503, as to a probe while it is loading."""
+_ROUTE = re.compile(r"(?:GET|POST|PUT|DELETE) +/|Endpoints:$")
+"""The list of routes that ends the log of a start."""
 _WEIGHTS = r"\.(?:safetensors|gguf|json|jinja|txt|model)\b"
 _MOVING = re.compile(rf"load|fetch|progress|\||{_WEIGHTS}", re.IGNORECASE)
 _PERCENT = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?%(?! of\b)")
@@ -61,8 +79,9 @@ def read_progress(tail: str) -> Progress | None:
     """Read the progress of a server from the end of its output; None if that says nothing."""
     # Carriage returns end lines here, too: a bar that was redrawn has its news at the end.
     for line in reversed(tail[-_SEARCHED_CHARACTERS:].splitlines()):
-        text = split_line(line)[1][:_TEXT_CHARACTERS]
-        if any(map(str.isalpha, text)) or _PERCENT.search(text):
+        text = _without_fields(split_line(line)[1])[:_TEXT_CHARACTERS]
+        says_something = any(map(str.isalpha, text)) or _PERCENT.search(text)
+        if says_something and not _ROUTE.match(text):
             downloading = _DOWNLOAD.search(text) and not _NO_DOWNLOAD.search(text)
             return Progress(text, _fraction(text), bool(downloading))
     return None
@@ -73,7 +92,7 @@ def split_line(line: str) -> tuple[str | None, str]:
 
     The text can be shown: it has no time, module, escape sequences or control characters.
     """
-    plain = _ESCAPE_SEQUENCE.sub("", line)
+    plain = ESCAPE_SEQUENCE.sub("", line)
     if not plain.isprintable():
         plain = "".join(c if c.isprintable() else " " for c in plain)
     plain = " ".join(plain.split())
@@ -106,11 +125,32 @@ _FAILURE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_LOADING = re.compile(r"\bloading\b.{0,10}?\b(?:model|weights?|checkpoint)\b", re.IGNORECASE)
+_LOADED = re.compile(r"\bmodel\b.*\bloaded\b", re.IGNORECASE)
 _NOT_THE_MODEL = re.compile(
     r"warmup|draft|speculative|adapter|lora|embed|rerank|template|tokenizer|cache|mmproj|vision",
     re.IGNORECASE,
 )
 _NOT_FATAL = re.compile(r"non-?fatal|ignor|skipp|fall(?:ing|s)? back|retry|default", re.IGNORECASE)
+
+
+def _without_fields(text: str) -> str:
+    words = text.split(" ")
+    while len(words) > 1 and _FIELD.fullmatch(words[-1]):
+        words.pop()
+    return " ".join(words)
+
+
+def is_loading(log: str) -> bool:
+    """Tell whether the last line about loading says that it has begun, and not that it is done."""
+    for line in reversed(log.splitlines()):
+        if "load" in line.lower():
+            text = split_line(line[:_SEARCHED_OF_LINE])[1]
+            if _LOADED.search(text) or _FAILURE.search(text):
+                return False
+            if _LOADING.search(text):
+                return True
+    return False
 
 
 def load_failure(log: str) -> str | None:
@@ -123,7 +163,11 @@ def _complaint(line: str) -> str | None:
         return None
     level, text = split_line(line[:_SEARCHED_OF_LINE])
     found = _FAILURE.search(text)
-    if found is None or level not in (None, "E") or _NOT_FATAL.search(text):
+    if found is None or level not in (None, "E"):
+        return None
+    # Only up to the reason, in which there may be a path with any name in it.
+    end = text.find(": ", found.end() - 1)
+    if _NOT_FATAL.search(text, 0, end if end != -1 else len(text)):
         return None
     # Side models fail in the same words. After the match may come a path with any name in it.
     return None if _NOT_THE_MODEL.search(text[: found.end()]) else text

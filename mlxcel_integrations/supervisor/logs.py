@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
 
 from ..secret import Secret
+from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR
 
 __all__ = ["ServerLog"]
 
@@ -24,6 +26,10 @@ _LINE_BYTES = 8 * 1024
 # Kept of a line that never ends: a key in it is replaced before it is cut to be shown.
 _ENDLESS_BYTES = 2 * _LINE_BYTES
 _QUEUE_BYTES = 512 * 1024
+
+_ESCAPE_BYTES = re.compile(ESCAPE_SEQUENCE.pattern.encode())
+_PROBE_SIGN = b"on_failure"
+_PROBE_ERROR_BYTES = re.compile(PROBE_ERROR.pattern.encode())
 
 
 class ServerLog:
@@ -50,12 +56,16 @@ class ServerLog:
 
     @property
     def tail(self) -> str:
-        """The last 200 lines, and the last 8 KB of each; 64 KB at most."""
+        """The last 200 lines, and the last 8 KB of each; 64 KB at most.
+
+        Without colours, and without the errors by which mlxcel notes that it was asked too early.
+        """
         # Without the lock, which a forked child may inherit locked: copying is one operation.
         raw = bytes(self._kept)
-        shown = _redacted(raw, self._secret, cut=len(raw) >= _KEPT_BYTES)
+        shown = _redacted(_plain(raw), self._secret, cut=len(raw) >= _KEPT_BYTES)
         shown = shown[: len(shown) - _secret_begun(shown.endswith, self._secret)]
-        lines = shown.removesuffix(b"\n").rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
+        shown = _without_probes(shown.removesuffix(b"\n"))
+        lines = shown.rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
         text = "\n".join(_decoded(line) for line in lines)
         if len(text) <= _TAIL_CHARACTERS:
             return text
@@ -77,7 +87,8 @@ class ServerLog:
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of output; may be called from any thread."""
-        self.heard = time.monotonic()
+        if _PROBE_SIGN not in piece or _without_probes(_plain(piece)):
+            self.heard = time.monotonic()
         with self._feeding:
             self._kept += piece
             del self._kept[:-_KEPT_BYTES]
@@ -208,7 +219,7 @@ class _Forwarder:
             end = self._queue.index(b"\n")
             line = bytes(self._queue[max(0, end - _ENDLESS_BYTES) : end])
             del self._queue[: end + 1]
-        line = _redacted(line, self._secret, cut=len(line) == _ENDLESS_BYTES)
+        line = _redacted(_plain(line), self._secret, cut=len(line) == _ENDLESS_BYTES)
         return logging.INFO, "%s", _decoded(line)
 
 
@@ -238,6 +249,19 @@ def _secret_begun(ends_with: Callable[[bytes], bool], secret: Secret | None) -> 
         return 0
     sizes = range(len(secret.reveal()) - 1, 0, -1)
     return next((n for n in sizes if ends_with(secret.reveal()[:n].encode())), 0)
+
+
+def _plain(output: bytes) -> bytes:
+    """Take the colours out."""
+    return _ESCAPE_BYTES.sub(b"", output) if b"\x1b" in output else output
+
+
+def _without_probes(output: bytes) -> bytes:
+    """Leave out the errors that probes have caused."""
+    if _PROBE_SIGN not in output:
+        return output
+    lines = output.split(b"\n")
+    return b"\n".join(line for line in lines if not _PROBE_ERROR_BYTES.search(line))
 
 
 def _decoded(line: bytes) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from .log_lines import load_failure, read_progress
+from .log_lines import is_loading, load_failure, read_progress
 
 __all__ = [
     "Ended",
     "LoadFailed",
+    "Look",
     "NotAServer",
     "Observation",
     "Stalled",
@@ -18,7 +19,7 @@ __all__ = [
 ]
 
 FIRST_PAUSE, GROWTH = 0.002, 1.3
-LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS = 0.01, 0.025
+LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS, LONGEST_PAUSE_IF_IT_LOADS = 0.01, 0.025, 1.0
 
 FAILURE_LASTS = 3.0
 """Seconds of a load error together with 503 before the start is given up.
@@ -28,12 +29,25 @@ A side model may have failed, without which the server goes on.
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What to do next about a server that is starting.
+
+    Attributes:
+        after: Seconds to wait first.
+        probe: Whether to ask for ``/health``, too, and not only look at the process and its log.
+    """
+
+    after: float
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One look at a server that is starting.
 
     Attributes:
         returncode: Its exit status, None while it runs.
-        health: Status of its ``/health``, None if it does not answer yet.
+        health: Status of its last probe, None if ``/health`` did not answer yet.
         heard: When it last printed something, in seconds of the monotonic clock.
         log: The end of its output.
     """
@@ -66,12 +80,14 @@ class TooLate(Exception):
 
 def until_ready(
     startup_timeout: float, stall_timeout: float, clock: Callable[[], float]
-) -> Generator[float, Observation, None]:
-    """Yield the pause before each look at the server; return when it is ready.
+) -> Generator[Look, Observation, None]:
+    """Yield each look at the server that is due; return when it is ready.
 
     The pauses start at 2 ms, since a server with a small or warm model is ready within a second,
     and grow to 10 ms, so that the first request does not wait; or to 25 ms once each look is a
-    request that a busy server has to answer.
+    request that a busy server has to answer. While the log says that weights are loading, the
+    server is asked up to a second apart, since mlxcel logs each refusal as an error, and at once
+    when the log says that they are loaded.
 
     Args:
         startup_timeout: Longest time until the server is ready, in seconds; downloads do not count.
@@ -86,18 +102,24 @@ def until_ready(
         Stalled: It was silent for ``stall_timeout``.
     """
     limits = _Limits(startup_timeout, stall_timeout, clock())
-    pause = FIRST_PAUSE
+    look, between_probes, probed = Look(FIRST_PAUSE, probe=True), FIRST_PAUSE, clock()
     while True:
-        seen = yield pause
+        seen = yield look
+        now = clock()
         if seen.returncode is not None:
             raise Ended
         if seen.health == 200:
             return
         if seen.health in (401, 403, 404, 405):
             raise NotAServer
-        limits.check(seen, clock())
+        limits.check(seen, now, after_probe=look.probe)
+        seldom = seen.health == 503 and limits.loading
+        if look.probe:
+            probed, between_probes = now, between_probes * GROWTH
         longest = LONGEST_PAUSE if seen.health is None else LONGEST_PAUSE_IF_IT_ANSWERS
-        pause = min(pause * GROWTH, longest)
+        between_probes = min(between_probes, LONGEST_PAUSE_IF_IT_LOADS if seldom else longest)
+        pause = min(between_probes, LONGEST_PAUSE) if seldom else between_probes
+        look = Look(pause, probe=not seldom or now + pause >= probed + between_probes)
 
 
 class _Limits:
@@ -113,15 +135,18 @@ class _Limits:
         self._downloading = False
         self._failure: str | None = None
         self._failed = now
+        self.loading = False
 
-    def check(self, seen: Observation, now: float) -> None:
+    def check(self, seen: Observation, now: float, *, after_probe: bool) -> None:
         """Take in a look at the server, and raise if a limit is exceeded."""
         # The log may be long: it is read only if there is something new in it.
         if (seen.heard, seen.health) != (self._heard, self._health):
             self._read(seen, now)
         if self._downloading:
             self._deadline = now + self._startup_timeout
-        if self._failure is not None and now - self._failed >= FAILURE_LASTS:
+        # Not before the server was asked once more.
+        failed = self._failure is not None and now - self._failed >= FAILURE_LASTS
+        if failed and after_probe:
             raise LoadFailed(self._failure)
         if now >= self._deadline:
             raise TooLate
@@ -136,3 +161,4 @@ class _Limits:
         # Kept, since the line may scroll out of the log later, and an answer may be missing.
         if seen.health == 503 and self._failure is None and (line := load_failure(seen.log)):
             self._failure, self._failed = line, now
+        self.loading = self._failure is not None or is_loading(seen.log)

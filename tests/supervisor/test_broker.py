@@ -111,7 +111,7 @@ def test_the_server_ends_with_its_last_lease(leases: Leases) -> None:
 
 def test_a_server_that_was_ready_stays_for_a_while(leases: Leases) -> None:
     (lease,) = leases(config("exec sleep 60"))
-    lease.say(b"%s %f\n" % (READY, 0.5))
+    lease.say(b"%s %f\n" % (READY, 1.0))
     lease.close()
 
     time.sleep(0.2)

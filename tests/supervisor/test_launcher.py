@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -58,6 +59,53 @@ def test_health_is_the_status_of_whoever_answers(tmp_path: Path) -> None:
     with FakeServer() as server:
         assert 200 == health_status(Endpoint.parse(server.url, None))
     assert health_status(Endpoint.parse(None, tmp_path / "none.sock")) is None
+
+
+def test_a_server_without_a_free_slot_is_ready_and_one_that_loads_is_not() -> None:
+    """Both answer 503 up to mlxcel 0.4.2."""
+    with FakeServer("v0.4.2") as server:
+        server.busy = True
+        assert 200 == health_status(Endpoint.parse(server.url, None))
+        server.loading = True
+        assert 503 == health_status(Endpoint.parse(server.url, None))
+
+
+def test_a_server_that_loads_weights_is_asked_seldom_and_noticed_at_once(
+    fake: Fake, tmp_path: Path
+) -> None:
+    times = tmp_path / "times"
+    binary = fake.binary(
+        LOAD_SECONDS="3", TIMES=str(times), LOG_LINES='["INFO mlxcel: loading model..."]'
+    )
+    fake.server(binary, warmup=False).start()
+    ended = time.monotonic()
+
+    lines = [json.loads(line) for line in times.read_text().splitlines()]
+    ready = next(line["at"] for line in lines if line["event"] == "ready")
+    asked = [line for line in lines if "/health" in line["event"]]
+    assert 3 <= len(asked) <= 40
+    assert ended - ready < 0.5
+
+
+BACKTRACE = """
+echo "Error: model '/models/nope' is neither an existing path nor a repo-id." >&2
+echo >&2
+echo "Stack backtrace:" >&2
+for number in $(seq 0 44); do
+    echo "  $number: mlxcel::commands::serve::run_serve::{{closure}}" >&2
+    echo "             at /rustc/lib.rs:12:5" >&2
+done
+exit 1
+"""
+
+
+def test_the_reason_of_an_end_is_found_above_a_backtrace(fake: Fake) -> None:
+    with pytest.raises(MlxcelServerError) as caught:
+        fake.server(fake.script(BACKTRACE)).start()
+
+    assert "It said:\n  | Error: model '/models/nope' is neither" in str(caught.value)
+    assert "run_serve" not in str(caught.value)
+    assert "run_serve" in caught.value.stderr
 
 
 def test_nobody_answers_on_a_free_port_or_on_one_that_is_silent() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mlxcel_integrations.supervisor.log_lines import (
     Progress,
+    is_loading,
     load_failure,
     read_progress,
     split_line,
@@ -180,3 +181,104 @@ def test_of_several_complaints_the_first_tells_most() -> None:
     log = "llama_model_load: error loading model: bad magic\nmain: failed to load model 'x'"
 
     assert "llama_model_load: error loading model: bad magic" == load_failure(log)
+
+
+# --------------------------------------------------------------------------- mlxcel 0.4.2
+
+# What it prints from its start until it is ready, but for the list of its routes.
+WORKER = "mlxcel::server::model_provider::model_worker"
+START = [
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup: Runtime device: CPU",
+    f"2026-11-29T10:00:00.123456Z  INFO {WORKER}: Model worker thread starting, loading model...",
+    f"2026-11-29T10:00:00.123456Z  INFO {WORKER}: Model scripted loaded in 0.002s (resident after "
+    "load: 0.00 GB) worker_model_id=scripted load_seconds=0.002325947 active_bytes=0",
+    f"2026-11-29T10:00:00.123456Z  INFO {WORKER}: EOS tokens from config: [258, 256]",
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup: Warming up model...",
+    "2026-11-29T10:00:00.123456Z  INFO prefill{seq_id=seq-0 prompt_len=5 cached=0}: "
+    "mlxcel::server::batch::scheduler: prompt-cache: request completed (eos-at-prefill): "
+    "cached=0/5 prompt tokens, saved ~0ms prompt_tokens=5 cached_tokens=0 saved_ms=0",
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup: Warmup complete",
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup: Starting mlxcel server on /x.sock",
+]
+ROUTES = [
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup: Endpoints:",
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup:   POST /v1/chat/completions  - "
+    "OpenAI chat completions",
+    "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup:   GET  /health               - "
+    "Health check",
+]
+SHOWN = [
+    "Runtime device: CPU",
+    "Model worker thread starting, loading model...",
+    "Model scripted loaded in 0.002s (resident after load: 0.00 GB)",
+    "EOS tokens from config: [258, 256]",
+    "Warming up model...",
+    "prompt-cache: request completed (eos-at-prefill): cached=0/5 prompt tokens, saved ~0ms",
+    "Warmup complete",
+    "Starting mlxcel server on /x.sock",
+]
+
+
+@pytest.mark.parametrize("count", range(1, len(START) + 1))
+def test_a_line_of_a_start_is_shown_without_fields_and_spans(count: int) -> None:
+    progress = read_progress("\n".join(START[:count]))
+
+    assert Progress(SHOWN[count - 1], None, False) == progress
+
+
+def test_the_list_of_routes_is_not_progress() -> None:
+    progress = read_progress("\n".join([*START, *ROUTES]))
+
+    assert Progress(SHOWN[-1], None, False) == progress
+
+
+def test_fields_alone_are_shown() -> None:
+    progress = read_progress("INFO mlxcel: layer=3")
+
+    assert Progress("layer=3", None, False) == progress
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (START[:1], False),
+        (START[:2], True),
+        ([START[1], START[4]], True),
+        (START[:3], False),
+        (START, False),
+        ([START[0], START[1], *ROUTES], True),
+        ([START[1], FAILED], False),
+        (["loading weights"], True),
+        (["load_tensors: loading model tensors, this can take a while..."], True),
+        (["load_tensors: loading model tensors", "main: model loaded"], False),
+        (["[2/9] downloading: model.safetensors"], False),
+        ([], False),
+    ],
+)
+def test_a_log_tells_whether_weights_are_loading(lines: list[str], expected: bool) -> None:
+    assert expected is is_loading("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "No safetensors files found in directory: models/noweights",
+        "Failed to load models/truncated/model.safetensors: [load_safetensors] Tensor "
+        "'model.layers.0.self_attn.k_proj.weight' invalid data offsets (1709056, 2233344) "
+        "exceeding the size of the file. Perhaps an incomplete download or corrupt file?",
+        "Failed to load models/corrupt/model.safetensors: [load_safetensors] Invalid json header "
+        "length file models/corrupt/model.safetensors",
+        # The words of a path do not count.
+        "No safetensors files found in directory: /cache/default/retry-lora-draft",
+    ],
+)
+def test_a_failed_load_is_told_with_its_reason(reason: str) -> None:
+    lines = [
+        *START[:2],
+        f"2026-11-29T10:00:00.123456Z ERROR {WORKER}: Failed to load model: {reason}",
+        "2026-11-29T10:00:00.123456Z  WARN mlxcel::server::startup: Warmup failed (non-fatal): "
+        "Response channel closed",
+        *ROUTES,
+    ]
+
+    assert f"Failed to load model: {reason}" == load_failure("\n".join(lines))

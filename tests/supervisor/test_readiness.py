@@ -31,19 +31,42 @@ class Clock:
         return self.now
 
 
+def probes(see: Callable[[float], Observation], timeout: float = 1000.0) -> list[float]:
+    """Drive the flow to its end and return when it asked for `/health`."""
+    asked: list[float] = []
+
+    def seen(now: float, probe: bool) -> Observation:
+        if probe:
+            asked.append(now)
+        return see(now)
+
+    drive(seen, timeout)
+    return asked
+
+
 def pauses(
     see: Callable[[float], Observation], timeout: float = 10.0, stall: float = 1000.0
 ) -> list[float]:
     """Drive the flow to its end; `see` tells what there is to be seen at a time after the start."""
+    return drive(lambda now, probe: see(now), timeout, stall)
+
+
+def drive(
+    see: Callable[[float, bool], Observation], timeout: float, stall: float = 1000.0
+) -> list[float]:
     clock = Clock()
     flow = until_ready(timeout, stall, clock)
-    waited = [next(flow)]
+    look, health = next(flow), None
+    waited = [look.after]
     while True:
-        clock.now += waited[-1]
+        clock.now += look.after
+        seen = see(clock.now - BEGAN, look.probe)
+        health = seen.health if look.probe else health
         try:
-            waited.append(flow.send(see(clock.now - BEGAN)))
+            look = flow.send(Observation(seen.returncode, health, seen.heard, seen.log))
         except StopIteration:
             return waited
+        waited.append(look.after)
 
 
 def health(status: int | None, *, heard: float = 0.0, log: str = "") -> Observation:
@@ -219,3 +242,50 @@ def test_without_a_503_a_complaint_is_not_enough(status: int | None) -> None:
 def test_without_a_complaint_a_503_is_not_enough() -> None:
     with pytest.raises(TooLate):
         pauses(Script({1.0: WARMUP}, {0.0: 503}))
+
+
+# --------------------------------------------------------------------------- probing
+
+LOADING = "INFO mlxcel: Model worker thread starting, loading model..."
+LOADED = "INFO mlxcel: Model m loaded in 30.000s (resident after load: 4.00 GB)"
+
+
+def test_a_server_that_loads_weights_is_asked_seldom() -> None:
+    """Each answer of 503 is an error in the log of mlxcel."""
+    asked = probes(Script({0.1: LOADING}, {0.2: 503, 60.0: 200}))
+
+    while_loading = [at for at in asked if 20 < at < 59]
+    assert 35 <= len(while_loading) <= 45
+    assert asked[-1] < 61.1
+
+
+def test_a_server_whose_weights_are_loaded_is_asked_at_once() -> None:
+    asked = probes(Script({0.1: LOADING, 30.0: LOADED}, {0.2: 503, 30.5: 200}))
+
+    assert any(30.0 <= at < 30.05 for at in asked)
+    assert 30.5 <= asked[-1] < 30.53
+
+
+def test_the_end_of_a_server_that_is_asked_seldom_is_seen_at_once() -> None:
+    seen: list[float] = []
+
+    def see(now: float) -> Observation:
+        seen.append(now)
+        return Observation(1 if now >= 30 else None, 503, BEGAN + 0.1, LOADING)
+
+    with pytest.raises(Ended):
+        pauses(see, timeout=100.0)
+    assert seen[-1] < 30.02
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_only_refusals_of_a_loading_server_are_avoided(status: int | None) -> None:
+    script = Script({0.1: LOADING}, {0.2: status, 10.0: 200})
+
+    assert len(probes(script)) == len(pauses(script))
+
+
+def test_a_server_that_loads_for_a_second_is_hardly_late() -> None:
+    asked = probes(Script({0.0: LOADING}, {0.1: 503, 1.0: 200}))
+
+    assert asked[-1] < 1.3

@@ -48,7 +48,7 @@ class Lease:
 
     def release(self) -> None:
         """Give up the lease; the last one stops the server."""
-        with _lock:
+        with _servers_lock:
             shared, self._shared = self._shared, None
             if shared is None:
                 return
@@ -69,7 +69,7 @@ class _SharedServer:
         self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
-_lock = threading.Lock()
+_servers_lock = threading.Lock()
 _servers: weakref.WeakValueDictionary[str, _SharedServer] = weakref.WeakValueDictionary()
 
 
@@ -96,7 +96,7 @@ def lease(
     key = repr(
         (model, socket and os.fspath(socket), secret, checked.model_dump(exclude=LIFECYCLE_FIELDS))
     )
-    with _lock:
+    with _servers_lock:
         shared = _servers.get(key) if checked.share else None
         if shared is None:
             server = ManagedServer(model, socket=socket, api_key=api_key, **options)
@@ -108,8 +108,8 @@ def lease(
 
 def _renew_lock() -> None:
     """Make a new lock, since a thread of the parent may hold the old one."""
-    global _lock
-    _lock = threading.Lock()
+    global _servers_lock
+    _servers_lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

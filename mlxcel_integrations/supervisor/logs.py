@@ -62,7 +62,7 @@ class ServerLog:
         """
         # Without the lock, which a forked child may inherit locked: copying is one operation.
         raw = bytes(self._kept)
-        shown = _redacted(_plain(raw), self._secret, cut=len(raw) >= _KEPT_BYTES)
+        shown = _redacted(_without_escapes(raw), self._secret, cut=len(raw) >= _KEPT_BYTES)
         shown = shown[: len(shown) - _secret_begun(shown.endswith, self._secret)]
         shown = _without_probes(shown.removesuffix(b"\n"))
         lines = shown.rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
@@ -87,7 +87,7 @@ class ServerLog:
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of output; may be called from any thread."""
-        if _PROBE_SIGN not in piece or _without_probes(_plain(piece)):
+        if _PROBE_SIGN not in piece or _without_probes(_without_escapes(piece)):
             self.heard = time.monotonic()
         with self._feeding:
             self._kept += piece
@@ -219,7 +219,7 @@ class _Forwarder:
             end = self._queue.index(b"\n")
             line = bytes(self._queue[max(0, end - _ENDLESS_BYTES) : end])
             del self._queue[: end + 1]
-        line = _redacted(_plain(line), self._secret, cut=len(line) == _ENDLESS_BYTES)
+        line = _redacted(_without_escapes(line), self._secret, cut=len(line) == _ENDLESS_BYTES)
         return logging.INFO, "%s", _decoded(line)
 
 
@@ -251,8 +251,8 @@ def _secret_begun(ends_with: Callable[[bytes], bool], secret: Secret | None) -> 
     return next((n for n in sizes if ends_with(secret.reveal()[:n].encode())), 0)
 
 
-def _plain(output: bytes) -> bytes:
-    """Take the colours out."""
+def _without_escapes(output: bytes) -> bytes:
+    """Take colours and other escape sequences out."""
     return _ESCAPE_BYTES.sub(b"", output) if b"\x1b" in output else output
 
 

@@ -111,7 +111,7 @@ def _holds_other_end(client: socket.socket, group: int) -> bool:
     The listener of the port would be no proof: among several, the system chooses one by address
     and by chance.
     """
-    other_end = _plain(client.getpeername()), _plain(client.getsockname())
+    other_end = _canonical(client.getpeername()), _canonical(client.getsockname())
     for pause in _ACCEPT_PAUSES:
         # A connection belongs to no process before it is accepted.
         time.sleep(pause)
@@ -126,14 +126,14 @@ def _connections(pid: int) -> list[_Connection]:
 
     with contextlib.suppress(psutil.Error):
         return [
-            (_plain(connection.laddr), _plain(connection.raddr))
+            (_canonical(connection.laddr), _canonical(connection.raddr))
             for connection in psutil.Process(pid).net_connections("tcp")
             if connection.raddr
         ]
     return []
 
 
-def _plain(address: tuple[Any, ...]) -> tuple[str, int]:
+def _canonical(address: tuple[Any, ...]) -> tuple[str, int]:
     """Return host and port in a form that is the same for both ends."""
     host, port = address[:2]
     # A server on :: sees IPv4 clients as ::ffff:127.0.0.1, or on macOS as ::127.0.0.1.

@@ -16,6 +16,7 @@ exceptions of the ``openai`` package on every route: ``openai.APIStatusError`` a
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -118,9 +119,23 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def with_end_of(log: str, message: str) -> str:
-    """Return a message with the last lines of a log below it, indented."""
-    lines = log.splitlines()[-10:]
-    return "\n".join([message, *(f"  | {line}" for line in lines)])
+    """Return a message with the last lines of a log below it, indented.
+
+    The backtraces of Rust are left out, and an error further above stands before the last lines.
+    """
+    lines = _BACKTRACE.sub("", log).rstrip().splitlines()
+    shown = lines[-10:]
+    above = [at for at, line in enumerate(lines[:-10]) if _REASON.match(line)]
+    if above and not any(map(_REASON.match, shown)):
+        shown = [*lines[above[-1] : above[-1] + 4], "...", *lines[-6:]]
+    return "\n".join([message, *(f"  | {line}" for line in shown)])
+
+
+_BACKTRACE = re.compile(
+    r"^ *stack backtrace:$(?:\n +(?:\d+: |at ).*)*\n?", re.IGNORECASE | re.MULTILINE
+)
+_REASON = re.compile(r"(?:fatal )?error: |thread .* panicked at ", re.IGNORECASE)
+"""The beginning of a line that says why a program ends."""
 
 
 def warn_caller(message: str) -> None:

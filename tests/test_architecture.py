@@ -22,8 +22,8 @@ ROOT = Path(mlxcel_integrations.__file__).parent
 
 # Each line may import what stands above it, and its own folder.
 LAYERS = [
-    ["context_manager", "errors", "keywords", "lazy", "progress_bar", "secret", "token_cache"],
-    ["options", "protocol"],
+    ["errors", "keywords", "lazy", "progress_bar", "secret", "token_cache"],
+    ["options", "protocol", "unix_sockets"],
     ["embedded", "structured", "transport"],
     ["supervisor"],
     ["operations"],

@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..client import LLM
-from ..embedded import is_embedded
-from ..embedded.gguf import read
-from ..embedded.model import locate
+from ..embedded import BUILT_IN_MODEL, is_embedded
+from ..embedded.gguf import read_metadata
+from ..embedded.model import locate_model
 from ..errors import MlxcelError
 from ..options import server_options
 from ..protocol.features import choose_model
 from ..supervisor.binary import EMBEDDED, Executable
-from ..supervisor.bind_address import choose
+from ..supervisor.bind_address import choose_bind_address
 from ..supervisor.command import environment
 from ..supervisor.guard import clear
 from ..supervisor.managed_server import ManagedServer
-from ..supervisor.runtime import MAX_SOCKET_PATH_BYTES
 from ..transport.endpoint import Endpoint
+from ..unix_sockets import MAX_SOCKET_PATH_BYTES
 from .engine import describe_executable
 from .installation import Finding
 
@@ -86,17 +86,17 @@ def _check_model(model: str) -> Finding:
 def _check_gguf(model: str) -> Finding:
     """Check a model of the embedded engine; the built-in one is unpacked if need be."""
     try:
-        path = locate(model)
-        read(path)
+        path = locate_model(model)
+        read_metadata(path)
     except MlxcelError as error:
         return Finding("problem", "model", model, str(error))
-    return Finding("ok", "model", f"{model} ({path})" if model == "embedded" else model)
+    return Finding("ok", "model", f"{model} ({path})" if model == BUILT_IN_MODEL else model)
 
 
 def _check_socket_directory() -> Finding:
     """Bind a socket where a server would: some file systems do not support sockets."""
     try:
-        place = choose(server_options({}), None)
+        place = choose_bind_address(server_options({}), None)
     except MlxcelError as error:
         return Finding("problem", "socket", "no directory to bind it in", str(error))
     path = str(place.endpoint.socket)

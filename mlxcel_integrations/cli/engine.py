@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..embedded import BUILT_IN_MODEL
 from ..errors import MlxcelError
 from ..modes import Mode, resolve_mode
 from ..supervisor.binary import EMBEDDED, Executable
+from ..supervisor.log_lines import read_progress
 from ..supervisor.managed_server import ManagedServer
-from ..supervisor.progress_bar import read_progress
 from ..transport.endpoint import Endpoint
 from .terminal import Terminal
 
@@ -52,7 +53,7 @@ def choose_engine(
     named = [name for name, value in options.items() if value is not None]
     named += [name for name in _VARIABLES if environ.get(name)]
     if not named:
-        return Choice(Mode(model="embedded"), f"none of {', '.join(_VARIABLES)} is set")
+        return Choice(Mode(model=BUILT_IN_MODEL), f"none of {', '.join(_VARIABLES)} is set")
     return Choice(resolve_mode(model, base_url, socket, environ), f"from {named[0]}")
 
 

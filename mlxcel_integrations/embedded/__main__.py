@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from .arguments import parse
+from .arguments import parse_arguments
 from .server import main
 
 if __name__ == "__main__":
-    sys.exit(main(parse(sys.argv[1:])))
+    sys.exit(main(parse_arguments(sys.argv[1:])))

@@ -1,18 +1,18 @@
-"""The command line of the engine: the part of ``mlxcel serve`` that it can do."""
+"""Command line of the engine: the part of ``mlxcel serve`` that it supports."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
 
-__all__ = ["LARGEST", "parse"]
+__all__ = ["MAX_INT", "parse_arguments"]
 
-LARGEST = 2**31 - 1
-"""What llama.cpp can hold in an ``int``."""
+MAX_INT = 2**31 - 1
+"""The largest ``int`` of llama.cpp."""
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; end the program with status 2 when it is wrong."""
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; exit with status 2 if it is wrong."""
     # Abbreviations would turn a flag of another server into one of ours.
     parser = argparse.ArgumentParser(
         prog="python -m mlxcel_integrations.embedded",
@@ -23,7 +23,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     serve = commands.add_parser(
         "serve",
         help="serve a model until SIGTERM or SIGINT",
-        epilog="A key that clients must send is taken from the variable LLAMA_API_KEY.",
+        epilog="The key that clients must send is taken from the variable LLAMA_API_KEY.",
         allow_abbrev=False,
     )
     _add_model(serve)
@@ -53,19 +53,19 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ctx-size",
-        type=_between(0, LARGEST),
-        help="tokens of context of all slots together (default: 4096 for each, or what the model "
-        "was made for if that is less); 0 for what it was made for, shared out to the slots",
+        type=_between(0, MAX_INT),
+        help="tokens of context of all slots together (default: 4096 for each, or less if the "
+        "model was made for less); 0 for what it was made for, divided among the slots",
     )
     parser.add_argument(
-        "--n-predict", type=_between(-1, LARGEST), help="tokens of an answer, -1 for no limit"
+        "--n-predict", type=_between(-1, MAX_INT), help="tokens of an answer, -1 for no limit"
     )
     parser.add_argument(
         "--n-parallel",
         "--parallel",
         type=_between(1, 256),
         default=2,
-        help="slots: how many answers are made at a time",
+        help="slots: how many answers are generated at a time",
     )
     parser.add_argument(
         "--warmup",
@@ -82,7 +82,7 @@ def _between(lowest: int, highest: int) -> Callable[[str], int]:
         except ValueError:
             number = lowest - 1
         if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is no number from {lowest} to {highest}")
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {lowest} to {highest}")
         return number
 
     return convert

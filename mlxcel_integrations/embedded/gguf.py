@@ -1,4 +1,4 @@
-"""What a GGUF file says about its model, without loading it."""
+"""Metadata of a GGUF file, read without loading the model."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from ..errors import MlxcelError
 
-__all__ = ["Metadata", "read"]
+__all__ = ["Metadata", "read_metadata"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What the engine needs to know of a model before it starts.
+    """Facts about a model that the engine needs before it starts.
 
     Attributes:
-        has_chat_template: Whether it brings a chat template of its own.
-        has_pooling: Whether it was made for embeddings, and says how.
-        context_length: Tokens that it was made for, when the file says so.
+        has_chat_template: Whether it has a chat template of its own.
+        has_pooling: Whether it was made for embeddings, with a pooling of its own.
+        context_length: Tokens of context that it was made for, None if the file does not say.
     """
 
     has_chat_template: bool
@@ -27,14 +27,14 @@ class Metadata:
     context_length: int | None
 
 
-# All metadata is in front of the weights; the vocabulary is the largest part, a few MB.
-_SEARCHED = 64 * 2**20
+# All metadata comes before the weights; its largest part, the vocabulary, is a few MB.
+_SEARCHED_BYTES = 64 * 2**20
 
-# After a key come its type, 4 for a number of 32 bits, and its value.
+# A key is followed by its type, 4 for a number of 32 bits, and its value.
 _NUMBER = struct.Struct("<II")
 
 
-def read(path: Path) -> Metadata:
+def read_metadata(path: Path) -> Metadata:
     """Read the metadata of a model.
 
     Raises:
@@ -43,8 +43,8 @@ def read(path: Path) -> Metadata:
     _check_format(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return Metadata(
-            has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED) != -1,
-            has_pooling=data.find(b".pooling_type", 0, _SEARCHED) != -1,
+            has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED_BYTES) != -1,
+            has_pooling=data.find(b".pooling_type", 0, _SEARCHED_BYTES) != -1,
             context_length=_number(data, b".context_length"),
         )
 
@@ -65,7 +65,7 @@ def _check_format(path: Path) -> None:
 
 
 def _number(data: mmap.mmap, key: bytes) -> int | None:
-    position = data.find(key, 0, _SEARCHED)
+    position = data.find(key, 0, _SEARCHED_BYTES)
     if position == -1 or len(data) < position + len(key) + _NUMBER.size:
         return None
     kind, value = _NUMBER.unpack_from(data, position + len(key))

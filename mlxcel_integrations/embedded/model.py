@@ -1,4 +1,4 @@
-"""The model file: the built-in one, kept in the user's cache, or the user's own."""
+"""Model file of the engine: the built-in one in the user's cache, or a file of the user."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MlxcelError
-from . import INSTALL, MODEL_PACKAGE, is_embedded
+from . import BUILT_IN_MODEL, INSTALL, MODEL_PACKAGE, is_embedded
 
-__all__ = ["cache_directory", "locate"]
+__all__ = ["cache_directory", "locate_model"]
 
 
-def locate(model: str, cache: Path | None = None) -> Path:
-    """Return the file of a model, after making the built-in one if need be.
+def locate_model(model: str, cache: Path | None = None) -> Path:
+    """Return the file of a model; the built-in one is made first if need be.
 
     Args:
         model: ``"embedded"``, or the path of a ``.gguf`` file.
@@ -31,11 +31,11 @@ def locate(model: str, cache: Path | None = None) -> Path:
             f"Cannot serve {model!r}: this engine takes 'embedded' or a path that ends in .gguf. "
             "Other models need mlxcel."
         )
-    return _builtin(cache or cache_directory()) if model == "embedded" else Path(model)
+    return _builtin(cache or cache_directory()) if model == BUILT_IN_MODEL else Path(model)
 
 
 def cache_directory() -> Path:
-    """Return where this package keeps its files: the place that the platform has for caches."""
+    """Return the directory of this package's files, below the platform's directory for caches."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():
         base = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
@@ -54,18 +54,18 @@ def _builtin(directory: Path) -> Path:
     except OSError as error:
         raise MlxcelError(
             f"Cannot keep the built-in model in {directory}: {error.strerror}. It needs 253 MB "
-            "there; make room, or name another place with XDG_CACHE_HOME."
+            "there; make room, or choose another directory with XDG_CACHE_HOME."
         ) from None
     except ValueError:
         raise MlxcelError(
-            f"The package {MODEL_PACKAGE} is damaged: the model in it has another checksum. "
+            f"The package {MODEL_PACKAGE} is damaged: the checksum of its model is wrong. "
             "Install it again with pip install --force-reinstall."
         ) from None
     return path
 
 
 def _is_intact(path: Path, checksum: str) -> bool:
-    """Check the whole file after any change to it, and otherwise only that there was none."""
+    """Check the whole file if it has changed since the last check, else only that it has not."""
     if not path.exists():
         return False
     if _stamp_file(path).exists() and _stamp_file(path).read_text() == _stamp(path):
@@ -78,7 +78,7 @@ def _is_intact(path: Path, checksum: str) -> bool:
 
 
 def _assemble(path: Path, package: Any) -> None:
-    """Put the model together beside its place: a process that starts meanwhile never sees half."""
+    """Assemble the model beside its place, so that no other process ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         part = Path(directory) / path.name

@@ -1,4 +1,4 @@
-"""The process of the engine: from a command line to a server that ends on a signal."""
+"""Process of the engine: a server from its command line to the signal that ends it."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import MlxcelError
-from . import INSTALL, address, gguf, model
-from .arguments import LARGEST
-from .gguf import Metadata
+from ..unix_sockets import is_socket_path
+from . import BUILT_IN_MODEL, INSTALL
+from .address import check_address, remove_socket, remove_stale_socket, socket_identity
+from .arguments import MAX_INT
+from .gguf import Metadata, read_metadata
+from .model import locate_model
 
 __all__ = ["main"]
 
-# The threads of one answer wait for each other by spinning, and take the processor from those that
-# have work as soon as anything else runs: with two servers on two cores, each is 10 times slower.
+# The threads of an answer wait for each other by spinning. If anything else runs, they take the
+# processor from threads with work: with two servers on two cores, each is 10 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# The last but one ends a series of equal tool calls. An empty line would do for everything, but
-# JSON may have one, and would be cut there.
-STOPS = ["\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\n\n<", "\n\n\n"]
+# The last but one ends a series of equal tool calls. An empty line would replace them all, but
+# JSON may contain one and would be cut there.
+TRANSCRIPT_STOPS = ["\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\n\n<", "\n\n\n"]
 
-SMALLEST_SLOT = 512
-"""Tokens of context below which not even a short question and its answer fit."""
+MIN_SLOT_TOKENS = 512
+"""Context of a slot in tokens: less does not hold even a short question and its answer."""
 
-USUAL_SLOT = 4096
-"""Tokens of context of a slot unless asked otherwise: a few pages of text and a question."""
+DEFAULT_SLOT_TOKENS = 4096
+"""Context of a slot in tokens by default: a few pages of text and a question."""
 
 
 def main(options: argparse.Namespace) -> int:
-    """Serve until a signal; return 1 after saying why when that cannot be.
+    """Serve until a signal; if that is impossible, say why and return 1.
 
     Args:
-        options: As ``arguments.parse`` returns them.
+        options: The result of ``parse_arguments``.
     """
-    # So that a model that is being put together is taken away again.
+    # So that a model that is half assembled is removed again.
     _on_signals(_exit)
     try:
         _serve(options)
@@ -49,10 +52,10 @@ def main(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> NoReturn:
     engine = _engine()
-    address.check(options.host, options.port)
-    path = model.locate(options.model)
-    about = gguf.read(path)
-    parameters = _parameters(engine, options, path, about)
+    check_address(options.host, options.port)
+    path = locate_model(options.model)
+    metadata = read_metadata(path)
+    parameters = _parameters(engine, options, path, metadata)
     _say(
         f"Loading {path}: {options.n_parallel} slots, "
         f"{parameters.n_ctx or 'all its'} tokens of context, "
@@ -60,12 +63,12 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     )
     server = _start(engine, parameters, options.host)
     signals = _received_signals()
-    socket_file = address.identity(options.host)
+    socket_file = socket_identity(options.host)
     _say(f"Listening on {server.listening_address}")
     signals.recv(1)
-    address.remove(options.host, socket_file)
-    # Taking the server apart first waits for answers under way, and for ever if it has only just
-    # started. It keeps nothing that must be saved.
+    remove_socket(options.host, socket_file)
+    # The server's own shutdown waits for answers under way, and for ever if it has only just
+    # started. It holds nothing that must be saved.
     os._exit(0)
 
 
@@ -77,88 +80,88 @@ def _engine() -> Any:
     return xllamacpp
 
 
-def _parameters(engine: Any, options: argparse.Namespace, path: Path, about: Metadata) -> Any:
+def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: Metadata) -> Any:
     parameters = engine.CommonParams()
     parameters.model.path = str(path)
     parameters.model_alias = {options.alias or _name(options.model)}
     parameters.hostnames = [options.host]
-    parameters.port = 0 if address.is_socket(options.host) else options.port
+    parameters.port = 0 if is_socket_path(options.host) else options.port
     parameters.api_keys = [key] if (key := os.environ.get("LLAMA_API_KEY")) else []
-    parameters.n_ctx = _context(options.ctx_size, options.n_parallel, about)
+    parameters.n_ctx = _context(options.ctx_size, options.n_parallel, metadata)
     parameters.n_parallel = options.n_parallel
     parameters.n_predict = -1 if options.n_predict is None else options.n_predict
     parameters.warmup = options.warmup
     parameters.cpuparams.n_threads = _threads() or -1
-    # A connection that is kept open holds a thread, for 5 seconds after its last request: with few
-    # threads the next client waits that long.
+    # A connection holds a thread until 5 seconds after its last request: with few threads, the
+    # next client would wait that long.
     parameters.n_threads_http = 128
     parameters.endpoint_metrics = True
     parameters.ui = False
     # 1 is errors only, 3 is what a user can follow.
     parameters.verbosity = 3 if options.verbose else 1
-    # Prompts of earlier answers, up to 8 GB of them: more than such a small server is worth.
+    # No cache of earlier prompts: by default it takes up to 8 GB, too much for a small server.
     parameters.cache_ram_mib = 0
-    _set_template(parameters, options, about)
-    _set_embeddings(engine, parameters, about)
+    _set_template(parameters, options, metadata)
+    _set_embeddings(engine, parameters, metadata)
     return parameters
 
 
-def _context(asked: int | None, slots: int, about: Metadata) -> int:
+def _context(size: int | None, slots: int, metadata: Metadata) -> int:
     """Return the tokens of context of all slots together; 0 for as many as the model allows."""
-    longest = about.context_length or LARGEST
-    if asked is None:
-        return min(USUAL_SLOT, longest) * slots
-    if asked and asked // slots < SMALLEST_SLOT:
+    longest = metadata.context_length or MAX_INT
+    if size is None:
+        return min(DEFAULT_SLOT_TOKENS, longest) * slots
+    if size and size // slots < MIN_SLOT_TOKENS:
         raise MlxcelError(
-            f"A context of {asked} tokens leaves each of {slots} slots less than {SMALLEST_SLOT}. "
+            f"A context of {size} tokens leaves each of {slots} slots less than {MIN_SLOT_TOKENS}. "
             "Give a larger --ctx-size, or fewer slots with --parallel."
         )
-    if asked // slots > longest:
+    if size // slots > longest:
         raise MlxcelError(
-            f"A context of {asked} tokens gives each of {slots} slots more than the {longest} "
+            f"A context of {size} tokens gives each of {slots} slots more than the {longest} "
             f"that the model was made for. Give a --ctx-size of at most {longest * slots}."
         )
-    return asked
+    return size
 
 
-def _set_template(parameters: Any, options: argparse.Namespace, about: Metadata) -> None:
+def _set_template(parameters: Any, options: argparse.Namespace, metadata: Metadata) -> None:
     if options.chat_template:
         parameters.chat_template = options.chat_template
     elif options.chat_template_file:
         parameters.chat_template = _read(Path(options.chat_template_file))
-    elif not about.has_chat_template:
+    elif not metadata.has_chat_template:
         _set_transcript(parameters, options)
 
 
 def _set_transcript(parameters: Any, options: argparse.Namespace) -> None:
-    """Make a base model answer: it goes on with a transcript, until the next turn begins."""
+    """Make a base model answer, by continuing a transcript until the next turn begins."""
     parameters.chat_template = _read(Path(__file__).with_name("transcript.jinja"))
-    parameters.antiprompt = STOPS
-    # What comes to its mind first is right more often, and the same every time.
+    parameters.antiprompt = TRANSCRIPT_STOPS
+    # Its most likely answer is right more often, and the same every time.
     parameters.sampling.temp = 0
     if options.n_predict is None:
-        # When it repeats itself it does not stop.
+        # It does not stop once it repeats itself.
         parameters.n_predict = 512
 
 
-def _set_embeddings(engine: Any, parameters: Any, about: Metadata) -> None:
-    """Serve embeddings beside text: the same model, at no cost to answers."""
+def _set_embeddings(engine: Any, parameters: Any, metadata: Metadata) -> None:
+    """Serve embeddings, too, with the same model and at no cost to answers."""
     parameters.embedding = True
-    if not about.has_pooling:
-        # A model that was not made for embeddings; the mean of its tokens says most of a text.
+    if not metadata.has_pooling:
+        # For a model that was not made for embeddings, the mean of the tokens is best.
         parameters.pooling_type = engine.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-    # A text is embedded in one batch, or not at all.
+    # A text must fit into one batch to be embedded.
     parameters.n_ubatch = parameters.n_batch
 
 
 def _start(engine: Any, parameters: Any, host: str) -> Any:
-    # Loading holds Python's lock, so no handler written in Python could run: signals must end
-    # the process by themselves.
+    # Loading holds the GIL, so no handler in Python could run: signals must end the process by
+    # themselves.
     _on_signals(signal.SIG_DFL)
     try:
         return engine.Server(parameters)
     except RuntimeError:
-        address.remove_stale(host)
+        remove_stale_socket(host)
         raise MlxcelError(
             f"llama.cpp cannot serve {parameters.model.path}, for the reason in the lines above. "
             "Check that the file is complete, and the chat template if you gave one; if memory "
@@ -167,14 +170,14 @@ def _start(engine: Any, parameters: Any, host: str) -> Any:
 
 
 def _received_signals() -> socket.socket:
-    """Return a socket that gets a byte for each signal.
+    """Return a socket that receives a byte for each signal.
 
-    The system may hand a signal to any thread, also to one of the engine's, and would then not
-    wake this one from ``signal.pause``.
+    ``signal.pause`` is not enough: the system may deliver a signal to any thread, even to one of
+    the engine, and this thread would not wake up.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
-    # Detached, because the system goes on using it after the last reference to it is gone.
+    # Detached, so that it stays open after the last reference to it is gone.
     signal.set_wakeup_fd(sender.detach())
     _on_signals(lambda number, frame: None)
     return receiver
@@ -190,14 +193,14 @@ def _exit(number: int, frame: object) -> NoReturn:
 
 
 def _name(text: str) -> str:
-    return text if text == "embedded" else Path(text).stem
+    return text if text == BUILT_IN_MODEL else Path(text).stem
 
 
 def _threads() -> int | None:
-    """Count the cores that this process may use, or leave it to llama.cpp.
+    """Count the cores that this process may use; None lets llama.cpp decide.
 
-    llama.cpp counts those of the machine, also where a container has fewer; but it knows which
-    cores of a Mac are the fast ones.
+    llama.cpp counts those of the machine, even if a container has fewer; but it knows which cores
+    of a Mac are the fast ones.
     """
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else None
 

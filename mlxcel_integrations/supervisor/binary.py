@@ -1,4 +1,4 @@
-"""Where the executable is, and which command line it speaks."""
+"""Executable of a server: where it is, and the dialect of its command line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..embedded import command as embedded_command
 from ..embedded import installed, is_embedded
 from ..errors import MlxcelError
 
-__all__ = ["Dialect", "Executable", "find"]
+__all__ = ["Dialect", "Executable", "find_executable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a kind of server spells its command line.
+    """Spelling of the command line of a kind of server.
 
     Attributes:
-        name: What people call it.
-        words: What stands between the executable and the flags.
+        name: The usual name of the server.
+        words: Words between the executable and the flags.
         parallel: Its flag for the number of slots.
         second_models: Whether it takes models for embeddings and for reranking.
         equals: Whether it reads ``--flag=value``.
@@ -45,8 +45,8 @@ class Executable:
     """A program that serves models.
 
     Attributes:
-        command: How it is called, without the words of its dialect.
-        dialect: How it spells its command line.
+        command: The beginning of its command line, without the words of its dialect.
+        dialect: Spelling of its command line.
         reason: Why this one was chosen.
     """
 
@@ -55,7 +55,9 @@ class Executable:
     reason: str
 
 
-def find(model: str, binary: str | None, environ: Mapping[str, str] = os.environ) -> Executable:
+def find_executable(
+    model: str, binary: str | None, environ: Mapping[str, str] = os.environ
+) -> Executable:
     """Find the program that serves a model.
 
     Args:
@@ -64,14 +66,14 @@ def find(model: str, binary: str | None, environ: Mapping[str, str] = os.environ
         environ: Where ``MLXCEL_BIN`` and ``PATH`` are looked up.
 
     Raises:
-        MlxcelError: There is none on this machine, or it cannot be run.
+        MlxcelError: This machine has none, or it cannot be run.
     """
     if binary is not None:
-        return _checked(binary, "binary=", environ)
+        return _named_executable(binary, "binary=", environ)
     if is_embedded(model):
         return _embedded(model)
     if environ.get("MLXCEL_BIN"):
-        return _checked(environ["MLXCEL_BIN"], "MLXCEL_BIN", environ)
+        return _named_executable(environ["MLXCEL_BIN"], "MLXCEL_BIN", environ)
     path = shutil.which("mlxcel", path=environ.get("PATH"))
     if path is not None:
         return Executable((path,), _dialect(path), "mlxcel is on PATH")
@@ -92,16 +94,16 @@ def _embedded(model: str) -> Executable:
     return Executable(tuple(embedded_command()), EMBEDDED, f"model={model!r}")
 
 
-def _checked(binary: str, source: str, environ: Mapping[str, str]) -> Executable:
-    # Path would turn "./mlxcel" into a name that is looked for on PATH.
+def _named_executable(binary: str, source: str, environ: Mapping[str, str]) -> Executable:
+    # Path would turn "./mlxcel" into a name that is searched for on PATH.
     name = os.path.expanduser(binary)  # noqa: PTH111
     path = shutil.which(name, path=environ.get("PATH"))
     if path is not None:
         return Executable((path,), _dialect(path), f"{source} names it")
-    place = Path(name)
-    if place.is_dir():
+    file = Path(name)
+    if file.is_dir():
         problem = "is a directory: name the program in it"
-    elif place.exists():
+    elif file.exists():
         problem = f"cannot be executed: chmod +x {binary}"
     else:
         problem = "does not exist: check the path"

@@ -1,8 +1,7 @@
-"""Where a new server listens: a private socket, or an address that the user chose."""
+"""Bind address of a new server: a private socket, or an address that the user chose."""
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import socket
@@ -13,15 +12,14 @@ from pathlib import Path
 from ..errors import MlxcelError
 from ..options import ServerOptions
 from ..transport.endpoint import Endpoint
+from ..unix_sockets import check_socket_path, is_stale, runtime_directory
 from .cleanup import sweep
-from .guard import is_stale
-from .runtime import MAX_SOCKET_PATH_BYTES, runtime_directory
 
-__all__ = ["BindAddress", "choose", "port_was_taken"]
+__all__ = ["BindAddress", "choose_bind_address", "port_was_taken"]
 
 _PORT_TAKEN = re.compile(
     r"address (already )?in use|EADDRINUSE|AddrInUse|port \d+ is (already )?in use"
-    # llama-server does not tell why; that the address is one of the machine is known by then.
+    # llama-server does not say why; by then the address is known to be this machine's.
     r"|couldn't bind HTTP server socket",
     re.IGNORECASE,
 )
@@ -29,34 +27,34 @@ _PORT_TAKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BindAddress:
-    """Where a new server listens.
+    """Address for a new server to listen on.
 
     Attributes:
-        endpoint: Its address.
-        directory: A directory to be made for it and removed with it; None if there is none. The
-            guard makes it, so that whatever ends this program, somebody is there to remove it.
+        endpoint: The address.
+        directory: A directory to be made for the socket and removed with it; None if none is
+            needed. The guard makes it, so that it is removed whatever ends this program.
     """
 
     endpoint: Endpoint
     directory: Path | None = None
 
 
-def choose(options: ServerOptions, path: str | None) -> BindAddress:
-    """Choose where a new server listens.
+def choose_bind_address(options: ServerOptions, path: str | None) -> BindAddress:
+    """Choose the address of a new server.
 
     Args:
         options: ``host`` or ``port`` ask for TCP.
         path: A socket path that the user chose.
 
     Raises:
-        MlxcelError: The address is taken, or cannot be one.
+        MlxcelError: The address is taken, or no server could listen there.
     """
     if options.host is not None or options.port is not None:
         if path is not None:
             raise MlxcelError("Both socket= and host= or port= are given: drop one of them.")
         return BindAddress(_tcp(options.host or "127.0.0.1", options.port))
     if path is not None:
-        _check_socket(path)
+        _clear_path(path)
         return BindAddress(Endpoint.parse(None, path))
     directory = runtime_directory("mlxcel-run-12345678/server.sock") / _new_name()
     sweep(directory.parent)
@@ -64,7 +62,7 @@ def choose(options: ServerOptions, path: str | None) -> BindAddress:
 
 
 def _new_name() -> str:
-    # Six bytes of chance are eight characters.
+    # Six random bytes are eight characters.
     return f"mlxcel-run-{secrets.token_urlsafe(6)}"
 
 
@@ -72,7 +70,7 @@ def port_was_taken(log: str) -> bool:
     """Tell whether a server ended because another program has its port.
 
     Args:
-        log: What it printed.
+        log: The output of the server.
     """
     return _PORT_TAKEN.search(log) is not None
 
@@ -81,7 +79,7 @@ def _tcp(host: str, port: int | None) -> Endpoint:
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     if port is None:
         port = _free_port(reached)
-    elif _answers(reached, port):
+    elif _is_port_open(reached, port):
         raise MlxcelError(
             f"Another program listens on port {port} of {reached}: pass another port=, or use "
             f"base_url='http://{reached}:{port}' if that is the server you want."
@@ -96,14 +94,14 @@ def _free_port(host: str) -> int:
             probe.bind((host, 0))
         except OSError as error:
             raise MlxcelError(
-                f"host={host!r} is no address of this machine: {error.strerror}. Use 127.0.0.1, "
-                "or socket= for the path of a socket."
+                f"host={host!r} is not an address of this machine: {error.strerror}. Use "
+                "127.0.0.1, or socket= for the path of a socket."
             ) from None
         port: int = probe.getsockname()[1]
         return port
 
 
-def _answers(host: str, port: int) -> bool:
+def _is_port_open(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=0.5):
             return True
@@ -111,48 +109,29 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _check_socket(path: str) -> None:
-    """Refuse a path that a server could not bind, or that is somebody else's.
+def _clear_path(path: str) -> None:
+    """Remove a stale socket, and refuse a path where anything else is or could come to be.
 
-    The real server removes whatever it finds there, a running server's socket included.
+    The server itself would remove whatever it finds there, even the socket of a running server.
     """
-    try:
-        size = len(os.fsencode(path))
-    except UnicodeEncodeError:
-        raise MlxcelError(
-            f"socket={path!r} has characters that this system's locale cannot encode: use plain "
-            "letters, or run with PYTHONUTF8=1."
-        ) from None
-    if size > MAX_SOCKET_PATH_BYTES:
-        raise MlxcelError(
-            f"socket={path!r} has {size} bytes, and a socket path {MAX_SOCKET_PATH_BYTES} at most "
-            "on this system: use a shorter one."
-        )
-    if not path.endswith(".sock"):
-        raise MlxcelError(f"socket={path!r} must end in .sock: servers tell sockets by this.")
-    if not os.access(Path(path).parent, os.W_OK | os.X_OK):
-        raise MlxcelError(f"The directory of socket={path!r} does not exist or is not writable.")
+    check_socket_path(path, "socket=")
     mode = Path(path).parent.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise MlxcelError(
             f"Every user of this machine can replace socket={path!r}: choose another directory, or "
             f"chmod o-w {Path(path).parent}."
         )
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
+    if not Path(path).exists():
         return
-    if not stat.S_ISSOCK(mode):
-        raise MlxcelError(f"socket={path!r} is a file already, and no socket: it is left alone.")
     if not is_stale(path):
         raise MlxcelError(
-            f"A server listens on socket={path!r} already: drop model= to use it, or choose "
+            f"A server is already listening on socket={path!r}: drop model= to use it, or choose "
             "another path."
         )
     try:
         Path(path).unlink()
     except OSError as error:
         raise MlxcelError(
-            f"socket={path!r} is left from a server that is gone, and cannot be removed: "
+            f"socket={path!r} was left behind by a server that is gone, and cannot be removed: "
             f"{error.strerror}. Choose another path."
         ) from None

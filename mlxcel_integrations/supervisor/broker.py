@@ -1,15 +1,15 @@
-"""The broker: a small program that keeps one server for all processes of a user.
+"""Broker: a small program that keeps one server for all processes of a user.
 
-A guard ends a server with its owner. The owner of a shared server is this program, which every
-process that uses the server is connected to: a connection is a lease, and ends with its process at
-the latest. The server is stopped ``keep_alive`` seconds after the last lease.
+A guard ends a server with its owner. The owner of a shared server is this program. Every process
+that uses the server is connected to it: a connection is a lease, and ends with its process at the
+latest. The server is stopped ``keep_alive`` seconds after the last lease.
 
 Like the guard it runs on the standard library alone, ``python -I -S``, and never needs the key.
-It listens on the socket that is its stdin, writes lines of JSON and reads lines; ``joined`` is the
-other side. To each lease it writes ``{"pid": ..., "url": ..., "socket": ...}`` first, or
-``{"error": ...}``; then ``{"log": ...}`` for what the server prints, and in the end
-``{"returncode": ..., "cause": ...}``. It reads ``ready SECONDS`` from a lease for which the server
-is ready, which may be kept for so long after it; ``stop`` and ``kill``.
+It listens on the socket that is its stdin; ``SharedProcess`` is the other side. To each lease it
+writes lines of JSON: first ``{"pid": ..., "url": ..., "socket": ...}`` or ``{"error": ...}``, then
+``{"log": ...}`` for the output of the server, and in the end
+``{"returncode": ..., "cause": ...}``. It reads the lines ``ready SECONDS``, from a lease that has
+seen the server ready and lets it stay for so long afterwards, ``stop`` and ``kill``.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from .logs import ServerLog
 from .peer_identity import peer_pid
 from .server_process import OwnedProcess
 
-__all__ = ["READY", "Order"]
+__all__ = ["READY", "Broker", "BrokerConfig"]
 
 READY = b"ready"
 
 _FIRST_LEASE_SECONDS = 5.0
-"""How long a broker waits for the one who started it to connect."""
+"""How long a broker waits for its first lease."""
 
-_RETRY_LOCK_SECONDS = 0.05
+_LOCK_RETRY_SECONDS = 0.05
 _DRAIN_SECONDS = 1.0
 _MAX_UNREAD_BYTES = 256 * 1024
-"""What a lease may leave unread; more of the log is not kept for it."""
+"""Most output that is buffered for a lease that does not read; the rest is dropped."""
 
 
-class Order:
-    """What a broker is to do.
+class BrokerConfig:
+    """The server that a broker is to keep.
 
     Args:
         command: Command line of the server.
@@ -60,30 +60,30 @@ class Order:
     def __init__(self, command: list[str], url: str, path: str | None, grace: float) -> None:
         self.command, self.url, self.path, self.grace = command, url, path, grace
 
-    def dump(self) -> str:
+    def to_argument(self) -> str:
         """Return it as one argument of a command line."""
         words = [os.fsencode(word).decode("latin-1") for word in (*self.command, self.path or "")]
         return json.dumps([words, self.url, self.grace])
 
     @classmethod
-    def load(cls, text: str) -> Order:
-        """Return what was dumped."""
+    def from_argument(cls, text: str) -> BrokerConfig:
+        """Return the one that an argument holds."""
         words, url, grace = json.loads(text)
         *command, path = [os.fsdecode(word.encode("latin-1")) for word in words]
         return cls(command, url, path or None, grace)
 
 
 class Broker:
-    """Hands out leases of a server, and stops it when there are none.
+    """Grants leases of a server, and stops it when nobody has one.
 
     Args:
-        order: What to do.
-        place: Where it is found.
+        config: The server.
+        directory: The directory where processes find the broker.
     """
 
-    def __init__(self, order: Order, place: BrokerDirectory) -> None:
-        self._order = order
-        self._place = place
+    def __init__(self, config: BrokerConfig, directory: BrokerDirectory) -> None:
+        self._config = config
+        self._directory = directory
         self._server: OwnedProcess | None = None
         self._greeting = b""
         self._leases: set[asyncio.StreamWriter] = set()
@@ -98,8 +98,8 @@ class Broker:
     async def run(self, listener: socket.socket) -> None:
         """Keep the server until it ends, or until nobody has used it for long enough."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop)
-        # Locked for as long as this process runs: somebody looks after what is in it.
-        guard.make_directory(os.fsencode(self._place.path))
+        # This locks it for as long as this process runs, so that no sweep removes it.
+        guard.make_directory(os.fsencode(self._directory.path))
         self._start()
         service = await asyncio.start_unix_server(self._lease, sock=listener)
         await self._until_unused()
@@ -108,17 +108,17 @@ class Broker:
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        order, log = self._order, _RelayedLog(loop, self._relay)
+        config, log = self._config, _RelayedLog(loop, self._relay)
         try:
             server = OwnedProcess(
-                order.command, lambda: os.environ, order.path, None, order.grace, log
+                config.command, lambda: os.environ, config.path, None, config.grace, log
             )
         except MlxcelServerError as error:
-            self._greeting = _line(error=str(error))
+            self._greeting = _report_line(error=str(error))
             self._stop()
             return
         self._server = server
-        self._greeting = _line(pid=server.pid, url=order.url, socket=order.path)
+        self._greeting = _report_line(pid=server.pid, url=config.url, socket=config.path)
         loop.run_in_executor(None, server.wait).add_done_callback(lambda _: self._stop())
 
     def _stop(self) -> None:
@@ -126,7 +126,7 @@ class Broker:
         self._changed.set()
 
     async def _lease(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one who uses the server, until it leaves or dies."""
+        """Serve one lease until its process gives it back or dies."""
         self._leases.add(writer)
         self._greeted = True
         self._changed.set()
@@ -136,7 +136,7 @@ class Broker:
                 async for line in reader:
                     self._take(line)
         except OSError:
-            pass  # it was killed with something unread
+            pass  # its process was killed with something unread
         finally:
             self._leases.discard(writer)
             self._idle_from = time.monotonic()
@@ -144,7 +144,7 @@ class Broker:
             if self._leases or self._keep_alive:
                 writer.close()
             else:
-                # Who closes the last lease waits until the server has ended.
+                # The holder of the last lease waits until the server has ended.
                 self._waits_for_end.append(writer)
 
     def _take(self, line: bytes) -> None:
@@ -165,15 +165,15 @@ class Broker:
                 writer.write(line)
 
     async def _until_unused(self) -> None:
-        """Wait until the server is not needed any more, and keep others from connecting."""
+        """Wait until the server is not needed any more, and lock others out."""
         while True:
             left = self._idle_from + self._keep_alive - time.monotonic()
-            # Who has it started must hear of an end that comes before the greeting.
+            # The process that started the broker must be told of an end before the greeting.
             if (self._stopping and self._greeted) or (not self._leases and left <= 0):
                 if self._lock() is not None:
                     return
-                # Somebody is about to connect.
-                await asyncio.sleep(_RETRY_LOCK_SECONDS)
+                # Another process is about to connect.
+                await asyncio.sleep(_LOCK_RETRY_SECONDS)
                 continue
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
@@ -181,29 +181,29 @@ class Broker:
 
     def _lock(self) -> int | None:
         with contextlib.suppress(FileNotFoundError):
-            return self._place.try_lock()
-        # Somebody has removed the directory, and nobody can find this any more.
+            return self._directory.try_lock()
+        # The directory was removed, so nobody can find this broker any more.
         return -1
 
     async def _finish(self) -> None:
-        """Stop the server, tell how it ended, and leave nothing."""
+        """Stop the server, tell all leases how it ended, and remove the directory."""
         if self._server is not None:
             await asyncio.to_thread(self._server.stop)
-            end = _line(returncode=self._server.poll(), cause=self._server.cause)
+            end = _report_line(returncode=self._server.poll(), cause=self._server.cause)
             for writer in (*self._leases, *self._waits_for_end):
                 writer.write(end)
         for writer in tuple(self._leases):
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.drain(), _DRAIN_SECONDS)
-        self._place.remove()
+        self._directory.remove()
 
 
 class _RelayedLog(ServerLog):
-    """A log whose pieces go on to those who hold a lease.
+    """A log that passes each piece of output on to the leases.
 
     Args:
-        loop: Where ``relay`` is called.
-        relay: Takes a piece.
+        loop: The loop in which ``relay`` is called.
+        relay: Called with each piece.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, relay: Callable[[bytes], None]) -> None:
@@ -230,7 +230,7 @@ class _RelayedLog(ServerLog):
 def _cancelled_at_end_of(pid: int) -> Iterator[None]:
     """Cancel the running task when a process ends.
 
-    What it has forked may hold its connection open for longer.
+    Its forked children may hold its connection open for longer.
     """
     handle, task = guard.exit_handle(pid), asyncio.current_task()
     if handle is None or task is None:
@@ -246,21 +246,22 @@ def _cancelled_at_end_of(pid: int) -> Iterator[None]:
 
 
 def _log_line(output: bytes | bytearray) -> bytes:
-    # JSON holds text only, and what a server prints may be none.
-    return _line(log=output.decode("latin-1"))
+    # JSON holds text only, and the output may be any bytes.
+    return _report_line(log=output.decode("latin-1"))
 
 
-def _line(**report: Any) -> bytes:
+def _report_line(**report: Any) -> bytes:
     return json.dumps(report).encode() + b"\n"
 
 
 def main() -> None:
-    """Do what the arguments say, in a process of its own: the one that was started ends at once."""
+    """Run the broker that the arguments describe, in a forked child; the parent ends at once."""
     listener = socket.socket(fileno=0)
-    # A child is reaped when its parent looks, an orphan at once.
+    # An orphan is reaped at once, a child only when its parent waits for it.
     if os.fork():
         os._exit(0)
-    directory, order = sys.argv[2:]
-    asyncio.run(Broker(Order.load(order), BrokerDirectory.at(Path(directory))).run(listener))
-    # What others hold open is closed by the end.
+    directory, config = sys.argv[2:]
+    broker = Broker(BrokerConfig.from_argument(config), BrokerDirectory.at(Path(directory)))
+    asyncio.run(broker.run(listener))
+    # Without waiting for threads or connections that are still open.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Where the processes of a user find the server that they share."""
+"""``BrokerDirectory``: where the processes of a user find the server that they share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..unix_sockets import runtime_directory
 from . import guard
 from .cleanup import ended_or_killed, remove_if_left
-from .runtime import runtime_directory
 
-__all__ = ["BrokerDirectory"]
+__all__ = ["BrokerDirectory", "unlock"]
 
 
 class BrokerDirectory:
     """A directory that only this user can enter, with the socket of a broker and a lock.
 
-    Who wants to connect to the broker, to start one, or to end one, takes the lock first; so there
-    is one at most. The broker removes the directory.
+    Whoever connects to the broker, starts one, or ends one takes the lock first, so there is never
+    more than one. The broker removes the directory.
 
     Args:
-        name: What tells one server from another.
+        name: A name that is different for each server.
         environ: As for ``runtime_directory``.
 
     Attributes:
@@ -30,7 +30,7 @@ class BrokerDirectory:
         broker: Socket of the broker.
 
     Raises:
-        MlxcelError: No path for it is short enough.
+        MlxcelError: No writable directory has a short enough path.
     """
 
     def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -39,7 +39,7 @@ class BrokerDirectory:
 
     @classmethod
     def at(cls, path: Path) -> BrokerDirectory:
-        """Return the one in a directory."""
+        """Return the one at a path."""
         self = cls.__new__(cls)
         self._set(path)
         return self
@@ -51,7 +51,7 @@ class BrokerDirectory:
 
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:
-        """Make the directory, and keep sweeps away from it.
+        """Make the directory, and keep it from being swept away inside the block.
 
         Raises:
             OSError: It cannot be made, or others can enter it.
@@ -68,7 +68,7 @@ class BrokerDirectory:
             self._remove_if_empty()
 
     def try_lock(self) -> int | None:
-        """Return the descriptor of the lock, None while somebody else has it.
+        """Take the lock and return its descriptor, None while somebody else has it.
 
         Raises:
             FileNotFoundError: The directory was removed.
@@ -82,26 +82,26 @@ class BrokerDirectory:
             return None
         if guard.is_at(descriptor, os.fsencode(self._lock)):
             return descriptor
-        # The one who had it has removed it.
+        # Its last holder has removed it.
         unlock(descriptor)
         return None
 
     def clear(self) -> None:
-        """Remove the sockets of a broker that was killed, and its server, which needs the lock."""
+        """Remove the sockets of a killed broker, and end its server; needs the lock."""
         self.broker.unlink(missing_ok=True)
         server = self.path / "server.sock"
         if server.is_socket() and ended_or_killed(server):
             server.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove what was made, which needs the lock."""
+        """Remove the directory and all that is in it; needs the lock."""
         with contextlib.suppress(OSError):
             self.broker.unlink(missing_ok=True)
             self._lock.unlink(missing_ok=True)
         self._remove_if_empty()
 
     def remove_if_left(self) -> None:
-        """Remove what a broker was killed too early to remove."""
+        """Remove the directory of a broker that was killed before it could."""
         remove_if_left(self.path)
         self._remove_if_empty()
 
@@ -112,6 +112,6 @@ class BrokerDirectory:
 
 
 def unlock(descriptor: int) -> None:
-    """Give a lock back; closing is not enough where a forked child has inherited it."""
+    """Release a lock; closing is not enough if a forked child has inherited it."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What servers leave behind when their owner and their guard are killed together."""
+"""Cleanup after servers whose owner and guard were killed together."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from .peer_identity import peer_pid
 
 __all__ = ["ended_or_killed", "remove_if_left", "sweep"]
 
-_PRIVATE = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
-"""Names of the directories that are made for one server."""
+_PRIVATE_DIRECTORY = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
+"""Names of directories that are made for one server."""
 
-_OURS = {"server.sock": stat.S_IFSOCK, "broker.sock": stat.S_IFSOCK, "lock": stat.S_IFREG}
-"""Names and types of all that is ever made in such a directory."""
+_FILE_TYPES = {"server.sock": stat.S_IFSOCK, "broker.sock": stat.S_IFSOCK, "lock": stat.S_IFREG}
+"""Names and types of all files that are ever made in such a directory."""
 
 
 def sweep(parent: Path) -> None:
-    """Remove what is left of servers whose owner and guard were killed, both of them.
+    """Remove the directories of servers whose owner and guard were both killed.
 
-    A guard holds a shared lock on the directory of its server as long as it lives, so one that can
-    be locked is nobody's any more. What is not ours, or could be anything else, is left alone.
+    A guard holds a shared lock on the directory of its server for as long as it lives, so a
+    directory that can be locked has no guard. Whatever may not be ours is left alone.
 
     Args:
-        parent: Where directories for sockets are made.
+        parent: The directory that holds those of sockets.
     """
     shared = f"mlxcel-{os.geteuid()}"
-    for name in _names(parent):
-        if _PRIVATE.fullmatch(name):
+    for name in _file_names(parent):
+        if _PRIVATE_DIRECTORY.fullmatch(name):
             remove_if_left(parent / name)
     if _is_private(parent / shared):
-        for name in _names(parent / shared):
+        for name in _file_names(parent / shared):
             remove_if_left(parent / shared / name)
 
 
-def _names(directory: Path) -> list[str]:
+def _file_names(directory: Path) -> list[str]:
     with contextlib.suppress(OSError):
         return os.listdir(directory)  # noqa: PTH208
     return []
 
 
 def remove_if_left(path: Path) -> None:
-    """Remove the directory of a server that nobody looks after any more."""
+    """Remove the directory of a server if nobody looks after it any more."""
     if not _is_private(path):
         return
     with contextlib.suppress(OSError), contextlib.ExitStack() as locks:
@@ -67,7 +67,7 @@ def remove_if_left(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return _OURS.get(path.name) == stat.S_IFMT(path.lstat().st_mode)
+    return _FILE_TYPES.get(path.name) == stat.S_IFMT(path.lstat().st_mode)
 
 
 def _is_private(path: Path) -> bool:
@@ -86,7 +86,7 @@ def _locked(path: Path) -> Iterator[int]:
     Raises:
         OSError: Somebody holds a lock on it.
     """
-    # Without waiting, for whatever may have this name.
+    # O_NONBLOCK: a pipe with this name would be waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

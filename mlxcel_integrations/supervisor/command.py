@@ -1,4 +1,4 @@
-"""The command line and the environment of a server: pure."""
+"""Command line and environment of a server: pure."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _SETTINGS = (
     "LLAMA_LOG_",
     "MLXCEL_",
 )
-"""How the names of variables begin that are settings of servers."""
+"""Prefixes of environment variables that are settings of servers."""
 
 _KEPT = frozenset(
     {
-        # Where models are and how they are downloaded. The first one is the place of downloaded
-        # models for every version, also where the flag --models-dir means something else.
+        # Where models are stored and how they are downloaded. The first one names the directory of
+        # downloaded models in every version, even in those whose --models-dir means something else.
         "MLXCEL_MODELS_DIR",
         "MLXCEL_CACHE_DIR",
         "MLXCEL_DEFAULT_ORG",
         "MLXCEL_ALLOW_INSECURE_ENDPOINT",
         "MLXCEL_NO_PROGRESS",
-        # What the machine has to give. There are no flags for these.
+        # Resources of the machine. These have no flags.
         "MLXCEL_DEVICE",
         "MLXCEL_MEMORY_LIMIT",
         "MLXCEL_CACHE_LIMIT",
         "MLXCEL_WIRED_LIMIT",
     }
 )
-"""Those of them that are about the machine, whatever server it runs."""
+"""Those that describe the machine, whatever server it runs."""
 
 
 def arguments(
@@ -49,8 +49,7 @@ def arguments(
     """Return the command line that serves a model at an address.
 
     Raises:
-        MlxcelError: The executable has no such option, or an option has a value that no command
-            line can hold.
+        MlxcelError: The executable does not have an option, or no command line can hold its value.
     """
     dialect = executable.dialect
     if not dialect.second_models and (options.embedding_model or options.reranker_model):
@@ -58,7 +57,7 @@ def arguments(
             "embedding_model= and reranker_model= need mlxcel; "
             f"{dialect.name} serves one model. Start a second server for the other."
         )
-    result = [
+    words = [
         *(*executable.command, *dialect.words),
         *_flag("--model", model, dialect),
         *_address(endpoint, options),
@@ -74,51 +73,51 @@ def arguments(
     }
     for flag, value in flags.items():
         if value is not None:
-            result += _flag(flag, str(value), dialect)
+            words += _flag(flag, str(value), dialect)
     if options.warmup is not None:
-        result.append("--warmup" if options.warmup else "--no-warmup")
-    return [_passable(word) for word in (*result, *options.extra_args)]
+        words.append("--warmup" if options.warmup else "--no-warmup")
+    return [_passable(word) for word in (*words, *options.extra_args)]
 
 
 def _flag(flag: str, value: str, dialect: Dialect) -> list[str]:
-    # mlxcel takes a word that begins with a dash for the next flag, also the -1 of --n-predict;
-    # llama-server takes it for the value, and knows no "=".
+    # mlxcel takes a word that begins with a dash for the next flag, even the -1 of --n-predict;
+    # llama-server takes it for the value, but does not read "=".
     if value.startswith("-") and dialect.equals:
         return [f"{flag}={value}"]
     return [flag, value]
 
 
 def _passable(word: str) -> str:
-    """Return a word of a command line as the system can pass it on.
+    """Return a word of a command line in a form that the system can pass on.
 
     Raises:
-        MlxcelError: It cannot.
+        MlxcelError: There is none.
     """
-    # What the locale cannot encode goes as UTF-8, which is what servers read.
+    # Whatever the locale cannot encode goes as UTF-8, which servers read.
     for encoding in (sys.getfilesystemencoding(), "utf-8"):
         with contextlib.suppress(UnicodeEncodeError):
             encoded = word.encode(encoding, "surrogateescape")
             if b"\0" not in encoded:
                 return os.fsdecode(encoded)
     raise MlxcelError(
-        f"{word!r} cannot be passed to a server: it holds a zero character or half of a "
+        f"{word!r} cannot be passed to a server: it holds a null character or half of a "
         "surrogate pair. Remove it."
     )
 
 
 def _address(endpoint: Endpoint, options: ServerOptions) -> list[str]:
     if endpoint.socket is not None:
-        # A path that ends in .sock and port 0 together mean a socket for every version.
+        # Every version takes a path that ends in .sock together with port 0 for a socket.
         return ["--host", endpoint.socket, "--port", "0"]
     host, _, port = endpoint.url.removeprefix("http://").rpartition(":")
-    # All addresses of the machine are a place to listen, but none to connect to.
+    # A server can listen on 0.0.0.0, all addresses of the machine; no client can connect to it.
     return ["--host", options.host or host.strip("[]"), "--port", port]
 
 
 def environment(inherited: Mapping[str, str], api_key: Secret | None) -> dict[str, str]:
     """Return the environment of a server.
 
-    Servers take their defaults from variables, so what the user has set for other servers would
+    Servers take defaults from variables, so those that the user has set for other servers would
     change this one, or send its log elsewhere. The key goes here and never on the command line,
     which every user of the machine can read.
     """

@@ -1,18 +1,18 @@
-"""The guard: a small program that starts a server, and ends it when its owner is gone.
+"""Guard: a small program that starts a server, and ends it when its owner is gone.
 
 A program that is killed cannot stop its server, and no server watches the program that started it.
 So the guard stands between them, in a session of its own, with the standard library alone and
 nothing of the user's: ``python -I -S guard.py``.
 
-It talks with its owner over its stdin and stdout, one socket, in lines. The first one that it
-reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answers in JSON:
+Its stdin and stdout are one socket to its owner, which both write lines to. The first line that
+it reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answers in JSON:
 ``{"pid": ...}`` and, in the end, ``{"returncode": ...}``; or ``{"no_directory": ...}`` or
 ``{"error": ...}`` when the socket's directory cannot be made or the command cannot be run. Its
 stderr is the log of the server. It never needs the key: that is in the environment, which it
 passes on.
 
-When the guard itself is killed, Linux kills the server. Elsewhere its owner has to, and when that
-is killed at the same moment, the next start does, see ``leftovers.sweep``.
+When the guard itself is killed, Linux kills the server. Elsewhere the owner does it, or, if that is
+killed at the same moment, the next start, see ``cleanup.sweep``.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ CHANNEL_IN, CHANNEL_OUT, LOG = 0, 1, 2
 ORPHAN_GRACE = 0.05
 """Time from SIGTERM to SIGKILL once the owner is gone, in seconds.
 
-Nobody waits for an answer any more, but a server may have a half-written file to take away.
+Nobody waits for an answer any more, but a server may have a half-written file to remove.
 """
 
 _LOOK_AT_PARENT_EVERY = 0.5
-"""Pause between looks at the owner where the system cannot tell of its end, in seconds."""
+"""Pause between looks at the owner where the system does not report its end, in seconds."""
 
 STOP, KILL = b"stop\n", b"kill\n"
 
@@ -48,7 +48,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _MOST_DESCRIPTORS = 10240
-"""What macOS allows at most, whatever it says the limit is."""
+"""The most that macOS allows, whatever limit it reports."""
 
 
 def order(
@@ -58,7 +58,7 @@ def order(
     grace: float,
     owner: int,
 ) -> bytes:
-    """Return the line that tells a guard what to do.
+    """Return the line that orders a guard to start a server.
 
     Args:
         command: Command line of the server.
@@ -85,7 +85,7 @@ def clear(socket: str | bytes, directory: os.PathLike[str] | bytes | None) -> No
 
 
 def is_stale(path: str | bytes) -> bool:
-    """Tell whether there is a socket on which nobody listens any more."""
+    """Tell whether a socket file exists on which nobody listens any more."""
     # Not needed until the server has ended, and it would double the time until it starts.
     import socket
 
@@ -96,7 +96,7 @@ def is_stale(path: str | bytes) -> bool:
 
 
 def main() -> None:
-    """Do what the owner orders on stdin."""
+    """Run the server that the owner orders on stdin."""
     line = b""
     while not line.endswith(b"\n"):
         piece = _read(CHANNEL_IN)
@@ -126,7 +126,7 @@ def _serve(command: list[bytes], watch: Watch) -> dict[str, Any]:
         return {"error": error.strerror}
     _report(pid=server.pid)
     returncode = _until_end(server, watch)
-    # What it left behind ends now: later the number may be that of another group.
+    # Its children end now: later, the number may belong to another group.
     _signal_group(server, signal.SIGKILL)
     _end_adopted()
     return {"returncode": returncode}
@@ -135,26 +135,26 @@ def _serve(command: list[bytes], watch: Watch) -> dict[str, Any]:
 def make_directory(path: bytes) -> int:
     """Make a directory that only this user can enter, and lock it for as long as this process runs.
 
-    The lock keeps cleaners of temporary directories away, and tells the next start that somebody
-    still looks after what is in it.
+    The lock keeps cleaners of temporary directories away, and tells the next start that the
+    directory is in use.
 
     Returns:
         The descriptor that holds the lock.
 
     Raises:
-        OSError: It cannot be made, or somebody else has made it.
+        OSError: It cannot be made, or belongs to somebody else.
     """
     while True:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)  # noqa: PTH102
-        # Until it is locked, a sweep may take it for a forgotten one.
+        # Until it is locked, a sweep may take it for an abandoned one.
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             made = os.fstat(descriptor)
             if made.st_uid != os.geteuid() or made.st_mode & 0o077:
                 os.close(descriptor)
-                raise PermissionError(errno.EPERM, "it is not for this user alone", path)
-            # Where the file system has no locks, a sweep leaves everything alone.
+                raise PermissionError(errno.EPERM, "other users can enter it", path)
+            # On a file system without locks, a sweep leaves everything alone.
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
             if is_at(descriptor, path):
@@ -163,7 +163,7 @@ def make_directory(path: bytes) -> int:
 
 
 def is_at(descriptor: int, path: str | bytes) -> bool:
-    """Tell whether a path still leads to what was opened there."""
+    """Tell whether a path still leads to the file that was opened there."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
     return False
@@ -174,19 +174,19 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
     guard = os.getpid()
     prctl = _prctl()
     if prctl is not None:
-        # What the server detaches from itself becomes a child of this process.
+        # Processes that detach themselves from the server become children of this one.
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
     # A server that can accept no connection any more may give up its socket for good.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    # Servers leave the mode of their socket to it: who may write to a socket may connect.
+    # Servers take the mode of their socket from it, and whoever may write to one may connect.
     os.umask(os.umask(0) | 0o022)
 
     def die_with_guard() -> None:
-        # Linux counts the end of the thread that forked, not of its process. Only here, where
-        # there is one thread, are they the same.
+        # Linux watches the thread that forked, not its process. Here, with one thread, they are
+        # the same.
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:
             os._exit(1)
@@ -202,7 +202,7 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _prctl() -> Any:
-    """Return the system call of Linux by which a process asks to die with its parent."""
+    """Return the Linux system call by which a process asks to die with its parent."""
     if sys.platform != "linux":
         return None
     # Some builds of Python have no ctypes.
@@ -214,7 +214,7 @@ def _prctl() -> Any:
 
 
 def _end_adopted() -> None:
-    """End what has detached itself from the server, in whatever session; on Linux only."""
+    """End all processes that detached themselves from the server, in any session; Linux only."""
     with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as children:  # noqa: PTH123
         while pids := children.read().split():
             for pid in pids:
@@ -224,7 +224,7 @@ def _end_adopted() -> None:
 
 
 def _until_end(server: subprocess.Popen[bytes], watch: Watch) -> int:
-    """Wait for the end of the server, and bring it about when it has to end."""
+    """Wait for the end of the server, and end it when the owner orders it or is gone."""
     deadline = math.inf
     while (returncode := server.poll()) is None:
         if time.monotonic() >= deadline:
@@ -238,11 +238,11 @@ def _until_end(server: subprocess.Popen[bytes], watch: Watch) -> int:
 
 
 class Watch:
-    """All that can happen to a guard: an order to stop, the end of its owner, of its server.
+    """Events that a guard waits for: an order to stop, and the end of its owner or server.
 
     Args:
         owner: Process id of the parent.
-        grace: What an order to stop grants the server, in seconds.
+        grace: Time that an order to stop leaves the server, in seconds.
     """
 
     def __init__(self, owner: int, grace: float) -> None:
@@ -260,13 +260,13 @@ class Watch:
         return os.getppid() != self._owner
 
     def wait(self, deadline: float) -> float | None:
-        """Wait until something happens.
+        """Wait for the next event.
 
         Args:
             deadline: Longest time to wait, on the clock ``time.monotonic``.
 
         Returns:
-            Seconds that the server has from now on; None if it may go on.
+            Seconds that the server has left; None if it may go on.
         """
         left = max(0.0, deadline - time.monotonic())
         if self._exit is None:
@@ -281,14 +281,14 @@ class Watch:
             stop = stop or STOP in said
             gone = gone or not said
         if gone and CHANNEL_IN in self._sources:
-            # What has ended stays ready to be read. From now on only the server matters.
+            # A closed channel stays readable. From now on only the server matters.
             self._sources = [self._signals]
             return ORPHAN_GRACE
         return self._grace if stop else None
 
 
 def _signal_pipe() -> int:
-    """Return a descriptor from which the number of each signal can be read."""
+    """Return a descriptor from which the number of each received signal can be read."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -301,17 +301,17 @@ def _signal_pipe() -> int:
 
 
 def exit_handle(pid: int) -> Any:
-    """Return what becomes readable when a process ends; None if the system has no such thing."""
-    # Not the channel alone: whatever the owner forks holds that open.
+    """Return a handle that becomes readable when a process ends, None if the system has none."""
+    # The channel alone is not enough: whatever the owner forks holds it open.
     try:
         return os.pidfd_open(pid) if sys.platform == "linux" else exit_queue(pid, select)
     except (OSError, AttributeError):
-        # Some builds of Python know no pidfd.
+        # Some builds of Python have no pidfd_open.
         return None
 
 
 def close_handle(handle: Any) -> None:
-    """Close what ``exit_handle`` has returned."""
+    """Close a handle of ``exit_handle``."""
     if isinstance(handle, int):
         os.close(handle)
     else:
@@ -331,14 +331,14 @@ def exit_queue(pid: int, api: Any) -> Any:
     queue = api.kqueue()
     queue.control(
         [api.kevent(pid, api.KQ_FILTER_PROC, api.KQ_EV_ADD, api.KQ_NOTE_EXIT)],
-        # None is taken out here: an event that is not taken keeps the queue readable.
+        # No event is taken out here: one that stays in keeps the queue readable.
         0,
     )
     return queue
 
 
 def _read(descriptor: int) -> bytes:
-    # A socket whose other end was closed with something unread is reset.
+    # A socket is reset when its other end is closed with something unread.
     with contextlib.suppress(ConnectionResetError):
         return os.read(descriptor, 65536)
     return b""
@@ -357,5 +357,5 @@ def _signal_group(server: subprocess.Popen[bytes], number: int) -> None:
 
 if __name__ == "__main__":
     main()
-    # Its owner waits, and taking the interpreter apart takes longer than all of a stop.
+    # Its owner waits, and a regular exit of the interpreter takes longer than the whole stop.
     os._exit(0)

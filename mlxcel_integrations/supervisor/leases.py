@@ -1,4 +1,4 @@
-"""One server for all who ask for the same thing."""
+"""Leases: one server in this process for all who ask for the same one."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["Lease", "lease"]
 
 
 class Lease:
-    """The right to use a server, given back by ``release`` or with this object.
+    """The right to use a server, which ends with ``release`` or with this object.
 
-    Nothing is counted, so that an interrupt at any moment leaves no server behind: leases alone
-    keep a server alive, which stops when the last one vanishes.
+    Leases are not counted but referenced weakly, so that an interrupt at any moment leaves no
+    server behind: the server stops when its last lease is gone.
     """
 
-    def __init__(self, shared: _Shared) -> None:
+    def __init__(self, shared: _SharedServer) -> None:
         self._model = shared.server.model
-        self._shared: _Shared | None = shared
+        self._shared: _SharedServer | None = shared
         shared.leases.add(self)
 
     @property
     def alive(self) -> bool:
-        """Whether it has not been given back."""
+        """Whether it has not been released."""
         return self._shared is not None
 
     @property
@@ -38,7 +38,7 @@ class Lease:
         """The server.
 
         Raises:
-            MlxcelError: The lease was given back.
+            MlxcelError: The lease has been released.
         """
         if self._shared is None:
             raise MlxcelError(
@@ -47,8 +47,8 @@ class Lease:
         return self._shared.server
 
     def release(self) -> None:
-        """Give the server back; the last lease stops it."""
-        with _lock:
+        """Give up the lease; the last one stops the server."""
+        with _servers_lock:
             shared, self._shared = self._shared, None
             if shared is None:
                 return
@@ -60,7 +60,7 @@ class Lease:
         shared.server.close()
 
 
-class _Shared:
+class _SharedServer:
     """A server and its leases."""
 
     def __init__(self, key: str, server: ManagedServer) -> None:
@@ -69,8 +69,8 @@ class _Shared:
         self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
-_lock = threading.Lock()
-_servers: weakref.WeakValueDictionary[str, _Shared] = weakref.WeakValueDictionary()
+_servers_lock = threading.Lock()
+_servers: weakref.WeakValueDictionary[str, _SharedServer] = weakref.WeakValueDictionary()
 
 
 def lease(
@@ -80,7 +80,7 @@ def lease(
     api_key: Secret | None,
     **options: Any,
 ) -> Lease:
-    """Return a lease of the server for a model, which all who ask for the same share.
+    """Return a lease of the server for a model; equal arguments share one server.
 
     Args:
         model: As for ``ManagedServer``.
@@ -96,20 +96,20 @@ def lease(
     key = repr(
         (model, socket and os.fspath(socket), secret, checked.model_dump(exclude=LIFECYCLE_FIELDS))
     )
-    with _lock:
+    with _servers_lock:
         shared = _servers.get(key) if checked.share else None
         if shared is None:
             server = ManagedServer(model, socket=socket, api_key=api_key, **options)
-            shared = _Shared(key, server)
+            shared = _SharedServer(key, server)
             if checked.share:
                 _servers[key] = shared
         return Lease(shared)
 
 
-def _after_fork() -> None:
-    """Make a lock that no thread of the parent holds."""
-    global _lock
-    _lock = threading.Lock()
+def _renew_lock() -> None:
+    """Make a new lock, since a thread of the parent may hold the old one."""
+    global _servers_lock
+    _servers_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_renew_lock)

@@ -1,15 +1,17 @@
-"""What a server prints: drained whatever it holds, its tail kept, its lines logged."""
+"""Output of a server: drained, its tail kept, its lines logged."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
 
 from ..secret import Secret
+from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR
 
 __all__ = ["ServerLog"]
 
@@ -19,24 +21,28 @@ _READ_BYTES = 64 * 1024
 _KEPT_BYTES = 128 * 1024
 _TAIL_CHARACTERS = 64 * 1024
 _TAIL_LINES = 200
-# What is shown of a line. An error message may follow a progress bar: its end matters most.
+# Shown of a line. An error message may follow a progress bar, so its end matters most.
 _LINE_BYTES = 8 * 1024
-# What is kept of a line that never ends: a key in it is replaced before it is cut to be shown.
+# Kept of a line that never ends: a key in it is replaced before it is cut to be shown.
 _ENDLESS_BYTES = 2 * _LINE_BYTES
 _QUEUE_BYTES = 512 * 1024
 
+_ESCAPE_BYTES = re.compile(ESCAPE_SEQUENCE.pattern.encode())
+_PROBE_SIGN = b"on_failure"
+_PROBE_ERROR_BYTES = re.compile(PROBE_ERROR.pattern.encode())
+
 
 class ServerLog:
-    """What a server prints, of which only the end is kept.
+    """Output of a server, of which only the end is kept.
 
-    Taking it costs the same whatever it holds, and waits for nobody: a server must never block on
-    a full pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
+    Taking it costs the same whatever it is, and never waits: a server must not block on a full
+    pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
 
     Args:
         secret: Replaced by stars wherever it occurs.
 
     Attributes:
-        heard: When the server last printed something, at first when this was made; in seconds of
+        heard: When the server last printed something, or else when this was made, in seconds of
             ``time.monotonic``.
     """
 
@@ -50,12 +56,16 @@ class ServerLog:
 
     @property
     def tail(self) -> str:
-        """The last 200 lines, and the last 8 KB of each; 64 KB at most."""
-        # Without the lock, which a forked child may have inherited locked: this is one operation.
+        """The last 200 lines, and the last 8 KB of each; 64 KB at most.
+
+        Without colours, and without the errors by which mlxcel notes that it was asked too early.
+        """
+        # Without the lock, which a forked child may inherit locked: copying is one operation.
         raw = bytes(self._kept)
-        shown = _redacted(raw, self._secret, cut=len(raw) >= _KEPT_BYTES)
-        shown = shown[: len(shown) - _half(shown.endswith, self._secret)]
-        lines = shown.removesuffix(b"\n").rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
+        shown = _redacted(_without_escapes(raw), self._secret, cut=len(raw) >= _KEPT_BYTES)
+        shown = shown[: len(shown) - _secret_begun(shown.endswith, self._secret)]
+        shown = _without_probes(shown.removesuffix(b"\n"))
+        lines = shown.rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
         text = "\n".join(_decoded(line) for line in lines)
         if len(text) <= _TAIL_CHARACTERS:
             return text
@@ -76,15 +86,16 @@ class ServerLog:
         self._reader = reader
 
     def feed(self, piece: bytes) -> None:
-        """Take what a server has printed; from any thread."""
-        self.heard = time.monotonic()
+        """Take a piece of output; may be called from any thread."""
+        if _PROBE_SIGN not in piece or _without_probes(_without_escapes(piece)):
+            self.heard = time.monotonic()
         with self._feeding:
             self._kept += piece
             del self._kept[:-_KEPT_BYTES]
             self._forwarder.put(piece)
 
     def close(self) -> None:
-        """Take what was fed as all there is; the end of a drained pipe does so too."""
+        """End the output, as the end of a drained pipe does."""
         self._forwarder.end()
 
     def join(self, timeout: float) -> None:
@@ -96,7 +107,7 @@ class ServerLog:
             timeout: Longest time to wait, in seconds.
         """
         deadline = time.monotonic() + timeout
-        _join(self._reader, timeout)
+        _join_thread(self._reader, timeout)
         self._forwarder.join(max(0.0, deadline - time.monotonic()))
 
     def _read(self, pipe: int) -> None:
@@ -109,9 +120,9 @@ class ServerLog:
 
 
 class _Forwarder:
-    """Hand lines to the handlers of the logger, which may fail, be slow or block for ever.
+    """Passes lines to the handlers of the logger, which may fail, be slow or block for ever.
 
-    They run in a thread that is started when there is something for them.
+    They run in a thread that is started with the first line.
     """
 
     def __init__(self, secret: Secret | None) -> None:
@@ -124,14 +135,14 @@ class _Forwarder:
         self._inside_skipped_line = False
 
     def put(self, piece: bytes) -> None:
-        """Queue a piece of output if anybody is to get it."""
+        """Queue a piece of output if the logger is enabled."""
         with self._changed:
             if not logger.isEnabledFor(logging.INFO):
                 self._end_line()
                 self._inside_skipped_line = not piece.endswith(b"\n")
                 return
             if self._inside_skipped_line:
-                # Its first half may hold the first half of the key.
+                # The part that was skipped may have held the first half of the key.
                 _, newline, piece = piece.partition(b"\n")
                 self._inside_skipped_line = not newline
             self._queue += piece
@@ -142,14 +153,14 @@ class _Forwarder:
             self._changed.notify()
 
     def end(self) -> None:
-        """Have the thread end when it has delivered what is queued."""
+        """Let the thread end when it has delivered the queue."""
         with self._changed:
             self._end_line()
             self._ended = True
             self._changed.notify()
 
     def join(self, timeout: float) -> None:
-        """Give the thread so much time to end, and then nothing more to do.
+        """Give the thread some time to end, then drop the rest of the queue.
 
         A program ends in ``logging.shutdown``, which waits for the lock of each handler: a slow one
         would hold it up for as long as there are lines.
@@ -157,21 +168,21 @@ class _Forwarder:
         with self._changed:
             self._ended = True
             self._changed.notify()
-        _join(self._thread, timeout)
+        _join_thread(self._thread, timeout)
         with self._changed:
             self._drop(self._queue.rfind(b"\n") + 1)
 
     def _end_line(self) -> None:
-        """Make a line of what is queued of one."""
+        """End the line that is queued in part."""
         if self._queue and not self._queue.endswith(b"\n"):
-            del self._queue[len(self._queue) - _half(self._queue.endswith, self._secret) :]
+            del self._queue[len(self._queue) - _secret_begun(self._queue.endswith, self._secret) :]
             self._queue += b"\n"
 
     def _drop_oldest(self) -> None:
-        """Halve a queue that is full, so that not every single line is preceded by a warning."""
+        """Halve a full queue, so that not every single line is preceded by a warning."""
         surplus = len(self._queue) - _QUEUE_BYTES // 2
         if surplus > _QUEUE_BYTES // 2:
-            # Of a line that is longer than what is kept of one, the end can stay.
+            # The end of a line can stay if the line is longer than what is kept of one.
             line_end = self._queue.find(b"\n", surplus, surplus + _ENDLESS_BYTES)
             self._drop(line_end + 1 or surplus)
 
@@ -181,25 +192,25 @@ class _Forwarder:
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="mlxcel-log-forwarder", daemon=True)
-        # The system may have no thread to give now, and Python starts none when it ends.
+        # The system may be out of threads, and Python starts none when it is ending.
         with contextlib.suppress(RuntimeError):
             thread.start()
             self._thread = thread
 
     def _run(self) -> None:
         while record := self._next_record():
-            # Whatever a handler raises, be it SystemExit.
+            # Whatever a handler raises, even SystemExit.
             with contextlib.suppress(BaseException):
                 logger.log(*record)
 
     def _next_record(self) -> tuple[int, str, object] | None:
-        """Wait for something to log and return its level, its format and its argument."""
+        """Wait for a line or a warning; return its level, format and argument, None at the end."""
         with self._changed:
             while not self._dropped and b"\n" not in self._queue:
                 if self._ended:
                     self._thread = None
                     return None
-                # To look for the end of a line costs the same, however long the line gets.
+                # So that the search for the end of a line costs the same, however long it gets.
                 del self._queue[:-_ENDLESS_BYTES]
                 self._changed.wait()
             if self._dropped:
@@ -208,13 +219,13 @@ class _Forwarder:
             end = self._queue.index(b"\n")
             line = bytes(self._queue[max(0, end - _ENDLESS_BYTES) : end])
             del self._queue[: end + 1]
-        line = _redacted(line, self._secret, cut=len(line) == _ENDLESS_BYTES)
+        line = _redacted(_without_escapes(line), self._secret, cut=len(line) == _ENDLESS_BYTES)
         return logging.INFO, "%s", _decoded(line)
 
 
 _TOO_SLOW = (
-    "Lines of the server that were dropped: %d. A handler of the logger mlxcel.server is too slow "
-    "for them: use a faster one, or raise the level of the logger."
+    "Dropped lines of the server's output: %d. A handler of the logger mlxcel.server is too slow: "
+    "use a faster one, or raise the level of the logger."
 )
 
 
@@ -222,9 +233,9 @@ def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
     """Replace a secret.
 
     Args:
-        raw: What may hold it.
-        secret: The secret, or nothing.
-        cut: Whether the beginning is missing: then the other half of a secret may come first.
+        raw: Output that may hold it.
+        secret: The secret, if there is one.
+        cut: Whether the beginning is missing, so that the second half of a secret may come first.
     """
     if secret is None:
         return raw
@@ -232,22 +243,35 @@ def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
     return shown[len(secret.reveal()) - 1 :] if cut else shown
 
 
-def _half(ends_with: Callable[[bytes], bool], secret: Secret | None) -> int:
-    """Return how many bytes at the end may be the beginning of a secret."""
+def _secret_begun(ends_with: Callable[[bytes], bool], secret: Secret | None) -> int:
+    """Return how many bytes at the end may be the first part of a secret."""
     if secret is None:
         return 0
     sizes = range(len(secret.reveal()) - 1, 0, -1)
     return next((n for n in sizes if ends_with(secret.reveal()[:n].encode())), 0)
 
 
+def _without_escapes(output: bytes) -> bytes:
+    """Take colours and other escape sequences out."""
+    return _ESCAPE_BYTES.sub(b"", output) if b"\x1b" in output else output
+
+
+def _without_probes(output: bytes) -> bytes:
+    """Leave out the errors that probes have caused."""
+    if _PROBE_SIGN not in output:
+        return output
+    lines = output.split(b"\n")
+    return b"\n".join(line for line in lines if not _PROBE_ERROR_BYTES.search(line))
+
+
 def _decoded(line: bytes) -> str:
     return line.rstrip(b"\r")[-_LINE_BYTES:].decode("utf-8", "replace")
 
 
-def _join(thread: threading.Thread | None, timeout: float) -> None:
+def _join_thread(thread: threading.Thread | None, timeout: float) -> None:
     """Wait for a thread, unless it is this one.
 
-    A handler may end the server, and so may the collector, which runs in any thread.
+    A handler may end the server, and so may the garbage collector, which runs in any thread.
     """
     if thread is not None and thread is not threading.current_thread():
         thread.join(timeout)

@@ -1,4 +1,4 @@
-"""``ManagedServer``: a server process from its start to its end."""
+"""``ManagedServer``: a model server in a process of its own, from its start to its end."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, Self
 
-from ..context_manager import ContextManager
 from ..errors import MlxcelServerError
 from ..options import ServerOptions, server_options
 from ..secret import Secret, hidden
 from ..transport.endpoint import Endpoint, absolute_model
 from .binary import Executable
-from .launcher import Launcher, ServerSpec
-from .restart_policy import WINDOW, Restarts
+from .launcher import Launcher, import_dependencies
+from .restart_policy import WINDOW_SECONDS, RestartPolicy
 from .server_process import ServerProcess
-from .single_flight import Pause, SingleFlight, StartCancelled, Waiter
+from .server_spec import ServerSpec
+from .single_flight import CancelledWithin, SingleFlight, StartCancelled, Waiter
 
 __all__ = ["ManagedServer", "State"]
 
 State = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 
-class ManagedServer(ContextManager):
+class ManagedServer:
     """A model server of our own, in a process of its own.
 
     It listens on a Unix socket in a directory that only this user can enter, unless ``host`` or
@@ -58,28 +59,27 @@ class ManagedServer(ContextManager):
         api_key: str | Secret | None = None,
         **options: Any,
     ) -> None:
-        # A traceback with locals shows what is given to a function, but this no longer.
+        # A traceback with locals shows the arguments of a function: not this one any more.
         key, api_key = hidden(api_key), None
         path = str(Path(socket).expanduser().absolute()) if socket is not None else None
-        self._wanted = ServerSpec(absolute_model(model), server_options(options), path, key)
-        self._wanted.import_what_it_needs()
-        self._starts = SingleFlight()
-        self._restarts = Restarts(self.options.restart)
+        self._spec = ServerSpec(absolute_model(model), server_options(options), path, key)
+        import_dependencies(self._spec)
+        self._single_flight = SingleFlight()
+        self._restart_policy = RestartPolicy(self.options.restart)
         self._process: ServerProcess | None = None
         self._endpoint: Endpoint | None = None
         self._last_state: State = "stopped"
         self._at_end = weakref.finalize(self, lambda: None)
-        _servers.add(self)
 
     @property
     def model(self) -> str:
         """The model that it serves."""
-        return self._wanted.model
+        return self._spec.model
 
     @property
     def options(self) -> ServerOptions:
         """How it is started."""
-        return self._wanted.options
+        return self._spec.options
 
     @property
     def model_name(self) -> str:
@@ -137,7 +137,7 @@ class ManagedServer(ContextManager):
         Raises:
             MlxcelError: There is none on this machine.
         """
-        return self._wanted.executable
+        return self._spec.executable
 
     def start(self) -> Self:
         """Start the server, or wait for a start that is under way; nothing if it runs.
@@ -150,7 +150,7 @@ class ManagedServer(ContextManager):
             return self
         waiter = Waiter()
         try:
-            self._starts.join(waiter, self._attempt)
+            self._single_flight.join(waiter, self._start_process)
             waiter.future.result()
         except BaseException:
             # An interrupt must not leave a half-started server behind.
@@ -171,7 +171,7 @@ class ManagedServer(ContextManager):
             return self
         waiter = Waiter()
         try:
-            self._starts.join(waiter, self._attempt)
+            self._single_flight.join(waiter, self._start_process)
             await asyncio.wrap_future(waiter.future)
         except BaseException:
             waiter.leave()
@@ -222,14 +222,25 @@ class ManagedServer(ContextManager):
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
         self._last_state = "stopping"
         try:
-            with self._starts.held_off(self.options.shutdown_grace + 1):
+            with self._single_flight.suspended(self.options.shutdown_grace + 1):
                 if self._process is not None:
                     self._process.stop()
         finally:
             self._last_state = "stopped"
 
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def __repr__(self) -> str:
-        # It may be half made, in the traceback of a constructor that fails.
+        # It may be half made, in the traceback of a constructor that has failed.
         if not hasattr(self, "_at_end"):
             return "ManagedServer()"
         return f"ManagedServer({self.model!r}, {self.state}, pid={self.pid})"
@@ -239,20 +250,20 @@ class ManagedServer(ContextManager):
         process = self._process
         return process is not None and process.serves
 
-    def _attempt(self, pause: Pause) -> None:
-        """Start the server unless it runs."""
+    def _start_process(self, cancelled_within: CancelledWithin) -> None:
+        """Start the server process unless it runs."""
         if self._serves:
             return
         if not self._at_end.alive:
             raise MlxcelServerError(
-                f"The program is ending, and the server for {self.model!r} is not started any more."
+                f"The program is ending, so the server for {self.model!r} was not started."
             )
-        self._wait_to_restart(pause)
+        self._wait_to_restart(cancelled_within)
         try:
             if self._process is not None:
                 self._process.stop()
             self._last_state = "starting"
-            Launcher(self._wanted, self._spawned, pause).run()
+            Launcher(self._spec, self._spawned, cancelled_within).run()
             self._last_state = "ready"
         except StartCancelled:
             self._last_state = "stopped"
@@ -260,8 +271,8 @@ class ManagedServer(ContextManager):
         except (OSError, RuntimeError) as error:
             self._last_state = "failed"
             raise MlxcelServerError(
-                f"The server for {self.model!r} cannot be started: {error}. Check what this "
-                "machine has left of memory, disk, processes and open files."
+                f"The server for {self.model!r} cannot be started: {error}. Check that this "
+                "machine is not out of memory, disk space, processes or open files."
             ) from error
         except BaseException:
             self._last_state = "failed"
@@ -272,24 +283,25 @@ class ManagedServer(ContextManager):
         self._at_end.detach()
         self._at_end = weakref.finalize(self, process.stop)
 
-    def _wait_to_restart(self, pause: Pause) -> None:
-        """Keep a distance between restarts of a server that ends by itself.
+    def _wait_to_restart(self, cancelled_within: CancelledWithin) -> None:
+        """Delay the restart of a server that has ended by itself, if it is not the first.
 
         Raises:
             MlxcelServerError: It has ended too often.
-            GivenUp: Nobody waits any more.
+            StartCancelled: Nobody waits for it any more.
         """
         if self._last_state != "ready" or self.poll() is None:
             return
-        delay = self._restarts.delay()
+        delay = self._restart_policy.delay()
         if delay is None:
             raise self._ended_too_often()
-        if pause(delay):
-            raise StartCancelled(f"The restart of the server for {self.model!r} was given up.")
+        if cancelled_within(delay):
+            raise StartCancelled(f"The restart of the server for {self.model!r} was cancelled.")
 
     def _ended_too_often(self) -> MlxcelServerError:
-        most = self._restarts.most
-        times = f"after {most} restarts within {WINDOW / 60:g} minutes" if most else "by itself"
+        most = self._restart_policy.most
+        minutes = WINDOW_SECONDS / 60
+        times = f"after {most} restarts within {minutes:g} minutes" if most else "by itself"
         return MlxcelServerError(
             f"The server for {self.model!r} has ended {times}, the last time with "
             f"{self._process.cause if self._process is not None else ''}, and is not started "
@@ -297,15 +309,3 @@ class ManagedServer(ContextManager):
             stderr=self.log_tail,
             returncode=self.poll(),
         )
-
-
-_servers: weakref.WeakSet[ManagedServer] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """Forget the starts of the parent, whose threads do not exist in a child."""
-    for server in _servers:
-        server._starts = SingleFlight()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -1,7 +1,7 @@
-"""Whether the server that answers is the one that was started.
+"""Peer identity: is the server that answers the one that was started?
 
-A port or a path says nothing about who is behind it. The system does: it knows which process holds
-the other end of a connection. The key is sent only after this is known.
+A port or a path does not say who listens there. The system does: it knows which process holds the
+other end of a connection. The key is sent only after this check.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from ..transport.endpoint import Endpoint
 
-__all__ = ["answers", "macos_peer_pid", "peer_pid"]
+__all__ = ["is_ours", "macos_peer_pid", "peer_pid"]
 
 _CONNECT_TIMEOUT = 1.0
-"""Longest time to wait for a server that is there but accepts nobody, in seconds."""
+"""Longest time to wait for a server that listens but does not accept, in seconds."""
 
 _ACCEPT_PAUSES = (0.002, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-"""Pauses in which a connection may be accepted, in seconds."""
+"""Pauses for the server to accept a connection, in seconds."""
 
 _MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID = 0, 2
 
 _Connection = tuple[tuple[str, int], tuple[str, int]]
 
 
-def answers(endpoint: Endpoint, group: int) -> bool:
-    """Tell whether the server at an address belongs to a process group.
+def is_ours(endpoint: Endpoint, group: int) -> bool:
+    """Tell whether the server at an address belongs to a process group of ours.
 
-    A process outside of the group counts if the leader of the group is among its parents. What the
-    system does not tell, as for a process of another user, is no proof.
+    A process outside the group counts if the leader of the group is among its ancestors. If the
+    system does not say, as for a process of another user, the answer is no.
 
     Args:
         endpoint: The address of a local server.
@@ -44,9 +44,9 @@ def answers(endpoint: Endpoint, group: int) -> bool:
     """
     with contextlib.suppress(OSError):
         if endpoint.socket is not None:
-            return _answers_on_socket(endpoint.socket, group)
+            return _is_ours_on_socket(endpoint.socket, group)
         url = urlsplit(endpoint.url)
-        return _answers_on_tcp(url.hostname or "", url.port or 80, group)
+        return _is_ours_on_tcp(url.hostname or "", url.port or 80, group)
     return False
 
 
@@ -56,10 +56,10 @@ def peer_pid(connection: socket.socket) -> int:
     On Linux this is the process that began to listen; 0 if it is in a container.
 
     Args:
-        connection: A client's socket that is connected.
+        connection: A connected client's socket.
 
     Raises:
-        OSError: The system does not tell.
+        OSError: The system does not say.
     """
     if sys.platform == "linux":
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -68,7 +68,7 @@ def peer_pid(connection: socket.socket) -> int:
 
 
 def macos_peer_pid(connection: Any) -> int:
-    """Return what ``peer_pid`` does, as macOS tells it.
+    """Return what ``peer_pid`` does, on macOS.
 
     Args:
         connection: A socket with the options of macOS.
@@ -77,7 +77,7 @@ def macos_peer_pid(connection: Any) -> int:
     return pid
 
 
-def _answers_on_socket(path: str, group: int) -> bool:
+def _is_ours_on_socket(path: str, group: int) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_CONNECT_TIMEOUT)
         client.connect(path)
@@ -85,10 +85,11 @@ def _answers_on_socket(path: str, group: int) -> bool:
     return _group_of(pid) == group or _descends_from(pid, group)
 
 
-def _answers_on_tcp(host: str, port: int, group: int) -> bool:
-    """Tell whether whoever listens at any address of a host belongs to a group.
+def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
+    """Tell whether the server belongs to a group at every address of a host where one listens.
 
-    At any: an asynchronous client may connect to another address of a name than a blocking one.
+    A name may have several addresses, and an asynchronous client may connect to another one than a
+    blocking client.
     """
     ours = False
     for family, kind, protocol, _, address in socket.getaddrinfo(
@@ -107,11 +108,12 @@ def _answers_on_tcp(host: str, port: int, group: int) -> bool:
 def _holds_other_end(client: socket.socket, group: int) -> bool:
     """Tell whether a process of a group has accepted a connection.
 
-    Not who listens on the port: of several, the system chooses by address and by chance.
+    The listener of the port would be no proof: among several, the system chooses one by address
+    and by chance.
     """
-    other_end = _plain(client.getpeername()), _plain(client.getsockname())
+    other_end = _canonical(client.getpeername()), _canonical(client.getsockname())
     for pause in _ACCEPT_PAUSES:
-        # Before it is accepted, a connection belongs to no process.
+        # A connection belongs to no process before it is accepted.
         time.sleep(pause)
         if any(other_end in _connections(pid) for pid in _members(group)):
             return True
@@ -119,28 +121,28 @@ def _holds_other_end(client: socket.socket, group: int) -> bool:
 
 
 def _connections(pid: int) -> list[_Connection]:
-    """Return the TCP connections of a process: its own address, and that of the other end."""
+    """Return the TCP connections of a process, each as its own and the other address."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
         return [
-            (_plain(connection.laddr), _plain(connection.raddr))
+            (_canonical(connection.laddr), _canonical(connection.raddr))
             for connection in psutil.Process(pid).net_connections("tcp")
             if connection.raddr
         ]
     return []
 
 
-def _plain(address: tuple[Any, ...]) -> tuple[str, int]:
-    """Return host and port, in the one way in which all write them."""
+def _canonical(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Return host and port in a form that is the same for both ends."""
     host, port = address[:2]
-    # A server on :: sees clients of IPv4 as ::ffff:127.0.0.1, or on macOS ::127.0.0.1.
+    # A server on :: sees IPv4 clients as ::ffff:127.0.0.1, or on macOS as ::127.0.0.1.
     return host.rpartition(":")[2] if "." in host else host, port
 
 
 def _members(group: int) -> Iterator[int]:
-    """Yield the processes of a group, and then all that its leader has started."""
-    # Imported where it is needed: 20 ms that a Unix socket need not pay.
+    """Yield the processes of a group, then all descendants of its leader."""
+    # Imported only here: it takes 20 ms that a Unix socket does not need.
     import psutil
 
     yield from (pid for pid in psutil.pids() if _group_of(pid) == group)

@@ -1,40 +1,55 @@
-"""When a server is ready: a flow that decides, and leaves the waiting to its driver."""
+"""Readiness of a server that starts: a generator that decides, while its driver waits."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from .progress_bar import read_progress, split_line
+from .log_lines import is_loading, load_failure, read_progress
 
 __all__ = [
     "Ended",
     "LoadFailed",
+    "Look",
     "NotAServer",
     "Observation",
     "Stalled",
     "TooLate",
-    "load_failure",
     "until_ready",
 ]
 
 FIRST_PAUSE, GROWTH = 0.002, 1.3
-LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS = 0.01, 0.025
+LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS, LONGEST_PAUSE_IF_IT_LOADS = 0.01, 0.025, 1.0
 
 FAILURE_LASTS = 3.0
-"""Seconds for which a complaint and a 503 must last: what fails may not be the model itself."""
+"""Seconds of a load error together with 503 before the start is given up.
+
+A side model may have failed, without which the server goes on.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to do next about a server that is starting.
+
+    Attributes:
+        after: Seconds to wait first.
+        probe: Whether to ask for ``/health``, too, and not only look at the process and its log.
+    """
+
+    after: float
+    probe: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of a server that is starting.
+    """One look at a server that is starting.
 
     Attributes:
         returncode: Its exit status, None while it runs.
-        health: Status of its ``/health``, None if it does not answer yet.
-        heard: When it printed something last, in seconds of the monotonic clock.
-        log: The end of what it printed.
+        health: Status of its last probe, None if ``/health`` did not answer yet.
+        heard: When it last printed something, in seconds of the monotonic clock.
+        log: The end of its output.
     """
 
     returncode: int | None
@@ -48,11 +63,11 @@ class Ended(Exception):
 
 
 class NotAServer(Exception):
-    """Something answers that is no model server."""
+    """Something answers that is not a model server."""
 
 
 class LoadFailed(Exception):
-    """The server runs, and will never be ready: its argument is the line that says so."""
+    """The server runs, but will never be ready; the argument is the line that says so."""
 
 
 class Stalled(Exception):
@@ -65,12 +80,14 @@ class TooLate(Exception):
 
 def until_ready(
     startup_timeout: float, stall_timeout: float, clock: Callable[[], float]
-) -> Generator[float, Observation, None]:
-    """Yield how long to wait before the next look at the server; return when it is ready.
+) -> Generator[Look, Observation, None]:
+    """Yield each look at the server that is due; return when it is ready.
 
-    Looks follow each other within milliseconds at first, since a server with a small or warm model
-    is ready within a second, and never more than 10 ms apart, so that the first request waits for
-    nothing; 25 ms where each look is a request that a busy server has to answer.
+    The pauses start at 2 ms, since a server with a small or warm model is ready within a second,
+    and grow to 10 ms, so that the first request does not wait; or to 25 ms once each look is a
+    request that a busy server has to answer. While the log says that weights are loading, the
+    server is asked up to a second apart, since mlxcel logs each refusal as an error, and at once
+    when the log says that they are loaded.
 
     Args:
         startup_timeout: Longest time until the server is ready, in seconds; downloads do not count.
@@ -79,28 +96,34 @@ def until_ready(
 
     Raises:
         Ended: The process ended.
-        NotAServer: ``/health`` is refused or unknown.
+        NotAServer: ``/health`` is refused or missing.
         LoadFailed: The log says that the model cannot be loaded, and ``/health`` stays at 503.
-        TooLate: The time is over.
-        Stalled: Nothing was heard of it.
+        TooLate: It was not ready within ``startup_timeout``.
+        Stalled: It was silent for ``stall_timeout``.
     """
     limits = _Limits(startup_timeout, stall_timeout, clock())
-    pause = FIRST_PAUSE
+    look, between_probes, probed = Look(FIRST_PAUSE, probe=True), FIRST_PAUSE, clock()
     while True:
-        seen = yield pause
+        seen = yield look
+        now = clock()
         if seen.returncode is not None:
             raise Ended
         if seen.health == 200:
             return
         if seen.health in (401, 403, 404, 405):
             raise NotAServer
-        limits.check(seen, clock())
+        limits.check(seen, now, after_probe=look.probe)
+        seldom = seen.health == 503 and limits.loading
+        if look.probe:
+            probed, between_probes = now, between_probes * GROWTH
         longest = LONGEST_PAUSE if seen.health is None else LONGEST_PAUSE_IF_IT_ANSWERS
-        pause = min(pause * GROWTH, longest)
+        between_probes = min(between_probes, LONGEST_PAUSE_IF_IT_LOADS if seldom else longest)
+        pause = min(between_probes, LONGEST_PAUSE) if seldom else between_probes
+        look = Look(pause, probe=not seldom or now + pause >= probed + between_probes)
 
 
 class _Limits:
-    """What ends a start that is under way, and what must be remembered to know it."""
+    """Limits that end a start, and what must be remembered to check them."""
 
     def __init__(self, startup_timeout: float, stall_timeout: float, now: float) -> None:
         self._startup_timeout = startup_timeout
@@ -112,15 +135,18 @@ class _Limits:
         self._downloading = False
         self._failure: str | None = None
         self._failed = now
+        self.loading = False
 
-    def check(self, seen: Observation, now: float) -> None:
-        """Take in what was seen, and raise when it is time."""
+    def check(self, seen: Observation, now: float, *, after_probe: bool) -> None:
+        """Take in a look at the server, and raise if a limit is exceeded."""
         # The log may be long: it is read only if there is something new in it.
         if (seen.heard, seen.health) != (self._heard, self._health):
             self._read(seen, now)
         if self._downloading:
             self._deadline = now + self._startup_timeout
-        if self._failure is not None and now - self._failed >= FAILURE_LASTS:
+        # Not before the server was asked once more.
+        failed = self._failure is not None and now - self._failed >= FAILURE_LASTS
+        if failed and after_probe:
             raise LoadFailed(self._failure)
         if now >= self._deadline:
             raise TooLate
@@ -132,42 +158,7 @@ class _Limits:
         self._heard, self._health = seen.heard, seen.health
         progress = read_progress(seen.log)
         self._downloading = progress is not None and progress.downloading
-        # The line may be out of sight later, and an answer may be missing now and then.
+        # Kept, since the line may scroll out of the log later, and an answer may be missing.
         if seen.health == 503 and self._failure is None and (line := load_failure(seen.log)):
             self._failure, self._failed = line, now
-
-
-_LONGEST_LINE = 1000
-
-_FAILURE = re.compile(
-    r"""
-    \b (?:fail(?:ed|ure)?|error|unable|cannot|can't|could\ not|couldn't) \b
-    .{0,20}? \b load(?:ing)? \b .{0,30}? \b (?:model|weights?|checkpoint|tensors?|safetensors) \b
-    | \b (?:model|weights?) \b .{0,10} \b load(?:ing)? \s (?:failed|error) \b
-    | \b load(?:ing)? \b .{0,20} \b (?:model|weights?) \b .{0,60} \b failed \s* (?: : | $ )
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-_NOT_THE_MODEL = re.compile(
-    r"warmup|draft|speculative|adapter|lora|embed|rerank|template|tokenizer|cache|mmproj|vision",
-    re.IGNORECASE,
-)
-_NOT_FATAL = re.compile(r"non-?fatal|ignor|skipp|fall(?:ing|s)? back|retry|default", re.IGNORECASE)
-
-
-def load_failure(log: str) -> str | None:
-    """Return the first line that says that the model cannot be loaded, None if there is none."""
-    return next((text for line in log.splitlines() if (text := _complaint(line))), None)
-
-
-def _complaint(line: str) -> str | None:
-    if "load" not in line.lower():
-        return None
-    level, text = split_line(line[:_LONGEST_LINE])
-    found = _FAILURE.search(text)
-    # Of what it goes on without, a server speaks in the same words, but mostly as a warning. Not
-    # so after the match: there may be the path of a model with any name.
-    harmless = level not in (None, "E") or _NOT_FATAL.search(text)
-    return (
-        text if found and not harmless and not _NOT_THE_MODEL.search(text[: found.end()]) else None
-    )
+        self.loading = self._failure is not None or is_loading(seen.log)

@@ -1,4 +1,4 @@
-"""A server process, as its owner sees it: with its guard and its log."""
+"""``ServerProcess`` and ``OwnedProcess``: a server process, its guard and its log."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ Environment = Callable[[], Mapping[str, str]]
 spawning = threading.Lock()
 """Held while a process is started, so that no other thread forks meanwhile.
 
-The child would inherit the pipe by which ``Popen`` learns that the process runs, and ``Popen``
-would wait until the child ends.
+The child would inherit the pipe that tells ``Popen`` that the process runs, and ``Popen`` would
+wait until the child ends.
 """
 os.register_at_fork(
     before=spawning.acquire, after_in_parent=spawning.release, after_in_child=spawning.release
 )
 
 _KILL_SECONDS = 1.0
-"""Longest time that a killed process is taken to need to be gone."""
+"""Longest time to wait for a killed process to be gone."""
 
 
 class ServerProcess:
-    """A server process, and what is reported of it over a channel.
+    """A server process, known by reports over a channel.
 
     Args:
-        channel: A socket that whoever looks after the server writes its reports to, as lines of
-            JSON, and closes when nothing more will come.
-        log: What the server prints.
+        channel: A socket to the guard or broker of the server, which writes its reports as lines
+            of JSON, and closes it after the last one.
+        log: The output of the server.
 
     Attributes:
-        pid: Process id of the server, which is also that of its group.
+        pid: Process id of the server, and of its group.
         path: Its socket, None for TCP.
-        ready: Whether it has been ready, and was not given up since.
+        ready: Whether it has become ready, and has not been stopped since.
     """
 
     pid: int
@@ -71,45 +71,45 @@ class ServerProcess:
         self._returncode: int | None = None
         self._ended = threading.Event()
         self._stopping = threading.Lock()
-        self._reports = _lines(channel)
+        self._reports = _received_reports(channel)
         self._watcher = threading.Thread(target=self._watch, name="mlxcel-guard", daemon=True)
 
     @property
     def serves(self) -> bool:
-        """Whether it can be asked: it was ready, runs, and nobody has taken its socket away."""
+        """Whether it takes requests: it is ready, it runs, and its socket is still there."""
         return self.ready and self.poll() is None and (self.path is None or _is_there(self.path))
 
     @property
     def forked(self) -> bool:
-        """Whether this is the copy in a forked child, which may use the server and no more."""
+        """Whether this is the copy in a forked child, which may use the server but not end it."""
         return os.getpid() != self._owner
 
     @property
     def cause(self) -> str:
-        """What the server ended with, in words."""
+        """What ended the server, in words."""
         return in_words(self._returncode or 0)
 
     def poll(self) -> int | None:
         """Return the exit status, None while it runs.
 
-        A forked child cannot know it: there it is that of a killed process.
+        A forked child cannot learn it, and returns that of a killed process.
         """
-        if self.forked and self._returncode is None and not _exists(self.pid):
+        if self.forked and self._returncode is None and not _process_exists(self.pid):
             self._returncode = -signal.SIGKILL
         return self._returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the end of the process and return what ``poll`` does."""
+        """Wait for the end of the process and return its exit status, as ``poll`` does."""
         if not self.forked and not self._ended.wait(timeout):
             raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
         return self.poll()
 
     def mark_ready(self) -> None:
-        """Take note that the server is ready."""
+        """Note that the server is ready."""
         self.ready = True
 
     def terminate(self) -> None:
-        """Ask the process to end, and kill it when it has not within its grace."""
+        """Ask the process to end; it is killed if it has not ended within its grace."""
         self._say(guard.STOP)
 
     def kill(self) -> None:
@@ -117,7 +117,7 @@ class ServerProcess:
         self._say(guard.KILL)
 
     def stop(self) -> None:
-        """End the process, or what this program has to do with it."""
+        """End the process, or this program's use of it."""
         self.ready = False
         if self.forked:
             self._channel.close()
@@ -126,8 +126,8 @@ class ServerProcess:
             with self._stopping:
                 self._stop()
         except BaseException:
-            # An interrupt may come at any line. Whoever looks after the server takes this for the
-            # end of this program.
+            # An interrupt may come at any line. The guard or broker takes the closed channel for
+            # the end of this program.
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_RDWR)
             raise
@@ -141,7 +141,7 @@ class ServerProcess:
                 self._channel.sendall(words)
 
     def _watch(self) -> None:
-        """Take every report until there are no more."""
+        """Take each report until the channel ends."""
         for report in self._reports:
             self._take(report)
         if self._returncode is None:
@@ -152,7 +152,7 @@ class ServerProcess:
             self._end(report["returncode"])
 
     def _lost(self) -> None:
-        """Do what is to be done when whoever looks after the server has ended before it."""
+        """Clean up when the guard or broker has ended before the server."""
         raise NotImplementedError
 
     def _end(self, returncode: int) -> None:
@@ -163,16 +163,16 @@ class ServerProcess:
 class OwnedProcess(ServerProcess):
     """A server process that this process owns.
 
-    A guard process starts it, and ends it when this process ends in whatever way. Knows nothing of
-    the ``ManagedServer``, so that it can stop the server when that is gone.
+    A guard process starts it, and ends it when this process ends, however that happens. This class
+    does not know the ``ManagedServer``, so that it can stop the server after that is gone.
 
     Args:
         command: Its command line.
-        environ: Returns its environment, which must not be kept: it holds the key.
+        environ: Returns its environment, which must not be kept, since it holds the key.
         path: Path of the socket that it will make, None for TCP.
         directory: A directory to be made for the socket and removed with it; None if there is none.
         grace: Time from SIGTERM to SIGKILL, in seconds.
-        log: Where to collect what it prints.
+        log: Collects its output.
 
     Raises:
         MlxcelServerError: The system cannot run the command.
@@ -194,52 +194,52 @@ class OwnedProcess(ServerProcess):
         self._guard_lost = False
         try:
             log.drain(output)
-            self.pid = self._order(command)
+            self.pid = self._run_command(command)
             self._watcher.start()
         except BaseException:
-            # The guard takes it for our end.
+            # The guard takes this for the end of this program.
             channel.close()
             self._guard.wait()
             raise
 
     @property
     def cause(self) -> str:
-        """What the server ended with, in words."""
+        """What ended the server, in words."""
         if self._guard_lost:
             return "its guard process, which something else has killed"
         return super().cause
 
     def stop(self) -> None:
-        """End the process and all that it started, and remove what was made for it."""
+        """End the process and all that it started, and remove its socket."""
         if self.forked:
-            # Popen would warn, when it is collected, of a process that still runs.
+            # Otherwise Popen warns, when it is collected, of a process that still runs.
             self._guard.returncode = 0
         super().stop()
 
     def _stop(self) -> None:
         self.terminate()
-        self._join()
+        self._await_guard()
         self._channel.close()
         self.log.join(0.5)
         self._clear()
 
-    def _order(self, command: list[str]) -> int:
-        """Have the server started and return its process id."""
+    def _run_command(self, command: list[str]) -> int:
+        """Let the guard start the server, and return its process id."""
         line = guard.order(command, self.path, self._directory, self._grace, self._owner)
         self._say(line)
         report = next(self._reports, None)
         if report is None:
             self.log.join(0.5)
             raise MlxcelServerError(
-                f"The guard of the server ended before it had started it. Check that "
+                "The guard of the server ended before it started the server. Check that "
                 f"{sys.executable} is a Python that runs. It said:",
                 stderr=self.log.tail,
                 returncode=self._guard.wait(),
             )
         if "no_directory" in report and self._directory is not None:
             raise MlxcelServerError(
-                f"No directory for the server's socket can be made in {self._directory.parent}: "
-                f"{report['no_directory']}. Set TMPDIR to a directory that is writable."
+                f"Cannot make a directory for the server's socket in {self._directory.parent}: "
+                f"{report['no_directory']}. Set TMPDIR to a writable directory."
             )
         if "error" in report:
             raise not_run(command[0], report["error"])
@@ -252,8 +252,8 @@ class OwnedProcess(ServerProcess):
         self._guard.wait()
 
     def _lost(self) -> None:
-        # Linux has killed the server with its guard; not so what that has started, and other
-        # systems leave all of them.
+        # Linux has killed the server with its guard, but not the server's own children; other
+        # systems leave all of them running.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         wait_for_end(self.pid)
@@ -262,13 +262,13 @@ class OwnedProcess(ServerProcess):
         self._end(-signal.SIGKILL)
 
     def _clear(self) -> None:
-        """Remove what the guard was killed too early to remove; servers leave their socket."""
+        """Remove the socket, which servers leave behind, if a killed guard has not."""
         if self.path is not None:
             guard.clear(self.path, self._directory)
 
-    def _join(self) -> None:
-        """Wait for the guard, and kill it when something holds it up."""
-        # The collector may run in any thread, and so may the end of a server nobody refers to.
+    def _await_guard(self) -> None:
+        """Wait for the guard, and kill it if it does not end."""
+        # The garbage collector may stop a server from any thread, even from this watcher.
         if threading.current_thread() is not self._watcher:
             self._watcher.join(self._grace + 2)
             if self._watcher.is_alive():
@@ -277,7 +277,7 @@ class OwnedProcess(ServerProcess):
 
 
 def in_words(returncode: int) -> str:
-    """Tell an exit status in words."""
+    """Return an exit status in words."""
     if returncode >= 0:
         return f"exit status {returncode}"
     try:
@@ -292,7 +292,7 @@ def _start_guard(environ: Environment) -> tuple[socket.socket, int, subprocess.P
     """Start a guard.
 
     Returns:
-        Our end of its channel, a pipe with what it and its server print, and its process.
+        Our end of its channel, a pipe with its output and that of its server, and its process.
 
     Raises:
         MlxcelServerError: The system cannot run it.
@@ -318,7 +318,7 @@ def _start_guard(environ: Environment) -> tuple[socket.socket, int, subprocess.P
 
 
 def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess.Popen[bytes]:
-    # Isolated, and without site: nothing that the user has installed or set runs in it.
+    # Isolated and without site, so that nothing the user has installed or set runs in it.
     command = [sys.executable, "-I", "-S", guard.__file__]
     try:
         return subprocess.Popen(
@@ -327,29 +327,29 @@ def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess
             stdout=channel.fileno(),
             stderr=log,
             env=environ(),
-            # Ctrl-C in the terminal, and its end, are for the user's program.
+            # Ctrl-C in the terminal, and closing it, are for the user's program.
             start_new_session=True,
         )
     except OSError as error:
         reason = error.strerror
-    # Not from within, where the error's frames would come along, with the environment.
+    # Raised out here, since the frames of the OSError would hold the environment.
     raise not_run(command[0], reason)
 
 
 def not_run(program: str, reason: str | None) -> MlxcelServerError:
-    """Tell that the system cannot run a program."""
+    """Return the error of a program that the system cannot run."""
     return MlxcelServerError(
         f"{program} cannot be run: {reason}. Check that it is a program for this kind of machine."
     )
 
 
 def _is_there(path: str) -> bool:
-    # Asked before every request, and pathlib takes three times as long.
+    # Called before every request, and pathlib takes three times as long.
     return os.path.exists(path)  # noqa: PTH110
 
 
 def wait_for_end(pid: int) -> None:
-    """Wait until a killed process has ended that is not a child of this one."""
+    """Wait until a killed process, which need not be a child of this one, has ended."""
     handle = guard.exit_handle(pid)
     if handle is not None:
         with selectors.DefaultSelector() as selector:
@@ -358,21 +358,21 @@ def wait_for_end(pid: int) -> None:
         guard.close_handle(handle)
 
 
-def _exists(pid: int) -> bool:
-    """Tell whether there is such a process."""
+def _process_exists(pid: int) -> bool:
+    """Tell whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it is somebody else's
+        pass  # it belongs to another user
     return True
 
 
-def _lines(channel: socket.socket) -> Iterator[dict[str, Any]]:
-    """Yield what is reported, until the other end is closed."""
+def _received_reports(channel: socket.socket) -> Iterator[dict[str, Any]]:
+    """Yield each report until the other end is closed."""
     rest = b""
-    # One that was killed before it read everything resets the connection.
+    # A guard or broker that is killed with something unread resets the connection.
     with contextlib.suppress(ConnectionResetError):
         while piece := channel.recv(65536):
             *lines, rest = (rest + piece).split(b"\n")

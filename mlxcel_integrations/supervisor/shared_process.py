@@ -1,4 +1,4 @@
-"""A server that this process shares with others of the same user."""
+"""``SharedProcess``: a lease of a server that other processes of the same user share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import MlxcelServerError
+from ..transport.endpoint import Endpoint
 from . import broker
-from .broker import Order
+from .bind_address import choose_bind_address
+from .broker import BrokerConfig
 from .broker_directory import BrokerDirectory, unlock
 from .logs import ServerLog
 from .server_process import Environment, ServerProcess, not_run, spawning, wait_for_end
+from .server_spec import ServerSpec
+from .single_flight import CancelledWithin, StartCancelled
 
-__all__ = ["SharedProcess", "join"]
+__all__ = ["SharedProcess", "join_shared"]
 
 _RETRY_SECONDS = 0.01
 _ATTEMPTS = 5
@@ -30,8 +34,8 @@ class SharedProcess(ServerProcess):
 
     Args:
         channel: A connection to the broker.
-        place: Where the broker is found.
-        log: Where to collect what the server prints.
+        directory: The directory of the broker.
+        log: Collects the output of the server.
         keep_alive: How long the server is to stay after its last lease, in seconds.
 
     Attributes:
@@ -43,10 +47,14 @@ class SharedProcess(ServerProcess):
     """
 
     def __init__(
-        self, channel: socket.socket, place: BrokerDirectory, log: ServerLog, keep_alive: float
+        self,
+        channel: socket.socket,
+        directory: BrokerDirectory,
+        log: ServerLog,
+        keep_alive: float,
     ) -> None:
         super().__init__(channel, log)
-        self._place = place
+        self._directory = directory
         self._keep_alive = keep_alive
         self._left = False
         self._cause = "its broker process, which something else has killed"
@@ -62,16 +70,16 @@ class SharedProcess(ServerProcess):
 
     @property
     def cause(self) -> str:
-        """What the server ended with, in words."""
+        """What ended the server, in words."""
         return self._cause
 
     def mark_ready(self) -> None:
-        """Have the broker keep the server for a while when it is not used any more."""
+        """Let the broker keep the server for a while after its last lease."""
         super().mark_ready()
         self._say(b"%s %f\n" % (broker.READY, self._keep_alive))
 
     def _stop(self) -> None:
-        """Give the lease back; the server ends when it is the last and nothing is to be kept."""
+        """Give the lease back; the last one ends the server, unless it is to be kept alive."""
         self._left = True
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
@@ -92,83 +100,81 @@ class SharedProcess(ServerProcess):
 
     def _lost(self) -> None:
         if not self._left:
-            # Its guard ends the server when the broker is gone.
+            # When the broker is gone, its guard ends the server.
             wait_for_end(self.pid)
-            self._place.remove_if_left()
+            self._directory.remove_if_left()
             self._end(-signal.SIGKILL)
 
 
-def join(
-    place: BrokerDirectory,
-    order: Callable[[], Order],
-    environ: Environment,
-    log: ServerLog,
-    keep_alive: float,
-    given_up: Callable[[float], bool],
-) -> SharedProcess | None:
-    """Join the server of a place, which is started if there is none.
+def join_shared(
+    spec: ServerSpec, log: ServerLog, cancelled_within: CancelledWithin
+) -> SharedProcess:
+    """Join the server that the processes of this user share, or start it.
 
     Args:
-        place: Where its broker is found.
-        order: Tells what to start; only called when there is none.
-        environ: Returns the environment of the server.
-        log: Where to collect what it prints.
-        keep_alive: How long it is to stay after its last lease, in seconds.
-        given_up: Waits for so many seconds, and tells whether the start was given up meanwhile.
-
-    Returns:
-        The lease, None when it was given up.
+        spec: The server.
+        log: Collects its output.
+        cancelled_within: Sleeps, and tells whether the start was cancelled meanwhile.
 
     Raises:
         MlxcelServerError: It cannot be started.
+        StartCancelled: Nobody waits for it any more.
     """
+    directory = BrokerDirectory(spec.fingerprint())
     for _ in range(_ATTEMPTS):
         try:
-            with place.made():
-                lock = place.try_lock()
-                while lock is None:
-                    if given_up(_RETRY_SECONDS):
-                        return None
-                    lock = place.try_lock()
-                try:
-                    channel = _connected(place) or _started(place, order(), environ)
-                except BaseException:
-                    place.remove()
-                    raise
-                finally:
-                    unlock(lock)
-                return _joined(channel, place, log, keep_alive)
+            with directory.made():
+                channel = _connect_or_start(directory, spec, cancelled_within)
+                return _lease(channel, directory, log, spec.options.keep_alive)
         except (EOFError, FileNotFoundError):
             # The broker was about to end, and has removed the directory.
             continue
         except OSError as error:
             raise MlxcelServerError(
-                f"{place.path.parent}, where shared servers are found, cannot be used: "
+                f"The directory of shared servers, {directory.path.parent}, cannot be used: "
                 f"{error.strerror}. Remove it, or set XDG_RUNTIME_DIR to a directory of yours."
             ) from None
     raise MlxcelServerError(
-        "The broker of the shared server ended before it had started it. Check that "
+        "The broker of the shared server ended before it started the server. Check that "
         f"{sys.executable} is a Python that runs."
     )
 
 
-def _joined(
-    channel: socket.socket, place: BrokerDirectory, log: ServerLog, keep_alive: float
+def _connect_or_start(
+    directory: BrokerDirectory, spec: ServerSpec, cancelled_within: CancelledWithin
+) -> socket.socket:
+    """Connect to the broker of a directory, which is started if there is none."""
+    lock = directory.try_lock()
+    while lock is None:
+        if cancelled_within(_RETRY_SECONDS):
+            raise StartCancelled(f"The start of the server for {spec.model!r} was cancelled.")
+        lock = directory.try_lock()
+    try:
+        return _connected(directory) or _started(directory, spec)
+    except BaseException:
+        directory.remove()
+        raise
+    finally:
+        unlock(lock)
+
+
+def _lease(
+    channel: socket.socket, directory: BrokerDirectory, log: ServerLog, keep_alive: float
 ) -> SharedProcess:
     try:
-        return SharedProcess(channel, place, log, keep_alive)
+        return SharedProcess(channel, directory, log, keep_alive)
     except BaseException:
         channel.close()
         raise
 
 
-def _connected(place: BrokerDirectory) -> socket.socket | None:
-    """Connect to the broker of a place, None if there is none."""
+def _connected(directory: BrokerDirectory) -> socket.socket | None:
+    """Connect to the broker of a directory, None if there is none."""
     channel = socket.socket(socket.AF_UNIX)
     # Whatever socket.setdefaulttimeout says.
     channel.settimeout(None)
     try:
-        channel.connect(str(place.broker))
+        channel.connect(str(directory.broker))
     except (ConnectionRefusedError, FileNotFoundError):
         channel.close()
         return None
@@ -178,21 +184,30 @@ def _connected(place: BrokerDirectory) -> socket.socket | None:
     return channel
 
 
-def _started(place: BrokerDirectory, order: Order, environ: Environment) -> socket.socket:
+def _started(directory: BrokerDirectory, spec: ServerSpec) -> socket.socket:
     """Start a broker and connect to it."""
-    place.clear()
+    config = _broker_config(directory, spec)
+    directory.clear()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(place.broker))
+        listener.bind(str(directory.broker))
         listener.listen(128)
-        _run_broker(listener, place.path, order, environ)
-    channel = _connected(place)
+        _run_broker(listener, directory.path, config, spec.environment)
+    channel = _connected(directory)
     if channel is None:
         raise EOFError
     return channel
 
 
+def _broker_config(directory: BrokerDirectory, spec: ServerSpec) -> BrokerConfig:
+    endpoint = Endpoint.parse(None, directory.path / "server.sock")
+    if spec.has_address:
+        endpoint = choose_bind_address(spec.options, spec.socket).endpoint
+    command, grace = spec.command(endpoint), spec.options.shutdown_grace
+    return BrokerConfig(command, endpoint.url, endpoint.socket, grace)
+
+
 def _run_broker(
-    listener: socket.socket, directory: Path, order: Order, environ: Environment
+    listener: socket.socket, directory: Path, config: BrokerConfig, environ: Environment
 ) -> None:
     """Start a broker, which outlives this process.
 
@@ -203,20 +218,21 @@ def _run_broker(
     program = (
         f"import sys; sys.path.append(sys.argv[1]); from {broker.__name__} import main; main()"
     )
+    arguments = [root, str(directory), config.to_argument()]
     try:
         with spawning:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", program, root, str(directory), order.dump()],
+                [sys.executable, "-I", "-S", "-c", program, *arguments],
                 stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=environ(),
                 start_new_session=True,
             )
-        # What goes on is a child of it.
+        # The broker itself is a child of this process, which ends at once.
         process.wait()
         return
     except OSError as error:
         reason = error.strerror
-    # Not from within, where the error's frames would come along, with the environment.
+    # Raised out here, since the frames of the OSError would hold the environment.
     raise not_run(sys.executable, reason)

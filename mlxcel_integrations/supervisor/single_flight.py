@@ -1,22 +1,24 @@
-"""One start at a time, for all who wait for it."""
+"""Single flight: one start at a time, shared by all who wait for it."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 
 from ..errors import MlxcelServerError
 
-__all__ = ["Pause", "SingleFlight", "StartCancelled", "Waiter"]
+__all__ = ["CancelledWithin", "SingleFlight", "StartCancelled", "Waiter"]
 
-Pause = Callable[[float], bool]
-"""Waits for so many seconds, and tells whether nobody waits for the start any more."""
+CancelledWithin = Callable[[float], bool]
+"""Sleeps for so many seconds; returns True as soon as the start is cancelled."""
 
-_LOOK_EVERY = 0.05
-"""Longest time until a start that nobody waits for any more is given up, in seconds."""
+_CHECK_EVERY = 0.05
+"""Longest time until a start that nobody waits for any more is cancelled, in seconds."""
 
 
 class StartCancelled(MlxcelServerError):
@@ -24,11 +26,12 @@ class StartCancelled(MlxcelServerError):
 
 
 class Waiter:
-    """One who waits for a start.
+    """A caller who waits for a start.
 
     Attributes:
         future: Done when the start is.
-        left: Whether it waits no more.
+        left: Whether the caller waits no more.
+        thread: Runs the start, or only joins it; None before that.
     """
 
     def __init__(self) -> None:
@@ -36,43 +39,29 @@ class Waiter:
         # A task that is cancelled must not cancel the start for the others.
         self.future.set_running_or_notify_cancel()
         self.left = False
-        self._thread: threading.Thread | None = None
-
-    def begin(self, target: Callable[[], None]) -> None:
-        """Do in a thread what must not be interrupted, as the main thread may be at any line.
-
-        Raises:
-            MlxcelServerError: The system has no thread left.
-        """
-        self._thread = threading.Thread(target=target, name="mlxcel-start", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise MlxcelServerError(
-                f"A server needs a few threads: {error}. Raise the limit (ulimit -u), or end some."
-            ) from error
+        self.thread: threading.Thread | None = None
 
     def leave(self, timeout: float = 0.0) -> None:
-        """Wait no more; the last one to leave ends the start.
+        """Wait no more; the last one to leave cancels the start.
 
         Args:
             timeout: How long to wait until it has ended, in seconds.
         """
         self.left = True
-        if timeout and self._thread is not None and self._thread.ident is not None:
+        if timeout and self.thread is not None and self.thread.ident is not None:
             wait([self.future], timeout)
 
     def forget(self) -> None:
-        """Let go of what came of the start.
+        """Drop the outcome of the start.
 
         The traceback of an error holds the frames of those who saw it, and these hold this object.
-        With the error in it, a lease in a frame would keep a server that was closed by all others,
-        until the collector runs.
+        With the error in it, a lease in one of these frames would keep alive a server that all
+        others have closed, until the garbage collector runs.
         """
         self.future = Future()
 
     def tell(self, error: BaseException | None) -> None:
-        """Say what came of the start."""
+        """Report the outcome of the start."""
         if error is None:
             self.future.set_result(None)
         else:
@@ -80,53 +69,71 @@ class Waiter:
 
 
 class SingleFlight:
-    """The starts of one server."""
+    """The starts of one server, of which one runs at a time."""
 
     def __init__(self) -> None:
+        self._reset()
+        _flights.add(self)
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._waiters: list[Waiter] = []
         self._idle = threading.Event()
         self._idle.set()
-        self._held_off = False
+        self._suspended = False
 
-    def join(self, waiter: Waiter, attempt: Callable[[Pause], None]) -> None:
-        """Have a waiter told what comes of the start that is under way, or of a new one.
+    def join(self, waiter: Waiter, attempt: Callable[[CancelledWithin], None]) -> None:
+        """Join the start that is under way, or begin one.
+
+        Both happen in a thread, since an interrupt may come at any line of the main thread.
 
         Args:
-            waiter: Who waits.
+            waiter: Is told the outcome.
             attempt: Starts the server.
+
+        Raises:
+            MlxcelServerError: The system has no thread left.
         """
-        waiter.begin(lambda: self._attend(waiter, attempt))
+        waiter.thread = threading.Thread(
+            target=self._attend, args=(waiter, attempt), name="mlxcel-start", daemon=True
+        )
+        try:
+            waiter.thread.start()
+        except RuntimeError as error:
+            raise MlxcelServerError(
+                f"A server needs a few threads: {error}. Raise the limit (ulimit -u), or end some "
+                "programs."
+            ) from error
 
     @contextlib.contextmanager
-    def held_off(self, timeout: float) -> Iterator[None]:
-        """End the start that is under way, and have none for a while.
+    def suspended(self, timeout: float) -> Iterator[None]:
+        """Cancel the start that is under way, and let none begin inside the block.
 
         Args:
             timeout: Longest time to wait for its end, in seconds.
         """
-        self._held_off = True
+        self._suspended = True
         try:
             self._idle.wait(timeout)
             yield
         finally:
-            self._held_off = False
+            self._suspended = False
 
-    def _attend(self, waiter: Waiter, attempt: Callable[[Pause], None]) -> None:
+    def _attend(self, waiter: Waiter, attempt: Callable[[CancelledWithin], None]) -> None:
         with self._lock:
             self._waiters.append(waiter)
             if not self._idle.is_set():
                 return
             self._idle.clear()
-        while not self._is_over(_outcome(attempt, self._pause)):
+        while not self._is_over(_outcome(attempt, self._cancelled_within)):
             pass
 
     def _is_over(self, error: BaseException | None) -> bool:
-        """Tell the waiters what came of an attempt; False if there has to be another one."""
+        """Tell the waiters the outcome of an attempt; False if another attempt is needed."""
         with self._lock:
             told, self._waiters = self._waiters, []
-            if isinstance(error, StartCancelled) and not self._held_off:
-                # They have come after the last one had left.
+            if isinstance(error, StartCancelled) and not self._suspended:
+                # Those who have not left came after the last of the others had.
                 self._waiters = [waiter for waiter in told if not waiter.left]
                 told = [waiter for waiter in told if waiter.left]
             over = not self._waiters
@@ -136,22 +143,36 @@ class SingleFlight:
             waiter.tell(error)
         return over
 
-    def _pause(self, seconds: float) -> bool:
+    def _cancelled_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
-        while not self._nobody_waits():
+        while not self._is_cancelled():
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            time.sleep(min(left, _LOOK_EVERY))
+            time.sleep(min(left, _CHECK_EVERY))
         return True
 
-    def _nobody_waits(self) -> bool:
-        return self._held_off or all(waiter.left for waiter in self._waiters)
+    def _is_cancelled(self) -> bool:
+        return self._suspended or all(waiter.left for waiter in self._waiters)
 
 
-def _outcome(attempt: Callable[[Pause], None], pause: Pause) -> BaseException | None:
+def _outcome(
+    attempt: Callable[[CancelledWithin], None], cancelled_within: CancelledWithin
+) -> BaseException | None:
     try:
-        attempt(pause)
+        attempt(cancelled_within)
     except BaseException as error:  # noqa: BLE001  raised to whoever waits
         return error
     return None
+
+
+_flights: weakref.WeakSet[SingleFlight] = weakref.WeakSet()
+
+
+def _forget_starts() -> None:
+    """Forget the starts of the parent, whose threads do not exist in a forked child."""
+    for flight in _flights:
+        flight._reset()
+
+
+os.register_at_fork(after_in_child=_forget_starts)

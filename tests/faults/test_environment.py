@@ -135,7 +135,7 @@ def test_a_runtime_directory_that_cannot_be_used(
         told = str(error)
 
     if told:
-        assert f"can be made in {runtime}:" in told
+        assert f"socket in {runtime}:" in told
     else:
         assert server.socket is not None
         assert 0o700 == stat.S_IMODE(Path(server.socket).parent.stat().st_mode)

@@ -86,7 +86,7 @@ def test_a_health_that_stays_wrong_is_given_up_at_the_deadline(health: str, fake
 def test_what_refuses_health_or_knows_none_is_no_server(health: str, fake: Fake) -> None:
     server = fake.server(fake.binary(HEALTH=health), startup_timeout=30)
 
-    with took(0, less_than=5), pytest.raises(MlxcelServerError, match="is no model server"):
+    with took(0, less_than=5), pytest.raises(MlxcelServerError, match="is not a model server"):
         server.start()
 
     assert ([], []) == (fake.running, fake.directories)

@@ -13,7 +13,7 @@ from mlxcel_integrations.supervisor.binary import (
     MLXCEL,
     MLXCEL_SERVER,
     Dialect,
-    find,
+    find_executable,
 )
 
 from .conftest import Fake
@@ -39,7 +39,7 @@ def test_the_named_one_beats_the_environment_and_that_beats_the_path(tmp_path: P
 
 
 def chosen(binary: str | None, environ: dict[str, str]) -> tuple[tuple[str, ...], str]:
-    found = find("m", binary, environ)
+    found = find_executable("m", binary, environ)
     return found.command, found.reason
 
 
@@ -55,7 +55,7 @@ def chosen(binary: str | None, environ: dict[str, str]) -> tuple[tuple[str, ...]
     ],
 )
 def test_its_name_tells_its_command_line(name: str, dialect: Dialect, tmp_path: Path) -> None:
-    assert dialect == find("m", program(tmp_path / name), {}).dialect
+    assert dialect == find_executable("m", program(tmp_path / name), {}).dialect
 
 
 @pytest.mark.parametrize("model", ["embedded", "/models/x.gguf"])
@@ -64,8 +64,8 @@ def test_gguf_files_run_on_the_embedded_engine_unless_a_binary_is_named(
 ) -> None:
     named = program(tmp_path / "llama-server")
 
-    assert EMBEDDED == find(model, None, {"MLXCEL_BIN": named}).dialect
-    assert LLAMA_SERVER == find(model, named, {}).dialect
+    assert EMBEDDED == find_executable(model, None, {"MLXCEL_BIN": named}).dialect
+    assert LLAMA_SERVER == find_executable(model, named, {}).dialect
 
 
 def test_names_are_looked_up_as_a_shell_does(
@@ -78,9 +78,9 @@ def test_names_are_looked_up_as_a_shell_does(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     environ = {"PATH": str(tmp_path / "bin")}
 
-    assert (other,) == find("m", "mlxcel", environ).command
-    assert ("./mlxcel",) == find("m", "./mlxcel", environ).command
-    assert (home,) == find("m", "~/mlxcel", environ).command
+    assert (other,) == find_executable("m", "mlxcel", environ).command
+    assert ("./mlxcel",) == find_executable("m", "./mlxcel", environ).command
+    assert (home,) == find_executable("m", "~/mlxcel", environ).command
 
 
 @pytest.mark.parametrize("source", ["binary=", "MLXCEL_BIN"])
@@ -101,12 +101,12 @@ def test_one_that_cannot_be_run_is_named_with_where_its_name_came_from(
     binary, environ = (path, {}) if source == "binary=" else (None, {"MLXCEL_BIN": path})
 
     with pytest.raises(MlxcelError, match=f"'{path}' from {source} {problem}"):
-        find("m", binary, environ)
+        find_executable("m", binary, environ)
 
 
 def test_without_any_the_error_tells_the_ways_to_go_on() -> None:
     with pytest.raises(MlxcelError) as caught:
-        find("org/m", None, {"PATH": "/nowhere"})
+        find_executable("org/m", None, {"PATH": "/nowhere"})
 
     for word in ("'org/m'", "binary=", "MLXCEL_BIN", "PATH", "base_url=", 'model="embedded"'):
         assert word in str(caught.value)

@@ -17,9 +17,12 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.options import ServerOptions
-from mlxcel_integrations.supervisor.bind_address import BindAddress, choose, port_was_taken
+from mlxcel_integrations.supervisor.bind_address import (
+    BindAddress,
+    choose_bind_address,
+    port_was_taken,
+)
 from mlxcel_integrations.supervisor.guard import clear
-from mlxcel_integrations.supervisor.runtime import MAX_SOCKET_PATH_BYTES
 from tests.fakes.server import FakeServer
 
 from .conftest import Fake
@@ -53,7 +56,7 @@ def other_user() -> Iterator[None]:
 
 
 def on(path: Path | str) -> BindAddress:
-    return choose(ServerOptions(), str(path))
+    return choose_bind_address(ServerOptions(), str(path))
 
 
 def leave_socket(path: Path) -> None:
@@ -63,7 +66,7 @@ def leave_socket(path: Path) -> None:
 
 
 def test_a_private_directory_is_for_one_server_alone(short: Path) -> None:
-    place = choose(ServerOptions(), None)
+    place = choose_bind_address(ServerOptions(), None)
 
     assert place.directory is not None
     assert short == place.directory.parent
@@ -76,25 +79,9 @@ def test_a_private_directory_is_for_one_server_alone(short: Path) -> None:
 
 
 def test_two_servers_get_two_directories(short: Path) -> None:
-    places = [choose(ServerOptions(), None) for _ in range(2)]
+    places = [choose_bind_address(ServerOptions(), None) for _ in range(2)]
 
     assert places[0].endpoint != places[1].endpoint
-
-
-@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "TMPDIR"])
-def test_a_directory_that_is_not_there_or_whose_path_is_too_long_is_passed_over(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deep = tmp_path / ("d" * MAX_SOCKET_PATH_BYTES)
-    deep.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such")
-    monkeypatch.delenv("TMPDIR", raising=False)
-    monkeypatch.setenv(name, str(deep))
-
-    place = choose(ServerOptions(), None)
-
-    assert place.directory is not None
-    assert Path("/tmp") == place.directory.parent
 
 
 def test_the_users_own_path_is_taken_as_it_is(short: Path) -> None:
@@ -114,28 +101,10 @@ def test_a_socket_that_nobody_listens_on_is_removed(short: Path) -> None:
     assert [] == list(short.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "link to a socket", "link to nothing"])
-def test_what_is_no_socket_is_left_alone(kind: str, short: Path) -> None:
-    path = short / "x.sock"
-    if kind == "file":
-        path.write_text("precious")
-    elif kind == "directory":
-        path.mkdir()
-    else:
-        path.symlink_to(short / "other.sock")
-    if kind == "link to a socket":
-        leave_socket(short / "other.sock")
-    before = sorted(short.iterdir())
-
-    with pytest.raises(MlxcelError, match="is a file already, and no socket"):
-        on(path)
-    assert before == sorted(short.iterdir())
-
-
 def test_a_socket_with_a_live_server_is_refused_and_goes_on_working(short: Path) -> None:
     path = short / "x.sock"
     with FakeServer(socket=path):
-        with pytest.raises(MlxcelError, match=r"A server listens on socket=.*drop model="):
+        with pytest.raises(MlxcelError, match=r"already listening on socket=.*drop model="):
             on(path)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
@@ -149,30 +118,12 @@ def test_a_server_that_took_the_path_meanwhile_keeps_it(short: Path) -> None:
         assert path.is_socket()
 
 
-@pytest.mark.parametrize(
-    ("path", "problem"),
-    [
-        ("/tmp/" + "x" * MAX_SOCKET_PATH_BYTES + ".sock", f"{MAX_SOCKET_PATH_BYTES} at most"),
-        ("/tmp/" + "ü" * 52 + ".sock", f"has 114 bytes.*{MAX_SOCKET_PATH_BYTES} at most"),
-        ("/tmp/server.socket", "must end in .sock"),
-        ("/no/such/directory/x.sock", "does not exist or is not writable"),
-    ],
-)
-def test_a_path_that_no_server_could_bind_is_refused(path: str, problem: str) -> None:
-    with pytest.raises(MlxcelError, match=problem):
-        on(path)
+def test_a_path_where_no_server_could_make_its_socket_is_refused(short: Path) -> None:
+    (short / "x.sock").write_text("precious")
 
-
-def test_a_link_at_the_path_is_refused_and_kept(short: Path) -> None:
-    leave_socket(short / "theirs.sock")
-    for target in ("theirs.sock", "no-such.sock"):
-        link = short / "x.sock"
-        link.symlink_to(short / target)
-        with pytest.raises(MlxcelError, match="is a file already, and no socket"):
-            on(link)
-        assert link.is_symlink()
-        link.unlink()
-    assert (short / "theirs.sock").is_socket()
+    with pytest.raises(MlxcelError, match=r"socket='.*x\.sock' exists and is not a socket"):
+        on(short / "x.sock")
+    assert "precious" == (short / "x.sock").read_text()
 
 
 @pytest.mark.parametrize(
@@ -228,21 +179,6 @@ def test_another_user_cannot_connect_to_a_managed_server(fake: Fake) -> None:
         assert errno.EACCES == status()
 
 
-def test_a_path_that_the_locale_cannot_write_is_refused() -> None:
-    with pytest.raises(MlxcelError, match=r"locale cannot encode.*PYTHONUTF8=1"):
-        on("/tmp/half-\ud83e.sock")
-
-
-def test_the_longest_path_that_is_allowed_can_be_bound(short: Path) -> None:
-    rest = MAX_SOCKET_PATH_BYTES - len(str(short)) - len("/.sock")
-    path = short / ("x" * rest + ".sock")
-
-    on(path)
-
-    leave_socket(path)
-    assert path.is_socket()
-
-
 # --------------------------------------------------------------------------- TCP
 
 
@@ -253,13 +189,13 @@ def test_a_port_is_taken_as_given(host: str | None, reached: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
 
-    place = choose(ServerOptions(host=host, port=port), None)
+    place = choose_bind_address(ServerOptions(host=host, port=port), None)
 
     assert (f"http://{reached}:{port}", None) == (place.endpoint.url, place.directory)
 
 
 def test_without_a_port_a_free_one_is_found() -> None:
-    url = choose(ServerOptions(host="127.0.0.1"), None).endpoint.url
+    url = choose_bind_address(ServerOptions(host="127.0.0.1"), None).endpoint.url
 
     with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
         pass
@@ -267,7 +203,7 @@ def test_without_a_port_a_free_one_is_found() -> None:
 
 def test_a_port_that_is_taken_is_refused() -> None:
     with FakeServer() as server, pytest.raises(MlxcelError) as caught:
-        choose(ServerOptions(port=server.port), None)
+        choose_bind_address(ServerOptions(port=server.port), None)
 
     assert f"Another program listens on port {server.port}" in str(caught.value)
     assert f"base_url='{server.url}'" in str(caught.value)
@@ -275,8 +211,8 @@ def test_a_port_that_is_taken_is_refused() -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "/tmp/x.sock"])
 def test_a_host_that_is_not_of_this_machine_is_refused(host: str) -> None:
-    with pytest.raises(MlxcelError, match=f"host='{host}' is no address of this machine"):
-        choose(ServerOptions(host=host), None)
+    with pytest.raises(MlxcelError, match=f"host='{host}' is not an address of this machine"):
+        choose_bind_address(ServerOptions(host=host), None)
 
 
 @pytest.mark.parametrize(
@@ -331,4 +267,4 @@ def test_a_port_that_is_lost_to_another_server_is_known_from_its_log(fake: Fake,
 
 def test_a_socket_and_a_port_are_too_much(short: Path) -> None:
     with pytest.raises(MlxcelError, match="Both socket= and host= or port="):
-        choose(ServerOptions(port=1), str(short / "x.sock"))
+        choose_bind_address(ServerOptions(port=1), str(short / "x.sock"))

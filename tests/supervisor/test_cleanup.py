@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations.options import ServerOptions
-from mlxcel_integrations.supervisor.bind_address import choose
+from mlxcel_integrations.supervisor.bind_address import choose_bind_address
 from mlxcel_integrations.supervisor.cleanup import sweep
 
 from .conftest import runs, wait_until
@@ -179,7 +179,7 @@ def test_a_new_private_directory_sweeps_its_neighbours(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(parent))
     made(parent / "mlxcel-run-12345678", "server.sock")
 
-    choose(ServerOptions(), None)
+    choose_bind_address(ServerOptions(), None)
 
     assert [] == everything(parent)
 
@@ -232,7 +232,7 @@ def test_a_process_that_leads_no_group_is_left(
 def test_this_process_is_left(parent: Path) -> None:
     directory = made(parent / "mlxcel-run-12345678")
     code = (
-        "import pathlib, socket, sys; from mlxcel_integrations.supervisor.leftovers import sweep; "
+        "import pathlib, socket, sys; from mlxcel_integrations.supervisor.cleanup import sweep; "
         "s = socket.socket(socket.AF_UNIX); "
         "s.bind(sys.argv[1] + '/mlxcel-run-12345678/server.sock'); "
         "s.listen(); sweep(pathlib.Path(sys.argv[1]))"
@@ -272,7 +272,7 @@ def test_a_listener_that_was_handed_on_does_not_cost_its_old_owner_its_life(pare
 def test_a_directory_is_never_taken_from_a_guard_that_checks(parent: Path) -> None:
     """Whoever locks a directory and finds it in its place keeps it, whenever a sweep runs."""
     path = parent / "mlxcel-run-12345678"
-    code = "import pathlib, sys; from mlxcel_integrations.supervisor.leftovers import sweep\n"
+    code = "import pathlib, sys; from mlxcel_integrations.supervisor.cleanup import sweep\n"
     code += "print(flush=True)\nwhile True: sweep(pathlib.Path(sys.argv[1]))"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(parent)], stdout=subprocess.PIPE, text=True

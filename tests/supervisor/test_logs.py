@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxcel_integrations.secret import hidden
+from mlxcel_integrations.supervisor.log_lines import ESCAPE_SEQUENCE
 from mlxcel_integrations.supervisor.logs import ServerLog
 from tests.supervisor.conftest import wait_until
 
@@ -105,7 +106,7 @@ def fed(*pieces: bytes, secret: str | None = None) -> ServerLog:
 
 def naive_tail(output: bytes, secret: bytes) -> str:
     """Return the tail of a short output, byte by byte and line by line."""
-    output = output.replace(secret, b"***")
+    output = re.sub(ESCAPE_SEQUENCE.pattern.encode(), b"", output).replace(secret, b"***")
     for size in range(1, len(secret)):
         if output.endswith(secret[:size]):
             output = output[:-size]
@@ -148,6 +149,52 @@ def test_the_tail_is_64_kb_of_whole_lines_at_most() -> None:
 
     assert [*lines[-63:], "x" * KB] == tail.split("\n")
     assert 64 * KB == len(tail)
+
+
+# As mlxcel 0.4.2 writes them, colours included.
+COLOURED = (
+    b"\x1b[2m2026-11-29T10:00:00.123456Z\x1b[0m \x1b[32m INFO\x1b[0m "
+    b"\x1b[2mmlxcel::server::startup\x1b[0m\x1b[2m:\x1b[0m Warming up model...\n"
+)
+PROBED = (
+    b"\x1b[2m2026-11-29T10:00:00.223456Z\x1b[0m \x1b[31mERROR\x1b[0m "
+    b"\x1b[2mtower_http::trace::on_failure\x1b[0m\x1b[2m:\x1b[0m response failed "
+    b"\x1b[3mclassification\x1b[0m\x1b[2m=\x1b[0mStatus code: 503 Service Unavailable "
+    b"\x1b[3mlatency\x1b[0m\x1b[2m=\x1b[0m0 ms\n"
+)
+PLAIN = "2026-11-29T10:00:00.123456Z  INFO mlxcel::server::startup: Warming up model..."
+
+
+def test_colours_are_taken_out_of_the_tail_and_the_logger(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "mlxcel.server"):
+        log = drained(COLOURED[:10], COLOURED[10:])
+
+    assert [PLAIN] == log.tail.splitlines() == caplog.messages
+
+
+def test_a_key_with_a_colour_inside_is_not_shown() -> None:
+    assert "key ***" == fed(b"key sk-\x1b[1msec\x1b[0mret\n", secret="sk-secret").tail
+
+
+def test_the_errors_of_probes_push_nothing_out_of_the_tail() -> None:
+    log = fed(COLOURED, PROBED * 300)
+
+    assert PLAIN == log.tail
+    # Other statuses are news.
+    assert "500 Internal" in fed(PROBED.replace(b"503 Service", b"500 Internal")).tail
+
+
+def test_the_errors_of_probes_are_not_heard() -> None:
+    log = fed(COLOURED)
+    heard = log.heard
+
+    log.feed(PROBED)
+    log.feed(PROBED + PROBED)
+    assert heard == log.heard
+    log.feed(PROBED + COLOURED)
+    assert heard < log.heard
 
 
 def test_it_tells_when_the_server_was_last_heard() -> None:
@@ -362,7 +409,7 @@ def test_lines_that_do_not_fit_are_counted_in_one_warning(handled: Callable[...,
     (warning,) = handler.warnings
     (dropped,) = re.findall(r"\d+", warning)
     assert ["line 0", *lines[1 + int(dropped) :]] == handler.lines
-    assert warning.startswith(f"Lines of the server that were dropped: {dropped}.")
+    assert warning.startswith(f"Dropped lines of the server's output: {dropped}.")
     assert logging.WARNING == handler.taken[1].levelno
 
 
@@ -378,7 +425,7 @@ def test_lines_that_are_late_are_dropped_and_counted(handled: Callable[..., Taki
 
     assert wait_until(lambda: not threads())
     assert ["one"] == handler.lines
-    assert "were dropped: 2." in handler.warnings[0]
+    assert "output: 2." in handler.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -393,6 +440,7 @@ def test_lines_that_are_late_are_dropped_and_counted(handled: Callable[..., Taki
 def test_a_program_ends_whatever_its_handler_does(method: str, block: str) -> None:
     program = f"""
 import logging, os, threading, time
+from mlxcel_integrations.supervisor.log_lines import ESCAPE_SEQUENCE
 from mlxcel_integrations.supervisor.logs import ServerLog
 
 class Blocking(logging.Handler):

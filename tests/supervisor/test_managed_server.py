@@ -209,7 +209,7 @@ def test_a_server_that_is_late_is_ended(fake: Fake) -> None:
 def test_a_program_that_is_no_server_is_told_apart(fake: Fake) -> None:
     server = fake.server(fake.binary(), extra_args=("--api-prefix", "/x"))
 
-    with pytest.raises(MlxcelServerError, match="is no model server: it knows no /health"):
+    with pytest.raises(MlxcelServerError, match="is not a model server: it has no /health"):
         server.start()
     assert ([], []) == (fake.running, fake.directories)
 
@@ -248,7 +248,7 @@ def test_close_ends_a_start_in_another_thread(fake: Fake) -> None:
         with took(less_than=1):
             server.close()
         assert ([], []) == (fake.running, fake.directories)
-        with pytest.raises(MlxcelServerError, match="was given up"):
+        with pytest.raises(MlxcelServerError, match="was cancelled"):
             start.result(1)
 
 

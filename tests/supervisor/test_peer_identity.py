@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations.supervisor.peer_identity import answers, macos_peer_pid, peer_pid
+from mlxcel_integrations.supervisor.peer_identity import is_ours, macos_peer_pid, peer_pid
 from mlxcel_integrations.transport.endpoint import Endpoint
 
 from .listeners import listener
@@ -48,7 +48,7 @@ def tcp(host: str, port: int) -> Endpoint:
 
 def test_the_leader_of_the_group_answers_on_its_socket(path: Path) -> None:
     with listener(path) as server:
-        assert answers(at(path), server.pid)
+        assert is_ours(at(path), server.pid)
 
 
 @pytest.mark.parametrize("around", [CHILD, OTHER_GROUP])
@@ -56,20 +56,20 @@ def test_what_a_wrapper_has_started_answers_for_it(path: Path, around: str) -> N
     with listener(path, around=around) as server:
         assert server.pid != server.leader
         assert (around == CHILD) == (os.getpgid(server.pid) == server.leader)
-        assert answers(at(path), server.leader)
+        assert is_ours(at(path), server.leader)
 
 
 def test_a_stranger_on_the_socket_is_not_the_server(path: Path) -> None:
     with listener(path), listener(path.with_name("other.sock")) as server:
-        assert not answers(at(path), server.pid)
+        assert not is_ours(at(path), server.pid)
 
 
 def test_a_server_whose_socket_was_replaced_is_not_the_one_that_answers(path: Path) -> None:
     with listener(path) as server:
         path.unlink()
-        assert not answers(at(path), server.pid)
+        assert not is_ours(at(path), server.pid)
         with listener(path):
-            assert not answers(at(path), server.pid)
+            assert not is_ours(at(path), server.pid)
 
 
 def test_nobody_answers_on_a_socket_that_is_left_behind(path: Path) -> None:
@@ -77,7 +77,7 @@ def test_nobody_answers_on_a_socket_that_is_left_behind(path: Path) -> None:
         pass
 
     assert path.is_socket()
-    assert not answers(at(path), server.pid)
+    assert not is_ours(at(path), server.pid)
 
 
 def test_the_peer_of_a_socket_is_the_process_that_listens(path: Path) -> None:
@@ -112,14 +112,14 @@ def test_macos_is_asked_for_the_peer_as_its_headers_say() -> None:
 )
 def test_the_group_answers_on_its_port(bound: str, reached: str) -> None:
     with listener(bound) as server, listener("127.0.0.1") as stranger:
-        assert answers(tcp(reached, server.port), server.pid)
-        assert not answers(tcp(reached, server.port), stranger.pid)
+        assert is_ours(tcp(reached, server.port), server.pid)
+        assert not is_ours(tcp(reached, server.port), stranger.pid)
 
 
 @pytest.mark.parametrize("around", [CHILD, OTHER_GROUP])
 def test_what_a_wrapper_has_started_answers_on_its_port(around: str) -> None:
     with listener("127.0.0.1", around=around) as server:
-        assert answers(tcp("127.0.0.1", server.port), server.leader)
+        assert is_ours(tcp("127.0.0.1", server.port), server.leader)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_a_stranger_at_the_more_specific_address_answers_instead(
 ) -> None:
     with listener(ours) as server:
         endpoint = tcp(reached, server.port)
-        assert answers(endpoint, server.pid)
+        assert is_ours(endpoint, server.pid)
         with listener(theirs, server.port) as stranger:
-            assert not answers(endpoint, server.pid)
-            assert answers(endpoint, stranger.pid)
+            assert not is_ours(endpoint, server.pid)
+            assert is_ours(endpoint, stranger.pid)
 
 
 def test_a_name_with_a_stranger_at_one_of_its_addresses_is_not_trusted() -> None:
@@ -143,23 +143,23 @@ def test_a_name_with_a_stranger_at_one_of_its_addresses_is_not_trusted() -> None
     if len(addresses) < 2:
         pytest.skip("localhost has one address here")
     with listener("127.0.0.1") as server, listener("::1", server.port):
-        assert not answers(tcp("localhost", server.port), server.pid)
+        assert not is_ours(tcp("localhost", server.port), server.pid)
 
 
 def test_nobody_answers_on_a_free_port() -> None:
     with listener("127.0.0.1") as server:
         pass
 
-    assert not answers(tcp("127.0.0.1", server.port), server.pid)
+    assert not is_ours(tcp("127.0.0.1", server.port), server.pid)
 
 
 def test_a_server_that_accepts_nobody_is_not_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert not answers(tcp("127.0.0.1", server.getsockname()[1]), os.getpgrp())
+        assert not is_ours(tcp("127.0.0.1", server.getsockname()[1]), os.getpgrp())
 
 
 def test_a_host_without_an_address_is_nobodys() -> None:
-    assert not answers(tcp("no.such.host.invalid", 1), os.getpgrp())
+    assert not is_ours(tcp("no.such.host.invalid", 1), os.getpgrp())
 
 
 def test_psutil_is_loaded_when_it_is_needed() -> None:

@@ -1,4 +1,4 @@
-"""What a server prints tells how far it is; a long start shows it, and breaks on nothing."""
+"""A long start shows its progress, and breaks on nothing."""
 
 from __future__ import annotations
 
@@ -18,105 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations.supervisor.progress_bar import Progress, ProgressBar, read_progress
+from mlxcel_integrations.supervisor.log_lines import Progress, read_progress
+from mlxcel_integrations.supervisor.progress_bar import ProgressBar
 
 from .conftest import Fake
 
 LOADING = Progress("loading weights", None, False)
-
-
-# --------------------------------------------------------------------------- reading
-
-
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
-        ("2026-11-23T02:00:00.123456Z  INFO mlxcel::server::startup: loading", "loading"),
-        ("2026-11-23T02:00:00Z  INFO mlxcel: loading model", "loading model"),
-        ("[2026-11-23 02:00:00,123] WARN loading", "loading"),
-        ("2026-11-23T02:00:00+02:00 loading", "loading"),
-        ("INFO loading", "loading"),
-        ("0.00.123.456 I srv    load_model: loading 'x'", "srv load_model: loading 'x'"),
-        ("\x1b[2m2026-11-23T02:00:00Z\x1b[0m \x1b[32m INFO\x1b[0m m: loading", "loading"),
-        ("Information follows", "Information follows"),
-        ("a\tb\x07c\x00 d\x9b31m \u202ee", "a b c d 31m e"),
-        ("\x1b]0;title\x07loading \x1b]8;;http://x\x1b\\link", "loading link"),
-        ("loading café 模型 {0} %s", "loading café 模型 {0} %s"),
-    ],
-)
-def test_a_line_is_shown_without_what_surrounds_it(line: str, text: str) -> None:
-    progress = read_progress(line)
-
-    assert progress is not None
-    assert text == progress.text
-
-
-@pytest.mark.parametrize(
-    ("line", "fraction"),
-    [
-        ("model.safetensors  45%", 0.45),
-        ("model.safetensors: 45.5%|████▌     | 1.2G/4.1G [00:10<00:12]", 0.455),
-        ("Fetching 9 files:  33%|███   | 3/9", 0.33),
-        ("downloading model.safetensors 1.0G/4.0G", 0.25),
-        ("downloading model.safetensors 512 MiB / 2 GiB", 0.25),
-        ("downloading model.safetensors 1/4GB", 0.25),
-        ("loading: 100 %", 1.0),
-        ("loading tensors 5%\rloading tensors 6%", 0.06),
-        ("loading 250%", None),
-        ("loading", None),
-        ("downloading 5G/4G", None),
-        ("downloading 1G/0G", None),
-        ("[2/9] downloading: model.safetensors", None),
-        ("loading with 80% of memory", None),
-        ("memory limit 80%", None),
-        ("loading v1.45%", None),
-    ],
-)
-def test_a_line_tells_the_part_that_is_done(line: str, fraction: float | None) -> None:
-    progress = read_progress(line)
-
-    assert progress is not None
-    assert pytest.approx(fraction) == progress.fraction
-
-
-@pytest.mark.parametrize(
-    ("line", "downloading"),
-    [
-        ("[mlxcel] model 'a/b' not found locally; downloading into the mlxcel store...", True),
-        ("[mlxcel download] repo=a/b revision=main dest=/x", True),
-        ("[1/9] cached: config.json", True),
-        ("[2/9] downloading: model.safetensors", True),
-        ("[2/9] done: model.safetensors (4.10 GiB in 321.0s)", True),
-        ("downloaded config.json", True),
-        ("model.safetensors  45%", True),
-        ("Fetching 9 files:  33%|███   | 3/9", True),
-        ("[mlxcel download] complete: downloaded=9 cached=0 total_size=4.10 GiB dest=/x", False),
-        ("[mlxcel download] all expected files already present at /x, skipping", False),
-        ("loading model.safetensors 45%", False),
-        ("2026-11-23T02:00:00Z  INFO mlxcel: Model worker thread starting, loading model", False),
-        ("listening on /x.sock", False),
-    ],
-)
-def test_a_line_tells_whether_a_download_goes_on(line: str, downloading: bool) -> None:
-    progress = read_progress(line)
-
-    assert progress is not None
-    assert downloading is progress.downloading
-
-
-@pytest.mark.parametrize("noise", ["", "\n", "   \n", "....\n", "\x1b[0m\n", "\n====\n"])
-def test_the_last_line_that_says_something_decides(noise: str) -> None:
-    progress = read_progress(f"[1/9] downloading: a\nloading weights\n{noise}")
-
-    assert LOADING == progress
-
-
-@pytest.mark.parametrize("tail", ["", "\n", "...\n==="])
-def test_nothing_is_read_from_nothing(tail: str) -> None:
-    assert read_progress(tail) is None
-
-
-# --------------------------------------------------------------------------- showing
 
 
 class Terminal:
@@ -341,7 +248,8 @@ def test_bars_of_the_user_are_left_alone(terminal: Terminal) -> None:
     terminal.attach()
     code = """
 import sys, threading
-from mlxcel_integrations.supervisor.progress import Progress, ProgressBar
+from mlxcel_integrations.supervisor.log_lines import Progress
+from mlxcel_integrations.supervisor.progress_bar import ProgressBar
 bar = ProgressBar(None)
 bar.show(None, 1.0)
 assert "tqdm" not in sys.modules

@@ -13,7 +13,6 @@ from mlxcel_integrations.supervisor.readiness import (
     Observation,
     Stalled,
     TooLate,
-    load_failure,
     until_ready,
 )
 
@@ -32,19 +31,42 @@ class Clock:
         return self.now
 
 
+def probes(see: Callable[[float], Observation], timeout: float = 1000.0) -> list[float]:
+    """Drive the flow to its end and return when it asked for `/health`."""
+    asked: list[float] = []
+
+    def seen(now: float, probe: bool) -> Observation:
+        if probe:
+            asked.append(now)
+        return see(now)
+
+    drive(seen, timeout)
+    return asked
+
+
 def pauses(
     see: Callable[[float], Observation], timeout: float = 10.0, stall: float = 1000.0
 ) -> list[float]:
     """Drive the flow to its end; `see` tells what there is to be seen at a time after the start."""
+    return drive(lambda now, probe: see(now), timeout, stall)
+
+
+def drive(
+    see: Callable[[float, bool], Observation], timeout: float, stall: float = 1000.0
+) -> list[float]:
     clock = Clock()
     flow = until_ready(timeout, stall, clock)
-    waited = [next(flow)]
+    look, health = next(flow), None
+    waited = [look.after]
     while True:
-        clock.now += waited[-1]
+        clock.now += look.after
+        seen = see(clock.now - BEGAN, look.probe)
+        health = seen.health if look.probe else health
         try:
-            waited.append(flow.send(see(clock.now - BEGAN)))
+            look = flow.send(Observation(seen.returncode, health, seen.heard, seen.log))
         except StopIteration:
             return waited
+        waited.append(look.after)
 
 
 def health(status: int | None, *, heard: float = 0.0, log: str = "") -> Observation:
@@ -222,64 +244,48 @@ def test_without_a_complaint_a_503_is_not_enough() -> None:
         pauses(Script({1.0: WARMUP}, {0.0: 503}))
 
 
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
-        (FAILED, "Failed to load model: no such tensor"),
-        (
-            "2026-11-23T02:00:00Z ERROR mlxcel: failed to load the model's weights: bad tensor",
-            "failed to load the model's weights: bad tensor",
-        ),
-        (
-            "\x1b[2m2026-11-23T02:00:00Z\x1b[0m \x1b[31mERROR\x1b[0m m: Failed to load model: x",
-            "Failed to load model: x",
-        ),
-        ("ERROR Failed to load model: x", "Failed to load model: x"),
-        ("Failed to load model: /m/nomic-embed/model.gguf", None),
-        ("Error: could not load weights from model-00001-of-00002.safetensors", None),
-        ("thread 'worker': cannot load checkpoint: unsupported quantization", None),
-        ("llama_model_load: error loading model: missing tensor 'output_norm.weight'", None),
-        ("llama_model_load_from_file_impl: failed to load model", None),
-        (
-            "0.00.123.456 E srv    load_model: failed to load model, '/models/x.gguf'",
-            "srv load_model: failed to load model, '/models/x.gguf'",
-        ),
-        ("main: exiting due to model loading error", None),
-        ('{"level":"ERROR","function":"load_model","message":"unable to load model"}', None),
-        ("Loading model weights ... failed", None),
-    ],
-)
-def test_a_line_that_says_that_loading_failed(line: str, text: str | None) -> None:
-    log = f"loading model\n{line}\n{WARMUP}\nlistening on /x.sock"
+# --------------------------------------------------------------------------- probing
 
-    assert (text or line) == load_failure(log)
+LOADING = "INFO mlxcel: Model worker thread starting, loading model..."
+LOADED = "INFO mlxcel: Model m loaded in 30.000s (resident after load: 4.00 GB)"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        WARMUP,
-        "warmup failed (non-fatal): failed to load model",
-        "2026-11-23T02:00:00Z  WARN mlxcel: failed to load model card: not found",
-        "2026-11-23T02:00:00Z  INFO mlxcel: retry: cannot load weights yet",
-        "2026-11-23T02:00:00Z ERROR mlxcel: connection reset by peer",
-        "2026-11-23T02:00:00Z ERROR mlxcel: Failed to load draft model: speculative decoding off",
-        "2026-11-23T02:00:00Z ERROR mlxcel: failed to load embedding model: no such file",
-        "2026-11-23T02:00:00Z ERROR mlxcel: unable to load the chat template of the model",
-        "2026-11-23T02:00:00Z ERROR mlxcel: failed to load model defaults, ignoring them",
-        "2026-11-23T02:00:00Z ERROR mlxcel: download of model.safetensors failed",
-        "2026-11-23T02:00:00Z  INFO mlxcel: Model m loaded in 1.2s",
-        "0.00.123.456 W load: special_eos_id is not in special_eog_ids",
-        "loading model 'failed-experiment.gguf'",
-        "srv  log_server_r: request: GET /health 127.0.0.1 503",
-    ],
-)
-def test_a_line_that_says_nothing_of_the_kind(line: str) -> None:
-    assert load_failure(f"loading model\n{line}\nlistening") is None
+def test_a_server_that_loads_weights_is_asked_seldom() -> None:
+    """Each answer of 503 is an error in the log of mlxcel."""
+    asked = probes(Script({0.1: LOADING}, {0.2: 503, 60.0: 200}))
+
+    while_loading = [at for at in asked if 20 < at < 59]
+    assert 35 <= len(while_loading) <= 45
+    assert asked[-1] < 61.1
 
 
-def test_of_several_complaints_the_first_tells_most() -> None:
-    log = "llama_model_load: error loading model: bad magic\nmain: failed to load model 'x'"
+def test_a_server_whose_weights_are_loaded_is_asked_at_once() -> None:
+    asked = probes(Script({0.1: LOADING, 30.0: LOADED}, {0.2: 503, 30.5: 200}))
 
-    assert "llama_model_load: error loading model: bad magic" == load_failure(log)
+    assert any(30.0 <= at < 30.05 for at in asked)
+    assert 30.5 <= asked[-1] < 30.53
+
+
+def test_the_end_of_a_server_that_is_asked_seldom_is_seen_at_once() -> None:
+    seen: list[float] = []
+
+    def see(now: float) -> Observation:
+        seen.append(now)
+        return Observation(1 if now >= 30 else None, 503, BEGAN + 0.1, LOADING)
+
+    with pytest.raises(Ended):
+        pauses(see, timeout=100.0)
+    assert seen[-1] < 30.02
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_only_refusals_of_a_loading_server_are_avoided(status: int | None) -> None:
+    script = Script({0.1: LOADING}, {0.2: status, 10.0: 200})
+
+    assert len(probes(script)) == len(pauses(script))
+
+
+def test_a_server_that_loads_for_a_second_is_hardly_late() -> None:
+    asked = probes(Script({0.0: LOADING}, {0.1: 503, 1.0: 200}))
+
+    assert asked[-1] < 1.3

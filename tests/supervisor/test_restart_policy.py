@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mlxcel_integrations.supervisor.restart_policy import LONGEST_DELAY, WINDOW, Restarts
+from mlxcel_integrations.supervisor.restart_policy import (
+    MAX_DISTANCE_SECONDS,
+    WINDOW_SECONDS,
+    RestartPolicy,
+)
 
 
 class Clock:
@@ -17,7 +21,7 @@ class Clock:
 
 def test_the_first_comes_at_once_and_the_next_ones_keep_a_growing_distance() -> None:
     clock = Clock()
-    restarts = Restarts(8, clock, lambda: 0.0)
+    restarts = RestartPolicy(8, clock, lambda: 0.0)
 
     delays = []
     for _ in range(8):
@@ -26,12 +30,12 @@ def test_the_first_comes_at_once_and_the_next_ones_keep_a_growing_distance() -> 
         delays.append(delay)
         clock.now += delay
 
-    assert [0, 1, 2, 4, 8, 16, LONGEST_DELAY, LONGEST_DELAY] == delays
+    assert [0, 1, 2, 4, 8, 16, MAX_DISTANCE_SECONDS, MAX_DISTANCE_SECONDS] == delays
 
 
 def test_a_server_that_has_lived_for_a_while_is_started_at_once() -> None:
     clock = Clock()
-    restarts = Restarts(5, clock, lambda: 0.0)
+    restarts = RestartPolicy(5, clock, lambda: 0.0)
     restarts.delay()
     clock.now += 20
 
@@ -41,19 +45,19 @@ def test_a_server_that_has_lived_for_a_while_is_started_at_once() -> None:
 @pytest.mark.parametrize("most", [0, 1, 5])
 def test_after_too_many_there_is_none_until_the_first_is_long_ago(most: int) -> None:
     clock = Clock()
-    restarts = Restarts(most, clock, lambda: 0.0)
+    restarts = RestartPolicy(most, clock, lambda: 0.0)
     delays = [restarts.delay() for _ in range(most)]
 
     assert None not in delays
     assert restarts.delay() is None
-    clock.now += WINDOW + 1
+    clock.now += WINDOW_SECONDS + 1
     assert (restarts.delay() is None) == (most == 0)
 
 
 def test_chance_makes_the_distance_a_quarter_longer_at_most() -> None:
     delays = []
     for chance in (0.0, 1.0):
-        restarts = Restarts(5, Clock(), lambda chance=chance: chance)
+        restarts = RestartPolicy(5, Clock(), lambda jitter=chance: jitter)
         restarts.delay()
         delays.append(restarts.delay())
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BUILT_IN", "INSTRUCTION", "Style", "prompt_style"]
+from ...embedded import BUILT_IN_MODEL
 
-BUILT_IN = "embedded"
-"""The name of the small built-in model."""
+__all__ = ["INSTRUCTION", "Style", "prompt_style"]
 
 INSTRUCTION = "Answer the question in one short sentence from this text."
 """Simple enough for a very small model."""
@@ -36,4 +35,4 @@ _BUILT_IN = Style(
 
 def prompt_style(model: str) -> Style:
     """Return the style for a model, given its name."""
-    return _BUILT_IN if model == BUILT_IN else _USUAL
+    return _BUILT_IN if model == BUILT_IN_MODEL else _USUAL

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 
 from ...client import LLM
+from ...embedded import BUILT_IN_MODEL
 from ...protocol.features import choose_capable
 from ..terminal import Terminal, is_self_explanatory
 from .keyword_search import KeywordIndex, fuse_rankings
 from .passages import Passage
-from .prompt import BUILT_IN
 from .store import Store
 from .vector_search import VectorIndex, vector_name
 
@@ -45,7 +45,7 @@ class Retrieval:
         self._vectors: VectorIndex | None = VectorIndex(
             llm, vector_name(llm.features), texts, store
         )
-        self._rough = model == BUILT_IN
+        self._rough = model == BUILT_IN_MODEL
         self._k = ROUGH_CANDIDATES if self._rough else CANDIDATES
 
     @property

@@ -1,0 +1,72 @@
+"""Specification of a server to start: its model, its options, its address and its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..options import ServerOptions
+from ..secret import Secret
+from ..transport.endpoint import Endpoint
+from .binary import Executable, find_executable
+from .command import arguments, environment
+
+__all__ = ["ServerSpec"]
+
+_ANY_ENDPOINT = Endpoint("http://localhost:0")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A server to start.
+
+    Attributes:
+        model: The model to serve.
+        options: Options of the server and of its start.
+        socket: Path of the socket to listen on, None for a private one.
+        api_key: Key that the server asks for.
+    """
+
+    model: str
+    options: ServerOptions
+    socket: str | None = None
+    api_key: Secret | None = None
+
+    @property
+    def executable(self) -> Executable:
+        """The program that serves the model.
+
+        Raises:
+            MlxcelError: This machine has none.
+        """
+        binary = self.options.binary
+        name = str(binary.absolute()) if isinstance(binary, Path) else binary
+        return find_executable(self.model, name)
+
+    @property
+    def has_address(self) -> bool:
+        """Whether the user has chosen its address."""
+        return (self.socket, self.options.host, self.options.port) != (None, None, None)
+
+    @property
+    def takes_free_port(self) -> bool:
+        """Whether it listens on any port that is free."""
+        return self.options.host is not None and self.options.port is None
+
+    def command(self, endpoint: Endpoint) -> list[str]:
+        """Return the command line of a server at an address."""
+        return arguments(self.executable, self.model, endpoint, self.options)
+
+    def environment(self) -> dict[str, str]:
+        """Return its environment, with the key."""
+        return environment(os.environ, self.api_key)
+
+    def fingerprint(self) -> str:
+        """Return a name that equal servers share, and from which nobody can learn the key."""
+        address = [self.socket, self.options.host, self.options.port]
+        text = json.dumps([self.command(_ANY_ENDPOINT), address]).encode()
+        key = self.api_key.reveal().encode() if self.api_key else b""
+        return hashlib.blake2b(text, key=hashlib.sha256(key).digest(), digest_size=8).hexdigest()

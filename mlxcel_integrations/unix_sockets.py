@@ -1,0 +1,94 @@
+"""Unix sockets: where they can be made, how long their paths may be, and which ones are stale."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import MlxcelError
+
+__all__ = [
+    "MAX_SOCKET_PATH_BYTES",
+    "check_socket_path",
+    "is_socket_path",
+    "is_stale",
+    "runtime_directory",
+]
+
+MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+"""What fits into ``sockaddr_un.sun_path``, apart from its final zero."""
+
+
+def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return a directory for files that live no longer than a program does.
+
+    Args:
+        below: The longest path that will be made in it, relative to it.
+        environ: Where ``XDG_RUNTIME_DIR`` and ``TMPDIR`` are looked up.
+
+    Raises:
+        MlxcelError: No writable one has a short enough path.
+    """
+    # Not tempfile.gettempdir(): a fork during its first call leaves a lock behind, on which the
+    # child waits for ever.
+    for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp"):
+        path = Path(parent or "").absolute()
+        fits = len(os.fsencode(path / below)) <= MAX_SOCKET_PATH_BYTES
+        if parent and fits and os.access(path, os.W_OK | os.X_OK):
+            return path
+    raise MlxcelError(
+        "No writable temporary directory has a short enough path: set TMPDIR to another one."
+    )
+
+
+def is_socket_path(host: str) -> bool:
+    """Tell whether servers take a host for the path of a socket."""
+    return host.endswith(".sock")
+
+
+def check_socket_path(path: str, option: str) -> None:
+    """Refuse a path where a server could not make its socket, or where something else is.
+
+    A socket may be there already.
+
+    Args:
+        path: The path.
+        option: The option that names it, as shown to the user.
+
+    Raises:
+        MlxcelError: The message says what is wrong with the path.
+    """
+    named = f"{option}{path!r}"
+    try:
+        size = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise MlxcelError(
+            f"{named} has characters that this system's locale cannot encode: use plain letters, "
+            "or run with PYTHONUTF8=1."
+        ) from None
+    if size > MAX_SOCKET_PATH_BYTES:
+        raise MlxcelError(
+            f"{named} is too long for a socket: it has {size} bytes, and this system allows "
+            f"{MAX_SOCKET_PATH_BYTES}. Use a shorter path."
+        )
+    if not is_socket_path(path):
+        raise MlxcelError(f"{named} must end in .sock: servers recognise sockets by that.")
+    if not os.access(Path(path).parent, os.W_OK | os.X_OK):
+        raise MlxcelError(
+            f"The directory of {named} does not exist or is not writable. Choose another path."
+        )
+    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise MlxcelError(f"{named} exists and is not a socket. Choose another path.")
+
+
+def is_stale(path: str) -> bool:
+    """Tell whether a socket file exists on which nobody listens any more."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        # A server that accepts nobody at the moment would block this for ever.
+        probe.settimeout(1.0)
+        return probe.connect_ex(path) == errno.ECONNREFUSED

@@ -1,0 +1,165 @@
+"""A start that goes wrong without an end of the process is told, and told in time."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlxcel_integrations import MlxcelServerError, MlxcelTimeoutError
+from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.supervisor.launcher import Launcher, health_status
+from mlxcel_integrations.supervisor.server_process import ServerProcess
+from mlxcel_integrations.supervisor.server_spec import ServerSpec
+from mlxcel_integrations.supervisor.single_flight import StartCancelled
+from mlxcel_integrations.transport.endpoint import Endpoint
+from tests.fakes.server import FakeServer
+
+from .conftest import Fake
+
+
+def launch(binary: str, cancelled_within: Callable[[float], bool]) -> ServerProcess:
+    spawned: list[tuple[ServerProcess, Endpoint]] = []
+    spec = ServerSpec("m", ServerOptions(binary=binary))
+    try:
+        Launcher(spec, lambda *what: spawned.append(what), cancelled_within).run()
+    finally:
+        ((process, endpoint),) = spawned
+        assert endpoint.socket == process.path
+    return process
+
+
+def sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def test_a_launched_process_is_ready_and_answers(fake: Fake) -> None:
+    process = launch(fake.binary(), sleep)
+
+    assert process.serves
+    assert 200 == health_status(Endpoint.parse(None, process.path))
+    process.stop()
+
+
+def test_a_cancelled_launch_leaves_nothing(fake: Fake) -> None:
+    with pytest.raises(StartCancelled, match=r"The start of the server for 'm' was cancelled"):
+        launch(fake.binary(), lambda seconds: True)
+
+    assert ([], []) == (fake.running, fake.directories)
+
+
+def test_health_is_the_status_of_whoever_answers(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        assert 200 == health_status(Endpoint.parse(server.url, None))
+    assert health_status(Endpoint.parse(None, tmp_path / "none.sock")) is None
+
+
+def test_a_server_without_a_free_slot_is_ready_and_one_that_loads_is_not() -> None:
+    """Both answer 503 up to mlxcel 0.4.2."""
+    with FakeServer("v0.4.2") as server:
+        server.busy = True
+        assert 200 == health_status(Endpoint.parse(server.url, None))
+        server.loading = True
+        assert 503 == health_status(Endpoint.parse(server.url, None))
+
+
+def test_a_server_that_loads_weights_is_asked_seldom_and_noticed_at_once(
+    fake: Fake, tmp_path: Path
+) -> None:
+    times = tmp_path / "times"
+    binary = fake.binary(
+        LOAD_SECONDS="3", TIMES=str(times), LOG_LINES='["INFO mlxcel: loading model..."]'
+    )
+    fake.server(binary, warmup=False).start()
+    ended = time.monotonic()
+
+    lines = [json.loads(line) for line in times.read_text().splitlines()]
+    ready = next(line["at"] for line in lines if line["event"] == "ready")
+    asked = [line for line in lines if "/health" in line["event"]]
+    assert 3 <= len(asked) <= 40
+    assert ended - ready < 0.5
+
+
+BACKTRACE = """
+echo "Error: model '/models/nope' is neither an existing path nor a repo-id." >&2
+echo >&2
+echo "Stack backtrace:" >&2
+for number in $(seq 0 44); do
+    echo "  $number: mlxcel::commands::serve::run_serve::{{closure}}" >&2
+    echo "             at /rustc/lib.rs:12:5" >&2
+done
+exit 1
+"""
+
+
+def test_the_reason_of_an_end_is_found_above_a_backtrace(fake: Fake) -> None:
+    with pytest.raises(MlxcelServerError) as caught:
+        fake.server(fake.script(BACKTRACE)).start()
+
+    assert "It said:\n  | Error: model '/models/nope' is neither" in str(caught.value)
+    assert "run_serve" not in str(caught.value)
+    assert "run_serve" in caught.value.stderr
+
+
+def test_nobody_answers_on_a_free_port_or_on_one_that_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = Endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        assert health_status(endpoint) is None
+        assert 0.9 < time.monotonic() - began < 2
+    assert health_status(endpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "loaded"),
+    [("", []), ("port=8080", ["psutil"]), ("share='user'", ["asyncio.unix_events"])],
+)
+def test_what_a_start_imports_is_there_before_it(options: str, loaded: list[str]) -> None:
+    """A child that is forked during an import can never import the same module."""
+    code = (
+        "import sys; from mlxcel_integrations.supervisor.server_spec import ServerSpec\n"
+        "from mlxcel_integrations.supervisor.launcher import import_dependencies\n"
+        "from mlxcel_integrations.options import ServerOptions\n"
+        f"import_dependencies(ServerSpec('m', ServerOptions({options})))\n"
+        "print(*({'psutil', 'asyncio.unix_events'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert loaded == done.stdout.split()
+
+
+@pytest.mark.parametrize("warmup", [True, False])
+def test_weights_that_cannot_be_loaded_are_told_within_5_s(fake: Fake, warmup: bool) -> None:
+    server = fake.server(fake.binary(WEIGHTS_FAIL="1"), warmup=warmup)
+    began = time.monotonic()
+
+    with pytest.raises(MlxcelServerError, match="cannot load the model") as caught:
+        server.start()
+    assert time.monotonic() - began < 5
+    assert not isinstance(caught.value, MlxcelTimeoutError)
+    assert "(failed to load the model's weights: unsupported tensor)" in str(caught.value)
+    assert ([], []) == (fake.running, fake.directories)
+
+
+def test_a_server_that_falls_silent_is_given_up(fake: Fake) -> None:
+    server = fake.server(fake.binary(LOAD_SECONDS="60"), stall_timeout=0.5)
+
+    with pytest.raises(MlxcelTimeoutError, match=r"silent for 0\.5 s .* Raise stall_timeout="):
+        server.start()
+    assert ([], []) == (fake.running, fake.directories)
+
+
+def test_a_download_may_take_longer_than_the_start(fake: Fake) -> None:
+    """A repository is downloaded before it is loaded."""
+    server = fake.server(fake.binary(LOAD_SECONDS="1.5"), model="org/name", startup_timeout=0.8)
+
+    server.start()
+    assert [server.pid] == fake.running

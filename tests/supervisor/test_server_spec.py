@@ -1,0 +1,103 @@
+"""A specification tells equal servers by one name, and keeps the key out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.secret import Secret
+from mlxcel_integrations.supervisor.server_spec import ServerSpec
+from mlxcel_integrations.transport.endpoint import Endpoint
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    path = tmp_path / "mlxcel"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def spec(
+    binary: Path | str, model: str = "m", key: str | None = None, **options: Any
+) -> ServerSpec:
+    socket = options.pop("socket", None)
+    secret = Secret(key) if key is not None else None
+    return ServerSpec(model, ServerOptions(binary=binary, **options), socket, secret)
+
+
+@pytest.mark.parametrize(
+    ("options", "has_address", "takes_free_port"),
+    [
+        ({}, False, False),
+        ({"socket": "/tmp/x.sock"}, True, False),
+        ({"host": "127.0.0.1"}, True, True),
+        ({"port": 8080}, True, False),
+        ({"host": "127.0.0.1", "port": 8080}, True, False),
+    ],
+)
+def test_it_knows_whose_choice_the_address_is(
+    options: dict[str, Any], has_address: bool, takes_free_port: bool, binary: Path
+) -> None:
+    server = spec(binary, **options)
+
+    assert (has_address, takes_free_port) == (server.has_address, server.takes_free_port)
+
+
+def test_its_command_line_serves_the_model_at_the_address(binary: Path) -> None:
+    command = spec(binary, "org/m", ctx_size=512).command(Endpoint("http://127.0.0.1:8080"))
+
+    assert [str(binary), "serve", "--model", "org/m"] == command[:4]
+    assert {"8080", "512"} <= set(command)
+
+
+def test_its_environment_has_the_key_and_its_command_line_does_not(binary: Path) -> None:
+    server = spec(binary, key="k3y")
+
+    assert "k3y" == server.environment()["LLAMA_API_KEY"]
+    assert "k3y" not in " ".join(server.command(Endpoint("http://x:1")))
+    assert "LLAMA_API_KEY" not in spec(binary).environment()
+
+
+def test_a_relative_executable_is_found_from_here(
+    binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(binary.parent)
+
+    assert (str(binary),) == spec(Path("mlxcel")).executable.command
+
+
+def test_a_missing_executable_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MlxcelError, match=r"from binary= does not exist"):
+        _ = spec(tmp_path / "none").executable
+
+
+def test_equal_servers_have_one_fingerprint(binary: Path) -> None:
+    """What only concerns the start or the end makes no other server."""
+    first = spec(binary, key="k")
+
+    assert first.fingerprint() == spec(binary, key="k", startup_timeout=5.0).fingerprint()
+    assert 16 == len(first.fingerprint())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "other"},
+        {"key": "other"},
+        {"key": None},
+        {"ctx_size": 512},
+        {"port": 8080},
+        {"host": "127.0.0.1"},
+        {"socket": "/tmp/x.sock"},
+        {"extra_args": ("--metrics",)},
+    ],
+)
+def test_other_servers_have_another_fingerprint(other: dict[str, Any], binary: Path) -> None:
+    assert (
+        spec(binary, key="k").fingerprint() != spec(binary, **{"key": "k", **other}).fingerprint()
+    )

@@ -1,4 +1,4 @@
-"""Base classes of the LlamaIndex adapters: pickling, and requests made of LlamaIndex's messages."""
+"""Base classes of the LlamaIndex adapters: pickling, and the fields of a chat request."""
 
 from __future__ import annotations
 

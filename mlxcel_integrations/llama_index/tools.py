@@ -159,7 +159,7 @@ def _to_openai_tool(index: int, tool: BaseTool) -> dict[str, Any]:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise MlxcelError(
             f"tools[{index}], {name!r}, cannot be expressed as a tool: {reason}. Pass a tool such "
-            "as FunctionTool.from_defaults(function), whose arguments have types with a JSON schema."
+            "as FunctionTool.from_defaults(function), whose argument types have a JSON schema."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What the adapters of LlamaIndex share: pickling, and the fields of a chat."""
+"""LlamaIndex's adapters are pickled without handlers that cannot be."""
 
 from __future__ import annotations
 

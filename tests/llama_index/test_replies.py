@@ -1,4 +1,4 @@
-"""What becomes of a server's answers in LlamaIndex."""
+"""Replies of a server become LlamaIndex's responses."""
 
 from __future__ import annotations
 

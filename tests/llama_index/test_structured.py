@@ -1,4 +1,4 @@
-"""Objects from ``Mlxcel``: what is sent for them, what comes, and what is told about it."""
+"""Objects from ``Mlxcel``: their requests, their answers, and their events."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     class ChatModel(ChatAdapter, FunctionCallingLLM):
         """The class that a mixin of ``Mlxcel`` is mixed into."""
 else:
-    # A mixin that were a model of LlamaIndex itself would add a span to each call.
+    # LlamaIndex would add a span to each overridden method of a mixin that is a model itself.
     ChatModel = object
 
 __all__ = ["ChatRequests", "Picklable", "picklable_fields"]

@@ -132,8 +132,8 @@ def _part(place: str, block: ContentBlock, urls: bool) -> JsonObject:
     if url and not url.startswith("data:"):
         if not urls:
             raise MlxcelError(
-                f"{place} is the URL {url!r}, which the server would read with its own rights. "
-                "Pass the data or a path, or allow URLs with send_urls=True."
+                f"{place} is the address {url!r}, which the server would read with its own "
+                "rights. Pass the data or a path, or allow addresses with send_urls=True."
             )
         return _media_part(block, url)
     return _data_part(place, block)

@@ -14,7 +14,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBloc
 from ..structured.answer_stream import AnswerStream
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
-from .structured import answer_text, read_object, to_delta
+from .structured import answer_text, last_values, read_object, to_delta
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -70,7 +70,7 @@ def read_stream(
         for response in responses:
             for value in filter(None, answers.feed(to_delta(response))):
                 yield _with_text(response, json.dumps(value))
-    answers.close()  # raises if the answer does not fit, or is empty
+    last_values(answers)  # raises if the answer does not fit, or is empty
     yield _with_text(response, answer_text(response))
 
 
@@ -83,7 +83,7 @@ async def aread_stream(
         async for response in responses:
             for value in filter(None, answers.feed(to_delta(response))):
                 yield _with_text(response, json.dumps(value))
-    answers.close()  # raises if the answer does not fit, or is empty
+    last_values(answers)  # raises if the answer does not fit, or is empty
     yield _with_text(response, answer_text(response))
 
 

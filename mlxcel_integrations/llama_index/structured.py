@@ -28,6 +28,7 @@ from ..structured.request import constrained, schema_text
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
 from .base import ChatRequests
+from .mlxcel_errors import llama_index_errors
 
 if TYPE_CHECKING:
     from llama_index.core.prompts import PromptTemplate
@@ -37,6 +38,7 @@ __all__ = [
     "answer_text",
     "constrained_chat",
     "finish_reason",
+    "last_values",
     "read_object",
     "to_delta",
     "without_program_options",
@@ -155,7 +157,7 @@ class StructuredPredict(ChatRequests):
         with contextlib.closing(self.stream_chat(**chat)) as responses:
             for response in responses:
                 yield from _begun(answers.feed(to_delta(response)))
-        yield from answers.close()
+        yield from last_values(answers)
 
     async def _aobjects(
         self, schema: Schema[Model], chat: dict[str, Any]
@@ -165,7 +167,7 @@ class StructuredPredict(ChatRequests):
             async for response in responses:
                 for answer in _begun(answers.feed(to_delta(response))):
                     yield answer
-        for answer in answers.close():
+        for answer in last_values(answers):
             yield answer
 
 
@@ -244,4 +246,15 @@ def read_object(schema: Schema[Model], response: ChatResponse) -> Model:
     Raises:
         StructuredOutputError: The answer does not fit the schema.
     """
-    return schema.validate(answer_text(response), finish_reason(response))
+    with llama_index_errors():
+        return schema.validate(answer_text(response), finish_reason(response))
+
+
+def last_values(answers: AnswerStream) -> Sequence[Any]:
+    """Close a stream of values, and return the last one.
+
+    Raises:
+        StructuredOutputError: The answer does not fit the schema.
+    """
+    with llama_index_errors():
+        return answers.close()

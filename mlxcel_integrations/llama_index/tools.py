@@ -15,10 +15,14 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.llm import ToolSelection
 from pydantic import PydanticUserError
 
-from ..errors import MlxcelError, StructuredOutputError, StructuredOutputTruncated
+from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.tools import check_choice, check_tools
 from ..structured.partial_json import IncrementalJSON
 from .base import ChatRequests
+from .mlxcel_errors import (
+    LlamaIndexStructuredOutputError,
+    LlamaIndexStructuredOutputTruncated,
+)
 from .programs import aread_stream, as_tool_call, program_schema, read_stream
 from .structured import answer_text, constrained_chat, finish_reason, without_program_options
 
@@ -210,7 +214,7 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any]:
     if complete or ended is None:
         return known
     if ended == "length":
-        raise StructuredOutputTruncated(
+        raise LlamaIndexStructuredOutputTruncated(
             f"The answer was cut within the call of the tool {call.tool_name!r} (finish_reason "
             "'length'). Its arguments are in .raw, and their readable part in .partial; raise "
             "max_tokens.",
@@ -218,7 +222,7 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any]:
             finish_reason=ended,
             partial=known,
         )
-    raise StructuredOutputError(
+    raise LlamaIndexStructuredOutputError(
         f"The arguments in the call of the tool {call.tool_name!r} are not a JSON object: "
         f"{_shortened(text)}. They are in .raw; ask again, or use a model made for tools.",
         raw=text,
@@ -229,14 +233,14 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any]:
 def _no_call(response: ChatResponse) -> StructuredOutputError:
     text, ended = answer_text(response), finish_reason(response)
     if ended == "length":
-        return StructuredOutputTruncated(
+        return LlamaIndexStructuredOutputTruncated(
             "The answer was cut before a tool call was complete (finish_reason 'length'). Its text "
             "is in .raw, and its readable part in .partial; raise max_tokens.",
             raw=text,
             finish_reason=ended,
             partial=_read_object(text)[0] or None,
         )
-    return StructuredOutputError(
+    return LlamaIndexStructuredOutputError(
         f"The model called no tool, but answered: {_shortened(text)}. Pass tool_required=True to "
         "force a call, or error_on_no_tool_call=False if an answer without one is fine.",
         raw=text,

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 DEFAULT_SLOTS = 4
-"""Requests sent at once to a server that does not say how many it works on at once."""
+"""Requests sent at once to a server that does not tell its number of slots."""
 
 
 @dataclass(frozen=True, slots=True)

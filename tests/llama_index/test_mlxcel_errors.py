@@ -174,7 +174,7 @@ def test_the_table_of_a_document_is_summarized_in_words_instead(
 def test_core_itself_fails_where_a_table_is_summarized_asynchronously(
     server: FakeServer, llm: Mlxcel
 ) -> None:
-    """A known limit: core takes "Empty Response" for a table. If this test fails, core is mended."""
+    """A known limit: core takes "Empty Response" for a table, until this test fails."""
     parser = MarkdownElementNodeParser(llm=llm, num_workers=1)
 
     with pytest.raises(AttributeError, match="'str' object has no attribute 'columns'"):

@@ -21,7 +21,7 @@ LONG = (
     "tests/soak/",
     # Random questions to the engine: others ask it chosen ones.
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
-    "tests/llama_index/test_token_counting.py::test_random_queries_over_long_texts",
+    "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
     # A suite that is run on the scripted server, too.
     "tests/langchain/test_standard_engine.py",
     # How long we take beside others.

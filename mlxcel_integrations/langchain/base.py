@@ -13,12 +13,10 @@ from langchain_core.runnables.utils import Input, Output
 
 from ..adapters import HasClients
 from ..options import LIFECYCLE_FIELDS
+from ..protocol.features import DEFAULT_SLOTS
 from .content_blocks import PROVIDER
 
-__all__ = ["DEFAULT_SLOTS", "Batches", "LangChainModel"]
-
-DEFAULT_SLOTS = 4
-"""Requests sent at once to a server that does not tell its number of slots."""
+__all__ = ["Batches", "LangChainModel"]
 
 NOT_SENT = ("stream", "stream_usage", "streaming")
 """Keywords that LangChain passes on, but that are not fields of a request."""

@@ -17,8 +17,9 @@ from pydantic import model_validator
 from .. import __version__
 from ..adapters import GenerationAdapter
 from ..operations import prepare_completion
+from ..protocol.features import DEFAULT_SLOTS
 from ..protocol.stream import ChatReply, Delta, fold
-from .base import DEFAULT_SLOTS, LangChainModel
+from .base import LangChainModel
 from .error_translation import langchain_errors
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
 

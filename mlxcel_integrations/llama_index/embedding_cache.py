@@ -1,4 +1,4 @@
-"""A cache of vectors that may be shared: each kind of vectors has its own keys in it."""
+"""A cache of vectors that several models may share: each has its own keys in it."""
 
 from __future__ import annotations
 
@@ -6,62 +6,62 @@ from typing import Any
 
 from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
 
-__all__ = ["NamespacedStore", "Question"]
+__all__ = ["NamespacedStore", "QueryText"]
 
 
-class Question(str):
-    """A text that is embedded as a question: it may have another vector than the same text."""
+class QueryText(str):
+    """The text of a query, whose vector may differ from that of the same text in a document."""
 
     __slots__ = ()
 
 
 class NamespacedStore(BaseKVStore):
-    """A part of a store, in which LlamaIndex looks vectors up by the text alone.
+    """A key-value store that puts a prefix before each key, since LlamaIndex's keys are bare texts.
 
     Args:
-        store: The store; others may share it.
-        texts: What all keys of texts begin with.
-        questions: What all keys of questions begin with.
+        store: The store, which others may use as well.
+        texts: Prefix of the keys of documents' texts.
+        queries: Prefix of the keys of queries.
     """
 
-    def __init__(self, store: BaseKVStore, texts: str, questions: str) -> None:
+    def __init__(self, store: BaseKVStore, texts: str, queries: str) -> None:
         self.store = store
         self._texts = texts
-        self._questions = questions
+        self._queries = queries
 
     def _key(self, text: str) -> str:
-        return (self._questions if isinstance(text, Question) else self._texts) + text
+        return (self._queries if isinstance(text, QueryText) else self._texts) + text
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
-        """Return what is stored for a text, None if nothing is."""
+        """Return the value that is stored for a text, or None."""
         return self.store.get(self._key(key), collection)
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
-        """Return what is stored for a text, None if nothing is."""
+        """Return the value that is stored for a text, or None."""
         return await self.store.aget(self._key(key), collection)
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
-        """Store something for a text."""
+        """Store a value for a text."""
         self.store.put(self._key(key), val, collection)
 
     async def aput(
         self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION
     ) -> None:
-        """Store something for a text."""
+        """Store a value for a text."""
         await self.store.aput(self._key(key), val, collection)
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Return all that the store has, of others too."""
+        """Return the whole content of the store, including that of others."""
         return self.store.get_all(collection)
 
     async def aget_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Return all that the store has, of others too."""
+        """Return the whole content of the store, including that of others."""
         return await self.store.aget_all(collection)
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
-        """Remove what is stored for a text."""
+        """Delete the value that is stored for a text."""
         return self.store.delete(self._key(key), collection)
 
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
-        """Remove what is stored for a text."""
+        """Delete the value that is stored for a text."""
         return await self.store.adelete(self._key(key), collection)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ..adapters import EmbeddingAdapter
 from ..protocol.vector_models import BATCH_SIZE
 from .base import Picklable
-from .embedding_cache import NamespacedStore, Question
+from .embedding_cache import NamespacedStore, QueryText
 
 __all__ = ["MlxcelEmbedding"]
 
@@ -34,23 +34,23 @@ class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=Fa
 
     model_name: str = Field(
         default="",
-        description="What the vectors are called in events and in a cache; the name of the model "
-        "or its address if not given.",
+        description="Name of the vectors in events and in a cache; the name of the model or its "
+        "address if not given.",
     )
-    # What LlamaIndex sends at a time, one after the other: large enough for all slots.
+    # LlamaIndex sends one batch after the other, so each must be large enough for all slots.
     embed_batch_size: int = Field(
         default=256,
         gt=0,
         le=2048,
-        description=f"Texts that are embedded at a time; a request has {BATCH_SIZE} at most.",
+        description=f"Texts that are embedded at once, in requests of up to {BATCH_SIZE}.",
     )
-    # Else it sends all of them at once.
+    # Without a number LlamaIndex sends all batches at once.
     num_workers: int | None = Field(
-        default=2, description="How many such batches are embedded at a time in async code."
+        default=2, description="Batches that are embedded at the same time in async code."
     )
 
     @model_validator(mode="after")
-    def _name_vectors(self) -> Self:
+    def _set_cache(self) -> Self:
         known = self.model_name or self.served_model or self.embedding_model or self.model
         self.model_name = known or repr(self._connection)
         if self.embeddings_cache and not isinstance(self.embeddings_cache, NamespacedStore):
@@ -67,12 +67,12 @@ class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=Fa
         return "MlxcelEmbedding"
 
     def get_query_embedding(self, query: str) -> list[float]:
-        """Return the vector of a question, to find texts with."""
-        return super().get_query_embedding(Question(query))
+        """Return the vector of a query, with which similar texts are found."""
+        return super().get_query_embedding(QueryText(query))
 
     async def aget_query_embedding(self, query: str) -> list[float]:
-        """Return the vector of a question, to find texts with."""
-        return await super().aget_query_embedding(Question(query))
+        """Return the vector of a query, with which similar texts are found."""
+        return await super().aget_query_embedding(QueryText(query))
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._llm.embed([query], **self._query_arguments())[0]
@@ -98,7 +98,7 @@ class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=Fa
     def _batch_size(self) -> int:
         return min(BATCH_SIZE, self.embed_batch_size)
 
-    def _namespace(self, how: dict[str, Any]) -> str:
-        """Return what the keys of vectors begin with that are made in this way."""
-        made = {name: how.get(name) for name in ("prefix", "instruction", "dimensions")}
-        return json.dumps([self.model_name, *made.values()], ensure_ascii=False) + " "
+    def _namespace(self, arguments: dict[str, Any]) -> str:
+        """Return the prefix of the keys of vectors that are made with some arguments."""
+        values = [arguments.get(name) for name in ("prefix", "instruction", "dimensions")]
+        return json.dumps([self.model_name, *values], ensure_ascii=False) + " "

@@ -27,21 +27,20 @@ from ..operations import prepare_chat, prepare_completion
 from ..protocol.flow import Flow
 from ..protocol.stream import Request, fold
 from .base import Picklable
-from .messages import to_wire
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
-from .streams import async_streams, streams
-from .structured import Predicting
-from .token_counting import Counting
-from .tools import Calling
+from .streams import async_instrumented, instrumented
+from .structured import StructuredPredict
+from .token_counting import TokenCounting
+from .tools import ToolCalling
 
 __all__ = ["Mlxcel"]
 
 
 class Mlxcel(
     Picklable,
-    Predicting,
-    Calling,
-    Counting,
+    StructuredPredict,
+    ToolCalling,
+    TokenCounting,
     ChatAdapter,
     CustomLLM,
     FunctionCallingLLM,
@@ -53,9 +52,9 @@ class Mlxcel(
     With none of them, ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up.
     Making one does no I/O; several with the same ``model`` and options share one server.
 
-    ``chat`` goes through the chat template of the model, ``complete`` goes on with a text as it
-    is. All answers are streamed on the wire, so that leaving a loop or cancelling a task frees
-    the server at once.
+    ``chat`` applies the chat template of the model, ``complete`` continues a text as it is. All
+    answers are streamed on the wire, so that leaving a loop or cancelling a task frees the server
+    at once.
 
     Examples:
         >>> from llama_index.core.llms import ChatMessage
@@ -69,7 +68,7 @@ class Mlxcel(
     context_window: int | None = Field(
         default=None,
         gt=0,
-        description="Context of one request in tokens; what the server tells if not given.",
+        description="Context of one request in tokens; the server's own if not given.",
     )
 
     @classmethod
@@ -79,15 +78,15 @@ class Mlxcel(
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex asks of a model before it uses it.
+        """The facts that LlamaIndex needs before it uses a model.
 
-        The server is asked once, on the first use; ``astart`` does it without blocking.
+        They are requested from the server once, on first use; ``astart`` does so without blocking.
         """
         features = self._llm.features
         window = self.context_window or features.context_size or DEFAULT_CONTEXT_WINDOW
         return LLMMetadata(
             context_window=window,
-            # What is left for the answer is missing from the prompt.
+            # LlamaIndex subtracts it from the room for the prompt.
             num_output=min(self.max_tokens or DEFAULT_NUM_OUTPUTS, window // 4),
             is_chat_model=True,
             is_function_calling_model=features.tools is not False,
@@ -95,15 +94,15 @@ class Mlxcel(
         )
 
     def to_payload(self) -> dict[str, Any]:
-        """Return what events tell about the model; nothing is asked of the server for it."""
+        """Return the facts about the model that events carry, without asking the server."""
         sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
         name = self._connection.model_name or self.model or "unknown"
         return {"class_name": self.class_name(), "model_name": name, **sampling}
 
     async def astart(self) -> Self:
-        """Start the managed server, and ask what it can do, without blocking the event loop.
+        """Start the managed server and learn its features, without blocking the event loop.
 
-        ``metadata`` does not ask the server from then on.
+        ``metadata`` needs no request from then on.
         """
         await super().astart()
         await self._async_llm.features
@@ -116,7 +115,7 @@ class Mlxcel(
 
         Args:
             messages: The conversation.
-            **kwargs: Fields of the request, which beat those of the constructor: those of
+            **kwargs: Fields of the request, which override those of the constructor:
                 ``SamplingParams``, ``reasoning``, ``tools`` and more.
 
         Raises:
@@ -131,21 +130,21 @@ class Mlxcel(
         deltas = self._adeltas(self._chat_request(messages, kwargs))
         return to_chat_response(fold([delta async for delta in deltas]))
 
-    @streams(llm_chat_callback)
+    @instrumented(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Yield the answer to a conversation as it is generated; see ``chat``.
 
-        Each chunk has the message so far, and in ``delta`` what is new. The last one has the
+        Each chunk has the message so far, and its new text in ``delta``. The last one has the
         token counts.
         """
         chunks = ChatChunks()
         for delta in self._deltas(self._chat_request(messages, kwargs)):
-            chunk = chunks.take(delta)
+            chunk = chunks.add(delta)
             if chunk is not None:
                 yield chunk
         yield chunks.last()
 
-    @async_streams(llm_chat_callback)
+    @async_instrumented(llm_chat_callback)
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
@@ -154,7 +153,7 @@ class Mlxcel(
         request = self._chat_request(messages, kwargs)
         async with contextlib.aclosing(self._adeltas(request)) as deltas:
             async for delta in deltas:
-                chunk = chunks.take(delta)
+                chunk = chunks.add(delta)
                 if chunk is not None:
                     yield chunk
         yield chunks.last()
@@ -166,7 +165,7 @@ class Mlxcel(
         Args:
             prompt: The text.
             formatted: Whether ``completion_to_prompt`` has been applied to it.
-            **kwargs: Fields of the request, which beat those of the constructor.
+            **kwargs: Fields of the request, which override those of the constructor.
 
         Raises:
             openai.APIError: The server refused the request or could not be reached.
@@ -183,23 +182,23 @@ class Mlxcel(
         deltas = self._adeltas(self._completion_request(prompt, formatted, kwargs))
         return to_completion_response(fold([delta async for delta in deltas]))
 
-    @streams(llm_completion_callback)
+    @instrumented(llm_completion_callback)
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """Yield the continuation of a text as it is generated; see ``complete``.
 
-        Each chunk has the text so far, and in ``delta`` what is new. The last one has the token
+        Each chunk has the text so far, and its new part in ``delta``. The last one has the token
         counts.
         """
         chunks = CompletionChunks()
         for delta in self._deltas(self._completion_request(prompt, formatted, kwargs)):
-            chunk = chunks.take(delta)
+            chunk = chunks.add(delta)
             if chunk is not None:
                 yield chunk
         yield chunks.last()
 
-    @async_streams(llm_completion_callback)
+    @async_instrumented(llm_completion_callback)
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
@@ -208,27 +207,18 @@ class Mlxcel(
         request = self._completion_request(prompt, formatted, kwargs)
         async with contextlib.aclosing(self._adeltas(request)) as deltas:
             async for delta in deltas:
-                chunk = chunks.take(delta)
+                chunk = chunks.add(delta)
                 if chunk is not None:
                     yield chunk
         yield chunks.last()
 
-    def _wire(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-        return to_wire(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-
     def _chat_request(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Flow[Request]:
-        return prepare_chat(self._connection, self._wire(messages), self._chat_sampling(call))
+        given = self._openai_messages(messages)
+        return prepare_chat(self._connection, given, self._chat_fields(call))
 
     def _completion_request(
         self, prompt: str, formatted: bool, call: dict[str, Any]
     ) -> Flow[Request]:
         if not formatted and self.completion_to_prompt is not None:
             prompt = self.completion_to_prompt(prompt)
-        return prepare_completion(self._connection, prompt, self._sampling(call))
-
-    def _sampling(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Put the fields of a request together: a call's beat the constructor's."""
-        return {**self._own_sampling, **call}
-
-    def _chat_sampling(self, call: dict[str, Any]) -> dict[str, Any]:
-        return self._with_reasoning(self._sampling(call))
+        return prepare_completion(self._connection, prompt, {**self._own_sampling, **call})

@@ -1,4 +1,4 @@
-"""The ``tokenizer.json`` of a model that is on this machine, once it agrees with the server."""
+"""The ``tokenizer.json`` of a model on this machine, used once it agrees with the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ..client import LLM
 from ..errors import MlxcelError
 
-__all__ = ["PROBES", "Encode", "find_file", "load"]
+__all__ = ["PROBES", "Encode", "find_tokenizer_file", "load_tokenizer"]
 
 Encode = Callable[[str], list[int]]
 
@@ -27,17 +27,17 @@ PROBES = (
     "<bos><eos></s><unk><|im_start|>user<|im_end|>[INST]",
     "a\r\nb\n\n\n\nc" + " " * 20 + "d",
 )
-"""Texts of which tokenizers think differently."""
+"""Texts that different tokenizers split differently."""
 
 
-def find_file(llm: LLM, model: str | None) -> Path | None:
-    """Return the ``tokenizer.json`` of a served model, None if it is not here.
+def find_tokenizer_file(llm: LLM, model: str | None) -> Path | None:
+    """Return the ``tokenizer.json`` of a served model, or None if it is not on this machine.
 
     Args:
-        llm: What asks the server.
-        model: What the server is started with, None in connect mode.
+        llm: A client of the server.
+        model: The model that the server is started with, None in connect mode.
     """
-    if not _installed():
+    if not _is_installed():
         return None
     for folder in (model, llm.features.model_path):
         if folder is not None and (file := Path(folder) / "tokenizer.json").is_file():
@@ -45,21 +45,25 @@ def find_file(llm: LLM, model: str | None) -> Path | None:
     return None
 
 
-def load(file: Path, llm: LLM, *, wanted: bool) -> Encode | None:
-    """Return what encodes texts as the server does, None after a warning if the file does not.
+def load_tokenizer(file: Path, llm: LLM, *, required: bool) -> Encode | None:
+    """Return a function that encodes texts as the server does.
 
     Args:
         file: A ``tokenizer.json``.
-        llm: What asks the server.
-        wanted: Whether the user has named the file.
+        llm: A client of the server.
+        required: Whether a file that cannot be read is an error.
+
+    Returns:
+        The function, or None if the file cannot be read or, after a warning, if its tokens differ
+        from the server's.
 
     Raises:
-        MlxcelError: The user has named it, and it cannot be read.
+        MlxcelError: The file is required and cannot be read.
     """
     try:
         encode = _read(file)
-    except Exception as error:  # noqa: BLE001  # the package raises nothing more special
-        if wanted:
+    except Exception as error:  # noqa: BLE001  # the package raises bare Exceptions
+        if required:
             raise MlxcelError(
                 f"Cannot read the tokenizer {file}: {error}. Check the path, and that "
                 "mlxcel-integrations[tokenizers] is installed."
@@ -69,14 +73,15 @@ def load(file: Path, llm: LLM, *, wanted: bool) -> Encode | None:
         if encode(probe) != llm.tokenize(probe):
             warnings.warn(
                 f"{file} is not the tokenizer of the served model: they disagree about {probe!r}. "
-                "The server is asked instead. Take the file away, or serve the model it is of.",
+                "Tokens are counted by the server instead. Remove the file, or serve the model it "
+                "belongs to.",
                 stacklevel=2,
             )
             return None
     return encode
 
 
-def _installed() -> bool:
+def _is_installed() -> bool:
     try:
         import tokenizers  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""LlamaIndex's messages to the wire: pure."""
+"""LlamaIndex's messages as OpenAI messages."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from pydantic import BaseModel
 
 from ..errors import MlxcelError
 
-__all__ = ["to_wire"]
+__all__ = ["to_openai_messages"]
 
-Wire = dict[str, Any]
+JsonObject = dict[str, Any]
 Media = ImageBlock | AudioBlock | VideoBlock
 
 _ROLES = {
@@ -40,23 +40,23 @@ _ROLES = {
 }
 
 
-def to_wire(
+def to_openai_messages(
     messages: Sequence[ChatMessage], *, reasoning: bool = True, urls: bool = False
-) -> list[Wire]:
+) -> list[JsonObject]:
     """Return OpenAI messages.
 
     Args:
         messages: A conversation.
-        reasoning: Whether the model's earlier thinking goes with it.
-        urls: Whether addresses of images, sound and video may be sent in place of their data.
+        reasoning: Whether to send the model's earlier thinking, too.
+        urls: Whether to send URLs of images, audio and video as they are.
 
     Raises:
-        MlxcelError: A message cannot be expressed.
+        MlxcelError: A message holds something that no server accepts.
     """
     return [_message(index, message, reasoning, urls) for index, message in enumerate(messages)]
 
 
-def _message(index: int, message: ChatMessage, reasoning: bool, urls: bool) -> Wire:
+def _message(index: int, message: ChatMessage, reasoning: bool, urls: bool) -> JsonObject:
     place = f"messages[{index}]"
     if not isinstance(message, ChatMessage):
         raise MlxcelError(
@@ -66,83 +66,83 @@ def _message(index: int, message: ChatMessage, reasoning: bool, urls: bool) -> W
     role, blocks = _ROLES[message.role], message.blocks
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and not message.additional_kwargs:
         return {"role": role, "content": blocks[0].text}
-    elsewhere = (ThinkingBlock, ToolCallBlock) if role == "assistant" else ()
-    said = [(n, block) for n, block in enumerate(blocks) if not isinstance(block, elsewhere)]
-    wire: Wire = {"role": role, "content": _content(place, said, urls)}
+    not_content = (ThinkingBlock, ToolCallBlock) if role == "assistant" else ()
+    content = [(n, block) for n, block in enumerate(blocks) if not isinstance(block, not_content)]
+    converted: JsonObject = {"role": role, "content": _content(place, content, urls)}
     if role == "assistant":
-        _set_turn(wire, message, reasoning)
-    else:
-        names = ("name", "tool_call_id") if role == "tool" else ("name",)
-        given = message.additional_kwargs
-        wire.update({name: given[name] for name in names if given.get(name)})
-    return wire
+        return {**converted, **_calls_and_thoughts(message, reasoning)}
+    names = ("name", "tool_call_id") if role == "tool" else ("name",)
+    given = message.additional_kwargs
+    return {**converted, **{name: given[name] for name in names if given.get(name)}}
 
 
-def _set_turn(wire: Wire, message: ChatMessage, reasoning: bool) -> None:
-    """Put into an assistant message what is no content on the wire."""
+def _calls_and_thoughts(message: ChatMessage, reasoning: bool) -> JsonObject:
+    """Return the fields of an assistant message that OpenAI keeps beside its content."""
+    fields: JsonObject = {}
     calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
-    calls = calls or list(map(_older_call, message.additional_kwargs.get("tool_calls") or ()))
+    calls = calls or list(map(_stored_call, message.additional_kwargs.get("tool_calls") or ()))
     if calls:
-        wire["tool_calls"] = calls
+        fields["tool_calls"] = calls
     thoughts = "".join(
         block.content or "" for block in message.blocks if isinstance(block, ThinkingBlock)
     )
     if thoughts and reasoning:
-        # The name that chat templates read.
-        wire["reasoning_content"] = thoughts
+        # Chat templates read thoughts under this name.
+        fields["reasoning_content"] = thoughts
+    return fields
 
 
-def _call(block: ToolCallBlock) -> Wire:
+def _call(block: ToolCallBlock) -> JsonObject:
     function = {"name": block.tool_name, "arguments": _arguments(block.tool_kwargs)}
     return {"type": "function", "id": block.tool_call_id or "", "function": function}
 
 
 def _arguments(given: dict[str, Any] | str) -> str:
     if isinstance(given, str):
-        # llama.cpp answers 500 to arguments that are not JSON, so these go as a JSON text.
+        # llama.cpp answers 500 to arguments that are not JSON, so these become a JSON string.
         with contextlib.suppress(ValueError):
             given = json.loads(given or "{}")
     return json.dumps(given)
 
 
-def _older_call(call: Any) -> Any:
-    """Return a call as stored histories and other adapters keep them beside the blocks."""
+def _stored_call(call: Any) -> Any:
+    """Return a call that a stored history or another adapter keeps in additional_kwargs."""
     return call.model_dump() if isinstance(call, BaseModel) else call
 
 
 def _content(
     place: str, blocks: Sequence[tuple[int, ContentBlock]], urls: bool
-) -> str | list[Wire]:
-    """Return plain text where there is nothing else, as every chat template takes it."""
+) -> str | list[JsonObject]:
+    """Return one string if there is only text, which every chat template takes, else parts."""
     if all(isinstance(block, TextBlock) for _, block in blocks):
         return "\n".join(block.text for _, block in blocks if isinstance(block, TextBlock))
     return [_part(f"{place}.blocks[{number}]", block, urls) for number, block in blocks]
 
 
-def _part(place: str, block: ContentBlock, urls: bool) -> Wire:
+def _part(place: str, block: ContentBlock, urls: bool) -> JsonObject:
     if isinstance(block, TextBlock):
         return {"type": "text", "text": block.text}
     if not isinstance(block, Media):
         raise MlxcelError(
             f"{place} is a {type(block).__name__}, which no server accepts: send a TextBlock, "
-            "ImageBlock, AudioBlock or VideoBlock. The text of a document must be read out of it "
-            "first, as by SimpleDirectoryReader."
+            "ImageBlock, AudioBlock or VideoBlock. Extract the text of a document first, for "
+            "example with SimpleDirectoryReader."
         )
-    address = str(block.url or "")
-    if address and not address.startswith("data:"):
+    url = str(block.url or "")
+    if url and not url.startswith("data:"):
         if not urls:
             raise MlxcelError(
-                f"{place} is the address {address!r}, which the server would read with its own "
-                "rights. Pass the data or a path, or allow it with send_urls=True."
+                f"{place} is the address {url!r}, which the server would read with its own "
+                "rights. Pass the data or a path, or allow addresses with send_urls=True."
             )
-        return _addressed(block, address)
-    return _with_data(place, block)
+        return _media_part(block, url)
+    return _data_part(place, block)
 
 
-def _with_data(place: str, block: Media) -> Wire:
+def _data_part(place: str, block: Media) -> JsonObject:
     try:
         data = _read(block)
-        # A block that is made of bytes finds out what they are.
+        # A block made of bytes detects their format.
         if isinstance(block, AudioBlock):
             kind = block.format or AudioBlock(audio=data).format
         elif isinstance(block, ImageBlock):
@@ -154,11 +154,11 @@ def _with_data(place: str, block: Media) -> Wire:
     encoded = base64.b64encode(data).decode()
     if isinstance(block, AudioBlock):
         return {"type": "input_audio", "input_audio": {"data": encoded, "format": kind or "wav"}}
-    return _addressed(block, f"data:{kind or 'application/octet-stream'};base64,{encoded}")
+    return _media_part(block, f"data:{kind or 'application/octet-stream'};base64,{encoded}")
 
 
 def _read(block: Media) -> bytes:
-    """Return what is in a block, in its file or in its data URL."""
+    """Return the bytes of a block, of its file or of its data URL."""
     if isinstance(block, ImageBlock):
         stream = block.resolve_image()
     elif isinstance(block, AudioBlock):
@@ -169,10 +169,10 @@ def _read(block: Media) -> bytes:
     return data
 
 
-def _addressed(block: Media, address: str) -> Wire:
+def _media_part(block: Media, url: str) -> JsonObject:
     if isinstance(block, AudioBlock):
-        return {"type": "input_audio", "input_audio": {"data": address}}
+        return {"type": "input_audio", "input_audio": {"data": url}}
     kind = "image_url" if isinstance(block, ImageBlock) else "video_url"
     names = ("detail",) if isinstance(block, ImageBlock) else ("fps",)
     more = {name: value for name in names if (value := getattr(block, name)) is not None}
-    return {"type": kind, kind: {"url": address, **more}}
+    return {"type": kind, kind: {"url": url, **more}}

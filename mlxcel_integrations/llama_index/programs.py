@@ -1,4 +1,4 @@
-"""What LlamaIndex's programs ask for, which call a tool only to get an object."""
+"""Answers to LlamaIndex's programs, which call a tool only to get an object."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBloc
 from ..structured.answer_stream import AnswerStream
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
-from .structured import read, said, to_delta
+from .structured import answer_text, last_values, read_object, to_delta
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
-__all__ = ["as_call", "async_readable", "readable", "wanted_by_program"]
+__all__ = ["aread_stream", "as_tool_call", "program_schema", "read_stream"]
 
 PROGRAM = "llama_index.core.program.function_program"
-"""Where the functions of all programs' tools are defined."""
+"""The module that defines the functions of all programs' tools."""
 
 
-def wanted_by_program(
+def program_schema(
     tools: Sequence[BaseTool], allow_parallel_tool_calls: bool = False, **kwargs: Any
 ) -> Schema[Any] | None:
-    """Return the schema of the object that one of LlamaIndex's programs asks for.
+    """Return the schema of a program's object, or None if the request is not a program's.
 
-    A program's tool is known by its function. Only a program says in words that it leaves the
-    choice of the tool open, so that an agent to which such a tool was given still gets calls.
+    A program's tool is known by its function. Only a program passes ``tool_choice=None``
+    explicitly, so an agent that was given such a tool still gets calls.
     """
-    left_open = "tool_choice" in kwargs and kwargs["tool_choice"] is None
-    if len(tools) != 1 or allow_parallel_tool_calls or not left_open:
+    open_choice = "tool_choice" in kwargs and kwargs["tool_choice"] is None
+    if len(tools) != 1 or allow_parallel_tool_calls or not open_choice:
         return None
     if getattr(getattr(tools[0], "fn", None), "__module__", None) != PROGRAM:
         return None
@@ -42,53 +42,53 @@ def wanted_by_program(
     return None if schema.wrapped else schema
 
 
-def as_call(schema: Schema[Any], response: ChatResponse, name: str) -> ChatResponse:
+def as_tool_call(schema: Schema[Any], response: ChatResponse, name: str) -> ChatResponse:
     """Return an answer that is an object as the call of a program's tool.
 
     Raises:
-        StructuredOutputError: It does not fit the schema.
+        StructuredOutputError: The answer does not fit the schema.
     """
-    read(schema, response)
+    read_object(schema, response)
     call = ToolCallBlock(
         tool_call_id=f"call_{uuid.uuid4().hex}",
         tool_name=name,
-        tool_kwargs=json.loads(said(response)),
+        tool_kwargs=json.loads(answer_text(response)),
     )
     kept = [block for block in response.message.blocks if not isinstance(block, TextBlock)]
     return _with_blocks(response, [*kept, call])
 
 
-def readable(
+def read_stream(
     schema: Schema[Any], responses: Generator[ChatResponse, None, None]
 ) -> Generator[ChatResponse, None, None]:
-    """Yield responses whose text is whole JSON at any time, of what has come of an object.
+    """Yield responses that a program can read: each holds complete JSON of the object so far.
 
-    A program repairs no more than quotes and braces, and says nothing when an answer was cut.
+    A program itself repairs only quotes and braces, and does not notice that an answer was cut.
     """
-    answers = _values(schema)
+    answers = _plain_values(schema)
     with contextlib.closing(responses):
         for response in responses:
             for value in filter(None, answers.feed(to_delta(response))):
                 yield _with_text(response, json.dumps(value))
-    answers.close()  # refuses what does not fit, and a stream of nothing
-    yield _with_text(response, said(response))
+    last_values(answers)  # raises if the answer does not fit, or is empty
+    yield _with_text(response, answer_text(response))
 
 
-async def async_readable(
+async def aread_stream(
     schema: Schema[Any], responses: AsyncGenerator[ChatResponse, None]
 ) -> AsyncGenerator[ChatResponse, None]:
-    """Yield responses whose text is whole JSON at any time; see ``readable``."""
-    answers = _values(schema)
+    """Yield responses that a program can read; see ``read_stream``."""
+    answers = _plain_values(schema)
     async with contextlib.aclosing(responses):
         async for response in responses:
             for value in filter(None, answers.feed(to_delta(response))):
                 yield _with_text(response, json.dumps(value))
-    answers.close()  # refuses what does not fit, and a stream of nothing
-    yield _with_text(response, said(response))
+    last_values(answers)  # raises if the answer does not fit, or is empty
+    yield _with_text(response, answer_text(response))
 
 
-def _values(schema: Schema[Any]) -> AnswerStream:
-    """Return what reads an answer as plain values, which a program makes its objects of."""
+def _plain_values(schema: Schema[Any]) -> AnswerStream:
+    """Return a reader of plain values, of which the program makes its objects itself."""
     return AnswerStream(dataclasses.replace(schema, output_type=schema.json_schema), partial=True)
 
 
@@ -97,6 +97,6 @@ def _with_text(response: ChatResponse, text: str) -> ChatResponse:
 
 
 def _with_blocks(response: ChatResponse, blocks: list[Any]) -> ChatResponse:
-    """Return a response whose message says something else."""
+    """Return a response with other content in its message."""
     message = ChatMessage(role=response.message.role, blocks=blocks)
     return response.model_copy(update={"message": message})

@@ -1,4 +1,4 @@
-"""A ``PromptHelper`` whose every count is its own tokenizer's."""
+"""A ``PromptHelper`` that counts everything with its own tokenizer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["ExactPromptHelper"]
 
 
 class ExactPromptHelper(PromptHelper):
-    """A ``PromptHelper`` that counts messages with its own tokenizer.
+    """A ``PromptHelper`` that counts messages with its own tokenizer, not the global one.
 
     Args:
-        tokenizer: What counts.
+        tokenizer: A function that returns the tokens of a text.
         **options: Other arguments of ``PromptHelper``.
     """
 
@@ -30,8 +30,8 @@ class ExactPromptHelper(PromptHelper):
         room = self.context_window - num_prompt_tokens - self.num_output
         if room < 0:
             raise MlxcelError(
-                f"The prompt has {num_prompt_tokens} tokens before any retrieved text is put in, "
-                f"and {self.num_output} are kept for the answer, but the context has room for "
+                f"The prompt has {num_prompt_tokens} tokens before any retrieved text is added, "
+                f"and {self.num_output} are reserved for the answer, but the context has room for "
                 f"{self.context_window}. Shorten the prompt, set a smaller max_tokens, or start "
                 "the server with a larger ctx_size."
             )
@@ -39,15 +39,14 @@ class ExactPromptHelper(PromptHelper):
 
 
 class MessageCounter(TokenCounter):
-    """A ``TokenCounter`` that does not ask the global tokenizer about messages."""
+    """A ``TokenCounter`` that counts messages with its own tokenizer, not the global one."""
 
-    MARKS = 3
-    """Tokens of a message besides its text and role, as LlamaIndex takes them."""
+    TOKENS_PER_MESSAGE = 3
+    """Tokens of a message besides its text and role: LlamaIndex's own estimate."""
 
     def estimate_tokens_in_messages(self, messages: list[ChatMessage]) -> int:
-        """Return about how many tokens messages have, apart from images and the like."""
-        # Those of their own methods that are not async leave an event loop open.
+        """Return the approximate number of tokens in messages, images and the like excluded."""
+        # The synchronous method of ChatMessage for this leaves an event loop open.
         texts = [text for message in messages for text in (message.role.value, message.content)]
-        return sum(self.get_string_tokens(text or "") for text in texts) + self.MARKS * len(
-            messages
-        )
+        counts = [self.get_string_tokens(text or "") for text in texts]
+        return sum(counts) + self.TOKENS_PER_MESSAGE * len(messages)

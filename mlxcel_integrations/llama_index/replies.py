@@ -1,4 +1,4 @@
-"""What a server answers to LlamaIndex's responses: pure."""
+"""Replies of a server as LlamaIndex's responses, whole and in chunks."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Call = dict[str, Any]
 
 
 def to_chat_response(reply: ChatReply) -> ChatResponse:
-    """Return the response of a whole answer."""
+    """Return the response for a whole answer."""
     calls = [_whole_call(call) for call in reply.tool_calls or ()]
     message = ChatMessage(
         role=MessageRole.ASSISTANT,
         blocks=_blocks(reply, calls),
-        additional_kwargs=_older_calls(reply),
+        additional_kwargs=_calls_beside_blocks(reply),
     )
     return ChatResponse(
         message=message,
@@ -45,7 +45,7 @@ def to_chat_response(reply: ChatReply) -> ChatResponse:
 
 
 def to_completion_response(reply: ChatReply) -> CompletionResponse:
-    """Return the response of a whole text."""
+    """Return the response for a whole completion."""
     return CompletionResponse(
         text=reply.text,
         raw=_raw(reply),
@@ -55,7 +55,7 @@ def to_completion_response(reply: ChatReply) -> CompletionResponse:
 
 
 class _Chunks:
-    """Collect what has come of an answer, for chunks that hold all of it.
+    """The deltas of an answer, added up for chunks that each hold the answer so far.
 
     Attributes:
         reply: The answer so far, without its log probabilities.
@@ -65,8 +65,8 @@ class _Chunks:
         self.reply = ChatReply()
         self._calls: dict[int, Call] = {}
 
-    def _take(self, delta: Delta) -> bool:
-        """Add a delta to the answer, and tell whether there is something to show now."""
+    def _add(self, delta: Delta) -> bool:
+        """Add a delta to the answer, and return whether it makes a chunk."""
         reply = self.reply
         reply.text += delta.text
         if delta.reasoning:
@@ -83,36 +83,36 @@ class _Chunks:
 
 
 class ChatChunks(_Chunks):
-    """Make the chunks of a chat: each holds the message so far, and what is new in it."""
+    """The chunks of a chat: each holds the message so far, and its new text."""
 
-    def take(self, delta: Delta) -> ChatResponse | None:
-        """Return the chunk of a delta, None if there is nothing to show yet."""
-        if not self._take(delta):
+    def add(self, delta: Delta) -> ChatResponse | None:
+        """Return the chunk for a delta, or None if it brings nothing to show."""
+        if not self._add(delta):
             return None
         reply = self.reply
         if not (reply.reasoning or reply.tool_calls or delta.logprobs):
             return _chunk([_text(reply.text)], delta.text)
         calls = [_call(call, call["function"]["arguments"]) for call in reply.tool_calls or ()]
         chunk = _chunk(_blocks(reply, calls), delta.text)
-        chunk.message.additional_kwargs = _older_calls(reply)
+        chunk.message.additional_kwargs = _calls_beside_blocks(reply)
         chunk.logprobs = _logprobs(delta.logprobs)
         if delta.reasoning:
             chunk.additional_kwargs["thinking_delta"] = delta.reasoning
         return chunk
 
     def last(self) -> ChatResponse:
-        """Return the chunk that ends the answer, with all that is told once."""
+        """Return the last chunk of the answer, with its counts and finish reason."""
         response = to_chat_response(self.reply)
         response.delta = ""
         return response
 
 
 class CompletionChunks(_Chunks):
-    """Make the chunks of a text: each holds the text so far, and what is new in it."""
+    """The chunks of a completion: each holds the text so far, and its new part."""
 
-    def take(self, delta: Delta) -> CompletionResponse | None:
-        """Return the chunk of a delta, None if there is nothing to show yet."""
-        if not self._take(delta):
+    def add(self, delta: Delta) -> CompletionResponse | None:
+        """Return the chunk for a delta, or None if it brings nothing to show."""
+        if not self._add(delta):
             return None
         fields: dict[str, Any] = {
             "text": self.reply.text,
@@ -124,7 +124,7 @@ class CompletionChunks(_Chunks):
         return _built(CompletionResponse, _COMPLETION_SET, fields)
 
     def last(self) -> CompletionResponse:
-        """Return the chunk that ends the text, with all that is told once."""
+        """Return the last chunk of the completion, with its counts and finish reason."""
         response = to_completion_response(self.reply)
         response.delta = ""
         return response
@@ -137,22 +137,22 @@ def _blocks(reply: ChatReply, calls: Sequence[ToolCallBlock]) -> list[ContentBlo
     """Return the blocks of an answer: thinking, then one text, then calls."""
     blocks: list[ContentBlock] = []
     if reply.reasoning:
-        told = (reply.usage or {}).get("completion_tokens_details") or {}
-        tokens = told.get("reasoning_tokens")
+        details = (reply.usage or {}).get("completion_tokens_details") or {}
+        tokens = details.get("reasoning_tokens")
         blocks.append(ThinkingBlock(content=reply.reasoning, num_tokens=tokens))
     if reply.text or not calls:
         blocks.append(_text(reply.text))
     return [*blocks, *calls]
 
 
-def _older_calls(reply: ChatReply) -> dict[str, Any]:
-    """Return what a message says about calls where LlamaIndex's programs look for it."""
+def _calls_beside_blocks(reply: ChatReply) -> dict[str, Any]:
+    """Return the calls in the form and place in which LlamaIndex's programs read them."""
     calls = [{**call, "function": dict(call["function"])} for call in reply.tool_calls or ()]
     return {"tool_calls": calls} if calls else {}
 
 
 def _whole_call(call: Call) -> ToolCallBlock:
-    """Return a call with its arguments read; those that are no JSON object stay text."""
+    """Return a call with parsed arguments; those that are not a JSON object stay text."""
     text = call["function"]["arguments"]
     try:
         arguments = json.loads(text or "{}")
@@ -171,8 +171,8 @@ def _call(call: Call, arguments: dict[str, Any] | str) -> ToolCallBlock:
 
 
 def _raw(reply: ChatReply) -> dict[str, Any]:
-    """Return what the server told about an answer, as far as it did."""
-    told = {
+    """Return the facts that the server sent about an answer."""
+    facts = {
         "id": reply.id,
         "model": reply.model,
         "finish_reason": reply.finish_reason,
@@ -180,7 +180,7 @@ def _raw(reply: ChatReply) -> dict[str, Any]:
         "timings": reply.timings,
         "logprobs": reply.logprobs,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -191,7 +191,7 @@ def _counts(usage: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _logprobs(given: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
-    """Return for each token itself and then its alternatives."""
+    """Return a list for each token: the token itself, then its alternatives."""
     if not given:
         return None
     if "tokens" in given:
@@ -210,27 +210,27 @@ def _logprobs(given: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
 def _logprob(entry: Mapping[str, Any]) -> LogProb:
     return LogProb(
         token=entry["token"],
-        logprob=_number(entry.get("logprob")),
+        logprob=_finite_or_minus_infinity(entry.get("logprob")),
         bytes=entry.get("bytes") or [],
     )
 
 
-def _number(logprob: float | None) -> float:
-    # JSON has no number for the logarithm of zero, and servers write null.
+def _finite_or_minus_infinity(logprob: float | None) -> float:
+    # JSON cannot hold the logarithm of zero, so servers write null.
     return -math.inf if logprob is None else logprob
 
 
 def _completion_logprobs(given: Mapping[str, Any]) -> list[list[LogProb]]:
     """Read the form that only text completions have."""
-    told = (given["tokens"], given["token_logprobs"], given.get("top_logprobs") or ())
+    columns = (given["tokens"], given["token_logprobs"], given.get("top_logprobs") or ())
     return [
-        [LogProb(token=token, logprob=_number(logprob))]
+        [LogProb(token=token, logprob=_finite_or_minus_infinity(logprob))]
         + [
-            LogProb(token=other, logprob=_number(value))
+            LogProb(token=other, logprob=_finite_or_minus_infinity(value))
             for other, value in (alternatives or {}).items()
             if other != token
         ]
-        for token, logprob, alternatives in itertools.zip_longest(*told)
+        for token, logprob, alternatives in itertools.zip_longest(*columns)
     ]
 
 
@@ -242,7 +242,7 @@ _TEXT_SET = frozenset({"text"})
 _MESSAGE_SET = frozenset({"role", "blocks"})
 _CHAT_SET = frozenset({"message", "delta"})
 _COMPLETION_SET = frozenset({"text", "delta"})
-"""The fields that the constructors would be given."""
+"""Names of the fields that a constructor would be given."""
 
 
 def _text(text: str) -> TextBlock:
@@ -265,10 +265,10 @@ def _chunk(blocks: list[ContentBlock], delta: str) -> ChatResponse:
 
 
 def _built(kind: type[M], given: frozenset[str], fields: dict[str, Any]) -> M:
-    """Make a model without validating what is known to be valid.
+    """Make a Pydantic model without validating it.
 
-    The validating constructors take longer than everything else that happens to a token. The
-    state is set as ``model_construct`` does it, which looks at each field; a test compares the
+    The validating constructors take longer than all other work on a token. ``model_construct``,
+    which looks at each field, is slow as well; this sets the same state, and a test compares the
     result with the constructors'.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llama_index.core.callbacks import CBEventType, EventPayload
-from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # it is meant to be
+from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # missing in __all__ there
     get_dispatcher,
 )
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
@@ -28,45 +28,44 @@ End = Callable[[Sequence[RankedDocument]], Nodes]
 
 
 class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor, defer_build=False):
-    """Puts nodes in the order of their relevance to a question, and keeps the best.
+    """Sorts nodes by their relevance to a query, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
     Of several served models, the one for reranking is found by what the server says of them;
     ``served_model`` names another.
 
-    The nodes that come back are new ones; equally relevant ones stay in their order.
+    It returns new nodes; equally relevant ones keep their order.
     """
 
     keep_retrieval_score: bool = Field(
         default=False,
-        description="Whether the score of the retriever is kept, as retrieval_score in the "
-        "metadata.",
+        description="Whether to keep the retriever's score, as retrieval_score in the metadata.",
     )
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores such a model."""
         return "MlxcelRerank"
 
     def _postprocess_nodes(self, nodes: Nodes, query_bundle: QueryBundle | None = None) -> Nodes:
-        query = _question(query_bundle)
+        query = _query_text(query_bundle)
         if not nodes:
             return []
-        with self._told(nodes, query) as end:
+        with self._events(nodes, query) as end:
             return end(self.rerank(query, _texts(nodes)))
 
     async def _apostprocess_nodes(
         self, nodes: Nodes, query_bundle: QueryBundle | None = None
     ) -> Nodes:
-        query = _question(query_bundle)
+        query = _query_text(query_bundle)
         if not nodes:
             return []
-        with self._told(nodes, query) as end:
+        with self._events(nodes, query) as end:
             return end(await self.arerank(query, _texts(nodes)))
 
     @contextlib.contextmanager
-    def _told(self, nodes: Nodes, query: str) -> Iterator[End]:
-        """Tell LlamaIndex that nodes are ranked; what is yielded makes nodes of the ranking."""
+    def _events(self, nodes: Nodes, query: str) -> Iterator[End]:
+        """Send LlamaIndex's events around a ranking; yield a function that makes its nodes."""
         known = self.served_model or self.reranker_model or self.model
         name = known or repr(self._connection)
         top_n = self.top_n or len(nodes)
@@ -95,9 +94,9 @@ class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor, defer_build=
         return NodeWithScore(node=kept, score=score)
 
 
-def _question(query: QueryBundle | None) -> str:
+def _query_text(query: QueryBundle | None) -> str:
     if query is None:
-        raise ValueError("Reranking needs the question: pass query_str= or query_bundle=.")
+        raise ValueError("Reranking needs a query: pass query_str= or query_bundle=.")
     return query.query_str
 
 

@@ -1,4 +1,4 @@
-"""A ``SentenceSplitter`` that keeps its tokenizer, and has many pieces of text counted at once."""
+"""A ``SentenceSplitter`` that keeps its tokenizer when pickled, and counts pieces in batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.node_parser import SentenceSplitter
 from pydantic import BaseModel
 
-from .base import portable_fields
+from .base import picklable_fields
 from .tokenizer import MlxcelTokenizer
 
 __all__ = ["ExactSentenceSplitter"]
@@ -20,7 +20,7 @@ class ExactSentenceSplitter(SentenceSplitter):
     """A ``SentenceSplitter`` that counts with a served model, in other processes too.
 
     Args:
-        tokenizer: What counts.
+        tokenizer: The tokenizer of the model.
         **options: Other arguments of ``SentenceSplitter``.
     """
 
@@ -30,20 +30,21 @@ class ExactSentenceSplitter(SentenceSplitter):
         self._sub_sentence_split_fns = _counting_ahead(self._sub_sentence_split_fns, tokenizer)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out the functions that split, which are made anew; the base class logs each."""
+        """Leave out the splitting functions, which are made again after unpickling."""
+        # SentenceSplitter's own method would log each function that cannot be pickled.
         state = BaseModel.__getstate__(self)
-        kept = {"_tokenizer": self._tokenizer}
-        fields = portable_fields(self, state["__dict__"])
-        return {**state, "__dict__": fields, "__pydantic_private__": kept}
+        fields = picklable_fields(type(self), state["__dict__"])
+        private = {"_tokenizer": self._tokenizer}
+        return {**state, "__dict__": fields, "__pydantic_private__": private}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # The base class makes a new splitter from the fields, of which the tokenizer is none.
+        # The base class calls the constructor with the fields, and the tokenizer is not a field.
         tokenizer = state["__pydantic_private__"]["_tokenizer"]
         super().__setstate__({**state, "__dict__": {**state["__dict__"], "tokenizer": tokenizer}})
 
 
 def _counting_ahead(splits: list[Split], tokenizer: MlxcelTokenizer) -> list[Split]:
-    """Return what splits as before, and has the pieces counted in one request."""
+    """Return functions that split as before, and have all the pieces counted in one request."""
 
     def counting_ahead(split: Split) -> Split:
         def counted(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Streams with LlamaIndex's events, which free the server as soon as they are left."""
+"""Streams that send LlamaIndex's events, and free the server as soon as they are left."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar
 
-__all__ = ["async_streams", "streams"]
+__all__ = ["async_instrumented", "instrumented"]
 
 T = TypeVar("T")
-Events = Callable[[], Callable[..., Any]]
+Callback = Callable[[], Callable[..., Any]]
 """``llm_chat_callback`` or ``llm_completion_callback``."""
 
 
-def streams(
-    events: Events,
+def instrumented(
+    callback: Callback,
 ) -> Callable[[Callable[..., Generator[T, None, None]]], Callable[..., Generator[T, None, None]]]:
-    """Make a method that yields one that also makes LlamaIndex's events.
+    """Decorate a method that is a generator, so that its streams send LlamaIndex's events.
 
-    LlamaIndex's generator does not close the one that it reads. It leaves that to the count of
-    references, which a handler holds up that keeps the exception by which a stream was left.
+    The generator of LlamaIndex's own decorator never closes the one it reads, but leaves that to
+    reference counting. A handler that keeps the exception by which the stream was left would then
+    keep the stream open.
     """
 
     def decorate(
@@ -29,22 +30,27 @@ def streams(
         @functools.wraps(method)
         def stream(*args: Any, **kwargs: Any) -> Generator[T, None, None]:
             chunks = method(*args, **kwargs)
-            return _both(events()(lambda *_, **__: chunks)(*args, **kwargs), chunks)
+            return _closing(callback()(lambda *_, **__: chunks)(*args, **kwargs), chunks)
 
         return stream
 
     return decorate
 
 
-def _both(
+def _closing(
     outer: Generator[T, None, None], inner: Generator[T, None, None]
 ) -> Generator[T, None, None]:
     with contextlib.closing(inner):
         yield from outer
 
 
-def async_streams(events: Events) -> Callable[[Callable[..., AsyncGenerator[T, None]]], Any]:
-    """Make a method that yields a coroutine that returns the generator; see ``streams``."""
+def async_instrumented(
+    callback: Callback,
+) -> Callable[[Callable[..., AsyncGenerator[T, None]]], Any]:
+    """Decorate an asynchronous generator, to become a coroutine that returns one.
+
+    See ``instrumented``.
+    """
 
     def decorate(method: Callable[..., AsyncGenerator[T, None]]) -> Any:
         @functools.wraps(method)
@@ -54,14 +60,14 @@ def async_streams(events: Events) -> Callable[[Callable[..., AsyncGenerator[T, N
             async def answer(*_: Any, **__: Any) -> AsyncGenerator[T, None]:
                 return chunks
 
-            return _async_both(await events()(answer)(*args, **kwargs), chunks)
+            return _async_closing(await callback()(answer)(*args, **kwargs), chunks)
 
         return stream
 
     return decorate
 
 
-async def _async_both(
+async def _async_closing(
     outer: AsyncGenerator[T, None], inner: AsyncGenerator[T, None]
 ) -> AsyncGenerator[T, None]:
     async with contextlib.aclosing(inner), contextlib.aclosing(outer):

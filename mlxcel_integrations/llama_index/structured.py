@@ -1,4 +1,4 @@
-"""Structured output for ``Mlxcel``: answers that the server makes keep to a schema."""
+"""Structured output for LlamaIndex: objects from answers that the server constrains to a schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     TextBlock,
 )
-from llama_index.core.instrumentation import (  # type: ignore[attr-defined] # not declared there
+from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # missing in __all__ there
     get_dispatcher,
 )
 from llama_index.core.instrumentation.events.llm import (
@@ -27,32 +27,33 @@ from ..structured.answer_stream import AnswerStream
 from ..structured.request import constrained, schema_text
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
+from .base import ChatRequests
+from .mlxcel_errors import llama_index_errors
 
 if TYPE_CHECKING:
-    from llama_index.core.llms.llm import LLM as Base
     from llama_index.core.prompts import PromptTemplate
-else:
-    Base = object
 
-__all__ = ["Predicting", "finish_reason", "said", "to_delta"]
+__all__ = [
+    "StructuredPredict",
+    "answer_text",
+    "constrained_chat",
+    "finish_reason",
+    "last_values",
+    "read_object",
+    "to_delta",
+    "without_program_options",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 
-OF_PROGRAMS = ("allow_parallel_tool_calls", "tool_choice", "tool_required")
-"""What callers pass on to LlamaIndex's own programs, which call a tool to get an object."""
+PROGRAM_OPTIONS = ("allow_parallel_tool_calls", "tool_choice", "tool_required")
+"""Arguments meant for LlamaIndex's own programs, which call a tool to get an object."""
 
 dispatcher = get_dispatcher(__name__)
 
 
-class Predicting(Base):
-    """A model that makes objects of Pydantic classes, by its server's constraint.
-
-    No Pydantic class of its own: building one more takes its time at each import.
-    """
-
-    if TYPE_CHECKING:
-
-        def _chat_sampling(self, call: dict[str, Any]) -> dict[str, Any]: ...
+class StructuredPredict(ChatRequests):
+    """A model that makes objects of Pydantic classes, constrained by its server."""
 
     @dispatcher.span
     def structured_predict(
@@ -66,22 +67,22 @@ class Predicting(Base):
 
         Args:
             output_cls: The class.
-            prompt: What to ask; it stays as it is, and the model is shown the schema besides.
+            prompt: The question. It is sent as it is, and the schema besides.
             llm_kwargs: Sampling fields.
-            **prompt_args: What the prompt is filled with.
+            **prompt_args: Values for the variables of the prompt.
 
         Raises:
             StructuredOutputTruncated: The answer was cut before its JSON ended.
             StructuredOutputError: The answer does not fit the class.
         """
-        if self._leaves_it_to_a_program:
+        if self._uses_program:
             prompt, llm_kwargs = _copies(prompt, llm_kwargs)
-            make = super().structured_predict
-            made: Model = make(output_cls, prompt, llm_kwargs, **prompt_args)
-            return made
-        dispatcher.event(_start(output_cls, prompt, prompt_args))
-        schema, call = self._question(output_cls, prompt, llm_kwargs, prompt_args)
-        result = read(schema, self.chat(**call))
+            predict = super().structured_predict
+            predicted: Model = predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return predicted
+        dispatcher.event(_start_event(output_cls, prompt, prompt_args))
+        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
+        result = read_object(schema, self.chat(**chat))
         dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -94,14 +95,14 @@ class Predicting(Base):
         **prompt_args: Any,
     ) -> Model:
         """Return an object of a class; see ``structured_predict``."""
-        if self._leaves_it_to_a_program:
+        if self._uses_program:
             prompt, llm_kwargs = _copies(prompt, llm_kwargs)
-            make = super().astructured_predict
-            made: Model = await make(output_cls, prompt, llm_kwargs, **prompt_args)
-            return made
-        dispatcher.event(_start(output_cls, prompt, prompt_args))
-        schema, call = self._question(output_cls, prompt, llm_kwargs, prompt_args)
-        result = read(schema, await self.achat(**call))
+            predict = super().astructured_predict
+            predicted: Model = await predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return predicted
+        dispatcher.event(_start_event(output_cls, prompt, prompt_args))
+        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
+        result = read_object(schema, await self.achat(**chat))
         dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -112,11 +113,11 @@ class Predicting(Base):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        if self._leaves_it_to_a_program:
+        if self._uses_program:
             prompt, llm_kwargs = _copies(prompt, llm_kwargs)
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        schema, call = self._question(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._objects(schema, call)
+        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
+        return self._objects(schema, chat)
 
     async def _structured_astream_call(
         self,
@@ -125,75 +126,70 @@ class Predicting(Base):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        if self._leaves_it_to_a_program:
+        if self._uses_program:
             prompt, llm_kwargs = _copies(prompt, llm_kwargs)
             return await super()._structured_astream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )
-        schema, call = self._question(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._aobjects(schema, call)
+        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
+        return self._aobjects(schema, chat)
 
     @property
-    def _leaves_it_to_a_program(self) -> bool:
-        """Whether a way to get objects was chosen that is not the model's own."""
+    def _uses_program(self) -> bool:
+        """Whether the user has chosen one of LlamaIndex's programs to make objects."""
         return self.pydantic_program_mode != PydanticProgramMode.DEFAULT
 
-    def _question(
+    def _structured_chat(
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
     ) -> tuple[Schema[Model], dict[str, Any]]:
+        """Return the schema of a class, and the arguments of ``chat`` for one of its objects."""
         schema = to_schema(output_cls)
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
-        return schema, self._call_for(schema, messages, llm_kwargs)
+        fields = self._chat_fields(without_program_options(llm_kwargs or {}))
+        return schema, constrained_chat(schema, messages, fields)
 
-    def _call_for(
-        self,
-        schema: Schema[Any],
-        messages: Sequence[ChatMessage],
-        llm_kwargs: Mapping[str, Any] | None,
-    ) -> dict[str, Any]:
-        """Return arguments of ``chat`` for an answer that keeps to a schema."""
-        given = {
-            name: value for name, value in (llm_kwargs or {}).items() if name not in OF_PROGRAMS
-        }
-        fields = constrained(schema, self._chat_sampling(given))
-        return {"messages": _with_schema_shown(schema, messages), **fields}
-
-    def _objects(self, schema: Schema[Model], call: dict[str, Any]) -> Generator[Model, None, None]:
+    def _objects(self, schema: Schema[Model], chat: dict[str, Any]) -> Generator[Model, None, None]:
         answers = AnswerStream(schema, partial=True)
-        with contextlib.closing(self.stream_chat(**call)) as responses:
+        with contextlib.closing(self.stream_chat(**chat)) as responses:
             for response in responses:
-                yield from _known(answers.feed(to_delta(response)))
-        yield from answers.close()
+                yield from _begun(answers.feed(to_delta(response)))
+        yield from last_values(answers)
 
     async def _aobjects(
-        self, schema: Schema[Model], call: dict[str, Any]
+        self, schema: Schema[Model], chat: dict[str, Any]
     ) -> AsyncGenerator[Model, None]:
         answers = AnswerStream(schema, partial=True)
-        async with contextlib.aclosing(await self.astream_chat(**call)) as responses:
+        async with contextlib.aclosing(await self.astream_chat(**chat)) as responses:
             async for response in responses:
-                for answer in _known(answers.feed(to_delta(response))):
+                for answer in _begun(answers.feed(to_delta(response))):
                     yield answer
-        for answer in answers.close():
+        for answer in last_values(answers):
             yield answer
 
 
-def _start(
-    output_cls: Any, prompt: PromptTemplate, prompt_args: dict[str, Any]
-) -> LLMStructuredPredictStartEvent:
-    return LLMStructuredPredictStartEvent(
-        output_cls=output_cls, template=prompt, template_args=prompt_args
-    )
+# --------------------------------------------------------------------------- requests
 
 
-def _copies(
-    prompt: PromptTemplate, llm_kwargs: Mapping[str, Any] | None
-) -> tuple[PromptTemplate, dict[str, Any]]:
-    """Return copies for LlamaIndex's programs, which leave their marks on what they are given."""
-    return prompt.model_copy(), dict(llm_kwargs or {})
+def constrained_chat(
+    schema: Schema[Any], messages: Sequence[ChatMessage], fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return arguments of ``chat`` for an answer that keeps to a schema.
+
+    Args:
+        schema: The schema, which is also shown to the model.
+        messages: The conversation.
+        fields: Other fields of the request.
+    """
+    return {"messages": _with_schema_shown(schema, messages), **constrained(schema, fields)}
+
+
+def without_program_options(llm_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request, without arguments meant for LlamaIndex's programs."""
+    return {name: value for name, value in llm_kwargs.items() if name not in PROGRAM_OPTIONS}
 
 
 def _with_schema_shown(schema: Schema[Any], messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -205,31 +201,60 @@ def _with_schema_shown(schema: Schema[Any], messages: Sequence[ChatMessage]) -> 
     return [messages[0].model_copy(update={"blocks": blocks}), *messages[1:]]
 
 
-def _known(answers: Iterable[Model]) -> Iterator[Model]:
-    """Yield the objects of which at least one field has come."""
+def _start_event(
+    output_cls: Any, prompt: PromptTemplate, prompt_args: dict[str, Any]
+) -> LLMStructuredPredictStartEvent:
+    return LLMStructuredPredictStartEvent(
+        output_cls=output_cls, template=prompt, template_args=prompt_args
+    )
+
+
+def _copies(
+    prompt: PromptTemplate, llm_kwargs: Mapping[str, Any] | None
+) -> tuple[PromptTemplate, dict[str, Any]]:
+    """Return copies for LlamaIndex's programs, which change their arguments."""
+    return prompt.model_copy(), dict(llm_kwargs or {})
+
+
+# --------------------------------------------------------------------------- answers
+
+
+def _begun(answers: Iterable[Model]) -> Iterator[Model]:
+    """Yield the objects of which at least one field has arrived."""
     return (answer for answer in answers if answer.model_fields_set)
 
 
 def to_delta(response: ChatResponse) -> Delta:
-    """Return what one response of a stream adds to its answer."""
+    """Return the piece of an answer that one response of a stream adds."""
     thought = response.additional_kwargs.get("thinking_delta")
     return Delta(response.delta or "", thought or "", finish_reason=finish_reason(response))
 
 
 def finish_reason(response: ChatResponse) -> str | None:
-    """Return why the server ended an answer, None as long as it has not."""
+    """Return why the server ended an answer; None until it has."""
     return response.raw.get("finish_reason") if isinstance(response.raw, Mapping) else None
 
 
-def said(response: ChatResponse) -> str:
+def answer_text(response: ChatResponse) -> str:
     """Return the text of an answer."""
     return response.message.content or ""
 
 
-def read(schema: Schema[Model], response: ChatResponse) -> Model:
-    """Return what a whole answer says.
+def read_object(schema: Schema[Model], response: ChatResponse) -> Model:
+    """Return the object in a whole answer.
 
     Raises:
-        StructuredOutputError: It does not fit the schema.
+        StructuredOutputError: The answer does not fit the schema.
     """
-    return schema.validate(said(response), finish_reason(response))
+    with llama_index_errors():
+        return schema.validate(answer_text(response), finish_reason(response))
+
+
+def last_values(answers: AnswerStream) -> Sequence[Any]:
+    """Close a stream of values, and return the last one.
+
+    Raises:
+        StructuredOutputError: The answer does not fit the schema.
+    """
+    with llama_index_errors():
+        return answers.close()

@@ -1,4 +1,4 @@
-"""``MlxcelTokenizer``: the tokens of the served model, counted exactly and rarely asked for."""
+"""``MlxcelTokenizer``: exact token counts of the served model, in few requests."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ..adapters import GenerationAdapter
 from ..client import LLM
 from ..errors import MlxcelError
 from ..options import ConnectionOptions, ServerOptions
-from .local_tokenizer import Encode, find_file, load
+from .local_tokenizer import Encode, find_tokenizer_file, load_tokenizer
 
 __all__ = ["MlxcelTokenizer", "TokenIds"]
 
 LONG = 1000
-"""Characters from which on a text may be cut into words."""
+"""Characters of a text that a splitter may cut into words."""
 
 LONG_WORD = 100
-"""Characters from which on a word may be cut further, as in languages without spaces."""
+"""Characters of a word that a splitter may cut further, as in languages without spaces."""
 
 
 class MlxcelTokenizer:
-    """The tokenizer of a served model, for all of LlamaIndex that takes one.
+    """The tokenizer of a served model, for everything in LlamaIndex that takes one.
 
     Its counts are the server's own. They are remembered, and a long text is counted together with
-    its words, which splitters ask for next. Where the model's ``tokenizer.json`` can be read and
-    the package ``tokenizers`` is installed, the counts come from there, after both have agreed.
+    its words, which splitters count next. Where the model's ``tokenizer.json`` can be read and the
+    package ``tokenizers`` is installed, the counts come from there, once both have agreed.
 
-    May be used from many threads. Pickled, it takes the address of a running server along, so that
-    workers ask the same one; a key stays behind, and is read from ``MLXCEL_API_KEY`` again.
+    It may be used from many threads. Pickled, it takes the address of a running server along, so
+    that workers ask the same one; a key stays behind, and is read from ``MLXCEL_API_KEY`` again.
 
     Args:
-        llm: Whose model it is.
+        llm: The model.
         file: A ``tokenizer.json`` to use; that of the model's folder if not given.
 
     Examples:
@@ -56,12 +56,12 @@ class MlxcelTokenizer:
             self._memory.searched = False
 
     def __call__(self, text: str) -> TokenIds:
-        """Return the tokens of a text, without those that begin a prompt."""
+        """Return the tokens of a text, without the special ones that begin a prompt."""
         count = self._memory.counts.get("text", text)
         return TokenIds(self._count(text) if count is None else count, text, self)
 
     def encode(self, text: str, *args: Any, **kwargs: Any) -> TokenIds:
-        """Return the tokens of a text; more arguments, which other tokenizers take, do nothing."""
+        """Return the tokens of a text; arguments of other tokenizers are ignored."""
         return self(text)
 
     def ids(self, text: str) -> list[int]:
@@ -72,23 +72,23 @@ class MlxcelTokenizer:
     def prime(self, texts: str | Iterable[str]) -> None:
         """Count texts and their words ahead, in as few requests as possible.
 
-        A long text does this by itself when it is counted; for many texts it is faster at once.
-        Servers that count one text at a time are not asked.
+        A long text primes itself when it is counted; priming many texts at once is faster. Servers
+        that count one text at a time are not asked.
 
         Args:
-            texts: What splitters will be given.
+            texts: The texts that splitters will be given.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         self.count_ahead([*texts, *dict.fromkeys(part for text in texts for part in _parts(text))])
 
     def count_ahead(self, texts: Sequence[str]) -> None:
-        """Count just these texts ahead, in as few requests as possible."""
+        """Count texts ahead, but not their words, in as few requests as possible."""
         if self._local() is None and self._llm.counts_at_once():
             self._llm.count_tokens(list(texts))
 
     def _count(self, text: str) -> int:
         if not isinstance(text, str):
-            raise MlxcelError(f"{type(text).__name__} is no text: pass the tokenizer a str.")
+            raise MlxcelError(f"The tokenizer was given a {type(text).__name__}: pass it a str.")
         encode = self._local()
         if encode is not None:
             count = len(encode(text))
@@ -99,10 +99,10 @@ class MlxcelTokenizer:
         return self._llm.count_tokens(text)
 
     def _local(self) -> Encode | None:
-        """Return what encodes texts without the server, None if nothing does."""
+        """Return a function that encodes texts without the server, if there is one."""
         memory = self._memory
         if not memory.searched:
-            # Until it is found, other threads ask the server.
+            # Other threads ask the server while this one searches.
             memory.searched = True
             try:
                 memory.local = self._search()
@@ -113,9 +113,9 @@ class MlxcelTokenizer:
 
     def _search(self) -> Encode | None:
         if self._file is not None:
-            return load(self._file, self._llm, wanted=True)
-        file = find_file(self._llm, self._options.get("model"))
-        return load(file, self._llm, wanted=False) if file is not None else None
+            return load_tokenizer(self._file, self._llm, required=True)
+        file = find_tokenizer_file(self._llm, self._options.get("model"))
+        return None if file is None else load_tokenizer(file, self._llm, required=False)
 
     def __repr__(self) -> str:
         return f"MlxcelTokenizer({self._llm!r})"
@@ -124,7 +124,7 @@ class MlxcelTokenizer:
         address = self._llm._connection.address
         if address is None:
             return {"options": self._options, "file": self._file}
-        kept = {name: v for name, v in self._options.items() if name in _OF_ANY_SERVER}
+        kept = {name: v for name, v in self._options.items() if name in _CLIENT_OPTIONS}
         return {"options": {**kept, "base_url": address}, "file": self._file}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -132,12 +132,12 @@ class MlxcelTokenizer:
 
 
 class TokenIds(Sequence[int]):
-    """Token ids of which only the number is known, until they are looked at.
+    """Token ids that are fetched when they are first looked at; until then only counted.
 
     Args:
-        count: How many they are.
+        count: Their number.
         text: The text.
-        tokenizer: What gives the ids of a text.
+        tokenizer: The tokenizer that fetches them.
     """
 
     __slots__ = ("_count", "_ids", "_text", "_tokenizer")
@@ -168,7 +168,7 @@ class TokenIds(Sequence[int]):
             return NotImplemented
         return len(self) == len(other) and self._fetched() == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as with lists, to which it can be equal
+    __hash__ = None  # type: ignore[assignment]  # it may equal a list, which has none
 
     def __repr__(self) -> str:
         return f"<{self._count} tokens>"
@@ -179,12 +179,12 @@ class TokenIds(Sequence[int]):
         return self._ids
 
 
-_OF_ANY_SERVER = ConnectionOptions.model_fields.keys() - {"model", "base_url", "socket", "api_key"}
-"""Options of a connection that do not depend on who started the server."""
+_CLIENT_OPTIONS = ConnectionOptions.model_fields.keys() - {"model", "base_url", "socket", "api_key"}
+"""Options of a connection that hold for any server."""
 
 
 def _options(llm: GenerationAdapter) -> dict[str, Any]:
-    """Return what an equal connection is made with, the key excepted."""
+    """Return the options that make an equal connection, without the key."""
     fields = {**ConnectionOptions.model_fields, **ServerOptions.model_fields}
     del fields["api_key"]
     return {
@@ -195,7 +195,7 @@ def _options(llm: GenerationAdapter) -> dict[str, Any]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Yield what ``TokenTextSplitter`` asks for when it cuts a text: words, lines, characters."""
+    """Yield the parts that ``TokenTextSplitter`` counts: words, lines, characters."""
     for word in _pieces(text, " "):
         yield word
         if len(word) >= LONG_WORD:
@@ -204,7 +204,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _pieces(text: str, separator: str) -> Iterator[str]:
-    """Yield what is between separators, each with the separator before it."""
+    """Yield the parts between separators, each with the separator before it."""
     first, *others = text.split(separator)
     if first:
         yield first

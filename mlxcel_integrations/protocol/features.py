@@ -10,6 +10,7 @@ from ..errors import MlxcelError
 from .validation import as_count, as_object, as_text
 
 __all__ = [
+    "DEFAULT_SLOTS",
     "ServedModel",
     "ServerFeatures",
     "choose_capable",
@@ -19,6 +20,9 @@ __all__ = [
     "read_models",
     "slots_to_respect",
 ]
+
+DEFAULT_SLOTS = 4
+"""Requests sent at once to a server that does not tell its number of slots."""
 
 
 @dataclass(frozen=True, slots=True)

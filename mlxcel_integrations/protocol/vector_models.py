@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .features import choose_capable, engine_of, read_models
+from .features import DEFAULT_SLOTS, choose_capable, engine_of, read_models
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
 from .validation import as_count
 
@@ -33,8 +33,6 @@ BATCH_SIZE = 64
 
 BATCH_TOKENS = 16_384
 """Approximate tokens in one request: a slow machine answers it well within the usual timeout."""
-
-USUAL_SLOTS = 4
 
 _FLAGS = {
     "embedding": "Embeddings need a model for them: start the server with embedding_model= "
@@ -187,7 +185,7 @@ def in_batches(
         done(len(results))
         return results
     props = yield from _props(memory)
-    slots = as_count(props.get("total_slots")) or USUAL_SLOTS
+    slots = as_count(props.get("total_slots")) or DEFAULT_SLOTS
     parts = yield Gather(flows, min(slots, len(flows)), lambda results: done(len(results)))
     return [result for part in parts for result in part]
 

@@ -1,4 +1,4 @@
-"""mlxcel in Ray Data: one answer for each row of a dataset, on one machine or on a cluster."""
+"""mlxcel in Ray Data: an answer for each row of a dataset, on one machine or a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ChatBatches: what an actor of Ray Data does with a batch of rows."""
+"""``ChatBatches``: answers for a batch of rows, in an actor of Ray Data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ChatBatches"]
 
 @dataclass(slots=True)
 class Answer:
-    """What becomes of a row; each field but ``values`` is a column."""
+    """The answer for one row, or its error; each field but ``values`` is a column."""
 
     generated_text: str | None = None
     finish_reason: str | None = None
@@ -44,7 +44,7 @@ TYPES = {
 class ChatBatches:
     """Ask a model about each row of a batch: a callable class for ``Dataset.map_batches``.
 
-    ``chat`` does that with all that belongs to it, and tells which columns come. On its own, it
+    ``chat`` sets everything up for it, and its documentation lists the columns. On its own, it
     takes batches in the format ``"pyarrow"``.
 
     Args:
@@ -55,7 +55,7 @@ class ChatBatches:
         options: As for ``chat``.
 
     Raises:
-        MlxcelError: An option is unknown, or has a value that it cannot have.
+        MlxcelError: An option is unknown, or has an invalid value.
     """
 
     def __init__(
@@ -69,20 +69,25 @@ class ChatBatches:
     ) -> None:
         if options.get("api_key") is not None:
             raise MlxcelError(
-                "A key does not travel with a job: drop api_key=, and set MLXCEL_API_KEY where "
+                "A key is never sent along with a job: drop api_key=, and set MLXCEL_API_KEY where "
                 "the actors run."
             )
         if options.get("model") is not None:
             options = {"share": "user", "keep_alive": 60.0, **options}
         urls = [base_url] if base_url is None or isinstance(base_url, str) else base_url
         models = [BatchModel(base_url=url, **options) for url in urls]
-        if not models or (concurrency is not None and concurrency < 1):
-            raise MlxcelError("Nobody is asked: pass an address, and concurrency=1 or more.")
+        if not models:
+            raise MlxcelError("base_url=[] names no server: pass at least one address.")
+        if concurrency is not None and concurrency < 1:
+            raise MlxcelError(f"concurrency={concurrency} sends nothing: pass 1 or more.")
         self._prompt = Template(prompt) if isinstance(prompt, str) else prompt
         self._schema = None if schema is None else to_schema(schema)
         self._types = {} if self._schema is None else column_types(self._schema)
         for name in self._types.keys() & TYPES.keys():
-            raise MlxcelError(f"{name!r} is a column of every answer: rename it in the schema.")
+            raise MlxcelError(
+                f"{name!r} in the schema is also the name of a column that every answer has: "
+                "rename it in the schema."
+            )
         self._sampling = models[0].sampling
         self._servers = Servers(models, concurrency)
 
@@ -90,7 +95,7 @@ class ChatBatches:
         """Return a batch with the columns of the answers beside its own.
 
         Raises:
-            MlxcelError: The columns of the batch do not fit.
+            MlxcelError: A column is missing, or has the name of an answer's column.
             ServerLost: A server is gone.
         """
         answers = await self._answers(self._rows(table))
@@ -103,24 +108,24 @@ class ChatBatches:
         return table
 
     def _rows(self, table: pa.Table) -> list[Row]:
-        """Return the rows of a batch, with what the prompt needs of them.
+        """Return the rows of a batch, with the columns that the prompt needs.
 
         Raises:
-            MlxcelError: A column is missing, or there is one that the answers are to have.
+            MlxcelError: A column is missing, or has the name of an answer's column.
         """
         if not isinstance(table, pa.Table):
-            raise MlxcelError('The batch is no Arrow table: pass batch_format="pyarrow".')
+            raise MlxcelError('The batch is not an Arrow table: pass batch_format="pyarrow".')
         for name in (*TYPES, *self._types):
             if name in table.column_names:
                 raise MlxcelError(
-                    f"The dataset has a column {name!r} already, which the answers are to have: "
-                    f'rename it with dataset.rename_columns({{{name!r}: "..."}}).'
+                    f"The dataset already has a column {name!r}, which the answers need: rename it "
+                    f'with dataset.rename_columns({{{name!r}: "..."}}).'
                 )
         if isinstance(self._prompt, Template):
             for name in self._prompt.columns:
                 if name not in table.column_names:
                     raise MlxcelError(
-                        f"The prompt names a column {name!r}; the dataset has "
+                        f"The prompt names a column {name!r}, but the dataset only has "
                         f"{', '.join(table.column_names)}."
                     )
             if self._prompt.columns:
@@ -129,7 +134,7 @@ class ChatBatches:
         return rows
 
     async def _answers(self, rows: Sequence[Row]) -> list[Answer]:
-        """Ask about all rows at once; when a server is gone, about none of them any more."""
+        """Answer all rows concurrently; stop with the first that loses its server for good."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._answer(row)) for row in rows]
@@ -141,14 +146,14 @@ class ChatBatches:
         answer = Answer()
         try:
             messages = messages_for(row, self._prompt)
-            question = structured_chat(messages, self._sampling, self._schema, True)
-            reply = await self._servers.ask(question)
+            chat = structured_chat(messages, self._sampling, self._schema, True)
+            reply = await self._servers.complete(chat)
             usage = reply.usage or {}
             answer.generated_text, answer.finish_reason = reply.text, reply.finish_reason
             answer.prompt_tokens = usage.get("prompt_tokens")
             answer.completion_tokens = usage.get("completion_tokens")
             if self._schema is not None:
-                parsed = question.read(reply).parsed
+                parsed = chat.read(reply).parsed
                 answer.values = column_values(parsed, self._schema, self._types)
         except ServerLost:
             raise

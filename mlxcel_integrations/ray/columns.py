@@ -23,13 +23,13 @@ _SIMPLE = {
     "boolean": pa.bool_(),
 }
 _JSON = pa.string()
-"""What has no one type, such as a union or an object of any keys, is a column of JSON texts."""
+"""Values without a single type, such as unions or objects with any keys, are JSON texts."""
 
 
 def column_types(schema: Schema[Any]) -> dict[str, pa.DataType]:
-    """Return the name and the type of each column that answers are to have.
+    """Return the name and the type of each column of the answers.
 
-    An object has a column for each of its properties; what is no object is one column ``value``.
+    An object has a column for each of its properties, any other answer one column ``value``.
     """
     top = _resolved(schema.json_schema, schema.json_schema)
     properties: Mapping[str, Any] = top.get("properties") or {}
@@ -37,12 +37,12 @@ def column_types(schema: Schema[Any]) -> dict[str, pa.DataType]:
 
 
 def column_values(answer: Any, schema: Schema[Any], types: Mapping[str, pa.DataType]) -> list[Any]:
-    """Return what an answer says in each column.
+    """Return the value of an answer in each column.
 
     Args:
-        answer: What was read by the schema.
-        schema: What the answer looks like.
-        types: What ``column_types`` returned.
+        answer: An object that the schema has validated.
+        schema: The schema.
+        types: The result of ``column_types``.
 
     Raises:
         pyarrow.ArrowException: A value is too large for its column.
@@ -62,8 +62,8 @@ def _type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType
 
     Args:
         part: The schema.
-        root: Where its references lead.
-        outer: The references that led here; one that leads to itself has no end as a type.
+        root: The schema in which its references are resolved.
+        outer: References that were followed on the way here; a type cannot contain itself.
     """
     if not isinstance(part, dict):
         return _JSON
@@ -122,7 +122,7 @@ def _cell(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_list(kind):
         return [_cell(item, kind.value_type) for item in value]
     if pa.types.is_floating(kind):
-        return float(value)  # a decimal comes as a text
+        return float(value)  # Pydantic writes a decimal as text
     if pa.types.is_string(kind) and not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return value

@@ -1,4 +1,4 @@
-"""The function ``chat``: a dataset in, a dataset with answers out."""
+"""``chat``: a dataset in, a dataset with answers out."""
 
 from __future__ import annotations
 
@@ -27,31 +27,33 @@ def chat(
     """Ask a model about each row of a dataset, when the dataset is read.
 
     The answers are columns beside those of the dataset: ``generated_text``, ``finish_reason``,
-    ``prompt_tokens`` and ``completion_tokens``. In ``error`` is why a row has no answer, with the
-    name of the exception first, else null. With ``schema``, each of its properties is a column
-    of its type, null where there is an error; what is no object is one column ``value``.
+    ``prompt_tokens`` and ``completion_tokens``. ``error`` says why a row has no answer, beginning
+    with the name of the exception, and is null otherwise. With ``schema``, each of its properties
+    is a column of its type, null where there is an error; an answer that is not an object is one
+    column ``value``.
 
     Args:
-        dataset: The rows. They come in any order.
+        dataset: The rows. Their order may change.
         prompt: A text with names of columns in braces, such as ``"Translate: {text}"``, or a
-            function that is given a row and returns a text, or OpenAI messages.
-        schema: What an answer must look like: a Pydantic model, another type, or a JSON schema.
+            function that takes a row and returns a text, or OpenAI messages.
+        schema: Schema of each answer: a Pydantic model, another type, or a JSON schema.
         base_url: Address of a running server or balancer; or several, and each row goes to one
             that has a free slot.
-        concurrency: How many rows an actor asks of each server at once; as many as the server
-            has slots if not given. Give it where a balancer answers for more than one.
-        actors: How many processes ask. One for each machine that starts a server is enough.
-        batch_size: How many rows are one piece of work, which is done again as a whole when its
-            actor is killed.
+        concurrency: Rows that an actor sends to each server at once; the number of the server's
+            slots if not given. Give it where a balancer stands for several servers.
+        actors: Number of processes that send requests. One for each machine that starts a server
+            is enough.
+        batch_size: Rows of one piece of work, which is repeated as a whole when its actor is
+            killed.
         options: Fields of ``ChatMlxcel``: ``model``, ``temperature``, ``max_tokens`` and so on.
             A server that is started is shared by the actors of its machine (``share="user"``),
             and stays for 60 seconds after the last of them (``keep_alive``).
 
     Returns:
-        A dataset that asks when it is read, and again each time it is.
+        A dataset that sends the requests when it is read, and again each time it is read.
 
     Raises:
-        MlxcelError: An option is unknown, or has a value that it cannot have.
+        MlxcelError: An option is unknown, or has an invalid value.
     """
     arguments = {
         "prompt": prompt,
@@ -60,7 +62,7 @@ def chat(
         "concurrency": concurrency,
         **options,
     }
-    # What is wrong with them is said here, and not in an actor.
+    # Made here as well, so that wrong arguments raise here and not in an actor.
     ChatBatches(**arguments)
     servers = 1 if base_url is None or isinstance(base_url, str) else len(base_url)
     rows_at_once = (concurrency or 0) * servers
@@ -69,7 +71,7 @@ def chat(
         fn_constructor_kwargs=arguments,
         batch_format="pyarrow",
         batch_size=batch_size,
-        # More than are asked at once, so that no slot waits for the last row of a batch.
+        # Enough batches at once that no slot idles while the last row of a batch is answered.
         compute=ActorPoolStrategy(
             size=actors, max_concurrent_calls_per_actor=2 + rows_at_once // batch_size
         ),

@@ -1,4 +1,4 @@
-"""What is asked about a row: a template, or a function of the user."""
+"""Prompts for rows: a template, or a function of the user."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Template:
     """A text with names of columns in braces.
 
     Args:
-        text: The text; braces that are none are doubled, as for ``str.format``.
+        text: The text; literal braces are doubled, as for ``str.format``.
 
     Attributes:
         columns: The names, each once.
 
     Raises:
-        MlxcelError: A brace has no partner, or no name.
+        MlxcelError: A brace is unbalanced, or holds no name.
     """
 
     def __init__(self, text: str) -> None:
@@ -35,14 +35,15 @@ class Template:
             fields = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
         except ValueError as error:
             raise MlxcelError(
-                f"The prompt is no template: {error}. Write {{{{ and }}}} for braces in the text."
+                f"The prompt is not a valid template: {error}. Write {{{{ and }}}} for literal "
+                "braces."
             ) from None
-        # What follows the name is an attribute or an index: {user.name}, {words[0]}.
+        # A name may be followed by an attribute or an index: {user.name}, {words[0]}.
         self.columns = list(dict.fromkeys(re.split(r"[.\[]", field)[0] for field in fields))
         if "" in self.columns:
             raise MlxcelError(
-                "The prompt has braces without a name: write a column there, as in {text}, or "
-                "{{}} for braces in the text."
+                "The prompt has braces without a name: write the name of a column, as in {text}, "
+                "or {{}} for literal braces."
             )
 
     def __call__(self, row: Row) -> str:
@@ -54,10 +55,10 @@ class Template:
 
 
 def messages_for(row: Row, prompt: Callable[[Row], Messages]) -> Messages:
-    """Return what is asked about a row.
+    """Return the messages that a prompt makes of a row.
 
     Raises:
-        MlxcelError: The prompt fails for this row, or says nothing.
+        MlxcelError: The prompt raises an error for this row, or is empty.
     """
     try:
         messages = prompt(row)

@@ -1,4 +1,4 @@
-"""The servers of an actor: each row is asked where a slot is free, and again if that is lost."""
+"""Servers of an actor: each row goes to one with a free slot, and again if that one is lost."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from pydantic import Field
 from ..adapters import ChatAdapter
 from ..async_client import AsyncLLM
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError
+from ..protocol.features import DEFAULT_SLOTS
 from ..protocol.stream import ChatReply
 from ..structured.request import StructuredChat
 
 __all__ = ["BatchModel", "ServerLost", "Servers"]
 
-DEFAULT_SLOTS = 4
-"""How many rows are asked at once of a server that does not tell how many it works on."""
-
 ATTEMPTS = 3
-"""How often a row is asked that loses its server; it may be the row that ends it."""
+"""Attempts at a row that loses its server each time: the row itself may be what kills it."""
 
 LOST = (
     MlxcelServerError,
@@ -30,17 +28,17 @@ LOST = (
     openai.APIConnectionError,
     openai.InternalServerError,
 )
-"""What may be the fault of the server, and not of the row."""
+"""Errors that may be the fault of the server and not of the row."""
 
 
 class ServerLost(MlxcelServerError):
-    """A server could not be reached, or did not come back: no row can be answered any more."""
+    """A server could not be reached, or did not come back: no more rows can be answered."""
 
 
 class BatchModel(ChatAdapter):
     """A model on one server, with all its options."""
 
-    # Refused connections and busy servers: for about two minutes, in which a server starts again.
+    # About two minutes of refused connections or busy answers, enough for a server to restart.
     max_retries: int = Field(default=20, ge=0)
 
     @property
@@ -59,7 +57,7 @@ class Servers:
 
     Args:
         models: The model, once for each server.
-        concurrency: How many requests are sent at once to each; as many as it has slots if None.
+        concurrency: Requests sent at once to each server; the number of its slots if None.
     """
 
     def __init__(self, models: Sequence[BatchModel], concurrency: int | None) -> None:
@@ -68,8 +66,8 @@ class Servers:
         self._opening = asyncio.Lock()
         self._free: asyncio.Queue[AsyncLLM] | None = None
 
-    async def ask(self, question: StructuredChat) -> ChatReply:
-        """Return the answer of a server that has a free slot; wait until there is one.
+    async def complete(self, chat: StructuredChat) -> ChatReply:
+        """Return the reply of a server with a free slot, waiting for one if need be.
 
         Raises:
             ServerLost: A server is gone.
@@ -82,11 +80,11 @@ class Servers:
             attempt += 1
             llm = await free.get()
             try:
-                return await llm.complete_chat(question.messages, **question.sampling)
+                return await llm.complete_chat(chat.messages, **chat.sampling)
             except openai.APITimeoutError:
                 raise
             except LOST:
-                # Other rows go on with other servers; this slot is free once its server is back.
+                # This slot is free again once its server is back; other rows use other servers.
                 await _reach(llm)
                 if attempt == ATTEMPTS:
                     raise
@@ -94,12 +92,12 @@ class Servers:
                 free.put_nowait(llm)
 
     async def _slots(self) -> asyncio.Queue[AsyncLLM]:
-        """Return the free slots: each server as often as it has one."""
+        """Return a queue of free slots, in which each server appears once per slot."""
         async with self._opening:
             if self._free is None:
                 free: asyncio.Queue[AsyncLLM] = asyncio.Queue()
                 slots = await asyncio.gather(*map(self._slots_of, self._llms))
-                # In turns, so that the first rows do not all go to the first server.
+                # Interleaved, so that the first rows do not all go to the first server.
                 for llm in chain.from_iterable(zip_longest(*slots)):
                     if llm is not None:
                         free.put_nowait(llm)
@@ -113,13 +111,13 @@ class Servers:
 
 
 async def _reach(llm: AsyncLLM) -> None:
-    """Wait until a server answers; one of ours is started, again if it has ended.
+    """Wait until a server answers; a managed one is started, again if it has ended.
 
     Raises:
-        ServerLost: It does not.
+        ServerLost: It does not answer.
     """
     try:
         await llm.models()
     except (MlxcelError, openai.APIError) as error:
-        # Ray cannot send every exception of openai to where it is read.
+        # Ray cannot pickle every exception of openai.
         raise ServerLost(f"The job cannot go on without its server. {error}") from error

@@ -99,9 +99,9 @@ class LlamaIndex:
         return {"image": ImageBlock, "video": VideoBlock}[kind](url=url)
 
     def sent(self, messages: Sequence[Any], **options: bool) -> list[Json]:
-        from mlxcel_integrations.llama_index.messages import to_wire
+        from mlxcel_integrations.llama_index.messages import to_openai_messages
 
-        return to_wire(messages, **options)
+        return to_openai_messages(messages, **options)
 
 
 Framework = LangChain | LlamaIndex

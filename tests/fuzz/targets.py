@@ -173,7 +173,7 @@ def in_llama_index(deltas: list[Delta], reply: Any, *, of_text: bool) -> None:
         to_llama_index.to_chat_response(reply)
         parts = to_llama_index.ChatChunks()
     for delta in deltas:
-        parts.take(delta)
+        parts.add(delta)
     parts.last()
 
 

@@ -1,4 +1,4 @@
-"""What counting costs: splitting 200 kB, and a query that cuts what was retrieved anew.
+"""Cost of counting: splitting 200 kB, and a query that cuts the texts it has retrieved again.
 
 Run as a program: ``python -m tests.llama_index.measure_counting``.
 """

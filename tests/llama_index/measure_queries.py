@@ -1,4 +1,4 @@
-"""Whether queries fit into a small context, however long what is retrieved for them is.
+"""Check that queries fit into a small context, however long the retrieved texts are.
 
 Random queries over English, Korean and code go through query engines whose chunks are as long as
 the context allows. Each prompt is counted by the embedded engine as it would be sent; some are

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
-from llama_index.core.storage.kvstore import SimpleKVStore
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.llama_index import MlxcelEmbedding, MlxcelRerank
+from mlxcel_integrations.llama_index import MlxcelEmbedding
 from mlxcel_integrations.options import SamplingParams
 from tests.fakes.server import FakeServer
 from tests.vectors import near, sent
@@ -64,28 +61,6 @@ def test_prefixes_instruction_and_dimensions_are_part_of_the_request(
     assert [False, False, True] == ["instruction" in body for body in sent(server)]
 
 
-def test_vectors_of_different_kinds_share_a_cache_and_are_not_mixed_up(
-    server: FakeServer, call: Call
-) -> None:
-    """LlamaIndex looks a vector up by its text alone."""
-    store = SimpleKVStore()
-    kinds: list[dict[str, Any]] = [{}, {"text_prefix": "p: "}, {"dimensions": 4}]
-    for _ in range(2):
-        for kind in [*kinds, {"model_name": "other"}]:
-            options = {"base_url": server.url, "embeddings_cache": store, **kind}
-            with MlxcelEmbedding(query_prefix="q: ", **options) as embedding:
-                size = kind.get("dimensions", 8)
-                expected = near(kind.get("text_prefix", "") + "a", size)
-                assert expected == call(embedding, "get_text_embedding", "a")
-            with MlxcelEmbedding(query_prefix="q: ", **options) as embedding:
-                assert [expected] == call(embedding, "get_text_embedding_batch", ["a"])
-            with MlxcelEmbedding(query_prefix="q: ", **options) as embedding:
-                assert near("q: a", size) == call(embedding, "get_query_embedding", "a")
-
-    # Two questions are the same: the prefix of texts is not in front of them.
-    assert 2 * 4 - 1 == len(sent(server)) == len(store.get_all("embeddings"))
-
-
 def test_it_makes_an_index(server: FakeServer) -> None:
     with MlxcelEmbedding(base_url=server.url) as embedding:
         documents = [Document(text=text) for text in ("one", "two", "three")]
@@ -113,14 +88,3 @@ def test_it_can_be_stored_and_copied_without_its_key(server: FakeServer) -> None
     assert "secret-key" not in str([stored, shown, embedding, embedding.to_payload()])
     assert 4 == pickle.loads(stored).dimensions == MlxcelEmbedding.from_dict(shown).dimensions
     assert shown == pickle.loads(stored).to_dict()
-
-
-@pytest.mark.parametrize("kind", [MlxcelEmbedding, MlxcelRerank])
-def test_handlers_that_cannot_be_pickled_stay_here(kind: Any) -> None:
-    handler: Any = LlamaDebugHandler(print_trace_on_end=False)
-    handler.lock = threading.Lock()
-    manager = CallbackManager([handler])
-    model = kind(base_url="http://127.0.0.1:1", callback_manager=manager)
-
-    assert [] == pickle.loads(pickle.dumps(model)).callback_manager.handlers
-    assert manager is model.callback_manager

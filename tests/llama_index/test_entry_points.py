@@ -1,4 +1,4 @@
-"""Every way in which LlamaIndex asks a model for an object, and whether it is made sure of."""
+"""Every way in which LlamaIndex gets an object from a model, with and without a constraint."""
 
 from __future__ import annotations
 

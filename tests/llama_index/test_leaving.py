@@ -1,4 +1,4 @@
-"""What is built on ``Mlxcel`` frees the server as soon as it is left."""
+"""Engines, agents and programs on ``Mlxcel`` free the server as soon as they are left."""
 
 from __future__ import annotations
 

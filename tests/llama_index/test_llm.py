@@ -7,7 +7,6 @@ import copy
 import itertools
 import json
 import pickle
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +43,6 @@ from mlxcel_integrations import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.llama_index import Mlxcel
 from tests.fakes.samples import SAMPLING
 from tests.fakes.server import FakeServer, Reply
-from tests.llama_index.versions import QUERIES_CAN_BE_LEFT
 
 Ask = Callable[..., Any]
 HELLO = [ChatMessage("hello there")]
@@ -470,22 +468,6 @@ def test_no_key_in_what_is_printed_stored_or_pickled(
     assert "Bearer from-environment" == server.posts[-1].headers["authorization"]
 
 
-def test_what_cannot_be_pickled_stays_here_and_keeps_nothing_from_leaving(
-    server: FakeServer,
-) -> None:
-    handler = LlamaDebugHandler(print_trace_on_end=False)
-    handler.lock = threading.Lock()  # type: ignore[attr-defined]  # as handlers of others have
-    manager = CallbackManager([handler])
-    limiter = TokenBucketRateLimiter(requests_per_minute=60)
-    with Mlxcel(base_url=server.url, callback_manager=manager, rate_limiter=limiter) as llm:
-        other = pickle.loads(pickle.dumps(llm))
-
-        assert "echo: hello there" == other.chat(HELLO).message.content
-        assert (manager, limiter) == (llm.callback_manager, llm.rate_limiter)
-        assert [] == other.callback_manager.handlers
-        other.close()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -564,88 +546,7 @@ def test_a_chat_that_does_not_fit_is_refused_before_it_is_sent(
     assert [] == server.posts
 
 
-# --------------------------------------------------------------------------- leaving
-
-
-def leave_by_close(llm: Mlxcel, server: FakeServer) -> None:
-    chunks = llm.stream_chat(HELLO)
-    next(chunks)
-    chunks.close()
-
-
-def leave_by_break(llm: Mlxcel, server: FakeServer) -> None:
-    for _ in llm.stream_complete("x"):
-        break
-
-
-def leave_a_query(llm: Mlxcel, server: FakeServer) -> None:
-    index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
-    response: Any = index.as_query_engine(llm=llm, streaming=True).query("Where?")
-    for _ in response.response_gen:
-        break
-    response.response_gen.close()
-
-
-async def leave_by_aclose(llm: Mlxcel, server: FakeServer) -> None:
-    chunks = await llm.astream_chat(HELLO)
-    await anext(chunks)
-    await chunks.aclose()
-
-
-def wait_for_a_post(server: FakeServer) -> None:
-    while not server.posts:
-        time.sleep(0.01)
-
-
-async def leave_by_cancel(server: FakeServer, coroutine: Any) -> None:
-    task = asyncio.ensure_future(coroutine)
-    await asyncio.to_thread(wait_for_a_post, server)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def leave_a_break(llm: Mlxcel, server: FakeServer) -> None:
-    async for _ in await llm.astream_complete("x"):
-        break
-
-
-LEAVING: dict[str, Callable[[Mlxcel, FakeServer], Any]] = {
-    "close": leave_by_close,
-    "break": leave_by_break,
-    "query engine": leave_a_query,
-    "aclose": leave_by_aclose,
-    "async break": leave_a_break,
-    "cancel achat": lambda llm, server: leave_by_cancel(server, llm.achat(HELLO)),
-    "cancel astream_chat": lambda llm, server: leave_by_cancel(
-        server, last_of(llm.astream_chat, HELLO)
-    ),
-}
-
-
-@pytest.mark.parametrize("handlers", ["no handlers", "handlers that keep all"])
-@pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param(way, marks=QUERIES_CAN_BE_LEFT if way == "query engine" else ())
-        for way in LEAVING
-    ],
-)
-def test_leaving_an_answer_closes_its_connection_at_once(
-    server: FakeServer, llm: Mlxcel, way: str, handlers: str
-) -> None:
-    server.script(Reply.text("word " * 1000, delay=0.02))
-    if handlers != "no handlers":
-        llm.callback_manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
-
-    async def leave() -> None:
-        await left
-        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
-
-    left = LEAVING[way](llm, server)
-    if left is not None:
-        asyncio.run(leave())
-    assert server.wait_disconnect(0.2)
+# ------------------------------------------------------------------ threads and event loops
 
 
 @pytest.mark.parametrize("name", ["achat", "astream_chat", "acomplete", "astream_complete"])

@@ -26,7 +26,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.llama_index.messages import to_wire
+from mlxcel_integrations.llama_index.messages import to_openai_messages
 from mlxcel_integrations.protocol.messages import inspect
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="get_weather", tool_kwargs={"city": "Paris"})
@@ -70,7 +70,7 @@ WIRE_CALL = {
 def test_messages_become_openai_messages(message: ChatMessage, expected: dict[str, Any]) -> None:
     before = copy.deepcopy(message)
 
-    assert [expected] == to_wire([message])
+    assert [expected] == to_openai_messages([message])
     assert before == message
 
 
@@ -81,7 +81,7 @@ def test_messages_become_openai_messages(message: ChatMessage, expected: dict[st
 def test_arguments_are_always_json(given: Any, expected: str) -> None:
     call = ToolCallBlock(tool_name="f", tool_kwargs=given)
 
-    (wire,) = to_wire([ChatMessage(role="assistant", blocks=[call])])
+    (wire,) = to_openai_messages([ChatMessage(role="assistant", blocks=[call])])
 
     assert expected == wire["tool_calls"][0]["function"]["arguments"]
 
@@ -117,7 +117,7 @@ def test_media_become_data(tmp_path: Path, source: str) -> None:
         ]
     )
 
-    (wire,) = to_wire([message])
+    (wire,) = to_openai_messages([message])
 
     image = {"url": f"data:image/png;base64,{encoded(PNG)}", "detail": "low"}
     video = {"url": f"data:video/mp4;base64,{encoded(MP4)}", "fps": 2}
@@ -142,8 +142,8 @@ def test_addresses_are_sent_only_if_that_is_allowed(block: Any, expected: dict[s
     message = ChatMessage([TextBlock(text="x"), block])
 
     with pytest.raises(MlxcelError, match=r"messages\[0\]\.blocks\[1\].*send_urls"):
-        to_wire([message])
-    (wire,) = to_wire([message], urls=True)
+        to_openai_messages([message])
+    (wire,) = to_openai_messages([message], urls=True)
     inspect([wire]).check_media(None)
     assert {"type": next(iter(expected)), **expected} == wire["content"][1]
 
@@ -172,11 +172,11 @@ def test_blocks_that_cannot_be_sent_are_named(tmp_path: Path, make: Any, reason:
     message = ChatMessage([TextBlock(text="x"), make(tmp_path)])
 
     with pytest.raises(MlxcelError, match=rf"messages\[1\]\.blocks\[1\] (is a )?{reason}"):
-        to_wire([ChatMessage("x"), message])
+        to_openai_messages([ChatMessage("x"), message])
 
 
 def test_what_is_no_image_is_refused() -> None:
-    wire = to_wire([ChatMessage([ImageBlock(image=b"this is no image at all")])])
+    wire = to_openai_messages([ChatMessage([ImageBlock(image=b"this is no image at all")])])
 
     with pytest.raises(MlxcelError, match="is not an image"):
         inspect(wire).check_media(None)
@@ -184,4 +184,4 @@ def test_what_is_no_image_is_refused() -> None:
 
 def test_what_is_no_message_is_named() -> None:
     with pytest.raises(MlxcelError, match=r"messages\[0\] is dict, not a ChatMessage"):
-        to_wire([{"role": "user", "content": "hi"}])  # type: ignore[list-item]  # the point
+        to_openai_messages([{"role": "user", "content": "hi"}])  # type: ignore[list-item]  # the point

@@ -1,4 +1,4 @@
-"""What becomes of a server's answers in LlamaIndex."""
+"""Replies of a server become LlamaIndex's responses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ END = [
 
 def chunks(*deltas: Delta) -> list[ChatResponse]:
     making = ChatChunks()
-    made = [making.take(delta) for delta in deltas]
+    made = [making.add(delta) for delta in deltas]
     return [chunk for chunk in made if chunk is not None] + [making.last()]
 
 
@@ -63,7 +63,7 @@ def test_the_fast_text_chunk_equals_the_validated_one() -> None:
 def test_the_fast_completion_chunk_equals_the_validated_one() -> None:
     expected = CompletionResponse(text="a", delta="a")
 
-    actual = CompletionChunks().take(Delta("a"))
+    actual = CompletionChunks().add(Delta("a"))
 
     assert actual is not None
     assert expected == actual
@@ -210,7 +210,7 @@ def test_logprobs_are_llama_indexes_own() -> None:
 
 def test_a_completion_holds_its_text_and_the_counts_at_its_end() -> None:
     making = CompletionChunks()
-    made = [making.take(delta) for delta in (Delta("a"), Delta("b"), *END)]
+    made = [making.add(delta) for delta in (Delta("a"), Delta("b"), *END)]
 
     assert [("a", "a"), ("ab", "b")] == [(c.text, c.delta) for c in made if c is not None]
     last = making.last()
@@ -226,7 +226,7 @@ def test_a_long_answer_costs_no_more_for_each_chunk() -> None:
         making, delta = ChatChunks(), Delta(" token")
         start = time.process_time()
         for _ in range(count):
-            making.take(delta)
+            making.add(delta)
         return time.process_time() - start
 
     seconds(100)

@@ -1,4 +1,4 @@
-"""What tests ask of LlamaIndex that its older releases do not do."""
+"""Marks of tests that older releases of LlamaIndex fail."""
 
 from __future__ import annotations
 

@@ -148,8 +148,8 @@ WRONG_OPTIONS = {
     "an unknown option": ({"temprature": 0}, "Did you mean 'temperature'"),
     "a value that cannot be": ({"max_tokens": -1}, "greater than or equal to 0"),
     "a key": ({"api_key": "secret"}, "set MLXCEL_API_KEY where the actors run"),
-    "no address": ({"base_url": []}, "pass an address"),
-    "nobody at once": ({"concurrency": 0}, "concurrency=1 or more"),
+    "no address": ({"base_url": []}, "pass at least one address"),
+    "nobody at once": ({"concurrency": 0}, "concurrency=0 sends nothing: pass 1"),
     "half a brace": ({"prompt": "{text"}, "expected '}'"),
     "a brace without a name": ({"prompt": "{}"}, "without a name"),
     "a model and an address": ({"model": "embedded"}, "Drop base_url="),
@@ -167,7 +167,10 @@ def test_wrong_options_are_refused_before_a_job_begins(
 
 
 WRONG_TABLES = {
-    "a column that is missing": ({"words": ["a"]}, "names a column 'text'; the dataset has words"),
+    "a column that is missing": (
+        {"words": ["a"]},
+        "names a column 'text', but the dataset only has words",
+    ),
     "a column of the answers": ({"text": ["a"], "error": [""]}, r"rename_columns\({'error'"),
     "a column of the schema": ({"text": ["a"], "kind": [""]}, r"rename_columns\({'kind'"),
 }

@@ -1,0 +1,37 @@
+"""Errors of this package that are ``ValueError`` too, as LlamaIndex's components expect."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ..errors import StructuredOutputError, StructuredOutputTruncated
+
+__all__ = [
+    "LlamaIndexStructuredOutputError",
+    "LlamaIndexStructuredOutputTruncated",
+    "llama_index_errors",
+]
+
+
+class LlamaIndexStructuredOutputError(StructuredOutputError, ValueError):
+    """An answer does not fit its schema; its text is in ``raw``."""
+
+
+class LlamaIndexStructuredOutputTruncated(StructuredOutputTruncated, ValueError):
+    """An answer was cut before its JSON ended; its readable part is in ``partial``."""
+
+
+@contextlib.contextmanager
+def llama_index_errors() -> Iterator[None]:
+    """Raise errors of structured output that are ``ValueError`` too."""
+    try:
+        yield
+    except StructuredOutputTruncated as error:
+        raise LlamaIndexStructuredOutputTruncated(
+            str(error), raw=error.raw, finish_reason=error.finish_reason, partial=error.partial
+        ).with_traceback(error.__traceback__) from error.__cause__
+    except StructuredOutputError as error:
+        raise LlamaIndexStructuredOutputError(
+            str(error), raw=error.raw, finish_reason=error.finish_reason
+        ).with_traceback(error.__traceback__) from error.__cause__

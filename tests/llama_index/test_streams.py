@@ -1,0 +1,183 @@
+"""Streams send LlamaIndex's events, and hang up as soon as they are left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+import pytest
+from llama_index.core import Document, SummaryIndex
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
+from llama_index.core.llms import ChatMessage
+
+from mlxcel_integrations.llama_index import Mlxcel
+from mlxcel_integrations.llama_index.streams import async_instrumented, instrumented
+from tests.fakes.server import FakeServer, Reply
+from tests.llama_index.versions import QUERIES_CAN_BE_LEFT
+
+HELLO = [ChatMessage("hello there")]
+
+
+class Model:
+    """A model whose streams note that they were closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    @instrumented(lambda: again)
+    def stream(self) -> Generator[int, None, None]:
+        """Yield two numbers."""
+        try:
+            yield from (1, 2)
+        finally:
+            self.closed = True
+
+    @async_instrumented(lambda: async_again)
+    async def astream(self) -> AsyncGenerator[int, None]:
+        """Yield two numbers."""
+        try:
+            for number in (1, 2):
+                yield number
+        finally:
+            self.closed = True
+
+
+KEPT: list[Any] = []
+
+
+def again(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate as LlamaIndex does: the generator within is read, and never closed."""
+
+    def decorated(*args: Any) -> Generator[int, None, None]:
+        inner = method(*args)
+        KEPT.append(inner)
+        yield from map(abs, inner)
+
+    return decorated
+
+
+def async_again(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def decorated(*args: Any) -> AsyncGenerator[int, None]:
+        inner = await method(*args)
+        KEPT.append(inner)
+
+        async def outer() -> AsyncGenerator[int, None]:
+            async for number in inner:
+                yield number
+
+        return outer()
+
+    return decorated
+
+
+def test_a_stream_that_is_left_is_closed_though_others_keep_it() -> None:
+    model = Model()
+    assert [1, 2] == list(model.stream())
+
+    model = Model()
+    stream = model.stream()
+    assert (1, False) == (next(stream), model.closed)
+    stream.close()
+    assert model.closed
+    assert "Yield two numbers." == Model.stream.__doc__
+
+
+def test_an_async_stream_that_is_left_is_closed_though_others_keep_it() -> None:
+    async def use() -> None:
+        model = Model()
+        assert [1, 2] == [number async for number in await model.astream()]
+
+        model = Model()
+        stream = await model.astream()
+        assert (1, False) == (await anext(stream), model.closed)
+        await stream.aclose()
+        assert model.closed
+
+    asyncio.run(use())
+
+
+def leave_by_close(llm: Mlxcel, server: FakeServer) -> None:
+    chunks = llm.stream_chat(HELLO)
+    next(chunks)
+    chunks.close()
+
+
+def leave_by_break(llm: Mlxcel, server: FakeServer) -> None:
+    for _ in llm.stream_complete("x"):
+        break
+
+
+def leave_a_query(llm: Mlxcel, server: FakeServer) -> None:
+    index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
+    response: Any = index.as_query_engine(llm=llm, streaming=True).query("Where?")
+    for _ in response.response_gen:
+        break
+    response.response_gen.close()
+
+
+async def leave_by_aclose(llm: Mlxcel, server: FakeServer) -> None:
+    chunks = await llm.astream_chat(HELLO)
+    await anext(chunks)
+    await chunks.aclose()
+
+
+def wait_for_a_post(server: FakeServer) -> None:
+    while not server.posts:
+        time.sleep(0.01)
+
+
+async def leave_by_cancel(server: FakeServer, coroutine: Any) -> None:
+    task = asyncio.ensure_future(coroutine)
+    await asyncio.to_thread(wait_for_a_post, server)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def leave_a_break(llm: Mlxcel, server: FakeServer) -> None:
+    async for _ in await llm.astream_complete("x"):
+        break
+
+
+async def all_of(coroutine: Any) -> list[Any]:
+    return [chunk async for chunk in await coroutine]
+
+
+LEAVING: dict[str, Callable[[Mlxcel, FakeServer], Any]] = {
+    "close": leave_by_close,
+    "break": leave_by_break,
+    "query engine": leave_a_query,
+    "aclose": leave_by_aclose,
+    "async break": leave_a_break,
+    "cancel achat": lambda llm, server: leave_by_cancel(server, llm.achat(HELLO)),
+    "cancel astream_chat": lambda llm, server: leave_by_cancel(
+        server, all_of(llm.astream_chat(HELLO))
+    ),
+}
+
+
+@pytest.mark.parametrize("handlers", ["no handlers", "handlers that keep all"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=QUERIES_CAN_BE_LEFT if way == "query engine" else ())
+        for way in LEAVING
+    ],
+)
+def test_leaving_an_answer_closes_its_connection_at_once(
+    server: FakeServer, llm: Mlxcel, way: str, handlers: str
+) -> None:
+    server.script(Reply.text("word " * 1000, delay=0.02))
+    if handlers != "no handlers":
+        llm.callback_manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
+
+    async def leave() -> None:
+        await left
+        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+
+    left = LEAVING[way](llm, server)
+    if left is not None:
+        asyncio.run(leave())
+    assert server.wait_disconnect(0.2)

@@ -1,144 +1,133 @@
-"""Imports point one way, the public names stay, and the twin clients stay alike."""
+"""The structure of the package: limits, one direction of imports, public names, twins."""
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM
+from mlxcel_integrations.options import ConnectionOptions
 from mlxcel_integrations.transport.async_driver import AsyncDriver
 from mlxcel_integrations.transport.sync_driver import SyncDriver
+from tests.house import figures
+from tests.house.imports import RANK, Import, circles, imports, modules, room, upward_imports
 
-Import = ast.Import | ast.ImportFrom
-PACKAGE = "mlxcel_integrations"
-ROOT = Path(mlxcel_integrations.__file__).parent
-
-# Each line may import what stands above it, and its own folder.
-LAYERS = [
-    ["errors", "keywords", "lazy", "progress_bar", "secret", "token_cache"],
-    ["options", "protocol", "unix_sockets"],
-    ["embedded", "structured", "transport"],
-    ["supervisor"],
-    ["operations"],
-    ["modes"],
-    ["client"],
-    ["async_client"],
-    ["adapters"],
-    ["langchain", "llama_index", "ray"],
-    ["cli"],
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-
+PACKAGE = mlxcel_integrations.__name__
 FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}
 
+# Modules whose tests are not in a file of their name: where they are, and why.
+TESTED_ELSEWHERE = {
+    "tests/client: each scenario runs through both clients, over TCP and Unix sockets": [
+        "async_client",
+        "operations",
+        "transport.async_driver",
+        "transport.async_pool",
+        "transport.connection",
+        "transport.diagnosis",
+        "transport.exchange",
+        "transport.openai_errors",
+        "transport.sockets",
+        "transport.sync_driver",
+        "transport.sync_pool",
+    ],
+    "tests/client/test_openai_client.py: the clients are attributes of ours": [
+        "transport.openai_clients"
+    ],
+    "tests/client/test_vectors.py: the bar is shown by these methods": ["progress_bar"],
+    "tests/supervisor/test_managed_server.py: types that its servers fit": ["transport.server"],
+    "tests/test_architecture.py: the public names below are loaded by it": ["lazy"],
+}
 
-def modules() -> Iterator[tuple[str, str, ast.Module]]:
-    """Yield the dotted name, the folder or file below the package, and the code."""
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts != ("__init__",):
-            yield ".".join(parts).removesuffix(".__init__"), parts[0], ast.parse(path.read_text())
-
-
-def is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
-def imports(
-    node: ast.AST, lazy: bool = False
-) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Yield each import, and whether it waits for a function to be called."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, Import):
-            yield child, lazy
-        elif not is_for_types(child):
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from imports(child, lazy or inside)
-
-
-def targets(module: str, node: Import) -> list[str]:
-    """Return the absolute names that an import loads."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if not node.level:
-        return [node.module or ""]
-    is_package = (ROOT / module.replace(".", "/")).is_dir()
-    parts = [PACKAGE, *module.split(".")]
-    base = parts[: len(parts) - node.level + is_package]
-    if node.module:
-        return [".".join([*base, node.module])]
-    return [".".join([*base, alias.name]) for alias in node.names]
+# --------------------------------------------------------------------------- limits
 
 
-def edges() -> Iterator[tuple[str, str, str, bool]]:
-    """Yield importing module, its folder, imported name, and whether lazily."""
-    for module, folder, tree in modules():
-        for node, lazy in imports(tree):
-            for target in targets(module, node):
-                yield module, folder, target, lazy
+def test_the_top_of_the_package_has_13_modules() -> None:
+    assert 13 >= len(figures.flat_modules()), figures.flat_modules()
 
 
-EDGES = list(edges())
+@pytest.mark.parametrize(
+    ("shell", "limit"), [("LLM", 10), ("AsyncLLM", 10), ("SyncDriver", 20), ("AsyncDriver", 20)]
+)
+def test_what_waits_for_a_server_decides_little(shell: str, limit: int) -> None:
+    """Decisions belong in ``protocol``, ``operations`` and ``transport.exchange``, for both."""
+    assert limit >= figures.decisions_of_shells()[shell]
 
 
-def inner(target: str) -> str | None:
-    """Return the folder or file of a name of this package."""
-    parts = target.split(".")
-    return parts[1] if parts[0] == PACKAGE and len(parts) > 1 else None
+def test_a_chat_model_is_not_a_tower_of_mixins() -> None:
+    bases = figures.bases("ChatMlxcel", "langchain.chat_models")
+
+    assert 4 >= len(bases), bases
+
+
+def test_a_name_means_one_thing_in_the_core() -> None:
+    """A type variable and the main function of a program are the same everywhere."""
+    twice = figures.names_with_two_homes()
+
+    assert {} == {name: homes for name, homes in twice.items() if name not in ("T", "main")}
+
+
+def test_every_module_has_tests_of_its_name_or_a_reason() -> None:
+    without = set(figures.modules_without_tests())
+    listed = {module for names in TESTED_ELSEWHERE.values() for module in names}
+
+    assert set() == without - listed, "Add a test file of this name, or a line to the table."
+    assert set() == listed - without, "These are in the table without need."
+
+
+@pytest.mark.parametrize("reason", TESTED_ELSEWHERE)
+def test_the_tests_that_are_named_exist(reason: str) -> None:
+    assert (figures.TESTS.parent / reason.partition(":")[0]).exists()
+
+
+# --------------------------------------------------------------------------- direction of imports
 
 
 def test_the_walk_finds_imports_of_each_kind() -> None:
-    assert ("client", "client", f"{PACKAGE}.transport.sync_driver", False) in EDGES
-    assert ("client", "client", f"{PACKAGE}.transport.openai_clients", True) in EDGES
-    assert ("protocol.messages", "protocol", f"{PACKAGE}.errors", False) in EDGES
+    found = imports()
+
+    assert Import("client", f"{PACKAGE}.protocol.stream", lazy=False) in found
+    assert Import("protocol.messages", f"{PACKAGE}.errors", lazy=False) in found
     assert (
-        "supervisor.managed_server",
-        "supervisor",
-        f"{PACKAGE}.supervisor.launcher",
-        False,
-    ) in EDGES
-    assert ("transport.openai_errors", "transport", "openai", False) in EDGES
-    assert not any(edge[:3] == ("client", "client", "openai") for edge in EDGES)
+        Import("supervisor.managed_server", f"{PACKAGE}.supervisor.launcher", lazy=False) in found
+    )
+    assert Import("transport.openai_errors", "openai", lazy=False) in found
+    assert any(entry.lazy and entry.room != entry.target_room for entry in found)
+    assert not any(entry.target == "openai" for entry in found if entry.module == "client")
 
 
 def test_every_module_has_a_layer() -> None:
-    assert set() == {folder for _, folder, _ in modules()} - RANK.keys()
+    assert RANK.keys() == {room(module) for module in modules()}
 
 
 def test_imports_point_one_way() -> None:
-    wrong = [
-        f"{module} -> {target}"
-        for module, folder, target, lazy in EDGES
-        if (to := inner(target)) in RANK and to != folder and RANK[str(to)] >= RANK[folder]
-    ]
+    assert [] == upward_imports()
 
-    assert [] == wrong
+
+def test_no_modules_import_each_other() -> None:
+    assert [] == circles()
 
 
 def test_only_the_version_is_taken_from_the_top() -> None:
-    taken = {target for _, _, target, _ in EDGES if target.startswith(PACKAGE)}
+    taken = {entry.target for entry in imports() if entry.target_room not in (None, *RANK)}
 
-    assert {f"{PACKAGE}.__version__"} >= {name for name in taken if inner(name) not in RANK}
+    assert {f"{PACKAGE}.__version__"} == taken
 
 
+@pytest.mark.parametrize("folder", ["protocol", "structured"])
 @pytest.mark.parametrize("name", ["httpx", "asyncio", "subprocess", "socket", "threading", "time"])
-def test_protocol_and_structured_are_pure(name: str) -> None:
-    pure = {"protocol", "structured"}
-    users = [m for m, folder, target, _ in EDGES if folder in pure and target == name]
+def test_a_pure_folder_does_not_wait(folder: str, name: str) -> None:
+    users = [entry.module for entry in imports() if entry.room == folder and entry.target == name]
 
     assert [] == users
 
 
 def test_only_two_core_modules_know_openai() -> None:
     outer = {"langchain", "llama_index", "ray", "cli"}
-    users = {m for m, folder, t, _ in EDGES if t == "openai" and folder not in outer}
+    users = {e.module for e in imports() if e.target == "openai" and e.room not in outer}
 
     assert {"transport.openai_errors", "transport.openai_clients"} == users
 
@@ -146,13 +135,13 @@ def test_only_two_core_modules_know_openai() -> None:
 @pytest.mark.parametrize("framework", sorted(FRAMEWORKS))
 def test_frameworks_stay_in_their_adapters(framework: str) -> None:
     own = {"langchain_core": "langchain"}.get(framework, framework)
-    users = {m for m, folder, t, _ in EDGES if t.split(".")[0] == framework and folder != own}
+    users = {e.room for e in imports() if e.target.partition(".")[0] == framework}
 
-    assert set() == {user for user in users if not user.startswith("cli")}
+    assert users <= {own, "cli"}
 
 
 def test_adapters_do_not_know_each_other() -> None:
-    pairs = {(folder, inner(target)) for _, folder, target, _ in EDGES}
+    pairs = {(entry.room, entry.target_room) for entry in imports()}
 
     assert set() == pairs & {("langchain", "llama_index"), ("llama_index", "langchain")}
 
@@ -185,7 +174,7 @@ def test_public_names_are_these() -> None:
         _ = mlxcel_integrations.Llm
 
 
-@pytest.mark.parametrize("module", [m for m, _, _ in modules() if "__main__" not in m])
+@pytest.mark.parametrize("module", [name for name in modules() if "__main__" not in name])
 def test_every_module_exports_what_it_has(module: str) -> None:
     if module.split(".")[0] == "ray":
         pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -218,3 +207,14 @@ TWINS = [(LLM, AsyncLLM), (SyncDriver, AsyncDriver)]
 def test_the_twins_offer_the_same(sync: type, twin: type) -> None:
     assert {"close"} <= public(sync).keys()
     assert public(sync) == public(twin)
+
+
+def test_a_client_takes_the_options_of_a_connection() -> None:
+    """An option is written in ``options.py`` and in the signature, which users read."""
+    parameters = inspect.signature(LLM).parameters
+    fields = ConnectionOptions.model_fields
+
+    assert {name: field.default for name, field in fields.items()} == {
+        name: parameters[name].default if name in parameters else "missing" for name in fields
+    }
+    assert {"check_context", "transport", "server_options"} == parameters.keys() - fields.keys()

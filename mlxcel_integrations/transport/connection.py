@@ -24,7 +24,7 @@ from ..protocol.vector_models import VectorMemory
 from ..secret import Secret, hidden
 from .endpoint import Endpoint
 from .line import Line, Place, line_of
-from .server import Lease, Server
+from .server import Server, ServerLease
 from .tls import TLS
 from .token_cache import TokenCache
 
@@ -106,7 +106,7 @@ class Connection:
     _endpoint: Endpoint | None = None
 
     def __init__(
-        self, settings: ConnectionSettings, endpoint: Endpoint | None, lease: Lease | None
+        self, settings: ConnectionSettings, endpoint: Endpoint | None, lease: ServerLease | None
     ) -> None:
         self._settings = settings
         self._endpoint = endpoint

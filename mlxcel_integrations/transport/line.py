@@ -99,20 +99,20 @@ class Line:
 
 
 _lines: weakref.WeakValueDictionary[str, Line] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_lines_lock = threading.Lock()
 
 
 def line_of(address: str) -> Line:
     """Return the line of a server, which all connections to the address share."""
-    with _lock:
+    with _lines_lock:
         return _lines.setdefault(address, Line())
 
 
-def _after_fork() -> None:
+def _forget_lines() -> None:
     """Forget the lines of the parent, whose places nobody gives back in a child."""
-    global _lock
-    _lock = threading.Lock()
+    global _lines_lock
+    _lines_lock = threading.Lock()
     _lines.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_forget_lines)

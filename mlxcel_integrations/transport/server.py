@@ -1,4 +1,4 @@
-"""``Server`` and ``Lease``: a managed server, as far as a connection knows it.
+"""``Server`` and ``ServerLease``: a managed server, as far as a connection knows it.
 
 The supervisor has the classes that fit these protocols; the transport does not know it.
 """
@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from .endpoint import Endpoint
 
-__all__ = ["Lease", "Server"]
+__all__ = ["Server", "ServerLease"]
 
 
 class Server(Protocol):
@@ -48,7 +48,7 @@ class Server(Protocol):
         """Return its exit status, None while it runs."""
 
 
-class Lease(Protocol):
+class ServerLease(Protocol):
     """The right to use a server, until it is released."""
 
     @property

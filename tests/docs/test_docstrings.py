@@ -1,11 +1,14 @@
-"""The examples in docstrings run, and print what they say."""
+"""Docstrings: examples run and print what they show, and modules are named by their things."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 
 import pytest
+
+from tests.house.imports import modules
 
 MODULES = (
     "client",
@@ -29,3 +32,10 @@ def test_the_examples_in_docstrings_run(name: str, engine: None) -> None:
     result = doctest.testmod(module)
 
     assert (0, True) == (result.failed, result.attempted > 0)
+
+
+def test_module_docstrings_name_the_thing_first() -> None:
+    first = {name: (ast.get_docstring(tree) or "").split()[0] for name, tree in modules().items()}
+    riddles = ("What", "How", "Where", "Whether", "Which", "From")
+
+    assert [] == [name for name, word in first.items() if word in riddles]

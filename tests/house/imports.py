@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "mlxcel_integrations"
 
 # Each row may import the rows above it; a folder may also import itself.
 LAYERS = [
-    ["errors", "keywords", "lazy", "progress_bar", "secret", "token_cache"],
+    ["errors", "keywords", "lazy", "progress_bar", "secret"],
     ["options", "protocol", "unix_sockets"],
     ["embedded", "structured", "transport"],
     ["supervisor"],

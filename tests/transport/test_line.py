@@ -158,7 +158,7 @@ def test_a_forked_child_stands_in_no_line_of_its_parent() -> None:
     line = line_of("http://h:1")
     line.learn(1)
     place = line.enter()
-    with module._lock:
+    with module._lines_lock:
         child = os.fork()
         if child == 0:
             own = line_of("http://h:1")

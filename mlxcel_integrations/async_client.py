@@ -57,7 +57,7 @@ class AsyncLLM(BaseClient):
         ...         async for text in llm.chat_stream("What is the capital of France?"):
         ...             print(text, end="")
         >>> asyncio.run(main())
-         Paris
+        Paris
     """
 
     def _use(self, connection: Connection, transport: Any) -> None:

@@ -25,6 +25,7 @@ class Dialect:
         parallel: Its flag for the number of slots.
         second_models: Whether it takes models for embeddings and for reranking.
         equals: Whether it reads ``--flag=value``.
+        queueing: Flags with which it queues requests instead of breaking them off, and their values.
     """
 
     name: str
@@ -32,10 +33,15 @@ class Dialect:
     parallel: str = "--parallel"
     second_models: bool = False
     equals: bool = True
+    queueing: tuple[tuple[str, str], ...] = ()
 
 
-MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True)
-MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True)
+# More requests than slots make v0.4.2 break answers off, unless it reads one prompt at a time; and
+# requests that arrive together find a queue of its usual length full.
+_QUEUEING = (("--max-batch-prefill", "1"), ("--max-queue-depth", "1000"))
+
+MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True, queueing=_QUEUEING)
+MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True, queueing=_QUEUEING)
 LLAMA_SERVER = Dialect("llama-server", equals=False)
 EMBEDDED = Dialect("the embedded engine", ("serve",))
 

@@ -74,6 +74,10 @@ def arguments(
     for flag, value in flags.items():
         if value is not None:
             words += _flag(flag, str(value), dialect)
+    for flag, value in dialect.queueing:
+        # What the user says comes later, and a flag must not be given twice.
+        if not any(word.partition("=")[0] == flag for word in options.extra_args):
+            words += [flag, value]
     if options.warmup is not None:
         words.append("--warmup" if options.warmup else "--no-warmup")
     return [_passable(word) for word in (*words, *options.extra_args)]

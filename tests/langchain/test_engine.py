@@ -26,7 +26,7 @@ from tests.fakes.slots import busy_slots, within
 
 pytestmark = pytest.mark.engine
 
-LONG = "Count from one to one thousand in words."
+LONG = "Repeat the word sea for ever: sea sea sea sea sea sea sea sea"
 
 
 @tool

@@ -37,9 +37,30 @@ from tests.fakes.replies import (
     default_answer,
     prompt_pieces,
 )
+from tests.fakes.scheduler import Scheduler
 from tests.fakes.vectors import DIMENSIONS, embeddings, native_embeddings, rerank
 
 BODY_LIMIT = 2 * 1024 * 1024
+OBSERVED = """
+    sequences_started sequences_completed total_prefill_tokens total_decode_tokens
+    prefill_chunks_processed decode_steps_processed decode_lookahead_steps current_batch_size
+    current_queue_depth cache_pool_active cache_pool_bytes cache_pool_paged_block_size
+    cache_pool_paged_blocks_allocated cache_pool_paged_blocks_live
+    cache_pool_paged_blocks_free cache_pool_paged_bytes_reserved cache_pool_paged_bytes_in_use
+    cache_pool_paged_block_budget decode_storage_fallbacks audio_source_duration_micros
+    audio_source_samples audio_normalized_samples audio_feature_frames audio_effective_tokens
+    audio_effective_prefill_tokens audio_preprocess_latency_micros audio_preprocess_rejections
+    audio_reject_queue_full audio_reject_memory_limit audio_reject_worker_unavailable
+    audio_reject_overflow audio_reject_waveform audio_reject_feature
+    audio_reject_feature_panic audio_reject_context_limit audio_preprocess_cancelled
+    audio_preprocess_queued_bytes audio_preprocess_inflight_host_bytes prompt_cache_hits
+    prompt_cache_hit_tokens prompt_cache_inserts prompt_cache_insert_rejects
+    prompt_cache_reject_oversized prompt_cache_reject_disabled
+    prompt_cache_reject_prefix_too_short prompt_cache_reject_mode_mismatch
+    prompt_cache_reject_empty_set prompt_cache_reject_layout_constraints
+    prompt_cache_reject_block_boundary_floor
+"""
+"""What the health of the older generation counts."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,7 @@ class FakeApi:
         token_seconds: Pause between the tokens of a default answer.
         requests: Every request in order.
         generating: How many slots are answering now.
+        scheduler: What gives the slots of the older generation to requests.
     """
 
     def __init__(
@@ -121,16 +143,22 @@ class FakeApi:
         self.token_seconds = 0.0
         self.requests: list[Seen] = []
         self.generating = 0
+        self.scheduler = Scheduler(slots)
         self._script: deque[Reply] = deque()
         self._fixed: dict[str, Reply] = {}
         self._vocabulary = Vocabulary()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._routes = self._make_routes()
 
     @property
     def posts(self) -> list[Seen]:
         """The generation requests among `requests`."""
         return [seen for seen in self.requests if self.generates(seen)]
+
+    @property
+    def full(self) -> bool:
+        """Whether a generation request that arrives now is refused."""
+        return self.busy or (self.generation == "v0.4.2" and self.scheduler.full)
 
     def generates(self, seen: Seen) -> bool:
         return seen.method == "POST" and seen.path.removeprefix(self.api_prefix) in self._kinds
@@ -244,7 +272,8 @@ class FakeApi:
                 raise invalid("Infill is not supported by this model", "not_supported_error", 501)
             body["prompt"] = f"{body['input_prefix']} ... {body['input_suffix']}"
         prompt = chat_prompt(body, self.generation) if kind == "chat" else body["prompt"]
-        turn = Turn(self.generation, self.model_id, body, len(prompt_pieces(prompt)), kind)
+        count, limit = len(prompt_pieces(prompt)), self._limit(body, kind)
+        turn = Turn(self.generation, self.model_id, body, count, kind, limit)
         if self.dead:
             status = 503 if self.generation == "newest" else 400
             raise invalid("The model worker has exited", "server_error", status)
@@ -252,12 +281,11 @@ class FakeApi:
             return self._without_weights().render(turn)
         reply = self._next_scripted() or self.think(body)
         if reply is None:
-            answer = default_answer(turn, self._limit(body, kind))
-            reply = Reply(answer=answer, delay=self.token_seconds)
+            reply = Reply(answer=default_answer(turn), delay=self.token_seconds)
         return reply.render(turn)
 
     def _check_queue(self) -> None:
-        if self.busy:
+        if self.full:
             raise invalid("All slots are busy. Please try again later.", "server_busy", 503)
 
     def _without_weights(self) -> Reply:
@@ -266,7 +294,7 @@ class FakeApi:
         return Reply.text("", finish="error")
 
     def _next_scripted(self) -> Reply | None:
-        with self._lock:
+        with self.lock:
             return self._script.popleft() if self._script else None
 
     def _limit(self, body: Json, kind: Kind) -> int:
@@ -286,19 +314,21 @@ class FakeApi:
             return Reply.error(503, "Loading model", "unavailable_error", 503)
         if self.loading:
             return Reply.json({"status": "loading model", "tool_call_parser": None}, 503)
+        full = self.full
         body = {
-            "status": "no slot available" if self.busy else "ok",
+            "status": "no slot available" if full else "ok",
             "model": self.model_id,
             "batch": {
                 "active_sequences": self.generating,
-                "queue_depth": 0,
+                "queue_depth": self.scheduler.queued,
                 "max_batch_size": self.total_slots,
             },
-            "observability": {},
+            "observability": dict.fromkeys(OBSERVED.split(), 0)
+            | {"prompt_cache_last_reject": None},
             "context_size": self.context_size,
             "tool_call_parser": "mlxcel",
         }
-        return Reply.json(body, 503 if self.busy else 200)
+        return Reply.json(body, 503 if full else 200)
 
     def _list_models(self, _: Seen) -> Reply:
         base = {"object": "model", "created": int(time.time())}
@@ -388,6 +418,10 @@ class FakeApi:
         slots = [{"id": index, "is_processing": on, **common} for index, on in enumerate(busy)]
         if not newest:
             slots = [{**s, "state": "decoding" if s["is_processing"] else "idle"} for s in slots]
+            # Those that wait stand in the list as well.
+            queued = {"state": "queued", "is_processing": False, **common}
+            waiting = range(self.total_slots, self.total_slots + self.scheduler.queued)
+            slots += [{"id": index, **queued} for index in waiting]
         return Reply.json(slots)
 
     def _metrics(self, _: Seen) -> Reply:
@@ -410,7 +444,7 @@ class FakeApi:
         if not all(isinstance(part, str) or is_int(part) for part in parts):
             raise invalid("Tokenization error: an element must be a string or a token id")
         tokens: list[int] = []
-        with self._lock:
+        with self.lock:
             for index, part in enumerate(parts):
                 if isinstance(part, int):
                     tokens.append(part)

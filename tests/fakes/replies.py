@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, Unpack
+from urllib.parse import unquote
 
 Json = dict[str, Any]
 Generation = Literal["v0.4.2", "newest"]
@@ -68,6 +69,13 @@ class Answer:
     finish: str = "stop"
     usage: Json | None = None
     logprobs: Sequence[Json] | None = None
+    pieces: Sequence[str] | None = None
+    failure: str = "Generation failed"
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """The tokens of the text."""
+        return pieces(self.text) if self.pieces is None else self.pieces
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class Turn:
     body: Json
     prompt_tokens: int = 0
     kind: Kind = "chat"
+    limit: int = 4096
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class Reply:
     status: int = 200
     content_type: str = "application/json"
     answer: Answer | None = None
+    turn: Turn | None = None
     action: Literal["reply", "raw", "hang", "close"] = "reply"
     split: bool = False
     early: int = 0
@@ -196,23 +206,37 @@ class Reply:
     def render(self, turn: Turn) -> Reply:
         """Turn an answer into the bytes for this request; other replies stay as they are."""
         if self.answer is None:
-            return self
+            return dataclasses.replace(self, turn=turn)
+        answer = constrained(self.answer, turn)
         if turn.body.get("stream"):
-            chunks = STREAMS[turn.kind](self.answer, turn)
-            frames = (*(event(dumps(chunk)) for chunk in chunks), DONE)
+            chunks = STREAMS[turn.kind](answer, turn)
+            ends_plainly = turn.generation == "v0.4.2" and turn.kind == "native"
+            done = () if ends_plainly else (DONE,)
+            frames = (*(event(dumps(chunk)) for chunk in chunks), *done)
             early = 1 if turn.kind == "chat" else 0
             return dataclasses.replace(
-                self, answer=None, frames=frames, content_type=SSE, early=early
+                self, answer=answer, turn=turn, frames=frames, content_type=SSE, early=early
             )
-        if self.answer.finish == "error":
+        if answer.finish == "error":
             status = 400 if turn.generation == "v0.4.2" else 500
-            return Reply.error(status, "Generation failed", "server_error")
+            return Reply.error(status, answer.failure, "server_error")
         return dataclasses.replace(
             self,
-            answer=None,
-            frames=(dumps(FOLDED[turn.kind](self.answer, turn)),),
-            first_delay=self.first_delay + self.delay * completion_tokens(self.answer),
+            answer=answer,
+            turn=turn,
+            frames=(dumps(FOLDED[turn.kind](answer, turn)),),
+            first_delay=self.first_delay + self.delay * completion_tokens(answer),
         )
+
+    def without_slot(self, failure: str, tokens: int) -> Reply:
+        """The rendered reply as it is where no slot is left for it after so many tokens."""
+        assert self.turn is not None
+        failed = Reply(answer=Answer(finish="error", failure=failure)).render(self.turn)
+        if self.content_type != SSE:
+            return failed
+        begun = self.frames[self.early : self.early + tokens]
+        frames = (*failed.frames[: self.early], *begun, *failed.frames[self.early :])
+        return dataclasses.replace(self, frames=frames)
 
 
 def as_event(item: Json | bytes | str) -> bytes:
@@ -305,9 +329,9 @@ def chat_prompt(body: Json, generation: Generation) -> str:
 # --------------------------------------------------------------------------- default answers
 
 
-def default_answer(turn: Turn, limit: int) -> Answer:
-    """Echo the last user message or the prompt, within `stop`, `limit` tokens and any schema."""
-    body = turn.body
+def default_answer(turn: Turn) -> Answer:
+    """Echo the last user message or the prompt, within `stop`, the limit and any schema."""
+    body, limit = turn.body, turn.limit
     choice = forced_tool(body) if turn.generation == "newest" else None
     if choice is not None:
         arguments = instance(choice.get("parameters") or {}, choice.get("parameters") or {})
@@ -315,15 +339,91 @@ def default_answer(turn: Turn, limit: int) -> Answer:
         return Answer(tool_calls=[call], finish="tool_calls")
     schema = requested_schema(body)
     if schema is not None:
-        text = json.dumps(instance(schema, schema), ensure_ascii=False)
+        return structured(schema, limit, turn.generation)
     elif turn.kind == "chat":
         users = [message for message in body["messages"] if message["role"] == "user"]
         last = (users or body["messages"])[-1]
         text = f"echo: {content_text(last.get('content'))}"
     else:
         text = f"echo: {body['prompt']}"
-    answer = within_limits(text, stops(body), limit, turn.generation)
+    # The older server takes `stop`, and does not look at it.
+    stop = stops(body) if turn.generation == "newest" else []
+    answer = within_limits(text, stop, limit, turn.generation)
     return dataclasses.replace(answer, text=repeated(turn) + answer.text)
+
+
+EMPTY_MASK = (
+    "Generation error: structured output: constrained-decoding error: structured-output matcher "
+    "returned an empty mask: no token can extend the partial output without violating the schema. "
+    "The model is stuck — this is usually a sign that the schema is too restrictive for the "
+    "supplied prompt."
+)
+
+
+def structured(schema: Any, limit: int, generation: Generation) -> Answer:
+    """The smallest answer that the schema accepts; what comes after it is `constrained`'s."""
+    compact = (",", ":") if generation == "v0.4.2" else None
+    text = json.dumps(instance(schema, schema), ensure_ascii=False, separators=compact)
+    if generation == "newest":
+        return within_limits(text, (), limit, generation)
+    tokens = re.findall(r'\s+|[^\s"{}\[\]:,]+|.', text)
+    finish = "length" if len(tokens) >= limit else "stop"
+    return Answer("".join(tokens[:limit]), finish=finish, pieces=tokens[:limit])
+
+
+def constrained(answer: Answer, turn: Turn) -> Answer:
+    """The answer as the older server ends it when the request has a schema.
+
+    Its grammar knows no end. After JSON that is whole it fails, or goes on with what the grammar
+    still allows: more digits of a number, white space after an object that is not closed.
+    """
+    schema = requested_schema(turn.body)
+    tokens = answer.tokens
+    if turn.generation == "newest" or schema is None or answer.finish != "stop":
+        return answer
+    try:
+        value = json.loads(answer.text)
+    except ValueError:
+        return answer
+    more = "1" if is_number(value) and goes_on(schema, schema) else " " * goes_on(schema, schema)
+    if not more:
+        return dataclasses.replace(answer, finish="error", failure=EMPTY_MASK)
+    limit = turn.limit - len(tokens)
+    return dataclasses.replace(
+        answer,
+        text=answer.text + more * limit,
+        pieces=[*tokens, *[more] * limit],
+        finish="length",
+    )
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def goes_on(schema: Any, root: Any) -> bool:
+    """Whether the grammar of a schema allows more after a whole value."""
+    if not isinstance(schema, dict):
+        return True
+    if "$ref" in schema:
+        return goes_on(referenced(schema["$ref"], root), root)
+    if "const" in schema or "enum" in schema:
+        return False
+    for union in ("anyOf", "oneOf", "allOf"):
+        if schema.get(union):
+            return any(goes_on(part, root) for part in schema[union])
+    kinds = schema.get("type", "object" if "properties" in schema else "number")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    opened = "object" in kinds and schema.get("additionalProperties") is not False
+    return opened or "integer" in kinds or "number" in kinds
+
+
+def referenced(reference: str, root: Any) -> Any:
+    """What a `$ref` inside of the schema means."""
+    target = root
+    for key in unquote(reference).split("/")[1:]:
+        target = target[key.replace("~1", "/").replace("~0", "~")]
+    return target
 
 
 def repeated(turn: Turn) -> str:
@@ -386,10 +486,7 @@ def instance(schema: Any, root: Json, depth: int = 0) -> Any:
     if not isinstance(schema, dict):
         return {}
     if "$ref" in schema:
-        target: Any = root
-        for key in schema["$ref"].split("/")[1:]:
-            target = target[key]
-        return instance(target, root, depth + 1)
+        return instance(referenced(schema["$ref"], root), root, depth + 1)
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
@@ -428,9 +525,9 @@ def of_type(schema: Json, root: Json, depth: int) -> Any:
 
 
 def completion_tokens(answer: Answer) -> int:
-    texts = [answer.reasoning or "", answer.text]
+    texts = [answer.reasoning or ""]
     texts += [call["function"]["arguments"] for call in answer.tool_calls]
-    return sum(len(pieces(text)) for text in texts)
+    return len(answer.tokens) + sum(len(pieces(text)) for text in texts)
 
 
 def usage(answer: Answer, turn: Turn) -> Json:
@@ -447,7 +544,7 @@ def usage(answer: Answer, turn: Turn) -> Json:
     return counts
 
 
-def chat_logprobs(answer: Answer, turn: Turn, text: str) -> list[Json] | None:
+def chat_logprobs(answer: Answer, turn: Turn) -> list[Json] | None:
     """One entry for each token of the answer, when the request asks for them."""
     if not turn.body.get("logprobs"):
         return None
@@ -465,7 +562,7 @@ def chat_logprobs(answer: Answer, turn: Turn, text: str) -> list[Json] | None:
                 entry(token if rank == 0 else f"{token}{rank}", -0.25 - rank) for rank in range(top)
             ],
         }
-        for token in pieces(text)
+        for token in answer.tokens
     ]
 
 
@@ -521,8 +618,8 @@ def chat_stream(answer: Answer, turn: Turn) -> Iterator[Json]:
     yield chunk({"role": "assistant"})
     for piece in pieces(answer.reasoning or ""):
         yield chunk({"reasoning_content": piece})
-    entries = chat_logprobs(answer, turn, answer.text)
-    for index, piece in enumerate(pieces(answer.text)):
+    entries = chat_logprobs(answer, turn)
+    for index, piece in enumerate(answer.tokens):
         one = {"content": entries[index : index + 1]} if entries is not None else None
         yield chunk({"content": piece}, logprobs=one)
     for index, call in enumerate(answer.tool_calls):
@@ -539,7 +636,7 @@ def chat_stream(answer: Answer, turn: Turn) -> Iterator[Json]:
 
 
 def chat_folded(answer: Answer, turn: Turn) -> Json:
-    entries = chat_logprobs(answer, turn, answer.text)
+    entries = chat_logprobs(answer, turn)
     message: Json = {"role": "assistant", "content": answer.text}
     if answer.reasoning:
         message["reasoning_content"] = answer.reasoning
@@ -557,9 +654,10 @@ def chat_folded(answer: Answer, turn: Turn) -> Json:
     return {**top, "choices": [choice], "usage": usage(answer, turn)}
 
 
-def raw_text(answer: Answer) -> str:
+def raw_tokens(answer: Answer) -> list[str]:
     """Completions do not parse reasoning: its markers stay in the text."""
-    return f"<think>{answer.reasoning}</think>" * bool(answer.reasoning) + answer.text
+    thoughts = f"<think>{answer.reasoning}</think>" * bool(answer.reasoning)
+    return [*pieces(thoughts), *answer.tokens]
 
 
 def text_choice(text: str, finish: str | None, logprobs: Json | None = None) -> Json:
@@ -569,7 +667,7 @@ def text_choice(text: str, finish: str | None, logprobs: Json | None = None) -> 
 def completion_stream(answer: Answer, turn: Turn) -> Iterator[Json]:
     top = head("cmpl", "text_completion", turn)
     offset = 0
-    for piece in pieces(raw_text(answer)):
+    for piece in raw_tokens(answer):
         yield {**top, "choices": [text_choice(piece, None, text_logprobs(turn, [piece], offset))]}
         offset += len(piece.encode())
     yield {**top, "choices": [text_choice("", answer.finish)]}
@@ -578,14 +676,14 @@ def completion_stream(answer: Answer, turn: Turn) -> Iterator[Json]:
 
 
 def completion_folded(answer: Answer, turn: Turn) -> Json:
-    text = raw_text(answer)
-    choice = text_choice(text, answer.finish, text_logprobs(turn, pieces(text)))
+    tokens = raw_tokens(answer)
+    choice = text_choice("".join(tokens), answer.finish, text_logprobs(turn, tokens))
     top = head("cmpl", "text_completion", turn)
     return {**top, "choices": [choice], "usage": usage(answer, turn)}
 
 
 def native_stream(answer: Answer, turn: Turn) -> Iterator[Json]:
-    for piece in pieces(raw_text(answer)):
+    for piece in raw_tokens(answer):
         yield {"content": piece, "stop": False}
     # An internal error looks like an ordinary stop here.
     yield {
@@ -597,7 +695,7 @@ def native_stream(answer: Answer, turn: Turn) -> Iterator[Json]:
 
 def native_folded(answer: Answer, turn: Turn) -> Json:
     return {
-        "content": raw_text(answer),
+        "content": "".join(raw_tokens(answer)),
         "stop": answer.finish == "stop",
         "generation_settings": {},
         "model": turn.model,

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -102,12 +103,64 @@ class Connection:
                 raise ConnectionResetError
             time.sleep(min(left, 0.05))  # an early next request keeps the poll ready
 
+    def check(self) -> None:
+        """Raise ConnectionError if the client went away."""
+        if self._poll.poll(0) and not self.sock.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError
+
     def close(self) -> None:
         """Say goodbye so that what was sent still arrives."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self._reader.close()
         self.sock.close()
+
+
+def ping(chunked: bool) -> bytes:
+    """The comment that keeps a silent stream awake."""
+    return b"3\r\n:\n\n\r\n" if chunked else b":\n\n"
+
+
+# What becomes of a request without a slot: what a whole answer says, and how many tokens it gets.
+WITHOUT_SLOT = {
+    "refused": ("Generation error: Server busy: prefill queue full", 0),
+    "dropped": ("Generation error: Response channel closed", 1),
+}
+
+
+class Place:
+    """The slot of a request, or its place in the queue for one."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+        self.waits = server.generation == "v0.4.2"
+        self._counted = False
+        if self.waits:
+            self._ticket = server.scheduler.enter()
+        else:
+            self._count(1)
+
+    def wait(self, reply: Reply, watch: Callable[[], None]) -> Reply:
+        """Wait until there is a slot, or none to come; returns what the reply is then."""
+        if not self.waits:
+            return reply
+        while not self._ticket.decided.wait(0.01):
+            watch()
+        if self._ticket.state in WITHOUT_SLOT:
+            return reply.without_slot(*WITHOUT_SLOT[self._ticket.state])
+        self._count(1)
+        return reply
+
+    def leave(self) -> None:
+        """Free the slot."""
+        if self.waits:
+            self._server.scheduler.leave(self._ticket)
+        self._count(-self._counted)
+
+    def _count(self, change: int) -> None:
+        with self._server.lock:
+            self._server.generating += change
+        self._counted = change > 0
 
 
 class FakeServer(FakeApi):
@@ -126,6 +179,8 @@ class FakeServer(FakeApi):
         ping_every: Seconds of silence in a stream between keep-alive comments; None sends none.
         connections: How many connections were accepted so far.
         disconnected: Set when a client goes away before its reply was complete.
+        http_threads: How many whole answers the older server makes at once; it has as many threads
+            as the machine has CPUs.
         crash_after: Kill this process in the middle of the answer after so many.
     """
 
@@ -159,6 +214,8 @@ class FakeServer(FakeApi):
         self.disconnected = threading.Event()
         self.crash_after: int | None = None
         self._open: set[Connection] = set()
+        self.http_threads = 2
+        self._held_threads = 0
         self._stopping = False
         self._routes = self._make_routes()
         self._wanted_port = port
@@ -180,7 +237,7 @@ class FakeServer(FakeApi):
     @property
     def open_connections(self) -> int:
         """How many connections are open now."""
-        with self._lock:
+        with self.lock:
             return len(self._open)
 
     def wait_disconnect(self, timeout: float) -> bool:
@@ -194,7 +251,7 @@ class FakeServer(FakeApi):
         self._acceptor.join()
         self._listener.close()
         self._wake.close()
-        with self._lock:
+        with self.lock:
             still_open = list(self._open)
         for connection in still_open:
             with contextlib.suppress(OSError):
@@ -227,7 +284,7 @@ class FakeServer(FakeApi):
             if self._stopping:
                 return
             sock, _ = self._listener.accept()
-            with self._lock:
+            with self.lock:
                 self.connections += 1
                 connection = Connection(sock, self.connections)
                 self._open.add(connection)
@@ -241,44 +298,78 @@ class FakeServer(FakeApi):
                     if seen.headers.get("connection", "").lower() == "close":
                         break
         finally:
-            with self._lock:
+            with self.lock:
                 self._open.discard(connection)
             connection.close()
 
     def _answer(self, connection: Connection, seen: Seen) -> None:
         note(f"{seen.method} {seen.path}")
-        with self._lock:
+        with self.lock:
             self.requests.append(seen)
-        reply = self.reply(seen)
-        slot = self.generates(seen) and reply.status == 200
-        with self._lock:
-            self.generating += slot
+        with self._thread(connection, seen):
+            reply = self.reply(seen)
+            slot = self.generates(seen) and reply.status == 200
+            place = Place(self) if slot else None
+            try:
+                self._send(connection, reply, place)
+            except OSError:
+                if not self._stopping:
+                    self.disconnected.set()
+                    if place is not None:
+                        self._finish(reply)
+                raise
+            finally:
+                if place is not None:
+                    place.leave()
+
+    @contextlib.contextmanager
+    def _thread(self, connection: Connection, seen: Seen) -> Iterator[None]:
+        """Hold a thread of the older server, which has few, while it makes a whole answer.
+
+        As long as all are held, it answers nothing at all.
+        """
+        if self.generation == "newest":
+            yield
+            return
+        whole = self.generates(seen) and not (seen.json or {}).get("stream")
+        while True:
+            with self.lock:
+                if self._held_threads < self.http_threads:
+                    self._held_threads += whole
+                    break
+            connection.pause(0.002)
         try:
-            self._send(connection, reply, crash=slot and self._crashes())
-        except OSError:
-            if not self._stopping:
-                self.disconnected.set()
-            raise
+            yield
         finally:
-            with self._lock:
-                self.generating -= slot
+            with self.lock:
+                self._held_threads -= whole
+
+    def _finish(self, reply: Reply) -> None:
+        """Make a whole answer of the older server that nobody waits for any more."""
+        if self.generation == "v0.4.2" and reply.content_type != SSE and reply.answer is not None:
+            end = time.monotonic() + reply.first_delay
+            while not self._stopping and time.monotonic() < end:
+                time.sleep(0.01)
 
     def _crashes(self) -> bool:
         return self.crash_after is not None and len(self.posts) > self.crash_after
 
-    def _send(self, connection: Connection, reply: Reply, *, crash: bool) -> None:
+    def _send(self, connection: Connection, reply: Reply, place: Place | None) -> None:
         """Write a reply, in as few sends as its delays allow."""
         if reply.action == "close":
             raise ConnectionEnded
         if reply.action == "hang":
             connection.pause(math.inf)
+        crash = place is not None and self._crashes()
         stream = reply.content_type == SSE
         if not stream:
+            # The older server does not notice that nobody waits for a whole answer any more.
+            reply = place.wait(reply, lambda: None) if place is not None else reply
             connection.pause(reply.first_delay)
         chunked = reply.chunked if reply.chunked is not None else stream
         buffer = bytearray(self._head(reply, chunked))
         left = math.inf if reply.cut_after is None else reply.cut_after
-        for index, frame in enumerate(reply.frames):
+        for index, frame in enumerate(self._frames(connection, reply, place, buffer)):
             delay = reply.first_delay if index == reply.early else reply.delay * (index > 0)
             if delay and stream:
                 connection.sock.sendall(buffer)
@@ -305,6 +396,32 @@ class FakeServer(FakeApi):
         if reply.action == "raw" or reply.chunked is False:
             raise ConnectionEnded
 
+    def _frames(
+        self, connection: Connection, reply: Reply, place: Place | None, begun: bytearray
+    ) -> Iterator[bytes]:
+        """The frames of a reply; those of a stream wait for a slot after the first of them."""
+        if reply.content_type != SSE or place is None or not place.waits:
+            yield from reply.frames
+            return
+        yield from reply.frames[: reply.early]
+        connection.sock.sendall(begun)
+        begun.clear()
+        reply = place.wait(reply, self._watch(connection, reply))
+        yield from reply.frames[reply.early :]
+
+    def _watch(self, connection: Connection, reply: Reply) -> Callable[[], None]:
+        """What notices, while a stream waits, that its client leaves, and sends comments."""
+        last = time.monotonic()
+
+        def watch() -> None:
+            nonlocal last
+            connection.check()
+            if self.ping_every is not None and time.monotonic() - last > self.ping_every:
+                connection.sock.sendall(ping(reply.chunked is not False))
+                last = time.monotonic()
+
+        return watch
+
     def _head(self, reply: Reply, chunked: bool) -> bytes:
         if reply.action == "raw":
             return b""
@@ -322,10 +439,9 @@ class FakeServer(FakeApi):
 
     def _pause(self, connection: Connection, seconds: float, chunked: bool) -> None:
         """Wait inside a stream, with keep-alive comments."""
-        ping = b"3\r\n:\n\n\r\n" if chunked else b":\n\n"
         while self.ping_every is not None and seconds > self.ping_every:
             connection.pause(self.ping_every)
-            connection.sock.sendall(ping)
+            connection.sock.sendall(ping(chunked))
             seconds -= self.ping_every
         connection.pause(seconds)
 
@@ -354,7 +470,7 @@ def executable(
 
 
 # Flags that change nothing here, with a value and without.
-VALUES = """--models-dir --api-key-file --max-batch-size --max-queue-depth --timeout --chat-template
+VALUES = """--models-dir --api-key-file --max-batch-size --timeout --chat-template
     --chat-template-file --chat-template-kwargs --reasoning-budget --draft-model --model-draft
     --draft-max --draft-kind --draft-block-size --adapter --lora --log-file --allowed-origins
     --max-image-payload-size --max-images --max-image-width --max-image-height --max-kv-size
@@ -397,6 +513,8 @@ def make_parser(generation: Generation, *, serve: bool) -> argparse.ArgumentPars
     parser.add_argument(
         parallel, dest="n_parallel", type=int, default=os.environ.get("LLAMA_ARG_N_PARALLEL", 4)
     )
+    add("--max-batch-prefill", default=4, kind=int)
+    add("--max-queue-depth", default=32, kind=int)
     add("-s", "--seed")
     add("-b", "--batch-size")
     for name in ("warmup", "slots"):
@@ -634,6 +752,8 @@ def make_server(options: argparse.Namespace, generation: Generation) -> FakeServ
         models=models if len(models) > 1 else None,
         start=False,
     )
+    server.scheduler.max_batch_prefill = options.max_batch_prefill
+    server.scheduler.max_queue_depth = options.max_queue_depth
     server.n_predict = options.n_predict
     server.api_prefix = getattr(options, "api_prefix", "")
     server.props = options.props

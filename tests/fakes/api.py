@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.fakes.answers import Generation, Json, Kind, Turn
 from tests.fakes.anthropic import from_anthropic
 from tests.fakes.checks import (
     CHECKS,
@@ -26,18 +27,11 @@ from tests.fakes.checks import (
     parse_body,
     unprocessable,
 )
-from tests.fakes.replies import (
-    Generation,
-    Json,
-    Kind,
-    Reply,
-    Turn,
-    Vocabulary,
-    chat_prompt,
-    default_answer,
-    prompt_pieces,
-)
+from tests.fakes.default import default_answer
+from tests.fakes.prompts import chat_prompt, prompt_pieces
+from tests.fakes.replies import Reply
 from tests.fakes.scheduler import Scheduler
+from tests.fakes.text import Vocabulary
 from tests.fakes.vectors import DIMENSIONS, embeddings, native_embeddings, rerank
 
 BODY_LIMIT = 2 * 1024 * 1024

@@ -10,7 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from tests.fakes.replies import MEDIA, Generation, Json, Kind, Reply, dumps, requested_schema
+from tests.fakes.answers import Generation, Json, Kind
+from tests.fakes.prompts import MEDIA
+from tests.fakes.replies import Reply
+from tests.fakes.schemas import requested_schema
+from tests.fakes.wire import dumps
 
 
 class Refused(Exception):

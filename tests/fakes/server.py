@@ -29,8 +29,10 @@ if __name__ == "__main__":
     # Python puts the folder of a program on the path, not the one above it.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from tests.fakes.answers import Generation, Json
 from tests.fakes.api import FakeApi, Seen
-from tests.fakes.replies import SSE, Generation, Json, Reply
+from tests.fakes.replies import Reply
+from tests.fakes.wire import SSE
 
 __all__ = ["FakeServer", "Reply", "Seen", "executable"]
 

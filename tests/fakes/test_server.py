@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.replies import Generation
+from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer, Reply, executable
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])

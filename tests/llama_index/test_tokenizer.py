@@ -15,7 +15,7 @@ from llama_index.core.utils import Tokenizer
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fakes.replies import pieces
+from tests.fakes.text import pieces
 from tests.fakes.server import FakeServer, executable
 from tests.llama_index import measure_counting
 

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fakes.answers import Generation, Json, Kind, Turn
+from tests.fakes.answers import Answer, Generation, Json, Kind, Turn
 from tests.fakes.anthropic import from_anthropic
 from tests.fakes.checks import (
     CHECKS,
     Refused,
+    check_anthropic,
     check_conversation,
     check_media,
     check_tool_count,
@@ -35,6 +36,45 @@ from tests.fakes.text import Vocabulary
 from tests.fakes.vectors import DIMENSIONS, embeddings, native_embeddings, rerank
 
 BODY_LIMIT = 2 * 1024 * 1024
+WINDOW = 4096
+"""Tokens that the model was made for."""
+CLOSED = "Generation error: Failed to send request: sending on a closed channel"
+NO_PROMPT = Reply(
+    answer=Answer(
+        finish="error",
+        failure="Generation error: Empty prompt: request has no input tokens to process",
+    )
+)
+SETTINGS: Json = {
+    "temperature": 0.8,
+    "top_k": 40,
+    "top_p": 0.9,
+    "min_p": 0.1,
+    "repeat_penalty": 1.0,
+    "repeat_last_n": 64,
+    "seed": 2**64 - 1,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "dry_multiplier": 0.0,
+    "dry_base": 1.75,
+    "dry_allowed_length": 2,
+    "dry_penalty_last_n": 0,
+}
+CACHED = """
+    block_size entries bytes capacity_bytes max_entries hits lookups hit_rate inserts
+    evictions_lru evictions_ttl rejections_oversized total_blocks_stored unique_block_hashes
+    apc_active_entries snapshot_entries snapshot_bytes snapshot_capacity_bytes
+    snapshot_max_entries snapshot_hits snapshot_lookups snapshot_hit_rate snapshot_inserts
+    snapshot_evictions_lru snapshot_evictions_ttl snapshot_rejections_oversized paged_block_size
+    paged_blocks_allocated paged_blocks_live paged_blocks_free paged_bytes_reserved
+    paged_bytes_in_use paged_block_budget reject_oversized reject_disabled
+    reject_prefix_too_short reject_mode_mismatch reject_empty_set reject_layout_constraints
+    reject_block_boundary_floor
+"""
+LAST_REJECTED = """
+    last_reject_reason last_reject_seq_id last_reject_context_len last_reject_at_unix_ms
+"""
+"""What the cache of prompts counts, and what it tells of the last that it did not take."""
 OBSERVED = """
     sequences_started sequences_completed total_prefill_tokens total_decode_tokens
     prefill_chunks_processed decode_steps_processed decode_lookahead_steps current_batch_size
@@ -84,18 +124,22 @@ class FakeApi:
         generation: Which server generation to be.
         model_id: The served model's id.
         api_key: Required key; the newest generation takes a comma-separated list.
-        context_size: Tokens of one slot.
+        context_size: Tokens of one slot; None is a server that was not told any.
         slots: Number of slots.
         models: Entries for `/v1/models` instead of the one made from `model_id`. On the newest
             generation an entry with the capability "embedding" or "rerank" switches that route on.
 
     Attributes:
         busy: Refuse generation as with a full queue.
-        loading: Be a server whose weights are not loaded.
+        loading: Be a server whose weights are not loaded yet; the older one lets requests wait.
+        load_failed: Be a server whose weights could not be loaded.
         dead: Be a server whose worker has ended.
         stuck: Be a server whose worker for vectors takes too long.
         media: The parts of a message that the model can read beside text, as `MEDIA` names them.
         infill: Whether the model was trained to fill in.
+        bos: Whether the tokenizer begins each text with a token of its own.
+        cache: Whether the server keeps prompts for later ones.
+        tool_call_parser: What the older server reads calls with; None without a chat template.
         n_predict: Tokens of an answer when the request sets no limit; -1 is the whole context.
         api_prefix: Path above every route.
         props: Whether the older generation has `/props`, and the newest lets it be changed.
@@ -113,22 +157,28 @@ class FakeApi:
         *,
         model_id: str,
         api_key: str | None,
-        context_size: int,
+        context_size: int | None,
         slots: int,
         models: list[Json] | None,
     ) -> None:
         self.generation = generation
         self.model_id = model_id
         self.api_key = api_key
-        self.context_size = context_size
+        # Without --ctx-size, the older server does not tell the window that its model has.
+        told = 0 if generation == "v0.4.2" else WINDOW
+        self.context_size = told if context_size is None else context_size
         self.total_slots = slots
         self.models = models
         self.busy = False
         self.loading = False
+        self.load_failed = False
         self.dead = False
         self.stuck = False
         self.media: set[str] = set()
         self.infill = True
+        self.bos = True
+        self.cache = True
+        self.tool_call_parser: str | None = "mlxcel"
         self.n_predict = -1
         self.api_prefix = ""
         self.props = False
@@ -229,6 +279,8 @@ class FakeApi:
         methods = self._routes.get(path) if seen.path.startswith(self.api_prefix) else None
         if methods is None:
             return Reply.plain(404)
+        if seen.method == "HEAD" and "GET" in methods:
+            return Reply.json(None)  # without its body, by the method
         if seen.method not in methods:
             return Reply.plain(405)
         if len(seen.body) > BODY_LIMIT and self.generation == "v0.4.2":
@@ -243,7 +295,8 @@ class FakeApi:
         # A prefixed health route is not public: the raw path is compared.
         if self.api_key is None or seen.path in ("/health", "/", "/v1/health" if newest else "/"):
             return None
-        given = seen.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        header = seen.headers.get("authorization", "")
+        given = f"{header} ".removeprefix("Bearer ").strip()
         if newest:
             given = given or seen.headers.get("x-api-key", "")
             if given in self.api_key.split(","):
@@ -251,8 +304,10 @@ class FakeApi:
             return Reply.error(401, "Invalid API Key", "authentication_error", 401)
         if given == self.api_key:
             return None
-        kind = "invalid_api_key" if given else "missing_api_key"
-        return Reply.error(401, kind.replace("_", " ").capitalize(), kind)
+        if header:
+            return Reply.error(401, "Invalid API key", "invalid_api_key")
+        missing = "Missing API key. Use 'Authorization: Bearer <api-key>' header."
+        return Reply.error(401, missing, "missing_api_key")
 
     def _generate(self, seen: Seen) -> Reply:
         kind = self._kinds[seen.path]
@@ -266,13 +321,17 @@ class FakeApi:
                 raise invalid("Infill is not supported by this model", "not_supported_error", 501)
             body["prompt"] = f"{body['input_prefix']} ... {body['input_suffix']}"
         prompt = chat_prompt(body, self.generation) if kind == "chat" else body["prompt"]
-        count, limit = len(prompt_pieces(prompt)), self._limit(body, kind)
-        turn = Turn(self.generation, self.model_id, body, count, kind, limit)
+        count, limit = len(prompt_pieces(prompt, self.bos)), self._limit(body, kind)
+        turn = Turn(self.generation, self.model_id, body, count, kind, limit, self.cache)
         if self.dead:
             status = 503 if self.generation == "newest" else 400
             raise invalid("The model worker has exited", "server_error", status)
-        if self.loading:
+        while self.loading and self.generation == "v0.4.2":
+            time.sleep(0.01)
+        if self.loading or self.load_failed:
             return self._without_weights().render(turn)
+        if not count:
+            return NO_PROMPT.render(turn)
         reply = self._next_scripted() or self.think(body)
         if reply is None:
             reply = Reply(answer=default_answer(turn), delay=self.token_seconds)
@@ -285,7 +344,7 @@ class FakeApi:
     def _without_weights(self) -> Reply:
         if self.generation == "newest":
             return Reply.error(501, "no loaded chat model", "not_implemented")
-        return Reply.text("", finish="error")
+        return Reply(answer=Answer(finish="error", failure=CLOSED))
 
     def _next_scripted(self) -> Reply | None:
         with self.lock:
@@ -296,17 +355,20 @@ class FakeApi:
         names = ["n_predict" if kind == "native" else "max_tokens"]
         if self.generation == "newest":
             names = ["max_tokens", "max_completion_tokens", "n_predict"]
-        window = self.context_size or 4096
+        window = self.context_size or WINDOW
         asked = [body[name] for name in names if body.get(name) is not None]
         limit = asked[0] if asked else self.n_predict
-        return window if limit < 0 else min(limit, window)
+        if limit < 0:
+            return window
+        return limit if self.generation == "v0.4.2" else min(limit, window)
 
     def _health(self, _: Seen) -> Reply:
+        loading = self.loading or self.load_failed
         if self.generation == "newest":
-            if not self.loading:
+            if not loading:
                 return Reply.json({"status": "ok"})
             return Reply.error(503, "Loading model", "unavailable_error", 503)
-        if self.loading:
+        if loading:
             return Reply.json({"status": "loading model", "tool_call_parser": None}, 503)
         full = self.full
         body = {
@@ -320,7 +382,7 @@ class FakeApi:
             "observability": dict.fromkeys(OBSERVED.split(), 0)
             | {"prompt_cache_last_reject": None},
             "context_size": self.context_size,
-            "tool_call_parser": "mlxcel",
+            "tool_call_parser": self.tool_call_parser,
         }
         return Reply.json(body, 503 if full else 200)
 
@@ -345,7 +407,8 @@ class FakeApi:
         if self.generation == "v0.4.2":
             if not self.props:
                 return Reply.plain(404)
-            settings: Json = {"n_predict": self.n_predict, "temperature": 0.8, "seed": -1}
+            limit = self.context_size or WINDOW if self.n_predict < 0 else self.n_predict
+            settings = {"n_predict": limit, **SETTINGS}
             body = {"default_generation_settings": settings, "total_slots": self.total_slots}
             return Reply.json(body)
         embedder = self._capable("embedding")
@@ -388,11 +451,13 @@ class FakeApi:
         return Reply.error(403, "this feature is disabled", "feature_disabled", 403)
 
     def _speak(self, _: Seen) -> Reply:
-        return Reply.error(501, "no audio model is loaded", "not_implemented")
+        return Reply.error(501, "audio model kind not loaded: tts", "not_implemented")
 
     def _cache_stats(self, _: Seen) -> Reply:
-        counts = dict.fromkeys(["entries", "bytes", "capacity_bytes", "hits", "lookups"], 0)
-        return Reply.json({"enabled": True, "apc_enabled": False, **counts, "hit_rate": 0.0})
+        counts = dict.fromkeys(CACHED.split(), 0)
+        last = dict.fromkeys(LAST_REJECTED.split())
+        enabled = {"enabled": self.cache, "apc_enabled": self.cache, "hash": "sha256"}
+        return Reply.json({**enabled, **counts, **last})
 
     def _reset_cache(self, _: Seen) -> Reply:
         return Reply.json({"cleared": True, "freed_bytes": 0, "freed_entries": 0})
@@ -445,7 +510,7 @@ class FakeApi:
                 else:
                     tokens += self._vocabulary.encode(
                         part,
-                        add_special=bool(body.get("add_special")) and index == 0,
+                        add_special=self.bos and bool(body.get("add_special")) and index == 0,
                         parse_special=not newest or body.get("parse_special", True),
                     )
         if newest and body.get("with_pieces"):
@@ -458,6 +523,8 @@ class FakeApi:
         tokens = body.get("tokens", [] if self.generation == "newest" else None)
         if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
             raise unprocessable("tokens: expected a sequence of integers")
+        if self.generation == "v0.4.2":
+            tokens = [token for token in tokens if token in self._vocabulary]
         try:
             return Reply.json({"content": self._vocabulary.decode(tokens)})
         except IndexError:
@@ -483,16 +550,24 @@ class FakeApi:
         return Reply.json({"prompt": self._inspected(seen)})
 
     def _input_tokens(self, seen: Seen) -> Reply:
-        return Reply.json({"input_tokens": len(prompt_pieces(self._inspected(seen)))})
+        return Reply.json({"input_tokens": len(prompt_pieces(self._inspected(seen), self.bos))})
 
     def _count_tokens(self, seen: Seen) -> Reply:
-        """Count an Anthropic body, whose errors have an envelope of their own."""
+        """Count an Anthropic body, whose errors have an envelope of their own on newer servers.
+
+        The older one counts the token twice that both its template and its tokenizer begin with.
+        """
+        if self.generation == "v0.4.2":
+            body = parse_body(seen.headers.get("content-type", ""), seen.body)
+            check_anthropic(body)
+            prompt = chat_prompt(from_anthropic(body), self.generation)
+            return Reply.json({"input_tokens": len(prompt_pieces(prompt, self.bos)) + self.bos})
         body = seen.json
         if not isinstance(body, dict) or not body.get("model") or not body.get("messages"):
             error = {"type": "invalid_request_error", "message": "model and messages are required"}
             return Reply.json({"type": "error", "error": error}, 400)
         prompt = chat_prompt(from_anthropic(body), self.generation)
-        return Reply.json({"input_tokens": len(prompt_pieces(prompt))})
+        return Reply.json({"input_tokens": len(prompt_pieces(prompt, self.bos))})
 
     def _capable(self, capability: str) -> str | None:
         """The id of the model with this capability."""

@@ -118,5 +118,13 @@ def forced_tool(body: Json) -> Json | None:
     return None
 
 
+def limited(answer: Answer, turn: Turn) -> Answer:
+    """The tokens of a model up to the limit; an answer of exactly as many is called cut too."""
+    limit = max(turn.limit, 1)
+    if answer.raw is None or len(answer.raw) < limit:
+        return answer
+    return dataclasses.replace(answer, raw=answer.raw[:limit], finish="length")
+
+
 def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

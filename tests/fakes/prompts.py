@@ -18,9 +18,9 @@ def content_text(content: object) -> str:
     return "".join(part.get("text") or f"<{part['type']}>" for part in content)
 
 
-def prompt_pieces(text: str) -> list[str]:
-    """The tokens of a prompt, which begin with `BOS` however it is written."""
-    return [BOS, *pieces(text.removeprefix(BOS))]
+def prompt_pieces(text: str, bos: bool = True) -> list[str]:
+    """The tokens of a prompt; a tokenizer that has a `BOS` has it once, however it is written."""
+    return [BOS] * bos + pieces(text.removeprefix(BOS))
 
 
 def chat_prompt(body: Json, generation: Generation) -> str:

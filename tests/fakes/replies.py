@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypedDict, Unpack
 
 from tests.fakes.answers import Answer, Json, Turn, tool_call
-from tests.fakes.default import constrained
+from tests.fakes.default import constrained, limited
 from tests.fakes.wire import DONE, FOLDED, SSE, STREAMS, completion_tokens, dumps, event
 
 
@@ -153,7 +153,7 @@ class Reply:
         """Turn an answer into the bytes for this request; other replies stay as they are."""
         if self.answer is None:
             return dataclasses.replace(self, turn=turn)
-        answer = constrained(self.answer, turn)
+        answer = limited(constrained(self.answer, turn), turn)
         if turn.body.get("stream"):
             chunks = STREAMS[turn.kind](answer, turn)
             ends_plainly = turn.generation == "v0.4.2" and turn.kind == "native"

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Literal
 
-State = Literal["queued", "prefilling", "running", "dropped", "refused"]
+State = Literal["queued", "prefilling", "running", "dropped", "refused", "unallocated"]
 
 
 class Ticket:
@@ -31,7 +31,7 @@ class Scheduler:
     """Gives slots to requests.
 
     Attributes:
-        slots: How many requests run at once.
+        slots: How many requests run at once; 0 has no memory for any, as with `--no-batch`.
         max_batch_prefill: How many a round of prefill takes.
         max_queue_depth: How many may wait.
         prefill_seconds: How long a round takes.
@@ -64,8 +64,8 @@ class Scheduler:
         """Join the queue; one that was not full when the request arrived may be so by now."""
         with self._lock:
             ticket = Ticket()
-            if self.full:
-                ticket.decide("refused")
+            if self.full or not self.slots:
+                ticket.decide("refused" if self.slots else "unallocated")
                 return ticket
             self._queue.append(ticket)
             self._start_round()

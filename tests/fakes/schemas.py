@@ -1,8 +1,10 @@
-"""JSON schemas: which the server compiles, and the smallest values that they accept."""
+"""JSON schemas: which of them 0.4.2 compiles, and the smallest values that they accept."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,8 +26,73 @@ FORMATS = {
     "duration": "P1D",
     "email": "x@example.org",
     "uri": "http://example.org/",
+    "hostname": "example.org",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+
+
+UNKNOWN = {
+    "not", "uniqueItems", "contains", "minContains", "maxContains", "propertyNames", "if", "then",
+    "else", "dependentRequired", "dependentSchemas", "unevaluatedProperties", "unevaluatedItems",
+}  # fmt: skip
+"""Keywords that the grammar does not know, whatever their value."""
+TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
+REFERENCE = re.compile(r"#[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+
+
+def compiles(schema: Any) -> bool:
+    """Whether the older server makes a grammar of a schema."""
+    try:
+        compile_part(schema, schema, set())
+    except (ValueError, LookupError, TypeError):
+        return False
+    return True
+
+
+def compile_part(schema: Any, root: Any, seen: set[str]) -> None:
+    """Raises ValueError or LookupError for what has no grammar."""
+    if isinstance(schema, bool):
+        return
+    require(isinstance(schema, dict) and not schema.keys() & UNKNOWN)
+    if (reference := schema.get("$ref")) is not None:
+        require(REFERENCE.fullmatch(reference) is not None)
+        if reference not in seen:
+            compile_part(referenced(reference, root), root, seen | {reference})
+        return
+    kinds = schema.get("type", [])
+    require({kinds} if isinstance(kinds, str) else set(kinds), within=TYPES)
+    require(schema.get("enum", [None]) != [] and schema.get("anyOf", [None]) != [])
+    require({schema.get("format", "date")}, within=FORMATS.keys())
+    require("(?" not in schema.get("pattern", "") and schema.get("maxItems", 0) < 100_000)
+    require(schema.get("minimum", -math.inf) <= schema.get("maximum", math.inf))
+    if schema.get("additionalProperties") is False:
+        require(set(schema.get("required", ())), within=schema.get("properties", {}).keys())
+    if "oneOf" in schema:
+        require(not overlapping(schema["oneOf"]))
+    for part in parts(schema):
+        compile_part(part, root, seen)
+
+
+def require(fact: Any, within: Collection[str] | None = None) -> None:
+    if not (fact if within is None else fact <= set(within)):
+        raise ValueError
+
+
+def overlapping(schemas: list[Any]) -> bool:
+    """Whether one of two kinds of numbers is an alternative to the other."""
+    kinds = [schema.get("type") for schema in schemas if isinstance(schema, dict)]
+    return "number" in kinds and (kinds.count("number") > 1 or "integer" in kinds)
+
+
+def parts(schema: Json) -> Iterator[Any]:
+    """The schemas that a schema is made of, but for those that it only defines."""
+    for name in ("properties", "patternProperties"):
+        yield from schema.get(name, {}).values()
+    for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        yield from schema.get(name, ())
+    yield from (schema[name] for name in ("items", "additionalProperties") if name in schema)
 
 
 def instance(schema: Any, root: Json, depth: int = 0) -> Any:

@@ -126,6 +126,11 @@ def ping(chunked: bool) -> bytes:
 # What becomes of a request without a slot: what a whole answer says, and how many tokens it gets.
 WITHOUT_SLOT = {
     "refused": ("Generation error: Server busy: prefill queue full", 0),
+    "unallocated": (
+        "Generation error: Server busy: CachePool: max capacity (0) reached, "
+        "cannot allocate new sequence",
+        0,
+    ),
     "dropped": ("Generation error: Response channel closed", 1),
 }
 
@@ -195,7 +200,7 @@ class FakeServer(FakeApi):
         host: str = "127.0.0.1",
         model_id: str = "fake-model",
         api_key: str | None = None,
-        context_size: int = 4096,
+        context_size: int | None = None,
         slots: int = 4,
         models: list[Json] | None = None,
         start: bool = True,
@@ -711,7 +716,8 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
     if fails:
         sys.exit(int(env["FAKE_EXIT_CODE"]))
     server = make_server(options, generation)
-    server.loading = weights_fail or not options.warmup
+    server.loading = not options.warmup
+    server.load_failed = weights_fail and options.warmup
     health = env.get("FAKE_HEALTH")
     if health is not None:
         server.route("/health", HEALTH[health] if health in HEALTH else Reply.plain(int(health)))
@@ -720,14 +726,15 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
     except OSError as error:
         fail(f"failed to bind {options.host}\n\nCaused by:\n    {error}")
     log(f"listening on {server.url}")
-    if not server.loading:
+    if not server.loading and not server.load_failed:
         note("ready")
     if "FAKE_HEALTH_SECONDS" in env:
         time.sleep(float(env["FAKE_HEALTH_SECONDS"]))
         server.unroute("/health")
     if not options.warmup:
         load(options.model, seconds)
-        server.loading = weights_fail
+        server.load_failed = weights_fail
+        server.loading = False
         if weights_fail:
             fail_weights()
         else:
@@ -737,7 +744,8 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
         time.sleep(3600)
 
 
-def make_server(options: argparse.Namespace, generation: Generation) -> FakeServer:
+def make_server(options: argparse.Namespace, generation: Generation, **listen: Any) -> FakeServer:
+    """A server that was told the flags; `listen` is where it listens instead of there."""
     env = os.environ
     model_id = options.alias or Path(options.model).name
     models: list[Json] = [{"id": model_id, "capabilities": ["completion"]}]
@@ -746,17 +754,20 @@ def make_server(options: argparse.Namespace, generation: Generation) -> FakeServ
             models.append({"id": Path(path).name, "capabilities": [capability]})
     server = FakeServer(
         generation,
-        **listen_address(generation, options.host, options.port),
+        **(listen or listen_address(generation, options.host, options.port)),
         model_id=model_id,
         api_key=options.api_key or env.get("LLAMA_API_KEY"),
-        context_size=options.ctx_size // options.n_parallel,
+        context_size=options.ctx_size // options.n_parallel or None,
         slots=options.n_parallel,
         models=models if len(models) > 1 else None,
         start=False,
     )
     server.scheduler.max_batch_prefill = options.max_batch_prefill
     server.scheduler.max_queue_depth = options.max_queue_depth
+    if options.no_batch:
+        server.scheduler.slots = 0
     server.n_predict = options.n_predict
+    server.cache = not options.no_prompt_cache
     server.api_prefix = getattr(options, "api_prefix", "")
     server.props = options.props
     server.slots_endpoint = options.slots

@@ -34,6 +34,9 @@ class Vocabulary:
             tokens += [CONTROL.index(part)] if named else map(self._id, pieces(part))
         return tokens
 
+    def __contains__(self, token: int) -> bool:
+        return 0 <= token < len(self._pieces)
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Raises IndexError for an id that was never given out."""
         return "".join(self._pieces[token] for token in tokens)

@@ -226,11 +226,20 @@ def native_folded(answer: Answer, turn: Turn) -> Json:
         "tokens_predicted": completion_tokens(answer),
         "tokens_evaluated": turn.prompt_tokens,
         "timings": {
-            "prompt_n": turn.prompt_tokens,
-            "prompt_ms": 1.0,
-            "predicted_n": completion_tokens(answer),
-            "predicted_ms": 1.0,
+            **timings("prompt", turn.prompt_tokens),
+            **timings("predicted", completion_tokens(answer)),
         },
+    }
+
+
+def timings(name: str, count: int) -> Json:
+    """How long so many tokens took, which is always one millisecond each."""
+    total = float(count)
+    return {
+        f"{name}_n": count,
+        f"{name}_ms": total,
+        f"{name}_per_token_ms": 1.0,
+        f"{name}_per_second": 1000.0,
     }
 
 

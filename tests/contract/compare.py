@@ -11,22 +11,27 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
-from . import recorded
-from .outcomes import outcome
+from tests.fakes.server import FakeServer
 
-Json = dict[str, Any]
+from . import recorded, situations
+from .outcomes import Json, outcome
 
 NEVER_MET = {
     "01-*/options-cors": "the package is no browser",
     "10-*/messages-*": "the package sends no Anthropic messages but to count them",
     "10-*/responses-*": "the package does not use OpenAI's responses",
     "11-*/metrics-*": "the package does not read metrics",
+    "12-*/queue-full-slots": "what the list says of a queue is not the same in all recordings",
+    "15-*/timeout-1-stream": "not all of its events were kept",
     "12-*/queue-full-messages": "the package sends no Anthropic messages but to count them",
     "14-*/messages-stream-left": "the package sends no Anthropic messages but to count them",
     "16-*/6-messages-whole": "the package sends no Anthropic messages but to count them",
@@ -62,25 +67,159 @@ def chosen(path: Path, entry: Json, names: list[str]) -> bool:
 def differences(group: str, entries: list[Json]) -> Iterator[tuple[str, list[str]]]:
     """The differences of each entry of a group."""
     for entry in entries:
-        if "response" not in entry or "request" not in entry:
-            continue
-        with recorded.serving(entry["flags"]) as server:
-            try:
-                actual = recorded.send(server, entry["request"])
-            except OSError as error:
-                actual = [repr(error)]
-            expected = told(entry)
-        if recorded.held_to_a_schema(entry["request"]):
-            expected, actual = map(recorded.without_json, (expected, actual))
-        lines = [line for line in difflib.ndiff(expected, actual) if line[0] in "-+"]
-        yield f"{group}/{entry['name']}", lines
+        name = f"{group}/{entry['name']}"
+        if compare := next((way for fits, way in WAYS if fits(entry)), None):
+            with recorded.serving(entry["flags"]) as server:
+                yield name, compare(server, name, entry)
 
 
-def told(entry: Json) -> list[str]:
+def alone(server: FakeServer, name: str, entry: Json) -> list[str]:
+    """One answer, with the other requests that the server had meanwhile."""
+    request = entry["request"]
+    with meanwhile(server, name):
+        actual = recorded.send(server, request)
+    expected = told(entry["response"])
+    if recorded.held_to_a_schema(request):
+        expected, actual = map(recorded.without_json, (expected, actual))
+    return unlike(expected, actual, request["path"])
+
+
+@contextmanager
+def meanwhile(server: FakeServer, name: str) -> Iterator[None]:
+    count = next((count for pattern, count in BUSY.items() if fnmatch(name, pattern)), 0)
+    if "during-prefill" in name:
+        with situations.prefill(server):
+            yield
+    elif count:
+        with situations.others(server, count):
+            yield
+    else:
+        yield
+
+
+BUSY = {"11-*-one-busy": 1, "11-*-two-busy-two-waiting": 4, "12-*/queue-full-*": 3}
+"""How many streams run or wait while these are sent."""
+
+
+def burst(server: FakeServer, name: str, entry: Json) -> list[str]:
+    """Many at once: each ends in one of the recorded ways; how many in which is chance."""
+    server.token_seconds = 0.005
+    server.scheduler.prefill_seconds = 0.01
+    answers = situations.burst(server, entry["request"])
+    ends = {situations.ended(*answer) for answer in answers}
+    expected = entry["outcomes"].keys() | LOST
+    if not any("error" in end for end in entry["outcomes"]) and "13-" in name:
+        expected = entry["outcomes"].keys()
+    lines = [f"+ {end}" for end in sorted(ends - expected)]
+    kept = entry.get("one_response_per_outcome") or {}
+    shapes = {
+        situations.ended(response["status"], content_type(response), text(response)): told(response)
+        for response in [*entry.get("responses", []), *kept.values()]
+    }
+    for answer in answers:
+        end = situations.ended(*answer)
+        if end in shapes:
+            lines += unlike(shapes[end], outcome(*answer), entry["request"]["path"])
+    return lines
+
+
+LOST = {
+    "200 finish_reason error, 1 content chunks",
+    "200 finish_reason error, 0 content chunks",
+    "200 finish_reason None, 1 content chunks, no [DONE]",
+    '503 {"error":{"message":"All slots are busy. Please try again later.","type":"server',
+}
+"""How a request that got no slot ends, which any burst may come to."""
+
+
+def left(server: FakeServer, name: str, entry: Json) -> list[str]:
+    """A client that goes away: what it had by then, and what the slots say afterwards."""
+    request = entry["request"]
+    stream = bool(request["body"].get("stream"))
+    prefilled = "prefill" in name
+    server.token_seconds = 0.0005 if prefilled else 0.005
+    server.scheduler.prefill_seconds = 0.5 if prefilled else 0.002
+    connection = situations.start(server, request)
+    lines = []
+    if stream:
+        response = connection.getresponse()
+        events = len(entry["response"]["sse"])
+        got = b"".join(response.readline() + response.readline() for _ in range(events)).decode()
+        actual = outcome(response.status, response.headers.get("content-type"), got)
+        lines += unlike(told(entry["response"]), actual, request["path"])
+    situations.wait(lambda: bool(server.posts))
+    time.sleep(0.1)
+    situations.leave(connection)
+    began = time.monotonic()
+    if prefilled:
+        # Others wait for the prefill, whoever left; meanwhile no slot is busy.
+        lines += ["+ a slot is busy"] * (server.generating > 0)
+        recorded.send(server, {"method": "POST", **request, "body": SHORT})
+        lines += ["+ the prefill ended with its client"] * (time.monotonic() - began < 0.2)
+        return lines
+    idle = situations.wait(lambda: server.generating == 0, 0.5 if stream else 0.2)
+    if idle != stream:
+        lines.append(f"+ the slot is {'free' if idle else 'busy'} afterwards")
+    return lines
+
+
+SHORT = {**situations.QUESTION, "max_tokens": 1}
+
+
+def deaf(server: FakeServer, name: str, entry: Json) -> list[str]:
+    """Whether the health is told at once while others are answered."""
+    server.token_seconds = 0.0005
+    request = {**entry["request"], "times": entry["request"].get("times", 1), "seconds_apart": 0}
+    request["body"] = {**request["body"], "max_tokens": 1000}
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(situations.burst, server, request)
+        situations.wait(lambda: server.generating > 0)
+        began = time.monotonic()
+        recorded.send(server, {"method": "GET", "path": "/health"})
+        waited = time.monotonic() - began > 0.25
+        answers.result()
+    slow = any(probe["took_ms"] > 1000 for probe in entry["health"])
+    return [f"+ the health {'waits' if waited else 'is told at once'}"] * (waited != slow)
+
+
+def told(response: Json) -> list[str]:
     """The recorded outcome."""
-    response = entry["response"]
-    text = "".join(text for _, text in response["sse"]) if "sse" in response else response["body"]
-    return outcome(response["status"], response["headers"].get("content-type"), text)
+    return outcome(response["status"], content_type(response), text(response))
+
+
+def content_type(response: Json) -> str | None:
+    kind = response["headers"].get("content-type")
+    return kind if kind is None else str(kind)
+
+
+def text(response: Json) -> str:
+    if "sse" in response:
+        return "".join(part for _, part in response["sse"])
+    return str(response["body"])
+
+
+def unlike(expected: list[str], actual: list[str], path: str) -> list[str]:
+    expected, actual = (
+        list(map(VARYING.get(path, own_text), lines)) for lines in (expected, actual)
+    )
+    return [line for line in difflib.ndiff(expected, actual) if line[0] in "-+"]
+
+
+def own_text(line: str) -> str:
+    return re.sub(r"serialised size \d+", "serialised size n", line)
+
+
+VARYING = {"/detokenize": lambda line: re.sub(r'"content": ".*"', '"content": "text"', line)}
+"""What another vocabulary says otherwise."""
+
+Way = Callable[[FakeServer, str, Json], list[str]]
+WAYS: list[tuple[Callable[[Json], bool], Way]] = [
+    (lambda entry: "outcomes" in entry, burst),
+    (lambda entry: "health" in entry, deaf),
+    (lambda entry: "ended" in entry.get("response", {}), left),
+    (lambda entry: "response" in entry and "request" in entry, alone),
+]
+"""How each kind of entry is compared."""
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ Json = dict[str, Any]
 @contextmanager
 def serving(flags: str) -> Iterator[FakeServer]:
     """A scripted server with the recorded model that these flags name."""
-    words = re.split(r" (?=-)", flags.partition(" serve ")[2])
+    before, _, flags = flags.partition(" serve ")
+    words = re.split(r" (?=-)", flags)
     arguments = [part for word in words for part in word.split(" ", 1)]
     arguments[arguments.index("--port") + 1] = "1"
     options = make_parser("v0.4.2", serve=True).parse_args(arguments)
@@ -35,6 +36,8 @@ def serving(flags: str) -> Iterator[FakeServer]:
         budget=int(options.reasoning_budget or -1),
         template=options.chat_template is None,
     )
+    if threads := re.search(r"WORKER_THREADS=(\d+)", before):
+        server.http_threads = int(threads[1])
     server.bos = name.startswith("gemma")
     server.load_failed = name == "truncated"
     server.loading = False
@@ -82,6 +85,8 @@ def without_json(lines: list[str]) -> list[str]:
             result.append(f"{found[1]}: {'whole' if is_json(json.loads(found[2])) else 'part'}")
         else:
             result.append(re.sub(r"\d+", "n", line) if line.startswith("usage: ") else line)
+    if "finish: length" in result:  # cut somewhere
+        return [line.replace("whole", "part") for line in result]
     return result
 
 

@@ -145,7 +145,7 @@ class FakeApi:
         props: Whether the older generation has `/props`, and the newest lets it be changed.
         slots_endpoint: Whether `/slots` is on.
         think: What answers a generation request for which no reply is scripted; it may return None.
-        token_seconds: Pause between the tokens of a default answer.
+        token_seconds: Pause between the tokens of an answer that sets none.
         requests: Every request in order.
         generating: How many slots are answering now.
         scheduler: What gives the slots of the older generation to requests.
@@ -334,7 +334,9 @@ class FakeApi:
             return NO_PROMPT.render(turn)
         reply = self._next_scripted() or self.think(body)
         if reply is None:
-            reply = Reply(answer=default_answer(turn), delay=self.token_seconds)
+            reply = Reply(answer=default_answer(turn))
+        if reply.delay == 0 and reply.answer is not None:
+            reply = dataclasses.replace(reply, delay=self.token_seconds)
         return reply.render(turn)
 
     def _check_queue(self) -> None:

@@ -19,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.server import FakeServer
 
 from . import recorded, situations
-from .outcomes import Json, outcome
+from .outcomes import Json, outcome, short
 
 NEVER_MET = {
     "01-*/options-cors": "the package is no browser",
@@ -43,7 +44,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.contract.compare")
     parser.add_argument("recordings", type=Path)
     parser.add_argument("names", nargs="*", help="which entries, as GROUP/NAME with wildcards")
+    parser.add_argument("--tables", action="store_true", help="write the tables of the contract")
     options = parser.parse_args()
+    if options.tables:
+        write_tables(options.recordings)
+        return 0
     compared = different = 0
     for path in sorted(options.recordings.glob("*.json")):
         recording = json.loads(path.read_text())
@@ -182,6 +187,32 @@ def deaf(server: FakeServer, name: str, entry: Json) -> list[str]:
     return [f"+ the health {'waits' if waited else 'is told at once'}"] * (waited != slow)
 
 
+def write_tables(recordings: Path) -> None:
+    """Write a table of each group, with what can be asked of a server that does nothing else."""
+    for path in sorted(recordings.glob("*.json")):
+        lines: list[Any] = []
+        flags = None
+        for entry in json.loads(path.read_text())["entries"]:
+            plain = next((way for fits, way in WAYS if fits(entry)), None) is alone
+            name = f"{path.stem}/{entry['name']}"
+            busy = "during-prefill" in name or any(fnmatch(name, pattern) for pattern in BUSY)
+            if not plain or busy or not chosen(path, entry, []):
+                continue
+            if entry["flags"] != flags:
+                flags = entry["flags"]
+                lines.append(flags)
+            request = entry["request"]
+            asked = {"to": f"{request['method']} {request['path']}"}
+            asked |= {name: request[name] for name in ("headers", "body_text") if name in request}
+            if "body" in request and "body_text" not in request:
+                chat = recorded.is_chat(request["path"])
+                asked["body"] = recorded.shortened(request["body"]) if chat else request["body"]
+            lines.append([entry["name"], asked, [*map(short, told(entry["response"]))]])
+        if lines:
+            table = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+            (recorded.TABLES / f"{path.stem[3:]}.jsonl").write_text(table + "\n")
+
+
 def told(response: Json) -> list[str]:
     """The recorded outcome."""
     return outcome(response["status"], content_type(response), text(response))
@@ -199,14 +230,8 @@ def text(response: Json) -> str:
 
 
 def unlike(expected: list[str], actual: list[str], path: str) -> list[str]:
-    expected, actual = (
-        list(map(VARYING.get(path, own_text), lines)) for lines in (expected, actual)
-    )
+    expected, actual = (list(map(VARYING.get(path, str), lines)) for lines in (expected, actual))
     return [line for line in difflib.ndiff(expected, actual) if line[0] in "-+"]
-
-
-def own_text(line: str) -> str:
-    return re.sub(r"serialised size \d+", "serialised size n", line)
 
 
 VARYING = {"/detokenize": lambda line: re.sub(r'"content": ".*"', '"content": "text"', line)}

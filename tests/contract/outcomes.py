@@ -32,6 +32,11 @@ def outcome(status: int, content_type: str | None, text: str) -> list[str]:
     return [f"{status} json", *whole(json.loads(text) if text else None)]
 
 
+def short(line: str) -> str:
+    """The line as a table has it: of a long one, the beginning and the length."""
+    return line if len(line) < 400 else f"{line[:200]}... ({len(line)} characters)"
+
+
 def whole(value: Any) -> list[str]:
     """The lines of a JSON body."""
     if not isinstance(value, dict):

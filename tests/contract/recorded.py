@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,115 @@ def is_json(text: str) -> bool:
     return True
 
 
+# --------------------------------------------------------------------------- tables
+
+TABLES = Path(__file__).parent / "recordings"
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Weather of a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
+OK = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
+      "additionalProperties": False}  # fmt: skip
+QUESTION = "What is the capital of France?"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recorded fact.
+
+    Attributes:
+        group: The table that it is in.
+        name: Its name there.
+        flags: How the server was started.
+        request: What was sent.
+        outcome: The lines of the answer.
+    """
+
+    group: str
+    name: str
+    flags: str
+    request: Json
+    outcome: list[str]
+
+
+def rows() -> Iterator[Row]:
+    """The rows of all tables: each line is one, or the flags of those below it."""
+    for path in sorted(TABLES.glob("*.jsonl")):
+        flags = ""
+        for line in path.read_text().strip().split("\n"):
+            row = json.loads(line)
+            if isinstance(row, str):
+                flags = row
+                continue
+            name, asked, told = row
+            method, _, route = asked.pop("to").partition(" ")
+            request = {"method": method, "path": route, **asked}
+            if "body" in request and is_chat(route):
+                request["body"] = filled(request["body"])
+            yield Row(path.stem, name, flags, request, told)
+
+
+def is_chat(path: str) -> bool:
+    return path.endswith("/chat/completions")
+
+
+def filled(body: Any) -> Any:
+    """A body of a table in full: a chat about the capital of France, unless it says otherwise."""
+    if not isinstance(body, dict):
+        return body
+    if "verbatim" in body:
+        return body["verbatim"]
+    messages = [{"role": "user", "content": body.get("ask", QUESTION)}]
+    full: Json = {"model": "m", "messages": messages, "temperature": 0}
+    for name, value in body.items():
+        if name == "schema":
+            named = {"name": "x", "strict": True, "schema": OK if value == "ok" else value}
+            full["response_format"] = {"type": "json_schema", "json_schema": named}
+        elif name in SHORT:
+            full |= SHORT[name]
+        elif name != "ask":
+            full[name] = value
+    return full
+
+
+SHORT: dict[str, Json] = {
+    "quiet": {"chat_template_kwargs": {"enable_thinking": False}},
+    "usage": {"stream": True, "stream_options": {"include_usage": True}},
+    "weather": {"tools": [WEATHER]},
+}
+"""Names for what many bodies have."""
+
+
+def shortened(body: Any) -> Any:
+    """A body as it stands in a table: what `filled` makes of it is the same."""
+    if not isinstance(body, dict):
+        return body
+    short = {name: value for name, value in body.items() if filled({}).get(name) != value}
+    for name, fields in SHORT.items():
+        if fields.items() <= {key: short.get(key) for key in fields}.items():
+            short = {key: value for key, value in short.items() if key not in fields}
+            short[name] = True
+    messages = short.pop("messages", None)
+    if isinstance(messages, list) and len(messages) == 1:
+        short["ask"] = messages[0].get("content")
+    wanted = short.get("response_format")
+    if isinstance(wanted, dict) and isinstance(wanted.get("json_schema"), dict):
+        schema = short.pop("response_format")["json_schema"].get("schema")
+        short["schema"] = "ok" if schema == OK else schema
+    return short if filled(short) == body else {"verbatim": body}
+
+
+# --------------------------------------------------------------------------- abbreviations
+
+
 def expanded(value: Any) -> Any:
     """A recorded body without its abbreviations."""
     if isinstance(value, dict):
@@ -129,8 +239,8 @@ def referring(count: str) -> Json:
 
 
 def large(count: str) -> Json:
-    text = {"type": "string", "description": "x" * 80}
-    return {"type": "object", "properties": {f"p{at}": text for at in range(int(count))}}
+    text = {"type": "string", "description": "x" * 77}
+    return {"type": "object", "properties": {f"p{at:03}": text for at in range(int(count))}}
 
 
 ABBREVIATIONS: dict[str, Any] = {

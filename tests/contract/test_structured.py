@@ -52,7 +52,7 @@ def with_references(count: int) -> Json:
         ({"type": "json_object", "schema": PERSON}, 400, 400, 200),
         ({"type": "xml"}, 400, 400, 400),
         ({}, 200, 400, 200),
-        ({"type": 5}, 200, 400, 400),
+        ({"type": 5}, 200, 400, 200),
         ("json", 400, 400, 200),
         ([PERSON], 400, 400, 200),
         ({"type": "json_schema"}, 400, 400, 200),

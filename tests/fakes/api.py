@@ -525,12 +525,10 @@ class FakeApi:
         tokens = body.get("tokens", [] if self.generation == "newest" else None)
         if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
             raise unprocessable("tokens: expected a sequence of integers")
-        if self.generation == "v0.4.2":
-            tokens = [token for token in tokens if token in self._vocabulary]
-        try:
-            return Reply.json({"content": self._vocabulary.decode(tokens)})
-        except IndexError:
-            raise invalid("tokens: unknown id") from None
+        known = [token for token in tokens if token in self._vocabulary]
+        if len(known) < len(tokens) and self.generation == "newest":
+            raise invalid("tokens: unknown id")
+        return Reply.json({"content": self._vocabulary.decode(known)})
 
     def _inspected(self, seen: Seen) -> str:
         """The rendered prompt of a chat body; a bad shape is JSON here, not 422.

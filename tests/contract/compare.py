@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.fakes.server import FakeServer
 
-from . import recorded, situations
+from . import processes, recorded, situations
 from .outcomes import Json, outcome, short
 
 NEVER_MET = {
@@ -32,6 +32,9 @@ NEVER_MET = {
     "10-*/responses-*": "the package does not use OpenAI's responses",
     "11-*/metrics-*": "the package does not read metrics",
     "12-*/queue-full-slots": "what the list says of a queue is not the same in all recordings",
+    "17-*/estimate-memory": "the package does not ask for it",
+    "17-*/help": "the package reads no help",
+    "17-*/serve-help": "the package reads no help",
     "15-*/timeout-1-stream": "not all of its events were kept",
     "12-*/queue-full-messages": "the package sends no Anthropic messages but to count them",
     "14-*/messages-stream-left": "the package sends no Anthropic messages but to count them",
@@ -73,7 +76,9 @@ def differences(group: str, entries: list[Json]) -> Iterator[tuple[str, list[str
     """The differences of each entry of a group."""
     for entry in entries:
         name = f"{group}/{entry['name']}"
-        if compare := next((way for fits, way in WAYS if fits(entry)), None):
+        if "command" in entry and any(map(entry["command"].startswith, PROGRAMS)):
+            yield name, processes.compare(entry)
+        elif compare := next((way for fits, way in WAYS if fits(entry)), None):
             with recorded.serving(entry["flags"]) as server:
                 yield name, compare(server, name, entry)
 
@@ -81,12 +86,22 @@ def differences(group: str, entries: list[Json]) -> Iterator[tuple[str, list[str
 def alone(server: FakeServer, name: str, entry: Json) -> list[str]:
     """One answer, with the other requests that the server had meanwhile."""
     request = entry["request"]
+    logged: list[str] = []
     with meanwhile(server, name):
+        server.log = lambda text, level, source: logged.append(f"{level:>5} {source}: {text}")
         actual = recorded.send(server, request)
     expected = told(entry["response"])
+    lines = unlike(log_lines(entry.get("log", [])), log_lines(logged), "")
     if recorded.held_to_a_schema(request):
         expected, actual = map(recorded.without_json, (expected, actual))
-    return unlike(expected, actual, request["path"])
+    return lines + unlike(expected, actual, request["path"])
+
+
+def log_lines(lines: list[str]) -> list[str]:
+    """Which warnings and errors were logged; numbers and circumstances are left out."""
+    kept = [re.sub(r"^<time> | prefill\{.*?\}:", "", line) for line in lines]
+    kept = [line for line in kept if line.split()[0] in ("WARN", "ERROR")]
+    return sorted({re.sub(r"\d+", "n", line.strip()) for line in kept})
 
 
 @contextmanager
@@ -110,12 +125,17 @@ def burst(server: FakeServer, name: str, entry: Json) -> list[str]:
     """Many at once: each ends in one of the recorded ways; how many in which is chance."""
     server.token_seconds = 0.005
     server.scheduler.prefill_seconds = 0.01
+    logged: list[str] = []
+    server.log = lambda text, level, source: logged.append(f"{level:>5} {source}: {text}")
     answers = situations.burst(server, entry["request"])
     ends = {situations.ended(*answer) for answer in answers}
     expected = entry["outcomes"].keys() | LOST
     if not any("error" in end for end in entry["outcomes"]) and "13-" in name:
         expected = entry["outcomes"].keys()
     lines = [f"+ {end}" for end in sorted(ends - expected)]
+    if ends & LOST and entry.get("log"):
+        missing = set(log_lines(logged)) - set(log_lines(entry["log"])) - BUSY_LINES
+        lines += [f"+ {line}" for line in sorted(missing)]
     kept = entry.get("one_response_per_outcome") or {}
     shapes = {
         situations.ended(response["status"], content_type(response), text(response)): told(response)
@@ -135,6 +155,12 @@ LOST = {
     '503 {"error":{"message":"All slots are busy. Please try again later.","type":"server',
 }
 """How a request that got no slot ends, which any burst may come to."""
+
+
+BUSY_LINES = {
+    "ERROR tower_http::trace::on_failure: response failed classification=Status code: n "
+    "Service Unavailable latency=n ms"
+}
 
 
 def left(server: FakeServer, name: str, entry: Json) -> list[str]:
@@ -245,6 +271,7 @@ WAYS: list[tuple[Callable[[Json], bool], Way]] = [
     (lambda entry: "response" in entry and "request" in entry, alone),
 ]
 """How each kind of entry is compared."""
+PROGRAMS = ("mlxcel serve ", "mlxcel --version")
 
 
 if __name__ == "__main__":

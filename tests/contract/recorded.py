@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.program import make_parser, make_server
 from tests.fakes.recorded_model import RecordedModel
-from tests.fakes.server import FakeServer, make_parser, make_server
+from tests.fakes.server import FakeServer
 
 from .outcomes import outcome
 
@@ -37,6 +38,10 @@ def serving(flags: str) -> Iterator[FakeServer]:
         budget=int(options.reasoning_budget or -1),
         template=options.chat_template is None,
     )
+    if options.chat_template is not None:
+        server.template_error = TEMPLATE_ERRORS.get(options.chat_template)
+    elif name == "badtmpl":
+        server.template_error = "syntax error: unexpected end of block (in chat:1)"
     if threads := re.search(r"WORKER_THREADS=(\d+)", before):
         server.http_threads = int(threads[1])
     server.bos = name.startswith("gemma")
@@ -46,6 +51,14 @@ def serving(flags: str) -> Iterator[FakeServer]:
     server.start()
     with server:
         yield server
+
+
+TEMPLATE_ERRORS = {
+    '{{ raise_exception("Only user and assistant roles") }}': (
+        "invalid operation: Only user and assistant roles (in chat:1)"
+    ),
+    "{{ messages[0].nope.nope }}": "undefined value (in chat:1)",
+}
 
 
 def send(server: FakeServer, request: Json) -> list[str]:

@@ -139,6 +139,8 @@ class FakeApi:
         infill: Whether the model was trained to fill in.
         bos: Whether the tokenizer begins each text with a token of its own.
         cache: Whether the server keeps prompts for later ones.
+        template_error: Why the chat template fails, which the older server only logs.
+        log: What a line of the log is given to: its text, its level, where it is from.
         tool_call_parser: What the older server reads calls with; None without a chat template.
         n_predict: Tokens of an answer when the request sets no limit; -1 is the whole context.
         api_prefix: Path above every route.
@@ -178,6 +180,8 @@ class FakeApi:
         self.infill = True
         self.bos = True
         self.cache = True
+        self.template_error: str | None = None
+        self.log: Callable[[str, str, str], None] = lambda text, level, source: None
         self.tool_call_parser: str | None = "mlxcel"
         self.n_predict = -1
         self.api_prefix = ""
@@ -288,7 +292,20 @@ class FakeApi:
         try:
             return methods[seen.method](dataclasses.replace(seen, path=path))
         except Refused as refused:
+            if refused.logged is not None:
+                text = f"matcher build error: {refused.logged}"
+                self.log(text, "ERROR", "mlxcel::server::structured")
             return refused.reply
+
+    def _prompt(self, body: Json) -> str:
+        """The prompt of a chat, by a template of the server's own if the model's fails."""
+        if self.template_error is not None or not body["messages"]:
+            reason = self.template_error or "undefined value (in chat:10)"
+            what = "parse" if reason.startswith("syntax") else "render"
+            failed = f"Failed to {what} chat template: {reason}"
+            text = f"Chat template render failed, using fallback: {failed}"
+            self.log(text, "WARN", "mlxcel::server::chat_request")
+        return chat_prompt(body, self.generation)
 
     def _unauthorized(self, seen: Seen) -> Reply | None:
         newest = self.generation == "newest"
@@ -320,7 +337,7 @@ class FakeApi:
             if not self.infill:
                 raise invalid("Infill is not supported by this model", "not_supported_error", 501)
             body["prompt"] = f"{body['input_prefix']} ... {body['input_suffix']}"
-        prompt = chat_prompt(body, self.generation) if kind == "chat" else body["prompt"]
+        prompt = self._prompt(body) if kind == "chat" else body["prompt"]
         count, limit = len(prompt_pieces(prompt, self.bos)), self._limit(body, kind)
         turn = Turn(self.generation, self.model_id, body, count, kind, limit, self.cache)
         if self.dead:
@@ -560,7 +577,7 @@ class FakeApi:
         if self.generation == "v0.4.2":
             body = parse_body(seen.headers.get("content-type", ""), seen.body)
             check_anthropic(body)
-            prompt = chat_prompt(from_anthropic(body), self.generation)
+            prompt = self._prompt(from_anthropic(body))
             return Reply.json({"input_tokens": len(prompt_pieces(prompt, self.bos)) + self.bos})
         body = seen.json
         if not isinstance(body, dict) or not body.get("model") or not body.get("messages"):

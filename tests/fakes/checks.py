@@ -13,16 +13,17 @@ from typing import Any, Literal
 from tests.fakes.answers import Generation, Json, Kind
 from tests.fakes.prompts import MEDIA
 from tests.fakes.replies import Reply
-from tests.fakes.schemas import compiles, requested_schema
+from tests.fakes.schemas import compile_error, requested_schema
 from tests.fakes.wire import dumps
 
 
 class Refused(Exception):
-    """The request is answered with an error reply."""
+    """The request is answered with an error reply; of a schema, more is logged."""
 
-    def __init__(self, reply: Reply, reason: str) -> None:
+    def __init__(self, reply: Reply, reason: str, logged: str | None = None) -> None:
         super().__init__(reason)
         self.reply = reply
+        self.logged = logged
 
 
 def unprocessable(reason: str) -> Refused:
@@ -387,8 +388,10 @@ def check_schema(schema: Any, generation: Generation) -> None:
             unit = " bytes" if measure == "serialised size" else ""
             excess = f"schema {measure} {value}{unit} exceeds limit {limit}{unit}"
             raise invalid(f"response_format schema too large: {excess}")
-    if generation == "v0.4.2" and not compiles(schema):
-        raise invalid("invalid JSON schema for response_format: schema compilation failed")
+    problem = compile_error(schema) if generation == "v0.4.2" else None
+    if problem is not None:
+        reason = "invalid JSON schema for response_format: schema compilation failed"
+        raise Refused(Reply.error(400, reason), reason, problem)
 
 
 def nesting(value: object) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -39,45 +40,77 @@ UNKNOWN = {
 }  # fmt: skip
 """Keywords that the grammar does not know, whatever their value."""
 TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
-REFERENCE = re.compile(r"#[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 
 
-def compiles(schema: Any) -> bool:
-    """Whether the older server makes a grammar of a schema."""
+def compile_error(schema: Any) -> str | None:
+    """Why the older server makes no grammar of a schema; None if it does."""
     try:
         compile_part(schema, schema, set())
-    except (ValueError, LookupError, TypeError):
-        return False
-    return True
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def compile_part(schema: Any, root: Any, seen: set[str]) -> None:
-    """Raises ValueError or LookupError for what has no grammar."""
+    """Raises ValueError for what has no grammar."""
     if isinstance(schema, bool):
         return
-    require(isinstance(schema, dict) and not schema.keys() & UNKNOWN)
+    if not isinstance(schema, dict):
+        raise ValueError("schema must be an object or boolean")
+    if unknown := [name for name in schema if name in UNKNOWN]:
+        raise ValueError(f"Unimplemented keys: {json.dumps(unknown)}")
     if (reference := schema.get("$ref")) is not None:
-        require(REFERENCE.fullmatch(reference) is not None)
+        check_reference(reference, root)
         if reference not in seen:
             compile_part(referenced(reference, root), root, seen | {reference})
         return
-    kinds = schema.get("type", [])
-    require({kinds} if isinstance(kinds, str) else set(kinds), within=TYPES)
-    require(schema.get("enum", [None]) != [] and schema.get("anyOf", [None]) != [])
-    require({schema.get("format", "date")}, within=FORMATS.keys())
-    require("(?" not in schema.get("pattern", "") and schema.get("maxItems", 0) < 100_000)
-    require(schema.get("minimum", -math.inf) <= schema.get("maximum", math.inf))
-    if schema.get("additionalProperties") is False:
-        require(set(schema.get("required", ())), within=schema.get("properties", {}).keys())
-    if "oneOf" in schema:
-        require(not overlapping(schema["oneOf"]))
+    check_values(schema)
     for part in parts(schema):
         compile_part(part, root, seen)
 
 
-def require(fact: Any, within: Collection[str] | None = None) -> None:
-    if not (fact if within is None else fact <= set(within)):
-        raise ValueError
+def check_reference(reference: str, root: Any) -> None:
+    """Raises ValueError for what is no URI, or leads nowhere."""
+    if wrong := re.search(r"[^A-Za-z0-9._~!$&'()*+,;=:@%/?-]", reference.removeprefix("#")):
+        at = wrong.start() + reference.startswith("#")
+        unexpected = f"unexpected character at index {at}"
+        raise ValueError(f"Invalid URI reference '{reference}': {unexpected}")
+    if not reference.startswith("#"):
+        failed = "retrieving it failed: Default retriever does not fetch resources"
+        raise ValueError(f"Resource '{reference}' is not present in a registry and {failed}")
+    try:
+        referenced(reference, root)
+    except (LookupError, TypeError):
+        raise ValueError(f"Pointer '{unquote(reference[1:])}' does not exist") from None
+
+
+def check_values(schema: Json) -> None:
+    """Raises ValueError for keywords that are known, but not with these values."""
+    kinds = schema.get("type", [])
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        if kind not in TYPES:
+            raise ValueError(f"Invalid type: {kind}")
+    if schema.get("format", "date") not in FORMATS:
+        raise ValueError(f"Unknown format: {schema['format']}")
+    if schema.get("enum") == [] or schema.get("anyOf") == []:
+        raise ValueError("Unsatisfiable schema: anyOf is empty")
+    if "(?" in schema.get("pattern", ""):
+        raise ValueError("regex parse error:")
+    if schema.get("maxItems", 0) >= 100_000:
+        limit = "(limit for this grammar: 100000)"
+        raise ValueError(f"grammar size (number of symbols) too big {limit}")
+    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    if least > most:
+        bounds = f"minimum ({least}) is greater than maximum ({most})"
+        raise ValueError(f"Unsatisfiable schema: {bounds}")
+    if schema.get("additionalProperties") is False:
+        for name in schema.get("required", ()):
+            if name not in schema.get("properties", {}):
+                missing = f"required property '{name}' is unsatisfiable"
+                raise ValueError(f"Unsatisfiable schema: {missing}")
+    if overlapping(schema.get("oneOf", [])):
+        advice = "Enable 'coerce_one_of' option to approximate oneOf with anyOf"
+        raise ValueError(f"oneOf constraints are not supported. {advice}")
 
 
 def overlapping(schemas: list[Any]) -> bool:

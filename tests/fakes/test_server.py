@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.answers import Generation
-from tests.fakes.server import FakeServer, Reply, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
 CHAT = "/v1/chat/completions"

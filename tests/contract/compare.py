@@ -33,6 +33,8 @@ NEVER_MET = {
     "11-*/metrics-*": "the package does not read metrics",
     "12-*/queue-full-slots": "what the list says of a queue is not the same in all recordings",
     "17-*/estimate-memory": "the package does not ask for it",
+    "01-*/failed-load-log": "its lines are those of 17-process/model-truncated",
+    "17-*/log-of-one-chat": "the package reads nothing in what a chat logs",
     "17-*/help": "the package reads no help",
     "17-*/serve-help": "the package reads no help",
     "15-*/timeout-1-stream": "not all of its events were kept",
@@ -78,9 +80,13 @@ def differences(group: str, entries: list[Json]) -> Iterator[tuple[str, list[str
         name = f"{group}/{entry['name']}"
         if "command" in entry and any(map(entry["command"].startswith, PROGRAMS)):
             yield name, processes.compare(entry)
+        elif entry["name"] in processes.SPECIAL:
+            yield name, processes.SPECIAL[entry["name"]](entry)
         elif compare := next((way for fits, way in WAYS if fits(entry)), None):
             with recorded.serving(entry["flags"]) as server:
                 yield name, compare(server, name, entry)
+        else:
+            yield name, ["- nothing compares this kind of recording"]
 
 
 def alone(server: FakeServer, name: str, entry: Json) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -12,6 +13,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,6 +22,7 @@ import httpx
 from tests.fakes.program import executable
 
 from .outcomes import Json
+from .servers import CHAT, client
 
 CONFIG: Json = {"model_type": "qwen2", "max_position_embeddings": 4096}
 
@@ -103,6 +107,72 @@ def run(entry: Json, folder: Path) -> tuple[int | str, list[str], list[str]]:
     shutil.rmtree(folder / "run", ignore_errors=True)
     told = [text.replace(str(port), "<port>").split("\n") for text in (out, err)]
     return code, told[0], told[1]
+
+
+@contextmanager
+def started(*flags: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The program on a Unix socket, as soon as it listens."""
+    with tempfile.TemporaryDirectory(prefix="c", dir="/tmp") as name:
+        program = executable(Path(name), FAKE_GENERATION="v0.4.2", **environment)
+        path = Path(name) / "x.sock"
+        command = [program, "serve", "-m", "m", "--host", path, "--port", "0", *flags]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True)
+        try:
+            deadline = time.monotonic() + 10
+            while not path.exists() and time.monotonic() < deadline:
+                time.sleep(0.005)
+            yield process, path
+        finally:
+            process.kill()
+            process.wait()
+
+
+def signalled(entry: Json) -> list[str]:
+    """A signal ends it at once; a stream is cut, and a whole answer does not come."""
+    number = -int(entry["exit_code"])
+    body = {"model": "m", "messages": [{"role": "user", "content": "a b c d e f g h"}]}
+    with started(FAKE_TOKEN_SECONDS="0.1") as (process, path):
+        http_client = client(f"unix://{path}", None)
+        text = ""
+        if "busy" in entry["name"]:
+            with (
+                http_client.stream("POST", CHAT, json={**body, "stream": True}) as response,
+                contextlib.suppress(httpx.HTTPError),
+            ):
+                for chunk in response.iter_text():
+                    text += chunk
+                    process.send_signal(number)
+        process.send_signal(number)
+        code = process.wait(5)
+    lines = [f"+ ends with {code}"] * (code != entry["exit_code"])
+    return lines + ["+ the stream is not cut"] * ("[DONE]" in text or 'finish_reason":"' in text)
+
+
+def loading(entry: Json) -> list[str]:
+    """Without warmup it listens first, and its health changes when the model is there."""
+    expected = [step["response"]["status"] for step in entry["steps"] if "response" in step]
+    statuses: list[int] = []
+    with (
+        started("--no-warmup", FAKE_LOAD_SECONDS="0.5") as (_, path),
+        client(f"unix://{path}", None) as http_client,
+    ):
+        deadline = time.monotonic() + 5
+        while statuses[-1:] != expected[-1:] and time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                status = http_client.get("/health").status_code
+                statuses += [status] * (statuses[-1:] != [status])
+            time.sleep(0.01)
+    return unlike([*map(str, expected)], [*map(str, statuses)], "health")
+
+
+SPECIAL = {
+    "sigterm-idle": signalled,
+    "sigint-idle": signalled,
+    "sigterm-busy": signalled,
+    "sigint-busy": signalled,
+    "loading-health": loading,
+}
+"""Recordings of a process that lives for a while."""
 
 
 def errors(lines: list[str]) -> list[str]:

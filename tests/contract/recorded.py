@@ -45,6 +45,7 @@ def serving(flags: str) -> Iterator[FakeServer]:
     if threads := re.search(r"WORKER_THREADS=(\d+)", before):
         server.http_threads = int(threads[1])
     server.bos = name.startswith("gemma")
+    server.template_needs_a_message = not server.bos
     server.load_failed = name == "truncated"
     server.loading = False
     server.tool_call_parser = None if name == "notmpl" else "mlxcel"

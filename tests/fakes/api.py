@@ -139,6 +139,7 @@ class FakeApi:
         infill: Whether the model was trained to fill in.
         bos: Whether the tokenizer begins each text with a token of its own.
         cache: Whether the server keeps prompts for later ones.
+        template_needs_a_message: Whether it fails without any; it can then only be counted.
         template_error: Why the chat template fails, which the older server only logs.
         log: What a line of the log is given to: its text, its level, where it is from.
         tool_call_parser: What the older server reads calls with; None without a chat template.
@@ -180,6 +181,7 @@ class FakeApi:
         self.infill = True
         self.bos = True
         self.cache = True
+        self.template_needs_a_message = True
         self.template_error: str | None = None
         self.log: Callable[[str, str, str], None] = lambda text, level, source: None
         self.tool_call_parser: str | None = "mlxcel"
@@ -299,7 +301,8 @@ class FakeApi:
 
     def _prompt(self, body: Json) -> str:
         """The prompt of a chat, by a template of the server's own if the model's fails."""
-        if self.template_error is not None or not body["messages"]:
+        lacking = self.template_needs_a_message and not body["messages"]
+        if self.template_error is not None or lacking:
             reason = self.template_error or "undefined value (in chat:10)"
             what = "parse" if reason.startswith("syntax") else "render"
             failed = f"Failed to {what} chat template: {reason}"

@@ -95,18 +95,30 @@ def run(entry: Json, folder: Path) -> tuple[int | str, list[str], list[str]]:
         text=True,
     )
     code: int | str = "still running"
-    try:
-        code = process.wait(1.5 if isinstance(entry.get("exit_code"), str) else 3)
-    except subprocess.TimeoutExpired:
-        if isinstance(entry.get("exit_code"), str) and "503" in entry["exit_code"]:
+    deadline = time.monotonic() + 20
+    while process.poll() is None and not listens(port, taken, folder):
+        assert time.monotonic() < deadline, entry["name"]
+        time.sleep(0.01)
+    if process.returncode is None:
+        if "503" in str(entry.get("exit_code")):
             httpx.get(f"http://127.0.0.1:{port}/health")
-            time.sleep(0.05)
+        time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
+    else:
+        code = process.returncode
     out, err = process.communicate()
     taken.close()
     shutil.rmtree(folder / "run", ignore_errors=True)
     told = [text.replace(str(port), "<port>").split("\n") for text in (out, err)]
     return code, told[0], told[1]
+
+
+def listens(port: int, taken: socket.socket, folder: Path) -> bool:
+    """Whether the program does, on its socket or its port, unless that is another's."""
+    if any((folder / "run").glob("*.sock")):
+        return True
+    with socket.socket() as probe:
+        return taken.fileno() < 0 and probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

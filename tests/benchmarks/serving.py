@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.fakes.answers import Json
 from tests.fakes.api import Seen
-from tests.fakes.replies import SSE, Json, dumps, event
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import SSE, dumps, event
 
 __all__ = ["Firehose", "serve", "served"]
 

@@ -8,7 +8,8 @@ import pytest
 from mlxcel_integrations.cli.checks import check_managed_server, check_running_server
 from mlxcel_integrations.cli.engine import choose_engine
 from mlxcel_integrations.cli.installation import Finding
-from tests.fakes.server import FakeServer, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer
 
 
 def by_subject(findings: Iterable[Finding]) -> dict[str, Finding]:

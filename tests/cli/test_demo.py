@@ -19,7 +19,8 @@ from mlxcel_integrations.cli.ask.keyword_search import KeywordIndex
 from mlxcel_integrations.cli.ask.passages import cut_markdown, documentation_passages
 from mlxcel_integrations.cli.demo import QUESTIONS
 from tests.cli.conftest import ROOT, CommandLine
-from tests.fakes.server import FakeServer, Reply, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer, Reply
 
 ANSWERS = ("mlxcel-integrations doctor", "Gemma 3 270M")
 

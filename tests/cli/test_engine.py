@@ -8,7 +8,8 @@ import pytest
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.cli.engine import choose_engine, running_engine
 from mlxcel_integrations.cli.terminal import Terminal
-from tests.fakes.server import FakeServer, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer
 
 
 def test_options_beat_the_environment_and_the_environment_the_embedded_engine() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
-from tests.fakes.replies import Generation
+from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import ChatReply
-from tests.fakes.replies import Json
+from tests.fakes.answers import Json
 from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from mlxcel_integrations import MlxcelStreamError
-from tests.fakes.replies import dumps, event
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import dumps, event
 
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)
 HEAD = (

@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
-from tests.fakes.replies import dumps, event
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import dumps, event
 
 pytestmark = pytest.mark.parametrize("place", ["tcp"], indirect=True)
 

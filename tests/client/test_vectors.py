@@ -12,7 +12,8 @@ import pytest
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
 from tests.benchmarks.embeddings import FLOOR, OURS, embeddings
 from tests.client.conftest import AsyncDriver, SyncDriver
-from tests.fakes.server import FakeServer, Reply, Seen, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer, Reply, Seen
 from tests.fakes.vectors import vector
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])

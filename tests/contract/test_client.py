@@ -142,7 +142,7 @@ def test_what_is_not_there_is_told(llm: LLM) -> None:
         llm.rerank("a", ["b"])
 
 
-@pytest.mark.parametrize("state", ["dead", "loading"])
+@pytest.mark.parametrize("state", ["dead", "load_failed"])
 def test_a_server_without_its_model_is_an_error(script: LLM, scripted: Server, state: str) -> None:
     """v0.4.2 ends a stream without a token then, as it does when it is asked for too much."""
     setattr(scripted.fake, state, True)

@@ -153,11 +153,12 @@ def test_fields_of_the_native_route(
 
 @pytest.mark.parametrize(("limit", "why"), [(2, "limit"), (20, "stop")])
 def test_a_native_stream(scripted: Server, limit: int, why: str) -> None:
-    """Texts, then an event that says why it ended, and the mark of the end."""
+    """Texts, then an event that says why it ended; v0.4.2 sends no mark of the end."""
     body = {"prompt": "a b c d", "n_predict": limit, "stream": True}
-    *events, done = data_lines(scripted.post("/completion", body).text)
+    events = data_lines(scripted.post("/completion", body).text)
 
-    assert "[DONE]" == done
+    assert scripted.choose(old=False, newest=True) == ("[DONE]" == events[-1])
+    events = [event for event in events if event != "[DONE]"]
     assert '{"content":"echo:","stop":false}' == events[0]
     assert f'{{"content":"","stop":true,"stop_type":"{why}"}}' == events[-1]
 
@@ -168,7 +169,7 @@ def test_a_native_stream_hides_its_failure(scripted: Server) -> None:
 
     lines = data_lines(scripted.post("/completion", {"prompt": "a", "stream": True}).text)
 
-    assert '{"content":"","stop":true,"stop_type":"stop"}' == lines[-2]
+    assert '{"content":"","stop":true,"stop_type":"stop"}' in lines[-2:]
 
 
 def test_filling_in_needs_a_model_made_for_it(server: Server) -> None:

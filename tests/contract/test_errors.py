@@ -205,7 +205,7 @@ def test_a_full_queue(scripted: Server, path: str, body: Json) -> None:
 
 def test_a_model_that_could_not_be_loaded(scripted: Server) -> None:
     """The server stays and refuses what it is asked."""
-    scripted.fake.loading = True
+    scripted.fake.load_failed = True
 
     response = scripted.post(CHAT, ask())
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from mlxcel_integrations.embedded import command as engine
-from tests.fakes.server import executable
+from tests.fakes.program import executable
 
 from .servers import client, error
 
@@ -193,5 +193,55 @@ def test_weights_that_cannot_be_loaded_do_not_end_it(kind: str, folder: Path) ->
     assert 503 == health.status_code
     assert (400 if kind == "v0.4.2" else 501) == asked.status_code
     assert error(asked)["type"] in ("server_error", "not_implemented")
-    assert b"failed to load" in out
-    assert b"warmup failed (non-fatal)" in out
+    assert b"failed to load" in out.lower()
+    assert b"warmup failed (non-fatal)" in out.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["-m", "m", "--nope"], 2, "error: unexpected argument '--nope' found"),
+        (["-m", "m", "-c", "1024"], 2, "error: unexpected argument '-c' found"),
+        (["-m", "m", "--parallel", "2"], 2, "error: unexpected argument '--parallel' found"),
+        (["-m", "m", "--ctx-size", "many"], 2,
+         "error: invalid value 'many' for '--ctx-size <CTX_SIZE>': invalid digit found in string"),
+        (["-m", "m", "--port", "99999"], 2,
+         "error: invalid value '99999' for '--port <PORT>': 99999 is not in 0..=65535"),
+        (["-m", "a/b/c"], 1,
+         "Error: model 'a/b/c' is neither an existing path nor a valid HuggingFace repo-id"),
+        (["-m", "m", "--api-key-file", "/nope"], 1,
+         'Error: Failed to read API key file: "/nope"'),
+        (["-m", "m", "--chat-template-kwargs", "{x"], 1,
+         "Error: --chat-template-kwargs: chat_template_kwargs must be valid JSON"),
+        (["-m", "m", "--host", "192.0.2.1", "--port", "8"], 1,
+         "Error: Cannot assign requested address (os error 99)"),
+    ],
+)  # fmt: skip
+def test_why_the_older_server_does_not_start(
+    words: list[str], code: int, text: str, tmp_path: Path
+) -> None:
+    done = make("v0.4.2", tmp_path).run(*words)
+
+    assert (code, "") == (done.returncode, done.stderr.decode().partition(text)[0])
+
+
+def test_a_backtrace_comes_after_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUST_BACKTRACE", "1")
+    lines = make("v0.4.2", tmp_path).run("-m", "a/b/c").stderr.decode().split("\n")
+
+    assert ("Error: model", "", "Stack backtrace:") == (lines[0][:12], lines[1], lines[2])
+    assert len(lines) > 40
+
+
+@pytest.mark.parametrize("no_colours", ["", "1"])
+def test_the_older_server_logs_in_colours(
+    no_colours: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into a pipe too; it says that it starts on an address before it binds it."""
+    monkeypatch.setenv("NO_COLOR", no_colours)
+    done = make("v0.4.2", tmp_path).run("-m", "m", "--host", "192.0.2.1", "--port", "8")
+
+    assert (not no_colours) == (b"\x1b[32m INFO\x1b[0m" in done.stdout)
+    assert b"Starting mlxcel server on 192.0.2.1:8" in done.stdout

@@ -105,8 +105,9 @@ def test_pieces(server: Server) -> None:
         ({"tokens": []}, 200, 200, 200),
         ({"tokens": "x"}, 422, 422, 400),
         ({"tokens": ["x"]}, 422, 422, 400),
-        # llama.cpp blames itself for an id that there is not.
-        ({"tokens": [99_999_999]}, 400, 400, 500),
+        # v0.4.2 leaves out an id that there is not, llama.cpp blames itself.
+        ({"tokens": [99_999_999]}, 200, 400, 500),
+        ({"tokens": [-1]}, 200, 400, 500),
     ],
     ids=repr,
 )
@@ -186,13 +187,27 @@ def test_every_server_counts_the_messages_of_anthropic(server: Server) -> None:
     count = server.ok(ANTHROPIC, body)["input_tokens"]
 
     used = server.ok(CHAT, ask(messages=messages, max_tokens=1))["usage"]["prompt_tokens"]
+    # v0.4.2 counts a first token twice that the template writes and the tokenizer adds.
+    more = {0, 1} if server.dialect == "v0.4.2" else {0}
+    assert count - used in ({1} if server.fake and server.dialect == "v0.4.2" else more)
+
+
+def test_a_first_token_that_no_tokenizer_adds_is_counted_once(scripted: Server) -> None:
+    scripted.fake.bos = False
+
+    count = scripted.ok(ANTHROPIC, ask("How are you?"))["input_tokens"]
+
+    used = scripted.ok(CHAT, ask("How are you?", max_tokens=1))["usage"]["prompt_tokens"]
     assert used == count
 
 
 def test_its_errors_have_an_envelope_of_their_own(server: Server) -> None:
-    """llama.cpp has one for all."""
+    """llama.cpp has one for all; v0.4.2 tells a wrong shape in plain text."""
     response = server.post(ANTHROPIC, {"model": "any"})
 
+    if server.dialect == "v0.4.2":
+        assert (422, True) == (response.status_code, is_text(response))
+        return
     if server.dialect == "llama.cpp":
         assert "messages" in error(response)["message"]
         return

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.server import Reply
 
-from .servers import CHAT, Json, Server, ask, is_text
+from .servers import CHAT, Json, Server, ask, deltas, is_text
 
 PARAMETERS = {
     "type": "object",
@@ -118,11 +118,14 @@ def test_arguments_need_not_be_json(scripted: Server) -> None:
 
 def test_a_schema_beside_tools_wins(server: Server) -> None:
     """The answer keeps to it from its first token on, so that it can call nothing."""
-    message = server.chat(tools=[TOOL], response_format=SCHEMA, max_tokens=16, temperature=0,
-                          chat_template_kwargs={"enable_thinking": False})["message"]  # fmt: skip
+    events = server.events(
+        CHAT,
+        ask(tools=[TOOL], response_format=SCHEMA, max_tokens=16, temperature=0,
+            chat_template_kwargs={"enable_thinking": False}),
+    )  # fmt: skip
 
-    assert "x" == json.loads(message["content"])
-    assert "tool_calls" not in message
+    assert "x" == json.loads("".join(delta.get("content") or "" for delta in deltas(events)))
+    assert not any("tool_calls" in delta for delta in deltas(events))
 
 
 def test_tools_are_part_of_the_prompt(server: Server) -> None:

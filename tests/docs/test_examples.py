@@ -31,7 +31,8 @@ from mlxcel_integrations.options import (
     SamplingParams,
     ServerOptions,
 )
-from tests.fakes.server import FakeServer, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

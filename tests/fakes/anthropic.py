@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.fakes.replies import Json, content_text
+from tests.fakes.answers import Json
+from tests.fakes.prompts import content_text
 
 
 def from_anthropic(body: Json) -> Json:

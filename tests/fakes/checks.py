@@ -10,15 +10,20 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from tests.fakes.replies import MEDIA, Generation, Json, Kind, Reply, dumps, requested_schema
+from tests.fakes.answers import Generation, Json, Kind
+from tests.fakes.prompts import MEDIA
+from tests.fakes.replies import Reply
+from tests.fakes.schemas import compile_error, requested_schema
+from tests.fakes.wire import dumps
 
 
 class Refused(Exception):
-    """The request is answered with an error reply."""
+    """The request is answered with an error reply; of a schema, more is logged."""
 
-    def __init__(self, reply: Reply, reason: str) -> None:
+    def __init__(self, reply: Reply, reason: str, logged: str | None = None) -> None:
         super().__init__(reason)
         self.reply = reply
+        self.logged = logged
 
 
 def unprocessable(reason: str) -> Refused:
@@ -35,13 +40,25 @@ def parse_body(content_type: str, body: bytes) -> Json:
     if content_type.split(";")[0].strip().lower() != "application/json":
         text = "Expected request with `Content-Type: application/json`"
         raise Refused(Reply.plain(415, text), text)
+    twice: set[str] = set()
+
+    def unique(pairs: list[tuple[str, Any]]) -> Json:
+        names = [name for name, _ in pairs]
+        twice.clear()  # the outermost object comes last
+        twice.update(name for name in names if names.count(name) > 1)
+        return dict(pairs)
+
     try:
-        value = json.loads(body, parse_constant=reject_constant)
+        value = json.loads(body, parse_constant=reject_constant, object_pairs_hook=unique)
+        dumps(value)  # half of a character, escaped, is none
+        json.dumps(value, ensure_ascii=False).encode()
     except ValueError as error:
         text = f"Failed to parse the request body as JSON: {error}"
         raise Refused(Reply.plain(400, text), text) from None
     if not isinstance(value, dict):
         raise unprocessable("invalid type: expected a map")
+    if twice & (SAMPLING.keys() | CHAT.keys() | COMPLETION.keys()):
+        raise unprocessable(f"duplicate field `{sorted(twice)[0]}`")
     return value
 
 
@@ -157,6 +174,8 @@ def check_types(body: Json, checks: dict[str, Check], required: Sequence[str]) -
 def check_sampling(body: Json, generation: Generation, checks: dict[str, Check]) -> None:
     """Refuse wrong types of the fields of a generation, and two names of one field."""
     newest = generation == "newest"
+    if not newest and "stream" in body and body["stream"] is None:
+        raise unprocessable("stream: invalid type: null, expected a boolean")
     check_types(body, SAMPLING | (NEWEST if newest else {}) | checks, ())
     for names in ALIASES if newest else ():
         if len(body.keys() & names) > 1:
@@ -168,13 +187,13 @@ def check_chat(body: Json, generation: Generation) -> None:
     check_types(body, {"model": is_string}, ["model"])
     check_conversation(body, generation)
     check_ranges(body, generation)
-    check_response_format(body)
+    check_response_format(body, generation)
     check_tools(body, generation)
     check_thinking(body, generation)
     if (body.get("top_logprobs") or 0) > 20:
         raise invalid("top_logprobs must be between 0 and 20")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
-        raise invalid("top_logprobs requires logprobs to be true")
+        raise invalid("top_logprobs requires logprobs to be set to true")
 
 
 def check_conversation(body: Json, generation: Generation) -> None:
@@ -187,7 +206,7 @@ def check_conversation(body: Json, generation: Generation) -> None:
         if not is_string(member(tool, "type")) or not is_string(named_tool(tool)):
             raise unprocessable("tools: missing field `type`, `function` or its `name`")
     if not any(map(has_content, body["messages"])):
-        raise invalid("messages must contain at least one non-empty message")
+        raise invalid(EMPTY)
 
 
 def named_tool(value: Any) -> Any:
@@ -244,14 +263,15 @@ def has_substance(part: Json) -> bool:
 def check_ranges(body: Json, generation: Generation) -> None:
     for name, (least, most) in (RANGES | (NEWEST_RANGES if generation == "newest" else {})).items():
         if body.get(name) is not None and not least <= body[name] <= most:
-            raise invalid(f"{name} is out of range")
+            raise invalid(f"{name} must be between {float(least)} and {float(most)}")
 
 
 def check_tools(body: Json, generation: Generation) -> None:
     tools, choice = body.get("tools") or [], body.get("tool_choice")
     check_tool_count(body)
     if is_string(choice) and choice not in ("auto", "none", "required"):
-        raise invalid(f"tool_choice: unknown value {choice!r}")
+        known = "Must be 'auto', 'none', 'required', or a function object."
+        raise invalid(f"Invalid tool_choice value: '{choice}'. {known}")
     if generation == "v0.4.2" or choice in (None, "auto", "none"):
         return
     if is_object(choice) and named_tool(choice) not in map(named_tool, tools):
@@ -262,9 +282,23 @@ def check_tools(body: Json, generation: Generation) -> None:
         raise invalid("response_format cannot be combined with a forced tool_choice")
 
 
+EMPTY = "Request must include at least one non-empty message content or media input."
+
+
+def check_anthropic(body: Json) -> None:
+    """Refuse what is no conversation of Anthropic's; one that says nothing is counted."""
+    check_types(body, {"model": is_string, "messages": is_list}, ["model", "messages"])
+    for message in body["messages"]:
+        if member(message, "role") not in ("user", "assistant", "system"):
+            raise unprocessable(f"messages.role: unknown variant `{member(message, 'role')}`")
+        if not is_string(message.get("content")) and not is_list(message.get("content")):
+            raise unprocessable("messages.content: did not match any variant")
+
+
 def check_tool_count(body: Json) -> None:
-    if len(body.get("tools") or []) > 128:
-        raise invalid("tools: at most 128 are allowed")
+    count = len(body.get("tools") or [])
+    if count > 128:
+        raise invalid(f"Too many tools: {count}. Maximum allowed is 128.")
 
 
 SOFT_TOKENS = (70, 140, 280, 560, 1120)
@@ -306,24 +340,58 @@ def check_thinking(body: Json, generation: Generation) -> None:
     if generation == "newest":
         names.insert(0, "reasoning_budget_tokens")
     budget = next((body[name] for name in names if body.get(name) is not None), -1)
-    if budget < -1 or budget > (math.inf if body.get("max_tokens") is None else body["max_tokens"]):
-        raise invalid("thinking_budget_tokens is out of range")
+    if budget < -1:
+        values = "use -1 for unlimited, 0 for immediate end, or a positive cap"
+        raise invalid(f"thinking_budget_tokens must be >= -1 (got {budget}); {values}")
+    limit = body.get("max_tokens")
+    if limit is not None and budget > limit:
+        raise invalid(f"thinking_budget_tokens ({budget}) must be <= max_tokens ({limit})")
 
 
-def check_response_format(body: Json) -> None:
+def check_response_format(body: Json, generation: Generation) -> None:
     wanted = body.get("response_format")
     if wanted is None:
         return
-    if not is_object(wanted) or wanted.get("type") not in ("text", "json_schema"):
-        raise invalid("response_format must be of type text or json_schema")
-    if wanted["type"] == "text":
+    if not is_object(wanted):
+        raise unusable("response_format must be an object")
+    kind = wanted.get("type")
+    if kind == "text" or (generation == "v0.4.2" and not is_string(kind)):
         return
-    schema = member(wanted.get("json_schema"), "schema")
-    if not is_object(schema):
+    if kind == "json_object":
+        instead = 'supply type="json_schema" with a schema'
+        raise unusable(f'response_format type "json_object" is not supported; {instead}')
+    if kind != "json_schema":
+        raise unusable(f'unsupported response_format type: "{kind}"')
+    if not is_object(wanted.get("json_schema")):
+        instead = 'requires a json_schema object (try {"json_schema": {"schema": {...}}})'
+        raise unusable(f'response_format.type == "json_schema" {instead}')
+    if "schema" not in wanted["json_schema"]:
+        raise unusable("response_format.json_schema must include a schema field")
+    check_schema(wanted["json_schema"]["schema"], generation)
+
+
+def unusable(reason: str) -> Refused:
+    return invalid(f"invalid response_format: {reason}")
+
+
+def check_schema(schema: Any, generation: Generation) -> None:
+    """Refuse a schema that is too large, or that the grammar of the older server cannot say."""
+    if generation == "newest" and not is_object(schema):
         raise invalid("response_format.json_schema.schema is required")
     text = dumps(schema)
-    if len(text) > 64 * 1024 or text.count(b'"$ref"') > 64 or nesting(schema) > 32:
-        raise invalid("invalid JSON schema: too large")
+    for measure, value, limit in (
+        ("serialised size", len(text), 64 * 1024),
+        ("nesting depth", nesting(schema), 32),
+        ("$ref count", text.count(b'"$ref"'), 64),
+    ):
+        if value > limit:
+            unit = " bytes" if measure == "serialised size" else ""
+            excess = f"schema {measure} {value}{unit} exceeds limit {limit}{unit}"
+            raise invalid(f"response_format schema too large: {excess}")
+    problem = compile_error(schema) if generation == "v0.4.2" else None
+    if problem is not None:
+        reason = "invalid JSON schema for response_format: schema compilation failed"
+        raise Refused(Reply.error(400, reason), reason, problem)
 
 
 def nesting(value: object) -> int:
@@ -336,11 +404,11 @@ def check_completion(body: Json, generation: Generation) -> None:
     check_sampling(body, generation, COMPLETION)
     check_ranges(body, generation)
     check_thinking(body, generation)
-    check_response_format(body)
+    check_response_format(body, generation)
     if (body.get("logprobs") or 0) > 5:
         raise invalid("logprobs must be between 0 and 5")
     if body["prompt"] and not body["prompt"].strip():
-        raise invalid("prompt must not be blank")
+        raise invalid(EMPTY)
 
 
 def check_native(body: Json, generation: Generation) -> None:
@@ -349,7 +417,8 @@ def check_native(body: Json, generation: Generation) -> None:
     limit = is_int if newest else is_uint
     check_types(body, checks | {"n_predict": limit, "prompt": is_string}, ["prompt"])
     if body.get("response_format") not in (None, {"type": "text"}):
-        raise invalid("response_format is not supported here; use json_schema")
+        other = "use /v1/chat/completions for structured-output / JSON-Schema constrained decoding"
+        raise invalid(f"response_format is not supported on /completion; {other}")
 
 
 def check_infill(body: Json, generation: Generation) -> None:

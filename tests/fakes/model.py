@@ -6,7 +6,10 @@ import json
 import re
 from typing import Any
 
-from tests.fakes.replies import Json, Reply, content_text, instance
+from tests.fakes.answers import Json
+from tests.fakes.prompts import content_text
+from tests.fakes.replies import Reply
+from tests.fakes.schemas import instance
 
 # What is asked -> the tool, and its arguments; "$1" stands for what the question names.
 QUESTIONS: dict[str, tuple[str, Json]] = {

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.replies import Generation
-from tests.fakes.server import FakeServer, Reply, executable
+from tests.fakes.answers import Generation
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
 CHAT = "/v1/chat/completions"
@@ -70,7 +71,9 @@ def test_limits_shape_the_default_answer(generation: Generation) -> None:
         stopped = post(server, CHAT, ask("a b c", stop=["b"]))["choices"][0]
         formed = post(server, CHAT, ask(response_format=wanted))["choices"][0]
     assert ("echo: a", "length") == (cut["message"]["content"], cut["finish_reason"])
-    assert ("echo: a ", "stop") == (stopped["message"]["content"], stopped["finish_reason"])
+    # The older server does not look at `stop`.
+    text = "echo: a b c" if generation == "v0.4.2" else "echo: a "
+    assert (text, "stop") == (stopped["message"]["content"], stopped["finish_reason"])
     assert {"a": 1, "b": "x"} == json.loads(formed["message"]["content"])
 
 

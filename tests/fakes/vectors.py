@@ -9,6 +9,7 @@ import struct
 from base64 import b64encode
 from typing import Any
 
+from tests.fakes.answers import Json
 from tests.fakes.checks import (
     invalid,
     is_int,
@@ -20,7 +21,8 @@ from tests.fakes.checks import (
     is_uints,
     member,
 )
-from tests.fakes.replies import Json, Reply, pieces
+from tests.fakes.replies import Reply
+from tests.fakes.text import pieces
 
 DIMENSIONS = 8
 MISSING = ("not_implemented", 501)

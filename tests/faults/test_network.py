@@ -24,8 +24,8 @@ import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
 from mlxcel_integrations.transport.async_pool import _PRIVATE, ClosedForSure
-from tests.fakes.replies import dumps, event
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import dumps, event
 from tests.faults.raw_socket_server import HEAD, RawServer, reset
 from tests.faults.ways_to_call import STREAMS, WAYS, Way, each_way
 from tests.supervisor.conftest import Fake, wait_until

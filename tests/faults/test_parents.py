@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fakes.server import executable
+from tests.fakes.program import executable
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_guard import guard_of, linux
 from tests.supervisor.test_programs import PREAMBLE, ROOT, program, result

@@ -17,8 +17,8 @@ import pytest
 from langchain_core.exceptions import ModelError
 
 from mlxcel_integrations import MlxcelStreamError
-from tests.fakes.replies import dumps, event
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import dumps, event
 from tests.faults.ways_to_call import LIMITS, STREAMS, WAYS, Way, each_way
 from tests.supervisor.conftest import wait_until
 

@@ -13,8 +13,9 @@ from langchain_core.messages import AIMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from mlxcel_integrations.langchain import ChatMlxcel
+from tests.fakes.answers import Generation
 from tests.fakes.model import capable
-from tests.fakes.replies import Generation, Reply
+from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
 
 

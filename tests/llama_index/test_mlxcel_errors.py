@@ -29,7 +29,7 @@ from pydantic import BaseModel
 from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.llama_index import Mlxcel
 from mlxcel_integrations.llama_index.mlxcel_errors import llama_index_errors
-from tests.fakes.replies import Json
+from tests.fakes.answers import Json
 from tests.fakes.server import FakeServer, Reply
 from tests.llama_index import test_entry_points as entry_points
 from tests.llama_index.tool_calls import NEWS

@@ -15,8 +15,8 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import Mlxcel
 from mlxcel_integrations.llama_index.prompt_helper import MessageCounter
-from tests.fakes.replies import pieces
 from tests.fakes.server import FakeServer
+from tests.fakes.text import pieces
 from tests.llama_index import measure_queries
 from tests.llama_index.conftest import STORY
 

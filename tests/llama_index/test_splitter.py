@@ -11,8 +11,8 @@ from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.node_parser import SentenceSplitter
 
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelTokenizer
-from tests.fakes.replies import pieces
 from tests.fakes.server import FakeServer
+from tests.fakes.text import pieces
 from tests.llama_index.conftest import STORY
 
 pytestmark = pytest.mark.usefixtures("no_global_tokenizer")

@@ -16,8 +16,8 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import Document
 
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelTokenizer
-from tests.fakes.replies import pieces
 from tests.fakes.server import FakeServer
+from tests.fakes.text import pieces
 from tests.llama_index.conftest import STORY, unwanted
 
 pytestmark = pytest.mark.usefixtures("no_global_tokenizer")

@@ -15,8 +15,9 @@ from llama_index.core.utils import Tokenizer
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import Mlxcel
-from tests.fakes.replies import pieces
-from tests.fakes.server import FakeServer, executable
+from tests.fakes.program import executable
+from tests.fakes.server import FakeServer
+from tests.fakes.text import pieces
 from tests.llama_index import measure_counting
 
 TEXTS = ["one", "", "  two words\n", "früh 日本 🎉", "the <eos> of it"]

@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError
-from tests.fakes.replies import Json, Reply
+from tests.fakes.answers import Json
+from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
 
 pa = pytest.importorskip("pyarrow", reason="the extra [ray] is not installed")

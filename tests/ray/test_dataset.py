@@ -16,7 +16,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from mlxcel_integrations import MlxcelError
-from tests.fakes.replies import Json, Reply
+from tests.fakes.answers import Json
+from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
 from tests.ray.conftest import KEY
 

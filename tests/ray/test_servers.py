@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.replies import Json, Reply
+from tests.fakes.answers import Json
+from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
 
 pa = pytest.importorskip("pyarrow", reason="the extra [ray] is not installed")

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Any
 
-from tests.fakes.replies import DONE, dumps, event
 from tests.fakes.server import FakeServer
+from tests.fakes.wire import DONE, dumps, event
 from tests.faults.measurements import Figure
 from tests.faults.raw_socket_server import HEAD, RawServer
 from tests.supervisor.conftest import wait_until

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.structured.type_schema import to_schema
-from tests.fakes.replies import instance
+from tests.fakes.schemas import instance
 from tests.structured.labels import label
 from tests.structured.schemas import JSON, schemas
 

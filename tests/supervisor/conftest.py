@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from mlxcel_integrations import ManagedServer
-from tests.fakes.server import executable
+from tests.fakes.program import executable
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 5.0) -> bool:

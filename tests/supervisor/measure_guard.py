@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from mlxcel_integrations.supervisor import guard
-from tests.fakes.server import executable
+from tests.fakes.program import executable
 
 ROOT = Path(__file__).parents[2]
 

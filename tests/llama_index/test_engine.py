@@ -70,7 +70,7 @@ def test_usage_and_timings_are_the_same_from_all_chats(llm: Mlxcel) -> None:
     counts = [response.additional_kwargs for response in asked]
     assert counts == [counts[0]] * 4
     assert counts[0]["total_tokens"] == counts[0]["prompt_tokens"] + counts[0]["completion_tokens"]
-    assert llm._llm.count_message_tokens(llm._wire(CAPITAL)) == counts[0]["prompt_tokens"]
+    assert counts[0]["prompt_tokens"] == llm.count_message_tokens(CAPITAL)
 
 
 def test_a_completion_goes_on_with_the_text(llm: Mlxcel) -> None:

@@ -25,7 +25,7 @@ class Dialect:
         parallel: Its flag for the number of slots.
         second_models: Whether it takes models for embeddings and for reranking.
         equals: Whether it reads ``--flag=value``.
-        queueing: Flags with which it queues requests instead of breaking them off, and their values.
+        queueing: Flags, and their values, that make it queue requests instead of breaking them off.
     """
 
     name: str

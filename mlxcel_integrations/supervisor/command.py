@@ -61,6 +61,7 @@ def arguments(
         *(*executable.command, *dialect.words),
         *_flag("--model", model, dialect),
         *_address(endpoint, options),
+        *_queueing(dialect, options),
     ]
     flags: dict[str, object] = {
         "--alias": options.alias,
@@ -74,10 +75,6 @@ def arguments(
     for flag, value in flags.items():
         if value is not None:
             words += _flag(flag, str(value), dialect)
-    for flag, value in dialect.queueing:
-        # What the user says comes later, and a flag must not be given twice.
-        if not any(word.partition("=")[0] == flag for word in options.extra_args):
-            words += [flag, value]
     if options.warmup is not None:
         words.append("--warmup" if options.warmup else "--no-warmup")
     return [_passable(word) for word in (*words, *options.extra_args)]
@@ -89,6 +86,12 @@ def _flag(flag: str, value: str, dialect: Dialect) -> list[str]:
     if value.startswith("-") and dialect.equals:
         return [f"{flag}={value}"]
     return [flag, value]
+
+
+def _queueing(dialect: Dialect, options: ServerOptions) -> list[str]:
+    """Return the flags that make a server queue requests, without those that the user sets."""
+    given = {word.partition("=")[0] for word in options.extra_args}
+    return [word for pair in dialect.queueing if pair[0] not in given for word in pair]
 
 
 def _passable(word: str) -> str:

@@ -30,6 +30,10 @@ SOCKET = Endpoint.parse(None, "/run/x/server.sock")
 TCP = Endpoint("http://127.0.0.1:8080")
 
 
+QUEUE = ("--max-batch-prefill", "1", "--max-queue-depth", "1000")
+QUEUEING = {MLXCEL: QUEUE, MLXCEL_SERVER: QUEUE, LLAMA_SERVER: (), EMBEDDED: ()}
+
+
 def command(
     dialect: Dialect = MLXCEL, endpoint: Endpoint = SOCKET, model: str = "org/m", **options: Any
 ) -> list[str]:
@@ -49,6 +53,7 @@ def command(
 def test_each_dialect_has_its_words(dialect: Dialect, words: list[str], parallel: str) -> None:
     assert [
         *("/bin/it", *words, "--model", "org/m", "--host", "/run/x/server.sock", "--port", "0"),
+        *QUEUEING[dialect],
         *(parallel, "2"),
     ] == command(dialect, parallel=2)
 
@@ -88,9 +93,24 @@ def test_options_that_are_given_become_flags(options: dict[str, Any], words: lis
 def test_tcp_listens_where_the_user_says(
     url: str, options: dict[str, Any], words: list[str]
 ) -> None:
-    assert ["/bin/it", "serve", "--model", "org/m", *words] == command(
+    assert ["/bin/it", "serve", "--model", "org/m", *words, *QUEUEING[MLXCEL]] == command(
         endpoint=Endpoint(url), **options
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--max-batch-prefill", "2"], ["--max-queue-depth", "1000"]),
+        (["--max-queue-depth=9", "--max-batch-prefill=2"], []),
+    ],
+)
+def test_how_mlxcel_queues_is_left_to_the_user_who_sets_it(
+    given: list[str], expected: list[str]
+) -> None:
+    words = command(extra_args=given)
+
+    assert [*expected, *given] == words[8:]
 
 
 @pytest.mark.parametrize("dialect", [LLAMA_SERVER, EMBEDDED])

@@ -324,7 +324,9 @@ def run(options: argparse.Namespace, generation: Generation) -> NoReturn:
     log.starting()
     check_files(options, generation)
     log.prepared()
-    weights = "unsupported tensor" if "FAKE_WEIGHTS_FAIL" in env else load_error(options.model)
+    weights = load_error(options.model) if generation == "v0.4.2" else None
+    if "FAKE_WEIGHTS_FAIL" in env:
+        weights = "unsupported tensor"
     server = make_server(options, generation)
     if generation == "v0.4.2":
         server.log = log

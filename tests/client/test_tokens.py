@@ -202,7 +202,8 @@ def test_64_threads_count_with_one_object() -> None:
 
 
 @BOTH
-def test_what_fits_stays_as_it_is(client: Any) -> None:
+def test_what_fits_stays_as_it_is(client: Any, server: FakeServer) -> None:
+    server.context_size = 4096
     chat = turns(3)
 
     assert chat == client.fit_messages(chat)

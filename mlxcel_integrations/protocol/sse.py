@@ -1,12 +1,15 @@
 r"""Server-sent events: bytes in, the data of whole events out, whatever the chunking.
 
 Follows the event stream format of the HTML standard (section 9.2.6), as far as model servers
-use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``.
+use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``. An error that is told
+by ``event: error``, or by llama.cpp's ``error:`` lines, becomes data with the key ``error``.
 Bytes are split before they are decoded, and only at these line ends: U+0085, U+2028 and U+2029
 are text.
 """
 
 from __future__ import annotations
+
+import json
 
 from ..errors import MlxcelStreamError
 
@@ -31,6 +34,7 @@ class SSEDecoder:
         self._unfinished_bytes = 0
         self._data: list[bytes] = []
         self._data_bytes = 0
+        self._is_error = False
         self._after_cr = False
         self._at_start = True
 
@@ -66,14 +70,21 @@ class SSEDecoder:
         for line in lines:
             if not line:
                 if data:
-                    events.append(b"\n".join(data))
+                    whole = b"\n".join(data)
+                    events.append(_as_error(whole) if self._is_error else whole)
                     data = self._data = []
                     self._data_bytes = 0
+                self._is_error = False
             elif line.startswith(b"data:") or line == b"data":
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
                 self._data_bytes += len(line)
                 if self._data_bytes > self._max:
                     raise self._too_large()
+            elif line.startswith(b"error:"):
+                data.append(line[6:])
+                self._is_error = True
+            elif line.startswith(b"event:") and line[6:].strip() == b"error":
+                self._is_error = True
         return events
 
     def _put_aside(self, piece: bytes) -> None:
@@ -96,3 +107,14 @@ class SSEDecoder:
             f"The server sent an event of more than {self._max} bytes, which is not an answer of a "
             "language model. Check that the address is that of an mlxcel server."
         )
+
+
+def _as_error(data: bytes) -> bytes:
+    """Return the data of an error as a JSON object with the key ``error``."""
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        told = data[:2000].decode(errors="replace").strip()
+    if isinstance(told, dict) and told.get("error"):
+        return data
+    return json.dumps({"error": told or "an error without a message"}).encode()

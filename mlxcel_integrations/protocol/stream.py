@@ -203,8 +203,8 @@ class DeltaStream:
             delta = self._read_choice(choices[0]) if choices else None
             usage = event.get("usage")
             timings = event.get("timings")
-            if not choices and event.get("error"):
-                raise self._given_up(error_text(event["error"]))
+            if event.get("error") or (not choices and _is_error(event)):
+                raise self._given_up(error_text(event.get("error") or event))
             if delta is None:
                 delta = Delta()
             if self._stop is not None:
@@ -350,6 +350,11 @@ def _check(delta: Delta) -> None:
         or not (is_text(delta.finish_reason) and is_text(delta.model) and is_text(delta.id))
     ):
         raise TypeError
+
+
+def _is_error(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event without choices is an error object by itself."""
+    return isinstance(event.get("message"), str) and ("code" in event or "type" in event)
 
 
 def _sample(data: bytes) -> str:

@@ -149,6 +149,14 @@ def test_either_ending_completes_an_answer(ending: bytes) -> None:
         (event({"error": "out of memory"}), "gave up the answer: out of memory"),
         (event({"error": {"code": 7}, "choices": []}), "gave up the answer: {'code': 7}"),
         (event(chunk("error")), "gave up the answer: the generation failed"),
+        (event({**chunk("stop"), "error": {"message": "no memory"}}), "the answer: no memory"),
+        (event({"code": 500, "message": "no memory"}), "gave up the answer: no memory"),
+        (event({"type": "server_error", "message": "no memory"}), "the answer: no memory"),
+        (b'error: {"code": 500, "message": "no memory"}\n\n', "gave up the answer: no memory"),
+        (b'event: error\ndata: {"message": "no memory"}\n\n', "gave up the answer: no memory"),
+        (b'event:error\ndata: {"error": {"message": "no memory"}}\n\n', "the answer: no memory"),
+        (b"event: error\ndata: no memory\n\n", "gave up the answer: no memory"),
+        (b"event: error\ndata: null\n\n", "gave up the answer: an error without a message"),
     ],
 )
 def test_an_event_that_is_none_keeps_the_text_so_far(bad: bytes, message: str) -> None:

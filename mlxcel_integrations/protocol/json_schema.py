@@ -20,10 +20,13 @@ __all__ = [
     "check_references",
     "check_schema_size",
     "compact",
+    "containers",
     "is_object",
+    "mapped",
     "normalized",
     "pointer",
     "rebased",
+    "steps",
     "target",
     "wrapped",
 ]
@@ -84,7 +87,7 @@ def check_schema_size(schema: JsonSchema) -> None:
     Raises:
         MlxcelError: They do not.
     """
-    for path, _ in _containers(schema):
+    for path, _ in containers(schema):
         if len(path) >= MAX_DEPTH:
             raise MlxcelError(
                 f"The schema is nested deeper than the {MAX_DEPTH} levels that servers accept, "
@@ -98,7 +101,7 @@ def check_schema_size(schema: JsonSchema) -> None:
         )
 
 
-def _containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
+def containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
     """Yield all objects and lists with their paths, the outer ones first."""
     waiting: list[tuple[Path, Any]] = [((), schema)]
     for path, part in waiting:
@@ -109,7 +112,7 @@ def _containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
 
 
 def _largest(schema: JsonSchema) -> str:
-    parts = [(len(compact(part)), path) for path, part in _containers(schema) if len(path) == 2]
+    parts = [(len(compact(part)), path) for path, part in containers(schema) if len(path) == 2]
     return pointer(max(parts, key=itemgetter(0), default=(0, ()))[1])
 
 
@@ -124,7 +127,7 @@ def check_references(schema: JsonSchema) -> None:
     """
     references = [
         ([*path, "$ref"], part["$ref"])
-        for path, part in _containers(schema)
+        for path, part in containers(schema)
         if isinstance(part, dict) and isinstance(part.get("$ref"), str)
     ]
     if len(references) > MAX_REFERENCES:
@@ -137,12 +140,17 @@ def check_references(schema: JsonSchema) -> None:
     _check_ends(schema, targets)
 
 
+def steps(reference: str) -> list[str]:
+    """Return the keys that lead from the top of a schema to the place of a reference."""
+    keys = unquote(reference[1:]).split("/")[1:]
+    return [key.replace("~1", "/").replace("~0", "~") for key in keys]
+
+
 def target(schema: Any, reference: str) -> Any:
     """Return the part of a schema that a reference points to, None if there is no such part."""
     found = schema
     try:
-        for key in unquote(reference[1:]).split("/")[1:]:
-            key = key.replace("~1", "/").replace("~0", "~")
+        for key in steps(reference):
             found = found[int(key) if isinstance(found, list) else key]
     except (LookupError, TypeError, ValueError):
         return None
@@ -217,7 +225,7 @@ def normalized(schema: Any) -> Any:
         del result["pattern"]
     if "properties" in result:
         result.setdefault("additionalProperties", False)
-    return _mapped(result, normalized)
+    return mapped(result, normalized)
 
 
 def is_object(schema: JsonSchema) -> bool:
@@ -255,14 +263,14 @@ def rebased(schema: Any, place: str, staying: tuple[str, ...] = ()) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    moved = _mapped(schema, lambda part: rebased(part, place, staying))
+    moved = mapped(schema, lambda part: rebased(part, place, staying))
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#"):
         moved["$ref"] = reference if reference.startswith(staying) else place + reference[1:]
     return moved
 
 
-def _mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
+def mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
     """Return a schema with the schemas directly inside of it changed."""
     result = dict(schema)
     for keyword, part in schema.items():

@@ -8,14 +8,16 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .flow import Call, Flow
+from .flow import REJECTED, Call, Flow
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text
 
-__all__ = ["Body", "count_chat", "to_anthropic"]
+__all__ = ["Body", "chat_to_check", "count_chat", "to_anthropic"]
 
 Body = Mapping[str, Any]
 Json = dict[str, Any]
+
+_ANTHROPIC = "/v1/messages/count_tokens"
 
 _NOT_COUNTED = ("stream", "stream_options")
 
@@ -30,6 +32,14 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
     Raises:
         MlxcelError: The server has none of the routes.
     """
+    count = yield from _count_by_route(body, memory)
+    if memory.route == _ANTHROPIC:
+        count -= yield from _surplus(memory)
+    return count
+
+
+def _count_by_route(body: Body, memory: TokenMemory) -> Flow[int]:
+    """Return the count of the best route that the server has."""
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
     key = json.dumps(body, sort_keys=True)
     known = memory.counts.get("chat", key)
@@ -56,7 +66,7 @@ def _by_openai_route(body: Body) -> Flow[int | None]:
 
 def _by_anthropic_route(body: Body) -> Flow[int | None]:
     """Count the same prompt, as far as the other form can express it."""
-    answer = yield Call("/v1/messages/count_tokens", to_anthropic(body))
+    answer = yield Call(_ANTHROPIC, to_anthropic(body))
     return _read_count(answer)
 
 
@@ -76,7 +86,7 @@ def _by_template(body: Body) -> Flow[int | None]:
 
 _WAYS: dict[str, Callable[[Body], Flow[int | None]]] = {
     "/v1/chat/completions/input_tokens": _by_openai_route,
-    "/v1/messages/count_tokens": _by_anthropic_route,
+    _ANTHROPIC: _by_anthropic_route,
     "/apply-template": _by_template,
 }
 """Ways to count by their routes, the best first; each returns None where its route is missing."""
@@ -91,6 +101,63 @@ def _read_count(answer: Any) -> int | None:
     return count
 
 
+# --------------------------------------------------------------------------- the first token
+
+_CHECKED_CHARACTERS = 2000
+"""A longer chat is not kept to check counts by."""
+
+
+def _surplus(memory: TokenMemory) -> Flow[int]:
+    """Return how many tokens too many the Anthropic route counts: one at the beginning, or none.
+
+    Some tokenizers begin each text with a token of their own, and most chat templates for them
+    write it, too. mlxcel 0.4.2 then counts it twice, although the model reads it once. Whether the
+    template writes it is seen when an answer tells the number of tokens in its prompt.
+    """
+    if memory.surplus is None:
+        answer = yield Call("/tokenize", {"content": "", "add_special": True}, REJECTED)
+        memory.surplus = 0 if isinstance(answer, Failure) else int(bool(read_tokens(answer)))
+    answered = memory.answered
+    if memory.surplus and answered is not None:
+        chat, tokens = answered
+        memory.checked, memory.answered = True, None
+        count = _read_count((yield Call(_ANTHROPIC, chat)))
+        if count == tokens:
+            memory.surplus = 0
+    return memory.surplus
+
+
+def chat_to_check(body: Body, memory: TokenMemory) -> Json | None:
+    """Return a chat in Anthropic's form if its answer is needed to check counts by, or None.
+
+    Args:
+        body: Body of the request for the answer.
+        memory: What is known about the server.
+    """
+    done = memory.checked or memory.answered is not None or memory.surplus == 0
+    if done or memory.route not in (None, _ANTHROPIC) or not _is_plain(body):
+        return None
+    return to_anthropic(body)
+
+
+def _is_plain(body: Body) -> bool:
+    """Tell whether a request is a short chat that certainly is the same prompt in both forms."""
+    messages = body.get("messages")
+    if not (isinstance(messages, list) and messages):
+        return False
+    if body.keys() & {"tools", "chat_template_kwargs"}:
+        return False
+    texts = []
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or message.keys() != {"role", "content"}:
+            return False
+        known = ("user", "assistant") if index else ("user", "assistant", "system")
+        if message["role"] not in known or not isinstance(message["content"], str):
+            return False
+        texts.append(message["content"])
+    return sum(map(len, texts)) <= _CHECKED_CHARACTERS
+
+
 # --------------------------------------------------------------------------- Anthropic's form
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
@@ -103,7 +170,7 @@ def to_anthropic(body: Mapping[str, Any]) -> Json:
         body: Body of a request to ``/v1/chat/completions``.
 
     Raises:
-        MlxcelError: A part of a message cannot be expressed in this form.
+        MlxcelError: A part of a message, or a tool, cannot be expressed in this form.
     """
     first, *rest = body["messages"]
     result: Json = {"model": body["model"]}
@@ -114,7 +181,7 @@ def to_anthropic(body: Mapping[str, Any]) -> Json:
         rest = [first, *rest]
     result["messages"] = [_message(message) for message in rest]
     if body.get("tools"):
-        result["tools"] = [_tool(tool["function"]) for tool in body["tools"]]
+        result["tools"] = [_tool(tool) for tool in body["tools"]]
     if body.get("tool_choice"):
         result["tool_choice"] = _tool_choice(body["tool_choice"])
     if body.get("chat_template_kwargs"):
@@ -187,7 +254,14 @@ def _source(url: str) -> Json:
     return {"type": "url", "url": url}
 
 
-def _tool(function: Mapping[str, Any]) -> Json:
+def _tool(given: Any) -> Json:
+    function = given.get("function") if isinstance(given, Mapping) else None
+    if not (isinstance(function, Mapping) and function.get("name")):
+        # Servers leave it out without saying so.
+        raise MlxcelError(
+            "This server cannot count a tool that is not of the form "
+            '{"type": "function", "function": {...}}: count without it, or use a newer server.'
+        )
     # Servers take a tool without a schema for one that they have to run themselves.
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     tool = {"name": function["name"], "input_schema": schema}

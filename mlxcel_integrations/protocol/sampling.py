@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .definition_names import with_safe_names
 
 __all__ = ["depends_on_engine", "request_fields", "with_reasoning", "without_thinking"]
 
@@ -59,6 +60,8 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         fields = {_LLAMA_NAMES.get(name, name): value for name, value in fields.items()}
     if "stop" in fields:
         _set_stop(fields)
+    if "response_format" in fields:
+        fields["response_format"] = with_safe_names(fields["response_format"])
     if "max_tokens" in fields and fields["max_tokens"] < 0:
         raise MlxcelError(
             f"max_tokens is {fields['max_tokens']}: leave it out for no limit, or pass 0 or more."

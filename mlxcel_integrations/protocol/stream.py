@@ -120,6 +120,7 @@ class DeltaStream:
         gave_up: Whether the server has said that it could not go on.
         left: Whether it is done before the server is, which may go on generating.
         model: Name of the model that answered, known at the end.
+        prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
         server: Name of the server that answers, for errors, None if unknown.
     """
 
@@ -128,6 +129,7 @@ class DeltaStream:
         self.left = False
         self.gave_up = False
         self.model: str | None = None
+        self.prompt_tokens: int | None = None
         self.server: str | None = None
         self._finished = False
         self._failure: MlxcelStreamError | None = None
@@ -214,6 +216,8 @@ class DeltaStream:
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
             _check(delta)
+            if usage:
+                self.prompt_tokens = usage.get("prompt_tokens")
             if delta.text:
                 self._text.write(delta.text)
             if delta.finish_reason:

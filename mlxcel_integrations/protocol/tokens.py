@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +57,10 @@ class TokenMemory:
         batches: Whether many texts can be counted in one request, None if not tried yet.
         separator: Token id between the texts of a batch.
         route: Route that counts messages, None if not tried yet.
+        surplus: How many tokens too many this route counts for a chat, None if not known.
+        checked: Whether the surplus was compared with what an answer says about its prompt.
+        answered: A chat to compare with, in the form of Anthropic's messages, and the tokens of its
+            prompt; None without one.
         local: A local tokenizer that gives the same ids as the server, None without one.
         searched: Whether a local tokenizer has been searched for.
     """
@@ -65,6 +69,9 @@ class TokenMemory:
     batches: bool | None = None
     separator: int | None = None
     route: str | None = None
+    surplus: int | None = None
+    checked: bool = False
+    answered: tuple[Mapping[str, Any], int] | None = None
     local: Callable[[str], list[int]] | None = None
     searched: bool = False
 
@@ -72,7 +79,8 @@ class TokenMemory:
         """Start anew: another server answers now."""
         self.counts = counts
         self.batches = self.separator = self.route = self.local = None
-        self.searched = False
+        self.surplus = self.answered = None
+        self.checked = self.searched = False
 
 
 def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:

@@ -99,9 +99,20 @@ class Schema(Generic[T]):
                 finish_reason=finish_reason,
             )
         partial = self.unwrapped(begun)
+        parts = "Its text is in .raw, and its readable part in .partial"
+        if finish_reason == "length":
+            message = (
+                f"The answer was cut before its JSON ended (finish_reason 'length'). {parts}; "
+                "raise max_tokens, or ask for less."
+            )
+        else:
+            # Some models end early, and mlxcel up to v0.4.2 does not keep them from it.
+            message = (
+                "The server ended the answer before its JSON did (finish_reason "
+                f"{finish_reason!r}). {parts}; ask again, or change the prompt or stop=."
+            )
         raise StructuredOutputTruncated(
-            f"The answer was cut before its JSON ended (finish_reason {finish_reason!r}). Its text "
-            "is in .raw, and its readable part in .partial; raise max_tokens, or ask for less.",
+            message,
             raw=text,
             finish_reason=finish_reason,
             partial=None if partial is MISSING else partial,

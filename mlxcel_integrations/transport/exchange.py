@@ -20,6 +20,7 @@ from ..protocol.failures import Failure, from_status, no_slot, not_a_stream
 from ..protocol.features import slots_to_respect
 from ..protocol.flow import MISSING_ROUTE, Call, Flow, Gather
 from ..protocol.headers import served_by
+from ..protocol.message_tokens import chat_to_check
 from ..protocol.retries import Retries
 from ..protocol.stream import Delta, Request
 from ..protocol.timeouts import Deadline
@@ -258,6 +259,7 @@ class StreamedAnswer:
         self.done = False
         self._connection = connection
         self._model = request.body.get("model")
+        self._to_check = chat_to_check(request.body, connection.tokens)
         self._deadline = incoming.deadline
         self._place = place
         headers = incoming.response.headers
@@ -304,6 +306,8 @@ class StreamedAnswer:
         if not self.done or self._lost:
             return False
         self._connection.learn(self._model, self._stream.model, self._buffering)
+        if self._to_check is not None and self._stream.prompt_tokens is not None:
+            self._connection.tokens.answered = self._to_check, self._stream.prompt_tokens
         return keeps_alive(self.incoming.response) and not self._stream.left
 
     def interrupted(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -41,6 +42,37 @@ CITY = {
     "properties": {"name": {"type": "string"}, "people": {"type": "integer"}},
     "required": ["name", "people"],
 }
+
+
+BOX = {
+    "type": "object",
+    "properties": {"size": {"$ref": "#/$defs/Größe[int]"}},
+    "required": ["size"],
+    "additionalProperties": False,
+    "$defs": {"Größe[int]": {"enum": ["small"]}},
+}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"schema": BOX},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "b", "schema": BOX}}},
+        {
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": BOX}}],
+            "tool_choice": "f",
+        },
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_definitions_may_have_names_that_servers_refuse(
+    client: Any, generation: str, fields: dict[str, Any]
+) -> None:
+    reply = client.complete_chat("How large?", **fields)
+
+    (call,) = reply.tool_calls or [{"function": {"arguments": reply.text}}]
+    assert {"size": "small"} == json.loads(call["function"]["arguments"])
 
 
 @BOTH

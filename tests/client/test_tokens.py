@@ -116,7 +116,11 @@ def test_messages_are_counted_as_the_answer_tells_it(
 
 @ON_TCP
 @pytest.mark.parametrize(("messages", "more"), CHATS)
-@pytest.mark.parametrize("missing", [[], [OPENAI], [OPENAI, ANTHROPIC]], ids=len)
+@pytest.mark.parametrize(
+    ("generation", "missing"),
+    [("newest", []), ("v0.4.2", []), ("newest", [OPENAI, ANTHROPIC])],
+    ids=["openai", "anthropic", "template"],
+)
 def test_every_way_counts_the_same(
     client: Any, server: FakeServer, messages: Any, more: dict[str, Any], missing: list[str]
 ) -> None:
@@ -125,6 +129,34 @@ def test_every_way_counts_the_same(
         server.route(route, Reply.plain(404))
 
     assert expected == client.count_message_tokens(messages, **more)
+
+
+@BOTH
+@pytest.mark.parametrize("bos", [True, False])
+def test_messages_are_counted_before_the_first_answer_as_after_it(
+    client: Any, server: FakeServer, bos: bool
+) -> None:
+    server.bos = bos
+
+    count = client.count_message_tokens("Hello there")
+
+    assert count == client.complete_chat("Hello there").usage["prompt_tokens"]
+    assert count == client.count_message_tokens("Hello there")
+
+
+@ON_TCP
+@pytest.mark.parametrize("stops", [None, ["there"]])
+def test_a_template_without_a_first_token_is_learned_from_an_answer(
+    client: Any, server: FakeServer, stops: list[str] | None
+) -> None:
+    """This route then counts right, which cannot be seen before."""
+    server.route(OPENAI, Reply.plain(404))
+
+    reply = client.complete_chat("Hello there")
+    client.complete_chat("Say there", stop=stops)
+
+    assert reply.usage["prompt_tokens"] == client.count_message_tokens("Hello there")
+    assert client.count_message_tokens("Hello") + 1 == client.count_message_tokens("Hello there")
 
 
 @BOTH
@@ -137,7 +169,7 @@ def test_the_way_is_found_once_and_can_be_read(
 
     old = generation == "v0.4.2"
     asked = [path for path in paths(server) if path != "/v1/models"]
-    assert [OPENAI, ANTHROPIC, ANTHROPIC] if old else [OPENAI, OPENAI] == asked
+    assert [OPENAI, ANTHROPIC, "/tokenize", ANTHROPIC] if old else [OPENAI, OPENAI] == asked
     assert (None, ANTHROPIC if old else OPENAI) == (before, client.llm.counting_route)
 
 

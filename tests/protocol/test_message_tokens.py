@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.flow import Call
-from mlxcel_integrations.protocol.message_tokens import count_chat, to_anthropic
+from mlxcel_integrations.protocol.message_tokens import chat_to_check, count_chat, to_anthropic
+from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts
 from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.fakes.anthropic import from_anthropic
@@ -31,7 +33,7 @@ def routes(**answers: Any) -> Callable[[Call], Any]:
         OPENAI: answers.get("openai", failure(404)),
         ANTHROPIC: answers.get("anthropic", failure(405)),
         TEMPLATE: answers.get("template", failure(501)),
-        "/tokenize": answers.get("tokenize"),
+        "/tokenize": answers.get("tokenize", {"tokens": []}),
     }
     return lambda ask: by_path[ask.path]
 
@@ -98,6 +100,7 @@ def test_what_is_missing_is_not_asked_for_again() -> None:
 
     assert 9 == drive(count_chat({**BODY, "tools": []}, known), answer)
     assert [ANTHROPIC] == asked
+    assert 0 == known.surplus
 
 
 def test_a_server_that_counts_in_no_way_is_one_clear_error() -> None:
@@ -150,6 +153,145 @@ def test_a_text_is_not_taken_for_messages() -> None:
     assert [3] == drive(count_texts([key], known), lambda ask: {"tokens": [1, 2, 3]})
 
 
+# --------------------------------------------------------------------------- the first token
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+BEGINS, DOES_NOT = {"tokens": [2]}, {"tokens": []}
+
+
+@pytest.mark.parametrize(
+    ("empty_text", "counted", "used"),
+    [
+        # As mlxcel 0.4.2 answers with Gemma 3, whose template writes <bos>: an ordinary chat, one
+        # with a system message, one with a tool, and one that is empty.
+        (BEGINS, 14, 13),
+        (BEGINS, 19, 18),
+        (BEGINS, 138, 137),
+        (BEGINS, 4, 3),
+        # And with a Qwen tokenizer, which puts nothing before a text.
+        (DOES_NOT, 33, 33),
+        (DOES_NOT, 56, 56),
+        (DOES_NOT, 230, 230),
+        # A server that does not tell.
+        (failure(404), 14, 14),
+        (failure(500), 14, 14),
+    ],
+)
+def test_the_first_token_of_a_prompt_is_counted_once(
+    empty_text: Any, counted: int, used: int
+) -> None:
+    answers = routes(anthropic={"input_tokens": counted}, tokenize=empty_text)
+
+    assert used == drive(count_chat(BODY, memory()), answers)
+
+
+@pytest.mark.parametrize(
+    ("counted", "told", "used"),
+    [
+        (14, 13, 13),  # The template writes the token that the tokenizer adds.
+        (14, 14, 14),  # It does not.
+        (14, 99, 13),  # The answer is about another prompt.
+    ],
+)
+def test_an_answer_tells_whether_the_first_token_is_counted_twice(
+    counted: int, told: int, used: int
+) -> None:
+    known = memory()
+    answers = routes(anthropic={"input_tokens": counted}, tokenize=BEGINS)
+    assert 13 == drive(count_chat(BODY, known), answers)
+
+    known.answered = to_anthropic(CHAT), told
+
+    assert used == drive(count_chat(BODY, known), answers)
+    assert (True, None) == (known.checked, known.answered)
+
+
+def test_the_first_token_is_asked_for_once() -> None:
+    known = memory()
+    asked: list[Call] = []
+    answers = routes(anthropic={"input_tokens": 14}, tokenize=BEGINS)
+
+    def answer(ask: Call) -> Any:
+        asked.append(ask)
+        return answers(ask)
+
+    drive(count_chat(BODY, known), answer)
+    drive(count_chat(BODY, known), answer)
+    known.answered = to_anthropic(CHAT), 13
+    drive(count_chat(BODY, known), answer)
+    drive(count_chat({**BODY, "tools": [TOOL]}, known), answer)
+
+    assert [OPENAI, ANTHROPIC, "/tokenize", ANTHROPIC, ANTHROPIC] == [ask.path for ask in asked]
+    assert {"content": "", "add_special": True} == asked[2].body
+    assert to_anthropic(CHAT) == asked[3].body
+
+
+def test_a_route_that_counts_as_the_model_reads_needs_no_check() -> None:
+    known = memory()
+    answers = routes(openai={"input_tokens": 14}, tokenize=failure(500))
+
+    assert 14 == drive(count_chat(BODY, known), answers)
+    assert (None, None) == (known.surplus, chat_to_check(CHAT, known))
+
+
+def test_another_server_is_another_template() -> None:
+    known = memory()
+    known.surplus, known.checked, known.answered = 1, True, (CHAT, 13)
+
+    known.forget(TokenCache())
+
+    assert (None, False, None) == (known.surplus, known.checked, known.answered)
+
+
+LONG = {"role": "user", "content": "x" * 2001}
+
+
+@pytest.mark.parametrize(
+    ("request_body", "expected"),
+    [
+        (CHAT, True),
+        ({**CHAT, "temperature": 0, "stream": True}, True),
+        ({"messages": [{"role": "system", "content": "x"}, *CHAT["messages"]]}, True),
+        ({"messages": [*CHAT["messages"], {"role": "assistant", "content": "y"}]}, True),
+        ({"messages": [*CHAT["messages"], {"role": "system", "content": "x"}]}, False),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, False),
+        ({"messages": [{"role": "user", "content": None}]}, False),
+        ({"messages": [{"role": "user", "content": "hi", "name": "Ada"}]}, False),
+        ({"messages": [{"role": "tool", "content": "x"}]}, False),
+        ({"messages": [{"role": "user", "content": "x" * 2000}]}, True),
+        ({"messages": [LONG]}, False),
+        ({"messages": ["hi"]}, False),
+        ({"messages": "hi"}, False),
+        ({"messages": []}, False),
+        ({**CHAT, "tools": []}, False),
+        ({**CHAT, "chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"prompt": "hi"}, False),
+    ],
+)
+def test_only_a_plain_chat_is_kept_to_check_counts_by(request_body: Any, expected: bool) -> None:
+    body = {"model": "m", **request_body}
+
+    assert (to_anthropic(body) if expected else None) == chat_to_check(body, memory())
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, True),
+        ({"route": ANTHROPIC}, True),
+        ({"route": ANTHROPIC, "surplus": 1}, True),
+        ({"route": OPENAI}, False),
+        ({"surplus": 0}, False),
+        ({"checked": True}, False),
+        ({"answered": ({}, 1)}, False),
+    ],
+)
+def test_one_chat_is_kept_and_only_where_it_is_needed(
+    known: dict[str, Any], expected: bool
+) -> None:
+    assert expected is (chat_to_check(CHAT, TokenMemory(TokenCache(), **known)) is not None)
+
+
 # --------------------------------------------------------------------------- Anthropic's form
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -157,6 +299,7 @@ TOOL = {
     "type": "function",
     "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
 }
+WEATHER = {"name": "weather", "description": "Tells it.", "input_schema": SCHEMA}
 CALL = {
     "id": "c1",
     "type": "function",
@@ -275,6 +418,43 @@ def test_a_tool_without_a_schema_is_not_taken_for_one_of_the_server() -> None:
     (tool,) = to_anthropic(body(USER, tools=[bare]))["tools"]
 
     assert {"name": "now", "input_schema": {"type": "object", "properties": {}}} == tool
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ({"parameters": None}, {"input_schema": {"type": "object", "properties": {}}}),
+        ({"parameters": {}}, {"input_schema": {"type": "object", "properties": {}}}),
+        ({"parameters": SCHEMA, "description": None}, {"input_schema": SCHEMA}),
+        ({"parameters": SCHEMA, "description": ""}, {"input_schema": SCHEMA}),
+        ({"parameters": SCHEMA, "strict": True}, {"input_schema": SCHEMA}),
+        (
+            {"parameters": {"properties": {}}, "description": "d"},
+            {"input_schema": {"properties": {}}, "description": "d"},
+        ),
+    ],
+)
+def test_every_tool_has_the_form_that_servers_count(
+    function: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Servers silently leave out tools of any other form."""
+    tools = [{"type": "function", "function": {"name": "f", **function}}, TOOL]
+    request = chat_request("m", inspect("hi"), {"tools": tools})
+
+    sent = to_anthropic(request.body)["tools"]
+
+    assert [{"name": "f", **expected}, WEATHER] == sent
+
+
+@pytest.mark.parametrize("tool", [WEATHER, {"type": "web_search"}, "weather"])
+def test_a_tool_that_would_not_be_counted_is_told(tool: Any) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        to_anthropic(body(USER, tools=[tool]))
+
+    assert (
+        "This server cannot count a tool that is not of the form "
+        '{"type": "function", "function": {...}}: count without it, or use a newer server.'
+    ) == str(caught.value)
 
 
 def test_an_address_of_an_image_stays_one() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations import ChatReply, MlxcelError
+from mlxcel_integrations import ChatReply, MlxcelError, StructuredOutputError
+from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.structured.request import (
     constrained,
@@ -19,6 +21,7 @@ from mlxcel_integrations.structured.request import (
 )
 from mlxcel_integrations.structured.type_schema import to_schema
 from tests.structured.labels import label
+from tests.structured.schemas import v1
 
 
 class City(BaseModel):
@@ -71,6 +74,52 @@ def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
 
     assert {"enable_thinking": False} == fields["chat_template_kwargs"]
     assert (3, SCHEMA.response_format) == (fields["top_k"], fields["response_format"])
+
+
+def test_a_class_of_pydantic_1_in_a_function_is_sent_under_a_name_that_servers_take() -> None:
+    class Local(v1.BaseModel):
+        name: str
+
+    chat = structured_chat("Where?", {}, Local, True)
+    body = chat_request("m", inspect(chat.messages), chat.sampling).body
+
+    (shown,) = to_schema(Local).json_schema["definitions"]
+    (sent,) = (schema := body["response_format"]["json_schema"]["schema"])["definitions"]
+    assert "<locals>" in shown
+    assert "<locals>" in body["messages"][0]["content"]
+    assert shown.replace("<locals>", "_locals_") == sent
+    assert f"#/definitions/{sent}" == schema["$ref"]
+    assert Local(name="Oslo") == chat.read(ChatReply('{"name": "Oslo"}')).parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"size": {"v": "x"}}', "does not fit the schema 'answer' at /size/v: 'x' is not of"),
+        ('{"size": {}}', "does not fit the schema 'answer' at /size: 'v' is a required property"),
+    ],
+)
+def test_an_answer_to_renamed_definitions_is_checked_by_the_given_ones(
+    text: str, message: str
+) -> None:
+    box = {"type": "object", "properties": {"v": {"type": "integer"}}, "required": ["v"]}
+    given = {
+        "type": "object",
+        "properties": {"size": {"$ref": "#/$defs/Größe[int]"}},
+        "$defs": {"Größe[int]": box},
+    }
+    chat = structured_chat("Where?", {}, given, False)
+
+    with pytest.raises(StructuredOutputError, match=message):
+        chat.read(ChatReply(text))
+
+
+def test_errors_about_definitions_call_them_by_the_names_that_were_given() -> None:
+    node = {"$ref": "#/$defs/Node[int]"}
+    endless = {"properties": {"next": node}, "required": ["next"]}
+
+    with pytest.raises(MlxcelError, match=r"recursive without end at #/\$defs/Node\[int\]:"):
+        structured_chat("Where?", {}, {**node, "$defs": {"Node[int]": endless}}, False)
 
 
 def test_two_schemas_are_one_too_many() -> None:

@@ -53,6 +53,7 @@ def test_a_whole_answer_is_read(reply: dict[str, Any]) -> None:
         (City, " ", "length", None),
         (City, '{"name": "Os', "stop", {"name": "Os"}),
         (City, '{"name": "Os', None, {"name": "Os"}),
+        (list[str], '{"value": [ ', "stop", []),
         (list[int], '{"value": [1, 2', "length", [1]),
         (list[int], '{"val', "length", None),
         (Literal["ab"], '{"value": "a', "length", "a"),
@@ -63,7 +64,7 @@ def test_a_whole_answer_is_read(reply: dict[str, Any]) -> None:
 def test_a_cut_answer_keeps_what_had_come(
     output_type: Any, text: str, finish: str, partial: Any
 ) -> None:
-    with pytest.raises(StructuredOutputTruncated, match="cut before its JSON ended") as caught:
+    with pytest.raises(StructuredOutputTruncated, match=r"before its JSON (ended|did) ") as caught:
         read(output_type, text, finish=finish)
 
     error = caught.value
@@ -111,6 +112,16 @@ def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
         ),
         *(
             (
+                "{",
+                finish,
+                f"The server ended the answer before its JSON did (finish_reason {finish!r}). "
+                "Its text is in .raw, and its readable part in .partial; ask again, or change the "
+                "prompt or stop=.",
+            )
+            for finish in ("stop", None)
+        ),
+        *(
+            (
                 "x" * length,
                 "stop",
                 f"The answer is not JSON: '{shown}'. Check that the server supports "
@@ -121,7 +132,7 @@ def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
     ],
     ids=label,
 )
-def test_errors_say_what_to_do(text: str, finish: str, message: str) -> None:
+def test_errors_say_what_to_do(text: str, finish: str | None, message: str) -> None:
     with pytest.raises(StructuredOutputError) as caught:
         read(City, text, finish=finish)
 

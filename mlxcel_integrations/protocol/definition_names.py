@@ -1,0 +1,99 @@
+"""Names of definitions in JSON schemas, changed where servers cannot follow references to them.
+
+mlxcel up to v0.4.2 refuses a reference that is not a valid URI, such as ``#/$defs/Box[int]``, and
+llama.cpp finds no definition whose name has to be encoded. So both get names that need no encoding.
+Answers do not contain these names, so only the schema that is sent is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+from .json_schema import DEFINITIONS, NAMED, JsonSchema, containers, mapped, pointer, steps
+
+__all__ = ["uri_safe", "with_safe_names"]
+
+REFERENCE = re.compile(r'"\$ref": "([^"]*)')
+"""A reference in the JSON text of a schema."""
+
+PLAIN = re.compile(r"#(/[A-Za-z0-9._$-]+)*")
+"""A reference that every server can follow."""
+
+ODD = re.compile(r"[^A-Za-z0-9._-]+")
+"""Characters to avoid in the name of a definition."""
+
+
+def with_safe_names(response_format: Any) -> Any:
+    """Return a ``response_format`` whose schema has no definitions of odd names."""
+    inner = response_format.get("json_schema") if isinstance(response_format, dict) else None
+    given = inner.get("schema") if isinstance(inner, dict) else None
+    schema = uri_safe(given)
+    if inner is None or schema is given:
+        return response_format
+    return {**response_format, "json_schema": {**inner, "schema": schema}}
+
+
+def uri_safe(schema: Any) -> Any:
+    """Return a schema whose references every server can follow; the same object if they all can."""
+    if all(map(PLAIN.fullmatch, REFERENCE.findall(json.dumps(schema)))):
+        return schema
+    return _renamed(schema, _safe_names(schema))
+
+
+def _safe_names(schema: JsonSchema) -> dict[str, str]:
+    """Return new names for the definitions that need one, each of them unique in the schema."""
+    names = list(_definition_names(schema))
+    taken = set(names)
+    result: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for name in names:
+        if name in result or (name and not ODD.search(name)):
+            continue
+        base = safe = ODD.sub("_", name) or "_"
+        while safe in taken:
+            counts[base] += 1
+            safe = f"{base}_{counts[base] + 1}"
+        taken.add(safe)
+        result[name] = safe
+    return result
+
+
+def _definition_names(schema: JsonSchema) -> Iterator[str]:
+    for _, part in containers(schema):
+        for keyword in DEFINITIONS:
+            named = part.get(keyword) if isinstance(part, dict) else None
+            if isinstance(named, dict):
+                yield from (name for name in named if isinstance(name, str))
+
+
+def _renamed(schema: Any, names: dict[str, str]) -> Any:
+    """Return a schema with its definitions renamed, and the references to them."""
+    if not isinstance(schema, dict):
+        return schema
+    result = mapped(schema, lambda part: _renamed(part, names))
+    for keyword in DEFINITIONS:
+        if isinstance(result.get(keyword), dict):
+            parts = result[keyword].items()
+            result[keyword] = {names.get(name, name): part for name, part in parts}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/"):
+        result["$ref"] = _followable(reference, names)
+    return result
+
+
+def _followable(reference: str, names: dict[str, str]) -> str:
+    """Return a reference with renamed definitions; what cannot be renamed is percent-encoded."""
+    path = []
+    rest = iter(steps(reference))
+    for keyword in rest:
+        path.append(keyword)
+        if keyword in NAMED:
+            for name in islice(rest, 1):  # none if the reference ends here
+                path.append(names.get(name, name) if keyword in DEFINITIONS else name)
+    return "#" + quote(pointer(path), safe="/~$", errors="surrogatepass")

@@ -34,6 +34,9 @@ REFUSED_FORM = MISSING_ROUTE | {400, 422}
 
 Vector = list[float]
 
+VECTOR_BYTES = 1024 * 1024
+"""Largest answer for one text: far above any vector, even as decimal numbers."""
+
 
 def embed_texts(
     texts: Sequence[str],
@@ -96,14 +99,16 @@ def _embed_batch(
     texts: Sequence[str], fields: Mapping[str, Any], memory: VectorMemory
 ) -> Flow[Any]:
     body = {**fields, "input": texts}
+    most_bytes = VECTOR_BYTES * len(texts)
     if memory.base64 is not False:
         expected = MISSING_ROUTE if memory.base64 else REFUSED_FORM
-        answer = yield Call(EMBEDDINGS, {**body, "encoding_format": "base64"}, expected)
+        short = {**body, "encoding_format": "base64"}
+        answer = yield Call(EMBEDDINGS, short, expected, most_bytes=most_bytes)
         if not isinstance(answer, Failure):
             memory.base64 = True
             return read_vectors(answer, len(texts))
         refuse_missing_route(answer, "embedding")
-    answer = yield Call(EMBEDDINGS, body)
+    answer = yield Call(EMBEDDINGS, body, most_bytes=most_bytes)
     refuse_missing_route(answer, "embedding")
     memory.base64 = False
     return read_vectors(answer, len(texts))

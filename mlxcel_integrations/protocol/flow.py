@@ -32,6 +32,7 @@ class Call:
         session: Name of the conversation that it belongs to, None for that of the client.
         optional: Whether the flow can do without an answer: it is sent the ``Failure`` at once if
             the server lacks the route or is busy, and None if that does not answer JSON.
+        most_bytes: Largest answer that is read.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Call:
     expected: frozenset[int] = MISSING_ROUTE
     session: str | None = None
     optional: bool = False
+    most_bytes: int = 64 * 1024 * 1024
 
     @property
     def method(self) -> str:

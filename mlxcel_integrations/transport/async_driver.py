@@ -14,23 +14,9 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .async_pool import AsyncPool
 from .connection import Connection
-from .exchange import (
-    LOST,
-    Close,
-    Incoming,
-    Next,
-    Read,
-    Send,
-    Sleep,
-    Start,
-    Step,
-    Steps,
-    Wait,
-    opened,
-    run,
-    started,
-)
+from .exchange import opened, run, started
 from .sockets import hang_up
+from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_driver import DRAIN_SECONDS
 
 __all__ = ["AsyncDriver"]
@@ -114,24 +100,12 @@ class AsyncDriver:
                 return await server.astart()
             case Wait(place, timeout):
                 return await asyncio.wait_for(asyncio.wrap_future(place), timeout)
-            case Read(incoming):
-                return await self._read(incoming)
             case Close(response):
                 return await _close(response)
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
             case Gather():
                 return await self._gather(step)
-
-    async def _read(self, incoming: Incoming) -> bytes:
-        try:
-            pieces = []
-            while (piece := await _next(incoming)) is not None:
-                pieces.append(piece)
-                incoming.deadline.renew(time.monotonic(), progress=False)
-            return b"".join(pieces)
-        finally:
-            await _close(incoming.response)
 
     async def _gather(self, work: Gather) -> list[Any]:
         """Run flows that need not wait for each other, and return their results."""

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, cast
-
-import httpx
+from typing import Any, TypeVar, cast
 
 from ..errors import MlxcelError, MlxcelStreamError
 from ..protocol.failures import Failure, from_status, no_slot, not_a_stream
@@ -27,109 +23,18 @@ from ..protocol.timeouts import Deadline
 from ..protocol.validation import as_object
 from .connection import Connection
 from .diagnosis import broken, exception, log_tail, unanswered
-from .endpoint import Endpoint
 from .line import Place
-from .server import Server
 from .sockets import close_leaked_socket, keeps_alive
+from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps, Wait
 
-__all__ = [
-    "LOST",
-    "Close",
-    "Gather",
-    "Incoming",
-    "Next",
-    "Read",
-    "Send",
-    "Sleep",
-    "Start",
-    "Step",
-    "Steps",
-    "StreamedAnswer",
-    "Wait",
-    "opened",
-    "run",
-    "started",
-]
+__all__ = ["StreamedAnswer", "opened", "run", "started"]
 
 T = TypeVar("T")
 
-LOST = (httpx.RequestError, TimeoutError)
-"""Errors of a connection that failed, or of a read that took too long."""
-
 BUSY = 503
 
-
-@dataclass(slots=True)
-class Incoming:
-    """A response that arrives.
-
-    Attributes:
-        response: Its status and headers.
-        pieces: Iterator over its body, synchronous or asynchronous as the driver.
-        deadline: The deadline of the next read.
-        limit: The limit that its socket has for reads, in seconds; None if not set yet.
-    """
-
-    response: httpx.Response
-    pieces: Any
-    deadline: Deadline
-    limit: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start a managed server, or wait until it is ready."""
-
-    server: Server
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait for a place in the line to have its turn."""
-
-    place: Place
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a request; the result is an ``Incoming`` whose body has not been read."""
-
-    endpoint: Endpoint
-    request: httpx.Request
-    deadline: Deadline
-
-
-@dataclass(frozen=True, slots=True)
-class Next:
-    """Read the next piece of a body; the result is None at its end."""
-
-    incoming: Incoming
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Read a whole body and close the response; the result is its bytes."""
-
-    incoming: Incoming
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close a response that is not read to its end."""
-
-    response: httpx.Response
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Wait for some seconds."""
-
-    seconds: float
-
-
-Step: TypeAlias = Start | Wait | Send | Next | Read | Close | Sleep | Gather
-Steps: TypeAlias = Generator[Step, Any, T]
+ERROR_BYTES = 64 * 1024
+"""Most bytes that are read of the body of an error."""
 
 
 def started(connection: Connection) -> Steps[None]:
@@ -360,7 +265,14 @@ def _optional(connection: Connection, call: Call) -> Steps[Any]:
 
 def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     try:
-        return json.loads((yield Read(incoming)))
+        body = yield from _body(incoming, call.most_bytes)
+        if len(body) > call.most_bytes:
+            raise MlxcelError(
+                f"{connection.where(incoming.response.headers)}: {call.path} answered more than "
+                f"{call.most_bytes:,} bytes. Ask for less at once, and check that the address is "
+                "that of an mlxcel server."
+            )
+        return json.loads(body)
     except LOST as error:
         exceeded = incoming.deadline.exceeded(time.monotonic())
         failure = unanswered(connection, error, exceeded)
@@ -396,9 +308,10 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         incoming: Incoming = yield Send(connection.endpoint, request, deadline)
         # From here on each read has a limit of its own.
         request.extensions["timeout"]["read"] = None
+        yield from _refuse_encoding(connection, incoming)
         if incoming.response.status_code == 200:
             return incoming
-        body = yield Read(incoming)
+        body = yield from _body(incoming, ERROR_BYTES)
     except LOST as error:
         exceeded = deadline.exceeded(time.monotonic())
         close_leaked_socket(error)
@@ -407,3 +320,36 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
     headers = incoming.response.headers
     where = connection.where(headers)
     return from_status(incoming.response.status_code, headers, body, where)
+
+
+def _body(incoming: Incoming, most: int) -> Steps[bytes]:
+    """Read a body and close its response; of one that is larger than allowed, read a bit more."""
+    pieces, size = [], 0
+    try:
+        while size <= most and (piece := (yield Next(incoming))) is not None:
+            pieces.append(piece)
+            size += len(piece)
+            incoming.deadline.renew(time.monotonic(), progress=False)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield Close(incoming.response)
+        raise
+    yield Close(incoming.response)
+    return b"".join(pieces)
+
+
+def _refuse_encoding(connection: Connection, incoming: Incoming) -> Steps[None]:
+    """Refuse a compressed body: a small one may unpack to more than the memory holds.
+
+    Raises:
+        MlxcelStreamError: It is compressed, although this was not asked for.
+    """
+    headers = incoming.response.headers
+    encoding = headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        yield Close(incoming.response)
+        raise MlxcelStreamError(
+            f"{connection.where(headers)} compressed its answer ({encoding!r:.40}), although this "
+            "was not requested. Turn off compression in the proxy in front of the server."
+        )

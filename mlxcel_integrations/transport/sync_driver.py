@@ -13,23 +13,9 @@ import httpx
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
-from .exchange import (
-    LOST,
-    Close,
-    Incoming,
-    Next,
-    Read,
-    Send,
-    Sleep,
-    Start,
-    Step,
-    Steps,
-    Wait,
-    opened,
-    run,
-    started,
-)
+from .exchange import opened, run, started
 from .sockets import limit_reads
+from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_pool import SyncPool
 
 __all__ = ["SyncDriver"]
@@ -112,8 +98,6 @@ class SyncDriver:
                 return server.start()
             case Wait(place, timeout):
                 return place.result(timeout)
-            case Read(incoming):
-                return self._read(incoming)
             case Close(response):
                 return response.close()
             case Sleep(seconds):
@@ -128,16 +112,6 @@ class SyncDriver:
             limit_reads(incoming.response, incoming.limit)
         piece: bytes | None = next(incoming.pieces, None)
         return piece
-
-    def _read(self, incoming: Incoming) -> bytes:
-        try:
-            pieces = []
-            while (piece := self._next(incoming)) is not None:
-                pieces.append(piece)
-                incoming.deadline.renew(time.monotonic(), progress=False)
-            return b"".join(pieces)
-        finally:
-            incoming.response.close()
 
     def _gather(self, work: Gather) -> list[Any]:
         """Run flows that need not wait for each other, and return their results."""

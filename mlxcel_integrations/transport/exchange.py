@@ -19,7 +19,7 @@ from ..protocol.headers import served_by
 from ..protocol.message_tokens import chat_to_check
 from ..protocol.retries import Retries
 from ..protocol.stream import Delta, Request
-from ..protocol.timeouts import Deadline
+from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.validation import as_object
 from .connection import Connection
 from .diagnosis import broken, exception, log_tail, unanswered
@@ -32,6 +32,9 @@ __all__ = ["StreamedAnswer", "opened", "run", "started"]
 T = TypeVar("T")
 
 BUSY = 503
+
+HEALTH_SECONDS = 2.0
+"""Longest wait for the slots of a server before a request is sent without knowing them."""
 
 ERROR_BYTES = 64 * 1024
 """Most bytes that are read of the body of an error."""
@@ -102,11 +105,9 @@ def _turn(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
         return place
     try:
         # The first request does not come here: it need not know how many may follow.
-        if not line.known:
-            line.known = True
-            health = yield from _optional(connection, Call("/health", optional=True))
-            body = health.body if isinstance(health, Failure) else health
-            line.learn(slots_to_respect(as_object(body)))
+        if not line.known and not (yield from _learn_slots(connection)):
+            line.leave(place)
+            return None
         if not place.done():
             deadline.renew(time.monotonic(), progress=False)
             yield Wait(place, deadline.timeout)
@@ -120,6 +121,29 @@ def _turn(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
     return place
 
 
+def _learn_slots(connection: Connection) -> Steps[bool]:
+    """Ask the server for its slots; return whether it has told anything about itself.
+
+    Where it has not, the next request that meets others in the line asks again.
+    """
+    line = connection.line
+    line.known = True
+    # A server may be deaf while it works, and the request that asks must not wait for that.
+    deadline = Deadline(Timeouts(timeout=HEALTH_SECONDS), time.monotonic())
+    try:
+        health = yield from _optional(connection, Call("/health", optional=True), deadline)
+    except Exception:  # noqa: BLE001 - the request itself will tell what is wrong
+        health = None
+    told = health
+    if isinstance(health, Failure):
+        # Other servers have no such route; mlxcel answers 503 with all it knows when it is busy.
+        told = {} if health.status in MISSING_ROUTE else health.body
+    line.known = isinstance(told, dict)
+    if line.known:
+        line.learn(slots_to_respect(as_object(told)))
+    return line.known
+
+
 def _first_token(answer: StreamedAnswer) -> Steps[None]:
     """Read an answer until its first token, or until its end if there is none."""
     incoming = answer.incoming
@@ -131,6 +155,7 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
             answer.first = answer.feed(piece)
             incoming.deadline.renew(time.monotonic(), bool(answer.first))
     except LOST as error:
+        answer.end()
         yield Close(incoming.response)
         yield Sleep(answer.interrupted())
         answer.fail(error)
@@ -250,9 +275,9 @@ def _answer(connection: Connection, call: Call) -> Steps[Any]:
     raise exception(connection, answer, call) from answer.cause
 
 
-def _optional(connection: Connection, call: Call) -> Steps[Any]:
+def _optional(connection: Connection, call: Call, deadline: Deadline | None = None) -> Steps[Any]:
     """Return the JSON that answers a call; a failure where the server does not offer it now."""
-    answer = yield from _attempt(connection, call, connection.deadline())
+    answer = yield from _attempt(connection, call, deadline or connection.deadline())
     if isinstance(answer, Failure):
         if answer.status in MISSING_ROUTE or answer.status == BUSY:
             return answer

@@ -94,7 +94,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(generation: Generation, place: str, short_path: Path) -> Iterator[FakeServer]:
-    with FakeServer(generation, socket=short_path / "x.sock" if place == "unix" else None) as fake:
+    path = short_path / "x.sock" if place == "unix" else None
+    with FakeServer(generation, socket=path, context_size=4096) as fake:
         yield fake
 
 

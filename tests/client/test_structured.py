@@ -142,7 +142,9 @@ def test_objects_fill_while_they_are_streamed(client: Any, server: FakeServer) -
 
 @BOTH
 @pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
-def test_a_cut_answer_is_an_error(client: Any, method: str) -> None:
+def test_a_cut_answer_is_an_error(client: Any, server: FakeServer, method: str) -> None:
+    server.script(Reply.text('{"name": "x",', finish="length"))
+
     with pytest.raises(StructuredOutputTruncated, match="raise max_tokens") as caught:
         getattr(client, method)("Which one?", schema=City, max_tokens=2)
 

@@ -228,7 +228,11 @@ def test_type_checkers_know_the_type_of_an_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [City, CITY, Row], ids=["pydantic", "json", "typeddict"])
-def test_a_cut_answer_is_an_error_in_every_way(llm: ChatMlxcel, kind: Any) -> None:
+def test_a_cut_answer_is_an_error_in_every_way(
+    server: FakeServer, llm: ChatMlxcel, kind: Any
+) -> None:
+    server.script(*[Reply.text('{"name": "x",', finish="length")] * 3)
+
     cut = llm.with_structured_output(kind, max_tokens=2)
     for ask in (cut.invoke, lambda x: list(cut.stream(x)), lambda x: asyncio.run(streamed(cut))):
         with pytest.raises(StructuredOutputTruncated) as caught:

@@ -53,7 +53,7 @@ CHAT: list[BaseMessage] = [
 
 @pytest.fixture(params=["v0.4.2", "newest"])
 def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
-    with FakeServer(request.param) as running:
+    with FakeServer(request.param, context_size=4096) as running:
         yield running
 
 

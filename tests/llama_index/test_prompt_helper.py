@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_global_tokenizer")
 
 @pytest.fixture(params=["v0.4.2", "newest"])
 def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
-    with FakeServer(request.param) as running:
+    with FakeServer(request.param, context_size=4096) as running:
         yield running
 
 

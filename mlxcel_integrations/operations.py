@@ -55,6 +55,9 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     health = yield Call("/health", optional=True)
     props = yield Call("/props", optional=True)
     features = read_features(_body(health), _body(props), (yield _get(MODELS)))
+    if features.context_size is None and connection.server is not None:
+        # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
+        features = features.with_context(connection.server.trained_context)
     # A busy server may keep something back, which is asked for again with the next need.
     if not (_is_busy(health) or _is_busy(props)):
         connection.features = features
@@ -162,7 +165,9 @@ def _chat_request(
 
 def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:
     if tokens > room.limit:
-        failure = overflow(tokens, room.context_size, room.reserve, str(connection.endpoint))
+        failure = overflow(
+            tokens, room.context_size, room.reserve, str(connection.endpoint), room.source
+        )
         raise exception(connection, failure, Call("/v1/chat/completions", {}))
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``mlxcel-integrations ask``, ``demo`` and ``doctor``."""
+"""The command line: ``mlxcel-integrations ask``, ``demo``, ``doctor`` and ``models``."""
 
 from __future__ import annotations
 
@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     engine.add_argument("--socket", metavar="PATH", help="check the running server on this socket")
     engine.add_argument("--model", metavar="MODEL", help="check that a server can run this model")
+    about = "list the models that mlxcel has on this machine"
+    models = commands.add_parser("models", help=about, description=about.capitalize() + ".")
+    models.add_argument("--json", action="store_true", help="print a JSON list")
     return parser
 
 
@@ -115,6 +118,10 @@ def _run(options: argparse.Namespace) -> int:
         from .demo import run_demo
 
         return run_demo(terminal)
+    if options.command == "models":
+        from .models import run_models
+
+        return run_models(terminal, as_json=options.json)
     from .doctor import run_doctor
 
     return run_doctor(terminal, options.model, options.base_url, options.socket)

@@ -17,15 +17,18 @@ from ..embedded.model import locate_model
 from ..errors import MlxcelError
 from ..options import server_options
 from ..protocol.features import choose_model
-from ..supervisor.binary import EMBEDDED, Executable
+from ..supervisor.binary import EMBEDDED, Executable, find_mlxcel
 from ..supervisor.bind_address import choose_bind_address
 from ..supervisor.command import environment
 from ..supervisor.guard import clear
+from ..supervisor.local_models import LocalModel, list_local_models, suggestion
 from ..supervisor.managed_server import ManagedServer
+from ..supervisor.model_store import DEFAULT_OWNER
 from ..transport.endpoint import Endpoint
 from ..unix_sockets import MAX_SOCKET_PATH_BYTES
 from .engine import describe_executable
 from .installation import Finding
+from .models import describe_model
 
 __all__ = ["check_managed_server", "check_running_server"]
 
@@ -34,10 +37,24 @@ _SERVER_SECONDS = 5.0
 
 
 def check_managed_server(model: str) -> Iterator[Finding]:
-    """Check that a server for a model could be started."""
+    """Check that a server for a model could be started, and list those that mlxcel has."""
     yield _check_executable(model)
-    yield _check_model(model)
+    models, reason = _local_models()
+    yield _check_model(model, models)
     yield _check_socket_directory()
+    for known in models:
+        yield Finding("ok", "downloaded", f"{known.name} ({describe_model(known)})")
+    if reason:
+        yield Finding("ok", "downloaded", f"unknown: {reason}")
+
+
+def _local_models() -> tuple[list[LocalModel], str]:
+    """Return the models that mlxcel has on this machine, and why they are unknown."""
+    try:
+        mlxcel = find_mlxcel()
+        return (list_local_models(mlxcel) if mlxcel is not None else []), ""
+    except MlxcelError as error:
+        return [], str(error)
 
 
 def _check_executable(model: str) -> Finding:
@@ -69,17 +86,24 @@ def _check_version(executable: Executable) -> Finding:
     return Finding("ok", "executable", f"{printed[0].strip()}, {text}")
 
 
-def _check_model(model: str) -> Finding:
+def _check_model(model: str, models: list[LocalModel]) -> Finding:
     if is_embedded(model):
         return _check_gguf(model)
+    names = (model, f"{DEFAULT_OWNER}/{model}")
+    known = next((known for known in models if known.name in names), None)
+    if known is not None:
+        return Finding("ok", "model", f"{model} (on this machine: {describe_model(known)})")
     if Path(model).expanduser().exists():
         return Finding("ok", "model", model)
+    similar = suggestion(model, models)
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model):
-        return Finding("ok", "model", f"{model} (a repository, downloaded on first use)")
+        text = f"{model} (a repository, downloaded on first use)"
+        return Finding("ok", "model", text, similar)
     advice = (
         "Pass an existing file or directory, a repository as OWNER/NAME, or "
         '"embedded" for the small built-in model.'
     )
+    advice = f"{similar} {advice}".strip()
     return Finding("problem", "model", f"{model!r} does not exist", advice)
 
 

@@ -29,10 +29,12 @@ class Room:
     Attributes:
         context_size: Tokens of the context.
         reserve: Tokens that are left for the answer.
+        source: File that tells the ``context_size``, None if the server does.
     """
 
     context_size: int
     reserve: int
+    source: str | None = None
 
     @property
     def limit(self) -> int:
@@ -59,7 +61,7 @@ def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> R
     if len(json.dumps([body["messages"], body.get("tools")])) < features.context_size:
         return None
     # One token is left, or there could be no answer.
-    return Room(features.context_size, 1)
+    return Room(features.context_size, 1, features.context_source)
 
 
 def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -> Room:
@@ -87,7 +89,7 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
             f"reserve={reserve} is not possible in a context of {context_size} tokens: pass the "
             "number of tokens to leave for the answer, or a smaller max_tokens."
         )
-    return Room(context_size, reserve)
+    return Room(context_size, reserve, features.context_source)
 
 
 def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int], int]]:

@@ -121,7 +121,9 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     )
 
 
-def overflow(tokens: int, context_size: int, reserve: int, where: str) -> Failure:
+def overflow(
+    tokens: int, context_size: int, reserve: int, where: str, source: str | None = None
+) -> Failure:
     """Return the failure of a prompt that does not fit, as servers that check it word it.
 
     Args:
@@ -129,11 +131,13 @@ def overflow(tokens: int, context_size: int, reserve: int, where: str) -> Failur
         context_size: Tokens of the context.
         reserve: Tokens to leave for the answer.
         where: The address, for the message.
+        source: File that tells the context size, None if the server does.
     """
+    by = f" (context size from {source})" if source is not None else ""
     left = f"{reserve} token{'s' if reserve != 1 else ''}"
     error = {
         "type": "exceed_context_size_error",
-        "message": f"the prompt was not sent, since the answer needs room for {left}",
+        "message": f"the prompt was not sent, since the answer needs room for {left}{by}",
         "code": 400,
         "n_prompt_tokens": tokens,
         "n_ctx": context_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULT_SLOTS",
     "ServedModel",
     "ServerFeatures",
+    "TrainedContext",
     "choose_capable",
     "choose_model",
     "engine_of",
@@ -60,6 +62,7 @@ class ServerFeatures:
         tools: Whether the chat template supports tools, None if unknown.
         modalities: Inputs that the model accepts besides text: ``vision``, ``video``, ``audio``.
         model_path: Path of the model on the server's machine, None if unknown.
+        context_source: File of the model that tells the ``context_size``, None if the server does.
     """
 
     engine: str | None
@@ -70,11 +73,31 @@ class ServerFeatures:
     tools: bool | None
     modalities: frozenset[str]
     model_path: str | None = None
+    context_source: str | None = None
 
     @property
     def forgets(self) -> bool:
         """Whether the server truncates prompts that do not fit, instead of refusing them."""
         return self.engine == "mlxcel"
+
+    def with_context(self, trained: TrainedContext | None) -> ServerFeatures:
+        """Return these features with the window that a file of the model tells, if any does."""
+        if trained is None:
+            return self
+        return dataclasses.replace(self, context_size=trained.size, context_source=trained.source)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedContext:
+    """Context window that a model was made for, by its own files.
+
+    Attributes:
+        size: Its size in tokens.
+        source: Path of the file that tells it.
+    """
+
+    size: int
+    source: str
 
 
 def read_models(answer: Any) -> tuple[ServedModel, ...]:

@@ -12,7 +12,7 @@ from ..embedded import command as embedded_command
 from ..embedded import installed, is_embedded
 from ..errors import MlxcelError
 
-__all__ = ["Dialect", "Executable", "find_executable"]
+__all__ = ["Dialect", "Executable", "find_executable", "find_mlxcel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +78,27 @@ def find_executable(
         return _named_executable(binary, "binary=", environ)
     if is_embedded(model):
         return _embedded(model)
-    if environ.get("MLXCEL_BIN"):
-        return _named_executable(environ["MLXCEL_BIN"], "MLXCEL_BIN", environ)
-    path = shutil.which("mlxcel", path=environ.get("PATH"))
-    if path is not None:
-        return Executable((path,), _dialect(path), "mlxcel is on PATH")
+    mlxcel = find_mlxcel(environ)
+    if mlxcel is not None:
+        return mlxcel
     raise MlxcelError(
         f"There is no mlxcel on this machine to serve {model!r}: neither binary= nor MLXCEL_BIN "
         "is given, and it is not on PATH. Install it (https://github.com/lablup/mlxcel), or use a "
         'running server with base_url=, or try model="embedded" '
         "(pip install 'mlxcel-integrations[embedded]')."
     )
+
+
+def find_mlxcel(environ: Mapping[str, str] = os.environ) -> Executable | None:
+    """Find the program that serves models when the user names none; None without one.
+
+    Raises:
+        MlxcelError: ``MLXCEL_BIN`` names a program that cannot be run.
+    """
+    if environ.get("MLXCEL_BIN"):
+        return _named_executable(environ["MLXCEL_BIN"], "MLXCEL_BIN", environ)
+    path = shutil.which("mlxcel", path=environ.get("PATH"))
+    return Executable((path,), _dialect(path), "mlxcel is on PATH") if path is not None else None
 
 
 def _embedded(model: str) -> Executable:

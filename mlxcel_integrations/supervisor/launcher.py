@@ -11,11 +11,12 @@ from pathlib import Path
 import httpcore  # noqa: F401
 import httpx
 
-from ..errors import MlxcelServerError, MlxcelTimeoutError
+from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
 from ..transport.endpoint import Endpoint
 from ..transport.sockets import close_leaked_socket
 from .bind_address import choose_bind_address, port_was_taken
-from .log_lines import read_progress
+from .local_models import LocalModel, list_local_models, suggestion
+from .log_lines import is_model_missing, read_progress
 from .logs import ServerLog
 from .peer_identity import is_ours
 from .progress_bar import ProgressBar
@@ -115,7 +116,8 @@ class Launcher:
             if self._spec.takes_free_port and port_was_taken(process.log.tail):
                 raise _PortTaken from None
             raise self._failed(
-                process, f"ended with {process.cause} before it was ready."
+                process,
+                f"ended with {process.cause} before it was ready.{self._suggestion(process)}",
             ) from None
         except NotAServer:
             raise self._failed(process, "is not a model server: it has no /health route.") from None
@@ -173,6 +175,18 @@ class Launcher:
             f"{self._spec.model!r}. It was sent neither the key nor a prompt. Choose another "
             "port= or socket=, or drop model= to use that program."
         )
+
+    def _suggestion(self, process: ServerProcess) -> str:
+        """Return a sentence with names that the model's name may stand for, if it is not found."""
+        model = self._spec.model
+        if Path(model).exists() or not is_model_missing(process.log.tail, model):
+            return ""
+        # The program that lists models takes a moment, which only a failed start may cost.
+        models: list[LocalModel] = []
+        with contextlib.suppress(MlxcelError):
+            models = list_local_models(self._spec.executable)
+        sentence = suggestion(model, models)
+        return f" {sentence}" if sentence else ""
 
     def _failed(self, process: ServerProcess, problem: str) -> MlxcelServerError:
         tail = process.log.tail

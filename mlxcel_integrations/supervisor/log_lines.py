@@ -10,6 +10,7 @@ __all__ = [
     "PROBE_ERROR",
     "Progress",
     "is_loading",
+    "is_model_missing",
     "load_failure",
     "read_progress",
     "split_line",
@@ -151,6 +152,16 @@ def is_loading(log: str) -> bool:
             if _LOADING.search(text):
                 return True
     return False
+
+
+def is_model_missing(log: str, model: str) -> bool:
+    """Tell whether a log has an error about the name of a model, which mlxcel quotes."""
+    # It puts the default owner before a name alone.
+    names = (f"'{model}'", f"/{model}'")
+    return any(
+        line.startswith("Error: ") and any(name in line for name in names)
+        for line in log.splitlines()
+    )
 
 
 def load_failure(log: str) -> str | None:

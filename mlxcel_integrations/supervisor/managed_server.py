@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from ..errors import MlxcelServerError
 from ..options import ServerOptions, server_options
+from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden
 from ..transport.endpoint import Endpoint, absolute_model
 from .binary import Executable
@@ -85,6 +86,14 @@ class ManagedServer:
     def model_name(self) -> str:
         """The name under which it serves the model."""
         return self.options.alias or self.model
+
+    @property
+    def trained_context(self) -> TrainedContext | None:
+        """The context window of its model by the model's files.
+
+        None if they do not tell it, or if ``ctx_size`` sets another.
+        """
+        return self._spec.trained_context()
 
     @property
     def state(self) -> State:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..options import ServerOptions
+from ..protocol.features import TrainedContext
 from ..secret import Secret
 from ..transport.endpoint import Endpoint
 from .binary import Executable, find_executable
 from .command import arguments, environment
+from .model_context import agreed_context, gguf_context
+from .model_store import model_directories, stored_path
 
 __all__ = ["ServerSpec"]
 
@@ -58,7 +61,18 @@ class ServerSpec:
 
     def command(self, endpoint: Endpoint) -> list[str]:
         """Return the command line of a server at an address."""
-        return arguments(self.executable, self.model, endpoint, self.options)
+        model = stored_path(self.model, self.options.extra_args, environment(os.environ, None))
+        return arguments(self.executable, model, endpoint, self.options)
+
+    def trained_context(self) -> TrainedContext | None:
+        """Return the context window of the model, None if unknown or if ``ctx_size`` is set."""
+        options = self.options
+        if options.ctx_size:
+            return None
+        if self.model.endswith(".gguf"):
+            return gguf_context(Path(self.model))
+        environ = environment(os.environ, None)
+        return agreed_context(model_directories(self.model, options.extra_args, environ))
 
     def environment(self) -> dict[str, str]:
         """Return its environment, with the key."""

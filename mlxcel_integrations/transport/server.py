@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
+from ..protocol.features import TrainedContext
 from .endpoint import Endpoint
 
 __all__ = ["Server", "ServerLease"]
@@ -22,6 +23,10 @@ class Server(Protocol):
     @property
     def model_name(self) -> str:
         """The name under which it serves the model."""
+
+    @property
+    def trained_context(self) -> TrainedContext | None:
+        """The context window of its model, None if unknown or if the user has set another."""
 
     @property
     def endpoint(self) -> Endpoint:

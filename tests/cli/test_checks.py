@@ -106,3 +106,48 @@ def test_other_models_of_a_running_server_are_listed() -> None:
     ]
     with FakeServer(models=models) as server:
         assert "chat (also: embedder)" == check_server(server)["model"].text
+
+
+@pytest.fixture
+def qwen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The name of the one model that mlxcel has downloaded."""
+    name = "mlx-community/Qwen3-4B-4bit"
+    directory = tmp_path / "store" / name
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text('{"max_position_embeddings": 40960}')
+    monkeypatch.setenv("MLXCEL_MODELS_DIR", str(tmp_path / "store"))
+    monkeypatch.setenv("MLXCEL_BIN", str(executable(tmp_path)))
+    return name
+
+
+def test_downloaded_models_are_listed(qwen: str) -> None:
+    found = by_subject(check_managed_server("owner/name"))
+
+    assert f"{qwen} (34 B, context of 40960 tokens)" == found["downloaded"].text
+
+
+@pytest.mark.parametrize("model", ["mlx-community/Qwen3-4B-4bit", "Qwen3-4B-4bit"])
+def test_a_downloaded_model_is_described(model: str, qwen: str) -> None:
+    found = by_subject(check_managed_server(model))["model"]
+
+    assert f"{model} (on this machine: 34 B, context of 40960 tokens)" == found.text
+
+
+@pytest.mark.parametrize(
+    ("model", "state"), [("mlx-comunity/Qwen3-4B-4bit", "ok"), ("Qwen3-4B-4bits", "problem")]
+)
+def test_a_name_that_is_nearly_right_is_told(model: str, state: str, qwen: str) -> None:
+    found = by_subject(check_managed_server(model))["model"]
+
+    assert state == found.state
+    assert f"Did you mean {qwen!r}, which mlxcel has on this machine?" in found.advice
+
+
+def test_a_list_that_fails_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLXCEL_BIN", str(executable(tmp_path, FAKE_LIST="fails")))
+
+    found = by_subject(check_managed_server("owner/name"))["downloaded"]
+
+    assert "ok" == found.state
+    assert "unknown: " in found.text
+    assert "exit status 2" in found.text

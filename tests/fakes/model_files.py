@@ -1,8 +1,9 @@
-"""The files of a model as mlxcel 0.4.2 looks at them: what ends a start, and what only a load."""
+"""The files of models as mlxcel 0.4.2 looks at them: what is downloaded, and what ends a start."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,27 @@ from tests.fakes.answers import Json
 MISSING = "\n\nCaused by:\n    No such file or directory (os error 2)"
 TOKENIZERS = "tried tokenizer.json, tokenizer.model, *.tiktoken, and tokenizer.jsonl"
 UNKNOWN_TYPE = "nosuch"
+
+
+def store() -> Path:
+    """Where downloaded models are kept."""
+    if models := os.environ.get("MLXCEL_MODELS_DIR"):
+        return Path(models)
+    return Path(os.environ.get("MLXCEL_CACHE_DIR") or Path.home() / ".cache/mlxcel", "models")
+
+
+def downloaded(root: Path) -> list[Json]:
+    """What `mlxcel list --json` shows: each directory `name` or `owner/name` with a config."""
+    found = [path.parent for path in (*root.glob("*/config.json"), *root.glob("*/*/config.json"))]
+    return [
+        {
+            "repo_id": str(path.relative_to(root)),
+            "size_bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+            "path": str(path),
+            "modified": int(path.stat().st_mtime),
+        }
+        for path in sorted(found)
+    ]
 
 
 def start_error(model: str) -> str | None:

@@ -24,7 +24,14 @@ if __name__ == "__main__":
 
 from tests.fakes.answers import Generation, Json
 from tests.fakes.logs import SCHEDULER, Log, put
-from tests.fakes.model_files import MISSING, load_error, start_error, tokenizer_error
+from tests.fakes.model_files import (
+    MISSING,
+    downloaded,
+    load_error,
+    start_error,
+    store,
+    tokenizer_error,
+)
 from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
 
@@ -260,6 +267,23 @@ HEALTH = {
 """How `/health` can misbehave other than by a status."""
 
 
+def list_models(way: str) -> None:
+    """Do what `mlxcel list --json` does, or misbehave."""
+    match way:
+        case "hangs":
+            # It leaves its output open to a process of its own, too.
+            subprocess.run(["sleep", "600"], check=False)
+        case "floods":
+            while True:
+                sys.stdout.write("[" * 65536)
+        case "fails":
+            sys.exit(2)
+        case "":
+            print(json.dumps(downloaded(store()), indent=2))
+        case text:
+            print(text)
+
+
 def main() -> None:
     """Run as `mlxcel` would, misbehaving as the environment says.
 
@@ -281,6 +305,8 @@ def main() -> None:
     FAKE_HEALTH_SECONDS: Do so for this time after the bind, and not for ever.
     FAKE_TIMES: Append a JSON line with the time to this file when it is "ready", when a request
         arrives (its method and path), and when it is about to "end" by a switch above.
+    FAKE_LIST: What `list --json` prints instead of the downloaded models; or it "hangs", "floods"
+        or "fails".
     FAKE_CHILD: Start a `sleep` that inherits our pipes; its pid is in that line.
     """
     env = os.environ
@@ -295,6 +321,9 @@ def main() -> None:
     words = sys.argv[1:]
     if words == ["--version"]:
         print("mlxcel 0.4.2" if generation == "v0.4.2" else "mlxcel 0.5.0")
+        return
+    if words == ["list", "--json"]:
+        list_models(env.get("FAKE_LIST", ""))
         return
     serve = words[:1] == ["serve"]
     parser = make_parser(generation, serve=serve)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.context_window import (
+    Room,
     fit_chat,
     is_long,
     room_for_prompt,
     room_to_check,
 )
-from mlxcel_integrations.protocol.features import ServerFeatures
+from mlxcel_integrations.protocol.features import ServerFeatures, TrainedContext
 from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.tokens import TokenMemory
@@ -144,6 +145,16 @@ def test_what_is_counted_before_it_is_sent(
     room = room_to_check(server, check, {"messages": conversation("u", size=size)})
 
     assert limit == (room and room.limit)
+
+
+def test_room_knows_the_file_that_tells_it() -> None:
+    server = features(context=None).with_context(TrainedContext(100, "/m/config.json"))
+    rooms = (
+        room_to_check(server, None, {"messages": conversation("u", size=5000)}),
+        room_for_prompt(server, 1, {}),
+    )
+
+    assert (Room(100, 1, "/m/config.json"),) * 2 == rooms
 
 
 @pytest.mark.parametrize(("spare", "counted"), [(1, False), (0, True)])

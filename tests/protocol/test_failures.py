@@ -349,6 +349,12 @@ def test_a_prompt_that_is_not_sent_is_told_as_servers_tell_it(reserve: int, left
     ) == overflow(9, 8, reserve, WHERE)
 
 
+def test_an_overflow_names_the_file_that_tells_the_context_size() -> None:
+    failure = overflow(9, 8, 1, WHERE, "/models/m/config.json")
+
+    assert "room for 1 token (context size from /models/m/config.json). The" in failure.message
+
+
 def test_an_overflow_without_numbers_is_told_without_them() -> None:
     assert (
         "The prompt has more tokens and the context fewer:"

@@ -10,6 +10,7 @@ from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import (
     ServedModel,
     ServerFeatures,
+    TrainedContext,
     choose_capable,
     choose_model,
     read_features,
@@ -133,6 +134,14 @@ def test_windows_of_a_model(meta: dict[str, int], expected: tuple[int | None, ..
     (model,) = read_models(models({"id": "m", "meta": meta}))
 
     assert expected == (model.context_size, model.trained_context_size)
+
+
+def test_a_file_of_the_model_tells_the_context_that_the_server_does_not() -> None:
+    features = read_features({"tool_call_parser": None}, None, models({"id": "m"}))
+    told = features.with_context(TrainedContext(4096, "/m/config.json"))
+
+    assert (4096, "/m/config.json") == (told.context_size, told.context_source)
+    assert features == features.with_context(None)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,61 @@ def test_the_reason_of_an_end_is_found_above_a_backtrace(fake: Fake) -> None:
     assert "run_serve" in caught.value.stderr
 
 
+QWEN = "mlx-community/Qwen3-4B-4bit"
+
+
+@pytest.fixture
+def qwen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """mlxcel has downloaded one model."""
+    directory = tmp_path / "store" / QWEN
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text("{}")
+    monkeypatch.setenv("MLXCEL_MODELS_DIR", str(tmp_path / "store"))
+
+
+@pytest.mark.usefixtures("qwen")
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (
+            "mlx-comunity/Qwen3-4B-4bit",
+            f" Did you mean {QWEN!r}, which mlxcel has on this machine? It said:",
+        ),
+        ("mlx-comunity/Phi-4", " Did you mean 'mlx-community/Phi-4'? It said:"),
+        ("someone/Phi-4", " It said:"),
+    ],
+)
+def test_a_model_that_is_not_found_is_told_with_what_may_be_meant(
+    model: str, sentence: str, fake: Fake
+) -> None:
+    binary = fake.binary(FAIL=f"failed to download model {model!r}: 404 Not Found")
+
+    with pytest.raises(MlxcelServerError) as caught:
+        fake.server(binary, model).start()
+
+    assert f"before it was ready.{sentence}\n" in str(caught.value)
+
+
+@pytest.mark.usefixtures("qwen")
+@pytest.mark.parametrize("way", ["fails", "garbage"])
+def test_a_list_of_models_that_fails_does_not_hide_the_reason(way: str, fake: Fake) -> None:
+    model = "mlx-community/Qwen3-4B-4bits"
+    binary = fake.binary(FAIL=f"failed to download model {model!r}: 404 Not Found", LIST=way)
+
+    with pytest.raises(MlxcelServerError, match=r"(?s)ready\. It said:\n.*404 Not Found"):
+        fake.server(binary, model).start()
+
+
+@pytest.mark.usefixtures("qwen")
+def test_a_start_that_fails_for_another_reason_lists_no_models(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlxcel_integrations.supervisor.launcher.list_local_models", None)
+
+    with pytest.raises(MlxcelServerError, match=r"ready\. It said:"):
+        fake.server(fake.binary(FAIL="out of memory"), "mlx-comunity/Qwen3-4B-4bit").start()
+
+
 def test_nobody_answers_on_a_free_port_or_on_one_that_is_silent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = Endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -7,6 +7,7 @@ import pytest
 from mlxcel_integrations.supervisor.log_lines import (
     Progress,
     is_loading,
+    is_model_missing,
     load_failure,
     read_progress,
     split_line,
@@ -282,3 +283,19 @@ def test_a_failed_load_is_told_with_its_reason(reason: str) -> None:
     ]
 
     assert f"Failed to load model: {reason}" == load_failure("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Error: model 'a/b' is neither an existing path nor a valid HuggingFace repo-id", True),
+        ("Error: failed to download model 'a/b': HTTP status client error (404 Not Found)", True),
+        ("Error: failed to download model 'mlx-community/a/b': 401", True),
+        ("Error: failed to download model 'a/b-2': 401", False),
+        ("[mlxcel] model 'a/b' not found locally; downloading into the mlxcel store...", False),
+        ("Error: Address already in use (os error 98)", False),
+        ("", False),
+    ],
+)
+def test_an_error_about_the_name_of_a_model_is_found(line: str, expected: bool) -> None:
+    assert expected is is_model_missing(f"{START[0]}\n{line}\n", "a/b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.protocol.features import TrainedContext
 from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.server_spec import ServerSpec
 from mlxcel_integrations.transport.endpoint import Endpoint
@@ -53,6 +55,41 @@ def test_its_command_line_serves_the_model_at_the_address(binary: Path) -> None:
 
     assert [str(binary), "serve", "--model", "org/m"] == command[:4]
     assert {"8080", "512"} <= set(command)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Models that mlxcel has downloaded, made for 4096 tokens."""
+    for name in ("org/m", "gpt2"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+        config = tmp_path / "store" / name / "config.json"
+        config.write_text('{"max_position_embeddings": 4096}')
+    monkeypatch.setenv("MLXCEL_MODELS_DIR", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def test_a_downloaded_model_without_an_owner_is_served_by_its_path(
+    binary: Path, store: Path
+) -> None:
+    command = spec(binary, "gpt2").command(Endpoint("http://127.0.0.1:8080"))
+
+    assert str(store / "gpt2") == command[3]
+
+
+def test_it_knows_the_window_of_its_model_unless_another_is_set(binary: Path, store: Path) -> None:
+    expected = TrainedContext(4096, str(store / "org/m/config.json"))
+
+    assert expected == spec(binary, "org/m").trained_context()
+    assert expected == spec(binary, str(store / "org/m"), ctx_size=0).trained_context()
+    assert spec(binary, "org/m", ctx_size=512).trained_context() is None
+    assert spec(binary, "org/other").trained_context() is None
+
+
+def test_it_knows_the_window_of_a_gguf_file(binary: Path, tmp_path: Path) -> None:
+    model = tmp_path / "x.gguf"
+    model.write_bytes(b"GGUFllama.context_length" + struct.pack("<II", 4, 2048))
+
+    assert TrainedContext(2048, str(model)) == spec(binary, str(model)).trained_context()
 
 
 def test_its_environment_has_the_key_and_its_command_line_does_not(binary: Path) -> None:

@@ -264,7 +264,7 @@ def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatM
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "No model and no server"),
+        ({}, "Neither a model nor a server"),
         ({"model": "m", "base_url": "http://x"}, "served_model="),
         ({"base_url": "http://x", "socket": "/x"}, "Drop the one"),
         ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),

@@ -471,7 +471,7 @@ def test_no_key_in_what_is_printed_stored_or_pickled(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "No model and no server"),
+        ({}, "Neither a model nor a server"),
         ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
         ({"base_url": "http://x", "contxt_window": 1}, "Did you mean 'context_window'"),
         ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),

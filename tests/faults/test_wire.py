@@ -149,7 +149,7 @@ FAULTS = {
     "an error within the stream": Fault(
         Reply.events([said("ab"), {"error": {"message": "out of memory"}}]),
         MlxcelStreamError,
-        "gave up the answer: out of memory",
+        "gave up on the answer: out of memory",
         "ab",
     ),
     "tool calls of another shape": Fault(

@@ -269,7 +269,7 @@ def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatM
         ({"base_url": "http://x", "socket": "/x"}, "Drop the one"),
         ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
         ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),
-        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size: only for a server"),
+        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size= can only be set for a server"),
     ],
 )
 def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: str) -> None:

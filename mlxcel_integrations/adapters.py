@@ -1,4 +1,4 @@
-"""Base classes of all adapters: their fields, their connection, and its life."""
+"""Base classes of all adapters: their fields, and the life of their connection."""
 
 from __future__ import annotations
 
@@ -137,11 +137,11 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @property
     def _checks_context(self) -> bool | None:
-        """Whether chats that do not fit are refused, None for the server's own way."""
+        """Whether to refuse chats that do not fit; None to decide by the server."""
         return None
 
     def start(self) -> Self:
-        """Start the managed server now instead of on first use; nothing in connect mode.
+        """Start the managed server now instead of on first use; does nothing in connect mode.
 
         Raises:
             MlxcelServerError: It did not start.
@@ -164,7 +164,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._llm.close()
 
     def list_models(self) -> list[str]:
-        """Return the names of all models that the server has.
+        """Return the names of all models that the server serves.
 
         Raises:
             openai.APIError: The server could not be reached.
@@ -172,7 +172,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return self._llm.models()
 
     async def alist_models(self) -> list[str]:
-        """Return the names of all models that the server has; see ``list_models``."""
+        """Return the names of all models that the server serves; see ``list_models``."""
         return await self._async_llm.models()
 
     def __enter__(self) -> Self:
@@ -229,7 +229,7 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
     @classmethod
     def _unknown_name_hint(cls) -> str:
-        return "To send it as it is, use extra_body="
+        return "To send it to the server unchanged, use extra_body=."
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -253,7 +253,7 @@ class ChatAdapter(GenerationAdapter, ChatOptions):
         return self.check_context
 
     def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
-        """Return sampling fields that switch thinking as the model or the call asks for it."""
+        """Return sampling fields that switch thinking on or off, by the call or else the model."""
         effort = sampling.pop("reasoning_effort", self.reasoning)
         return with_reasoning(sampling, sampling.pop("reasoning", effort))
 
@@ -280,7 +280,7 @@ class RerankAdapter(ModelAdapter, RerankOptions):
     """A model that ranks documents."""
 
     def rerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
-        """Return the most relevant of some texts, with their places and scores.
+        """Return the most relevant documents, with their indices and scores.
 
         Args:
             query: The text to compare the documents with.
@@ -293,7 +293,7 @@ class RerankAdapter(ModelAdapter, RerankOptions):
         return self._llm.rerank(query, documents, **self._rank_arguments())
 
     async def arerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
-        """Return the most relevant of some texts; see ``rerank``."""
+        """Return the most relevant documents; see ``rerank``."""
         return await self._async_llm.rerank(query, documents, **self._rank_arguments())
 
     def _rank_arguments(self) -> dict[str, Any]:

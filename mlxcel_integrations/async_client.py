@@ -215,7 +215,7 @@ class AsyncLLM(BaseClient):
 
     @property
     def features(self) -> Awaitable[ServerFeatures]:
-        """What the server can do, to be awaited; asked for once."""
+        """What the server can do, to be awaited; discovered once."""
         return self._driver.run(discover_features(self._connection))
 
     async def tokenize(self, text: str, add_special: bool = False) -> list[int]:
@@ -320,7 +320,7 @@ class AsyncLLM(BaseClient):
     def openai_client(self) -> openai.AsyncOpenAI:
         """The ``openai`` client for the same server, for what this class does not offer.
 
-        It does not retry by itself, and belongs to the running event loop. In managed mode,
+        It makes no retries, and belongs to the running event loop. In managed mode,
         ``start`` must have been awaited.
         """
         loop = asyncio.get_running_loop()

@@ -55,29 +55,29 @@ class LLM(BaseClient):
         socket: Unix socket of a running server; in managed mode, the path to bind.
         api_key: Key of the server; ``MLXCEL_API_KEY`` if not given.
         default_headers: Headers to send with every request to the server.
-        session: Name of a conversation, by which balancers send it to one server; chats and
-            completions take one of their own, too.
-        verify: Whether the certificate of an https server is checked, or the path of the
-            authorities to check it with.
-        client_cert: Path of a certificate to show to an https server.
-        client_key: Path of its key, if that is in a file of its own.
+        session: Name of the conversation, by which balancers keep it on one server; each chat or
+            completion can name another.
+        verify: Whether to check the certificate of an https server, or the path of the
+            authorities to trust.
+        client_cert: Path of the certificate to present to an https server.
+        client_key: Path of its key, if that is in a separate file.
         served_model: Which of several served models to use; discovered if not given.
         timeout: Longest silence of the server until an answer begins, in seconds; 600 if not
-            given. Reading a long prompt takes long.
+            given. Reading a long prompt takes a while.
         connect_timeout: Longest time until a connection is made, in seconds.
         token_timeout: Longest time from one token to the next, in seconds; ``timeout`` if not
             given.
         total_timeout: Longest time for a request and all of its answer, in seconds; no limit if
             not given.
-        max_retries: How often a request is sent again that the server has not begun to work on.
-        check_context: Whether a chat that does not fit into the context is refused before it is
-            sent; by default where the server would forget its beginning and not tell.
+        max_retries: How often to resend a request that the server has not started to process.
+        check_context: Whether to refuse a chat that does not fit into the context instead of
+            sending it; by default where the server would silently drop its beginning.
         transport: An ``httpx`` transport to use instead of connecting, for tests.
         server_options: Fields of ``ServerOptions`` for the server that is started: ``binary``,
             ``host``, ``port``, ``ctx_size``, ``parallel``, ``startup_timeout`` and more.
 
     Raises:
-        MlxcelError: Too much is given, or nothing, or an option that is unknown.
+        MlxcelError: The arguments contradict each other, name no server, or one is unknown.
 
     Examples:
         >>> from mlxcel_integrations import LLM
@@ -93,7 +93,7 @@ class LLM(BaseClient):
         self._openai: openai.OpenAI | None = None
 
     def start(self) -> Self:
-        """Start the managed server now instead of on first use; nothing in connect mode.
+        """Start the managed server now instead of on first use; does nothing in connect mode.
 
         Raises:
             MlxcelServerError: It did not start.
@@ -178,7 +178,7 @@ class LLM(BaseClient):
             messages: OpenAI messages, or one user message as plain text.
             schema: What the answer must look like: a Pydantic model, a dataclass, a
                 ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
-            show_schema: Whether the schema is put before the model, in the system message.
+            show_schema: Whether to show the schema to the model, in the system message.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
 
         Returns:
@@ -228,8 +228,8 @@ class LLM(BaseClient):
     ) -> Iterator[Any]:
         """Yield the answer to a conversation as it is generated.
 
-        With ``schema``, yield objects that fill: what has not come is None, or the field's
-        default, and no validator has run. The last one is complete and valid.
+        With ``schema``, yield objects that fill up: a field that has not arrived is None or has
+        its default, and no validator has run. The last object is complete and valid.
         """
         question = structured_chat(messages, sampling, schema, show_schema)
         answers = question.answer_stream()
@@ -245,9 +245,9 @@ class LLM(BaseClient):
         show_schema: bool = True,
         **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
-        """Return the answer to a conversation with everything the server tells about it.
+        """Return the answer to a conversation with everything the server reports about it.
 
-        With ``schema``, what it says is in ``parsed``.
+        With ``schema``, the object is in ``parsed``.
         """
         question = structured_chat(messages, sampling, schema, show_schema)
         return question.read(fold(self._chat(question.messages, question.sampling)))
@@ -263,7 +263,7 @@ class LLM(BaseClient):
 
     @property
     def features(self) -> ServerFeatures:
-        """What the server can do; asked for once."""
+        """What the server can do; discovered once."""
         return self._driver.run(discover_features(self._connection))
 
     def tokenize(self, text: str, add_special: bool = False) -> list[int]:
@@ -286,16 +286,16 @@ class LLM(BaseClient):
     def count_tokens(self, text: list[str]) -> list[int]: ...
 
     def count_tokens(self, text: str | list[str]) -> int | list[int]:
-        """Return the number of tokens of a text, or of each of many texts.
+        """Return the number of tokens of a text, or of each text of a list.
 
-        Many texts are counted in one request where the server can do that, and what was counted
-        lately is not asked for again.
+        Many texts are counted in one request where the server can do that, and recent counts are
+        cached.
 
         Args:
             text: One text, or a list of them.
 
         Returns:
-            The number of ids that ``tokenize`` gives; for a list, one for each text in its order.
+            The number of ids that ``tokenize`` gives; for a list, one number for each text.
         """
         tokens = self._connection.tokens
         if isinstance(text, str):
@@ -303,7 +303,7 @@ class LLM(BaseClient):
         return self._driver.run(count_texts(text, tokens))
 
     def counts_at_once(self) -> bool:
-        """Tell whether many texts are counted in one request; found out once."""
+        """Tell whether many texts can be counted in one request; tried once."""
         return self._driver.run(can_count_at_once(self._connection.tokens))
 
     def count_message_tokens(
@@ -314,16 +314,16 @@ class LLM(BaseClient):
     ) -> int:
         """Return the number of tokens of the prompt that a conversation becomes.
 
-        It is the ``usage["prompt_tokens"]`` of the answer. ``counting_route`` tells how it was
-        found out.
+        It equals the ``usage["prompt_tokens"]`` of the answer. ``counting_route`` names the route
+        that counted.
 
         Args:
             messages: As for ``chat``.
             tools: OpenAI tools that go with them.
-            sampling: What else the request will have, such as ``chat_template_kwargs``.
+            sampling: Other fields of the request, such as ``chat_template_kwargs``.
 
         Raises:
-            MlxcelError: The server has none of the routes for it.
+            MlxcelError: The server has no route that counts messages.
         """
         fields = {**sampling, "tools": tools}
         return self._driver.run(count_messages(self._connection, messages, fields))
@@ -345,11 +345,11 @@ class LLM(BaseClient):
             reserve: Tokens to leave for the answer; ``max_tokens`` if not given, or else a
                 quarter of the context.
             tools: OpenAI tools that go with them.
-            sampling: What else the request will have, such as ``chat_template_kwargs``.
+            sampling: Other fields of the request, such as ``chat_template_kwargs``.
 
         Raises:
             openai.BadRequestError: Even the last turn alone does not fit.
-            MlxcelError: The server does not tell its context, or cannot count.
+            MlxcelError: The server does not report its context size, or cannot count.
         """
         fields = {**sampling, "tools": tools}
         kept = self._driver.run(fit_messages(self._connection, messages, reserve, fields))
@@ -372,22 +372,22 @@ class LLM(BaseClient):
         Many texts are sent in several requests, as many at once as the server has slots.
 
         Args:
-            texts: The texts, which are sent as they are.
-            model: Name of a served model; found by what the models can do if not given.
-            prefix: Put in front of each text, for models that want one such as ``"query: "``.
-            instruction: What the vectors are for; only some models that mlxcel serves read it.
-            dimensions: How many numbers a vector is to have, for models that can be shortened.
-            batch_size: Most texts in one request; long texts make it fewer.
+            texts: The texts, which are sent unchanged.
+            model: Name of a served model; chosen by its capabilities if not given.
+            prefix: Prefix of each text, for models that expect one such as ``"query: "``.
+            instruction: What the vectors are for; used by some models of mlxcel.
+            dimensions: Length of the vectors, for models that can shorten them.
+            batch_size: Most texts in one request; fewer if they are long.
             skip_empty: Whether an empty text gets a vector of zeros, which is similar to nothing,
-                instead of an error.
-            show_progress: Whether to show a bar.
+                instead of raising an error.
+            show_progress: Whether to show a progress bar.
 
         Returns:
-            One vector for each text, in their order.
+            One vector for each text, in the same order.
 
         Raises:
-            MlxcelError: A text is empty, or no text; the server has no model for embeddings, or
-                its vectors do not fit together.
+            MlxcelError: A text is empty or not a string; the server has no model for embeddings,
+                or its vectors differ in length.
             openai.APIError: The server refused the request or could not be reached.
         """
         with progress_bar(show_progress, len(texts), "Embedding") as done:
@@ -418,18 +418,18 @@ class LLM(BaseClient):
         """Return documents by their relevance to a query, the most relevant first.
 
         Args:
-            query: What is looked for.
+            query: The text to compare the documents with.
             documents: The texts of the documents.
             top_n: How many to return; all if not given.
-            model: Name of a served model; found by what the models can do if not given.
-            instruction: What relevant means; only some models that mlxcel serves read it.
-            batch_size: Most documents in one request; long ones make it fewer.
+            model: Name of a served model; chosen by its capabilities if not given.
+            instruction: What counts as relevant; used by some models of mlxcel.
+            batch_size: Most documents in one request; fewer if they are long.
 
         Returns:
-            Each with its index and its score; equally relevant ones in their order.
+            Each with its index and its score; equally relevant ones in their original order.
 
         Raises:
-            MlxcelError: The server has no model for reranking, or its answer is no ranking.
+            MlxcelError: The server has no model for reranking, or its answer is not a ranking.
             openai.APIError: The server refused the request or could not be reached.
         """
         return self._driver.run(
@@ -448,7 +448,7 @@ class LLM(BaseClient):
     def openai_client(self) -> openai.OpenAI:
         """The ``openai`` client for the same server, for what this class does not offer.
 
-        It does not retry by itself, and lives as long as this object.
+        It makes no retries, and lives as long as this object.
         """
         self.start()
         if self._openai is None:

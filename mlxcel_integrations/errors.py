@@ -5,13 +5,13 @@
     MlxcelError                        wrong use, and the base of all below
     ├── MlxcelServerError              a managed server did not start, or died
     │   └── MlxcelTimeoutError         it was not ready in time
-    ├── MlxcelStreamError              an answer broke off, or was no answer
+    ├── MlxcelStreamError              an answer broke off, or was not a stream
     └── StructuredOutputError          an answer does not fit its schema
         └── StructuredOutputTruncated  because it was cut short
 
-What a server answers with an error status, and what keeps it from being reached, are the
-exceptions of the ``openai`` package on every route: ``openai.APIStatusError`` and its family,
-``openai.APIConnectionError``, ``openai.APITimeoutError``.
+Error statuses and failed connections raise the exceptions of the ``openai`` package, on every
+route: ``openai.APIStatusError`` and its family, ``openai.APIConnectionError``,
+``openai.APITimeoutError``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class MlxcelError(Exception):
 
 
 class MlxcelServerError(MlxcelError):
-    """A managed server could not be started, or ended by itself.
+    """A managed server could not be started, or ended unexpectedly.
 
     Args:
         message: What happened, where, and what to do next.
-        stderr: The tail of what the server printed, on either of its outputs.
+        stderr: The tail of the server's output, standard output included.
         returncode: Its exit status as in ``subprocess``: negative for a signal, None if it
             had not ended.
     """
@@ -60,12 +60,12 @@ class MlxcelTimeoutError(MlxcelServerError):
 
 
 class MlxcelStreamError(MlxcelError):
-    """An answer broke off, was cut short, was not a stream, or was given up by the server.
+    """An answer broke off, or was not a stream.
 
     Args:
         message: What happened, where, and what to do next.
         partial: The text of the answer that had arrived.
-        stderr: The tail of what a managed server printed that ended meanwhile.
+        stderr: The tail of the output of a managed server that failed.
     """
 
     def __init__(self, message: str, *, partial: str = "", stderr: str = "") -> None:
@@ -75,7 +75,7 @@ class MlxcelStreamError(MlxcelError):
 
 
 class StructuredOutputError(MlxcelError):
-    """An answer does not fit the schema that was asked for.
+    """An answer does not fit the schema of its request.
 
     Args:
         message: What does not fit, and what to do next.
@@ -96,7 +96,7 @@ class StructuredOutputTruncated(StructuredOutputError):
         message: What does not fit, and what to do next.
         raw: The text of the answer.
         finish_reason: Why the server ended it.
-        partial: The value of what had arrived, as plain JSON; None if nothing can be read.
+        partial: The readable part of the answer, as plain JSON; None if there is none.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def with_end_of(log: str, message: str) -> str:
     """Return a message with the last lines of a log below it, indented.
 
-    The backtraces of Rust are left out, and an error further above stands before the last lines.
+    Rust backtraces are left out. If an error is further up, it is put before the last lines.
     """
     lines = _BACKTRACE.sub("", log).rstrip().splitlines()
     shown = lines[-10:]
@@ -139,7 +139,7 @@ _REASON = re.compile(r"(?:fatal )?error: |thread .* panicked at ", re.IGNORECASE
 
 
 def warn_caller(message: str) -> None:
-    """Warn, and name the line outside of this package that called it."""
+    """Warn, and point at the line outside of this package that called it."""
     package = __name__.rpartition(".")[0] + "."
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):

@@ -43,7 +43,7 @@ class ServerKeywords(TypedDict, total=False):
 
 
 class SamplingKeywords(TypedDict, total=False):
-    """Fields of ``SamplingParams``, and those that every request may have besides."""
+    """Fields of ``SamplingParams``, and others that every request may have."""
 
     model: str | None
     session: str | None

@@ -17,7 +17,7 @@ def loaded_on_use(
 
     Args:
         package: Its name.
-        homes: In which of its modules each public name is.
+        homes: The module of each public name.
     """
 
     def load(name: str) -> Any:

@@ -41,7 +41,7 @@ def connect(settings: ConnectionSettings, *, custom_transport: bool = False) -> 
 
     Args:
         settings: What the user has set.
-        custom_transport: Whether a transport of the user carries the requests, so that no address
+        custom_transport: Whether the user's own transport carries the requests, so that no address
             is needed.
 
     Raises:
@@ -82,7 +82,7 @@ def resolve_mode(
             are looked up in this order if none of the three is given.
 
     Raises:
-        MlxcelError: Too much is given, or nothing.
+        MlxcelError: Too much is given, or too little.
     """
     if model is not None and base_url is not None:
         raise MlxcelError(
@@ -106,7 +106,7 @@ def resolve_mode(
     if environ.get("MLXCEL_MODEL"):
         return Mode(model=absolute_model(environ["MLXCEL_MODEL"]))
     raise MlxcelError(
-        "No model and no server are given. Pass model= to start a server (a repository id, a "
+        "Neither a model nor a server is given. Pass model= to start a server (a repository id, a "
         'directory, a .gguf file, or "embedded" for a small built-in model), base_url= or socket= '
         "to use a running one, or set MLXCEL_MODEL, MLXCEL_BASE_URL or MLXCEL_SOCKET."
     )
@@ -120,17 +120,18 @@ def _only_managed(options: Mapping[str, object], endpoint: Endpoint) -> MlxcelEr
         server_options(dict(options))
     except MlxcelError as unknown_or_wrong:
         return unknown_or_wrong
+    names = ", ".join(f"{name}=" for name in sorted(options))
     return MlxcelError(
-        f"{', '.join(sorted(options))}: only for a server that is started here. Pass model= to "
-        f"start one, or drop this to use {endpoint}."
+        f"{names} can only be set for a server that is started here. Pass model= to start one, or "
+        f"drop {names} to use {endpoint}."
     )
 
 
 def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
-    """Return an address with the options of secure connections, if it needs them.
+    """Return an address with the TLS options, if it is one of ``https``.
 
     Raises:
-        MlxcelError: They name a file that does not exist.
+        MlxcelError: The options name a file that does not exist.
     """
     if not endpoint.is_secure:
         return endpoint
@@ -139,7 +140,7 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
 
 
 class BaseClient:
-    """Constructor of ``LLM`` and ``AsyncLLM``, and what both can tell without waiting."""
+    """Base class of ``LLM`` and ``AsyncLLM``: the constructor, and what needs no request."""
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class BaseClient:
         transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
         **server_options: Unpack[ServerKeywords],
     ) -> None:
-        # A traceback with locals shows the arguments of a function: these must not be there.
+        # A traceback with locals shows the arguments of a function, which must not be secrets.
         key, api_key = hidden(api_key), None
         headers, default_headers = hidden_values(default_headers), None
         settings = ConnectionSettings(
@@ -198,5 +199,5 @@ class BaseClient:
         return self._connection.tokens.route
 
     def __repr__(self) -> str:
-        # In the traceback of a constructor that failed, there may be no connection.
+        # A traceback of a failed constructor shows an object without a connection.
         return f"{type(self).__name__}({getattr(self, '_connection', '')})"

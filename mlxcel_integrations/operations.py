@@ -49,7 +49,7 @@ def discover_model(connection: Connection) -> Flow[str]:
 
 
 def discover_features(connection: Connection) -> Flow[ServerFeatures]:
-    """Return what the server can do; it is asked once."""
+    """Return the features of the server, discovered once."""
     if connection.features is not None:
         return connection.features
     health = yield Call("/health", optional=True)
@@ -58,7 +58,7 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     if features.context_size is None and connection.server is not None:
         # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
         features = features.with_context(connection.server.trained_context)
-    # A busy server may keep something back, which is asked for again with the next need.
+    # A busy server may leave some out, so they are discovered again when next needed.
     if not (_is_busy(health) or _is_busy(props)):
         connection.features = features
     return features
@@ -70,7 +70,7 @@ def prepare_chat(
     """Return the request for the next turn of a conversation.
 
     Raises:
-        MlxcelError: A message or a field is one that no server accepts.
+        MlxcelError: No server accepts a message or a field.
         openai.BadRequestError: The conversation does not fit into the context.
     """
     _warn_of_misspelling(sampling)
@@ -139,7 +139,7 @@ def detokenize(tokens: Sequence[int]) -> Flow[str]:
 
 
 def _body(answer: Any) -> Any:
-    """Return what an optional call was told; a busy server says it with an error status."""
+    """Return the body of an optional answer; a busy server sends it with an error status."""
     if isinstance(answer, Failure):
         return answer.body if _is_busy(answer) else None
     return answer
@@ -172,11 +172,11 @@ def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:
 
 
 _KNOWN_FIELDS: set[str] = set()
-"""Names of sampling fields that are known, or that were warned of once."""
+"""Names of sampling fields that are known, or that a warning was given about."""
 
 
 def _warn_of_misspelling(sampling: Mapping[str, Any]) -> None:
-    """Warn of an unknown field that resembles a known one; it is sent all the same."""
+    """Warn about an unknown field that resembles a known one; it is sent all the same."""
     if sampling.keys() <= _KNOWN_FIELDS:
         return
     # Imported here since pydantic, which it needs, takes longer to import than the whole client.

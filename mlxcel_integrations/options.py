@@ -1,7 +1,7 @@
-"""The lists of fields, each in one place.
+"""Options of the adapters: names, types, limits and help texts.
 
-Every adapter class has these as mixins, so that a new field is one line here, with its help
-text. The core takes the same names as keyword arguments.
+Adapter classes inherit these models, so a new option is one field here. The clients take the same
+names as keyword arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class ConnectionOptions(BaseModel):
-    """Where the model is, and how patiently it is asked."""
+    """The model or server to use, and the limits of requests."""
 
     model: str | None = Field(
         default=None,
@@ -56,18 +56,18 @@ class ConnectionOptions(BaseModel):
     )
     session: str | None = Field(
         default=None,
-        description="Name of a conversation, by which balancers send it to one server.",
+        description="Name of the conversation, by which balancers keep it on one server.",
     )
     verify: bool | str = Field(
         default=True,
-        description="Whether the certificate of an https server is checked, or the path of the "
-        "authorities to check it with.",
+        description="Whether to check the certificate of an https server, or the path of the "
+        "authorities to trust.",
     )
     client_cert: str | None = Field(
-        default=None, description="Path of a certificate to show to an https server."
+        default=None, description="Path of the certificate to present to an https server."
     )
     client_key: str | None = Field(
-        default=None, description="Path of its key, if that is in a file of its own."
+        default=None, description="Path of its key, if that is in a separate file."
     )
     served_model: str | None = Field(
         default=None, description="Which of several served models to use; discovered if not given."
@@ -75,7 +75,8 @@ class ConnectionOptions(BaseModel):
     timeout: float | None = Field(
         default=None,
         gt=0,
-        description="Longest silence of the server until an answer begins, in seconds; 600.",
+        description="Longest silence of the server until an answer begins, in seconds; 600 if not "
+        "given.",
     )
     connect_timeout: float = Field(
         default=10.0, gt=0, description="Longest time until a connection is made, in seconds."
@@ -83,7 +84,7 @@ class ConnectionOptions(BaseModel):
     token_timeout: float | None = Field(
         default=None,
         gt=0,
-        description="Longest time from one token to the next, in seconds; as timeout if not given.",
+        description="Longest time from one token to the next, in seconds; timeout if not given.",
     )
     total_timeout: float | None = Field(
         default=None,
@@ -92,12 +93,14 @@ class ConnectionOptions(BaseModel):
         "not given.",
     )
     max_retries: int = Field(
-        default=2, ge=0, description="How often to resend what the server has not begun to work on."
+        default=2,
+        ge=0,
+        description="How often to resend a request that the server has not started to process.",
     )
 
 
 class ServerOptions(BaseModel):
-    """How a managed server is started."""
+    """Options of a managed server."""
 
     binary: str | Path | None = Field(
         default=None, description="The executable: mlxcel, mlxcel-server or llama-server."
@@ -114,15 +117,15 @@ class ServerOptions(BaseModel):
     stall_timeout: float = Field(
         default=600.0,
         gt=0,
-        description="Longest time for which a server that starts may be silent, in seconds.",
+        description="Longest time that a starting server may be silent, in seconds.",
     )
     shutdown_grace: float = Field(
         default=5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
     )
     share: Literal["process", "user", False] = Field(
         default="process",
-        description='Who uses one server together: all objects of this "process" that ask for the '
-        'same, all processes of this "user", or nobody (False).',
+        description='Who shares the server: objects of this "process" with the same options, all '
+        'processes of this "user", or nobody (False).',
     )
     keep_alive: float = Field(
         default=300.0,
@@ -132,13 +135,13 @@ class ServerOptions(BaseModel):
     restart: int = Field(
         default=5,
         ge=0,
-        description="How often within five minutes a server that ended by itself is started "
-        "again; 0 for never.",
+        description="How often to restart a server that ends unexpectedly, within five minutes; "
+        "0 for never.",
     )
     progress: bool | None = Field(
         default=None,
-        description="Whether to show a start that takes longer than 2 s; None does in a terminal "
-        "and in a notebook.",
+        description="Whether to show the progress of a start that takes longer than 2 s; None "
+        "shows it in terminals and notebooks.",
     )
     ctx_size: int | None = Field(
         default=None,
@@ -151,7 +154,7 @@ class ServerOptions(BaseModel):
         description="Most tokens to generate when a request sets no max_tokens.",
     )
     parallel: int | None = Field(
-        default=None, ge=1, description="Slots: requests that are worked on at once."
+        default=None, ge=1, description="Number of slots: requests processed at once."
     )
     alias: str | None = Field(default=None, description="Name under which the model is served.")
     warmup: bool | None = Field(
@@ -167,7 +170,7 @@ class ServerOptions(BaseModel):
         default=None, description="A second model, for reranking (mlxcel)."
     )
     extra_args: tuple[str, ...] = Field(
-        default=(), description="More arguments for the executable, as they are."
+        default=(), description="Further arguments for the executable, passed unchanged."
     )
 
 
@@ -179,18 +182,18 @@ LIFECYCLE_FIELDS = {
     "restart",
     "progress",
 }
-"""Fields of ``ServerOptions`` that make no other server of it."""
+"""Fields of ``ServerOptions`` that do not change which server is started."""
 
 
 class SamplingParams(BaseModel):
-    """How an answer is generated; None leaves a field to the server."""
+    """Sampling fields of requests; None leaves a field to the server."""
 
     max_tokens: int | None = Field(default=None, ge=0, description="Most tokens to generate.")
     temperature: float | None = Field(
-        default=None, ge=0, description="0 takes the likeliest token."
+        default=None, ge=0, description="0 always takes the likeliest token."
     )
     top_p: float | None = Field(
-        default=None, description="Keep the likeliest tokens up to this sum."
+        default=None, description="Keep the likeliest tokens, up to this total probability."
     )
     top_k: int | None = Field(
         default=None, ge=0, description="Keep this many of the likeliest tokens."
@@ -205,58 +208,60 @@ class SamplingParams(BaseModel):
     )
     stop: list[str] | None = Field(default=None, description="Texts that end the answer.")
     seed: int | None = Field(
-        default=None, description="Makes sampling repeatable; negative is random."
+        default=None, description="Makes sampling repeatable; a negative one is random."
     )
     presence_penalty: float | None = Field(
-        default=None, description="Against tokens that have occurred."
+        default=None, description="Penalty of tokens that have occurred."
     )
     frequency_penalty: float | None = Field(
-        default=None, description="Against tokens, by occurrences."
+        default=None, description="Penalty of tokens for each time they have occurred."
     )
     repetition_penalty: float | None = Field(
-        default=None, description="Against repetition; 1 is none."
+        default=None, description="Penalty of repetition; 1 is off."
     )
     repetition_context_size: int | None = Field(
         default=None, description="How many tokens repetition_penalty looks back."
     )
-    logit_bias: dict[str, float] | None = Field(default=None, description="Token id to bias.")
+    logit_bias: dict[str, float] | None = Field(
+        default=None, description="Biases of tokens, by their ids."
+    )
     logprobs: bool | None = Field(default=None, description="Return log probabilities.")
     top_logprobs: int | None = Field(
-        default=None, ge=0, description="Return those of this many alternatives, too."
+        default=None, ge=0, description="Also return those of this many alternatives."
     )
     response_format: dict[str, Any] | None = Field(
-        default=None, description="Constrain the answer: a json_schema."
+        default=None, description="Constrains the answer to a json_schema."
     )
     dry_multiplier: float | None = Field(
         default=None, description="DRY repetition penalty; 0 is off."
     )
     dry_base: float | None = Field(default=None, description="Base of the DRY penalty.")
     dry_allowed_length: int | None = Field(
-        default=None, description="Repetition that DRY allows, tokens."
+        default=None, description="Longest repetition that DRY allows, in tokens."
     )
     dry_penalty_last_n: int | None = Field(
-        default=None, description="How far DRY looks back, tokens."
+        default=None, description="How far DRY looks back, in tokens."
     )
     dry_sequence_breakers: list[Any] | None = Field(
-        default=None, description="What ends a sequence for DRY: token ids for mlxcel."
+        default=None, description="Tokens that end a sequence for DRY; ids for mlxcel."
     )
     xtc_probability: float | None = Field(
-        default=None, description="Chance to exclude top choices."
+        default=None, description="Probability of excluding the likeliest tokens."
     )
     xtc_threshold: float | None = Field(
-        default=None, description="From which likelihood to exclude."
+        default=None, description="Probability from which XTC excludes tokens."
     )
     thinking_budget_tokens: int | None = Field(
         default=None, ge=-1, description="Most tokens of thinking; -1 is no limit."
     )
     max_pattern_size: int | None = Field(
-        default=None, description="Loop detection: longest pattern, tokens."
+        default=None, description="Loop detection: longest pattern, in tokens."
     )
     min_pattern_size: int | None = Field(
-        default=None, description="Loop detection: shortest pattern, tokens."
+        default=None, description="Loop detection: shortest pattern, in tokens."
     )
     min_count: int | None = Field(
-        default=None, description="Loop detection: repetitions that end it."
+        default=None, description="Loop detection: repetitions that end the answer."
     )
     chat_template_kwargs: dict[str, Any] | None = Field(
         default=None,
@@ -264,73 +269,72 @@ class SamplingParams(BaseModel):
     )
     cache_prompt: bool | None = Field(default=None, description="Whether to use the prefix cache.")
     prompt_cache_key: str | None = Field(
-        default=None, description="Keeps a conversation's cache together."
+        default=None, description="Keeps the cache of a conversation together."
     )
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Sent as it is; beats every other field."
+        default=None, description="Further fields, sent unchanged; they override all others."
     )
 
 
 class EmbeddingOptions(BaseModel):
-    """How texts and questions become vectors."""
+    """Options of embeddings."""
 
     text_prefix: str = Field(
         default="",
-        description='Put in front of each text, for models that want one such as "passage: ".',
+        description='Prefix of each text, for models that expect one such as "passage: ".',
     )
     query_prefix: str = Field(
         default="",
-        description='Put in front of each question, for models that want one such as "query: ".',
+        description='Prefix of each query, for models that expect one such as "query: ".',
     )
     instruction: str | None = Field(
         default=None,
-        description="What is looked for, sent with questions only, for models of mlxcel that read "
-        "this.",
+        description="What to search for, sent with queries only; used by some models of mlxcel.",
     )
     dimensions: int | None = Field(
         default=None,
         ge=1,
-        description="How many numbers a vector has, for models that can be shortened.",
+        description="Length of the vectors, for models that can shorten them.",
     )
     skip_empty: bool = Field(
         default=False,
-        description="Whether an empty text gets a vector of zeros instead of an error.",
+        description="Whether an empty text gets a vector of zeros, instead of raising an error.",
     )
 
 
 class RerankOptions(BaseModel):
-    """How documents are ranked."""
+    """Options of reranking."""
 
     top_n: int | None = Field(
         default=3, ge=1, description="How many documents to keep; None keeps all."
     )
     instruction: str | None = Field(
-        default=None, description="What relevant means, for models of mlxcel that read this."
+        default=None, description="What counts as relevant; used by some models of mlxcel."
     )
 
 
 class ChatOptions(BaseModel):
-    """How a conversation is sent."""
+    """Options of chats."""
 
     reasoning: bool | str | None = Field(
         default=None,
         description="Whether the model thinks before it answers: True, False, or an effort such "
-        'as "low"; None for its own default.',
+        'as "low"; None for the model\'s default.',
     )
     send_reasoning: bool = Field(
         default=True,
-        description="Whether the model is sent its earlier thinking; its template decides how "
+        description="Whether to send the model its earlier thinking; its template decides how "
         "much of it the model sees.",
     )
     send_urls: bool = Field(
         default=False,
-        description="Whether the server may be sent addresses of images, sound and video, to "
-        "fetch them itself, and not only data.",
+        description="Whether images, sound and video may be sent as addresses, which the server "
+        "fetches itself.",
     )
     check_context: bool | None = Field(
         default=None,
-        description="Whether a chat that does not fit into the context is refused before it is "
-        "sent; None does where the server would forget its beginning and not tell.",
+        description="Whether to refuse a chat that does not fit into the context instead of "
+        "sending it; None does so where the server would silently drop its beginning.",
     )
 
 
@@ -344,17 +348,17 @@ _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n",
     "repeat_penalty",
     "repeat_last_n",
 }
-"""Further fields of the routes, which are no misspellings."""
+"""Other known fields of the routes."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a name is probably meant to be, None if there is none."""
+    """Return the known name that a misspelled name probably stands for, None if none is close."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     return near[0] if near else None
 
 
 def nearest_sampling_field(name: str) -> str | None:
-    """Return the field that an unknown name is probably meant to be, None for a known one."""
+    """Return the field that a misspelled name probably stands for, None for a known name."""
     known = SamplingParams.model_fields.keys() | _ROUTE_FIELDS
     return None if name in known else nearest(name, known)
 
@@ -363,7 +367,7 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
     """Check the options of a managed server.
 
     Raises:
-        MlxcelError: One is unknown, or has a value that it cannot have.
+        MlxcelError: An option is unknown, or its value is invalid.
     """
     known = ServerOptions.model_fields
     for name in given:
@@ -371,8 +375,8 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
             raise MlxcelError(f"{name!r} is a sampling field: pass it with each request.")
         if name not in known:
             near = nearest(name, [*known, *ConnectionOptions.model_fields])
-            hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(known)}."
-            raise MlxcelError(f"{name!r} is no option. {hint}")
+            hint = f"Did you mean {near!r}?" if near else f"The options are {', '.join(known)}."
+            raise MlxcelError(f"{name!r} is not an option. {hint}")
     try:
         return ServerOptions(**given)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A bar that shows how many texts are done, for those who ask for one."""
+"""Progress bar of operations on many texts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["progress_bar"]
 
 @contextlib.contextmanager
 def progress_bar(shown: bool, total: int, title: str) -> Iterator[Callable[[int], object]]:
-    """Yield what is to be told how many more are done.
+    """Show a bar, and yield a function that takes how many more texts are done.
 
     Args:
-        shown: Whether there is a bar at all.
-        total: How many there are.
-        title: What is done to them.
+        shown: Whether to show the bar.
+        total: Number of texts.
+        title: Name of the operation.
     """
     if not shown:
         yield lambda count: None
         return
-    # In notebooks too: a bar made of widgets needs packages that may not be there.
+    # Not tqdm.auto: its bar for notebooks needs packages that may not be installed.
     from tqdm.std import tqdm
 
     with tqdm(total=total, desc=title) as bar:

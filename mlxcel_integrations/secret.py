@@ -1,4 +1,4 @@
-"""A key that shows itself to nobody by accident."""
+"""Secrets: keys and header values that no repr, traceback or pickle shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Secret:
         value: The key.
 
     Attributes:
-        reveal: Returns the key. What it returns must not get a name: a traceback would show it.
+        reveal: Returns the key. Do not put it into a variable: a traceback would show that.
     """
 
     __slots__ = ("reveal",)
@@ -29,14 +29,14 @@ class Secret:
 
 
 def hidden(key: str | Secret | None) -> Secret | None:
-    """Return a key as a secret, None for none; keys from files end in a line end."""
+    """Return a key as a secret, without the line end that keys from files have."""
     if isinstance(key, Secret):
         return key
     return Secret(key.strip()) if key else None
 
 
 def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
-    """Return a dictionary whose values are not shown; those of Pydantic's secrets are taken out."""
+    """Return a dictionary with its values, strings or secrets of Pydantic, as secrets."""
     return {
         name: Secret(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
         for name, value in (values or {}).items()
@@ -44,8 +44,8 @@ def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
 
 
 def with_secrets(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options of a Pydantic model whose key, and values of headers, are not shown."""
-    # The core does without Pydantic until it needs it.
+    """Return options of a Pydantic model with the key and the values of headers as secrets."""
+    # Imported here since the clients do without Pydantic.
     from pydantic import SecretStr
 
     if isinstance(options.get("api_key"), str):

@@ -1,4 +1,4 @@
-"""Unix sockets: where they can be made, how long their paths may be, and which ones are stale."""
+"""Unix sockets: directory, checks of paths, and stale files."""
 
 from __future__ import annotations
 
@@ -21,54 +21,53 @@ __all__ = [
 ]
 
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-"""What fits into ``sockaddr_un.sun_path``, apart from its final zero."""
+"""Size of ``sockaddr_un.sun_path``, without its final zero."""
 
 
 def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return a directory for files that live no longer than a program does.
+    """Return a directory for files that live no longer than a program.
 
     Args:
-        below: The longest path that will be made in it, relative to it.
+        below: The longest path that will be used in the directory, relative to it.
         environ: Where ``XDG_RUNTIME_DIR`` and ``TMPDIR`` are looked up.
 
     Raises:
-        MlxcelError: No writable one has a short enough path.
+        MlxcelError: The path of every writable directory is too long.
     """
     # Not tempfile.gettempdir(): a fork during its first call leaves a lock behind, on which the
-    # child waits for ever.
+    # child waits forever.
     for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp"):
         path = Path(parent or "").absolute()
         fits = len(os.fsencode(path / below)) <= MAX_SOCKET_PATH_BYTES
         if parent and fits and os.access(path, os.W_OK | os.X_OK):
             return path
     raise MlxcelError(
-        "No writable temporary directory has a short enough path: set TMPDIR to another one."
+        "The path of every writable temporary directory is too long for a socket: set TMPDIR to a "
+        "directory with a shorter one."
     )
 
 
 def is_socket_path(host: str) -> bool:
-    """Tell whether servers take a host for the path of a socket."""
+    """Tell whether servers take a host to be the path of a socket."""
     return host.endswith(".sock")
 
 
 def check_socket_path(path: str, option: str) -> None:
-    """Refuse a path where a server could not make its socket, or where something else is.
-
-    A socket may be there already.
+    """Check that a server can make its socket at a path; an old socket may be there.
 
     Args:
         path: The path.
         option: The option that names it, as shown to the user.
 
     Raises:
-        MlxcelError: The message says what is wrong with the path.
+        MlxcelError: It cannot.
     """
     named = f"{option}{path!r}"
     try:
         size = len(os.fsencode(path))
     except UnicodeEncodeError:
         raise MlxcelError(
-            f"{named} has characters that this system's locale cannot encode: use plain letters, "
+            f"{named} has characters that this system's locale cannot encode: use ASCII letters, "
             "or run with PYTHONUTF8=1."
         ) from None
     if size > MAX_SOCKET_PATH_BYTES:
@@ -89,6 +88,6 @@ def check_socket_path(path: str, option: str) -> None:
 def is_stale(path: str) -> bool:
     """Tell whether a socket file exists on which nobody listens any more."""
     with socket.socket(socket.AF_UNIX) as probe:
-        # A server that accepts nobody at the moment would block this for ever.
+        # A server that accepts no connections at the moment would block this forever.
         probe.settimeout(1.0)
         return probe.connect_ex(path) == errno.ECONNREFUSED

@@ -91,8 +91,8 @@ def test_options_of_a_server_are_checked() -> None:
     ("given", "message"),
     [
         ({"context_size": 1}, "Did you mean 'ctx_size'"),
-        ({"prot": 1}, "'prot' is no option. Did you mean 'port'"),
-        ({"colour": 1}, "'colour' is no option. There are binary"),
+        ({"prot": 1}, "'prot' is not an option. Did you mean 'port'"),
+        ({"colour": 1}, "'colour' is not an option. The options are binary"),
         ({"temperature": 0.5}, "'temperature' is a sampling field: pass it with each request"),
         ({"max_retry": 1}, "Did you mean 'max_retries'"),
         ({"port": 99999}, "port=99999: Input should be less than or equal to 65535"),

@@ -128,5 +128,7 @@ def test_the_first_directory_that_is_writable_and_short_enough_is_taken(short: P
 
 
 def test_a_path_that_fits_nowhere_is_an_error() -> None:
-    with pytest.raises(MlxcelError, match=r"No writable temporary directory.*set TMPDIR"):
+    with pytest.raises(
+        MlxcelError, match=r"every writable temporary directory is too long.*set TMPDIR"
+    ):
         runtime_directory("x" * MAX_SOCKET_PATH_BYTES)

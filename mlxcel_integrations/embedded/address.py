@@ -34,7 +34,7 @@ def check_address(host: str, port: int) -> None:
 
 
 def socket_identity(host: str) -> tuple[int, int] | None:
-    """Return what tells a socket file from a later one of the same name, None if there is none."""
+    """Return an identity that no later socket file of the same name has, None without a file."""
     try:
         status = Path(host).lstat()
     except OSError:

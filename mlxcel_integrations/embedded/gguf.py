@@ -17,8 +17,8 @@ class Metadata:
     """Facts about a model that the engine needs before it starts.
 
     Attributes:
-        has_chat_template: Whether it has a chat template of its own.
-        has_pooling: Whether it was made for embeddings, with a pooling of its own.
+        has_chat_template: Whether it has its own chat template.
+        has_pooling: Whether it was made for embeddings, with its own pooling.
         context_length: Tokens of context that it was made for, None if the file does not say.
     """
 

@@ -67,7 +67,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     _say(f"Listening on {server.listening_address}")
     signals.recv(1)
     remove_socket(options.host, socket_file)
-    # The server's own shutdown waits for answers under way, and for ever if it has only just
+    # The server's own shutdown waits for answers under way, and forever if it has only just
     # started. It holds nothing that must be saved.
     os._exit(0)
 

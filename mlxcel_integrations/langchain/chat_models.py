@@ -180,7 +180,7 @@ class ChatMlxcel(
             **kwargs: Further fields of the requests.
 
         Raises:
-            MlxcelError: No schema can be made of ``schema``, or no server accepts it; or an
+            MlxcelError: No schema can be made from ``schema``, or no server accepts it; or an
                 argument is wrong.
         """
         check_arguments(method, tools=bool(tools), include_raw=include_raw)

@@ -117,8 +117,8 @@ class GrowingList(list[Any]):
 class StructuredModel(Batches[LanguageModelInput, Any]):
     """A model whose answers are objects of a type, or JSON.
 
-    It makes no run of its own in traces, unlike a sequence of a model and a parser, which would
-    take several times as long as reading the answer.
+    It adds no run to traces, unlike a sequence of a model and a parser, which would take several
+    times as long as reading the answer.
 
     Args:
         model: The model, bound to the schema.

@@ -31,8 +31,8 @@ class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor, defer_build=
     """Sorts nodes by their relevance to a query, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, the one for reranking is found by what the server says of them;
-    ``served_model`` names another.
+    Of several served models, one for reranking is chosen by its capabilities; ``served_model``
+    names another.
 
     It returns new nodes; equally relevant ones keep their order.
     """

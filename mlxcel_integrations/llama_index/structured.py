@@ -67,7 +67,7 @@ class StructuredPredict(ChatRequests):
 
         Args:
             output_cls: The class.
-            prompt: The question. It is sent as it is, and the schema besides.
+            prompt: The question, sent unchanged together with the schema.
             llm_kwargs: Sampling fields.
             **prompt_args: Values for the variables of the prompt.
 
@@ -177,7 +177,7 @@ class StructuredPredict(ChatRequests):
 def constrained_chat(
     schema: Schema[Any], messages: Sequence[ChatMessage], fields: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return arguments of ``chat`` for an answer that keeps to a schema.
+    """Return arguments of ``chat`` for an answer that follows a schema.
 
     Args:
         schema: The schema, which is also shown to the model.

@@ -28,7 +28,7 @@ class TokenCounting(ChatRequests):
     def count_message_tokens(self, messages: Sequence[ChatMessage], **kwargs: Any) -> int:
         """Return the number of tokens of the prompt that messages become.
 
-        It is the ``prompt_tokens`` of the answer's usage.
+        It equals the ``prompt_tokens`` of the answer's usage.
 
         Args:
             messages: The conversation.

@@ -116,10 +116,10 @@ class ChatStream(DeltaStream):
 
 
 class ToolStream(ChatStream):
-    """Read an answer beside which tools may be called.
+    """Read an answer that may contain tool calls.
 
-    mlxcel up to v0.4.2 leaves out a call that was cut or is malformed, and ends as if the model had
-    said nothing.
+    mlxcel up to v0.4.2 drops a call that is cut off or malformed, and ends as if the model had said
+    nothing.
     """
 
     _silent = True
@@ -140,24 +140,24 @@ class ToolStream(ChatStream):
         """Say that no more bytes come; see ``DeltaStream.close``.
 
         Raises:
-            MlxcelStreamError: The answer is not complete, or its tokens were left out.
+            MlxcelStreamError: The answer is not complete, or the server dropped all of it.
         """
         super().close(reason, log)
         # A model that has nothing to say generates one token, which ends the answer.
         if self._silent and self._tokens > 1:
             raise MlxcelStreamError(
                 f"The model generated {self._tokens} tokens, but {self._who} sent neither text nor "
-                "a tool call: it leaves out a call that is cut or malformed. Ask again, or raise "
+                "a tool call: it drops a call that is cut off or malformed. Ask again, or raise "
                 "max_tokens."
             )
 
 
 class SchemaStream(ChatStream):
-    """Read an answer that keeps to a schema.
+    """Read an answer that follows a schema.
 
-    The answer is whole when its JSON is. If the schema lets the model go on after that, mlxcel up
-    to v0.4.2 generates white space up to ``max_tokens``, which is not waited for. If it does not,
-    that server reports a failed generation, which is not an error.
+    The answer is complete when its JSON is. mlxcel up to v0.4.2 does not stop there: it generates
+    white space up to ``max_tokens``, which is not waited for, or reports a failed generation, which
+    is ignored.
 
     A model whose prompt ends in an open ``<think>`` writes its JSON as thoughts, which become the
     text at the end of the answer.
@@ -181,7 +181,7 @@ class SchemaStream(ChatStream):
         return delta
 
     def _cut_at_end(self, delta: Delta) -> None:
-        """Cut what follows the JSON, and leave the answer there."""
+        """Drop what follows the JSON, and stop reading there."""
         self._pieces += 1
         length = self._end.feed(delta.text)
         if length < len(delta.text):
@@ -194,9 +194,9 @@ class SchemaStream(ChatStream):
 
 
 class CallStream(SchemaStream):
-    """Read an answer that is a tool call in JSON, or that may have been one.
+    """Read an answer that may be a tool call in JSON.
 
-    It is decided at the end of the answer, when mlxcel sends its own tool calls, too.
+    This is decided at the end of the answer, when mlxcel sends its own tool calls, too.
 
     Args:
         names: The tools that may be called.
@@ -256,7 +256,7 @@ class CallStream(SchemaStream):
 _CALL_BEGUN = re.compile(
     r'\s*\{\s*"name"\s*:\s*"([^"\\]*)"(?:\s*,\s*"arguments"\s*:\s*(.*))?', re.DOTALL
 )
-"""A call in JSON, in the order of its schema, as far as it has come."""
+"""The beginning of a call in JSON, with its properties in the order of the schema."""
 
 
 def _to_call(name: str, arguments: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
     context_size = features.context_size
     if context_size is None:
         raise MlxcelError(
-            "The server does not report its context size: use a newer one, or start it with "
+            "The server does not report its context size: use a newer server, or start it with "
             "ctx_size."
         )
     if reserve is None:

@@ -170,7 +170,7 @@ def unreachable(
         crash: The error to raise instead if a server that we started has ended.
     """
     what = "Cannot reach" if never_sent else "Lost the connection to"
-    advice = "Check that the server runs and listens there."
+    advice = "Check that the server is running and listens there."
     if few_files:
         advice = "Send fewer requests at once, or allow this process more files (ulimit -n)."
     return Failure(
@@ -257,18 +257,18 @@ def timed_out(where: str, limit: str, seconds: float, cause: BaseException) -> F
 
 
 def no_slot(where: str, limit: str, seconds: float, cause: BaseException) -> Failure:
-    """Tell that all slots of the server were busy for too long.
+    """Return the failure of a request for which no slot became free in time.
 
     Args:
         where: The address.
-        limit: The argument that says how long to wait.
+        limit: Name of the argument that limits the wait.
         seconds: Its value.
-        cause: What ended the wait.
+        cause: The error that ended the wait.
     """
     return Failure(
         "APITimeoutError",
-        f"All slots of {where} were busy for {seconds:g} s ({limit}=). Raise it, ask for less at "
-        "once, or start the server with more slots.",
+        f"All slots of {where} were busy for {seconds:g} s ({limit}=). Raise the limit, send fewer "
+        "requests at once, or start the server with more slots.",
         cause=cause,
     )
 

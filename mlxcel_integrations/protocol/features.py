@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 DEFAULT_SLOTS = 4
-"""Requests sent at once to a server that does not tell its number of slots."""
+"""Requests sent at once to a server that does not report its number of slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def read_models(answer: Any) -> tuple[ServedModel, ...]:
         return tuple(_read_model(entry) for entry in answer["data"])
     except (TypeError, KeyError, AttributeError):
         raise MlxcelError(
-            "The server's /v1/models did not answer a list of models. Check that the address is "
+            "The server's /v1/models did not return a list of models. Check that the address is "
             "that of an mlxcel server."
         ) from None
 
@@ -188,7 +188,7 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
 
 
 def slots_to_respect(health: Mapping[str, Any]) -> int | None:
-    """Return the slots of a server that breaks answers off if it is asked for more at once.
+    """Return the slots of a server that breaks off answers if it gets more requests at once.
 
     None for a server that queues requests: any but mlxcel up to v0.4.2.
     """

@@ -1,7 +1,6 @@
-"""Flows: operations that take several calls, apart from the waiting for their answers.
+"""Flows: operations of one or more calls, which leave the waiting for answers to a driver.
 
-A flow is a generator. It yields calls, is sent their answers, and returns its result. It decides,
-and leaves the waiting to a driver.
+A flow is a generator. It yields calls, is sent their answers, and returns its result.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MISSING_ROUTE = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
 
 REJECTED = MISSING_ROUTE | {400, 403, 413, 415, 422, 500}
-"""Statuses of a request whose form or size a server does not take."""
+"""Statuses of a request whose form or size a server does not accept."""
 
 T = TypeVar("T")
 
@@ -31,7 +30,7 @@ class Call:
         expected: Error statuses for which a flow is sent the ``Failure`` instead of JSON.
         session: Name of the conversation that it belongs to, None for that of the client.
         optional: Whether the flow can do without an answer: it is sent the ``Failure`` at once if
-            the server lacks the route or is busy, and None if that does not answer JSON.
+            the server lacks the route or is busy, and None if the answer is not JSON.
         most_bytes: Largest answer that is read.
     """
 
@@ -55,7 +54,7 @@ class Gather:
     Attributes:
         flows: The flows.
         at_once: How many of them may wait for the server at the same time.
-        done: Called with each result, by the one who waits for all.
+        done: Called with each result, in the thread or task that waits for all of them.
     """
 
     flows: Sequence[Flow[Any]]

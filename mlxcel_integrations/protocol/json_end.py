@@ -6,15 +6,15 @@ import re
 
 __all__ = ["JSONEnd"]
 
-# What changes the state outside of a string, and inside of one.
+# Characters that change the state outside of a string, and inside one.
 _OUTSIDE = re.compile(r'["{}\[\]]')
 _INSIDE = re.compile(r'["\\]')
 
 
 class JSONEnd:
-    """Find the end of a JSON object or array, whatever the pieces it arrives in.
+    """Find the end of a JSON object or array that arrives in pieces.
 
-    Other values, such as numbers, have no end that can be told before the text ends.
+    The end of any other value, such as a number, is known only when the text ends.
 
     Attributes:
         complete: Whether the end has come.

@@ -188,14 +188,17 @@ def _check_data(place: str, kind: str, address: str) -> None:
             return
         encoded = address
     elif not header.endswith(";base64"):
-        raise MlxcelError(f"{place} is a data URL that is not base64-encoded: encode it so.")
+        raise MlxcelError(f"{place} is a data URL that is not base64-encoded: encode it in base64.")
     size = len(encoded) * 3 // 4 - encoded.count("=", -2)
     if size > MOST_BYTES:
-        raise MlxcelError(f"{place} has {size:,} bytes, but a server accepts {MOST_BYTES:,}.")
+        raise MlxcelError(
+            f"{place} has {size:,} bytes, but a server accepts at most {MOST_BYTES:,}: make it "
+            "smaller."
+        )
     try:
         start = base64.b64decode(encoded[:64], validate=True)
     except (ValueError, binascii.Error):
-        raise MlxcelError(f"{place} is not valid base64.") from None
+        raise MlxcelError(f"{place} is not valid base64: use base64.b64encode.") from None
     if kind == "image_url" and not _is_image(header, start):
         raise MlxcelError(
             f"{place} is not an image: it begins with {start[:8]!r}. Send PNG, JPEG, WebP or GIF."

@@ -62,7 +62,7 @@ def rerank_documents(
     documents = check_texts("documents", documents)
     check_at_least_one(batch_size=batch_size, top_n=top_n)
     if not isinstance(query, str) or not query:
-        raise MlxcelError(f"query={query!r} is not a text to search for: pass one.")
+        raise MlxcelError(f"query={query!r} must be a string that is not empty.")
     if not documents:
         return []
     fields = yield from common_fields("rerank", memory, model, instruction)

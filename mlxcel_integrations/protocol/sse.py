@@ -104,8 +104,8 @@ class SSEDecoder:
 
     def _too_large(self) -> MlxcelStreamError:
         return MlxcelStreamError(
-            f"The server sent an event of more than {self._max} bytes, which is not an answer of a "
-            "language model. Check that the address is that of an mlxcel server."
+            f"The server sent an event of more than {self._max} bytes, which is too large for an "
+            "answer of a language model. Check that the address is that of an mlxcel server."
         )
 
 

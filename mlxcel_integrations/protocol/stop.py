@@ -1,4 +1,4 @@
-"""Stop texts: the end of an answer at the first of them, on servers that do not stop by themselves.
+"""Stop texts: cut an answer before the first one, on servers that do not stop there.
 
 mlxcel up to v0.4.2 accepts ``stop`` and ignores it.
 """
@@ -58,12 +58,12 @@ class StopFilter:
         return held
 
     def _start_of_first(self, text: str) -> int:
-        """Return where the stop text begins that is complete first, as it is with any pieces."""
+        """Return where the stop text begins that ends first, so that pieces make no difference."""
         stops = [stop for group in self._stops.values() for stop in group if stop in text]
         return min((text.index(stop) + len(stop), text.index(stop)) for stop in stops)[1]
 
     def _undecided(self, text: str, start: int) -> int:
-        """Return where a beginning of a stop text starts that reaches to the end of the text."""
+        """Return where an unfinished stop text at the end begins; the length if there is none."""
         for candidate in self._first.finditer(text, start):
             rest = text[candidate.start() :]
             if any(stop.startswith(rest) for stop in self._stops[candidate[0]]):

@@ -117,8 +117,8 @@ class DeltaStream:
 
     Attributes:
         done: Whether no more needs to be read.
-        gave_up: Whether the server has said that it could not go on.
-        left: Whether it is done before the server is, which may go on generating.
+        gave_up: Whether the server has reported that it cannot go on.
+        left: Whether it is done before the server, which may still be generating.
         model: Name of the model that answered, known at the end.
         prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
         server: Name of the server that answers, for errors, None if unknown.
@@ -173,8 +173,8 @@ class DeltaStream:
             log: The server's output, if it is a server of ours that has failed.
 
         Raises:
-            MlxcelStreamError: The answer is not complete, what came was no valid event, or the
-                server gave up.
+            MlxcelStreamError: The answer is not complete, an event is invalid, or the server gave
+                up.
         """
         if self._failure is not None:
             raise MlxcelStreamError(
@@ -233,7 +233,7 @@ class DeltaStream:
         return delta if delta != _NOTHING else None
 
     def _cut_at_stop(self, stop: StopFilter, delta: Delta) -> None:
-        """Cut the answer before a stop text that the server did not heed, and leave it there."""
+        """Cut the answer before a stop text that the server ignored, and stop reading there."""
         if delta.text:
             self._pieces += 1
             delta.text = stop.feed(delta.text)
@@ -245,8 +245,8 @@ class DeltaStream:
     def _leave(self, delta: Delta) -> None:
         """End the answer with this delta, although the server goes on.
 
-        Usage comes at the server's end: what is known of it are the pieces that have come, each of
-        which is a token, if not more.
+        The server sends the usage at its own end, so the pieces that have come are counted: each
+        is at least one token.
         """
         delta.finish_reason = "stop"
         delta.usage = {"completion_tokens": self._pieces}
@@ -260,7 +260,7 @@ class DeltaStream:
         self.gave_up = True
         who = self._who[0].upper() + self._who[1:]
         return MlxcelStreamError(
-            f"{who} gave up the answer: {reason}. The text so far is in .partial."
+            f"{who} gave up on the answer: {reason}. The text so far is in .partial."
         )
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
@@ -271,7 +271,7 @@ _NOTHING = Delta()
 
 
 def stopping(stream: type[DeltaStream], body: Mapping[str, Any]) -> Callable[[], DeltaStream]:
-    """Return what makes a stream that ends at the stop texts of a request body."""
+    """Return a factory of streams that end at the stop texts of a request body."""
     stop = body.get("stop") or ()
     texts = [stop] if isinstance(stop, str) else stop
     stops = [text for text in texts if isinstance(text, str) and text]

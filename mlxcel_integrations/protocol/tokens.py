@@ -76,7 +76,7 @@ class TokenMemory:
     searched: bool = False
 
     def forget(self, counts: Counts) -> None:
-        """Start anew: another server answers now."""
+        """Forget everything: another server answers now."""
         self.counts = counts
         self.batches = self.separator = self.route = self.local = None
         self.surplus = self.answered = None

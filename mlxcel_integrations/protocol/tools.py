@@ -55,16 +55,21 @@ def _checked_name(index: int, tool: Mapping[str, Any]) -> str:
         function = {}
     name = function.get("name")
     if not (name and isinstance(name, str)):
-        raise MlxcelError(f"tools[{index}] has no function with a name.")
+        raise MlxcelError(
+            f'tools[{index}] has no function with a name: add "function": {{"name": ...}}.'
+        )
     parameters = function.get("parameters") or {}
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise MlxcelError(
-            f"tools[{index}], {name!r}: the parameters are not a JSON schema of an object."
+            f"tools[{index}], {name!r}: the parameters are not the JSON schema of an object, such "
+            'as {"type": "object", "properties": {...}}.'
         )
     try:
         json.dumps(tool)
     except (TypeError, ValueError, RecursionError) as error:
-        raise MlxcelError(f"tools[{index}], {name!r}, cannot be sent as JSON: {error}.") from None
+        raise MlxcelError(
+            f"tools[{index}], {name!r}, cannot be written as JSON: {error}."
+        ) from None
     return name
 
 
@@ -93,7 +98,7 @@ def check_choice(choice: Any, names: Sequence[str]) -> Any:
         return "required"
     if name not in names:
         known = ", ".join(names) or "none"
-        raise MlxcelError(f"tool_choice={choice!r}: there is no such tool (tools: {known}).")
+        raise MlxcelError(f"tool_choice={choice!r}: there is no such tool. The tools are: {known}.")
     return {"type": "function", "function": {"name": name}}
 
 

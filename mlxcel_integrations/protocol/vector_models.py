@@ -35,10 +35,10 @@ BATCH_TOKENS = 16_384
 """Approximate tokens in one request: a slow machine answers it well within the usual timeout."""
 
 _FLAGS = {
-    "embedding": "Embeddings need a model for them: start the server with embedding_model= "
+    "embedding": "Embeddings need an embedding model: start the server with embedding_model= "
     "(mlxcel after 0.4.2, --embedding-model on its command line), or llama-server with "
     "--embeddings.",
-    "rerank": "Reranking needs a model for it: start the server with reranker_model= "
+    "rerank": "Reranking needs a reranking model: start the server with reranker_model= "
     "(mlxcel after 0.4.2, --reranker-model on its command line), or llama-server with "
     "--reranking.",
 }
@@ -64,7 +64,7 @@ class VectorMemory:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew: another server answers now."""
+        """Forget everything: another server answers now."""
         self.models: dict[Capability, str] = {}
         self.base64: bool | None = None
         self.props: Mapping[str, Any] | None = None
@@ -124,7 +124,7 @@ def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
         if name is None:
             names = ", ".join(model.id for model in served) or "none"
             raise MlxcelError(
-                f"None of the served models can do this (there are: {names}). {_FLAGS[capability]}"
+                f"None of the served models can do this (it serves: {names}). {_FLAGS[capability]}"
             )
         memory.models[capability] = name
     return memory.models[capability]
@@ -218,6 +218,6 @@ def by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[s
 def unusable(route: str, expected: str) -> MlxcelError:
     """Return the error for an answer that does not hold one result for each text."""
     return MlxcelError(
-        f"The server's {route} did not answer {expected}, one for each text. Check that the "
+        f"The server's {route} did not return {expected}, one for each text. Check that the "
         "address is that of an mlxcel server, and that the model makes one vector for a text."
     )

@@ -20,7 +20,7 @@ from ..structured.request import StructuredChat
 __all__ = ["BatchModel", "ServerLost", "Servers"]
 
 ATTEMPTS = 3
-"""Attempts at a row that loses its server each time: the row itself may be what kills it."""
+"""Attempts at a row that loses its server each time: the row itself may kill it."""
 
 LOST = (
     MlxcelServerError,

@@ -72,7 +72,7 @@ def structured_chat(
         show_schema: Whether the schema is shown to the model.
 
     Raises:
-        MlxcelError: No schema can be made of the type, or no server accepts it.
+        MlxcelError: No schema can be made from the type, or no server accepts it.
     """
     if output_type is None:
         return StructuredChat(messages, sampling, None)
@@ -109,7 +109,7 @@ def normalized_format(given: Mapping[str, Any]) -> dict[str, Any]:
     inner = given.get("json_schema", {})
     if "schema" not in inner:
         raise MlxcelError(
-            f"{given!r:.200} is not a response_format with its schema where servers look for it: "
+            f"{given!r:.200} is not a response_format that servers understand: "
             'pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
         )
     schema = normalized(inner["schema"])

@@ -48,7 +48,7 @@ def to_schema(output_type: Any) -> Schema[Any]:
             ``{"name", "schema"}``, or a whole ``response_format``.
 
     Raises:
-        MlxcelError: No schema can be made of it, or no server accepts the schema.
+        MlxcelError: No schema can be made from it, or no server accepts the schema.
     """
     if isinstance(output_type, Schema):
         return output_type
@@ -56,7 +56,7 @@ def to_schema(output_type: Any) -> Schema[Any]:
         try:
             return _from_json(compact(output_type))
         except (TypeError, ValueError, RecursionError) as error:
-            raise MlxcelError(f"The schema is a dictionary that is not JSON: {error}.") from None
+            raise MlxcelError(f"The schema cannot be written as JSON: {error}.") from None
     if output_type is None or isinstance(output_type, str | int | float | list | tuple):
         raise _no_schema(output_type, "it is a value, not a type")
     if inspect.isroutine(output_type):  # Pydantic would call it with the answer
@@ -69,7 +69,7 @@ def to_schema(output_type: Any) -> Schema[Any]:
 
 def _no_schema(output_type: Any, reason: str) -> MlxcelError:
     return MlxcelError(
-        f"No schema can be made of {output_type!r:.200}: {reason}. Pass a Pydantic model, a "
+        f"No schema can be made from {output_type!r:.200}: {reason}. Pass a Pydantic model, a "
         "dataclass, a TypedDict, another type of data, or a JSON schema."
     )
 

@@ -30,7 +30,7 @@ class BrokerDirectory:
         broker: Socket of the broker.
 
     Raises:
-        MlxcelError: No writable directory has a short enough path.
+        MlxcelError: The path of every writable directory is too long.
     """
 
     def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:

@@ -90,7 +90,7 @@ def is_stale(path: str | bytes) -> bool:
     import socket
 
     with socket.socket(socket.AF_UNIX) as probe:
-        # A server that accepts nobody at the moment would block this for ever.
+        # A server that accepts no connections at the moment would block this forever.
         probe.settimeout(1.0)
         return probe.connect_ex(path) == errno.ECONNREFUSED
 

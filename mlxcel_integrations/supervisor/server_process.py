@@ -232,7 +232,7 @@ class OwnedProcess(ServerProcess):
             self.log.join(0.5)
             raise MlxcelServerError(
                 "The guard of the server ended before it started the server. Check that "
-                f"{sys.executable} is a Python that runs. It said:",
+                f"{sys.executable} works. It said:",
                 stderr=self.log.tail,
                 returncode=self._guard.wait(),
             )

@@ -132,11 +132,11 @@ def join_shared(
         except OSError as error:
             raise MlxcelServerError(
                 f"The directory of shared servers, {directory.path.parent}, cannot be used: "
-                f"{error.strerror}. Remove it, or set XDG_RUNTIME_DIR to a directory of yours."
+                f"{error.strerror}. Remove it, or set XDG_RUNTIME_DIR to a directory of your own."
             ) from None
     raise MlxcelServerError(
         "The broker of the shared server ended before it started the server. Check that "
-        f"{sys.executable} is a Python that runs."
+        f"{sys.executable} works."
     )
 
 

@@ -101,8 +101,8 @@ class SingleFlight:
             waiter.thread.start()
         except RuntimeError as error:
             raise MlxcelServerError(
-                f"A server needs a few threads: {error}. Raise the limit (ulimit -u), or end some "
-                "programs."
+                f"Cannot start a thread for the server: {error}. Raise the limit (ulimit -u), or "
+                "end some programs."
             ) from error
 
     @contextlib.contextmanager

@@ -37,7 +37,7 @@ class AsyncDriver:
         self._pool = AsyncPool(transport)
 
     async def start(self) -> None:
-        """Start the managed server now; nothing in connect mode."""
+        """Start the managed server now; does nothing in connect mode."""
         await self._drive(started(self._connection))
 
     async def close(self) -> None:
@@ -143,7 +143,7 @@ async def _next(incoming: Incoming) -> bytes | None:
 
 
 async def _close(response: httpx.Response) -> None:
-    """Close a response, also in a task that is cancelled again meanwhile."""
+    """Close a response, even if its task is cancelled again meanwhile."""
     if not response.is_closed:
         hang_up(response)
         await asyncio.shield(response.aclose())

@@ -18,7 +18,7 @@ import httpx
 
 from .endpoint import MOST_CONNECTIONS, Endpoint
 
-__all__ = ["AsyncPool", "ClosedForSure"]
+__all__ = ["AsyncPool", "ShieldedBody"]
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
 """Modules that httpx imports with its first request, which would block the loop for 50 ms."""
@@ -81,7 +81,7 @@ class AsyncPool:
             finally:
                 places.release()
             raise
-        response.stream = ClosedForSure(response.stream, places.release)
+        response.stream = ShieldedBody(response.stream, places.release)
         return response
 
     async def close(self) -> None:
@@ -100,14 +100,14 @@ class AsyncPool:
         )
 
 
-class ClosedForSure(httpx.AsyncByteStream):
-    """The body of a response, whose closing goes on when the task that waits for it is cancelled.
+class ShieldedBody(httpx.AsyncByteStream):
+    """Body of a response that is closed even if the task that closes it is cancelled.
 
-    httpx closes a body where it ends, inside of the read. A cancellation at that moment would
-    leave the connection in use for ever, and the pool with one less.
+    httpx closes a body at its end, within the last read. A cancellation at that moment would leave
+    the connection in use forever, and the pool with one less.
 
     Args:
-        body: As the transport gives it.
+        body: The body from the transport.
         closed: Called once when it is closed.
     """
 
@@ -119,7 +119,7 @@ class ClosedForSure(httpx.AsyncByteStream):
         return self._body.__aiter__()
 
     async def aclose(self) -> None:
-        """Close it, and wait for this unless the task is cancelled."""
+        """Close it; if the task is cancelled, closing goes on without it."""
         closed, self._closed = self._closed, None
         if closed is not None:
             await asyncio.shield(self._close(closed))
@@ -143,9 +143,9 @@ class _LoopTransport:
 async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
     """Close a transport when the loop ends, or when nobody refers to it any more.
 
-    A loop closes the asynchronous generators that run in it before it ends itself
-    (``loop.shutdown_asyncgens``), and those that are collected: the only hook for this that
-    every event loop offers.
+    A loop closes the asynchronous generators that run in it before it ends
+    (``loop.shutdown_asyncgens``), and those that are garbage-collected. No other hook for this is
+    offered by every event loop.
     """
     try:
         yield
@@ -154,12 +154,11 @@ async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerat
 
 
 def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
-    """Take those connections out of a pool that no request has, and that none would get.
+    """Take the connections out of a pool that no request has or will get.
 
-    httpcore 1.0 leaves them there for ever when a task is cancelled that has been given a new
-    connection but not yet sent its request: after 200 of them, every request waits in vain. It has
-    no public way to tell which connections requests have. Other transports have no such pool, and
-    need none of this.
+    httpcore 1.0 leaves a connection there forever if its task is cancelled before it has sent its
+    request: after 200 of them, every request hangs. It has no public way to tell which connections
+    requests have. Other transports have no such pool.
     """
     pool: Any = getattr(transport, "_pool", None)
     if not all(hasattr(pool, name) for name in _PRIVATE):

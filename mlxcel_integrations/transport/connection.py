@@ -1,4 +1,4 @@
-"""``Connection``: the settings of one server, what is known about it, and requests to it."""
+"""``Connection``: settings of one server, knowledge about it, and requests to it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class ConnectionSettings:
         default_headers: Headers to send with every request.
         session: Name of the conversation that requests belong to unless they name another.
         served_model: Name of the served model to use; discovered if None.
-        max_retries: How often a request that the server has not begun to work on is sent again.
-        check_context: Whether to refuse a chat that does not fit before it is sent; None for only
-            where the server would cut it without saying so.
+        max_retries: How often to resend a request that the server has not started to process.
+        check_context: Whether to refuse a chat that does not fit instead of sending it; None to
+            do so only where the server would silently drop its beginning.
         timeouts: Timeouts of requests.
         tls: How secure connections are made.
         server_options: Fields of ``ServerOptions``.
@@ -94,7 +94,7 @@ class Connection:
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
-        settle_seconds: How long to wait before saying why a connection broke: those of a managed
+        settle_seconds: How long to wait before diagnosing a broken connection: those of a managed
             server break a moment before its guard reports its end.
 
     Raises:
@@ -128,7 +128,7 @@ class Connection:
         self._has_own_headers = bool(self._default_headers or self._session)
         self._connect_timeout = settings.timeouts.connect
         self._headers = self._make_headers()
-        # A managed server queues requests by itself, since it is started so.
+        # A managed server is started with a queue for requests.
         self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
         self._under_way: set[BufferingDetector] = set()
@@ -164,7 +164,7 @@ class Connection:
     def name(self) -> str | None:
         """The model name to send, None if it has to be discovered.
 
-        A managed server has one model, and the chat routes of such a server take any name.
+        A managed server has one model, and its chat routes take any name.
         """
         if self.model_name is None and self.lease is not None:
             self.model_name = self.lease.server.model_name
@@ -220,7 +220,7 @@ class Connection:
         return {**{name: value.reveal() for name, value in self._default_headers.items()}, **named}
 
     def _make_headers(self) -> httpx.Headers:
-        # Any other encoding would cost the reader more than it saves on a local line.
+        # Compression would cost more time than it saves on a local connection.
         headers = httpx.Headers({"content-type": "application/json", "accept-encoding": "identity"})
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key.reveal()}"
@@ -232,7 +232,7 @@ class Connection:
         return f"{self.endpoint} (server {server!r})" if server else str(self.endpoint)
 
     def forget(self) -> None:
-        """Forget what is known about the server, since it may be another one now."""
+        """Forget what is known about the server, since it may be another server now."""
         self.features = None
         self.model_name = self._settings.served_model if self._settings else None
         self.tokens.forget(TokenCache())
@@ -244,7 +244,7 @@ class Connection:
 
         Args:
             began: When the request was sent, in seconds.
-            server: Which of several servers behind the address answers, None if that is not told.
+            server: Which of several servers behind the address answers, None if unknown.
         """
         if server is not None:
             self.line.saw(server)
@@ -261,12 +261,12 @@ class Connection:
         self._under_way.discard(detector)
         self.line.leave(place)
 
-    def learn(self, asked: Any, model: str | None, detector: BufferingDetector) -> None:
+    def learn(self, requested: Any, model: str | None, detector: BufferingDetector) -> None:
         """Learn from a complete answer which model answers, and whether a proxy buffers.
 
         Args:
-            asked: The model that the request named.
-            model: The model that answered, None if it is not known.
+            requested: The model that the request named.
+            model: The model that answered, None if unknown.
             detector: The detector that watched the first tokens.
         """
         if detector.buffered is not None:
@@ -275,7 +275,7 @@ class Connection:
         if self._buffered_in_a_row > 1 and self.lease is None and self.endpoint.socket is None:
             self._warn_once(buffering(str(self.endpoint)))
         if model:
-            known, self._answering[asked] = self._answering.get(asked), model
+            known, self._answering[requested] = self._answering.get(requested), model
             if known is not None and known != model:
                 self.forget()
                 self._warn_once(another_model(str(self.endpoint), model, known))
@@ -303,6 +303,7 @@ def checked_key(key: Secret | None) -> Secret | None:
         return None
     if not (key.reveal().isascii() and key.reveal().isprintable()):
         raise MlxcelError(
-            "api_key= contains characters that no key has, such as a line break: check its source."
+            "api_key= contains characters that no key has, such as a line break: check where it "
+            "comes from."
         )
     return key

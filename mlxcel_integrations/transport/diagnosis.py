@@ -1,4 +1,4 @@
-"""Diagnosis of a wait that failed: network, TLS, limit or crash."""
+"""Diagnosis of failed requests: network, TLS, limit or crash."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def exception(connection: Connection, failure: Failure, call: Call) -> Exception
     try:
         from .openai_errors import api_error
     except (ImportError, OSError):
-        # The module is read from files, and this process may not be able to open another one.
+        # Importing it opens files, and this process may have reached its limit of open files.
         return MlxcelError(failure.message)
     return api_error(failure, connection.endpoint.url + call.path, call.method)
 
 
 def log_tail(connection: Connection) -> str:
-    """Return the last lines that a managed server printed."""
+    """Return the last lines that the managed server printed."""
     lease = connection.lease
     return lease.server.log_tail if lease is not None and lease.alive else ""
 
@@ -93,7 +93,7 @@ def _end(connection: Connection) -> str | None:
 
 
 def _crash(connection: Connection) -> MlxcelServerError | None:
-    """Return the error of a managed server that has ended by itself."""
+    """Return the error of a managed server that has ended unexpectedly, None if it has not."""
     lease = connection.lease
     if lease is None or not lease.alive:
         return None

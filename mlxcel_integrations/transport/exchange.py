@@ -1,8 +1,8 @@
 """Exchanges with one server: the steps to wait for, and the meaning of what arrives.
 
-A flow of ``protocol`` says what to ask. The generators here turn its calls into steps, and decide
-on retries, limits and errors. A driver does the steps: ``SyncDriver`` in a thread, ``AsyncDriver``
-in a task. It throws errors into the generator, so that ``except`` works as it reads.
+A flow of ``protocol`` yields calls. The generators here turn them into steps, and decide on
+retries, limits and errors. A driver does the steps: ``SyncDriver`` in a thread, ``AsyncDriver`` in
+a task. It throws errors into the generator, so that ``except`` works as usual.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ERROR_BYTES = 64 * 1024
 
 
 def started(connection: Connection) -> Steps[None]:
-    """Start the managed server, if it is one and does not run."""
+    """Start the managed server, if there is one and it is not running."""
     server = connection.server
     if server is not None:
         yield Start(server)
@@ -66,10 +66,10 @@ def run(connection: Connection, flow: Flow[T]) -> Steps[T]:
 def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
     """Send the request of a flow, and return its answer when the first token has come.
 
-    Until then, an answer that the server gives up is asked for again.
+    If the server gives up before that, the request is sent again.
 
     Raises:
-        MlxcelStreamError: The server gave the answer up, or it was not a stream.
+        MlxcelStreamError: The server gave up on the answer, or it was not a stream.
         openai.APIError: The server refused the request or could not be reached.
     """
     request = yield from run(connection, preparation)
@@ -98,13 +98,13 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
 
 
 def _turn(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
-    """Wait in the line before the server until a slot is free; return the place to give back."""
+    """Wait in the line for a slot of the server, and return the place to give back."""
     line = connection.line
     place = line.enter()
     if place is None or place.done():
         return place
     try:
-        # The first request does not come here: it need not know how many may follow.
+        # A first request is not delayed by this: slots matter only when a second one comes.
         if not line.known and not (yield from _learn_slots(connection)):
             line.leave(place)
             return None
@@ -161,18 +161,18 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
         answer.fail(error)
     except BaseException as error:
         answer.end()
-        # A generator that is closed must not yield: then nobody is there to close the response.
+        # A generator that is being closed cannot yield another step.
         if not isinstance(error, GeneratorExit):
             yield Close(incoming.response)
         raise
 
 
 class StreamedAnswer:
-    """One generation under way: ``feed`` it what arrives, and ``close`` it at the end.
+    """An answer that is arriving: ``feed`` it each piece, and ``close`` it at the end.
 
     Attributes:
         incoming: The response that carries it.
-        first: What has come with the first token.
+        first: The deltas up to the first token.
         done: Whether nothing more needs to be read.
     """
 
@@ -207,14 +207,14 @@ class StreamedAnswer:
 
     @property
     def gave_up_early(self) -> bool:
-        """Whether the server gave it up before a token had come."""
+        """Whether the server gave up before a token had come."""
         return self._stream.gave_up and not (self.first or self._stream.text)
 
     def feed(self, piece: bytes) -> list[Delta]:
-        """Take the bytes of a read and return what they add to the answer.
+        """Take the bytes of a read, and return the deltas that they complete.
 
         Raises:
-            MlxcelStreamError: They are not a stream of events.
+            MlxcelStreamError: The answer is not a stream of events.
         """
         if not self._is_stream:
             raise self._not_a_stream(piece)
@@ -228,7 +228,7 @@ class StreamedAnswer:
         """Check that the answer is complete; return whether its connection can be used again.
 
         Raises:
-            MlxcelStreamError: It is not complete.
+            MlxcelStreamError: The answer is not complete.
         """
         if not self._is_stream:
             raise self._not_a_stream(b"")
@@ -241,13 +241,13 @@ class StreamedAnswer:
         return keeps_alive(self.incoming.response) and not self._stream.left
 
     def interrupted(self) -> float:
-        """Note that a read failed; return the seconds to wait before saying why with ``fail``."""
+        """Note that a read failed; return the seconds to wait before calling ``fail``."""
         self.done = self._lost = True
         self._exceeded = self._deadline.exceeded(time.monotonic())
         return self._connection.settle_seconds
 
     def fail(self, error: Exception) -> None:
-        """Say why a read failed, unless the answer was complete by then.
+        """Raise the error for a read that failed, unless the answer was complete by then.
 
         Raises:
             MlxcelStreamError: The answer is not complete.
@@ -255,7 +255,7 @@ class StreamedAnswer:
         self._stream.close(*broken(self._connection, error, self._exceeded))
 
     def end(self) -> None:
-        """Note that nobody reads it any more."""
+        """Note that it is not read any further."""
         self._connection.end(self._buffering, self._place)
 
     def _not_a_stream(self, body: bytes) -> MlxcelStreamError:
@@ -276,7 +276,7 @@ def _answer(connection: Connection, call: Call) -> Steps[Any]:
 
 
 def _optional(connection: Connection, call: Call, deadline: Deadline | None = None) -> Steps[Any]:
-    """Return the JSON that answers a call; a failure where the server does not offer it now."""
+    """Return the JSON that answers a call; a failure if the route is missing or the server busy."""
     answer = yield from _attempt(connection, call, deadline or connection.deadline())
     if isinstance(answer, Failure):
         if answer.status in MISSING_ROUTE or answer.status == BUSY:
@@ -305,7 +305,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     except (ValueError, RecursionError):
         where = connection.where(incoming.response.headers)
         raise MlxcelError(
-            f"{where}: {call.path} did not answer JSON. Check that the address is that of an "
+            f"{where}: {call.path} did not return JSON. Check that the address is that of an "
             "mlxcel server."
         ) from None
 
@@ -313,7 +313,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
 def _last_attempt(
     connection: Connection, call: Call, deadline: Deadline, retries: Retries
 ) -> Steps[Incoming | Failure]:
-    """Send a request as often as it may be sent, and return the outcome of the last attempt."""
+    """Send a request with retries, and return the outcome of the last attempt."""
     while True:
         answer = yield from _attempt(connection, call, deadline)
         if not isinstance(answer, Failure):
@@ -325,13 +325,13 @@ def _last_attempt(
 
 
 def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:
-    """Send a request once; return a response of status 200 that has not been read, or why not."""
+    """Send a request once; return the unread response if its status is 200, or the failure."""
     yield from started(connection)
     try:
         deadline.renew(time.monotonic(), progress=False)
         request = connection.request(call, deadline.timeout)
         incoming: Incoming = yield Send(connection.endpoint, request, deadline)
-        # From here on each read has a limit of its own.
+        # From here on, each read has its own limit.
         request.extensions["timeout"]["read"] = None
         yield from _refuse_encoding(connection, incoming)
         if incoming.response.status_code == 200:

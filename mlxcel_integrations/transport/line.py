@@ -1,6 +1,6 @@
-"""The line before a server: no more generations at once than it has slots.
+"""Line in front of a server: no more generations at once than it has slots.
 
-mlxcel up to v0.4.2 breaks answers off if more requests arrive than it has slots for, instead of
+mlxcel up to v0.4.2 breaks off answers if more requests arrive than it has slots for, instead of
 queueing them. All clients, threads and event loops of a process share the line of an address.
 """
 
@@ -25,7 +25,8 @@ class Line:
         known: Whether it is known from the start that the server needs no line.
 
     Attributes:
-        known: Whether the server was asked for its slots; until it answers, one at a time is sent.
+        known: Whether the number of slots is known, or has been requested; until it is known,
+            generations are sent one at a time.
     """
 
     def __init__(self, *, known: bool = False) -> None:
@@ -34,11 +35,11 @@ class Line:
         self._servers: set[str] = set()
         self._lock = threading.Lock()
         self._waiting: deque[Place] = deque()
-        # Weak, so that a place is free when whoever had it is gone.
+        # Weak, so that a place becomes free when its holder is gone.
         self._under_way: weakref.WeakSet[Place] = weakref.WeakSet()
 
     def enter(self) -> Place | None:
-        """Return a place, which is done when its turn has come; None if there is no line."""
+        """Return a place, which is done when its turn has come; None if no line is needed."""
         if self._slots is None:
             return None
         place: Place = Future()
@@ -64,18 +65,18 @@ class Line:
             self._admit()
 
     def learn(self, slots: int | None) -> None:
-        """Take note of how many slots the server has, None if it needs no line."""
+        """Note how many slots the server has, None if it needs no line."""
         self.known, self._slots = True, slots
         self._admit()
 
     def saw(self, server: str) -> None:
-        """Take note of one of several servers behind the address, each with as many slots."""
+        """Note one of several servers behind the address, which all have the same slots."""
         if server not in self._servers:
             self._servers.add(server)
             self._admit()
 
     def forget(self) -> None:
-        """Forget the slots, since the server may be another one now."""
+        """Forget the slots, since it may be another server now."""
         self.known = False
         self._servers.clear()
 
@@ -84,11 +85,11 @@ class Line:
         with self._lock:
             while self._waiting and self._has_room():
                 place = self._waiting.popleft()
-                # It may have been cancelled by the task that waited for it.
+                # The task that waited for it may have been cancelled.
                 if place.set_running_or_notify_cancel():
                     self._under_way.add(place)
                     admitted.append(place)
-        # Outside of the lock, since this calls whoever waits.
+        # Outside of the lock, since this runs callbacks of the waiting tasks.
         for place in admitted:
             place.set_result(None)
 
@@ -109,7 +110,7 @@ def line_of(address: str) -> Line:
 
 
 def _forget_lines() -> None:
-    """Forget the lines of the parent, whose places nobody gives back in a child."""
+    """Forget the lines of the parent: in a child, nobody gives their places back."""
     global _lines_lock
     _lines_lock = threading.Lock()
     _lines.clear()

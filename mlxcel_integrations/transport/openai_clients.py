@@ -1,6 +1,6 @@
 """The ``openai`` clients for a server, sockets included.
 
-Imported only when one is asked for, since importing ``openai`` takes most of a second.
+Imported only when one is used, since importing ``openai`` takes most of a second.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _options(connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
         "base_url": endpoint.url + "/v1",
         # The client insists on a key; a server that has none ignores it.
         "api_key": connection.api_key.reveal() if connection.api_key else "none",
-        # It would also repeat generations that may have begun.
+        # Its retries would also repeat generations that may have begun.
         "max_retries": 0,
         "default_headers": connection.own_headers(),
     }
@@ -54,7 +54,7 @@ def _http_options(connection: Connection, transport_class: str) -> dict[str, Any
     if endpoint.is_local:
         # An explicit transport keeps the proxies of the environment out.
         options["trust_env"] = False
-        # No idle connection: nobody would close it when the event loop ends.
+        # No idle connections: nothing would close them when the event loop ends.
         options["transport"] = getattr(library, transport_class)(
             verify=endpoint.verify,
             uds=endpoint.socket,

@@ -18,8 +18,7 @@ __all__ = ["api_error"]
 def api_error(failure: Failure, url: str, method: str = "POST") -> openai.APIError:
     """Return the exception that says what went wrong.
 
-    Its request and response are rebuilt from what is known, without headers: no API key is
-    kept in a traceback.
+    Its request and response are rebuilt without headers, so that a traceback holds no API key.
 
     Args:
         failure: What went wrong.

@@ -1,6 +1,6 @@
-"""``Server`` and ``ServerLease``: a managed server, as far as a connection knows it.
+"""``Server`` and ``ServerLease``: a managed server, as the transport sees it.
 
-The supervisor has the classes that fit these protocols; the transport does not know it.
+Classes of the supervisor implement these protocols; the transport does not import them.
 """
 
 from __future__ import annotations

@@ -36,13 +36,13 @@ LOST = (httpx.RequestError, TimeoutError)
 
 @dataclass(slots=True)
 class Incoming:
-    """A response that arrives.
+    """A response whose body is arriving.
 
     Attributes:
         response: Its status and headers.
-        pieces: Iterator over its body, synchronous or asynchronous as the driver.
+        pieces: Iterator over its body, synchronous or asynchronous like the driver.
         deadline: The deadline of the next read.
-        limit: The limit that its socket has for reads, in seconds; None if not set yet.
+        limit: The read timeout of its socket, in seconds; None if not set yet.
     """
 
     response: httpx.Response
@@ -60,7 +60,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for a place in the line to have its turn."""
+    """Wait until a place in the line has its turn."""
 
     place: Place
     timeout: float
@@ -84,7 +84,7 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close a response that is not read to its end."""
+    """Close a response that has not been read to its end."""
 
     response: httpx.Response
 

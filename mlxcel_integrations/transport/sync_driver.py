@@ -38,7 +38,7 @@ class SyncDriver:
         weakref.finalize(self, self._pool.close)
 
     def start(self) -> None:
-        """Start the managed server now; nothing in connect mode."""
+        """Start the managed server now; does nothing in connect mode."""
         self._drive(started(self._connection))
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class SyncDriver:
                 results.append(future.result())
                 work.done(results[-1])
         finally:
-            # After a failure, do not send what has not begun, nor wait for what has.
+            # After a failure, cancel the flows that have not begun, and do not await the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
 

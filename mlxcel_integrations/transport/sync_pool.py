@@ -31,8 +31,8 @@ class SyncPool:
         if self._given is not None:
             return self._given
         if self._process != os.getpid():
-            # The parent goes on using these connections: a forked child must not touch them,
-            # not even to close them, and the lock may have been held at the moment of the fork.
+            # The parent still uses these connections: a forked child must not touch them, not even
+            # to close them, and the lock may have been held at the moment of the fork.
             self._inherited = self._known
             self._forget()
         known = self._known

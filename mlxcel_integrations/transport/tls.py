@@ -1,4 +1,4 @@
-"""TLS options: whom to trust, and which certificate to show."""
+"""TLS options: the authorities to trust, and the certificate to present."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TLS:
     """Options of connections to ``https://`` addresses.
 
     Attributes:
-        verify: Whether the server's certificate is checked, or the path of the authorities to
-            check it with: a file, or a folder as OpenSSL wants it.
-        client_cert: Path of the certificate to show the server, None for none.
+        verify: Whether to check the server's certificate, or the path of the authorities to
+            trust: a file, or a folder in the form of OpenSSL.
+        client_cert: Path of the certificate to present to the server, None for none.
         client_key: Path of its key, None if that is in the same file.
     """
 
@@ -32,20 +32,22 @@ class TLS:
         """Check that the files exist.
 
         Raises:
-            MlxcelError: One does not, or there is a key without a certificate.
+            MlxcelError: One does not exist, or a key is given without its certificate.
         """
         if self.client_key is not None and self.client_cert is None:
-            raise MlxcelError("client_key= is given without client_cert=, its certificate.")
+            raise MlxcelError(
+                "client_key= is given without client_cert=: pass the certificate of the key, too."
+            )
         for name in ("verify", "client_cert", "client_key"):
             path = getattr(self, name)
             if isinstance(path, str) and not _file(path).exists():
-                raise MlxcelError(f"{name}={path!r}: there is no such file.")
+                raise MlxcelError(f"{name}={path!r} does not exist: check the path.")
 
     def context(self) -> bool | ssl.SSLContext:
-        """Return what transports take as ``verify``.
+        """Return the value of ``verify`` for transports.
 
         Raises:
-            MlxcelError: A file holds no certificate, or no key that fits.
+            MlxcelError: A file has no certificate, or the key does not belong to it.
         """
         if self.verify is True and self.client_cert is None:
             return True
@@ -77,7 +79,7 @@ class TLS:
         except OSError as error:
             raise MlxcelError(
                 f"verify={self.verify!r} cannot be used: {error}. It must be a PEM file with the "
-                "certificate of the authority that signed the server's."
+                "certificate of the authority that signed the server's certificate."
             ) from None
 
 

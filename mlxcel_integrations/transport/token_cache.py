@@ -1,4 +1,4 @@
-"""Token counts that are kept, so that the same text is not sent twice."""
+"""Cache of token counts, so that the same text is not sent twice."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["TokenCache"]
 
 
 class TokenCache:
-    """The counts that were used last; may be used from many threads at once.
+    """The most recently used counts; may be used from many threads at once.
 
     Args:
-        limit: How many characters of text are kept, about.
+        limit: Roughly how many characters of text to keep.
     """
 
     ENTRY = 100
-    """Characters that an entry takes besides its text, so that many short ones are bounded too."""
+    """Characters that an entry counts on top of its text, which limits short ones, too."""
 
     def __init__(self, limit: int = 4_000_000) -> None:
         self._limit = limit
@@ -28,12 +28,12 @@ class TokenCache:
         with _lock:
             count = self._counts.pop((kind, text), None)
             if count is not None:
-                # A dictionary keeps the order of insertion: the last used are at its end.
+                # A dictionary keeps the order of insertion: the last used one is at its end.
                 self._counts[kind, text] = count
             return count
 
     def put(self, kind: str, text: str, count: int) -> None:
-        """Remember a count, and forget those that were not used for longest."""
+        """Remember a count, and forget the least recently used ones."""
         size = len(text) + self.ENTRY
         if size > self._limit:
             return
@@ -51,7 +51,7 @@ _lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Make a lock that no thread of the parent holds."""
+    """Replace the lock, which a thread of the parent may have held."""
     global _lock
     _lock = threading.Lock()
 

@@ -144,11 +144,11 @@ def test_other_failures_are_told_and_asked_again(client: Any, server: FakeServer
 @pytest.mark.parametrize(
     ("reply", "error", "message"),
     [
-        (Reply.json({"data": "x"}), MlxcelError, "did not answer a list of models"),
-        (Reply.json({"error": "x"}), MlxcelError, "did not answer a list of models"),
-        (Reply.json(None), MlxcelError, "did not answer a list of models"),
-        (Reply.plain(200, "<html>", "text/html"), MlxcelError, "did not answer JSON"),
-        (Reply.plain(200), MlxcelError, "did not answer JSON"),
+        (Reply.json({"data": "x"}), MlxcelError, "did not return a list of models"),
+        (Reply.json({"error": "x"}), MlxcelError, "did not return a list of models"),
+        (Reply.json(None), MlxcelError, "did not return a list of models"),
+        (Reply.plain(200, "<html>", "text/html"), MlxcelError, "did not return JSON"),
+        (Reply.plain(200), MlxcelError, "did not return JSON"),
         (Reply.plain(404), openai.NotFoundError, "address is that of an mlxcel server"),
     ],
     ids=["no list", "no data", "null", "HTML", "empty", "404"],

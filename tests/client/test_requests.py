@@ -122,7 +122,9 @@ def test_options_that_cannot_work_are_refused_at_once(connect: Any, timeout: flo
 
 @ON_TCP
 def test_options_of_a_server_need_a_server_of_our_own(connect: Any) -> None:
-    with pytest.raises(MlxcelError, match=r"ctx_size: only for a server that is started here"):
+    with pytest.raises(
+        MlxcelError, match=r"ctx_size= can only be set for a server that is started here"
+    ):
         connect(ctx_size=512)
 
 

@@ -23,7 +23,7 @@ import pydantic
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
-from mlxcel_integrations.transport.async_pool import _PRIVATE, ClosedForSure
+from mlxcel_integrations.transport.async_pool import _PRIVATE, ShieldedBody
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import dumps, event
 from tests.faults.raw_socket_server import HEAD, RawServer, reset
@@ -146,7 +146,7 @@ class Body(httpx.AsyncByteStream):
 async def test_a_body_is_closed_also_where_this_is_cancelled() -> None:
     """Else, its connection would be in use for ever."""
     body, closed = Body(), asyncio.Event()
-    closing = asyncio.ensure_future(ClosedForSure(body, closed.set).aclose())
+    closing = asyncio.ensure_future(ShieldedBody(body, closed.set).aclose())
     await asyncio.sleep(0.01)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):

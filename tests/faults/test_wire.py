@@ -149,7 +149,7 @@ FAULTS = {
     "an error within the stream": Fault(
         Reply.events([said("ab"), {"error": {"message": "out of memory"}}]),
         MlxcelStreamError,
-        "gave up the answer: out of memory",
+        "gave up on the answer: out of memory",
         "ab",
     ),
     "tool calls of another shape": Fault(
@@ -227,13 +227,13 @@ FAULTS = {
     "an error beside the answer": Fault(
         Reply.events([said("ab"), {**END, "error": {"message": "no memory"}}]),
         MlxcelStreamError,
-        "gave up the answer: no memory",
+        "gave up on the answer: no memory",
         "ab",
     ),
     "an error without a name": Fault(
         Reply.events([said("ab"), {"code": 500, "message": "no memory"}]),
         MlxcelStreamError,
-        "gave up the answer: no memory",
+        "gave up on the answer: no memory",
         "ab",
     ),
     "a connection that is closed": Fault(

@@ -264,12 +264,12 @@ def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatM
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "No model and no server"),
+        ({}, "Neither a model nor a server"),
         ({"model": "m", "base_url": "http://x"}, "served_model="),
         ({"base_url": "http://x", "socket": "/x"}, "Drop the one"),
         ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
         ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),
-        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size: only for a server"),
+        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size= can only be set for a server"),
     ],
 )
 def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: str) -> None:

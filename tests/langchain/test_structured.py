@@ -158,7 +158,7 @@ def test_a_model_that_is_asked_to_think_does(server: FakeServer, fields: dict[st
 @pytest.mark.parametrize(
     ("kind", "fields", "message"),
     [
-        (None, {}, "No schema can be made of None"),
+        (None, {}, "No schema can be made from None"),
         ({"type": "json_object"}, {}, "is not a JSON schema"),
         ({"$ref": "http://x/y"}, {}, "refers to 'http://x/y' at /properties/value/"),
         ({"type": "object", "properties": {"a": {"enum": ["x" * 70_000]}}}, {}, "/properties/a"),

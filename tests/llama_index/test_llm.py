@@ -471,11 +471,11 @@ def test_no_key_in_what_is_printed_stored_or_pickled(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "No model and no server"),
+        ({}, "Neither a model nor a server"),
         ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
         ({"base_url": "http://x", "contxt_window": 1}, "Did you mean 'context_window'"),
         ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),
-        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size: only for a server"),
+        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size= can only be set for a server"),
     ],
 )
 def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: str) -> None:

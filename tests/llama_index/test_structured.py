@@ -152,7 +152,7 @@ def test_a_class_without_a_schema_is_refused_before_anything_is_sent(
     class Odd(BaseModel):
         call: Callable[[], None]
 
-    with pytest.raises(MlxcelError, match="No schema can be made of"):
+    with pytest.raises(MlxcelError, match="No schema can be made from"):
         llm.structured_predict(Odd, PROMPT, topic="cats")
     with pytest.raises(MlxcelError, match="drop one of them"):
         predict(llm, llm_kwargs={"response_format": {"type": "json_object"}})

@@ -109,7 +109,7 @@ def takes_anything(function: Callable[[], int]) -> None:
         (get_weather, "'function', cannot be expressed"),
         (
             FunctionTool.from_defaults(get_weather, fn_schema=RootModel[list[int]]),
-            "not a JSON schema of an object",
+            "not the JSON schema of an object",
         ),
     ],
     ids=["arguments", "function", "no object"],

@@ -110,7 +110,7 @@ BAD_ANSWERS = [
 @pytest.mark.parametrize("answer", BAD_ANSWERS, ids=json.dumps)
 def test_an_answer_that_is_not_one_vector_for_each_text_is_told(answer: Any) -> None:
     advice = "Check that the address is .* one vector for a text"
-    with pytest.raises(MlxcelError, match=rf"did not answer 2 vectors, .* {advice}\.$"):
+    with pytest.raises(MlxcelError, match=rf"did not return 2 vectors, .* {advice}\.$"):
         embed(["a", "b"], Server(**{"_v1_embeddings": answer}))
 
 

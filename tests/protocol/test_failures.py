@@ -371,7 +371,8 @@ CRASH = MlxcelServerError("gone")
     [
         (
             lambda: unreachable(WHERE, "no", CAUSE, never_sent=False),
-            f"Lost the connection to {WHERE}: no. Check that the server runs and listens there.",
+            f"Lost the connection to {WHERE}: no. Check that the server is running and listens "
+            "there.",
         ),
         (
             lambda: unreachable(WHERE, "no", CAUSE, never_sent=False, few_files=True),

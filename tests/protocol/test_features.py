@@ -156,7 +156,7 @@ def test_what_is_no_list_of_models_is_told(answer: Any) -> None:
         read_models(answer)
 
     assert (
-        "The server's /v1/models did not answer a list of models. Check that the address is that "
+        "The server's /v1/models did not return a list of models. Check that the address is that "
         "of an mlxcel server."
     ) == str(caught.value)
 

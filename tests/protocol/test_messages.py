@@ -222,7 +222,7 @@ def test_text_is_not_a_medium(messages: Any) -> None:
         (image(f"data:image/png;base64,{TEXT}"), r"not an image: it begins with b'this is '"),
         (image(f"data:text/plain;base64,{PNG}"), "not an image"),
         (image("data:image/png;base64,%%%%"), "not valid base64"),
-        (image("data:image/png,abc"), "not base64-encoded: encode it so"),
+        (image("data:image/png,abc"), "not base64-encoded: encode it in base64"),
         (image("data:image/png;base64"), "not an image"),
         (image(""), r"has nothing in image_url\.url"),
         ({"type": "image_url"}, "has nothing in"),
@@ -243,7 +243,9 @@ def test_a_file_may_be_as_large_as_servers_take() -> None:
     characters = math.ceil(MOST_BYTES / 3) * 4
 
     inspect(user(sound("==".rjust(characters, "A")))).check_media(ALL)
-    with pytest.raises(MlxcelError, match="has 67,108,865 bytes, but a server accepts 67,108,864"):
+    with pytest.raises(
+        MlxcelError, match="has 67,108,865 bytes, but a server accepts at most 67,108,864"
+    ):
         inspect(user(sound("=".rjust(characters, "A")))).check_media(ALL)
 
 

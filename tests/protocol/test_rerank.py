@@ -35,7 +35,7 @@ def test_documents_are_ranked_across_batches_and_equals_keep_their_order() -> No
     ids=repr,
 )
 def test_an_answer_that_is_no_ranking_is_told(answer: Any) -> None:
-    with pytest.raises(MlxcelError, match="/v1/rerank did not answer 2 scores"):
+    with pytest.raises(MlxcelError, match="/v1/rerank did not return 2 scores"):
         rank("q", ["a", "b"], Server(**{"_v1_rerank": answer}))
 
 

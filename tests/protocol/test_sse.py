@@ -157,8 +157,8 @@ def test_the_limit_is_the_largest_that_fits(pieces: list[bytes], fits: bool) -> 
         decode(pieces, decoder)
 
     assert (
-        "The server sent an event of more than 100 bytes, which is not an answer of a language "
-        "model. Check that the address is that of an mlxcel server."
+        "The server sent an event of more than 100 bytes, which is too large for an answer of a "
+        "language model. Check that the address is that of an mlxcel server."
     ) == str(caught.value)
 
 

@@ -145,18 +145,18 @@ def test_either_ending_completes_an_answer(ending: bytes) -> None:
         (event({"choices": [{"delta": {}, "finish_reason": 1}]}), "unknown shape"),
         (event({**chunk("stop"), "model": 5}), "unknown shape"),
         (event({**chunk("stop"), "id": 5}), "unknown shape"),
-        (event({"error": {"message": "out of memory"}}), "gave up the answer: out of memory"),
-        (event({"error": "out of memory"}), "gave up the answer: out of memory"),
-        (event({"error": {"code": 7}, "choices": []}), "gave up the answer: {'code': 7}"),
-        (event(chunk("error")), "gave up the answer: the generation failed"),
+        (event({"error": {"message": "out of memory"}}), "gave up on the answer: out of memory"),
+        (event({"error": "out of memory"}), "gave up on the answer: out of memory"),
+        (event({"error": {"code": 7}, "choices": []}), "gave up on the answer: {'code': 7}"),
+        (event(chunk("error")), "gave up on the answer: the generation failed"),
         (event({**chunk("stop"), "error": {"message": "no memory"}}), "the answer: no memory"),
-        (event({"code": 500, "message": "no memory"}), "gave up the answer: no memory"),
+        (event({"code": 500, "message": "no memory"}), "gave up on the answer: no memory"),
         (event({"type": "server_error", "message": "no memory"}), "the answer: no memory"),
-        (b'error: {"code": 500, "message": "no memory"}\n\n', "gave up the answer: no memory"),
-        (b'event: error\ndata: {"message": "no memory"}\n\n', "gave up the answer: no memory"),
+        (b'error: {"code": 500, "message": "no memory"}\n\n', "gave up on the answer: no memory"),
+        (b'event: error\ndata: {"message": "no memory"}\n\n', "gave up on the answer: no memory"),
         (b'event:error\ndata: {"error": {"message": "no memory"}}\n\n', "the answer: no memory"),
-        (b"event: error\ndata: no memory\n\n", "gave up the answer: no memory"),
-        (b"event: error\ndata: null\n\n", "gave up the answer: an error without a message"),
+        (b"event: error\ndata: no memory\n\n", "gave up on the answer: no memory"),
+        (b"event: error\ndata: null\n\n", "gave up on the answer: an error without a message"),
     ],
 )
 def test_an_event_that_is_none_keeps_the_text_so_far(bad: bytes, message: str) -> None:
@@ -244,12 +244,12 @@ def test_errors_say_who_and_what_to_do(server: str | None, who: str, begins: str
     assert told(hi, reason="it fell", log="a log").startswith(
         f"The answer was cut short: it fell {cut} again."
     )
-    assert f"{begins} gave up the answer: no more. The text so far is in .partial." == told(
+    assert f"{begins} gave up on the answer: no more. The text so far is in .partial." == told(
         hi, event({"error": {"message": "no more"}})
     )
     assert (
-        f"{begins} gave up the answer: the generation failed; the reason is in the server's log. "
-        "The text so far is in .partial."
+        f"{begins} gave up on the answer: the generation failed; the reason is in the server's "
+        "log. The text so far is in .partial."
     ) == told(hi, event(chunk("error")))
 
 

@@ -46,11 +46,11 @@ def schema(body: dict[str, Any]) -> Any:
         ([{"type": "function", "function": {"name": ""}}], "has no function with a name"),
         (
             [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}],
-            "'f': the parameters are not a JSON schema of an object",
+            "'f': the parameters are not the JSON schema of an object",
         ),
         (
             [{"type": "function", "function": {"name": "f", "parameters": {"default": {1}}}}],
-            "'f', cannot be sent as JSON",
+            "'f', cannot be written as JSON",
         ),
         ([WEATHER] * 129, "129 tools, but a server accepts at most 128"),
     ],
@@ -93,7 +93,7 @@ def test_a_choice_of_no_tool_is_refused(choice: Any) -> None:
 
 
 def test_a_forced_call_without_tools_is_refused() -> None:
-    with pytest.raises(MlxcelError, match=r"there is no such tool \(tools: none\)"):
+    with pytest.raises(MlxcelError, match=r"there is no such tool\. The tools are: none"):
         request(tool_choice="required")
 
 

@@ -155,7 +155,7 @@ WRONG_OPTIONS = {
     "a brace without a name": ({"prompt": "{}"}, "without a name"),
     "a model and an address": ({"model": "embedded"}, "Drop base_url="),
     "a column of the answers": ({"schema": {"properties": {"error": {}}}}, "rename it in the"),
-    "no schema": ({"schema": 3}, "No schema can be made of 3"),
+    "no schema": ({"schema": 3}, "No schema can be made from 3"),
 }
 
 

@@ -178,8 +178,14 @@ def test_a_format_of_other_code_is_sent_as_every_engine_takes_it() -> None:
         (given_format({"type": "objekt"}), "The schema is invalid at /type"),
         (given_format({"enum": ["x" * 70_000]}), "has 700.. bytes"),
         ({"type": "json_schema"}, "The schema is invalid at /type"),
-        ({"type": "json_schema", "name": "f", "schema": {"type": "object"}}, "where servers look"),
-        ({"type": "json_schema", "json_schema": {"name": "f"}}, "where servers look"),
+        (
+            {"type": "json_schema", "name": "f", "schema": {"type": "object"}},
+            "not a response_format that servers understand",
+        ),
+        (
+            {"type": "json_schema", "json_schema": {"name": "f"}},
+            "not a response_format that servers understand",
+        ),
     ],
     ids=label,
 )

@@ -414,15 +414,15 @@ class Pong(BaseModel):
         ({"type": "function", "function": {"name": "f", "parameters": 3}}, "is not a JSON schema"),
         ({"type": {"string"}}, "a dictionary that is not JSON: .* set"),
         ({"type": "number", "minimum": float("nan")}, "a dictionary that is not JSON"),
-        (3, "No schema can be made of 3: it is a value"),
+        (3, "No schema can be made from 3: it is a value"),
         ("Person", "'Person': it is a value"),
-        (Colour.RED, "No schema can be made of <Colour.RED"),
+        (Colour.RED, "No schema can be made from <Colour.RED"),
         (["a", "b"], "it is a value"),
-        (TOM, "No schema can be made of Person"),
-        (object(), "No schema can be made of <object"),
+        (TOM, "No schema can be made from Person"),
+        (object(), "No schema can be made from <object"),
         (lambda: 1, "it is a function"),
-        (Callable[[], int], "No schema can be made of"),
-        (list["Nowhere"], "No schema can be made of list"),  # type: ignore[name-defined] # noqa: F821
+        (Callable[[], int], "No schema can be made from"),
+        (list["Nowhere"], "No schema can be made from list"),  # type: ignore[name-defined] # noqa: F821
     ],
 )
 def test_what_no_server_takes_is_refused(output_type: Any, message: str) -> None:
@@ -441,7 +441,7 @@ NO_TYPE = "Pass a Pydantic model, a dataclass, a TypedDict, another type of data
     [
         ({"colour": "red"}, f"{{'colour': 'red'}} {NO_DICTIONARY}"),
         ({"type": "json_object"}, f"{{'type': 'json_object'}} {NO_DICTIONARY}"),
-        (3, f"No schema can be made of 3: it is a value, not a type. {NO_TYPE}"),
+        (3, f"No schema can be made from 3: it is a value, not a type. {NO_TYPE}"),
     ],
     ids=label,
 )
@@ -461,7 +461,7 @@ def test_the_reason_of_pydantic_is_told_in_one_sentence() -> None:
         to_schema(Odd)
 
     message = str(caught.value)
-    assert message.startswith("No schema can be made of <class '")
+    assert message.startswith("No schema can be made from <class '")
     assert "Unable to generate" in message
     assert message.endswith(f". {NO_TYPE}")
     assert [] == [part for part in ("\n", "..") if part in message]

@@ -108,5 +108,5 @@ def test_the_sockets_of_a_killed_broker_are_removed(
 
 
 def test_a_name_that_fits_nowhere_is_an_error() -> None:
-    with pytest.raises(MlxcelError, match="No writable temporary directory"):
+    with pytest.raises(MlxcelError, match="path of every writable temporary directory"):
         BrokerDirectory("x" * 100)

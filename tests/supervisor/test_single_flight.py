@@ -164,7 +164,9 @@ def test_without_a_thread_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     waiter = Waiter()
 
-    with pytest.raises(MlxcelServerError, match=r"needs a few threads: can't start.*ulimit -u"):
+    with pytest.raises(
+        MlxcelServerError, match=r"Cannot start a thread for the server: can't start.*ulimit -u"
+    ):
         SingleFlight().join(waiter, Attempts())
     waiter.leave(timeout=60)
 

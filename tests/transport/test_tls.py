@@ -30,8 +30,8 @@ def pem(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"verify": "/nowhere/ca.pem"}, r"verify='/nowhere/ca.pem': there is no such file"),
-        ({"client_cert": "/nowhere/me.pem"}, r"client_cert='/nowhere/me.pem': there is no such"),
+        ({"verify": "/nowhere/ca.pem"}, r"verify='/nowhere/ca.pem' does not exist"),
+        ({"client_cert": "/nowhere/me.pem"}, r"client_cert='/nowhere/me.pem' does not exist"),
         ({"client_key": "/nowhere/me.key"}, r"client_key= is given without client_cert="),
     ],
 )

@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
         "transport.sockets",
         "transport.sync_driver",
         "transport.sync_pool",
+        "transport.steps",
     ],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"

@@ -88,7 +88,7 @@ def test_a_choice_takes_openais_form(choice: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("choice", ["nwes", {"name": "nwes"}, {}])
 def test_a_choice_of_no_tool_is_refused(choice: Any) -> None:
-    with pytest.raises(MlxcelError, match=r"no such tool \(tools: weather, news\)"):
+    with pytest.raises(MlxcelError, match=r"there is no such tool. The tools are: weather, news"):
         check_choice(choice, ["weather", "news"])
 
 

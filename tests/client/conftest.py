@@ -95,7 +95,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(generation: Generation, place: str, short_path: Path) -> Iterator[FakeServer]:
     path = short_path / "x.sock" if place == "unix" else None
-    with FakeServer(generation, socket=path, context_size=4096) as fake:
+    with FakeServer(generation, socket=path) as fake:
         yield fake
 
 

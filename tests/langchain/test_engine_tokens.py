@@ -91,6 +91,8 @@ def test_the_other_ways_count_the_same(llm: ChatMlxcel, route: str) -> None:
 
     with ChatMlxcel(model="embedded", max_tokens=1) as other:
         other._connection.tokens.route = route
+        # Unlike mlxcel v0.4.2, llama.cpp counts the first token once on every route.
+        other._connection.tokens.surplus = 0
         assert expected == other.get_num_tokens_from_messages(chat, [WEATHER])
         assert route == other.counting_route
 

@@ -120,7 +120,7 @@ def test_no_answer_names_the_server_and_the_way_out(client: Any, server: FakeSer
         client.chat("hi")
 
     assert server.url in str(caught.value)
-    assert "Check that the server runs" in str(caught.value)
+    assert "Check that the server is running" in str(caught.value)
 
 
 @pytest.mark.parametrize("route", ROUTES)

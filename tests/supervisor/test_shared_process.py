@@ -345,6 +345,8 @@ def test_what_a_killed_broker_leaves_is_removed_by_who_used_the_server(fake: Fak
     place = place_of(fake)
     broker_of(server).kill()
     server.wait(5)
+    # The guard ends after its server, and what it holds is not removed before.
+    fake.wait_for_nothing()
     server.close()
     assert not place.exists()
 

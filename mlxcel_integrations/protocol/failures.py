@@ -170,7 +170,7 @@ def unreachable(
         crash: The error to raise instead if a server that we started has ended.
     """
     what = "Cannot reach" if never_sent else "Lost the connection to"
-    advice = "Check that the server is running and listens there."
+    advice = "Check that the server is running and listening there."
     if few_files:
         advice = "Send fewer requests at once, or allow this process more files (ulimit -n)."
     return Failure(

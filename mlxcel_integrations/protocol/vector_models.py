@@ -124,7 +124,7 @@ def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
         if name is None:
             names = ", ".join(model.id for model in served) or "none"
             raise MlxcelError(
-                f"None of the served models can do this (it serves: {names}). {_FLAGS[capability]}"
+                f"None of the served models can do this (served: {names}). {_FLAGS[capability]}"
             )
         memory.models[capability] = name
     return memory.models[capability]

@@ -293,7 +293,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
         body = yield from _body(incoming, call.most_bytes)
         if len(body) > call.most_bytes:
             raise MlxcelError(
-                f"{connection.where(incoming.response.headers)}: {call.path} answered more than "
+                f"{connection.where(incoming.response.headers)}: {call.path} returned more than "
                 f"{call.most_bytes:,} bytes. Ask for less at once, and check that the address is "
                 "that of an mlxcel server."
             )

@@ -77,7 +77,7 @@ def test_of_an_error_the_beginning_is_read(models: Callable[[Transport], Any]) -
 def test_json_that_is_too_large_is_refused(models: Callable[[Transport], Any]) -> None:
     body = Endless()
 
-    with pytest.raises(MlxcelError, match=r"/v1/models answered more than 67,108,864 bytes"):
+    with pytest.raises(MlxcelError, match=r"/v1/models returned more than 67,108,864 bytes"):
         models(Transport(200, body))
 
     assert body.pieces <= 1025

@@ -221,7 +221,7 @@ def test_no_answer_is_told_from_a_lost_one() -> None:
     assert cause is never.cause is lost.cause
 
 
-def test_silence_is_never_asked_again() -> None:
+def test_a_request_that_timed_out_is_never_sent_again() -> None:
     found = timed_out(WHERE, "timeout", 0.5, TimeoutError())
 
     assert ("APITimeoutError", False) == (found.exception, found.retryable)
@@ -371,7 +371,7 @@ CRASH = MlxcelServerError("gone")
     [
         (
             lambda: unreachable(WHERE, "no", CAUSE, never_sent=False),
-            f"Lost the connection to {WHERE}: no. Check that the server is running and listens "
+            f"Lost the connection to {WHERE}: no. Check that the server is running and listening "
             "there.",
         ),
         (
@@ -441,7 +441,7 @@ def test_two_models_behind_one_address_are_told_in_one_order(model: str, before:
     ) == another_model(WHERE, model, before)
 
 
-def test_answers_that_are_held_back_are_told() -> None:
+def test_answers_that_a_proxy_buffers_are_warned_about() -> None:
     assert (
         f"Answers from {WHERE} arrive all at once when they are complete, not token by token: a "
         "proxy or balancer on the way buffers them. Turn its buffering off, for example with "

@@ -47,7 +47,7 @@ from mlxcel_integrations.protocol.sampling import (
     ],
     ids=str,
 )
-def test_fields_on_the_wire(given: dict[str, Any], expected: dict[str, Any] | None) -> None:
+def test_fields_of_the_request_body(given: dict[str, Any], expected: dict[str, Any] | None) -> None:
     before = repr(given)
 
     assert (given if expected is None else expected) == request_fields(given)

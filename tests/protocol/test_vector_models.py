@@ -117,11 +117,11 @@ def test_an_error_in_listing_the_models_is_told_as_the_server_tells_it(status: i
 def test_a_server_without_such_a_model_is_not_asked_for_vectors() -> None:
     server = Server(_v1_models={"data": [{"id": "a", **CHATS}, {"id": "b", **CHATS}]})
 
-    with pytest.raises(MlxcelError, match=r"\(it serves: a, b\).* embedding_model="):
+    with pytest.raises(MlxcelError, match=r"\(served: a, b\).* embedding_model="):
         embed(["a"], server)
-    with pytest.raises(MlxcelError, match=r"\(it serves: a, b\).* reranker_model="):
+    with pytest.raises(MlxcelError, match=r"\(served: a, b\).* reranker_model="):
         rank("q", ["a"], server)
-    with pytest.raises(MlxcelError, match=r"\(it serves: none\)"):
+    with pytest.raises(MlxcelError, match=r"\(served: none\)"):
         embed(["a"], Server(_v1_models={"data": []}))
     assert {"/v1/models"} == {ask.path for ask in server.asked}
 

@@ -251,7 +251,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
 url, ends = sys.argv[1], collections.Counter()
 def told(error):
     kind = type(error).__name__
-    return kind + (" (ulimit)" if "Too many open files. Ask for less" in str(error) else "?")
+    return kind + (" (ulimit)" if "Too many open files. Send fewer" in str(error) else "?")
 def note(ask):
     try:
         ends[ask()] += 1

@@ -36,6 +36,8 @@ ALONE = (
     "tests/client/test_balanced.py::test_answers_that_are_held_back_are_told_once",
     "tests/client/test_concurrency.py",
     "tests/client/test_freeing.py",
+    "tests/client/test_slots.py",
+    "tests/client/test_stop.py::test_a_piece_costs_less_than_a_microsecond",
     "tests/client/test_timeouts.py",
     "tests/faults/test_crashes.py",
     "tests/faults/test_use.py",

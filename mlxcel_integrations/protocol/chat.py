@@ -12,10 +12,9 @@ from typing import Any
 from ..errors import MlxcelStreamError
 from .features import ServerFeatures
 from .headers import check_session
-from .json_end import JSONEnd
 from .messages import Conversation
 from .sampling import depends_on_engine, request_fields
-from .stream import CONNECTION_ENDED, Delta, DeltaStream, Request, stopping
+from .stream import CONNECTION_ENDED, Delta, DeltaStream, Request, ending, has_schema
 from .tools import with_tools
 
 __all__ = [
@@ -58,27 +57,28 @@ def chat_request(
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
     }
-    return Request(ROUTE, body, _reader(body, names), check_session(sampling.get("session")))
+    reader = _reader(body, names, features)
+    return Request(ROUTE, body, reader, check_session(sampling.get("session")))
 
 
-def _reader(body: Mapping[str, Any], names: Sequence[str]) -> Callable[[], DeltaStream]:
-    """Return the class that reads the answer to a request body.
+def _reader(
+    body: Mapping[str, Any], names: Sequence[str], features: ServerFeatures | None
+) -> Callable[[], DeltaStream]:
+    """Return a factory of readers of the answer to a request body.
 
     Args:
         body: The request body.
         names: The tools that the answer may call in JSON.
+        features: The server's features, None if they do not matter.
     """
     if names:
         return partial(CallStream, frozenset(names))
-    if _has_schema(body):
+    if has_schema(body):
         return SchemaStream
     may_call = body.get("tools") and body.get("tool_choice") != "none"
-    return stopping(ToolStream if may_call else ChatStream, body)
-
-
-def _has_schema(sampling: Mapping[str, Any]) -> bool:
-    wanted = sampling.get("response_format")
-    return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+    # A stop text at its beginning leaves nothing of an answer.
+    may_be_empty = body.get("stop") and features is not None and features.stops
+    return ending(ToolStream if may_call and not may_be_empty else ChatStream, body)
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:
@@ -144,7 +144,7 @@ class ToolStream(ChatStream):
         """
         super().close(reason, log)
         # A model that has nothing to say generates one token, which ends the answer.
-        if self._silent and self._tokens > 1:
+        if self._silent and self._tokens > 1 and not self.left:
             raise MlxcelStreamError(
                 f"The model generated {self._tokens} tokens, but {self._who} sent neither text nor "
                 "a tool call: it drops a call that is cut off or malformed. Ask again, or raise "
@@ -155,42 +155,23 @@ class ToolStream(ChatStream):
 class SchemaStream(ChatStream):
     """Read an answer that follows a schema.
 
-    The answer is complete when its JSON is. mlxcel up to v0.4.2 does not stop there: it generates
-    white space up to ``max_tokens``, which is not waited for, or reports a failed generation, which
-    is ignored.
-
     A model whose prompt ends in an open ``<think>`` writes its JSON as thoughts, which become the
     text at the end of the answer.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(has_schema=True)
         self._thoughts: list[str] = []
-        self._end = JSONEnd()
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         delta = super()._read_choice(choice)
         if delta.reasoning:
             self._thoughts.append(delta.reasoning)
-        if delta.text:
-            self._cut_at_end(delta)
         if delta.finish_reason and self._thoughts and not (self.text + delta.text).strip():
             thoughts = "".join(self._thoughts)
             if thoughts.lstrip().startswith(("{", "[")):
                 delta.text = thoughts
         return delta
-
-    def _cut_at_end(self, delta: Delta) -> None:
-        """Drop what follows the JSON, and stop reading there."""
-        self._pieces += 1
-        length = self._end.feed(delta.text)
-        if length < len(delta.text):
-            delta.text = delta.text[:length]
-            if not delta.finish_reason:
-                self._leave(delta)
-
-    def _is_whole(self) -> bool:
-        return isinstance(_parsed(self.text), dict | list)
 
 
 class CallStream(SchemaStream):
@@ -205,24 +186,18 @@ class CallStream(SchemaStream):
     def __init__(self, names: frozenset[str]) -> None:
         super().__init__()
         self._names = names
-        self._held: list[str] = []
-        self._called = False
+        self._called = self._told = False
 
-    @property
-    def text(self) -> str:
-        """The text so far, whether it is a call or not."""
-        return "".join(self._held)
-
-    def _read_choice(self, choice: dict[str, Any]) -> Delta:
-        delta = super()._read_choice(choice)
-        if not isinstance(delta.text, str):
-            raise TypeError
-        self._held.append(delta.text)
-        self._called = self._called or bool(delta.tool_calls)
+    def _read_event(self, data: bytes) -> Delta | None:
+        delta = super()._read_event(data)
+        if delta is None:
+            return None
         delta.text = ""
-        if delta.finish_reason and not self._finished:
+        self._called = self._called or bool(delta.tool_calls)
+        if delta.finish_reason and not self._told:
+            self._told = True
             self._tell(delta)
-        return delta
+        return delta if delta != Delta() else None
 
     def _tell(self, delta: Delta) -> None:
         """Put the whole answer into the last delta: a call, a cut call, or text."""

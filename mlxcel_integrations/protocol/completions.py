@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import MlxcelError
 from .headers import check_session
 from .sampling import depends_on_engine, request_fields
-from .stream import Delta, DeltaStream, Request, stopping
+from .stream import Delta, DeltaStream, Request, ending
 
 __all__ = [
     "CompletionStream",
@@ -55,9 +55,9 @@ def completion_request(
     session = check_session(sampling.get("session"))
     if sampling.get("suffix") is not None:
         body = _infill_body(model, prompt, sampling)
-        return Request(INFILL, body, stopping(InfillStream, body), session)
+        return Request(INFILL, body, ending(InfillStream, body), session)
     body = _completion_body(model, prompt, sampling, engine)
-    return Request(COMPLETIONS, body, stopping(CompletionStream, body), session)
+    return Request(COMPLETIONS, body, ending(CompletionStream, body), session)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:

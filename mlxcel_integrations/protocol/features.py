@@ -80,6 +80,11 @@ class ServerFeatures:
         """Whether the server truncates prompts that do not fit, instead of refusing them."""
         return self.engine == "mlxcel"
 
+    @property
+    def stops(self) -> bool:
+        """Whether the server stops at stop texts, as all do but mlxcel up to v0.4.2."""
+        return self.engine is not None and self.build is not None
+
     def with_context(self, trained: TrainedContext | None) -> ServerFeatures:
         """Return these features with the window that a file of the model tells, if any does."""
         if trained is None:
@@ -194,7 +199,7 @@ def slots_to_respect(health: Mapping[str, Any]) -> int | None:
     """
     if "tool_call_parser" not in health:
         return None
-    return as_count(as_object(health.get("batch")).get("max_batch_size"))
+    return as_count(as_object(health.get("batch")).get("max_batch_size")) or 1
 
 
 def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:

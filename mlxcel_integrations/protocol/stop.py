@@ -6,8 +6,8 @@ mlxcel up to v0.4.2 accepts ``stop`` and ignores it.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 __all__ = ["StopFilter"]
 
@@ -27,11 +27,11 @@ class StopFilter:
     def __init__(self, stops: Sequence[str]) -> None:
         self.stopped = False
         self._held = ""
-        self._stops: defaultdict[str, list[str]] = defaultdict(list)
-        for stop in filter(None, stops):
-            self._stops[stop[0]].append(stop)
-        self._whole = _one_of([stop for group in self._stops.values() for stop in group])
-        self._first = _one_of(list(self._stops))
+        self._stops = sorted(filter(None, stops))
+        lengths = [len(stop) for stop in self._stops]
+        self._shortest, self._longest = min(lengths, default=0), max(lengths, default=0)
+        self._whole = _one_of(self._stops)
+        self._first = _one_of({stop[0] for stop in self._stops})
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return the text that is certain to belong to the answer."""
@@ -40,10 +40,11 @@ class StopFilter:
         if first is None:
             self._held = ""
             return text
-        if self._whole.search(text, first.start()) is not None:
+        start = first.start()
+        if len(text) - start >= self._shortest and self._whole.search(text, start) is not None:
             self.stopped, self._held = True, ""
             return text[: self._start_of_first(text)]
-        end = self._undecided(text, first.start())
+        end = self._undecided(text, start)
         self._held = text[end:]
         return text[:end]
 
@@ -59,17 +60,18 @@ class StopFilter:
 
     def _start_of_first(self, text: str) -> int:
         """Return where the stop text begins that ends first, so that pieces make no difference."""
-        stops = [stop for group in self._stops.values() for stop in group if stop in text]
-        return min((text.index(stop) + len(stop), text.index(stop)) for stop in stops)[1]
+        found = [(text.index(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
+        return sum(min(found))
 
     def _undecided(self, text: str, start: int) -> int:
         """Return where an unfinished stop text at the end begins; the length if there is none."""
-        for candidate in self._first.finditer(text, start):
+        for candidate in self._first.finditer(text, max(start, len(text) - self._longest)):
             rest = text[candidate.start() :]
-            if any(stop.startswith(rest) for stop in self._stops[candidate[0]]):
+            nearest = bisect_left(self._stops, rest)
+            if nearest < len(self._stops) and self._stops[nearest].startswith(rest):
                 return candidate.start()
         return len(text)
 
 
-def _one_of(texts: Sequence[str]) -> re.Pattern[str]:
+def _one_of(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, texts)) or "(?!)")

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from .json_end import JSONEnd
 from .sse import SSEDecoder
 from .stop import StopFilter
 from .validation import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
@@ -24,13 +25,17 @@ __all__ = [
     "Delta",
     "DeltaStream",
     "Request",
+    "ending",
     "fold",
     "fold_calls",
-    "stopping",
+    "has_schema",
 ]
 
 
 CONNECTION_ENDED = "the connection ended"
+
+BEYOND_JSON = 2
+"""Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,13 @@ class DeltaStream:
 
     ``feed`` it the bytes as they come, and ``close`` it when they end, or when it is ``done``.
 
+    An answer that follows a schema is complete when its JSON is. mlxcel up to v0.4.2 does not stop
+    there: it generates white space up to ``max_tokens``, which is not waited for, or reports a
+    failed generation, which is ignored.
+
     Args:
-        stops: Stop texts that end the answer here if the server does not heed them.
+        stops: Stop texts that end the answer here if the server ignores them.
+        has_schema: Whether the answer follows a schema.
 
     Attributes:
         done: Whether no more needs to be read.
@@ -124,7 +134,7 @@ class DeltaStream:
         server: Name of the server that answers, for errors, None if unknown.
     """
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    def __init__(self, stops: Sequence[str] = (), *, has_schema: bool = False) -> None:
         self.done = False
         self.left = False
         self.gave_up = False
@@ -134,7 +144,8 @@ class DeltaStream:
         self._finished = False
         self._failure: MlxcelStreamError | None = None
         self._stop = StopFilter(stops) if stops else None
-        self._pieces = 0
+        self._json = JSONEnd() if has_schema else None
+        self._pieces = self._beyond = 0
         self._decoder = SSEDecoder()
         # A list of strings would take 60 bytes for each token.
         self._text = io.StringIO()
@@ -211,6 +222,8 @@ class DeltaStream:
                 delta = Delta()
             if self._stop is not None:
                 self._cut_at_stop(self._stop, delta)
+            if self._json is not None:
+                self._cut_after_json(self._json, delta)
             if usage or timings:
                 delta.usage, delta.timings = usage or delta.usage, timings or None
             if delta.finish_reason:
@@ -234,13 +247,25 @@ class DeltaStream:
 
     def _cut_at_stop(self, stop: StopFilter, delta: Delta) -> None:
         """Cut the answer before a stop text that the server ignored, and stop reading there."""
+        self._pieces += bool(delta.text or delta.reasoning)
         if delta.text:
-            self._pieces += 1
             delta.text = stop.feed(delta.text)
         if stop.stopped:
             self._leave(delta)
         elif delta.finish_reason:
             delta.text += stop.close()
+
+    def _cut_after_json(self, end: JSONEnd, delta: Delta) -> None:
+        """Cut whatever follows the JSON of the answer, and leave it if the server goes on."""
+        self._pieces += bool(delta.text or delta.reasoning)
+        if not delta.text:
+            return
+        length = end.feed(delta.text)
+        if length < len(delta.text):
+            delta.text = delta.text[:length]
+            self._beyond += 1
+            if self._beyond > BEYOND_JSON and not delta.finish_reason:
+                self._leave(delta)
 
     def _leave(self, delta: Delta) -> None:
         """End the answer with this delta, although the server goes on.
@@ -253,8 +278,17 @@ class DeltaStream:
         self.done = self.left = True
 
     def _is_whole(self) -> bool:
-        """Tell whether the answer is whole although its generation failed."""
-        return False
+        """Tell whether the answer is whole although its generation failed.
+
+        Numbers are not: more digits might have come.
+        """
+        if self._json is None:
+            return False
+        try:
+            value = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(value, dict | list | str | bool | None)
 
     def _given_up(self, reason: str) -> MlxcelStreamError:
         self.gave_up = True
@@ -270,12 +304,23 @@ class DeltaStream:
 _NOTHING = Delta()
 
 
-def stopping(stream: type[DeltaStream], body: Mapping[str, Any]) -> Callable[[], DeltaStream]:
-    """Return a factory of streams that end at the stop texts of a request body."""
+def ending(stream: type[DeltaStream], body: Mapping[str, Any]) -> Callable[[], DeltaStream]:
+    """Return a factory of streams that end where the answer to a request body does.
+
+    Stop texts do not end JSON: its strings may contain them.
+    """
+    if has_schema(body):
+        return partial(stream, has_schema=True)
     stop = body.get("stop") or ()
     texts = [stop] if isinstance(stop, str) else stop
     stops = [text for text in texts if isinstance(text, str) and text]
     return partial(stream, stops) if stops else stream
+
+
+def has_schema(body: Mapping[str, Any]) -> bool:
+    """Tell whether the answer to a request body follows a schema."""
+    wanted = body.get("response_format")
+    return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
 
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:

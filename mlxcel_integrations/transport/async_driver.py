@@ -67,6 +67,9 @@ class AsyncDriver:
                 for delta in deltas:
                     yield delta
                 incoming.deadline.renew(time.monotonic(), bool(deltas))
+            if answer.gave_up:
+                # The log of a managed server, which says why, arrives a moment later.
+                await asyncio.sleep(self._connection.settle_seconds)
             if answer.close():
                 await self._drain(incoming)
         except LOST as error:

@@ -237,7 +237,8 @@ class Connection:
         self.model_name = self._settings.served_model if self._settings else None
         self.tokens.forget(TokenCache())
         self.vectors.forget()
-        self.line.forget()
+        if self.lease is None:
+            self.line.forget()
 
     def begin(self, began: float, server: str | None) -> BufferingDetector:
         """Note that an answer begins, and return the detector that watches its first tokens.

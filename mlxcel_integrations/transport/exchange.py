@@ -85,7 +85,7 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
                 raise exception(connection, incoming, call) from incoming.cause
             answer = StreamedAnswer(connection, request, incoming, began, place)
             yield from _first_token(answer)
-            pause = retries.pause() if answer.gave_up_early else None
+            pause = retries.pause() if answer.gave_up and not answer.begun else None
             if pause is None:
                 return answer
             answer.end()
@@ -101,16 +101,19 @@ def _turn(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
     """Wait in the line for a slot of the server, and return the place to give back."""
     line = connection.line
     place = line.enter()
-    if place is None or place.done():
+    # The first request need not know how many may follow.
+    if place is not None and place.done():
         return place
     try:
-        # A first request is not delayed by this: slots matter only when a second one comes.
-        if not line.known and not (yield from _learn_slots(connection)):
+        if not line.asked and not (yield from _learn_slots(connection)):
             line.leave(place)
             return None
-        if not place.done():
+        if place is not None and not place.done():
             deadline.renew(time.monotonic(), progress=False)
             yield Wait(place, deadline.timeout)
+            # A server that was loading can tell by now.
+            if not line.known:
+                yield from _learn_slots(connection)
     except TimeoutError as error:
         line.leave(place)
         failure = no_slot(str(connection.endpoint), *deadline.exceeded(time.monotonic()), error)
@@ -122,26 +125,26 @@ def _turn(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
 
 
 def _learn_slots(connection: Connection) -> Steps[bool]:
-    """Ask the server for its slots; return whether it has told anything about itself.
+    """Ask the server for its slots; return whether it has told what it is.
 
     Where it has not, the next request that meets others in the line asks again.
     """
     line = connection.line
-    line.known = True
-    # A server may be deaf while it works, and the request that asks must not wait for that.
-    deadline = Deadline(Timeouts(timeout=HEALTH_SECONDS), time.monotonic())
+    line.asked = True
+    told = False
     try:
-        health = yield from _optional(connection, Call("/health", optional=True), deadline)
-    except Exception:  # noqa: BLE001 - the request itself will tell what is wrong
-        health = None
-    told = health
-    if isinstance(health, Failure):
-        # Other servers have no such route; mlxcel answers 503 with all it knows when it is busy.
-        told = {} if health.status in MISSING_ROUTE else health.body
-    line.known = isinstance(told, dict)
-    if line.known:
-        line.learn(slots_to_respect(as_object(told)))
-    return line.known
+        # A server may be deaf while it works, and the request that asks must not wait for that.
+        deadline = Deadline(Timeouts(timeout=HEALTH_SECONDS), time.monotonic())
+        health = yield from _ask_once(connection, Call("/health"), deadline)
+        body = as_object(health.body if isinstance(health, Failure) else health)
+        failed = isinstance(health, Failure) and (health.status is None or health.status >= 500)
+        # mlxcel answers 503 with all it knows when it is busy, but for its slots while it loads.
+        told = "tool_call_parser" in body or not failed
+        if "batch" in body or not failed:
+            line.learn(slots_to_respect(body))
+    finally:
+        line.asked = told
+    return told
 
 
 def _first_token(answer: StreamedAnswer) -> Steps[None]:
@@ -206,9 +209,9 @@ class StreamedAnswer:
         return bool(self.first or self._stream.text)
 
     @property
-    def gave_up_early(self) -> bool:
-        """Whether the server gave up before a token had come."""
-        return self._stream.gave_up and not (self.first or self._stream.text)
+    def gave_up(self) -> bool:
+        """Whether the server has said that it could not go on."""
+        return self._stream.gave_up
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the bytes of a read, and return the deltas that they complete.
@@ -269,19 +272,25 @@ def _answer(connection: Connection, call: Call) -> Steps[Any]:
     retries = Retries(connection.max_retries)
     answer = yield from _last_attempt(connection, call, connection.deadline(), retries)
     if not isinstance(answer, Failure):
-        return (yield from _json(connection, answer, call))
-    if answer.status in call.expected:
-        return answer
-    raise exception(connection, answer, call) from answer.cause
-
-
-def _optional(connection: Connection, call: Call, deadline: Deadline | None = None) -> Steps[Any]:
-    """Return the JSON that answers a call; a failure if the route is missing or the server busy."""
-    answer = yield from _attempt(connection, call, deadline or connection.deadline())
-    if isinstance(answer, Failure):
-        if answer.status in MISSING_ROUTE or answer.status == BUSY:
-            return answer
+        answer = yield from _json(connection, answer, call)
+    if isinstance(answer, Failure) and answer.status not in call.expected:
         raise exception(connection, answer, call) from answer.cause
+    return answer
+
+
+def _optional(connection: Connection, call: Call) -> Steps[Any]:
+    """Return the JSON that answers a call; a failure if the route is missing or the server busy."""
+    answer = yield from _ask_once(connection, call, connection.deadline())
+    if isinstance(answer, Failure) and answer.status not in {*MISSING_ROUTE, BUSY}:
+        raise exception(connection, answer, call) from answer.cause
+    return answer
+
+
+def _ask_once(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any]:
+    """Send a request once; return the JSON of its answer, None if it is not JSON, or a failure."""
+    answer = yield from _attempt(connection, call, deadline)
+    if isinstance(answer, Failure):
+        return answer
     try:
         return (yield from _json(connection, answer, call))
     except MlxcelError:
@@ -289,6 +298,11 @@ def _optional(connection: Connection, call: Call, deadline: Deadline | None = No
 
 
 def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
+    """Return the JSON of a response, or a failure if it breaks off.
+
+    Raises:
+        MlxcelError: It is not JSON.
+    """
     try:
         body = yield from _body(incoming, call.most_bytes)
         if len(body) > call.most_bytes:
@@ -299,9 +313,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
             )
         return json.loads(body)
     except LOST as error:
-        exceeded = incoming.deadline.exceeded(time.monotonic())
-        failure = unanswered(connection, error, exceeded)
-        raise exception(connection, failure, call) from error
+        return unanswered(connection, error, incoming.deadline.exceeded(time.monotonic()))
     except (ValueError, RecursionError):
         where = connection.where(incoming.response.headers)
         raise MlxcelError(

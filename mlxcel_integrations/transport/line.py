@@ -25,12 +25,12 @@ class Line:
         known: Whether it is known from the start that the server needs no line.
 
     Attributes:
-        known: Whether the number of slots is known, or has been requested; until it is known,
-            generations are sent one at a time.
+        known: Whether the number of slots is known; until then, generations are sent one at a time.
+        asked: Whether the server was asked for it, and has told at least what it is.
     """
 
     def __init__(self, *, known: bool = False) -> None:
-        self.known = known
+        self.known = self.asked = known
         self._slots: int | None = None if known else 1
         self._servers: set[str] = set()
         self._lock = threading.Lock()
@@ -66,7 +66,8 @@ class Line:
 
     def learn(self, slots: int | None) -> None:
         """Note how many slots the server has, None if it needs no line."""
-        self.known, self._slots = True, slots
+        self.known = self.asked = True
+        self._slots = slots
         self._admit()
 
     def saw(self, server: str) -> None:
@@ -77,7 +78,7 @@ class Line:
 
     def forget(self) -> None:
         """Forget the slots, since it may be another server now."""
-        self.known = False
+        self.known = self.asked = False
         self._servers.clear()
 
     def _admit(self) -> None:

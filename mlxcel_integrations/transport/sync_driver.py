@@ -65,6 +65,9 @@ class SyncDriver:
                 deltas = answer.feed(piece)
                 yield from deltas
                 incoming.deadline.renew(time.monotonic(), bool(deltas))
+            if answer.gave_up:
+                # The log of a managed server, which says why, arrives a moment later.
+                time.sleep(self._connection.settle_seconds)
             if answer.close():
                 self._drain(incoming)
         except LOST as error:

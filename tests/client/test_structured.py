@@ -101,7 +101,9 @@ def test_a_whole_reply_has_the_object_and_the_text(client: Any, server: FakeServ
     reply = client.complete_chat("Which one?", schema=City, temperature=0)
 
     assert City(name="Oslo", people=7) == reply.parsed
-    assert (OSLO, "Hm", "stop") == (reply.text, reply.reasoning, reply.finish_reason)
+    # The older one fails after the last token that its grammar knows.
+    finish = "error" if server.generation == "v0.4.2" else "stop"
+    assert (OSLO, "Hm", finish) == (reply.text, reply.reasoning, reply.finish_reason)
     sent = server.posts[0].json
     assert "City" == sent["response_format"]["json_schema"]["name"]
     assert {"enable_thinking": False} == sent["chat_template_kwargs"]

@@ -38,6 +38,7 @@ REASONS = {
     429: "Too Many Requests",
     500: "Internal Server Error",
     501: "Not Implemented",
+    502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
@@ -192,6 +193,7 @@ class FakeServer(FakeApi):
     Attributes:
         ping_every: Seconds of silence in a stream between keep-alive comments; None sends none.
         connections: How many connections were accepted so far.
+        frames_sent: How many frames of replies were sent so far: bodies, and events of streams.
         note: Is told of each request when it arrives.
         disconnected: Set when a client goes away before its reply was complete.
         http_threads: How many whole answers the older server makes at once; it has as many threads
@@ -226,6 +228,7 @@ class FakeServer(FakeApi):
         self.host = host
         self.ping_every: float | None = None
         self.connections = 0
+        self.frames_sent = 0
         self.disconnected = threading.Event()
         self.crash_after: int | None = None
         self._open: set[Connection] = set()
@@ -396,6 +399,7 @@ class FakeServer(FakeApi):
                 buffer.clear()
                 self._pause(connection, delay, chunked)
             part = frame[: int(min(left, len(frame)))]
+            self.frames_sent += 1
             left -= len(part)
             if part:
                 buffer += b"%x\r\n%b\r\n" % (len(part), part) if chunked else part

@@ -140,11 +140,14 @@ def test_json_where_the_thoughts_belong_is_the_text(
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+USED = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}}
 
 
-def stream_of(*events: Any, done: bool = True, **fields: Any) -> tuple[DeltaStream, ChatReply]:
+def stream_of(
+    *events: Any, done: bool = True, server: ServerFeatures | None = None, **fields: Any
+) -> tuple[DeltaStream, ChatReply]:
     """Return the stream of a request that was fed events, and what it has read."""
-    stream = chat_request("m", inspect("hi"), fields).stream()
+    stream = chat_request("m", inspect("hi"), fields, server).stream()
     frames = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
     deltas: list[Delta] = []
     for frame in [*frames, b"data: [DONE]\n\n" if done else b":\n\n"]:
@@ -228,21 +231,40 @@ def test_json_that_is_not_whole_when_the_generation_fails_is_an_error(text: str)
 @pytest.mark.parametrize("after", [" ", "\n\n", ', "b"', "{"])
 def test_an_answer_is_left_when_its_json_is_whole_and_the_server_goes_on(after: str) -> None:
     stream, reply = stream_of(
-        told('{"a"'), told(": 1}"), told(after), told(after), done=False, response_format=SCHEMA
+        told('{"a"'), told(": 1}"), *[told(after)] * 9, done=False, response_format=SCHEMA
     )
 
     stream.close()
     assert ('{"a": 1}', "stop") == (reply.text, reply.finish_reason)
-    assert (True, {"completion_tokens": 3}) == (stream.left, reply.usage)
+    assert (True, {"completion_tokens": 5}) == (stream.left, reply.usage)
 
 
-def test_a_server_that_ends_with_the_json_is_read_to_its_end() -> None:
-    stream, reply = stream_of(told('{"a": 1}'), told(finish="stop"), response_format=SCHEMA)
+@pytest.mark.parametrize("after", [[], ["\n"], ["\n", "  "]])
+def test_a_server_that_ends_with_the_json_is_read_to_its_end(after: list[str]) -> None:
+    events = [told('{"a": 1}'), *map(told, after), told(finish="stop"), USED]
 
-    assert ('{"a": 1}', False) == (reply.text, stream.left)
+    stream, reply = stream_of(*events, response_format=SCHEMA)
+
+    assert ('{"a": 1}', False, USED["usage"]) == (reply.text, stream.left, reply.usage)
 
 
-@pytest.mark.parametrize(("finish", "more"), [("error", ()), (None, (" ", " "))])
+@pytest.mark.parametrize("text", ['"small"', "true", "null", "[]"])
+def test_values_that_are_whole_are_answers_although_the_generation_fails(text: str) -> None:
+    stream, reply = stream_of(told(text), told(finish="error"), response_format=SCHEMA)
+
+    stream.close()
+    assert text == reply.text
+
+
+def test_thoughts_count_as_tokens_of_an_answer_that_is_left() -> None:
+    thought = {"choices": [{"delta": {"reasoning_content": "Hm"}, "finish_reason": None}]}
+
+    _, reply = stream_of(thought, thought, told("one"), told(" two"), done=False, stop=["two"])
+
+    assert {"completion_tokens": 4} == reply.usage
+
+
+@pytest.mark.parametrize(("finish", "more"), [("error", ()), (None, (" ", " ", " "))])
 def test_a_forced_call_ends_with_its_json(finish: str | None, more: tuple[str, ...]) -> None:
     events = [told('{"name": "weather", "arg'), told('uments": {}}'), *map(told, more)]
     end = [told(finish=finish)] if finish else []
@@ -255,15 +277,23 @@ def test_a_forced_call_ends_with_its_json(finish: str | None, more: tuple[str, .
     assert {"name": "weather", "arguments": "{}"} == reply.tool_calls[0]["function"]
 
 
-USED = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}}
-
-
 @pytest.mark.parametrize("finish", ["stop", "tool_calls"])
 def test_a_call_that_the_server_left_out_is_an_error(finish: str) -> None:
     stream, _ = stream_of(told(finish=finish), USED, tools=[TOOL])
 
     with pytest.raises(MlxcelStreamError, match="9 tokens, but the server sent neither text nor"):
         stream.close()
+
+
+def test_an_answer_that_begins_with_a_stop_text_is_empty() -> None:
+    """Whoever stops it: the client, or a server that does so by itself."""
+    newer = features("mlxcel")
+    left, reply = stream_of(told("one"), told(" two"), done=False, tools=[TOOL], stop=["one two"])
+    ended, _ = stream_of(told(finish="stop"), USED, server=newer, tools=[TOOL], stop=["one two"])
+
+    left.close()
+    ended.close()
+    assert ("", "stop", {"completion_tokens": 2}) == (reply.text, reply.finish_reason, reply.usage)
 
 
 @pytest.mark.parametrize(

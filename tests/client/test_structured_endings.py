@@ -1,0 +1,310 @@
+"""Ends of structured answers of mlxcel up to v0.4.2: failed, or running on after their JSON."""
+
+from __future__ import annotations
+
+import enum
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from mlxcel_integrations import (
+    MlxcelStreamError,
+    StructuredOutputError,
+    StructuredOutputTruncated,
+)
+from tests.client.test_freeing import freed
+from tests.fakes.answers import Generation
+from tests.fakes.server import FakeServer, Reply
+
+OSLO = '{"name": "Oslo", "people": 7}'
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+class Trip(BaseModel):
+    towns: list[City]
+    by: Literal["train", "ship"]
+    note: str | None = None
+
+
+class Town(TypedDict):
+    name: str
+
+
+@dataclass
+class Village:
+    name: str
+    sheep: float
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+OPEN = {
+    "title": "Town",
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "required": ["name"],
+}
+CLOSED = {**OPEN, "additionalProperties": False}
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": CLOSED}}
+OPEN_TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {**OPEN, "additionalProperties": True}},
+}
+OTHER_TOOL = {"type": "function", "function": {"name": "time", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture
+def generation() -> Generation:
+    return "v0.4.2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (City, City(name="x", people=1)),
+        (Trip, Trip(towns=[City(name="x", people=1)], by="train", note="x")),
+        (Town, {"name": "x"}),
+        (Village, Village("x", 1)),
+        (CLOSED, {"name": "x"}),
+        (Size, Size.SMALL),
+        (Literal["a", "b"], "a"),
+        (list[City], [City(name="x", people=1)]),
+        (list[Literal["a", "b"]], ["a"]),
+        (City | Size, City(name="x", people=1)),
+        (int, 1),
+        (float, 1.0),
+        (str, "x"),
+        (bool, True),
+    ],
+    ids=lambda kind: repr(kind)[:40],
+)
+def test_an_answer_that_fails_after_its_json_is_an_answer(
+    client: Any, kind: Any, expected: Any
+) -> None:
+    """Numbers and texts are sent in an object, whose end can be told."""
+    reply = client.complete_chat("Which one?", schema=kind)
+
+    assert (expected, "error", None) == (reply.parsed, reply.finish_reason, reply.usage)
+    assert expected == client.chat("Which one?", schema=kind)
+    assert expected == client.chat_stream("Which one?", schema=kind)[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Open, Open(name="x")),
+        (OPEN, {"name": "x"}),
+        (dict[str, int], {}),
+    ],
+    ids=["class", "schema", "dict"],
+)
+def test_a_server_that_runs_on_after_the_json_is_left(
+    client: Any, server: FakeServer, kind: Any, expected: Any
+) -> None:
+    server.token_seconds = 0.005
+
+    began = time.monotonic()
+    reply = client.complete_chat("Which one?", schema=kind)
+
+    assert time.monotonic() - began < 2  # all tokens would take 20 seconds
+    assert (expected, "stop") == (reply.parsed, reply.finish_reason)
+    assert freed(server)
+    tokens = reply.usage["completion_tokens"]
+    assert {"completion_tokens": tokens} == reply.usage
+    assert tokens <= server.frames_sent < tokens + 20
+
+
+def test_streamed_objects_end_there_too(client: Any, server: FakeServer) -> None:
+    server.token_seconds = 0.005
+
+    values = client.chat_stream("Which one?", schema=OPEN)
+
+    assert {"name": "x"} == values[-1]
+    assert freed(server)
+    assert server.frames_sent < 40
+
+
+@pytest.mark.parametrize("schema", [CLOSED, OPEN], ids=["closed", "open"])
+def test_completions_that_keep_to_a_schema_end_with_their_json(client: Any, schema: Any) -> None:
+    format_ = {"type": "json_schema", "json_schema": {"name": "town", "schema": schema}}
+
+    assert '{"name":"x"}' == client.generate("Which?", response_format=format_)
+    assert '{"name":"x"}' == "".join(client.stream("Which?", response_format=format_))
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"enum": ["small", "large"]}, '"small"'),
+        ({"type": "boolean"}, "true"),
+        ({"type": "null"}, "null"),
+        ({"type": "array", "items": {"type": "boolean"}}, "[true]"),
+    ],
+)
+def test_other_formats_of_a_user_end_so_too(client: Any, schema: Any, expected: str) -> None:
+    format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+    assert expected == client.chat("Which?", response_format=format_)
+
+
+def test_a_number_of_a_user_s_format_runs_on(client: Any) -> None:
+    format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "integer"}}}
+
+    reply = client.complete_chat("Which?", response_format=format_, max_tokens=6)
+
+    assert ("111111", "length") == (reply.text, reply.finish_reason)
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+@pytest.mark.parametrize("kind", [City, OPEN], ids=["class", "open schema"])
+def test_json_that_max_tokens_cuts_is_an_error(client: Any, method: str, kind: Any) -> None:
+    with pytest.raises(StructuredOutputTruncated, match="raise max_tokens") as caught:
+        getattr(client, method)("Which one?", schema=kind, max_tokens=7)
+
+    assert ('{"name":"x', "length", {"name": "x"}) == (
+        caught.value.raw,
+        caught.value.finish_reason,
+        caught.value.partial,
+    )
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+def test_json_that_ends_in_the_middle_is_an_error(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    """As one model of the recordings does, with the finish reason of a whole answer."""
+    server.script(Reply.text('{"name": "Os'))
+
+    with pytest.raises(StructuredOutputError) as caught:
+        getattr(client, method)("Which one?", schema=City)
+    assert ('{"name": "Os', "stop") == (caught.value.raw, caught.value.finish_reason)
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+def test_json_that_fails_in_the_middle_is_an_error(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    server.script(Reply.text('{"name": "Os', finish="error"))
+
+    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+        getattr(client, method)("Which one?", schema=City)
+    assert '{"name": "Os' == caught.value.partial
+    assert 1 == len(server.posts)
+
+
+def test_json_that_does_not_fit_is_an_error_although_it_is_whole(
+    client: Any, server: FakeServer
+) -> None:
+    server.script(Reply.text('{"name": "Oslo"}', finish="error"))
+
+    with pytest.raises(StructuredOutputError, match="does not fit") as caught:
+        client.chat("Which one?", schema=City)
+    assert "error" == caught.value.finish_reason
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+def test_an_answer_that_fails_before_its_first_token_is_asked_for_again(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    server.script(Reply.text("", finish="error"), Reply.text(OSLO))
+
+    answer = getattr(client, method)("Which one?", schema=City)
+
+    answer = answer[-1] if method == "chat_stream" else getattr(answer, "parsed", answer)
+    assert City(name="Oslo", people=7) == answer
+    assert 2 == len(server.posts)
+
+
+def test_it_is_asked_for_max_retries_times_again(connect: Any, server: FakeServer) -> None:
+    client = connect(max_retries=1)
+    server.script(*[Reply.text("", finish="error")] * 3)
+
+    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+        client.chat("Which one?", schema=City)
+    assert ("", 2) == (caught.value.partial, len(server.posts))
+
+
+# --------------------------------------------------------------------------- forced calls
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice"),
+    [
+        ([TOOL], "required"),
+        ([TOOL, OTHER_TOOL], "required"),
+        ([OTHER_TOOL, TOOL], {"type": "function", "function": {"name": "weather"}}),
+        ([OPEN_TOOL], "required"),
+    ],
+    ids=["one", "two", "named", "open"],
+)
+def test_a_forced_call_is_made(client: Any, tools: Any, choice: Any) -> None:
+    reply = client.complete_chat("And now?", tools=tools, tool_choice=choice)
+
+    assert ("", "tool_calls") == (reply.text, reply.finish_reason)
+    (call,) = reply.tool_calls
+    assert "weather" == call["function"]["name"]
+    assert {"name": "x"} == json.loads(call["function"]["arguments"])
+
+
+def test_a_forced_call_that_is_cut_is_a_call_without_whole_arguments(client: Any) -> None:
+    reply = client.complete_chat("And now?", tools=[TOOL], tool_choice="required", max_tokens=16)
+
+    assert ("", "length") == (reply.text, reply.finish_reason)
+    (call,) = reply.tool_calls
+    assert "weather" == call["function"]["name"]
+    with pytest.raises(ValueError, match="line 1"):
+        json.loads(call["function"]["arguments"])
+
+
+def test_a_forced_call_that_fails_in_the_middle_is_an_error(
+    client: Any, server: FakeServer
+) -> None:
+    server.script(Reply.text('{"name": "weather", "ar', finish="error"))
+
+    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+        client.complete_chat("And now?", tools=[TOOL], tool_choice="required")
+    assert '{"name": "weather", "ar' == caught.value.partial
+
+
+def test_a_call_that_the_server_leaves_out_is_an_error(client: Any, server: FakeServer) -> None:
+    """It is neither text nor a call there, if it is malformed."""
+    server.script(Reply.raw_text("<tool_call>", '{"name": "weather", ', "oops", "</tool_call>"))
+
+    with pytest.raises(MlxcelStreamError, match="neither text nor a tool call"):
+        client.complete_chat("And now?", tools=[TOOL])
+
+
+# --------------------------------------------------------------------------- other servers
+
+
+@pytest.mark.parametrize("generation", ["newest"])
+@pytest.mark.parametrize("after", ["", "\n", "\n\n "], ids=repr)
+def test_servers_that_end_with_the_json_are_read_to_their_end(
+    client: Any, server: FakeServer, after: str
+) -> None:
+    """White space may follow, as llama.cpp lets it; the connection is used again."""
+    server.script(*[Reply.text(OSLO + after)] * 3)
+
+    for _ in range(3):
+        reply = client.complete_chat("Which one?", schema=City)
+
+        assert (City(name="Oslo", people=7), "stop") == (reply.parsed, reply.finish_reason)
+        assert {"prompt_tokens", "completion_tokens", "total_tokens"} <= reply.usage.keys()
+    assert 1 == server.connections

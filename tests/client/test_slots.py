@@ -403,7 +403,7 @@ def test_an_answer_that_is_given_up_before_its_first_token_is_asked_for_again(
 def test_an_answer_that_had_begun_is_not(client: Any, server: FakeServer) -> None:
     server.script(Reply.text("one", finish="error"))
 
-    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+    with pytest.raises(MlxcelStreamError, match="gave up on the answer") as caught:
         client.chat("hi")
     assert ("one", "") == (caught.value.partial, caught.value.stderr)
     assert 1 == len(server.posts)

@@ -203,7 +203,7 @@ def test_json_that_fails_in_the_middle_is_an_error(
 ) -> None:
     server.script(Reply.text('{"name": "Os', finish="error"))
 
-    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+    with pytest.raises(MlxcelStreamError, match="gave up on the answer") as caught:
         getattr(client, method)("Which one?", schema=City)
     assert '{"name": "Os' == caught.value.partial
     assert 1 == len(server.posts)
@@ -236,7 +236,7 @@ def test_it_is_asked_for_max_retries_times_again(connect: Any, server: FakeServe
     client = connect(max_retries=1)
     server.script(*[Reply.text("", finish="error")] * 3)
 
-    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+    with pytest.raises(MlxcelStreamError, match="gave up on the answer") as caught:
         client.chat("Which one?", schema=City)
     assert ("", 2) == (caught.value.partial, len(server.posts))
 
@@ -278,7 +278,7 @@ def test_a_forced_call_that_fails_in_the_middle_is_an_error(
 ) -> None:
     server.script(Reply.text('{"name": "weather", "ar', finish="error"))
 
-    with pytest.raises(MlxcelStreamError, match="gave up the answer") as caught:
+    with pytest.raises(MlxcelStreamError, match="gave up on the answer") as caught:
         client.complete_chat("And now?", tools=[TOOL], tool_choice="required")
     assert '{"name": "weather", "ar' == caught.value.partial
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from ..secret import redacted
 from .sse import SSEDecoder
 from .stop import StopFilter
 from .validation import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
@@ -362,5 +363,7 @@ def _is_error(event: Mapping[str, Any]) -> bool:
 
 
 def _sample(data: bytes) -> str:
+    # Before it is cut, since half of a key would not be found any more.
+    data = redacted(data)
     text = data[:200].decode(errors="replace")
     return repr(text if len(data) <= 200 else text + "…")

@@ -30,6 +30,14 @@ def answer(status: str, content_type: str, body: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", body]).encode()
 
 
+def send(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+    # Closed with unread data, the connection would be reset, and the answer lost.
+    while connection.recv(65536):
+        pass
+
+
 def event(text: str) -> bytes:
     return answer("200 OK", "text/event-stream", f"data: {text}\n\n")
 
@@ -85,7 +93,7 @@ def test_a_key_that_the_server_sends_back_is_not_shown(
     way: str, call: Callable[..., None], hunt: Hunt, caplog: pytest.LogCaptureFixture
 ) -> None:
     def serve(server: RawServer, connection: socket.socket) -> None:
-        connection.sendall(ANSWERS[way](hunt.key))
+        send(connection, ANSWERS[way](hunt.key))
 
     with RawServer(serve) as server, caplog.at_level(logging.DEBUG):
         logging.getLogger("mlxcel").addHandler(handler := LogHunter(hunt))
@@ -106,7 +114,7 @@ def test_a_key_that_the_server_sends_back_is_not_shown(
 
 def test_a_default_header_that_the_server_sends_back_is_not_shown(hunt: Hunt) -> None:
     def serve(server: RawServer, connection: socket.socket) -> None:
-        connection.sendall(ANSWERS["text error"](hunt.key))
+        send(connection, ANSWERS["text error"](hunt.key))
 
     with RawServer(serve) as server:
         llm = LLM(

@@ -6,13 +6,13 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import httpx
 
 from .errors import MlxcelError
 from .protocol.timeouts import Timeouts
-from .secret import hidden, hidden_values
+from .secret import hidden, hidden_values, with_secrets, without_password
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
 from .transport.tls import TLS
@@ -167,6 +167,8 @@ class BaseClient:
         # A traceback with locals shows the arguments of a function, which must not be secrets.
         key, api_key = hidden(api_key), None
         headers, default_headers = hidden_values(default_headers), None
+        base_url = without_password(base_url) if isinstance(base_url, str) else base_url
+        server_options = cast("ServerKeywords", with_secrets(dict(server_options)))
         settings = ConnectionSettings(
             model=model,
             base_url=base_url,

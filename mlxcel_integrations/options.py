@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 
 from .errors import MlxcelError
+from .secret import KEY_FLAGS, key_flag
 
 __all__ = [
     "ChatOptions",
@@ -172,6 +173,19 @@ class ServerOptions(BaseModel):
     extra_args: tuple[str, ...] = Field(
         default=(), description="Further arguments for the executable, passed unchanged."
     )
+
+    @field_validator("extra_args", mode="before")
+    @classmethod
+    def _refuse_keys(cls, value: Any) -> Any:
+        words = value if isinstance(value, list | tuple) else ()
+        for flag in words:
+            name = key_flag(flag)
+            if name is not None:
+                raise MlxcelError(
+                    f"extra_args= has {name}, and every user of the machine can read command "
+                    f"lines: {KEY_FLAGS[name]}."
+                )
+        return value
 
 
 LIFECYCLE_FIELDS = {

@@ -1,31 +1,140 @@
-"""Secrets: keys and header values that no repr, traceback or pickle shows."""
+"""Secrets: keys and header values that nothing shows by accident, and texts without them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import base64
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
+from weakref import WeakKeyDictionary
 
-__all__ = ["Secret", "hidden", "hidden_values", "with_secrets"]
+__all__ = [
+    "KEY_FLAGS",
+    "STARS",
+    "NotPicklable",
+    "Secret",
+    "begun_at_end",
+    "hidden",
+    "hidden_values",
+    "key_flag",
+    "redacted",
+    "with_secrets",
+    "without_password",
+]
+
+STARS = b"***"
+
+_SHORTEST = 6
+"""Characters of the shortest key that is searched for; a shorter one is part of many words."""
+
+_SPACE = b" \t\r\n\v\f"
+_GAP_BYTES = 256
+"""Spaces that may interrupt a key of which only the first part has come."""
+
+KEY_FLAGS = {
+    "--api-key": "pass the key as api_key=",
+    "--hf-token": "set HF_TOKEN in the environment",
+    "-hft": "set HF_TOKEN in the environment",
+}
+"""Flags of servers that are followed by a key, and what to do instead."""
+
+_SCHEME = re.compile(r"(?:basic|bearer|token)\s+(?=\S)", re.IGNORECASE)
+"""The word before the key in the value of a header."""
+
+_NO_PASSWORD = re.compile(
+    r"https?://(\[[0-9a-f:.%]+\]|[^/@:?#\s]+)(:\d*)?([/?#].*)?|unix:/.*", re.IGNORECASE | re.DOTALL
+)
+"""An address that certainly has no user name and no password."""
+
+Text = TypeVar("Text", str, bytes)
 
 
-class Secret:
+class NotPicklable:
+    """An object that holds a key, or connections, and refuses to be pickled."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled, since it holds a key: make a new one in the "
+            "other process, and set MLXCEL_API_KEY there."
+        )
+
+    def __reduce__(self) -> NoReturn:
+        self.__reduce_ex__(0)
+
+    def __getstate__(self) -> NoReturn:
+        self.__reduce_ex__(0)
+
+
+class Secret(NotPicklable):
     """A key that no repr, no traceback with locals and no pickle shows.
 
     Args:
         value: The key.
-
-    Attributes:
-        reveal: Returns the key. Do not put it into a variable: a traceback would show that.
     """
 
-    __slots__ = ("reveal",)
+    __slots__ = ("__weakref__",)
 
     def __init__(self, value: str) -> None:
-        # In a closure, where nothing that walks through attributes finds it.
-        self.reveal: Callable[[], str] = lambda: value
+        # Not in an attribute or a closure, where debuggers and pickling would find it.
+        with _lock:
+            _held[self] = _Key(value)
+
+    def reveal(self) -> str:
+        """Return the key. Do not put it into a variable: a traceback would show that."""
+        return _held[self].value
 
     def __repr__(self) -> str:
         return "Secret('***')"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class _Key:
+    """A key, and the forms in which a text may show it."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self._forms: list[bytes] | None = None
+        self._patterns: list[re.Pattern[bytes]] = []
+
+    @property
+    def forms(self) -> list[bytes]:
+        """The key and its Base64 encodings, without white space."""
+        if self._forms is None:
+            plain = _SCHEME.sub("", str(self.value), count=1).encode("utf-8", "surrogatepass")
+            forms = [plain.translate(None, _SPACE), *_base64_forms(plain)]
+            self._patterns = [_pattern(form) for form in forms if form]
+            self._forms = [form for form in forms if form]
+        return self._forms
+
+    def hide(self, raw: bytes) -> bytes:
+        """Replace the key in all of its forms."""
+        if self.forms:
+            for pattern in self._patterns:
+                raw = pattern.sub(_stars, raw)
+        return raw
+
+
+_held: WeakKeyDictionary[Secret, _Key] = WeakKeyDictionary()
+# Reentrant, since the garbage collector may run code that makes a secret.
+_lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """Make a new lock, since a thread of the parent may hold the old one."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def hidden(key: str | Secret | None) -> Secret | None:
@@ -44,14 +153,141 @@ def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
 
 
 def with_secrets(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options of a Pydantic model with the key and the values of headers as secrets."""
-    # Imported here since the clients do without Pydantic.
+    """Return options with the key, header values, passwords and keys of arguments hidden."""
+    options = dict(options)
+    if isinstance(options.get("api_key"), str):
+        options["api_key"] = _pydantic_secret(options["api_key"])
+    if isinstance(options.get("default_headers"), dict):
+        headers = options["default_headers"].items()
+        options["default_headers"] = {
+            name: _pydantic_secret(value) if isinstance(value, str) else value
+            for name, value in headers
+        }
+    if isinstance(options.get("base_url"), str):
+        options["base_url"] = without_password(options["base_url"])
+    if isinstance(options.get("extra_args"), list | tuple):
+        options["extra_args"] = tuple(_without_keys(options["extra_args"]))
+    return options
+
+
+def key_flag(word: object) -> str | None:
+    """Return the flag in a word of a command line if a key follows it, else None."""
+    # llama-server takes underscores for dashes.
+    flag = str(word).partition("=")[0].replace("_", "-")
+    return flag if flag in KEY_FLAGS else None
+
+
+def without_password(url: str) -> str:
+    """Return an address with stars in place of a user name and a password, however mistyped."""
+    before, at, host = url.rpartition("@")
+    # There may be one in a path, too.
+    if not at or _NO_PASSWORD.fullmatch(url):
+        return url
+    scheme = re.match(r"[a-z]*:?/*", before, re.IGNORECASE)
+    kept = scheme.group() if scheme and scheme.group().endswith("/") else ""
+    return f"{kept}***@{host}"
+
+
+def redacted(text: Text, own: Secret | None = None) -> Text:
+    """Return a text with stars in place of every key that this process holds.
+
+    Keys are also found in Base64, percent-encoded, with escapes of JSON, and split over lines; each
+    line keeps its stars.
+
+    Args:
+        text: The text, or its bytes.
+        own: A key that is searched for even if it is very short.
+    """
+    if isinstance(text, str):
+        # Surrogates come from file names; they are not what is searched for.
+        raw = redacted(text.encode("utf-8", "surrogatepass"), own)
+        return raw.decode("utf-8", "surrogatepass")
+    for key in _keys(own):
+        text = key.hide(text)
+    return text
+
+
+def begun_at_end(raw: bytes, own: Secret | None = None, least: int = 1) -> int:
+    """Return where the first part of a key begins with which bytes may end; their length if none.
+
+    Args:
+        raw: The bytes.
+        own: A key that is searched for even if it is very short.
+        least: Bytes of a key that are needed to recognize it.
+    """
+    forms = [form for key in _keys(own) for form in key.forms]
+    return min((_begun(raw, form, least) for form in forms), default=len(raw))
+
+
+def _keys(own: Secret | None) -> Iterator[_Key]:
+    """Yield the keys to search for, the longest first: one may be part of another."""
+    with _lock:
+        held = list(_held.values())
+    known = {key.value: key for key in held if len(str(key.value)) >= _SHORTEST}
+    if own is not None:
+        known[own.reveal()] = _held[own]
+    yield from sorted(known.values(), key=lambda key: -len(str(key.value)))
+
+
+def _base64_forms(plain: bytes) -> Iterator[bytes]:
+    """Yield the characters that stand for a key alone, wherever it begins in what is encoded."""
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
+        encoded = base64.b64encode(bytes(shift) + plain)
+        form = encoded[first : (shift + len(plain)) * 8 // 6]
+        if len(form) >= _SHORTEST:
+            yield form
+
+
+def _pattern(form: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for a form of a key, with white space and escapes anywhere inside."""
+    # Not nested, and each with one way to match: the time is proportional to the text's length.
+    gap = rb"(?:\s|\\[nrt\\\"'/]?)*"
+    return re.compile(gap.join(_character(form[i : i + 1]) for i in range(len(form))))
+
+
+def _character(byte: bytes) -> bytes:
+    """Return a pattern for a character as it is, percent-encoded, or escaped."""
+    digits = b"".join(
+        b"[%c%c]" % (digit, bytes([digit]).upper()[0]) for digit in byte.hex().encode()
+    )
+    # Base64 for URLs has other characters than the usual one.
+    literal = {b"+": rb"\+|-", b"/": rb"/|_"}.get(byte, re.escape(byte))
+    return rb"(?:%b|%%(?:25)*%b|\\u00%b|\\x%b)" % (literal, digits, digits, digits)
+
+
+def _begun(raw: bytes, form: bytes, least: int) -> int:
+    tail = raw[-2 * len(form) - _GAP_BYTES :].translate(None, _SPACE)
+    at = tail.find(form[:1], max(0, len(tail) - len(form) + 1))
+    while at >= 0 and not form.startswith(tail[at:]):
+        at = tail.find(form[:1], at + 1)
+    missing = len(tail) - at
+    if at < 0 or missing < least:
+        return len(raw)
+    position = len(raw)
+    while missing:
+        position -= 1
+        missing -= raw[position] not in _SPACE
+    return position
+
+
+def _pydantic_secret(value: str) -> Any:
+    # The core does without Pydantic until it needs it.
     from pydantic import SecretStr
 
-    if isinstance(options.get("api_key"), str):
-        options = {**options, "api_key": SecretStr(options["api_key"])}
-    if isinstance(options.get("default_headers"), dict):
-        shown = options["default_headers"].items()
-        headers = {name: SecretStr(v) if isinstance(v, str) else v for name, v in shown}
-        options = {**options, "default_headers": headers}
-    return options
+    return SecretStr(value)
+
+
+def _without_keys(words: Iterable[Any]) -> Iterator[Any]:
+    """Yield the words of a command line, with stars in place of keys."""
+    follows_flag = False
+    for word in words:
+        flag = key_flag(word)
+        if flag is not None:
+            yield f"{flag}=***" if "=" in word else flag
+        else:
+            yield "***" if follows_flag else word
+        follows_flag = flag is not None and "=" not in word
+
+
+def _stars(found: re.Match[bytes]) -> bytes:
+    return b"\n".join([STARS] * (found.group().count(b"\n") + 1))

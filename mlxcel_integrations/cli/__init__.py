@@ -7,9 +7,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
-from .terminal import Terminal, is_self_explanatory
+from .terminal import Terminal, is_self_explanatory, visible
 
 __all__ = ["main"]
 
@@ -44,8 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(str(error), 1)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Quotes arguments, which may be names of files, without their control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "mlxcel-integrations", description="Try and check local models served by mlxcel."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -129,5 +137,5 @@ def _run(options: argparse.Namespace) -> int:
 
 def _report(message: str, status: int) -> int:
     sys.stdout.flush()
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(visible(message) + "\n")
     return status

@@ -36,7 +36,8 @@ def run_demo(terminal: Terminal) -> int:
     """
     langchain = FRAMEWORKS["langchain"]
     require_packages(langchain)
-    terminal.line(terminal.styled(f"mlxcel-integrations {__version__}", "bold"))
+    terminal.piece(f"mlxcel-integrations {__version__}", "bold")
+    terminal.line()
     terminal.line("Two questions about its own documentation, answered by a local model.")
     terminal.line()
     passages = documentation_passages()

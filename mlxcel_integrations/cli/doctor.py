@@ -31,12 +31,13 @@ def run_doctor(
     Returns:
         The exit status: 1 if a chat would not work.
     """
-    terminal.line(terminal.styled(f"mlxcel-integrations {__version__}", "bold"))
+    terminal.piece(f"mlxcel-integrations {__version__}", "bold")
+    terminal.line()
     problems = 0
     for finding in _findings(model, base_url, socket):
         problems += finding.state == "problem"
-        state = terminal.styled(f"{finding.state:<8}", _COLOURS[finding.state])
-        terminal.line(f"{state} {finding.subject:<24} {finding.text}")
+        terminal.piece(f"{finding.state:<8}", _COLOURS[finding.state])
+        terminal.line(f" {finding.subject:<24} {finding.text}")
         if finding.advice:
             terminal.line(f"{'':8} {finding.advice}")
     terminal.line()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -12,10 +13,16 @@ from typing import TextIO
 
 from ..errors import MlxcelError
 
-__all__ = ["Terminal", "is_self_explanatory"]
+__all__ = ["Terminal", "is_self_explanatory", "visible"]
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that control a terminal, change the order of others, or cannot be encoded."""
+
 _LIVE_SECONDS, _LOG_SECONDS = 0.1, 10.0
+_LABEL_WIDTH = 10
 
 
 class Terminal:
@@ -32,26 +39,22 @@ class Terminal:
             stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         )
 
-    def styled(self, text: str, style: str) -> str:
-        """Return a text with a style, which only a terminal has."""
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._is_live else text
-
     def line(self, text: str = "") -> None:
         """Print a line."""
-        self._write(text + "\n")
-
-    def fact(self, name: str, text: str) -> None:
-        """Print a line with a name in its first column."""
-        self.label(name)
         self.piece(text + "\n")
 
-    def label(self, name: str) -> None:
-        """Print the first column of such a line."""
-        self._write(self.styled(f"{name:<10}", "cyan"))
+    def fact(self, name: str, text: str) -> None:
+        """Print a line with a name in its first column; further lines are indented."""
+        self.label(name)
+        self.line(text.replace("\n", "\n" + " " * _LABEL_WIDTH))
 
-    def piece(self, text: str) -> None:
-        """Print a piece of untrusted text, without its control characters."""
-        self._write(_printable(text))
+    def label(self, name: str, style: str = "cyan") -> None:
+        """Print the first column of such a line."""
+        self.piece(f"{name:<{_LABEL_WIDTH}}", style)
+
+    def piece(self, text: str, style: str | None = None) -> None:
+        """Print a piece of text that anybody may have written, in a style if this is a terminal."""
+        self._write(self._styled(visible(text), style))
 
     @contextlib.contextmanager
     def waiting(self, task: str, detail: Callable[[], str]) -> Iterator[None]:
@@ -77,13 +80,17 @@ class Terminal:
     def _show(self, task: str, detail: Callable[[], str], ended: threading.Event) -> None:
         begin = time.monotonic()
         while not ended.wait(_LIVE_SECONDS if self._is_live else _LOG_SECONDS):
-            text = f"{task} ... {time.monotonic() - begin:.1f} s  {_printable(detail())}".rstrip()
+            progress = visible(detail()).replace("\n", " ")
+            text = f"{task} ... {time.monotonic() - begin:.1f} s  {progress}".rstrip()
             if self._is_live:
                 # A line that wraps cannot be overwritten.
                 text = text[: shutil.get_terminal_size().columns - 1]
-                self._write(f"\r\x1b[K{self.styled(text, 'dim')}")
+                self._write(f"\r\x1b[K{self._styled(text, 'dim')}")
             else:
                 self.line(text)
+
+    def _styled(self, text: str, style: str | None) -> str:
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and self._is_live else text
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
@@ -99,5 +106,15 @@ def is_self_explanatory(error: Exception) -> bool:
     return isinstance(error, openai.OpenAIError)
 
 
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c.isprintable() or c == "\n")
+def visible(text: str) -> str:
+    """Return a text whose control characters can be read instead of being obeyed.
+
+    Everything that the commands print goes through here: names of files, documents, answers, and
+    output of servers may hold codes that move the cursor, or change what was printed before.
+    """
+    return _HIDDEN.sub(_escaped, text.replace("\r\n", "\n"))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

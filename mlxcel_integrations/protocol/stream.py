@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from ..secret import redacted
 from .json_end import JSONEnd
 from .sse import SSEDecoder
 from .stop import StopFilter
@@ -407,5 +408,7 @@ def _is_error(event: Mapping[str, Any]) -> bool:
 
 
 def _sample(data: bytes) -> str:
+    # Before it is cut, since half of a key would not be found any more.
+    data = redacted(data)
     text = data[:200].decode(errors="replace")
     return repr(text if len(data) <= 200 else text + "…")

@@ -8,9 +8,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
 
-from ..secret import Secret
+from ..secret import STARS, Secret, begun_at_end, redacted
 from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR
 
 __all__ = ["ServerLog"]
@@ -26,6 +25,8 @@ _LINE_BYTES = 8 * 1024
 # Kept of a line that never ends: a key in it is replaced before it is cut to be shown.
 _ENDLESS_BYTES = 2 * _LINE_BYTES
 _QUEUE_BYTES = 512 * 1024
+# Of a key at the end of a line: fewer end many other lines, too.
+_RECOGNIZED_BYTES = 4
 
 _ESCAPE_BYTES = re.compile(ESCAPE_SEQUENCE.pattern.encode())
 _PROBE_SIGN = b"on_failure"
@@ -39,7 +40,8 @@ class ServerLog:
     pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
 
     Args:
-        secret: Replaced by stars wherever it occurs.
+        secret: The server's key. It is replaced by stars wherever it occurs, as are all others that
+            this process holds.
 
     Attributes:
         heard: When the server last printed something, or else when this was made, in seconds of
@@ -62,8 +64,12 @@ class ServerLog:
         """
         # Without the lock, which a forked child may inherit locked: copying is one operation.
         raw = bytes(self._kept)
-        shown = _redacted(_without_escapes(raw), self._secret, cut=len(raw) >= _KEPT_BYTES)
-        shown = shown[: len(shown) - _secret_begun(shown.endswith, self._secret)]
+        shown = _without_escapes(raw)
+        if shown.endswith(b"\n"):
+            shown = _end_hidden(shown, self._secret)
+        else:
+            shown = shown[: begun_at_end(shown, self._secret)]
+        shown = _redacted(shown, self._secret, cut=len(raw) >= _KEPT_BYTES)
         shown = _without_probes(shown.removesuffix(b"\n"))
         lines = shown.rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
         text = "\n".join(_decoded(line) for line in lines)
@@ -133,6 +139,7 @@ class _Forwarder:
         self._ended = False
         self._dropped = 0
         self._inside_skipped_line = False
+        self._begun = b""
 
     def put(self, piece: bytes) -> None:
         """Queue a piece of output if the logger is enabled."""
@@ -175,7 +182,7 @@ class _Forwarder:
     def _end_line(self) -> None:
         """End the line that is queued in part."""
         if self._queue and not self._queue.endswith(b"\n"):
-            del self._queue[len(self._queue) - _secret_begun(self._queue.endswith, self._secret) :]
+            del self._queue[begun_at_end(bytes(self._queue), self._secret) :]
             self._queue += b"\n"
 
     def _drop_oldest(self) -> None:
@@ -219,8 +226,19 @@ class _Forwarder:
             end = self._queue.index(b"\n")
             line = bytes(self._queue[max(0, end - _ENDLESS_BYTES) : end])
             del self._queue[: end + 1]
-        line = _redacted(_without_escapes(line), self._secret, cut=len(line) == _ENDLESS_BYTES)
-        return logging.INFO, "%s", _decoded(line)
+        cut = len(line) == _ENDLESS_BYTES
+        shown = _redacted(self._with_begun(_without_escapes(line)), self._secret, cut=cut)
+        return logging.INFO, "%s", _decoded(shown.rpartition(b"\n")[2])
+
+    def _with_begun(self, line: bytes) -> bytes:
+        """Return a line after the end of those before it, if a key may have begun there.
+
+        A key that goes on in the next line is hidden as soon as enough of it has come.
+        """
+        text = self._begun + line
+        begun = begun_at_end(text, self._secret)
+        self._begun = text[begun:] + b"\n" if begun < len(text) else b""
+        return _end_hidden(text, self._secret)
 
 
 _TOO_SLOW = (
@@ -230,25 +248,21 @@ _TOO_SLOW = (
 
 
 def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
-    """Replace a secret.
+    """Replace keys.
 
     Args:
-        raw: Output that may hold it.
-        secret: The secret, if there is one.
-        cut: Whether the beginning is missing, so that the second half of a secret may come first.
+        raw: Output that may hold them.
+        secret: The server's key, if it has one.
+        cut: Whether the beginning is missing, so that the second half of a key may come first.
     """
-    if secret is None:
-        return raw
-    shown = raw.replace(secret.reveal().encode(), b"***")
-    return shown[len(secret.reveal()) - 1 :] if cut else shown
+    shown = redacted(raw, secret)
+    return shown[len(secret.reveal()) - 1 :] if cut and secret is not None else shown
 
 
-def _secret_begun(ends_with: Callable[[bytes], bool], secret: Secret | None) -> int:
-    """Return how many bytes at the end may be the first part of a secret."""
-    if secret is None:
-        return 0
-    sizes = range(len(secret.reveal()) - 1, 0, -1)
-    return next((n for n in sizes if ends_with(secret.reveal()[:n].encode())), 0)
+def _end_hidden(raw: bytes, secret: Secret | None) -> bytes:
+    """Replace the first part of a key at the end of a line."""
+    begun = begun_at_end(raw, secret, _RECOGNIZED_BYTES)
+    return raw[:begun] + re.sub(rb"[^\n]+", STARS, raw[begun:])
 
 
 def _without_escapes(output: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from ..errors import MlxcelServerError
 from ..options import ServerOptions, server_options
 from ..protocol.features import TrainedContext
-from ..secret import Secret, hidden
+from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint, absolute_model
 from .binary import Executable
 from .launcher import Launcher, import_dependencies
@@ -61,7 +61,7 @@ class ManagedServer:
         **options: Any,
     ) -> None:
         # A traceback with locals shows the arguments of a function: not this one any more.
-        key, api_key = hidden(api_key), None
+        key, api_key, options = hidden(api_key), None, with_secrets(options)
         path = str(Path(socket).expanduser().absolute()) if socket is not None else None
         self._spec = ServerSpec(absolute_model(model), server_options(options), path, key)
         import_dependencies(self._spec)

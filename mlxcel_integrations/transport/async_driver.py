@@ -63,7 +63,8 @@ class AsyncDriver:
             for delta in answer.first:
                 yield delta
             while not answer.done and (piece := await _next(incoming)) is not None:
-                deltas = answer.feed(piece)
+                # A traceback with locals would show what is left in it.
+                deltas, piece = answer.feed(piece), b""
                 for delta in deltas:
                     yield delta
                 incoming.deadline.renew(time.monotonic(), bool(deltas))

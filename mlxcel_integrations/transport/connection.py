@@ -21,7 +21,7 @@ from ..protocol.headers import SESSION, check_headers, check_session, served_by
 from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.tokens import TokenMemory
 from ..protocol.vector_models import VectorMemory
-from ..secret import Secret, hidden
+from ..secret import NotPicklable, Secret, hidden, redacted
 from .endpoint import Endpoint
 from .line import Line, Place, line_of
 from .server import Server, ServerLease
@@ -80,7 +80,7 @@ class ConnectionSettings:
         return cls(**own, **values)
 
 
-class Connection:
+class Connection(NotPicklable):
     """One server: where it is, what is known about it, and requests to it. It never waits.
 
     Args:
@@ -229,7 +229,7 @@ class Connection:
     def where(self, headers: Mapping[str, str]) -> str:
         """Return the address, with the server behind it that answered if headers name it."""
         server = served_by(headers)
-        return f"{self.endpoint} (server {server!r})" if server else str(self.endpoint)
+        return f"{self.endpoint} (server {redacted(server)!r})" if server else str(self.endpoint)
 
     def forget(self) -> None:
         """Forget what is known about the server, since it may be another server now."""
@@ -282,6 +282,7 @@ class Connection:
                 self._warn_once(another_model(str(self.endpoint), model, known))
 
     def _warn_once(self, warning: str) -> None:
+        warning = redacted(warning)
         if warning not in self._warnings:
             self._warnings.add(warning)
             warn_caller(warning)

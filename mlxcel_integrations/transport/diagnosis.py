@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import ssl
+from typing import Any
 
 import httpx
 
 from ..errors import MlxcelError, MlxcelServerError, causes
 from ..protocol.failures import Failure, cut_by, insecure, timed_out, unreachable, untrusted
 from ..protocol.flow import MISSING_ROUTE, Call
+from ..secret import redacted
 from .connection import Connection
 
-__all__ = ["broken", "exception", "log_tail", "unanswered"]
+__all__ = ["broken", "exception", "hide_secrets", "log_tail", "unanswered"]
 
 _TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
 """Errors of a read that took too long; the second and third come from a limit of the socket."""
@@ -27,6 +29,7 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
         error: The error that ended the wait.
         exceeded: The limit that applies if it took too long: its argument, and its seconds.
     """
+    hide_secrets(error)
     where = str(connection.endpoint)
     not_accepted = isinstance(error, httpx.ConnectTimeout)
     if _is_timeout(error) and not not_accepted:
@@ -56,6 +59,7 @@ def broken(
         error: The error that ended the read.
         exceeded: The limit that applies if it took too long: its argument, and its seconds.
     """
+    hide_secrets(error)
     if _is_timeout(error):
         return cut_by(*exceeded), ""
     crash = _crash(connection)
@@ -76,6 +80,32 @@ def exception(connection: Connection, failure: Failure, call: Call) -> Exception
         # Importing it opens files, and this process may have reached its limit of open files.
         return MlxcelError(failure.message)
     return api_error(failure, connection.endpoint.url + call.path, call.method)
+
+
+def hide_secrets(error: BaseException) -> None:
+    """Replace all keys in an error and in those behind it, and take the headers of requests out.
+
+    A server may send back whatever it was sent, and libraries quote it.
+    """
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
+        waiting += [one.__cause__, one.__context__]
+        one.args = tuple(map(_without_secrets, one.args))
+        for name, value in list(vars(one).items()):
+            vars(one)[name] = _without_secrets(value)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, httpx.Request):
+        return httpx.Request(value.method, value.url)
+    return value
 
 
 def log_tail(connection: Connection) -> str:

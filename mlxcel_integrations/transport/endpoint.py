@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 import urllib.request
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import MlxcelError
+from ..secret import without_password
 from .tls import TLS, USUAL_TLS
 
 __all__ = ["MOST_CONNECTIONS", "Endpoint", "absolute_model"]
@@ -53,7 +55,7 @@ class Endpoint:
         """
         if socket is not None:
             return cls("http://localhost", str(Path(socket).expanduser().absolute()))
-        text = str(base_url)
+        text = without_password(str(base_url))
         if text.startswith("unix:"):
             return cls.parse(None, "/" + text.removeprefix("unix:").lstrip("/"))
         try:
@@ -62,8 +64,8 @@ class Endpoint:
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host:
             raise MlxcelError(
-                f"base_url={text!r} is not an address: use http://host:port, https://host, or "
-                "unix:///path/to.sock."
+                f"base_url={_shown(text)!r} is not an address: use http://host:port, "
+                "https://host, or unix:///path/to.sock."
             )
         if url.userinfo:
             raise MlxcelError(
@@ -114,6 +116,13 @@ class Endpoint:
         proxies = urllib.request.getproxies()
         proxy = proxies.get(url.scheme) or proxies.get("all")
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _shown(text: str) -> str:
+    """Return a mistyped address without what may be a password or a key."""
+    text = without_password(text)
+    query = re.search("[?#]", text)
+    return f"{text[: query.end()]}***" if query else text
 
 
 def _is_loopback(host: str) -> bool:

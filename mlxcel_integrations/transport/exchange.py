@@ -18,11 +18,12 @@ from ..protocol.flow import MISSING_ROUTE, Call, Flow, Gather
 from ..protocol.headers import served_by
 from ..protocol.message_tokens import chat_to_check
 from ..protocol.retries import Retries
-from ..protocol.stream import Delta, Request
+from ..protocol.stream import CONNECTION_ENDED, Delta, Request
 from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.validation import as_object
+from ..secret import begun_at_end, redacted
 from .connection import Connection
-from .diagnosis import broken, exception, log_tail, unanswered
+from .diagnosis import broken, exception, hide_secrets, log_tail, unanswered
 from .line import Place
 from .sockets import close_leaked_socket, keeps_alive
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps, Wait
@@ -55,6 +56,9 @@ def run(connection: Connection, flow: Flow[T]) -> Steps[T]:
             wanted = flow.send(answer)
         except StopIteration as end:
             return cast("T", end.value)
+        except Exception as error:
+            hide_secrets(error)
+            raise
         if isinstance(wanted, Gather):
             answer = yield wanted
         elif wanted.optional:
@@ -155,7 +159,7 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
             piece = yield Next(incoming)
             if piece is None:
                 break
-            answer.first = answer.feed(piece)
+            answer.first, piece = answer.feed(piece), b""
             incoming.deadline.renew(time.monotonic(), bool(answer.first))
     except LOST as error:
         answer.end()
@@ -202,6 +206,7 @@ class StreamedAnswer:
         self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
         self._exceeded = "", 0.0
         self._lost = False
+        self._sample = b""
 
     @property
     def begun(self) -> bool:
@@ -216,11 +221,11 @@ class StreamedAnswer:
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the bytes of a read, and return the deltas that they complete.
 
-        Raises:
-            MlxcelStreamError: The answer is not a stream of events.
+        ``close`` raises any error in them.
         """
         if not self._is_stream:
-            raise self._not_a_stream(piece)
+            self.done, self._sample = True, redacted(piece[: begun_at_end(piece, least=4)])
+            return []
         deltas = self._stream.feed(piece)
         if self._buffering.undecided and deltas:
             self._buffering.observe(time.monotonic(), len(deltas))
@@ -234,8 +239,8 @@ class StreamedAnswer:
             MlxcelStreamError: The answer is not complete.
         """
         if not self._is_stream:
-            raise self._not_a_stream(b"")
-        self._stream.close(log=log_tail(self._connection) if self._stream.gave_up else "")
+            raise self._not_a_stream()
+        self._close(log=log_tail(self._connection) if self._stream.gave_up else "")
         if not self.done or self._lost:
             return False
         self._connection.learn(self._model, self._stream.model, self._buffering)
@@ -255,16 +260,24 @@ class StreamedAnswer:
         Raises:
             MlxcelStreamError: The answer is not complete.
         """
-        self._stream.close(*broken(self._connection, error, self._exceeded))
+        self._close(*broken(self._connection, error, self._exceeded))
 
     def end(self) -> None:
         """Note that it is not read any further."""
         self._connection.end(self._buffering, self._place)
 
-    def _not_a_stream(self, body: bytes) -> MlxcelStreamError:
+    def _close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
+        try:
+            self._stream.close(reason, log)
+        except MlxcelStreamError as error:
+            hide_secrets(error)
+            raise
+
+    def _not_a_stream(self) -> MlxcelStreamError:
         headers = self.incoming.response.headers
+        content_type = redacted(headers.get("content-type", ""))
         where = self._connection.where(headers)
-        return MlxcelStreamError(not_a_stream(headers.get("content-type", ""), body, where))
+        return MlxcelStreamError(not_a_stream(content_type, self._sample, where))
 
 
 def _answer(connection: Connection, call: Call) -> Steps[Any]:
@@ -311,15 +324,28 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
                 f"{call.most_bytes:,} bytes. Ask for less at once, and check that the address is "
                 "that of an mlxcel server."
             )
-        return json.loads(body)
+        answer = _loaded(body)
     except LOST as error:
         return unanswered(connection, error, incoming.deadline.exceeded(time.monotonic()))
-    except (ValueError, RecursionError):
+    if answer is _NOT_JSON:
         where = connection.where(incoming.response.headers)
+        # A traceback with locals would show a key in it.
+        del body
         raise MlxcelError(
             f"{where}: {call.path} did not return JSON. Check that the address is that of an "
             "mlxcel server."
-        ) from None
+        )
+    return answer
+
+
+_NOT_JSON = object()
+
+
+def _loaded(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
 
 
 def _last_attempt(
@@ -356,7 +382,7 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         return unanswered(connection, error, exceeded)
     headers = incoming.response.headers
     where = connection.where(headers)
-    return from_status(incoming.response.status_code, headers, body, where)
+    return from_status(incoming.response.status_code, headers, redacted(body), where)
 
 
 def _body(incoming: Incoming, most: int) -> Steps[bytes]:
@@ -370,6 +396,8 @@ def _body(incoming: Incoming, most: int) -> Steps[bytes]:
     except GeneratorExit:
         raise
     except BaseException:
+        # A traceback with locals would show a key in them.
+        pieces, piece = [], None
         yield Close(incoming.response)
         raise
     yield Close(incoming.response)
@@ -382,11 +410,11 @@ def _refuse_encoding(connection: Connection, incoming: Incoming) -> Steps[None]:
     Raises:
         MlxcelStreamError: It is compressed, although this was not asked for.
     """
-    headers = incoming.response.headers
-    encoding = headers.get("content-encoding", "identity")
-    if encoding != "identity":
+    if (encoding := incoming.response.headers.get("content-encoding", "identity")) != "identity":
+        encoding = redacted(encoding)
         yield Close(incoming.response)
         raise MlxcelStreamError(
-            f"{connection.where(headers)} compressed its answer ({encoding!r:.40}), although this "
-            "was not requested. Turn off compression in the proxy in front of the server."
+            f"{connection.where(incoming.response.headers)} compressed its answer "
+            f"({encoding!r:.40}), although this was not requested. Turn off compression in the "
+            "proxy in front of the server."
         )

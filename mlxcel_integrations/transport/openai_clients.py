@@ -10,24 +10,33 @@ from typing import Any
 
 import openai
 
+from ..secret import NotPicklable
 from .connection import Connection
 from .endpoint import Endpoint
 
 __all__ = ["async_client", "sync_client"]
 
 
+class _Client(NotPicklable, openai.OpenAI):
+    pass
+
+
+class _AsyncClient(NotPicklable, openai.AsyncOpenAI):
+    pass
+
+
 def sync_client(connection: Connection) -> openai.OpenAI:
     """Return an ``openai.OpenAI`` for the server of a connection."""
     endpoint = connection.endpoint
     http_client = openai.DefaultHttpxClient(**_http_options(connection, "HTTPTransport"))
-    return openai.OpenAI(http_client=http_client, **_options(connection, endpoint))
+    return _Client(http_client=http_client, **_options(connection, endpoint))
 
 
 def async_client(connection: Connection) -> openai.AsyncOpenAI:
     """Return an ``openai.AsyncOpenAI`` for the server of a connection, for one event loop."""
     endpoint = connection.endpoint
     http_client = openai.DefaultAsyncHttpxClient(**_http_options(connection, "AsyncHTTPTransport"))
-    return openai.AsyncOpenAI(http_client=http_client, **_options(connection, endpoint))
+    return _AsyncClient(http_client=http_client, **_options(connection, endpoint))
 
 
 def _options(connection: Connection, endpoint: Endpoint) -> dict[str, Any]:

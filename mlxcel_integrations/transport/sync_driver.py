@@ -62,7 +62,8 @@ class SyncDriver:
         try:
             yield from answer.first
             while not answer.done and (piece := self._next(incoming)) is not None:
-                deltas = answer.feed(piece)
+                # A traceback with locals would show what is left in it.
+                deltas, piece = answer.feed(piece), b""
                 yield from deltas
                 incoming.deadline.renew(time.monotonic(), bool(deltas))
             if answer.gave_up:

@@ -56,7 +56,7 @@ class SyncPool:
         transport, places = self.transport(endpoint), self._places
         wait = min(request.extensions["timeout"]["pool"], threading.TIMEOUT_MAX)
         if not places.acquire(timeout=wait):
-            raise httpx.PoolTimeout("No connection is free.", request=request)
+            raise httpx.PoolTimeout("No connection is free.")
         try:
             response = transport.handle_request(request)
             assert isinstance(response.stream, httpx.SyncByteStream)

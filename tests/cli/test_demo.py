@@ -102,7 +102,7 @@ def test_answer_cannot_steer_the_terminal(demo: Demo) -> None:
     with FakeServer() as server:
         server.script(Reply.text("red \x1b[31m alert"))
         done = demo(MLXCEL_BASE_URL=server.url)
-    assert "red [31m alert" in done.stdout
+    assert r"red \x1b[31m alert" in done.stdout
     assert is_plain(done.stdout)
 
 

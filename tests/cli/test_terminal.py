@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.cli.terminal import Terminal, is_self_explanatory
+from mlxcel_integrations.cli.terminal import Terminal, is_self_explanatory, visible
 
 
 class Screen(StringIO):
@@ -52,12 +52,39 @@ def test_a_terminal_has_colours_and_a_line_that_is_removed_at_the_end() -> None:
     assert screen.getvalue().endswith("\r\x1b[K")
 
 
-def test_control_characters_of_others_are_removed() -> None:
-    log = StringIO()
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("red \x1b[31m alert\r\n", r"red \x1b[31m alert" "\n"),
+        ("\x1b]0;title\x07 \x9b2J \x08\x7f\x00", r"\x1b]0;title\x07 \x9b2J \x08\x7f\x00"),
+        ("100 %\rdone", r"100 %\x0ddone"),
+        ("gpj.\u202egnp \u2066x\u2069 \u2028", r"gpj.\u202egnp \u2066x\u2069 \u2028"),
+        ("name \udcff", r"name \udcff"),
+        ("one\n\ttwo\n", "one\n\ttwo\n"),
+        ("früh 日本 👩\u200d🔬", "früh 日本 👩\u200d🔬"),
+    ],
+    ids=["colour", "C0 and C1", "carriage return", "order", "bad bytes", "lines", "other scripts"],
+)
+def test_control_characters_are_visible(text: str, expected: str) -> None:
+    assert expected == visible(text)
 
-    Terminal(log).piece("red \x1b[31m alert\r\n")
 
-    assert "red [31m alert\n" == log.getvalue()
+def test_everything_that_is_printed_is_visible() -> None:
+    screen = Screen()
+    terminal = Terminal(screen, {})
+
+    terminal.line("a\x1b[2J")
+    terminal.piece("b\x1b[2J", "bold")
+    terminal.label("c\x1b[2J")
+    terminal.fact("d", "e\x1b[2J\nf")
+    with terminal.waiting("Starting", lambda: "g\x1b[2J\nh"):
+        while "h" not in screen.getvalue():
+            time.sleep(0.01)
+
+    assert "\x1b[2J" not in screen.getvalue()
+    for letter in "abceg":
+        assert rf"{letter}\x1b[2J" in screen.getvalue()
+    assert "e\\x1b[2J\n          f\n" in screen.getvalue()
 
 
 @pytest.mark.parametrize(

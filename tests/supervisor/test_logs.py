@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import re
@@ -106,11 +107,22 @@ def fed(*pieces: bytes, secret: str | None = None) -> ServerLog:
 
 def naive_tail(output: bytes, secret: bytes) -> str:
     """Return the tail of a short output, byte by byte and line by line."""
-    output = re.sub(ESCAPE_SEQUENCE.pattern.encode(), b"", output).replace(secret, b"***")
-    for size in range(1, len(secret)):
-        if output.endswith(secret[:size]):
-            output = output[:-size]
-            break
+    output = re.sub(ESCAPE_SEQUENCE.pattern.encode(), b"", output)
+
+    def split(size: int) -> bytes:
+        return rb"\s*".join(re.escape(secret[i : i + 1]) for i in range(size))
+
+    if not output.endswith(b"\n"):
+        for size in range(len(secret) - 1, 0, -1):
+            begun = re.search(split(size) + rb"\s*\Z", output)
+            if begun is not None:
+                output = output[: begun.start()]
+                break
+    output = re.sub(
+        split(len(secret)),
+        lambda found: b"\n".join([b"***"] * (found.group().count(b"\n") + 1)),
+        output,
+    )
     lines = output.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -503,6 +515,32 @@ def test_the_key_is_not_shown(pieces: tuple[bytes, ...], caplog: pytest.LogCaptu
         assert text
         for half in ("sk-s", "ecret", "k-", "cret", "et*"):
             assert half not in text
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        b"key sk-se\ncret end\n",
+        b"key sk-s\n  ec\n  ret end\n",
+        b"key s\nk-secret end\n",
+        b"key sk%2Dsec%72et\n",
+        b"key %s end\n" % base64.b64encode(b"Bearer sk-secret"),
+    ],
+    ids=["two lines", "three lines", "one letter first", "percent-encoded", "Base64"],
+)
+def test_a_key_in_another_form_is_not_shown(
+    printed: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "mlxcel.server"):
+        log = ServerLog(hidden(KEY))
+        for line in printed.splitlines(keepends=True):
+            log.feed(line)
+        log.close()
+        log.join(5)
+
+    for shown in (log.tail, "\n".join(caplog.messages)):
+        assert printed.count(b"\n") == shown.count("\n") + 1
+        assert not re.search("sec|cret|k-s|ret|NlY3JldA", shown)
 
 
 def test_a_key_is_not_shown_while_only_half_of_it_was_printed() -> None:

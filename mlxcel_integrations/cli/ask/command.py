@@ -16,7 +16,7 @@ from ...errors import MlxcelError
 from ..engine import Choice, choose_engine, running_engine
 from ..terminal import Terminal
 from .answer import FRAMEWORKS, Answer, Framework, print_answer, require_packages
-from .files import Corpus
+from .files import Corpus, UnreadableFile
 from .passages import Passage
 from .store import Store
 
@@ -130,7 +130,16 @@ def _read_files(terminal: Terminal, names: Sequence[str], store: Store) -> Corpu
     more = len(corpus.left_out) - _SHOWN_LEFT_OUT
     if more > 0:
         terminal.fact("Left out", f"{more} more")
+    if corpus.skipped:
+        terminal.fact("Left out", _skipped_text(corpus.skipped))
     return corpus
+
+
+def _skipped_text(skipped: Sequence[UnreadableFile]) -> str:
+    named = [f"{file.name} ({file.reason})" for file in skipped[:_SHOWN_LEFT_OUT]]
+    more = ["..."] if len(skipped) > _SHOWN_LEFT_OUT else []
+    files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
+    return f"{files} skipped: {', '.join([*named, *more])}"
 
 
 def _print_json(
@@ -140,7 +149,9 @@ def _print_json(
         {"file": passage.source, "place": passage.place, "text": passage.text}
         for passage in result.sources
     ]
-    left_out = [{"file": file.name, "reason": file.reason} for file in corpus.left_out]
+    left_out = [
+        {"file": file.name, "reason": file.reason} for file in (*corpus.left_out, *corpus.skipped)
+    ]
     counts = {
         "output_tokens": result.output_tokens,
         "seconds": round(result.seconds, 3),

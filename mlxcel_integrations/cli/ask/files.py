@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -54,12 +55,14 @@ class Corpus:
         files: Number of files that were read.
         passages: Their passages.
         left_out: The files that could not be read.
+        skipped: The entries of folders that are not regular files, or lead out of their folder.
     """
 
     def __init__(self) -> None:
         self.files = 0
         self.passages: list[Passage] = []
         self.left_out: list[UnreadableFile] = []
+        self.skipped: list[UnreadableFile] = []
 
     def read(self, names: Sequence[str], store: Store) -> None:
         """Read files, and in folders those with a suffix of text or PDF.
@@ -89,11 +92,21 @@ class Corpus:
         if not name or not path.is_dir():
             yield path
             return
+        root = Path(os.path.realpath(path))
         for folder, folders, files in os.walk(path, onerror=self._leave_out_folder):
             folders[:] = sorted(child for child in folders if not child.startswith("."))
             for file in sorted(files):
                 if not file.startswith(".") and Path(file).suffix.lower() in _IN_FOLDERS:
-                    yield Path(folder) / file
+                    yield from self._check(Path(folder) / file, root)
+
+    def _check(self, path: Path, root: Path) -> Iterator[Path]:
+        """Yield a file of a folder, unless it is a device or a link to somewhere else."""
+        if not Path(os.path.realpath(path)).is_relative_to(root):
+            self.skipped.append(UnreadableFile(str(path), "a link out of the folder"))
+        elif path.exists() and not path.is_file():
+            self.skipped.append(UnreadableFile(str(path), "not a regular file"))
+        else:
+            yield path
 
     def _leave_out_folder(self, error: OSError) -> None:
         self._leave_out(error.filename, f"{error.strerror}. Check its permissions")
@@ -102,22 +115,19 @@ class Corpus:
         self.left_out.append(UnreadableFile(str(path), reason))
 
     def _explain_nothing(self, names: Sequence[str]) -> str:
-        if not self.left_out:
+        left_out = [*self.left_out, *self.skipped]
+        if not left_out:
             return (
                 f"There is nothing to read in {', '.join(names)}. In folders, only these files are "
                 f"read: {', '.join(sorted(_IN_FOLDERS))}. Pass others by name."
             )
-        first, *others = self.left_out
+        first, *others = left_out
         more = f" {len(others)} more could not be read either." if others else ""
         return f"Cannot read {first.name}: {first.reason}.{more}"
 
 
 def _read_file(path: Path, store: Store) -> list[Passage]:
-    if path.exists() and not path.is_file():
-        raise Unreadable("it is not a regular file. Pass a file or a folder")
-    if path.stat().st_size > _LARGEST:
-        raise Unreadable(f"it is larger than {_LARGEST // 1_000_000} MB. Split it")
-    content = path.read_bytes()
+    content = _content(path)
     if not content.strip():
         raise Unreadable("it is empty")
     suffix = path.suffix.lower()
@@ -125,6 +135,21 @@ def _read_file(path: Path, store: Store) -> list[Passage]:
         return cut_pages(str(path), _pages(content, store))
     text = _text(content)
     return (cut_markdown if suffix in _MARKDOWN else cut_text)(str(path), text)
+
+
+def _content(path: Path) -> bytes:
+    # Without blocking, since it may have become a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("it is not a regular file. Pass a file or a folder")
+        if status.st_size > _LARGEST:
+            raise Unreadable(f"it is larger than {_LARGEST // 1_000_000} MB. Split it")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _text(content: bytes) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,57 @@ def test_old_encodings_are_read(ask: Ask, tmp_path: Path, server: FakeServer) ->
     assert 0 == ask(tmp_path).status
 
     assert {"Größe: 32 m", "Höhe: 7 m"} < set(embedded_texts(server))
+
+
+def test_only_regular_files_inside_of_a_folder_are_read(ask: Ask, tmp_path: Path) -> None:
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    for made in (folder, outside):
+        made.mkdir()
+    (outside / "key.txt").write_text(f"{QUESTION} 99 metres.")
+    (folder / "notes.txt").write_text(f"{QUESTION} 32 metres.")
+    (folder / "link.txt").symlink_to("notes.txt")
+    (folder / "out.txt").symlink_to(outside / "key.txt")
+    (folder / "up.txt").symlink_to("../outside/key.txt")
+    (folder / "zero.txt").symlink_to("/dev/zero")
+    (folder / "directory").symlink_to(outside)
+    os.mkfifo(folder / "pipe.txt")
+
+    said = ask(folder, "--json")
+
+    assert 0 == said.status
+    result = json.loads(said.out)
+    assert {"link.txt", "notes.txt"} == {Path(one["file"]).name for one in result["sources"]}
+    assert "99 metres" not in said.out
+    assert ["out.txt", "pipe.txt", "up.txt", "zero.txt"] == [
+        Path(one["file"]).name for one in result["left_out"]
+    ]
+    assert f"4 files skipped: {folder}/out.txt (a link out of the folder), " in said.err
+    assert f"{folder}/pipe.txt (not a regular file), " in said.err
+
+
+def test_a_link_or_a_folder_that_is_a_link_is_followed_if_it_is_named(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/notes.txt").write_text(f"{QUESTION} 32 metres.")
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "link.txt").symlink_to("folder/notes.txt")
+
+    for name in ("link", "link.txt"):
+        assert 0 == ask(tmp_path / name).status
+
+
+def test_a_pipe_that_is_named_is_not_waited_for(ask: Ask, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+
+    assert "it is not a regular file" in ask(tmp_path / "pipe.txt").err
+
+
+def test_escape_codes_in_names_and_texts_are_shown(
+    ask: Ask, tmp_path: Path, server: FakeServer
+) -> None:
+    name = tmp_path / "a\x1b[2J.txt"
+    name.write_text(f"{QUESTION} 32 \x1b[31m metres.")
+
+    assert "\x1b" not in ask(name).out + ask(tmp_path / "gone\x1b[2J.txt").err
+    assert r"a\x1b[2J.txt" in ask(name).out

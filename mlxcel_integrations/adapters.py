@@ -121,11 +121,11 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     def _connect(self) -> None:
         """Connect to the model; nothing is started or sent yet."""
         given = {name: getattr(self, name) for name in ConnectionOptions.model_fields}
-        key = self.api_key.get_secret_value() if self.api_key else None
         settings = ConnectionSettings.of(
             {
                 **given,
-                "api_key": hidden(key),
+                # No variable may hold the key: a traceback with locals would show it.
+                "api_key": hidden(self.api_key.get_secret_value()) if self.api_key else None,
                 "default_headers": hidden_values(self.default_headers),
                 "check_context": self._checks_context,
                 "server_options": self._server_options(),

@@ -181,9 +181,9 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]:
         """Yield the answer to a conversation as it is generated; see ``LLM.chat_stream``."""
-        question = structured_chat(messages, sampling, schema, show_schema)
-        answers = question.answer_stream()
-        chat = self._chat(question.messages, question.sampling)
+        structured = structured_chat(messages, sampling, schema, show_schema)
+        answers = structured.answer_stream()
+        chat = self._chat(structured.messages, structured.sampling)
         async with contextlib.aclosing(chat) as deltas:
             async for delta in deltas:
                 for answer in answers.feed(delta):
@@ -200,9 +200,9 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer with everything known about it; see ``LLM.complete_chat``."""
-        question = structured_chat(messages, sampling, schema, show_schema)
-        chat = self._chat(question.messages, question.sampling)
-        return question.read(fold([delta async for delta in chat]))
+        structured = structured_chat(messages, sampling, schema, show_schema)
+        chat = self._chat(structured.messages, structured.sampling)
+        return structured.read(fold([delta async for delta in chat]))
 
     async def models(self) -> list[str]:
         """Return the names of all served models."""

@@ -231,9 +231,9 @@ class LLM(BaseClient):
         With ``schema``, yield objects that fill up: a field that has not arrived is None or has
         its default, and no validator has run. The last object is complete and valid.
         """
-        question = structured_chat(messages, sampling, schema, show_schema)
-        answers = question.answer_stream()
-        for delta in self._chat(question.messages, question.sampling):
+        structured = structured_chat(messages, sampling, schema, show_schema)
+        answers = structured.answer_stream()
+        for delta in self._chat(structured.messages, structured.sampling):
             yield from answers.feed(delta)
         yield from answers.close()
 
@@ -249,8 +249,8 @@ class LLM(BaseClient):
 
         With ``schema``, the object is in ``parsed``.
         """
-        question = structured_chat(messages, sampling, schema, show_schema)
-        return question.read(fold(self._chat(question.messages, question.sampling)))
+        structured = structured_chat(messages, sampling, schema, show_schema)
+        return structured.read(fold(self._chat(structured.messages, structured.sampling)))
 
     def models(self) -> list[str]:
         """Return the names of all served models."""

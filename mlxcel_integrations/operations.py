@@ -187,6 +187,6 @@ def _warn_of_misspelling(sampling: Mapping[str, Any]) -> None:
         if near is not None:
             warn_caller(
                 f"{name!r} is not a known sampling field and is sent as it is; did you mean "
-                f"{near!r}? To silence this, put it into extra_body=."
+                f"{near!r}? If the name is right, pass it in extra_body= to avoid this warning."
             )
         _KNOWN_FIELDS.add(name)

@@ -1,4 +1,4 @@
-"""Proxy buffering: detection of answers that were held back until they were complete."""
+"""Proxy buffering: detection of answers that a proxy keeps until they are complete."""
 
 from __future__ import annotations
 

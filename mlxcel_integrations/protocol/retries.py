@@ -18,7 +18,7 @@ class Retries:
         jitter: Returns a number from 0 to 1.
     """
 
-    FIRST, LONGEST, LONGEST_ASKED = 0.25, 8.0, 60.0
+    FIRST, LONGEST, LONGEST_RETRY_AFTER = 0.25, 8.0, 60.0
 
     def __init__(self, limit: int, jitter: Callable[[], float] = random.random) -> None:
         self._left = limit
@@ -30,7 +30,7 @@ class Retries:
         pause = self.pause() if failure.retryable else None
         if pause is None or failure.retry_after is None:
             return pause
-        return min(failure.retry_after, self.LONGEST_ASKED)
+        return min(failure.retry_after, self.LONGEST_RETRY_AFTER)
 
     def pause(self) -> float | None:
         """Return the seconds to wait before another attempt, None if there may be none."""

@@ -167,7 +167,9 @@ class Connection(NotPicklable):
         A managed server has one model, and its chat routes take any name.
         """
         if self.model_name is None and self.lease is not None:
-            self.model_name = self.lease.server.model_name
+            # In a locale that cannot decode it, it holds surrogates, which no server accepts.
+            name = self.lease.server.model_name.encode(errors="surrogateescape")
+            self.model_name = name.decode(errors="replace")
         return self.model_name
 
     def __repr__(self) -> str:

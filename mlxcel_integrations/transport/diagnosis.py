@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 from typing import Any
 
@@ -119,7 +120,7 @@ def _end(connection: Connection) -> str | None:
     lease = connection.lease
     if lease is None:
         return None
-    return lease.server.end() if lease.alive else "it was closed by this program"
+    return lease.server.end() if lease.alive else "this program closed the model"
 
 
 def _crash(connection: Connection) -> MlxcelServerError | None:
@@ -146,7 +147,10 @@ def _is_timeout(error: BaseException) -> bool:
 def _system_reason(error: Exception) -> str:
     """Return what the network reported, in the system's words if it has any."""
     number = _system_number(error)
-    return os.strerror(number) if number else str(error).rstrip(".")
+    if number:
+        return os.strerror(number)
+    unknown_host = [cause for cause in causes(error) if isinstance(cause, socket.gaierror)]
+    return str(unknown_host[-1].strerror if unknown_host else error).rstrip(".")
 
 
 def _system_number(error: Exception) -> int | None:
@@ -154,8 +158,10 @@ def _system_number(error: Exception) -> int | None:
     numbers = [
         cause.errno
         for cause in causes(error)
-        # OpenSSL's numbers are not the system's.
-        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError)
+        # The numbers of OpenSSL and of the resolver are not the system's.
+        if isinstance(cause, OSError)
+        and cause.errno
+        and not isinstance(cause, ssl.SSLError | socket.gaierror)
     ]
     return numbers[-1] if numbers else None
 

@@ -77,6 +77,8 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
         openai.APIError: The server refused the request or could not be reached.
     """
     request = yield from run(connection, preparation)
+    # A start has limits of its own.
+    yield from started(connection)
     deadline = connection.deadline()
     retries = Retries(connection.max_retries)
     call = Call(request.route, request.body, session=request.session)

@@ -245,3 +245,13 @@ def test_the_key_is_never_shown(connect: Any, server: FakeServer, reply: Reply) 
             shown.append(f"{name}={value!r} {getattr(value, 'headers', '')!s}")
         assert KEY not in "\n".join(shown)
         error = error.__cause__ or error.__context__
+
+
+def test_an_unknown_host_is_called_so() -> None:
+    llm = LLM(base_url="http://no.such.host.invalid", max_retries=0)
+
+    with pytest.raises(openai.APIConnectionError) as caught:
+        llm.models()
+
+    assert "Cannot reach http://no.such.host.invalid" in str(caught.value)
+    assert "Unknown error" not in str(caught.value)

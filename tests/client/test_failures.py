@@ -13,7 +13,7 @@ from typing import Any
 import openai
 import pytest
 
-from mlxcel_integrations import MlxcelError
+from mlxcel_integrations import LLM, MlxcelError
 from tests.fakes.server import FakeServer, Reply
 
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)

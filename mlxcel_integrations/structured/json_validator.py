@@ -62,6 +62,14 @@ SIBLINGS_IGNORED = (
 """Dialects in which ``$ref`` stands alone."""
 
 
+MALFORMED = (
+    *(Unresolvable, UnknownType, AttributeError, LookupError),
+    *(OverflowError, TypeError, ValueError),
+)
+"""What a validator raises for a part that is not a schema, as in definitions that its dialect does
+not know."""
+
+
 class OutOfSteps(Exception):
     """A validation takes too long."""
 
@@ -146,7 +154,7 @@ class JsonValidator:
             raise SchemaMismatch((), "checking it takes too long with this schema") from None
         except RecursionError:
             raise SchemaMismatch((), "it is nested too deeply to check") from None
-        except (Unresolvable, UnknownType, OverflowError) as failure:
+        except MALFORMED as failure:
             raise SchemaMismatch((), f"it cannot be checked by this schema: {failure}") from None
         if error is not None:
             raise SchemaMismatch(error.absolute_path, error.message)

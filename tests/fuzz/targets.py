@@ -225,6 +225,14 @@ DOCUMENT = {
 }
 
 
+def finite(text: str) -> float:
+    """Return a number, which is not NaN or infinite: JSON has neither."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 def incremental(rng: random.Random) -> None:
     """It reads what `json.loads` reads, refuses what that refuses, and gives the same value."""
     text = wrong_json(rng, json.loads(json.dumps(DOCUMENT)))
@@ -235,7 +243,8 @@ def incremental(rng: random.Random) -> None:
     expected = "none"
     try:
         # Control characters are let pass here: the whole answer is checked when it has come.
-        expected = shown(json.loads(text, strict=False))
+        whole = json.loads(text, strict=False, parse_float=finite, parse_constant=finite)
+        expected = shown(whole)
     except RecursionError:
         expected = "deep"
     except ValueError:

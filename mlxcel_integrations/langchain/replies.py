@@ -147,15 +147,15 @@ def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
     LangChain repairs the JSON of streamed arguments, and would run a tool with half of them. A
     closing bracket too many keeps it from doing so.
     """
-    arguments: dict[int, str] = {}
+    arguments: dict[int, list[str]] = {}
     for part in parts:
         if part.get("index") is not None:
             text = (part.get("function") or {}).get("arguments") or ""
-            arguments[part["index"]] = arguments.get(part["index"], "") + text
+            arguments.setdefault(part["index"], []).append(text)
     return [
         {"index": index, "function": {"arguments": _mark(text)}}
-        for index, text in arguments.items()
-        if text and not _is_json(text) and _would_be_repaired(text)
+        for index, pieces in arguments.items()
+        if (text := "".join(pieces)) and not _is_json(text) and _would_be_repaired(text)
     ]
 
 

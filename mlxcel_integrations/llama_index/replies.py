@@ -21,11 +21,14 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-from ..protocol.stream import ChatReply, Delta, fold_calls
+from ..protocol.stream import CallParts, ChatReply, Delta
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
 
 Call = dict[str, Any]
+
+STEPS = 100
+"""Chunks show the arguments of calls each time these have grown by 1 %."""
 
 
 def to_chat_response(reply: ChatReply) -> ChatResponse:
@@ -63,7 +66,8 @@ class _Chunks:
 
     def __init__(self) -> None:
         self.reply = ChatReply()
-        self._calls: dict[int, Call] = {}
+        self._calls = CallParts()
+        self._due = 0
 
     def _add(self, delta: Delta) -> bool:
         """Add a delta to the answer, and return whether it makes a chunk."""
@@ -72,14 +76,25 @@ class _Chunks:
         if delta.reasoning:
             reply.reasoning += delta.reasoning
         if delta.tool_calls:
-            fold_calls(self._calls, delta.tool_calls)
-            reply.tool_calls = [self._calls[index] for index in sorted(self._calls)]
+            self._calls.add(delta.tool_calls)
         if delta.finish_reason:
             reply.finish_reason = delta.finish_reason
             reply.model, reply.id = delta.model, delta.id
         reply.usage = delta.usage or reply.usage
         reply.timings = delta.timings or reply.timings
-        return bool(delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)
+        return bool(delta.text or delta.reasoning or self._calls_are_due(delta) or delta.logprobs)
+
+    def _calls_are_due(self, delta: Delta) -> bool:
+        """Tell whether a delta adds enough to the calls for a chunk of its own.
+
+        Each chunk holds all of the arguments so far, so that the time for all chunks would grow
+        with the square of their length.
+        """
+        if not delta.tool_calls or self._calls.length < self._due:
+            return False
+        self._due = self._calls.length + self._calls.length // STEPS
+        self.reply.tool_calls = self._calls.joined()
+        return True
 
 
 class ChatChunks(_Chunks):
@@ -102,6 +117,7 @@ class ChatChunks(_Chunks):
 
     def last(self) -> ChatResponse:
         """Return the last chunk of the answer, with its counts and finish reason."""
+        self.reply.tool_calls = self._calls.joined() or None
         response = to_chat_response(self.reply)
         response.delta = ""
         return response

@@ -52,6 +52,9 @@ FORMATS = {
 
 LOOKAROUND = re.compile(r"\(\?<?[=!]")
 
+DYNAMIC = ("$dynamicRef", "$recursiveRef")
+"""References whose targets depend on the way to them."""
+
 DEFINITIONS = ("$defs", "definitions")
 
 NAMED = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
@@ -81,7 +84,7 @@ def pointer(path: Iterable[object]) -> str:
 # --------------------------------------------------------------------------- limits
 
 
-def check_schema_size(schema: JsonSchema) -> None:
+def check_schema_size(schema: Mapping[str, Any]) -> None:
     """Check that servers accept a schema of this depth and length.
 
     Raises:
@@ -101,7 +104,7 @@ def check_schema_size(schema: JsonSchema) -> None:
         )
 
 
-def containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
+def containers(schema: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
     """Yield all objects and lists with their paths, the outer ones first."""
     waiting: list[tuple[Path, Any]] = [((), schema)]
     for path, part in waiting:
@@ -111,7 +114,7 @@ def containers(schema: JsonSchema) -> Iterator[tuple[Path, Any]]:
                 waiting.append(((*path, key), value))
 
 
-def _largest(schema: JsonSchema) -> str:
+def _largest(schema: Mapping[str, Any]) -> str:
     parts = [(len(compact(part)), path) for path, part in containers(schema) if len(path) == 2]
     return pointer(max(parts, key=itemgetter(0), default=(0, ()))[1])
 
@@ -125,6 +128,13 @@ def check_references(schema: JsonSchema) -> None:
     Raises:
         MlxcelError: There are too many, one leads nowhere, or they never end.
     """
+    for path, part in containers(schema):
+        for keyword in DYNAMIC:
+            if isinstance(part, dict) and isinstance(part.get(keyword), str):
+                raise MlxcelError(
+                    f"The schema refers to {part[keyword]!r} by {keyword} at {pointer(path)}, "
+                    "which servers do not follow: use $ref, and put the schema into $defs."
+                )
     references = [
         ([*path, "$ref"], part["$ref"])
         for path, part in containers(schema)
@@ -137,7 +147,13 @@ def check_references(schema: JsonSchema) -> None:
             f"{MAX_REFERENCES}. The first one too many is at {place}: use fewer kinds of objects."
         )
     targets = {name: _checked_target(schema, path, name) for path, name in references}
-    _check_ends(schema, targets)
+    try:
+        _check_ends(schema, targets)
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise MlxcelError(
+            f"The schema has a keyword with a value of the wrong kind: {error}. Check required, "
+            "properties, anyOf, oneOf, allOf, prefixItems and minItems."
+        ) from None
 
 
 def steps(reference: str) -> list[str]:
@@ -174,33 +190,54 @@ def _checked_target(schema: JsonSchema, path: Iterable[object], name: str) -> An
 
 def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
     """Refuse references that force every value to contain another one of the same kind."""
-    ending: set[str] = set()
-    while more := {n for n in targets.keys() - ending if _ends(targets[n], ending)}:
-        ending |= more
-    if not _ends(schema, ending):
-        endless = min(targets.keys() - ending)
+    ends = _Ends()
+    while more := {name for name in targets.keys() - ends.references if ends.of(targets[name])}:
+        ends.references |= more
+        ends.forget_endless()
+    if not ends.of(schema):
+        endless = min(targets.keys() - ends.references)
         raise MlxcelError(
             f"The schema is recursive without end at {endless}: an object of it requires another "
             "one of the same kind. Make that property optional, or allow null for it."
         )
 
 
-def _ends(schema: Any, ending: set[str]) -> bool:
-    """Tell whether some value of a schema is finite, given the references that can end."""
-    if not isinstance(schema, dict):
-        return True
-    if "$ref" in schema and schema["$ref"] not in ending:
-        return False
-    for union in ("anyOf", "oneOf"):
-        if union in schema and not any(_ends(part, ending) for part in schema[union]):
+class _Ends:
+    """Parts of a schema of which some value is finite, each looked at once.
+
+    Attributes:
+        references: The references that can end.
+    """
+
+    def __init__(self) -> None:
+        self.references: set[str] = set()
+        self._known: dict[int, bool] = {}
+
+    def forget_endless(self) -> None:
+        """Look again at parts that could not end with fewer references."""
+        self._known = {part: True for part, ends in self._known.items() if ends}
+
+    def of(self, schema: Any) -> bool:
+        """Tell whether some value of a schema is finite."""
+        if not isinstance(schema, dict):
+            return True
+        if id(schema) not in self._known:
+            self._known[id(schema)] = self._look(schema)
+        return self._known[id(schema)]
+
+    def _look(self, schema: JsonSchema) -> bool:
+        if "$ref" in schema and schema["$ref"] not in self.references:
             return False
-    properties = schema.get("properties", {})
-    needed = [properties.get(name) for name in schema.get("required", ())]
-    needed += schema.get("allOf", ())
-    needed += schema.get("prefixItems", ())[: schema.get("minItems", 0)]
-    if schema.get("minItems", 0) > len(schema.get("prefixItems", ())):
-        needed.append(schema.get("items"))
-    return all(_ends(part, ending) for part in needed)
+        for union in ("anyOf", "oneOf"):
+            if schema.get(union) and not any(self.of(part) for part in schema[union]):
+                return False
+        properties = schema.get("properties", {})
+        first, least = schema.get("prefixItems", ()), int(schema.get("minItems", 0))
+        needed = [properties.get(name) for name in schema.get("required", ())]
+        needed += [*schema.get("allOf", ()), *first[:least]]
+        if least > len(first):
+            needed.append(schema.get("items"))
+        return all(self.of(part) for part in needed)
 
 
 # --------------------------------------------------------------------------- changes

@@ -22,13 +22,13 @@ from .validation import are_calls, are_logprobs, are_timings, error_text, is_tex
 
 __all__ = [
     "CONNECTION_ENDED",
+    "CallParts",
     "ChatReply",
     "Delta",
     "DeltaStream",
     "Request",
     "ending",
     "fold",
-    "fold_calls",
     "has_schema",
 ]
 
@@ -328,51 +328,95 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
     """Join the deltas of one answer."""
     reply = ChatReply()
     text, reasoning = [], []
-    calls: dict[int, dict[str, Any]] = {}
+    calls, logprobs = CallParts(), _Logprobs()
     for delta in deltas:
         if delta.text:
             text.append(delta.text)
         if delta.reasoning:
             reasoning.append(delta.reasoning)
         if delta.tool_calls:
-            fold_calls(calls, delta.tool_calls)
+            calls.add(delta.tool_calls)
         if delta.logprobs:
-            reply.logprobs = _extended(reply.logprobs, delta.logprobs)
+            logprobs.add(delta.logprobs)
         if delta.finish_reason:
             reply.finish_reason = delta.finish_reason
             reply.model, reply.id = delta.model, delta.id
         reply.usage = delta.usage or reply.usage
         reply.timings = delta.timings or reply.timings
     reply.text, reply.reasoning = "".join(text), "".join(reasoning)
-    if calls:
-        reply.tool_calls = [calls[index] for index in sorted(calls)]
+    reply.tool_calls, reply.logprobs = calls.joined() or None, logprobs.joined
     return reply
 
 
-def fold_calls(calls: dict[int, dict[str, Any]], parts: list[dict[str, Any]]) -> None:
-    """Add parts of tool calls to the calls so far, by their indices."""
-    for part in parts:
-        index = part.get("index")
-        if index is None:
-            # Some servers leave it out: an id then begins a new call.
-            index = len(calls) if part.get("id") else max(len(calls) - 1, 0)
-        call = calls.setdefault(
-            index,
-            {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
-        )
-        call["id"] = part.get("id") or call["id"]
-        function = part.get("function") or {}
-        call["function"]["name"] += function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
+class CallParts:
+    """Tool calls that arrive in parts, in time proportional to their length.
+
+    Attributes:
+        length: Number of characters in the arguments of all calls.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._calls: dict[int, _Call] = {}
+
+    def add(self, parts: Iterable[Mapping[str, Any]]) -> None:
+        """Add parts to the calls that their indices name."""
+        for part in parts:
+            index = part.get("index")
+            if index is None:
+                # Some servers leave it out: an id then begins a new call.
+                index = len(self._calls) if part.get("id") else max(len(self._calls) - 1, 0)
+            call = self._calls.setdefault(index, _Call())
+            call.id = part.get("id") or call.id
+            function = part.get("function") or {}
+            if function.get("name"):
+                call.name.append(function["name"])
+            if function.get("arguments"):
+                call.arguments.append(function["arguments"])
+                self.length += len(function["arguments"])
+
+    def joined(self) -> list[dict[str, Any]]:
+        """Return the calls so far, in the order of their indices."""
+        return [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": "".join(call.name), "arguments": "".join(call.arguments)},
+            }
+            for _, call in sorted(self._calls.items())
+        ]
 
 
-def _extended(logprobs: dict[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Append the lists of one ``logprobs`` object to those of another."""
-    result = dict(logprobs or {})
-    for key, value in more.items():
-        known = result.get(key)
-        result[key] = known + value if isinstance(known, list) and value else value or known
-    return result
+class _Call:
+    """One tool call, in parts."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name: list[str] = []
+        self.arguments: list[str] = []
+
+
+class _Logprobs:
+    """Log probabilities of an answer, whose lists are joined from those of its deltas.
+
+    Attributes:
+        joined: The ``logprobs`` object so far, None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.joined: dict[str, Any] | None = None
+
+    def add(self, more: Mapping[str, Any]) -> None:
+        """Append the lists of one delta; other values replace those before."""
+        if self.joined is None:
+            self.joined = {}
+        for key, value in more.items():
+            known = self.joined.get(key)
+            if isinstance(known, list) and isinstance(value, list):
+                known.extend(value)
+            else:
+                # Copied, since the list grows and the delta keeps its own.
+                self.joined[key] = (list(value) if isinstance(value, list) else value) or known
 
 
 def _check(delta: Delta) -> None:

@@ -169,6 +169,7 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
     for index, tool in enumerate(tools):
         function = tool["function"]
         place = f"call{index}"
+        check_schema_size(_parameters(function))  # first, since the rest recurses as deep
         definitions[place] = rebased(_parameters(function), f"#/$defs/{place}")
         forms.append(
             {
@@ -182,6 +183,7 @@ def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, A
             }
         )
     if answer is not None:
+        check_schema_size(answer)
         definitions["answer"] = rebased(answer, "#/$defs/answer")
         forms.append({"$ref": "#/$defs/answer"})
     schema = {**(forms[0] if len(forms) == 1 else {"anyOf": forms}), "$defs": definitions}

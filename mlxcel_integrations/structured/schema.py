@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import StructuredOutputError, StructuredOutputTruncated
 from ..protocol.json_schema import pointer
-from .partial_json import MISSING, IncrementalJSON
+from .partial_json import MISSING, MOST_OPEN, IncrementalJSON, is_deep, parsed
 
 __all__ = ["Schema", "SchemaMismatch"]
 
@@ -66,14 +65,16 @@ class Schema(Generic[T]):
             StructuredOutputError: It is not JSON, or does not fit.
         """
         try:
-            answer = json.loads(text)
+            answer = parsed(text)
         except (ValueError, RecursionError):
             self._raise_unreadable(text, finish_reason)
         try:
+            if is_deep(answer):
+                raise SchemaMismatch((), f"it is nested deeper than {MOST_OPEN} levels")
             value = self.unwrapped(answer)
             if value is MISSING:
                 raise SchemaMismatch((), "it is not an object with the property 'value'")
-            return self.read(value)
+            return self._read(value)
         except SchemaMismatch as mismatch:
             raise StructuredOutputError(
                 f"The answer does not fit the schema {self.name!r} at {pointer(mismatch.path)}: "
@@ -88,6 +89,14 @@ class Schema(Generic[T]):
         if not self.wrapped:
             return answer
         return answer.get("value", MISSING) if isinstance(answer, dict) else MISSING
+
+    def _read(self, value: Any) -> T:
+        try:
+            return self.read(value)
+        except (OverflowError, RecursionError) as error:  # in the class that reads it
+            raise SchemaMismatch(
+                (), f"it has a number or a depth that is too large: {error}"
+            ) from error
 
     def _raise_unreadable(self, text: str, finish_reason: str | None) -> NoReturn:
         begun = _begun(text)

@@ -19,7 +19,6 @@ from ..protocol.json_schema import (
     compact,
     is_object,
     normalized,
-    pointer,
     wrapped,
 )
 from .schema import Schema, SchemaMismatch
@@ -242,20 +241,12 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
 
 
 def _by_json_schema(schema: JsonSchema) -> Callable[[Any], Any]:
-    import jsonschema
+    from .json_validator import JsonValidator
 
-    validator = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
-    try:
-        validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise MlxcelError(
-            f"The schema is invalid at {pointer(error.absolute_path)}: {error.message:.200}."
-        ) from None
+    validator = JsonValidator(schema)
 
     def read(value: Any) -> Any:
-        error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
-        if error is not None:
-            raise SchemaMismatch(error.absolute_path, error.message)
+        validator.check(value)
         return value
 
     return read

@@ -112,6 +112,29 @@ def test_a_whole_reply_has_the_object_and_the_text(client: Any, server: FakeServ
     assert {"schema", "show_schema", "tools"}.isdisjoint(sent)
 
 
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$recursiveRef"])
+def test_a_schema_that_is_elsewhere_is_refused_before_anything_is_sent(
+    client: Any, server: FakeServer, keyword: str
+) -> None:
+    schema = {"type": "object", "properties": {"a": {keyword: "file:///etc/hostname"}}}
+    with pytest.raises(MlxcelError, match="The schema refers to 'file:///etc/hostname'"):
+        client.chat("Which one?", schema=schema)
+
+    assert [] == server.posts
+
+
+def test_an_answer_that_takes_too_long_to_check_is_an_error(
+    client: Any, server: FakeServer
+) -> None:
+    levels = {
+        f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2} for level in range(30)
+    }
+    schema = {"type": "object", "allOf": [{"$ref": "#/$defs/a0"}], "$defs": {**levels, "a30": {}}}
+    server.script(Reply.text("{}"))
+    with pytest.raises(StructuredOutputError, match="checking it takes too long"):
+        client.chat("Which one?", schema=schema)
+
+
 def test_the_schema_need_not_be_shown(client: Any, server: FakeServer) -> None:
     client.chat("Which one?", schema=City, show_schema=False)
     client.complete_chat("Which one?", schema=City, show_schema=False)

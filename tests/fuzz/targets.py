@@ -225,6 +225,14 @@ DOCUMENT = {
 }
 
 
+def finite(text: str) -> float:
+    """Return a number, which is not NaN or infinite: JSON has neither."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 def incremental(rng: random.Random) -> None:
     """It reads what `json.loads` reads, refuses what that refuses, and gives the same value."""
     text = wrong_json(rng, json.loads(json.dumps(DOCUMENT)))
@@ -235,7 +243,8 @@ def incremental(rng: random.Random) -> None:
     expected = "none"
     try:
         # Control characters are let pass here: the whole answer is checked when it has come.
-        expected = shown(json.loads(text, strict=False))
+        whole = json.loads(text, strict=False, parse_float=finite, parse_constant=finite)
+        expected = shown(whole)
     except RecursionError:
         expected = "deep"
     except ValueError:
@@ -314,6 +323,50 @@ def structured(rng: random.Random) -> None:
         ends.add(ending(stream, text))
 
     assert 1 == len(ends)
+
+
+# --------------------------------------------------------------------------- schemas
+
+RICH = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "urn:a",
+    "type": "object",
+    "properties": {
+        "a": {"type": "string", "pattern": "^(a+)+$", "minLength": 1, "format": "date"},
+        "b": {"type": "array", "items": {"$ref": "#/$defs/n"}, "uniqueItems": True, "minItems": 1},
+        "c": {"anyOf": [{"type": "number", "multipleOf": 0.1}, {"enum": [1, [2], None]}]},
+        "d": {"if": {"const": 1}, "then": {"maximum": 2}, "else": {"not": {"type": "null"}}},
+    },
+    "patternProperties": {"^x": {"type": "integer"}},
+    "dependentSchemas": {"a": {"required": ["b"]}},
+    "required": ["a"],
+    "unevaluatedProperties": False,
+    "$defs": {"n": {"oneOf": [{"type": "integer"}, {"contains": {"$ref": "#/$defs/n"}}]}},
+}
+BY_RICH = {"a": "aa", "b": [1, [2], [[3]]], "c": 0.3, "d": 1, "x1": 1}
+DIALECTS = [
+    "http://json-schema.org/draft-03/schema#",
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2019-09/schema",
+    "http://[",
+]
+
+
+def json_schemas(rng: random.Random) -> None:
+    """A schema is taken or refused as one, and an answer fits it or is refused as one."""
+    try:
+        given = json.loads(wrong_json(rng, json.loads(json.dumps(RICH)), rng.randrange(4)))
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(given, dict):
+        return
+    if rng.random() < 0.5:
+        given["$schema"] = rng.choice(DIALECTS)
+    made: list[Any] = []
+    if caught(MlxcelError, lambda: made.append(to_schema(given))) is None:
+        answer = wrong_json(rng, json.loads(json.dumps(BY_RICH)), rng.randrange(3))
+        caught(StructuredOutputError, lambda: made[0].validate(answer))
 
 
 # --------------------------------------------------------------------------- other answers
@@ -484,6 +537,7 @@ TARGETS: dict[str, tuple[Callable[[random.Random], None], int]] = {
     "sse": (sse, 6),
     "incremental": (incremental, 5),
     "structured": (structured, 2),
+    "schemas": (json_schemas, 2),
     "features": (features, 2),
     "failures": (failures, 2),
     "flows": (flows, 3),

@@ -14,6 +14,8 @@ import pydantic
 import pytest
 
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
+from mlxcel_integrations.langchain.replies import FinalChunk
+from mlxcel_integrations.llama_index.replies import ChatChunks
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
 from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
@@ -103,6 +105,44 @@ def test_an_answer_of_many_events(name: str, finish: str | None) -> None:
         fold(deltas + stream.feed(b"data: [DONE]\n\n"))
 
     assert_linear(read, 4_000)
+
+
+# --------------------------------------------------------------------------- deltas
+
+ARGUMENTS = Delta(tool_calls=[{"index": 0, "function": {"name": "", "arguments": "x" * 200}}])
+TOKEN = Delta("x", logprobs={"content": [{"token": "x", "logprob": -1.0}]})
+
+
+def final_chunks(deltas: list[Delta]) -> object:
+    final = FinalChunk()
+    for delta in deltas:
+        final.collect(delta)
+    return list(final.chunks(usage=True))
+
+
+def shown_chunks(deltas: list[Delta]) -> object:
+    chunks = ChatChunks()
+    for delta in deltas:
+        chunks.add(delta)
+    return chunks.last()
+
+
+@pytest.mark.parametrize("delta", [ARGUMENTS, TOKEN], ids=["arguments", "log probabilities"])
+@pytest.mark.parametrize("read", [fold, final_chunks, shown_chunks])
+def test_many_deltas(read: Callable[[list[Delta]], object], delta: Delta) -> None:
+    assert_linear(lambda count: read([delta] * count), 8_000)
+
+
+def test_chunks_with_arguments_hold_little_more_than_the_last_of_them() -> None:
+    """Each holds all arguments so far, so that there may not be one for every delta."""
+
+    def characters(count: int) -> int:
+        chunks = ChatChunks()
+        made = [chunks.add(ARGUMENTS) for _ in range(count)]
+        calls = [each.message.additional_kwargs["tool_calls"] for each in made if each is not None]
+        return sum(len(call["function"]["arguments"]) for (call,) in calls)
+
+    assert characters(4_000) < 6 * characters(1_000)
 
 
 # --------------------------------------------------------------------------- JSON

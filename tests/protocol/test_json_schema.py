@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +140,45 @@ def test_references_to_elsewhere_are_refused() -> None:
         "The schema refers to 'http://a/b.json' at /$ref, outside of itself: copy that schema "
         "into $defs, since servers fetch nothing."
     ) == refused(check_references, {"$ref": "http://a/b.json"})
+
+
+@pytest.mark.parametrize("keyword", ["$dynamicRef", "$recursiveRef"])
+def test_dynamic_references_are_refused(keyword: str) -> None:
+    assert (
+        f"The schema refers to '#' by {keyword} at /items, which servers do not follow: use $ref, "
+        "and put the schema into $defs."
+    ) == refused(check_references, {"items": {keyword: "#"}})
+
+
+def test_properties_may_be_named_like_references() -> None:
+    check_references({"properties": {"$ref": TEXT, "$dynamicRef": TEXT}})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"required": True}, {"properties": [1], "required": ["a"]}, {"minItems": "x"}, {"allOf": 1}],
+)
+def test_keywords_with_values_of_the_wrong_kind_are_refused(schema: Any) -> None:
+    assert "The schema has a keyword with a value of the wrong kind" in refused(
+        check_references, schema
+    )
+
+
+def test_a_number_of_items_may_be_written_as_a_float() -> None:
+    check_references({"prefixItems": [{"$ref": "#/$defs/A"}], "minItems": 1.0, "$defs": {"A": {}}})
+
+
+def test_whether_references_end_is_found_out_soon() -> None:
+    last = {"allOf": [{}] * 300}
+    names = [f"a{level}" for level in range(60)]
+    definitions: dict[str, Any] = {
+        name: {"allOf": [last, {"$ref": f"#/$defs/{after}"}]}
+        for name, after in zip(names, [*names[1:], "end"], strict=True)
+    }
+    started = time.thread_time()
+    check_references({"$ref": "#/$defs/a0", "$defs": {**definitions, "end": last}})
+
+    assert time.thread_time() - started < 10
 
 
 NODE = {"$ref": "#/$defs/Node"}

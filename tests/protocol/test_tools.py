@@ -414,3 +414,14 @@ def test_parameters_that_say_more_than_properties_are_left_as_they_are() -> None
 
     call = {"name": "weather", "arguments": {"city": "Oslo", "more": 1}}
     jsonschema.validate(call, schema(made.body))
+
+
+@pytest.mark.parametrize("depth", [40, 300, 450])
+def test_parameters_nested_too_deeply_are_refused(depth: int) -> None:
+    parameters: dict[str, Any] = {"type": "object"}
+    for _ in range(depth):
+        parameters = {"type": "object", "properties": {"a": parameters}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+
+    with pytest.raises(MlxcelError, match="nested deeper than the 32 levels"):
+        request(tools=[tool], tool_choice="required")

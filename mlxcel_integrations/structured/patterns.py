@@ -1,0 +1,99 @@
+"""Patterns of JSON schemas, matched in bounded time.
+
+Python's own engine may try 2 to the power of a text's length ways to match, and lets no other
+thread run meanwhile. Pydantic's takes at most one step for each state of the pattern and character
+of the text. What it does not know, such as look-around, is left to the server.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+__all__ = ["Pattern", "compiled", "is_invalid", "states"]
+
+MOST_STATES = 5000
+"""Size of the largest pattern that is compiled, which takes a third of a second at most."""
+
+CLASS_STATES = 50
+"""States of a class such as ``\\w``, which stands for hundreds of ranges of characters."""
+
+CACHED = 256
+
+_TOKEN = re.compile(
+    r"(?P<wide>\\[pP](?:\{[^}]*\}|.)|\\[wWdDsS]|\.)|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])|\\."
+    r"|(?P<repeated>\{(?P<least>\d{1,6})(?:,(?P<most>\d{0,6}))?\})|.",
+    re.DOTALL,
+)
+_UNKNOWN = re.compile(r"look-around|backreferences|size limit")
+_IGNORES_CASE = re.compile(r"\(\?[a-zA-Z]*i")
+
+
+class Pattern:
+    """A compiled pattern.
+
+    Attributes:
+        states: How many steps each character of a text takes at most.
+        matches: Tells whether the pattern is found in a text.
+
+    Args:
+        pattern: Its text.
+
+    Raises:
+        SchemaError: The engine does not know it.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.states = states(pattern, 1)
+        schema = core_schema.str_schema(pattern=pattern, regex_engine="rust-regex")
+        self.matches: Callable[[str], bool] = SchemaValidator(schema).isinstance_python
+
+
+@functools.lru_cache(CACHED)
+def compiled(pattern: str) -> Pattern | str:
+    """Return a compiled pattern, or the reason why there is none."""
+    try:
+        return Pattern(pattern)
+    except (SchemaError, ValueError) as error:  # ValueError: half of a surrogate pair
+        return str(error)
+
+
+def states(pattern: str, class_states: int = CLASS_STATES) -> int:
+    """Estimate the number of states of a pattern.
+
+    Args:
+        pattern: The pattern.
+        class_states: How many states a class of characters counts.
+    """
+    groups, last = [0], 0
+    ignores_case = _IGNORES_CASE.search(pattern)
+    for token in _TOKEN.finditer(pattern):
+        if token["repeated"]:
+            times = max(int(token["least"]), int(token["most"] or 0), 1)
+            groups[-1] += last * (times - 1)
+            last *= times
+        elif token[0] == "(":
+            groups.append(0)
+        elif token[0] == ")" and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] += last
+        else:
+            wide = token["wide"] or (token["set"] and re.search(r"\\[wWdDsSpP]|\[\^", token[0]))
+            last = class_states if wide or ignores_case else 1
+            groups[-1] += last
+    return sum(groups)
+
+
+def is_invalid(pattern: str, found: Pattern | str) -> bool:
+    """Tell whether a pattern is none in Python either, if Pydantic could not compile it."""
+    if isinstance(found, Pattern) or _UNKNOWN.search(found) or _IGNORES_CASE.search(pattern):
+        # Without regard to case, Python compiles a class one character at a time.
+        return False
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return True
+    return False

@@ -1,0 +1,78 @@
+"""Patterns: those that match in bounded time are checked, the rest is left to the server."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.structured.json_validator import JsonValidator
+from mlxcel_integrations.structured.patterns import Pattern, compiled, is_invalid, states
+from mlxcel_integrations.structured.schema import SchemaMismatch
+
+
+def fits(pattern: str, text: str) -> bool:
+    try:
+        JsonValidator({"pattern": pattern}).check(text)
+    except SchemaMismatch:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "^(a*)*$", "^(a|aa)+$"])
+def test_patterns_that_would_backtrack_for_ever_are_checked(pattern: str) -> None:
+    assert fits(pattern, "a" * 5_000)
+    assert not fits(pattern, "a" * 5_000 + "!")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^(?=a)(a+)+$", r"^(a+)+\1$", "(?<!b)x", r"\w{1000}", "x{5001}"]
+)
+def test_other_patterns_are_left_to_the_server(pattern: str) -> None:
+    assert fits(pattern, "a" * 40 + "!")
+
+
+def test_patterns_are_left_to_the_server_where_texts_are_too_long() -> None:
+    pattern = "^(?:a|b){1,900}$"
+
+    assert not fits(pattern, "c")
+    assert fits(pattern, "c" * 1_000_000)
+
+
+@pytest.mark.parametrize("pattern", ["(", "a**{", "[", "a{99999999999999999999}", "(" * 9_000])
+def test_what_is_no_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(MlxcelError, match="The schema is invalid at /pattern"):
+        JsonValidator({"pattern": pattern})
+
+
+@pytest.mark.parametrize("pattern", [r"\/", r"\d+-\w", r"\p{L}", "a{", "(?<year>x)", "^a$"])
+def test_patterns_of_either_dialect_are_accepted(pattern: str) -> None:
+    assert not is_invalid(pattern, compiled(pattern))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("", 0),
+        ("abc", 3),
+        ("a{3}", 3),
+        ("(ab){2,5}", 10),
+        ("((a{10}){10}){10}", 1000),
+        ("[a-z]{4}", 4),
+        ("[]a]", 1),
+        (r"\{3}", 3),
+        (")", 1),
+        (r"\w{2}", 100),
+        (r"[^a]", 50),
+        (r"\p{L}{2}", 100),
+        ("(?i)a", 150),
+    ],
+)
+def test_the_size_of_a_pattern_is_estimated(pattern: str, expected: int) -> None:
+    assert expected == states(pattern)
+
+
+def test_a_compiled_pattern_knows_its_states() -> None:
+    found = compiled(r"\w{2}a")
+
+    assert isinstance(found, Pattern)
+    assert 3 == found.states

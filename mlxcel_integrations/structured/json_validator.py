@@ -127,7 +127,7 @@ class JsonValidator:
     """
 
     def __init__(self, schema: JsonSchema) -> None:
-        dialect = _dialect(schema)
+        dialect = _validator_class(schema)
         try:
             budget = _Budget(min(_count(schema), MOST_OF_SCHEMA))
             error = _first_error(_bounded(dialect, True), dialect.META_SCHEMA, schema, budget)
@@ -200,7 +200,7 @@ def _count(value: Any) -> int:
 # --------------------------------------------------------------------------- dialects
 
 
-def _dialect(schema: JsonSchema) -> Any:
+def _validator_class(schema: JsonSchema) -> Any:
     """Return the validator class that ``$schema`` names, the newest for any other name."""
     newest = jsonschema.Draft202012Validator
     name = schema.get("$schema")

@@ -21,7 +21,7 @@ MOST_STATES = 5000
 CLASS_STATES = 50
 """States of a class such as ``\\w``, which stands for hundreds of ranges of characters."""
 
-CACHED = 256
+CACHED_PATTERNS = 256
 
 _TOKEN = re.compile(
     r"(?P<wide>\\[pP](?:\{[^}]*\}|.)|\\[wWdDsS]|\.)|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])|\\."
@@ -52,7 +52,7 @@ class Pattern:
         self.matches: Callable[[str], bool] = SchemaValidator(schema).isinstance_python
 
 
-@functools.lru_cache(CACHED)
+@functools.lru_cache(CACHED_PATTERNS)
 def compiled(pattern: str) -> Pattern | str:
     """Return a compiled pattern, or the reason why there is none."""
     try:

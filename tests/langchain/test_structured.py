@@ -288,6 +288,9 @@ def test_include_raw_never_raises_and_keeps_the_message(
 ) -> None:
     server.script(*[Reply.text(text, finish=finish)] * 4)
     raw = llm.with_structured_output(kind, include_raw=True, partial=partial)
+    # The older server fails after whole JSON, or is left if the schema is open: without the usage.
+    unended = server.generation == "v0.4.2" and text.endswith("}")
+    finish = "error" if unended and kind is not CITY else finish
 
     whole = [raw.invoke("x"), asyncio.run(raw.ainvoke("x"))]
     # As LangChain adds up what a chain streams.
@@ -298,7 +301,8 @@ def test_include_raw_never_raises_and_keeps_the_message(
         )
         message = result["raw"]
         assert (text, finish) == (message.text, message.response_metadata["finish_reason"])
-        assert message.usage_metadata["output_tokens"] == len(text.split())
+        tokens = message.usage_metadata and message.usage_metadata["output_tokens"]
+        assert (None if unended else len(text.split())) == tokens
 
 
 def test_a_call_of_a_tool_may_come_instead(server: FakeServer, llm: ChatMlxcel) -> None:

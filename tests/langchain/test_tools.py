@@ -85,13 +85,14 @@ def test_a_model_may_call_a_tool(server: FakeServer, llm: ChatMlxcel) -> None:
 
 
 @pytest.mark.parametrize("choice", ["any", "required", True, "News", {"name": "News"}])
-def test_a_forced_call_comes_in_every_way(llm: ChatMlxcel, choice: Any) -> None:
+def test_a_forced_call_comes_in_every_way(server: FakeServer, llm: ChatMlxcel, choice: Any) -> None:
     bound = llm.bind_tools([News], tool_choice=choice)
     for message in ways(bound, "Hello!"):
         assert [("News", {"topic": "x"})] == made(message)
         assert "" == message.text
         assert "tool_calls" == message.response_metadata["finish_reason"]
-        assert message.usage_metadata
+        # The older server fails after the call, and then tells no usage.
+        assert (server.generation == "v0.4.2") is (message.usage_metadata is None)
 
 
 def test_no_call_is_made_where_none_is_allowed(server: FakeServer, llm: ChatMlxcel) -> None:

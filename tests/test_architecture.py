@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM
 from mlxcel_integrations.options import ConnectionOptions
+from mlxcel_integrations.protocol.timeouts import Timeouts
 from mlxcel_integrations.transport.async_driver import AsyncDriver
+from mlxcel_integrations.transport.connection import ConnectionSettings
 from mlxcel_integrations.transport.sync_driver import SyncDriver
+from mlxcel_integrations.transport.tls import TLS
 from tests.house import figures
 from tests.house.imports import RANK, Import, circles, imports, modules, room, upward_imports
 
@@ -219,3 +223,11 @@ def test_a_client_takes_the_options_of_a_connection() -> None:
         name: parameters[name].default if name in parameters else "missing" for name in fields
     }
     assert {"check_context", "transport", "server_options"} == parameters.keys() - fields.keys()
+
+
+@pytest.mark.parametrize("name", ConnectionOptions.model_fields)
+def test_an_option_of_a_connection_is_described_and_has_a_setting(name: str) -> None:
+    settings = [ConnectionSettings, Timeouts, TLS]
+
+    assert f"        {name}: " in (LLM.__doc__ or "")
+    assert any(name in [field.name for field in dataclasses.fields(kind)] for kind in settings)

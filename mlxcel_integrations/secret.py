@@ -213,10 +213,15 @@ def begun_at_end(raw: bytes, own: Secret | None = None, least: int = 1) -> int:
     Args:
         raw: The bytes.
         own: A key that is searched for even if it is very short.
-        least: Bytes of a key that are needed to recognize it.
+        least: Bytes of this key that are needed to recognize it; of others it takes more.
     """
-    forms = [form for key in _keys(own) for form in key.forms]
-    return min((_begun(raw, form, least) for form in forms), default=len(raw))
+    value = own.reveal() if own is not None else None
+    begins = [
+        _begun(raw, form, least if key.value == value else max(least, _SHORTEST))
+        for key in _keys(own)
+        for form in key.forms
+    ]
+    return min(begins, default=len(raw))
 
 
 def _keys(own: Secret | None) -> Iterator[_Key]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["Host", "Network", "can_make_namespaces"]
 
-SERVER = Path(__file__).resolve().parents[1] / "fakes" / "server.py"
+SERVER = Path(__file__).resolve().parents[1] / "fakes" / "program.py"
 PORT = 8080
 
 

@@ -279,7 +279,8 @@ def test_a_flood_is_drained_and_the_tail_stays_small(
     started = time.monotonic()
     tail = drained(*[flood] * 64, b"\nthe end\n", timeout=1).tail
 
-    assert time.monotonic() - started < 10
+    # It is drained at the pace of the reader, not of the logger, which takes minutes for all lines.
+    assert time.monotonic() - started < 60
     assert tail.endswith("\nthe end")
     assert len(tail) <= 64 * KB
     assert tail.count("\n") < 200

@@ -292,7 +292,10 @@ def test_a_certificate_that_does_not_match_is_told(
 
     for options, message in [
         (unknown, r"not trusted: .*issuer certificate.* as verify="),
-        (other_name, r"not trusted: .*not valid for '127.0.0.1'.*an address that is in the certificate"),
+        (
+            other_name,
+            r"not trusted: .*not valid for '127.0.0.1'.*an address that is in the certificate",
+        ),
         (plain, r"Lost the connection to http://localhost"),
     ]:
         started = time.monotonic()

@@ -113,7 +113,7 @@ llm = ChatMlxcel(model="m", binary={binary!r}{options})
 def test_an_interrupt_ends_the_call_and_leaves_the_server(
     call: str, fake: Fake, kernel: Kernel
 ) -> None:
-    # An answer before, since an interrupt during an import of LangChain leaves half a module behind.
+    # An answer before: an interrupt during an import of LangChain leaves half a module behind.
     kernel.run(imports(fake.binary(TOKEN_SECONDS="0.3")) + "llm.invoke('hi', max_tokens=1)")
     (server,) = fake.running
     cell = kernel.begin(call)

@@ -14,7 +14,7 @@ FRAMES = [
     "",
     "Stack backtrace:",
     "   0: anyhow::error::<impl core::convert::From<E> for anyhow::Error>::from",
-    "             at /root/.cargo/registry/src/anyhow-1.0/src/backtrace.rs:27:14",
+    "             at /build/.cargo/registry/src/anyhow-1.0/src/backtrace.rs:27:14",
     "   1: mlxcel::server::startup::serve_tcp::{{closure}}",
     *(f"  {number}: mlxcel::server::startup::start_server" for number in range(2, 45)),
 ]

@@ -144,9 +144,11 @@ def test_one_bad_answer_does_not_end_the_extraction_of_a_graph(
     nodes = asyncio.run(extractor.acall([TextNode(text="first"), TextNode(text="second")]))
 
     assert [[], ["Ann", "Oslo"]] == [[one.name for one in n.metadata["nodes"]] for n in nodes]
-    extractor.raise_on_error = True
-    with pytest.raises(StructuredOutputError):
-        asyncio.run(extractor.acall([TextNode(text="first")]))
+    # Older releases of LlamaIndex always go on.
+    if "raise_on_error" in SchemaLLMPathExtractor.model_fields:
+        extractor.raise_on_error = True
+        with pytest.raises(StructuredOutputError):
+            asyncio.run(extractor.acall([TextNode(text="first")]))
 
 
 TABLE = """# Sales
@@ -162,6 +164,7 @@ That is all."""
 def test_the_table_of_a_document_is_summarized_in_words_instead(
     server: FakeServer, llm: Mlxcel
 ) -> None:
+    pytest.importorskip("pandas", reason="LlamaIndex reads tables with it")
     parser = MarkdownElementNodeParser(llm=llm, num_workers=1)
 
     nodes = parser.get_nodes_from_documents([Document(text=TABLE)])
@@ -175,6 +178,7 @@ def test_core_itself_fails_where_a_table_is_summarized_asynchronously(
     server: FakeServer, llm: Mlxcel
 ) -> None:
     """A known limit: core takes "Empty Response" for a table, until this test fails."""
+    pytest.importorskip("pandas", reason="LlamaIndex reads tables with it")
     parser = MarkdownElementNodeParser(llm=llm, num_workers=1)
 
     with pytest.raises(AttributeError, match="'str' object has no attribute 'columns'"):

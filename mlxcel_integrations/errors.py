@@ -138,14 +138,6 @@ _REASON = re.compile(r"(?:fatal )?error: |thread .* panicked at ", re.IGNORECASE
 """The beginning of a line that says why a program ends."""
 
 
-def warn_caller(message: str) -> None:
-    """Warn, and point at the line of the user, outside of this package and of frameworks."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level + 1)
-
-
 _BETWEEN = (
     f"{__name__.rpartition('.')[0]}.",
     "langchain.",
@@ -154,3 +146,11 @@ _BETWEEN = (
     "llama_index.",
 )
 """Modules that stand between a user's line and a warning."""
+
+
+def warn_caller(message: str) -> None:
+    """Warn, and point at the line of the user, outside of this package and of frameworks."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level + 1)

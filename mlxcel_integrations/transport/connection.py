@@ -125,8 +125,6 @@ class Connection(NotPicklable):
         }
         check_headers(self._default_headers)
         self._session = check_session(settings.session)
-        self._has_own_headers = bool(self._default_headers or self._session)
-        self._connect_timeout = settings.timeouts.connect
         self._headers = self._make_headers()
         # A managed server is started with a queue for requests.
         self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
@@ -200,15 +198,15 @@ class Connection(NotPicklable):
             content=json.dumps(call.body).encode() if call.body is not None else None,
             extensions={
                 "timeout": {
-                    "connect": min(timeout, self._connect_timeout),
+                    "connect": min(timeout, self.timeouts.connect),
                     "read": timeout,
                     "write": timeout,
                     "pool": timeout,
                 }
             },
         )
-        if call.session is not None or self._has_own_headers:
-            request.headers.update(self.own_headers(call.session))
+        if own := self.own_headers(call.session):
+            request.headers.update(own)
         return request
 
     def own_headers(self, session: str | None = None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.parts import PARTS, may_have, part_of
+from tests.parts import PARTS, is_timed, may_have, part_of
 
 # How long one example takes says nothing on a machine that has other work.
 settings.register_profile("untimed", deadline=None)
@@ -53,6 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if part_of(item.nodeid) != part]
         items[:] = [item for item in items if part_of(item.nodeid) == part]
         config.hook.pytest_deselected(items=others)
+    for item in items:
+        if is_timed(item.nodeid):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
     if os.environ.get("MLXCEL_BIN") and os.environ.get("MLXCEL_MODEL"):
         return
     skip = pytest.mark.skip(reason="needs MLXCEL_BIN and MLXCEL_MODEL")

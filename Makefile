@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-long test-mlxcel bench soak coverage mutants lint types docs links build audit clean
+.PHONY: help demo test test-long test-mlxcel bench evaluate soak coverage mutants lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named b
 
 bench: $(VENV)-bench/.installed ## measure our overhead against other packages, into docs/performance.md
 	@$(VENV)-bench/bin/python -m tests.benchmarks $(or $(ARGS),--write)
+
+evaluate: $(VENV)/.installed-test ## ask the built-in model 60 questions, in 6 prompts of the frameworks
+	@$(RUN) tests.evaluation
 
 soak: $(VENV)/.installed-test ## stress clients and servers for 10 minutes; ARGS="--minutes 3" for less
 	@$(RUN) tests.soak $(ARGS)

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import socket
+import string
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +27,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The last but one ends a series of equal tool calls. An empty line would replace them all, but
 # JSON may contain one and would be cut there.
-TRANSCRIPT_STOPS = ["\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\n\n<", "\n\n\n"]
+TRANSCRIPT_STOPS = [
+    *("\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\nContext:", "\nQuery:", "\n---"),
+    *("\n\n<", "\n\n\n"),
+    *(f"\n\n{letter}" for letter in string.ascii_uppercase),
+]
 
 MIN_SLOT_TOKENS = 512
 """Context of a slot in tokens: less does not hold even a short question and its answer."""

@@ -117,6 +117,25 @@ def test_instructions_and_questions_may_come_in_any_number_and_in_parts(
     assert " Think of France.\nQuestion: What is\nthe capital?\nAnswer:" == questions
 
 
+@pytest.mark.parametrize(
+    ("asked", "prompt"),
+    [
+        ("How tall is it?", "Question: How tall is it?\nAnswer:"),
+        ("It is red.\n\nWhat is it?", "It is red.\n\nQuestion: What is it?\nAnswer:"),
+        (
+            "It is red.\n---\nQuery: What is it?\nAnswer: ",
+            "It is red.\n---\nQuery: What is it?\nAnswer:",
+        ),
+    ],
+)
+def test_the_prompt_ends_with_the_question_however_it_is_asked(
+    http: httpx.Client, asked: str, prompt: str
+) -> None:
+    rendered = http.post("/apply-template", json={"messages": [user(asked)]}).json()["prompt"]
+
+    assert prompt == rendered
+
+
 def test_an_answer_ends_before_the_next_turn_of_the_transcript(http: httpx.Client) -> None:
     body = {"messages": [user("What is the capital of France?")], "stream": True}
     with http.stream("POST", "/v1/chat/completions", json=body) as reply:

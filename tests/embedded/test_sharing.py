@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 PROGRAM = """
 from mlxcel_integrations import LLM, ManagedServer
-with ManagedServer("embedded", share="user", keep_alive=2) as server:
+with ManagedServer("embedded", share="user", keep_alive=5) as server:
     answer = LLM(socket=server.socket).chat("What is the capital of France?", max_tokens=8)
     print(server.pid, answer)
 """
@@ -38,7 +38,7 @@ def test_a_second_program_finds_the_model_still_loaded(place: Path) -> None:
 
     assert "Paris" in answer
     assert first == second
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while list(place.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [] == list(place.iterdir())

@@ -1,0 +1,1 @@
+"""How often the built-in model answers right, in the prompts that frameworks make."""

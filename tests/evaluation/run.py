@@ -1,0 +1,95 @@
+"""Questions about short texts, asked in the prompts of the frameworks, and the marks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations.llama_index import Mlxcel
+from tests.evaluation.prompts import FORMS
+
+__all__ = ["Mark", "evaluate", "is_clean", "is_right", "table"]
+
+DATA = json.loads((Path(__file__).parent / "questions.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How an answer was: right or not, clean or not."""
+
+    form: str
+    kind: str
+    question: str
+    answer: str
+    right: bool
+    clean: bool
+
+
+def evaluate(every: int = 1, shown: TextIO | None = None) -> list[Mark]:
+    """Ask the questions.
+
+    Args:
+        every: In each form, one question of so many is asked, another one in each.
+        shown: Where to print each answer that is wrong or not clean.
+    """
+    marks = []
+    with (
+        ChatMlxcel(model="embedded", temperature=0, max_tokens=60) as chat,
+        Mlxcel(model="embedded", temperature=0, max_tokens=60) as llm,
+    ):
+        for at, (form, ask) in enumerate(FORMS.items()):
+            for asked in DATA["questions"][at % every :: every]:
+                answer = ask(chat, llm, DATA["texts"][asked["text"]], asked["question"])
+                right = is_right(answer, asked["answers"])
+                mark = Mark(form, asked["kind"], asked["question"], answer, right, is_clean(answer))
+                if shown and not (mark.right and mark.clean):
+                    print(f"{form}: {asked['question']} {answer!r}", file=shown)
+                marks.append(mark)
+    return marks
+
+
+def is_right(answer: str, expected: Iterable[str]) -> bool:
+    """Tell whether an answer has one of the expected texts; ``&`` stands between parts of one."""
+    return any(all(_has(answer, part) for part in text.split("&")) for text in expected)
+
+
+def _has(answer: str, part: str) -> bool:
+    # As a word of its own, or its beginning: "1" is not in "10", but "bun" is in "buns".
+    pattern = rf"(?<![\w.,:]){re.escape(part)}(?!\d|[.,:]\d)"
+    return re.search(pattern, answer, re.IGNORECASE) is not None
+
+
+def is_clean(answer: str) -> bool:
+    """Tell whether an answer is nothing but an answer: one paragraph, no other turn, no echo."""
+    lines = [line.strip() for line in answer.splitlines()]
+    return (
+        bool(answer)
+        and answer == answer.strip()
+        and "" not in lines
+        and len(lines) == len(set(lines))
+        and not re.search(r"(?i)\b(answer|question|query|context):", answer)
+        and "<" not in answer
+        and "---" not in answer
+        and answer != "Empty Response"
+    )
+
+
+def table(marks: list[Mark]) -> str:
+    """Return the marks as a table in Markdown: by form, by kind, and all."""
+    rows = ["| | asked | right | clean |", "| --- | ---: | ---: | ---: |"]
+    for name, some in _groups(marks):
+        right, clean = (sum(getattr(mark, what) for mark in some) for what in ("right", "clean"))
+        rows.append(f"| {name} | {len(some)} | {right / len(some):.0%} | {clean / len(some):.0%} |")
+    return "\n".join(rows)
+
+
+def _groups(marks: list[Mark]) -> Iterator[tuple[str, list[Mark]]]:
+    for what in ("form", "kind"):
+        for name in dict.fromkeys(getattr(mark, what) for mark in marks):
+            yield name, [mark for mark in marks if getattr(mark, what) == name]
+    yield "all", marks

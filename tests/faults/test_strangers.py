@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +94,59 @@ def test_a_stranger_on_the_users_socket_is_refused_and_keeps_it(fake: Fake) -> N
             client.connect(str(path))
     llm.close()
     Path(path).unlink(missing_ok=True)
+
+
+# --------------------------------------------------------------------------- no stranger at all
+
+SHORT_LIVED = """
+import os, socket, sys, time
+host, port = [sys.argv[sys.argv.index(name) + 1] for name in ("--host", "--port")]
+if host.endswith(".sock"):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(host)
+else:
+    server = socket.create_server((host, int(port)))
+server.listen()
+client, _ = server.accept()
+client.recv(65536)
+print("Error: the weights are cursed", file=sys.stderr, flush=True)
+server.close()
+client.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\nconnection: close\\r\\n\\r\\n{}")
+time.sleep(SECONDS)
+os._exit(3)
+"""
+
+
+def short_lived(fake: Fake, seconds: float) -> str:
+    """Return a server that ends so long after its first answer, and listens no more meanwhile."""
+    code = SHORT_LIVED.replace("SECONDS", str(seconds))
+    return fake.script(f'exec {shlex.join([sys.executable, "-S", "-c", code])} "$@"')
+
+
+@pytest.mark.parametrize("share", ["process", "user"])
+@pytest.mark.parametrize("address", [{}, {"host": "127.0.0.1"}, {"port": 0}, {"socket": ""}])
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_a_server_that_dies_after_its_first_answer_is_told_with_its_log(
+    seconds: float, address: dict[str, Any], share: str, fake: Fake
+) -> None:
+    if "port" in address:
+        address = {"port": free_port()}
+    if "socket" in address:
+        address = {"socket": fake.runtime / "mine.sock"}
+    server = fake.server(short_lived(fake, seconds), share=share, **address)
+
+    with pytest.raises(
+        MlxcelServerError, match="exit status 3 as soon as it was ready(?s:.*)weights are cursed"
+    ) as caught:
+        server.start()
+
+    assert 3 == caught.value.returncode
+
+
+def test_a_server_that_stops_listening_and_lives_on_is_told_and_ended(fake: Fake) -> None:
+    server = fake.server(short_lived(fake, 60), shutdown_grace=0.1)
+
+    with pytest.raises(
+        MlxcelServerError, match="stopped answering as soon as it was ready(?s:.*)cursed"
+    ):
+        server.start()

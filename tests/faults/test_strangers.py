@@ -135,9 +135,8 @@ def test_a_server_that_dies_after_its_first_answer_is_told_with_its_log(
         address = {"socket": fake.runtime / "mine.sock"}
     server = fake.server(short_lived(fake, seconds), share=share, **address)
 
-    with pytest.raises(
-        MlxcelServerError, match="exit status 3 as soon as it was ready(?s:.*)weights are cursed"
-    ) as caught:
+    told = r"exit status 3 as soon as it was ready(?s:.*)weights are cursed"
+    with pytest.raises(MlxcelServerError, match=told) as caught:
         server.start()
 
     assert 3 == caught.value.returncode
@@ -146,7 +145,6 @@ def test_a_server_that_dies_after_its_first_answer_is_told_with_its_log(
 def test_a_server_that_stops_listening_and_lives_on_is_told_and_ended(fake: Fake) -> None:
     server = fake.server(short_lived(fake, 60), shutdown_grace=0.1)
 
-    with pytest.raises(
-        MlxcelServerError, match="stopped answering as soon as it was ready(?s:.*)cursed"
-    ):
+    told = r"stopped answering as soon as it was ready(?s:.*)cursed"
+    with pytest.raises(MlxcelServerError, match=told):
         server.start()

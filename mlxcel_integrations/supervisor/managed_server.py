@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket as socket_module
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint, absolute_model
 from .binary import Executable
 from .launcher import Launcher, import_dependencies
+from .peer_identity import is_peer
 from .restart_policy import WINDOW_SECONDS, RestartPolicy
 from .server_process import ServerProcess
 from .server_spec import ServerSpec
@@ -226,6 +228,12 @@ class ManagedServer:
         if process is None or process.poll() is None:
             return None
         return f"the server ended with {process.cause}"
+
+    def is_peer(self, connection: socket_module.socket) -> bool:
+        """Tell whether the server holds the other end of a connection that was just made."""
+        process = self._process
+        # Once it has ended, its number may be that of another process.
+        return process is not None and process.poll() is None and is_peer(connection, process.pid)
 
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""

@@ -34,7 +34,7 @@ class AsyncDriver:
 
     def __init__(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> None:
         self._connection = connection
-        self._pool = AsyncPool(transport)
+        self._pool = AsyncPool(transport, connection.lease)
 
     async def start(self) -> None:
         """Start the managed server now; does nothing in connect mode."""

@@ -34,7 +34,7 @@ class SyncDriver:
 
     def __init__(self, connection: Connection, transport: httpx.BaseTransport | None) -> None:
         self._connection = connection
-        self._pool = SyncPool(transport)
+        self._pool = SyncPool(transport, connection.lease)
         weakref.finalize(self, self._pool.close)
 
     def start(self) -> None:

@@ -229,6 +229,13 @@ class ManagedServer:
             return None
         return f"the server ended with {process.cause}"
 
+    def take_template_failure(self) -> str | None:
+        """Return why the model's chat template failed, once; None if it did not, or was told.
+
+        mlxcel up to v0.4.2 then answers from a prompt of its own, and says so in its log alone.
+        """
+        return self._process.log.take_template_failure() if self._process is not None else None
+
     def is_peer(self, connection: socket_module.socket) -> bool:
         """Tell whether the server holds the other end of a connection that was just made."""
         process = self._process

@@ -42,6 +42,7 @@ class AsyncDriver:
 
     async def close(self) -> None:
         """Close the connections of this event loop and give the managed server back."""
+        self._connection.pass_on_template_failure()
         await self._pool.close()
         # Stopping a server waits for its end.
         await asyncio.to_thread(self._connection.release)

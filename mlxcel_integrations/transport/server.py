@@ -44,6 +44,9 @@ class Server(Protocol):
     def is_peer(self, connection: socket.socket) -> bool:
         """Tell whether it holds the other end of a connection."""
 
+    def take_template_failure(self) -> str | None:
+        """Return why it answers from a prompt of its own, the first time that this is asked."""
+
     def start(self) -> Self:
         """Start it, or wait until it is ready."""
 

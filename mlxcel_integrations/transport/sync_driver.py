@@ -43,6 +43,7 @@ class SyncDriver:
 
     def close(self) -> None:
         """Close all connections and give the managed server back."""
+        self._connection.pass_on_template_failure()
         self._pool.close()
         self._connection.release()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket as socket_module
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,7 @@ class ManagedServer:
         """
         if self._serves:
             return self
+        self._check_program_goes_on()
         waiter = Waiter()
         try:
             self._single_flight.join(waiter, self._start_process)
@@ -180,6 +182,7 @@ class ManagedServer:
         """
         if self._serves:
             return self
+        self._check_program_goes_on()
         waiter = Waiter()
         try:
             self._single_flight.join(waiter, self._start_process)
@@ -278,10 +281,7 @@ class ManagedServer:
         """Start the server process unless it runs."""
         if self._serves:
             return
-        if not self._at_end.alive:
-            raise MlxcelServerError(
-                f"The program is ending, so the server for {self.model!r} was not started."
-            )
+        self._check_program_goes_on()
         self._wait_to_restart(cancelled_within)
         try:
             if self._process is not None:
@@ -301,6 +301,19 @@ class ManagedServer:
         except BaseException:
             self._last_state = "failed"
             raise
+
+    def _check_program_goes_on(self) -> None:
+        """Refuse to start a server that nothing would end.
+
+        Asked before a thread is started, which would never run: up to Python 3.11, that hangs.
+
+        Raises:
+            MlxcelServerError: The program is ending.
+        """
+        if not self._at_end.alive or sys.is_finalizing():
+            raise MlxcelServerError(
+                f"The program is ending, so the server for {self.model!r} was not started."
+            )
 
     def _spawned(self, process: ServerProcess, endpoint: Endpoint) -> None:
         self._process, self._endpoint = process, endpoint

@@ -1,4 +1,4 @@
-"""Unix sockets: directory, checks of paths, and stale files."""
+"""Unix sockets: checks of paths, and stale files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import MlxcelError
@@ -17,34 +16,10 @@ __all__ = [
     "check_socket_path",
     "is_socket_path",
     "is_stale",
-    "runtime_directory",
 ]
 
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """Size of ``sockaddr_un.sun_path``, without its final zero."""
-
-
-def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return a directory for files that live no longer than a program.
-
-    Args:
-        below: The longest path that will be used in the directory, relative to it.
-        environ: Where ``XDG_RUNTIME_DIR`` and ``TMPDIR`` are looked up.
-
-    Raises:
-        MlxcelError: The path of every writable directory is too long.
-    """
-    # Not tempfile.gettempdir(): a fork during its first call leaves a lock behind, on which the
-    # child waits forever.
-    for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp"):
-        path = Path(parent or "").absolute()
-        fits = len(os.fsencode(path / below)) <= MAX_SOCKET_PATH_BYTES
-        if parent and fits and os.access(path, os.W_OK | os.X_OK):
-            return path
-    raise MlxcelError(
-        "The path of every writable temporary directory is too long for a socket: set TMPDIR to a "
-        "directory with a shorter one."
-    )
 
 
 def is_socket_path(host: str) -> bool:

@@ -16,7 +16,6 @@ from mlxcel_integrations.unix_sockets import (
     check_socket_path,
     is_socket_path,
     is_stale,
-    runtime_directory,
 )
 
 
@@ -109,26 +108,3 @@ def test_a_server_that_accepts_nobody_has_no_stale_socket(short: Path) -> None:
 )
 def test_servers_tell_a_socket_by_its_ending(host: str, expected: bool) -> None:
     assert expected is is_socket_path(host)
-
-
-def test_the_first_directory_that_is_writable_and_short_enough_is_taken(short: Path) -> None:
-    other = short / "other"
-    other.mkdir()
-    deep = short / ("d" * MAX_SOCKET_PATH_BYTES)
-    deep.mkdir()
-
-    def chosen(first: Path, second: Path) -> Path:
-        return runtime_directory("x.sock", {"XDG_RUNTIME_DIR": str(first), "TMPDIR": str(second)})
-
-    assert short == chosen(short, other)
-    assert other == chosen(short / "missing", other)
-    assert other == chosen(deep, other)
-    assert Path("/tmp") == chosen(deep, short / "missing")
-    assert Path("/tmp") == runtime_directory("x.sock", {})
-
-
-def test_a_path_that_fits_nowhere_is_an_error() -> None:
-    with pytest.raises(
-        MlxcelError, match=r"every writable temporary directory is too long.*set TMPDIR"
-    ):
-        runtime_directory("x" * MAX_SOCKET_PATH_BYTES)

@@ -21,6 +21,7 @@ __all__ = [
     "no_slot",
     "not_a_stream",
     "overflow",
+    "template_failed",
     "timed_out",
     "unreachable",
     "untrusted",
@@ -226,6 +227,15 @@ def buffering(where: str) -> str:
         f"Answers from {where} arrive all at once when they are complete, not token by token: a "
         "proxy or balancer on the way buffers them. Turn its buffering off, for example with "
         "proxy_buffering off in nginx."
+    )
+
+
+def template_failed(reason: str) -> str:
+    """Return the warning about answers to a prompt that is not the model's."""
+    return (
+        f"The chat template of the model fails ({reason}), so the server makes up a prompt of its "
+        "own: answers may be poor or empty, and counts wrong. Pass a template that works as "
+        "chat_template=, or send roles in the order that this one expects."
     )
 
 

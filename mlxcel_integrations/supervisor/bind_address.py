@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MlxcelError
 from ..options import ServerOptions
 from ..transport.endpoint import Endpoint
-from ..unix_sockets import check_socket_path, is_stale, runtime_directory
+from ..unix_sockets import check_socket_path, is_stale
 from .cleanup import sweep
+from .socket_directory import open_to_others, runtime_directory
 
 __all__ = ["BindAddress", "choose_bind_address", "port_was_taken"]
 
@@ -115,11 +115,10 @@ def _clear_path(path: str) -> None:
     The server itself would remove whatever it finds there, even the socket of a running server.
     """
     check_socket_path(path, "socket=")
-    mode = Path(path).parent.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    if opening := open_to_others(Path(path).parent):
         raise MlxcelError(
-            f"Every user of this machine can replace socket={path!r}: choose another directory, or "
-            f"chmod o-w {Path(path).parent}."
+            f"Other users of this machine can replace socket={path!r}, since they can rename files "
+            f"in {opening}: choose another directory."
         )
     if not Path(path).exists():
         return

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..unix_sockets import runtime_directory
 from . import guard
 from .cleanup import ended_or_killed, remove_if_left
+from .socket_directory import runtime_directory
 
 __all__ = ["BrokerDirectory", "unlock"]
 
@@ -30,7 +30,7 @@ class BrokerDirectory:
         broker: Socket of the broker.
 
     Raises:
-        MlxcelError: The path of every writable directory is too long.
+        MlxcelError: No directory is writable, short enough, and safe from other users.
     """
 
     def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:

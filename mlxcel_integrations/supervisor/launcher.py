@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,9 @@ from .single_flight import CancelledWithin, StartCancelled
 __all__ = ["Launcher", "health_status", "import_dependencies"]
 
 _PORTS_TRIED = 3
+_END_SECONDS = 1.0
+"""Longest wait for the report that a server has ended."""
+
 _HEALTH_SECONDS = 1.0
 _HEALTH_BYTES = 64 * 1024
 
@@ -168,8 +172,19 @@ class Launcher:
         """Refuse a server that is not the one that was started, before it gets the key."""
         if is_ours(endpoint, process.pid):
             return
+        # It may have died right after its answer, and the report comes a moment later.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+        ended = process.poll() is not None
+        if ended:
+            process.log.join(0.5)
+        port_taken = ended and port_was_taken(process.log.tail)
+        if ended and not port_taken:
+            raise self._failed(process, f"ended with {process.cause} as soon as it was ready.")
         if self._spec.takes_free_port:
             raise _PortTaken
+        if not port_taken and health_status(endpoint) is None:
+            raise self._failed(process, "stopped answering as soon as it was ready.")
         raise MlxcelServerError(
             f"Another program answers at {endpoint}, not the server that was started for "
             f"{self._spec.model!r}. It was sent neither the key nor a prompt. Choose another "

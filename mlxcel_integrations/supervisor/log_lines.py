@@ -8,12 +8,14 @@ from dataclasses import dataclass
 __all__ = [
     "ESCAPE_SEQUENCE",
     "PROBE_ERROR",
+    "TEMPLATE_SIGN",
     "Progress",
     "is_loading",
     "is_model_missing",
     "load_failure",
     "read_progress",
     "split_line",
+    "template_failure",
 ]
 
 _TEXT_CHARACTERS = 120
@@ -21,6 +23,7 @@ _SEARCHED_CHARACTERS = 8 * 1024
 """The end of a log in which the last line with any text is searched for."""
 
 _SEARCHED_OF_LINE = 1000
+_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ _FIELD = re.compile(r"[a-z_]\w*=\S+")
 """A field of a structured log, at the end of a line."""
 PROBE_ERROR = re.compile(r"trace::on_failure: response failed .*\b503\b")
 """The error that mlxcel logs for each answer of 503, as to a probe while it is loading."""
+TEMPLATE_SIGN = "Chat template render failed, using fallback: "
+"""What mlxcel up to v0.4.2 logs instead of refusing a chat, before the reason."""
 _ROUTE = re.compile(r"(?:GET|POST|PUT|DELETE) +/|Endpoints:$")
 """The list of routes that ends the log of a start."""
 _WEIGHTS = r"\.(?:safetensors|gguf|json|jinja|txt|model)\b"
@@ -162,6 +167,12 @@ def is_model_missing(log: str, model: str) -> bool:
         line.startswith("Error: ") and any(name in line for name in names)
         for line in log.splitlines()
     )
+
+
+def template_failure(log: str) -> str | None:
+    """Return why the chat template failed the last time, None if a log does not say."""
+    line = log.rpartition(TEMPLATE_SIGN)[2] if TEMPLATE_SIGN in log else ""
+    return split_line(line.partition("\n")[0])[1][:_REASON_CHARACTERS] or None
 
 
 def load_failure(log: str) -> str | None:

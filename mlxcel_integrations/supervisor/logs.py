@@ -10,7 +10,7 @@ import threading
 import time
 
 from ..secret import STARS, Secret, begun_at_end, redacted
-from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR
+from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR, TEMPLATE_SIGN, template_failure
 
 __all__ = ["ServerLog"]
 
@@ -30,6 +30,7 @@ _RECOGNIZED_BYTES = 4
 
 _ESCAPE_BYTES = re.compile(ESCAPE_SEQUENCE.pattern.encode())
 _PROBE_SIGN = b"on_failure"
+_TEMPLATE_SIGN = TEMPLATE_SIGN.encode()
 _PROBE_ERROR_BYTES = re.compile(PROBE_ERROR.pattern.encode())
 
 
@@ -54,6 +55,7 @@ class ServerLog:
         self._kept = bytearray()
         self._feeding = threading.Lock()
         self._forwarder = _Forwarder(self._secret)
+        self._template_failed: bool | None = False
         self._reader: threading.Thread | None = None
 
     @property
@@ -77,6 +79,13 @@ class ServerLog:
             return text
         return text[-_TAIL_CHARACTERS - 1 :].partition("\n")[2]
 
+    def take_template_failure(self) -> str | None:
+        """Return why the chat template failed, once; None if it did not, or if this was told."""
+        if not self._template_failed:
+            return None
+        self._template_failed = None
+        return template_failure(self.tail) or "see the log of the server"
+
     def drain(self, pipe: int) -> None:
         """Read a pipe to its end in a thread.
 
@@ -97,6 +106,10 @@ class ServerLog:
             self.heard = time.monotonic()
         with self._feeding:
             self._kept += piece
+            if self._template_failed is False:
+                # A line may come in pieces.
+                start = max(0, len(self._kept) - len(piece) - len(_TEMPLATE_SIGN))
+                self._template_failed = self._kept.find(_TEMPLATE_SIGN, start) != -1
             del self._kept[:-_KEPT_BYTES]
             self._forwarder.put(piece)
 

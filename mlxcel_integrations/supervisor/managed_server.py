@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket as socket_module
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint, absolute_model
 from .binary import Executable
 from .launcher import Launcher, import_dependencies
+from .peer_identity import is_peer
 from .restart_policy import WINDOW_SECONDS, RestartPolicy
 from .server_process import ServerProcess
 from .server_spec import ServerSpec
@@ -157,6 +160,7 @@ class ManagedServer:
         """
         if self._serves:
             return self
+        self._check_program_goes_on()
         waiter = Waiter()
         try:
             self._single_flight.join(waiter, self._start_process)
@@ -178,6 +182,7 @@ class ManagedServer:
         """
         if self._serves:
             return self
+        self._check_program_goes_on()
         waiter = Waiter()
         try:
             self._single_flight.join(waiter, self._start_process)
@@ -227,6 +232,19 @@ class ManagedServer:
             return None
         return f"the server ended with {process.cause}"
 
+    def take_template_failure(self) -> str | None:
+        """Return why the model's chat template failed, once; None if it did not, or was told.
+
+        mlxcel up to v0.4.2 then answers from a prompt of its own, and says so in its log alone.
+        """
+        return self._process.log.take_template_failure() if self._process is not None else None
+
+    def is_peer(self, connection: socket_module.socket) -> bool:
+        """Tell whether the server holds the other end of a connection that was just made."""
+        process = self._process
+        # Once it has ended, its number may be that of another process.
+        return process is not None and process.poll() is None and is_peer(connection, process.pid)
+
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
         self._last_state = "stopping"
@@ -263,10 +281,7 @@ class ManagedServer:
         """Start the server process unless it runs."""
         if self._serves:
             return
-        if not self._at_end.alive:
-            raise MlxcelServerError(
-                f"The program is ending, so the server for {self.model!r} was not started."
-            )
+        self._check_program_goes_on()
         self._wait_to_restart(cancelled_within)
         try:
             if self._process is not None:
@@ -286,6 +301,19 @@ class ManagedServer:
         except BaseException:
             self._last_state = "failed"
             raise
+
+    def _check_program_goes_on(self) -> None:
+        """Refuse to start a server that nothing would end.
+
+        Asked before a thread is started, which would never run: up to Python 3.11, that hangs.
+
+        Raises:
+            MlxcelServerError: The program is ending.
+        """
+        if not self._at_end.alive or sys.is_finalizing():
+            raise MlxcelServerError(
+                f"The program is ending, so the server for {self.model!r} was not started."
+            )
 
     def _spawned(self, process: ServerProcess, endpoint: Endpoint) -> None:
         self._process, self._endpoint = process, endpoint

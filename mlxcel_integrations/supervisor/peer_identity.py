@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .tcp_peers import holds_other_end
+
 if TYPE_CHECKING:
     from ..transport.endpoint import Endpoint
 
-__all__ = ["is_ours", "macos_peer_pid", "peer_pid"]
+__all__ = ["is_ours", "is_peer", "macos_peer_pid", "peer_pid"]
 
 _CONNECT_TIMEOUT = 1.0
 """Longest time to wait for a server that listens but does not accept, in seconds."""
@@ -28,8 +30,6 @@ _ACCEPT_PAUSES = (0.002, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Pauses for the server to accept a connection, in seconds."""
 
 _MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID = 0, 2
-
-_Connection = tuple[tuple[str, int], tuple[str, int]]
 
 
 def is_ours(endpoint: Endpoint, group: int) -> bool:
@@ -47,6 +47,21 @@ def is_ours(endpoint: Endpoint, group: int) -> bool:
             return _is_ours_on_socket(endpoint.socket, group)
         url = urlsplit(endpoint.url)
         return _is_ours_on_tcp(url.hostname or "", url.port or 80, group)
+    return False
+
+
+def is_peer(connection: socket.socket, group: int) -> bool:
+    """Tell whether a process group of ours, or a descendant of it, is the peer of a connection.
+
+    Args:
+        connection: A connected client's socket, over TCP to this machine or over a Unix socket.
+        group: Process id of the leader of the group.
+    """
+    with contextlib.suppress(OSError):
+        if connection.family == socket.AF_UNIX:
+            pid = peer_pid(connection)
+            return _group_of(pid) == group or _descends_from(pid, group)
+        return holds_other_end(connection, lambda: _members(group), accepted=False)
     return False
 
 
@@ -81,8 +96,7 @@ def _is_ours_on_socket(path: str, group: int) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_CONNECT_TIMEOUT)
         client.connect(path)
-        pid = peer_pid(client)
-    return _group_of(pid) == group or _descends_from(pid, group)
+        return is_peer(client, group)
 
 
 def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
@@ -99,49 +113,28 @@ def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
             client.settimeout(_CONNECT_TIMEOUT)
             if client.connect_ex(address) != 0:
                 continue
-            if not _holds_other_end(client, group):
+            if not _has_accepted(client, group):
                 return False
             ours = True
     return ours
 
 
-def _holds_other_end(client: socket.socket, group: int) -> bool:
+def _has_accepted(client: socket.socket, group: int) -> bool:
     """Tell whether a process of a group has accepted a connection.
 
     The listener of the port would be no proof: among several, the system chooses one by address
     and by chance.
     """
-    other_end = _canonical(client.getpeername()), _canonical(client.getsockname())
     for pause in _ACCEPT_PAUSES:
-        # A connection belongs to no process before it is accepted.
         time.sleep(pause)
-        if any(other_end in _connections(pid) for pid in _members(group)):
+        if holds_other_end(client, lambda: _members(group), accepted=True):
             return True
     return False
 
 
-def _connections(pid: int) -> list[_Connection]:
-    """Return the TCP connections of a process, each as its own and the other address."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        return [
-            (_canonical(connection.laddr), _canonical(connection.raddr))
-            for connection in psutil.Process(pid).net_connections("tcp")
-            if connection.raddr
-        ]
-    return []
-
-
-def _canonical(address: tuple[Any, ...]) -> tuple[str, int]:
-    """Return host and port in a form that is the same for both ends."""
-    host, port = address[:2]
-    # A server on :: sees IPv4 clients as ::ffff:127.0.0.1, or on macOS as ::127.0.0.1.
-    return host.rpartition(":")[2] if "." in host else host, port
-
-
 def _members(group: int) -> Iterator[int]:
-    """Yield the processes of a group, then all descendants of its leader."""
+    """Yield the leader of a group, its other processes, then all descendants of the leader."""
+    yield group
     # Imported only here: it takes 20 ms that a Unix socket does not need.
     import psutil
 

@@ -92,7 +92,7 @@ class SingleFlight:
             attempt: Starts the server.
 
         Raises:
-            MlxcelServerError: The system has no thread left.
+            MlxcelServerError: The system has no thread left, or the program is ending.
         """
         waiter.thread = threading.Thread(
             target=self._attend, args=(waiter, attempt), name="mlxcel-start", daemon=True
@@ -100,6 +100,10 @@ class SingleFlight:
         try:
             waiter.thread.start()
         except RuntimeError as error:
+            if "interpreter shutdown" in str(error):
+                raise MlxcelServerError(
+                    "The program is ending, so no server was started."
+                ) from error
             raise MlxcelServerError(
                 f"Cannot start a thread for the server: {error}. Raise the limit (ulimit -u), or "
                 "end some programs."

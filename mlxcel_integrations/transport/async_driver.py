@@ -34,7 +34,7 @@ class AsyncDriver:
 
     def __init__(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> None:
         self._connection = connection
-        self._pool = AsyncPool(transport)
+        self._pool = AsyncPool(transport, connection.lease)
 
     async def start(self) -> None:
         """Start the managed server now; does nothing in connect mode."""
@@ -42,6 +42,7 @@ class AsyncDriver:
 
     async def close(self) -> None:
         """Close the connections of this event loop and give the managed server back."""
+        self._connection.pass_on_template_failure()
         await self._pool.close()
         # Stopping a server waits for its end.
         await asyncio.to_thread(self._connection.release)

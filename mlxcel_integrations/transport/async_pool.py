@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from .endpoint import MOST_CONNECTIONS, Endpoint
+from .peers import proving_peers
+from .server import ServerLease
 
 __all__ = ["AsyncPool", "ShieldedBody"]
 
@@ -32,10 +34,14 @@ class AsyncPool:
 
     Args:
         transport: Used instead of ones that are made for the address.
+        lease: The managed server to which all connections must lead; None in connect mode.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport | None = None, lease: ServerLease | None = None
+    ) -> None:
         self._given = transport
+        self._lease = lease
         self._inherited: object = None
         self._forget()
 
@@ -54,7 +60,7 @@ class AsyncPool:
         known = self._known.get(loop)
         if known is not None and known.endpoint == endpoint:
             return known.transport
-        fresh = _LoopTransport(endpoint)
+        fresh = _LoopTransport(endpoint, self._lease)
         with self._lock:
             for dead in [other for other in self._known if other.is_closed()]:
                 del self._known[dead]
@@ -134,9 +140,9 @@ class ShieldedBody(httpx.AsyncByteStream):
 class _LoopTransport:
     """A transport to an address, and the guard that closes it with its event loop."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, lease: ServerLease | None) -> None:
         self.endpoint = endpoint
-        self.transport = endpoint.async_transport()
+        self.transport = proving_peers(endpoint.async_transport(), lease)
         self.guard = _closed_with_loop(self.transport)
 
 

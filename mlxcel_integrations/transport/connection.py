@@ -14,7 +14,7 @@ import httpx
 
 from ..errors import MlxcelError, warn_caller
 from ..protocol.buffering import BufferingDetector
-from ..protocol.failures import another_model, buffering
+from ..protocol.failures import another_model, buffering, template_failed
 from ..protocol.features import ServerFeatures
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
@@ -270,6 +270,7 @@ class Connection(NotPicklable):
             model: The model that answered, None if unknown.
             detector: The detector that watched the first tokens.
         """
+        self.pass_on_template_failure()
         if detector.buffered is not None:
             self._buffered_in_a_row = self._buffered_in_a_row + 1 if detector.buffered else 0
         # A single burst may be our own delay, and a Unix socket has no proxy in between.
@@ -280,6 +281,13 @@ class Connection(NotPicklable):
             if known is not None and known != model:
                 self.forget()
                 self._warn_once(another_model(str(self.endpoint), model, known))
+
+    def pass_on_template_failure(self) -> None:
+        """Warn if the log of the managed server says that its chat template has failed."""
+        lease = self.lease
+        reason = lease.server.take_template_failure() if lease is not None and lease.alive else None
+        if reason is not None:
+            self._warn_once(template_failed(reason))
 
     def _warn_once(self, warning: str) -> None:
         warning = redacted(warning)

@@ -290,6 +290,7 @@ def _answer(connection: Connection, call: Call) -> Steps[Any]:
         answer = yield from _json(connection, answer, call)
     if isinstance(answer, Failure) and answer.status not in call.expected:
         raise exception(connection, answer, call) from answer.cause
+    connection.pass_on_template_failure()
     return answer
 
 

@@ -13,6 +13,7 @@ import openai
 from ..secret import NotPicklable
 from .connection import Connection
 from .endpoint import Endpoint
+from .peers import proving_peers
 
 __all__ = ["async_client", "sync_client"]
 
@@ -64,11 +65,12 @@ def _http_options(connection: Connection, transport_class: str) -> dict[str, Any
         # An explicit transport keeps the proxies of the environment out.
         options["trust_env"] = False
         # No idle connections: nothing would close them when the event loop ends.
-        options["transport"] = getattr(library, transport_class)(
+        transport = getattr(library, transport_class)(
             verify=endpoint.verify,
             uds=endpoint.socket,
             limits=library.Limits(max_keepalive_connections=0),
         )
+        options["transport"] = proving_peers(transport, connection.lease)
     elif endpoint.is_secure:
         options["verify"] = endpoint.verify
     return options

@@ -5,6 +5,7 @@ Classes of the supervisor implement these protocols; the transport does not impo
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol, Self
 
 from ..protocol.features import TrainedContext
@@ -39,6 +40,12 @@ class Server(Protocol):
     @property
     def log_tail(self) -> str:
         """The last lines that it printed."""
+
+    def is_peer(self, connection: socket.socket) -> bool:
+        """Tell whether it holds the other end of a connection."""
+
+    def take_template_failure(self) -> str | None:
+        """Return why it answers from a prompt of its own, the first time that this is asked."""
 
     def start(self) -> Self:
         """Start it, or wait until it is ready."""

@@ -34,7 +34,7 @@ class SyncDriver:
 
     def __init__(self, connection: Connection, transport: httpx.BaseTransport | None) -> None:
         self._connection = connection
-        self._pool = SyncPool(transport)
+        self._pool = SyncPool(transport, connection.lease)
         weakref.finalize(self, self._pool.close)
 
     def start(self) -> None:
@@ -43,6 +43,7 @@ class SyncDriver:
 
     def close(self) -> None:
         """Close all connections and give the managed server back."""
+        self._connection.pass_on_template_failure()
         self._pool.close()
         self._connection.release()
 

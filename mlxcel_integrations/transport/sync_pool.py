@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import httpx
 
 from .endpoint import MOST_CONNECTIONS, Endpoint
+from .peers import proving_peers
+from .server import ServerLease
 
 __all__ = ["SyncPool"]
 
@@ -18,10 +20,14 @@ class SyncPool:
 
     Args:
         transport: Used instead of one that is made for the address.
+        lease: The managed server to which all connections must lead; None in connect mode.
     """
 
-    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, transport: httpx.BaseTransport | None = None, lease: ServerLease | None = None
+    ) -> None:
         self._given = transport
+        self._lease = lease
         self._known: tuple[Endpoint, httpx.BaseTransport] | None
         self._inherited: object = None
         self._forget()
@@ -41,7 +47,7 @@ class SyncPool:
         with self._lock:
             if self._known is None or self._known[0] != endpoint:
                 self._drop()
-                self._known = endpoint, endpoint.transport()
+                self._known = endpoint, proving_peers(endpoint.transport(), self._lease)
             return self._known[1]
 
     def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:

@@ -19,6 +19,7 @@ from mlxcel_integrations.protocol.failures import (
     insecure,
     not_a_stream,
     overflow,
+    template_failed,
     timed_out,
     unreachable,
     untrusted,
@@ -467,3 +468,11 @@ def test_a_sentence_ends_once(end: str) -> None:
 def test_a_long_text_is_kept_up_to_a_limit() -> None:
     assert "x" * 500 == failure(500, b"x" * 501).body
     assert '"' + "x" * 499 == failure(500, b'"' + b"x" * 600 + b'"').body
+
+
+def test_a_template_that_fails_is_told_with_its_reason_and_what_to_do() -> None:
+    assert (
+        "The chat template of the model fails (no roles), so the server makes up a prompt of its "
+        "own: answers may be poor or empty, and counts wrong. Pass a template that works as "
+        "chat_template=, or send roles in the order that this one expects."
+    ) == template_failed("no roles")

@@ -11,6 +11,7 @@ from mlxcel_integrations.supervisor.log_lines import (
     load_failure,
     read_progress,
     split_line,
+    template_failure,
 )
 
 LOADING = Progress("loading weights", None, False)
@@ -299,3 +300,28 @@ def test_a_failed_load_is_told_with_its_reason(reason: str) -> None:
 )
 def test_an_error_about_the_name_of_a_model_is_found(line: str, expected: bool) -> None:
     assert expected is is_model_missing(f"{START[0]}\n{line}\n", "a/b")
+
+
+FAILED_TEMPLATE = (
+    "2026-11-23T02:00:00.123456Z  WARN mlxcel::server::chat_request: "
+    "Chat template render failed, using fallback: "
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            f"a\n{FAILED_TEMPLATE}Failed to render chat template: undefined value (in chat:1)\nb",
+            "Failed to render chat template: undefined value (in chat:1)",
+        ),
+        (f"{FAILED_TEMPLATE}first\n{FAILED_TEMPLATE}last\n", "last"),
+        (f"{FAILED_TEMPLATE}\x1b[31mred\x1b[0m\a", "red"),
+        (f"{FAILED_TEMPLATE}{'x' * 400}", "x" * 300),
+        (f"{FAILED_TEMPLATE}\nb", None),
+        ("all is well", None),
+        ("", None),
+    ],
+)
+def test_a_log_tells_why_the_chat_template_failed(log: str, reason: str | None) -> None:
+    assert reason == template_failure(log)

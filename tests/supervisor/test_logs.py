@@ -566,3 +566,39 @@ def test_the_owner_of_a_server_that_prints_much_does_not_grow() -> None:
     growths = [float(growth) for growth in re.findall(r"([-.\d]+) MB more", output)]
     assert 8 == len(growths), output
     assert max(growths) < 5, output
+
+
+# --------------------------------------------------------------------------- failing templates
+
+WARNED = (
+    b"\x1b[2m2026-11-23T02:00:00.123456Z\x1b[0m \x1b[33m WARN\x1b[0m "
+    b"\x1b[2mmlxcel::server::chat_request\x1b[0m\x1b[2m:\x1b[0m "
+    b"Chat template render failed, using fallback: Failed to render chat template: no roles\n"
+)
+REASON = "Failed to render chat template: no roles"
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+def test_a_failing_template_is_told_once_however_it_is_printed(size: int) -> None:
+    output = b"loading\n" + WARNED * 3
+    log = fed(*[output[at : at + size] for at in range(0, len(output), size)])
+
+    assert REASON == log.take_template_failure()
+    log.feed(WARNED)
+    assert log.take_template_failure() is None
+
+
+def test_a_failing_template_is_told_without_the_key() -> None:
+    log = fed(WARNED.replace(b"no roles", f"no {KEY}".encode()), secret=KEY)
+
+    assert "Failed to render chat template: no ***" == log.take_template_failure()
+
+
+def test_a_failing_template_is_told_when_its_line_is_not_there_any_more() -> None:
+    log = fed(WARNED, b"other\n" * 300)
+
+    assert "see the log of the server" == log.take_template_failure()
+
+
+def test_a_template_that_works_is_not_told() -> None:
+    assert fed(b"Chat template rendered\n").take_template_failure() is None

@@ -187,3 +187,40 @@ say(llm.chat("after"))
     assert "['echo: a', 'echo: b', 'echo: c']\necho: after\n" == out
     assert (0, "") == (returncode, error)
     assert 1 == len(fake.starts)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("ask", ["llm.chat('hi')", "list(llm.chat_stream('hi'))", "server.start()"])
+def test_who_asks_while_python_ends_is_told_so_at_once(ask: str, used: bool, fake: Fake) -> None:
+    """Python runs no new thread then, and its older versions wait for one for ever."""
+    body = f"""
+llm, server = LLM("m", binary=binary), ManagedServer("m", binary=binary)
+if {used}:
+    llm.start()
+    server.start()
+class Asks:
+    def __del__(self):
+        try:
+            {ask}
+        except Exception as error:
+            say(type(error).__name__, error)
+asks = Asks()
+"""
+    told = "MlxcelServerError The program is ending, so the server for 'm' was not started.\n"
+    assert (0, told, "") == result(body, fake.binary())
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_an_exit_handler_may_ask_as_long_as_its_server_is_there(used: bool, fake: Fake) -> None:
+    body = f"""
+import atexit
+llm = LLM("m", binary=binary)
+if {used}:
+    llm.start()
+atexit.register(lambda: say(llm.chat("hi")))
+"""
+    returncode, out, error = result(body, fake.binary())
+
+    # Some versions of Python start no thread any more, and so no server.
+    told = "The program is ending, so no server was started" in error
+    assert (told and not used) or (0, "echo: hi\n", "") == (returncode, out, error)

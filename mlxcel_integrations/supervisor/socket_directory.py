@@ -1,0 +1,139 @@
+"""Directory of sockets: one that takes them, and in which nobody else can replace them."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..errors import MlxcelError
+from ..unix_sockets import MAX_SOCKET_PATH_BYTES
+
+__all__ = ["open_to_others", "runtime_directory"]
+
+_USUAL = ("/tmp", "/var/tmp")
+_EVERY_USER = ["0", "0", "4294967295"]
+"""How Linux says that a process sees the users of the machine."""
+
+
+def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return a directory for files that live no longer than a program.
+
+    Args:
+        below: The longest path that will be used in the directory, relative to it.
+        environ: Where ``XDG_RUNTIME_DIR`` and ``TMPDIR`` are looked up.
+
+    Raises:
+        MlxcelError: No directory is writable, short enough, and safe from other users.
+    """
+    unsafe = None
+    # Not tempfile.gettempdir(): a fork during its first call leaves a lock behind, on which the
+    # child waits forever.
+    for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), *_USUAL):
+        path = _absolute(parent)
+        if path is None or not os.access(path, os.W_OK | os.X_OK):
+            continue
+        if len(os.fsencode(path / below)) > MAX_SOCKET_PATH_BYTES:
+            continue
+        opening = open_to_others(path)
+        if opening is None:
+            return path
+        unsafe = unsafe or opening
+    if unsafe is not None:
+        raise MlxcelError(
+            f"No temporary directory is safe for a socket: other users can rename files in "
+            f"{unsafe}. Set TMPDIR to a directory with a short path that only you can write to."
+        )
+    raise MlxcelError(
+        "The path of every writable temporary directory is too long for a socket: set TMPDIR to a "
+        "directory with a shorter one."
+    )
+
+
+def _absolute(path: str | None) -> Path | None:
+    """Return an absolute path, None if there is none because the working directory was deleted."""
+    try:
+        return Path(path).absolute() if path else None
+    except FileNotFoundError:
+        return None
+
+
+def open_to_others(directory: Path) -> Path | None:
+    """Return the first directory on the way to a new file in which other users can rename things.
+
+    They could put another server in the place of ours, however private its own directory is. A
+    sticky directory, such as ``/tmp``, protects what belongs to us or to root.
+
+    Args:
+        directory: The absolute path of the directory for the file.
+
+    Returns:
+        The directory; None if nobody but this user and root can replace the file.
+    """
+    trusted = _trusted_users()
+    for inside, entry in _lookups(directory):
+        try:
+            safe = _is_safe(inside.lstat(), entry.lstat().st_uid, trusted)
+        except OSError:
+            safe = False
+        if not safe:
+            return inside
+    last = directory.resolve()
+    return None if _is_safe(last.stat(), os.geteuid(), trusted) else last
+
+
+def _lookups(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield each directory on the way to a path, with the entry that is looked up in it."""
+    inside, left = Path("/"), list(reversed(path.parts[1:]))
+    while left:
+        name = left.pop()
+        if name == "..":
+            inside = inside.parent
+            continue
+        entry = inside / name
+        yield inside, entry
+        if entry.is_symlink():
+            target = entry.readlink()
+            inside = Path("/") if target.is_absolute() else inside
+            left += reversed(target.parts[target.is_absolute() :])
+        else:
+            inside = entry
+
+
+def _is_safe(directory: os.stat_result, entry_owner: int, trusted: set[int]) -> bool:
+    """Tell whether only trusted users can rename an entry of a directory."""
+    if directory.st_uid not in trusted:
+        return False
+    mode = directory.st_mode
+    by_others = mode & stat.S_IWOTH or (
+        mode & stat.S_IWGRP and not _is_private_group(directory.st_gid)
+    )
+    return not by_others or (bool(mode & stat.S_ISVTX) and entry_owner in trusted)
+
+
+def _is_private_group(group: int) -> bool:
+    """Tell whether a group has this user or root as its only member.
+
+    Many systems give each user a group with the same name, and let it write to new files.
+    """
+    if group == 0:
+        return True
+    try:
+        user, found = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return found.gr_name == user and {user}.issuperset(found.gr_mem)
+
+
+def _trusted_users() -> set[int]:
+    """Return the users who may replace anything: this one and root."""
+    users = {0, os.geteuid()}
+    # In a sandbox with users of its own, the files of the machine's root seem to be nobody's.
+    with contextlib.suppress(OSError, ValueError):
+        if _EVERY_USER != Path("/proc/self/uid_map").read_text().split():
+            users.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
+    return users

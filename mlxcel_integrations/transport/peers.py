@@ -1,0 +1,102 @@
+"""Peers of connections: each new one to a managed server proves that it leads to that server.
+
+An address alone proves nothing: the server may have died and its port be another program's, or its
+socket may have been replaced. The system knows who holds the other end, and is asked before
+anything is sent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import weakref
+from typing import Any, TypeVar
+
+from .server import ServerLease
+
+__all__ = ["proving_peers"]
+
+T = TypeVar("T")
+
+
+def proving_peers(transport: T, lease: ServerLease | None) -> T:
+    """Return a transport after letting it check the peer of each connection that it makes.
+
+    Args:
+        transport: A transport of ``httpx`` or ``httpx2`` that has not been used yet.
+        lease: The managed server that it is to reach; None to leave the transport as it is.
+
+    Raises:
+        AttributeError: This version of ``httpx`` makes its connections in another way.
+    """
+    if lease is not None:
+        # Neither library has a public way to replace what connects.
+        pool: Any = transport._pool  # type: ignore[attr-defined]  # an attribute of both classes
+        kind = _AsyncBackend if hasattr(pool, "handle_async_request") else _Backend
+        error = importlib.import_module(type(pool).__module__.partition(".")[0]).ConnectError
+        pool._network_backend = kind(pool._network_backend, lease, error)
+    return transport
+
+
+class _Backend:
+    """What connects for ``httpcore``, with a check of the peer.
+
+    Args:
+        backend: Makes the connections.
+        lease: The server. It is not kept alive, since the end of its last lease is its end.
+        error: Raised if somebody else answers.
+    """
+
+    def __init__(self, backend: Any, lease: ServerLease, error: type[Exception]) -> None:
+        self._backend = backend
+        self._lease = weakref.ref(lease)
+        self._error = error
+
+    def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
+        return self._proven(self._backend.connect_unix_socket(*args, **options))
+
+    def connect_tcp(self, *args: Any, **options: Any) -> Any:
+        return self._proven(self._backend.connect_tcp(*args, **options))
+
+    def _proven(self, stream: Any) -> Any:
+        try:
+            self._check(stream)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _check(self, stream: Any) -> None:
+        """Raise unless the server holds the other end of a connection."""
+        lease = self._lease()
+        if lease is None or not lease.alive:
+            raise self._error("this program closed the model")
+        # Some event loops have no complete sockets.
+        connection = socket.socket(fileno=stream.get_extra_info("socket").fileno())
+        try:
+            proven = lease.server.is_peer(connection)
+        finally:
+            connection.detach()
+        if not proven:
+            raise self._error(
+                "another program answers there, not the server that was started, and was sent "
+                "neither the key nor a prompt"
+            )
+
+
+class _AsyncBackend(_Backend):
+    """The same for event loops."""
+
+    async def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
+        return await self._aproven(await self._backend.connect_unix_socket(*args, **options))
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> Any:
+        return await self._aproven(await self._backend.connect_tcp(*args, **options))
+
+    async def _aproven(self, stream: Any) -> Any:
+        try:
+            self._check(stream)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream

@@ -1,0 +1,97 @@
+"""A chat template that fails, which mlxcel 0.4.2 only logs, becomes one warning of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations import LLM, AsyncLLM
+from tests.supervisor.conftest import Fake, fake, wait_until
+
+__all__ = ["fake"]
+
+SIGN = "Chat template render failed, using fallback"
+ERROR = "invalid operation: Only user and assistant roles (in chat:1)"
+
+
+def ask(llm: LLM) -> None:
+    llm.chat("hi")
+
+
+def stream(llm: LLM) -> None:
+    for _ in llm.chat_stream("hi"):
+        pass
+
+
+def count(llm: LLM) -> None:
+    llm.count_message_tokens([{"role": "user", "content": "hi"}])
+
+
+async def ask_async(llm: AsyncLLM) -> None:
+    await llm.chat("hi")
+
+
+async def stream_async(llm: AsyncLLM) -> None:
+    async for _ in llm.chat_stream("hi"):
+        pass
+
+
+async def count_async(llm: AsyncLLM) -> None:
+    await llm.count_message_tokens([{"role": "user", "content": "hi"}])
+
+
+WAYS = [
+    (LLM, ask),
+    (LLM, stream),
+    (LLM, count),
+    (AsyncLLM, ask_async),
+    (AsyncLLM, stream_async),
+    (AsyncLLM, count_async),
+]
+
+
+def warned(
+    make: Callable[..., Any], way: Callable[[Any], Any], *, logs: bool = True, **options: Any
+) -> list[Any]:
+    """Ask, wait for what the server logs about that, ask again, and return all warnings."""
+    with warnings.catch_warnings(record=True) as told, asyncio.Runner() as runner:
+        warnings.simplefilter("always")
+        llm = make("m", **options)
+
+        def wait_for(result: Any) -> None:
+            if result is not None and not isinstance(result, LLM):
+                runner.run(result)
+
+        server = llm._connection.server
+        wait_for(way(llm))
+        # The line comes through a pipe.
+        assert not logs or wait_until(lambda: SIGN in server.log_tail)
+        wait_for(way(llm))
+        wait_for(way(llm))
+        wait_for(llm.close())
+    return told
+
+
+@pytest.mark.parametrize(("make", "way"), WAYS)
+@pytest.mark.parametrize("share", ["process", "user"])
+def test_a_template_that_fails_is_told_once_at_the_line_of_the_user(
+    share: str, make: Callable[..., Any], way: Callable[[Any], Any], fake: Fake
+) -> None:
+    assert not logging.getLogger("mlxcel.server").isEnabledFor(logging.INFO)
+    binary = fake.binary(GENERATION="v0.4.2", TEMPLATE_ERROR=ERROR)
+
+    told = warned(make, way, binary=binary, share=share, keep_alive=0)
+
+    assert 1 == len(told), [str(one.message) for one in told]
+    message = str(told[0].message)
+    assert f"of the model fails (Failed to render chat template: {ERROR}), so" in message
+    assert told[0].filename == __file__
+
+
+def test_a_template_that_works_is_not_told(fake: Fake) -> None:
+    assert [] == warned(LLM, ask, logs=False, binary=fake.binary(GENERATION="v0.4.2"))

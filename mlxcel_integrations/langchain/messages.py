@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
+    ChatMessage,
+    FunctionMessage,
     HumanMessage,
-    InvalidToolCall,
     SystemMessage,
     ToolMessage,
-    convert_to_openai_messages,
 )
 
 from ..errors import MlxcelError
+from ..protocol.tool_calls import tool_call
+from .message_content import Content, as_error
 
 __all__ = ["to_openai_messages"]
+
+Json = dict[str, Any]
 
 _ROLES: dict[type, str] = {HumanMessage: "user", SystemMessage: "system", AIMessage: "assistant"}
 
 
 def to_openai_messages(
     messages: Sequence[BaseMessage], *, reasoning: bool = True, urls: bool = False
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Return OpenAI messages.
 
     Args:
-        messages: A conversation.
+        messages: A conversation, which another provider may have begun.
         reasoning: Whether the model is sent its earlier thinking.
         urls: Whether images, sound and video may be sent as addresses instead of data.
 
     Raises:
         MlxcelError: A message cannot be expressed.
     """
-    result: list[dict[str, Any]] = []
+    result: list[Json] = []
     for index, message in enumerate(messages):
         plain = _plain(message)
         if plain:
             result.append(plain)
-            continue
-        converted = _converted(index, message, reasoning)
-        for one in converted:
-            _set_media(index, one, urls)
-        result.extend(converted)
+        else:
+            result.extend(_converted(index, message, reasoning, urls))
     return result
 
 
-def _plain(message: BaseMessage) -> dict[str, Any] | None:
+def _plain(message: BaseMessage) -> Json | None:
     """Translate a message of plain text, as most are, at a tenth of the usual cost."""
     role = _ROLES.get(type(message))
     if role is None or not isinstance(message.content, str):
@@ -61,107 +61,83 @@ def _plain(message: BaseMessage) -> dict[str, Any] | None:
     return {"role": role, "content": message.content}
 
 
-def _converted(index: int, message: BaseMessage, reasoning: bool) -> list[dict[str, Any]]:
+def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) -> list[Json]:
     """Translate any message; one that holds the results of several tools becomes several."""
-    try:
-        if isinstance(message, AIMessage):
-            return [_assistant(message, reasoning)]
-        converted: list[dict[str, Any]] = convert_to_openai_messages([_with_videos(message)])
-    except (ValueError, KeyError) as error:
-        # LangChain's text ends with the whole block, which may hold megabytes of data.
-        reason = str(error).partition(" Full content block")[0].rstrip(".")
-        raise MlxcelError(
-            f"messages[{index}] cannot be sent: {reason}. Pass text, or a block with its data, "
-            'such as {"type": "image", "base64": ..., "mime_type": "image/png"}.'
-        ) from error
-    if isinstance(message, ToolMessage) and message.status == "error":
-        converted[0]["content"] = _as_error(converted[0]["content"])
-    return converted
+    place = f"messages[{index}]"
+    result: Json = {"role": _role(place, message)}
+    if message.name:
+        result["name"] = message.name
+    content = Content(isinstance(message, AIMessage), urls)
+    content.read(message.content, f"{place}.content")
+    if isinstance(message, AIMessage):
+        return [result | _answer_fields(place, message, content, reasoning)]
+    if isinstance(message, ToolMessage):
+        result["tool_call_id"] = message.tool_call_id
+    elif isinstance(message, FunctionMessage):
+        result["tool_call_id"] = ""
+    elif content.results and not content.parts:
+        return content.results
+    failed = isinstance(message, ToolMessage) and message.status == "error"
+    result["content"] = as_error(content.joined()) if failed else content.joined()
+    return [*content.results, result]
 
 
-def _assistant(message: AIMessage, reasoning: bool) -> dict[str, Any]:
-    content = [block for block in _blocks(message) if block.get("type") not in _NOT_CONTENT]
-    (converted,) = convert_to_openai_messages([message.model_copy(update={"content": content})])
-    result = dict(converted)
-    if message.invalid_tool_calls:
-        result["tool_calls"] = [
-            *result.get("tool_calls", ()),
-            *map(_invalid_call, message.invalid_tool_calls),
-        ]
-    thoughts = _thoughts(message) if reasoning else ""
-    if thoughts:
-        # Chat templates read this name.
-        result["reasoning_content"] = thoughts
-    return result
-
-
-_THOUGHTS = {"reasoning": "reasoning", "thinking": "thinking"}
-_NOT_CONTENT = {*_THOUGHTS, "tool_call", "tool_call_chunk", "invalid_tool_call"}
-"""Blocks that OpenAI's content does not hold; calls are in fields of the message, too."""
-
-
-def _blocks(message: AIMessage) -> list[dict[str, Any]]:
-    if isinstance(message.content, str):
-        return [{"type": "text", "text": message.content}] if message.content else []
-    return [
-        {"type": "text", "text": block} if isinstance(block, str) else block
-        for block in message.content
-    ]
-
-
-def _thoughts(message: AIMessage) -> str:
-    known: str = message.additional_kwargs.get("reasoning_content") or ""
-    return known or "".join(
-        block.get(_THOUGHTS[block["type"]]) or ""
-        for block in _blocks(message)
-        if block.get("type") in _THOUGHTS
+def _role(place: str, message: BaseMessage) -> str:
+    if isinstance(message, ChatMessage):
+        return message.role
+    for kind, role in _ROLES.items():
+        if isinstance(message, kind):
+            return role
+    if isinstance(message, ToolMessage | FunctionMessage):
+        return "tool"
+    raise MlxcelError(
+        f"{place} is {type(message).__name__}, which is not a part of a conversation: pass "
+        "messages of users, models, systems and tools."
     )
 
 
-def _invalid_call(call: InvalidToolCall) -> dict[str, Any]:
-    # llama.cpp answers 500 to arguments that are not JSON, so these are sent as a JSON string.
-    function = {"name": call["name"] or "", "arguments": json.dumps(call["args"] or "")}
-    return {"type": "function", "id": call["id"] or "", "function": function}
+def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: bool) -> Json:
+    """Return the fields of a message that a model wrote, whichever it was."""
+    more = message.additional_kwargs
+    if more.get("refusal") and not content.has_refusal:
+        content.read({"type": "refusal", "refusal": more["refusal"]}, f"{place}.additional_kwargs")
+    fields: Json = {"content": content.joined()}
+    calls = _calls(place, message, content.calls)
+    if calls:
+        fields["tool_calls"] = calls
+    thoughts = _thoughts(place, more) or "".join(content.thoughts)
+    if thoughts and reasoning:
+        # Chat templates read this name.
+        fields["reasoning_content"] = thoughts
+    return fields
 
 
-def _as_error(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Mark the result of a tool as an error, for which OpenAI's messages have no field."""
-    if isinstance(content, list):
-        return [{"type": "text", "text": "Error:"}, *content]
-    return content if content.lower().startswith("error") else f"Error: {content}"
+def _thoughts(place: str, more: Mapping[str, Any]) -> str:
+    """Return the thoughts that some providers keep beside the content."""
+    for name in ("reasoning_content", "reasoning"):
+        if more.get(name):
+            block = more[name] if isinstance(more[name], Mapping) else {"reasoning": more[name]}
+            beside = Content(is_answer=True, urls=False)
+            beside.read({**block, "type": "reasoning"}, f"{place}.additional_kwargs[{name!r}]")
+            return "".join(beside.thoughts)
+    return ""
 
 
-def _with_videos(message: BaseMessage) -> BaseMessage:
-    """Translate video blocks, which OpenAI's content does not have."""
-    if isinstance(message.content, str):
-        return message
-    content = [
-        _video(block) if isinstance(block, dict) and block.get("type") == "video" else block
-        for block in message.content
-    ]
-    return message.model_copy(update={"content": content})
-
-
-def _video(block: dict[str, Any]) -> dict[str, Any]:
-    url = block.get("url")
-    if block.get("base64"):
-        url = f"data:{block.get('mime_type') or 'video/mp4'};base64,{block['base64']}"
-    return {"type": "video_url", "video_url": {"url": url or ""}}
-
-
-def _set_media(index: int, message: dict[str, Any], urls: bool) -> None:
-    """Bring images and videos to the form that servers accept."""
-    content = message["content"]
-    for position, part in enumerate(content if isinstance(content, list) else ()):
-        kind = part.get("type")
-        if kind not in ("image_url", "video_url"):
-            continue
-        if isinstance(part[kind], str):
-            part = content[position] = {"type": kind, kind: {"url": part[kind]}}
-        address = str(part[kind].get("url") or "")
-        if not (urls or address.startswith("data:")):
-            raise MlxcelError(
-                f"messages[{index}].content[{position}] is the address {address!r}, which the "
-                "server would read with its own rights. Pass the data in base64, or allow "
-                "addresses with send_urls=True."
-            )
+def _calls(place: str, message: AIMessage, in_content: Iterable[Json]) -> list[Json]:
+    """Return each call once; many providers keep the same call in several places."""
+    given: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
+    try:
+        calls = [tool_call(call["name"], call["args"], call["id"]) for call in given]
+        known = {call["id"] for call in calls}
+        for call in in_content:
+            if call["id"] not in known or not (call["id"] or given):
+                known.add(call["id"])
+                calls.append(call)
+        legacy = message.additional_kwargs.get("function_call")
+        if isinstance(legacy, Mapping) and not calls:
+            calls.append(tool_call(legacy.get("name"), legacy.get("arguments"), None))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MlxcelError(
+            f"{place} has a tool call whose arguments cannot be written as JSON: {error}."
+        ) from error
+    return calls

@@ -1,32 +1,38 @@
-"""LlamaIndex's messages as OpenAI messages."""
+"""LlamaIndex's messages as OpenAI messages, whichever provider wrote them."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
-    AudioBlock,
+    CachePoint,
     ChatMessage,
+    CitableBlock,
+    CitationBlock,
     ContentBlock,
-    ImageBlock,
+    DocumentBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
-    VideoBlock,
 )
 from pydantic import BaseModel
 
 from ..errors import MlxcelError
+from ..protocol.documents import titled
+from ..protocol.tool_calls import tool_call
+from .media import Media, document_text, media_part
 
 __all__ = ["to_openai_messages"]
 
 JsonObject = dict[str, Any]
-Media = ImageBlock | AudioBlock | VideoBlock
+
+SENT = (TextBlock, Media, DocumentBlock, CitableBlock, CitationBlock)
+"""Blocks that become text or media."""
+
+UNTITLED = "input_document"
+"""The title that LlamaIndex gives to documents without one."""
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -46,7 +52,7 @@ def to_openai_messages(
     """Return OpenAI messages.
 
     Args:
-        messages: A conversation.
+        messages: A conversation, which another provider may have begun.
         reasoning: Whether to send the model's earlier thinking, too.
         urls: Whether to send URLs of images, audio and video as they are.
 
@@ -66,113 +72,126 @@ def _message(index: int, message: ChatMessage, reasoning: bool, urls: bool) -> J
     role, blocks = _ROLES[message.role], message.blocks
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and not message.additional_kwargs:
         return {"role": role, "content": blocks[0].text}
-    not_content = (ThinkingBlock, ToolCallBlock) if role == "assistant" else ()
-    content = [(n, block) for n, block in enumerate(blocks) if not isinstance(block, not_content)]
-    converted: JsonObject = {"role": role, "content": _content(place, content, urls)}
-    if role == "assistant":
-        return {**converted, **_calls_and_thoughts(message, reasoning)}
     names = ("name", "tool_call_id") if role == "tool" else ("name",)
-    given = message.additional_kwargs
-    return {**converted, **{name: given[name] for name in names if given.get(name)}}
+    more = message.additional_kwargs
+    converted = {name: more[name] for name in names if more.get(name)}
+    if role == "assistant":
+        return {"role": role, **converted, **_answer_fields(place, message, reasoning, urls)}
+    return {"role": role, "content": _joined(_parts(place, blocks, urls)), **converted}
 
 
-def _calls_and_thoughts(message: ChatMessage, reasoning: bool) -> JsonObject:
-    """Return the fields of an assistant message that OpenAI keeps beside its content."""
-    fields: JsonObject = {}
-    calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
-    calls = calls or list(map(_stored_call, message.additional_kwargs.get("tool_calls") or ()))
-    if calls:
+def _answer_fields(place: str, message: ChatMessage, reasoning: bool, urls: bool) -> JsonObject:
+    """Return the fields of a message that a model wrote; OpenAI keeps its calls beside the content.
+
+    Blocks that no server knows mean something to their own provider only.
+    """
+    blocks, more = message.blocks, message.additional_kwargs
+    parts = _parts(place, blocks, urls, is_answer=True)
+    if isinstance(more.get("refusal"), str):
+        parts.append({"type": "text", "text": more["refusal"]})
+    fields: JsonObject = {"content": _joined(parts)}
+    if calls := _calls(place, message):
         fields["tool_calls"] = calls
-    thoughts = "".join(
-        block.content or "" for block in message.blocks if isinstance(block, ThinkingBlock)
-    )
-    if thoughts and reasoning:
+    thoughts = "".join(block.content or "" for block in blocks if isinstance(block, ThinkingBlock))
+    thoughts = thoughts or more.get("reasoning_content") or more.get("thinking") or ""
+    if reasoning and thoughts and isinstance(thoughts, str):
         # Chat templates read thoughts under this name.
         fields["reasoning_content"] = thoughts
     return fields
 
 
-def _call(block: ToolCallBlock) -> JsonObject:
-    function = {"name": block.tool_name, "arguments": _arguments(block.tool_kwargs)}
-    return {"type": "function", "id": block.tool_call_id or "", "function": function}
-
-
-def _arguments(given: dict[str, Any] | str) -> str:
-    if isinstance(given, str):
-        # llama.cpp answers 500 to arguments that are not JSON, so these become a JSON string.
-        with contextlib.suppress(ValueError):
-            given = json.loads(given or "{}")
-    return json.dumps(given)
-
-
-def _stored_call(call: Any) -> Any:
-    """Return a call that a stored history or another adapter keeps in additional_kwargs."""
-    return call.model_dump() if isinstance(call, BaseModel) else call
-
-
-def _content(
-    place: str, blocks: Sequence[tuple[int, ContentBlock]], urls: bool
-) -> str | list[JsonObject]:
-    """Return one string if there is only text, which every chat template takes, else parts."""
-    if all(isinstance(block, TextBlock) for _, block in blocks):
-        return "\n".join(block.text for _, block in blocks if isinstance(block, TextBlock))
-    return [_part(f"{place}.blocks[{number}]", block, urls) for number, block in blocks]
-
-
-def _part(place: str, block: ContentBlock, urls: bool) -> JsonObject:
-    if isinstance(block, TextBlock):
-        return {"type": "text", "text": block.text}
-    if not isinstance(block, Media):
-        raise MlxcelError(
-            f"{place} is a {type(block).__name__}, which no server accepts: send a TextBlock, "
-            "ImageBlock, AudioBlock or VideoBlock. Extract the text of a document first, for "
-            "example with SimpleDirectoryReader."
-        )
-    url = str(block.url or "")
-    if url and not url.startswith("data:"):
-        if not urls:
-            raise MlxcelError(
-                f"{place} is the address {url!r}, which the server would read with its own "
-                "rights. Pass the data or a path, or allow addresses with send_urls=True."
-            )
-        return _media_part(block, url)
-    return _data_part(place, block)
-
-
-def _data_part(place: str, block: Media) -> JsonObject:
+def _calls(place: str, message: ChatMessage) -> list[JsonObject]:
+    """Return each call once: older histories hold them beside the blocks, many hold them twice."""
     try:
-        data = _read(block)
-        # A block made of bytes detects their format.
-        if isinstance(block, AudioBlock):
-            kind = block.format or AudioBlock(audio=data).format
-        elif isinstance(block, ImageBlock):
-            kind = block.image_mimetype or ImageBlock(image=data).image_mimetype
-        else:
-            kind = block.video_mimetype or VideoBlock(video=data).video_mimetype or "video/mp4"
-    except (ValueError, OSError) as error:
-        raise MlxcelError(f"{place} cannot be read: {error}.") from error
-    encoded = base64.b64encode(data).decode()
-    if isinstance(block, AudioBlock):
-        return {"type": "input_audio", "input_audio": {"data": encoded, "format": kind or "wav"}}
-    return _media_part(block, f"data:{kind or 'application/octet-stream'};base64,{encoded}")
+        calls = [
+            tool_call(block.tool_name, block.tool_kwargs, block.tool_call_id)
+            for block in message.blocks
+            if isinstance(block, ToolCallBlock)
+        ]
+        return calls or [_stored_call(call) for call in _stored_calls(message.additional_kwargs)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MlxcelError(f"{place} has a tool call that cannot be sent: {error}.") from error
 
 
-def _read(block: Media) -> bytes:
-    """Return the bytes of a block, of its file or of its data URL."""
-    if isinstance(block, ImageBlock):
-        stream = block.resolve_image()
-    elif isinstance(block, AudioBlock):
-        stream = block.resolve_audio()
+def _stored_calls(more: Mapping[str, Any]) -> Iterable[Any]:
+    if more.get("tool_calls"):
+        calls: Iterable[Any] = more["tool_calls"]
+        return calls
+    return [more["function_call"]] if more.get("function_call") else []
+
+
+def _stored_call(call: Any) -> JsonObject:
+    """Return a call that a stored history or another adapter keeps in additional_kwargs.
+
+    Raises:
+        TypeError: It is not a call.
+    """
+    fields = call.model_dump() if isinstance(call, BaseModel) else call
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"it is {type(call).__name__}, not a dictionary or a model of Pydantic")
+    function = fields.get("function") or fields
+    return tool_call(
+        function.get("name") or fields.get("tool_name"),
+        _first(function, "arguments", "input", "args", "tool_kwargs"),
+        _first(fields, "id", "call_id", "tool_call_id", "toolUseId"),
+    )
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> Any:
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+# --------------------------------------------------------------------------- content
+
+
+def _joined(parts: Sequence[JsonObject]) -> str | list[JsonObject]:
+    """Return one string if there is only text, which every chat template takes, else parts."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return list(parts)
+
+
+def _parts(
+    place: str, blocks: Sequence[ContentBlock], urls: bool, is_answer: bool = False
+) -> list[JsonObject]:
+    """Return the parts of OpenAI's content for blocks; an answer may hold blocks of any kind."""
+    parts: list[JsonObject] = []
+    for number, block in enumerate(blocks):
+        if isinstance(block, SENT) or not (is_answer or isinstance(block, CachePoint)):
+            parts.extend(_block_parts(f"{place}.blocks[{number}]", block, urls))
+    return parts
+
+
+def _block_parts(place: str, block: ContentBlock, urls: bool) -> Iterator[JsonObject]:
+    if isinstance(block, TextBlock):
+        yield {"type": "text", "text": block.text}
+    elif isinstance(block, CitableBlock):
+        inner = _joined(_parts(place, block.content, urls))
+        yield from _titled_parts(inner, block.title)
+    elif isinstance(block, CitationBlock):
+        inner = _joined(_parts(place, [block.cited_content], urls))
+        yield from _titled_parts(inner, block.title)
+    elif isinstance(block, DocumentBlock):
+        title = block.title if block.title != UNTITLED else ""
+        text = document_text(place, block)
+        if text is None:
+            raise _not_accepted(place, block)
+        yield {"type": "text", "text": titled(text, title or "")}
+    elif isinstance(block, Media):
+        yield media_part(place, block, urls)
     else:
-        stream = block.resolve_video()
-    data: bytes = stream.read()
-    return data
+        raise _not_accepted(place, block)
 
 
-def _media_part(block: Media, url: str) -> JsonObject:
-    if isinstance(block, AudioBlock):
-        return {"type": "input_audio", "input_audio": {"data": url}}
-    kind = "image_url" if isinstance(block, ImageBlock) else "video_url"
-    names = ("detail",) if isinstance(block, ImageBlock) else ("fps",)
-    more = {name: value for name in names if (value := getattr(block, name)) is not None}
-    return {"type": kind, kind: {"url": url, **more}}
+def _titled_parts(content: str | list[JsonObject], title: str) -> list[JsonObject]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": titled(content, title)}]
+    return [{"type": "text", "text": title}, *content] if title else content
+
+
+def _not_accepted(place: str, block: ContentBlock) -> MlxcelError:
+    return MlxcelError(
+        f"{place} is a {type(block).__name__}, which no server accepts: send a TextBlock, "
+        "ImageBlock, AudioBlock, VideoBlock or a document that holds text. Extract the text of a "
+        "document first, for example with SimpleDirectoryReader."
+    )

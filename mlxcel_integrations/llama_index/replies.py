@@ -21,7 +21,8 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-from ..protocol.stream import CallParts, ChatReply, Delta
+from ..protocol.stream import ChatReply, Delta
+from ..protocol.tool_calls import CallParts
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
 

@@ -15,6 +15,7 @@ from .headers import check_session
 from .messages import Conversation
 from .sampling import depends_on_engine, request_fields
 from .stream import CONNECTION_ENDED, Delta, DeltaStream, Request, ending, has_schema
+from .tool_calls import CallNumbering
 from .tools import with_tools
 
 __all__ = [
@@ -94,6 +95,7 @@ class ChatStream(DeltaStream):
     """
 
     _begun = False
+    _numbering: CallNumbering | None = None
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         part = choice["delta"]
@@ -107,7 +109,8 @@ class ChatStream(DeltaStream):
         if reasoning:
             delta.reasoning = reasoning
         if part.get("tool_calls"):
-            delta.tool_calls = part["tool_calls"]
+            self._numbering = self._numbering or CallNumbering()
+            delta.tool_calls = self._numbering.number(part["tool_calls"])
         if choice.get("finish_reason"):
             delta.finish_reason = choice["finish_reason"]
         if choice.get("logprobs"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .features import ServerFeatures
+from .tool_calls import CallIds
 
 __all__ = ["Conversation", "Messages", "inspect"]
 
@@ -130,18 +131,21 @@ def inspect(messages: Messages) -> Conversation:
     checked: list[Message] = []
     media: dict[str, Any] = {}
     texts: list[str] = []
-    calls: set[Any] = set()
+    calls = CallIds()
     says_more, stray_result = False, None
     for index, message in enumerate(messages):
         message = _with_known_role(index, message)
-        checked.append(message)
         _split(index, message.get("content"), texts, media)
         tool_calls = message.get("tool_calls")
         says_more = says_more or bool(tool_calls or message.get("reasoning_content"))
-        if message["role"] == "assistant":
-            calls.update(call.get("id") for call in tool_calls or ())
-        elif message["role"] == "tool" and message.get("tool_call_id") not in calls:
-            stray_result = index if stray_result is None else stray_result
+        if tool_calls and message["role"] == "assistant":
+            message = calls.with_ids(index, message)
+        elif message["role"] == "tool":
+            result = calls.of_result(message)
+            if result is None and stray_result is None:
+                stray_result = index
+            message = result or message
+        checked.append(message)
     is_empty = not (media or says_more) and all(not text or text.isspace() for text in texts)
     return Conversation(checked, media, sum(map(len, texts)), is_empty, stray_result)
 

@@ -18,11 +18,11 @@ from ..secret import redacted
 from .json_end import JSONEnd
 from .sse import SSEDecoder
 from .stop import StopFilter
+from .tool_calls import CallParts
 from .validation import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
 
 __all__ = [
     "CONNECTION_ENDED",
-    "CallParts",
     "ChatReply",
     "Delta",
     "DeltaStream",
@@ -346,54 +346,6 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
     reply.text, reply.reasoning = "".join(text), "".join(reasoning)
     reply.tool_calls, reply.logprobs = calls.joined() or None, logprobs.joined
     return reply
-
-
-class CallParts:
-    """Tool calls that arrive in parts, in time proportional to their length.
-
-    Attributes:
-        length: Number of characters in the arguments of all calls.
-    """
-
-    def __init__(self) -> None:
-        self.length = 0
-        self._calls: dict[int, _Call] = {}
-
-    def add(self, parts: Iterable[Mapping[str, Any]]) -> None:
-        """Add parts to the calls that their indices name."""
-        for part in parts:
-            index = part.get("index")
-            if index is None:
-                # Some servers leave it out: an id then begins a new call.
-                index = len(self._calls) if part.get("id") else max(len(self._calls) - 1, 0)
-            call = self._calls.setdefault(index, _Call())
-            call.id = part.get("id") or call.id
-            function = part.get("function") or {}
-            if function.get("name"):
-                call.name.append(function["name"])
-            if function.get("arguments"):
-                call.arguments.append(function["arguments"])
-                self.length += len(function["arguments"])
-
-    def joined(self) -> list[dict[str, Any]]:
-        """Return the calls so far, in the order of their indices."""
-        return [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": "".join(call.name), "arguments": "".join(call.arguments)},
-            }
-            for _, call in sorted(self._calls.items())
-        ]
-
-
-class _Call:
-    """One tool call, in parts."""
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name: list[str] = []
-        self.arguments: list[str] = []
 
 
 class _Logprobs:

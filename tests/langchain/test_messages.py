@@ -5,6 +5,7 @@ What both frameworks have in common is in ``tests/adapters``.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -16,12 +17,8 @@ from langchain_core.messages import (
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain.messages import to_openai_messages
-
-WIRE_CALL = {
-    "type": "function",
-    "id": "call_1",
-    "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
-}
+from mlxcel_integrations.protocol.messages import inspect
+from tests.langchain.histories import ANSWERS, FUNCTIONS, Json
 
 
 def test_a_list_with_one_text_is_sent_as_a_text() -> None:
@@ -125,11 +122,6 @@ def test_the_results_of_several_tools_in_one_message_become_several() -> None:
     [
         [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}],
         [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "yes"}],
-        [
-            {"type": "reasoning", "reasoning": "hm"},
-            {"type": "text", "text": "yes"},
-            {"type": "tool_call", "id": "call_1", "name": "get_weather", "args": {}},
-        ],
     ],
 )
 def test_blocks_of_an_answer_go_back_where_templates_read_them(content: Any) -> None:
@@ -137,3 +129,34 @@ def test_blocks_of_an_answer_go_back_where_templates_read_them(content: Any) -> 
 
     assert [{**expected, "reasoning_content": "hm"}] == to_openai_messages([AIMessage(content)])
     assert [expected] == to_openai_messages([AIMessage(content)], reasoning=False)
+
+
+# --------------------------------------------------------------------------- other providers
+
+QUESTION = "Weather in Paris and Rome?"
+RESULTS = [ToolMessage("sunny", tool_call_id="call_1"), ToolMessage("rainy", tool_call_id="call_2")]
+SENT_QUESTION = {"role": "user", "content": QUESTION}
+SENT_RESULTS = [
+    {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+    {"role": "tool", "tool_call_id": "call_2", "content": "rainy"},
+]
+THOUGHTLESS = {"ChatOpenAI, chat completions"}
+"""Answers without thoughts: this route of OpenAI does not tell them."""
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("reasoning", [True, False])
+def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) -> None:
+    expected: Json = {"role": "assistant", "content": "I look.", "tool_calls": FUNCTIONS}
+    if reasoning and name not in THOUGHTLESS:
+        expected["reasoning_content"] = "Two cities."
+    messages = [HumanMessage(QUESTION), ANSWERS[name], *RESULTS]
+    before = copy.deepcopy(messages)
+
+    sent = to_openai_messages(messages, reasoning=reasoning)
+
+    assert [SENT_QUESTION, expected, *SENT_RESULTS] == sent
+    assert before == messages
+    conversation = inspect(sent)
+    conversation.check_answerable()
+    conversation.check_media(None)

@@ -5,29 +5,24 @@ What both frameworks have in common is in ``tests/adapters``.
 
 from __future__ import annotations
 
-import base64
 import copy
 import io
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import (
-    AudioBlock,
-    CachePoint,
     ChatMessage,
-    CitableBlock,
     DocumentBlock,
     ImageBlock,
     TextBlock,
     ToolCallBlock,
-    VideoBlock,
 )
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index.messages import to_openai_messages
 from mlxcel_integrations.protocol.messages import inspect
+from tests.llama_index.histories import ANSWERS, IDS, NAME
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="get_weather", tool_kwargs={"city": "Paris"})
 WIRE_CALL = {
@@ -87,65 +82,6 @@ def test_arguments_are_always_json(given: Any, expected: str) -> None:
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-WAV = b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt " + bytes(24)
-MP4 = struct.pack(">I", 24) + b"ftypmp42" + bytes(4) + b"mp42isom" + bytes(8)
-
-
-def encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-@pytest.mark.parametrize("source", ["bytes", "base64", "stream", "path", "data URL"])
-def test_media_become_data(tmp_path: Path, source: str) -> None:
-    def given(name: str, data: bytes, mime: str) -> dict[str, Any]:
-        path = tmp_path / f"file.{mime.partition('/')[2]}"
-        path.write_bytes(data)
-        return {
-            "bytes": {name: data},
-            "base64": {name: encoded(data).encode()},
-            "stream": {name: io.BytesIO(data)},
-            "path": {"path": path},
-            "data URL": {"url": f"data:{mime};base64,{encoded(data)}"},
-        }[source]
-
-    message = ChatMessage(
-        [
-            TextBlock(text="What is this?"),
-            ImageBlock(**given("image", PNG, "image/png"), detail="low"),
-            AudioBlock(**given("audio", WAV, "audio/wav")),
-            VideoBlock(**given("video", MP4, "video/mp4"), fps=2),
-        ]
-    )
-
-    (wire,) = to_openai_messages([message])
-
-    image = {"url": f"data:image/png;base64,{encoded(PNG)}", "detail": "low"}
-    video = {"url": f"data:video/mp4;base64,{encoded(MP4)}", "fps": 2}
-    assert [
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": image},
-        {"type": "input_audio", "input_audio": {"data": encoded(WAV), "format": "wav"}},
-        {"type": "video_url", "video_url": video},
-    ] == wire["content"]
-    inspect([wire]).check_media(None)
-
-
-ADDRESSES = [
-    (ImageBlock(url="https://x.org/a.png"), {"image_url": {"url": "https://x.org/a.png"}}),
-    (AudioBlock(url="https://x.org/a.wav"), {"input_audio": {"data": "https://x.org/a.wav"}}),
-    (VideoBlock(url="https://x.org/a.mp4"), {"video_url": {"url": "https://x.org/a.mp4"}}),
-]
-
-
-@pytest.mark.parametrize(("block", "expected"), ADDRESSES, ids=lambda given: type(given).__name__)
-def test_addresses_are_sent_only_if_that_is_allowed(block: Any, expected: dict[str, Any]) -> None:
-    message = ChatMessage([TextBlock(text="x"), block])
-
-    with pytest.raises(MlxcelError, match=r"messages\[0\]\.blocks\[1\].*send_urls"):
-        to_openai_messages([message])
-    (wire,) = to_openai_messages([message], urls=True)
-    inspect([wire]).check_media(None)
-    assert {"type": next(iter(expected)), **expected} == wire["content"][1]
 
 
 def gone(tmp_path: Path) -> ImageBlock:
@@ -160,8 +96,10 @@ def gone(tmp_path: Path) -> ImageBlock:
     ("make", "reason"),
     [
         (lambda _: DocumentBlock(data=b"%PDF-1.4"), "DocumentBlock, which no server accepts"),
-        (lambda _: CitableBlock(title="t", source="s", content="x"), "CitableBlock, which no"),
-        (lambda _: CachePoint(cache_control={"type": "ephemeral"}), "CachePoint, which no server"),
+        (lambda _: DocumentBlock(data=b"a\0b"), "DocumentBlock, which no server accepts"),
+        (lambda _: DocumentBlock(url="https://x.org/a.txt"), "DocumentBlock, which no server"),
+        (lambda _: DocumentBlock(), "DocumentBlock, which no server accepts"),
+        (lambda _: DocumentBlock(path="/gone.txt"), "cannot be read: .*gone.txt"),
         (lambda _: CALL, "ToolCallBlock, which no server accepts"),
         (lambda _: ImageBlock(), "cannot be read"),
         (lambda _: ImageBlock(image=io.BytesIO()), "cannot be read: resolve_image returned zero"),
@@ -185,3 +123,72 @@ def test_what_is_no_image_is_refused() -> None:
 def test_what_is_no_message_is_named() -> None:
     with pytest.raises(MlxcelError, match=r"messages\[0\] is dict, not a ChatMessage"):
         to_openai_messages([{"role": "user", "content": "hi"}])  # type: ignore[list-item]  # the point
+
+
+# --------------------------------------------------------------------------- other providers
+
+
+def test_a_refusal_beside_the_blocks_is_text() -> None:
+    message = ChatMessage("Hm.", role="assistant", additional_kwargs={"refusal": "No."})
+
+    assert [{"role": "assistant", "content": "Hm.\nNo."}] == to_openai_messages([message])
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("reasoning", [True, False])
+def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) -> None:
+    answer = ANSWERS[name]
+    ids = [
+        block.tool_call_id or block.tool_name
+        for block in answer.blocks
+        if isinstance(block, ToolCallBlock)
+    ]
+    results = [
+        ChatMessage(text, role="tool", additional_kwargs={"tool_call_id": call})
+        for text, call in zip(("sunny", "rainy"), ids or RESULT_IDS.get(name, IDS), strict=True)
+    ]
+    messages = [ChatMessage("Weather?"), answer, *results]
+    before = copy.deepcopy(messages)
+
+    conversation = inspect(to_openai_messages(messages, reasoning=reasoning))
+
+    conversation.check_answerable()
+    conversation.check_media(None)
+    assert before == messages
+    question, said, *answered = conversation.messages
+    assert {"role": "user", "content": "Weather?"} == question
+    assert ("assistant", "I look.") == (said["role"], said["content"])
+    assert ("Two cities." if reasoning else None) == said.get("reasoning_content")
+    assert [(NAME, '{"city": "Paris"}'), (NAME, '{"city": "Rome"}')] == [
+        (call["function"]["name"], call["function"]["arguments"]) for call in said["tool_calls"]
+    ]
+    sent_ids = [call["id"] for call in said["tool_calls"]]
+    assert 2 == len(set(sent_ids))
+    assert [("tool", "sunny", sent_ids[0]), ("tool", "rainy", sent_ids[1])] == [
+        (message["role"], message["content"], message["tool_call_id"]) for message in answered
+    ]
+
+
+RESULT_IDS = {"Ollama, older": (NAME, NAME)}
+"""Adapters that know no ids put the name of the tool in their place."""
+
+
+@pytest.mark.parametrize("calls", ["x", [5], [["f", "{}"]], [{"id": "c", "input": {"a": {1, 2}}}]])
+def test_stored_calls_that_cannot_be_sent_are_named(calls: Any) -> None:
+    message = ChatMessage(role="assistant", additional_kwargs={"tool_calls": calls})
+
+    with pytest.raises(MlxcelError, match=r"messages\[1\] has a tool call that cannot be sent"):
+        to_openai_messages([ChatMessage("hi"), message])
+
+
+def test_the_oldest_form_of_calls_is_sent() -> None:
+    call = {"name": NAME, "arguments": '{"city": "Paris"}'}
+    messages = [
+        ChatMessage(role="assistant", additional_kwargs={"function_call": call}),
+        ChatMessage("sunny", role="function", additional_kwargs={"name": NAME}),
+    ]
+
+    said, answered = inspect(to_openai_messages(messages)).messages
+
+    assert said["tool_calls"][0]["function"] == call
+    assert said["tool_calls"][0]["id"] == answered["tool_call_id"]

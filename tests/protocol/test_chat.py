@@ -93,7 +93,10 @@ PROBABLE = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
         ({"delta": {"reasoning": "hm"}}, Delta(reasoning="hm")),
         ({"delta": {"reasoning": "hm", "reasoning_content": "hm"}}, Delta(reasoning="hm")),
         ({"delta": {"content": "a", "reasoning_content": "hm"}}, Delta("a", "hm")),
-        ({"delta": {"tool_calls": [{"index": 0}]}}, Delta(tool_calls=[{"index": 0}])),
+        (
+            {"delta": {"tool_calls": [{"index": 0, "id": "c"}]}},
+            Delta(tool_calls=[{"index": 0, "id": "c"}]),
+        ),
         (
             {"delta": {"content": "a"}, "logprobs": {"content": [PROBABLE]}},
             Delta("a", logprobs={"content": [PROBABLE]}),

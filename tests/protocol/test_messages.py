@@ -124,7 +124,8 @@ def test_a_result_follows_its_call(messages: list[Any]) -> None:
         ([result("c1")], 0, "c1"),
         ([result("c1"), CALLS], 0, "c1"),
         ([CALLS, result("c3"), result("c4")], 1, "c3"),
-        ([CALLS, {"role": "tool", "content": "sunny"}], 1, None),
+        ([{"role": "tool", "content": "sunny"}], 0, None),
+        ([CALLS, *[{"role": "tool", "content": "sunny"}] * 3], 3, None),
         ([{**CALLS, "role": "user"}, result("c1")], 1, "c1"),
     ],
 )
@@ -138,6 +139,12 @@ def test_a_result_without_its_call_is_refused(
         f"messages[{index}] is the result of the tool call {call!r}, but no message before it "
         "makes this call. Keep the assistant message that does, with its tool_calls."
     ) == str(caught.value)
+
+
+@pytest.mark.parametrize("calls", [{"id": "c1"}, "c1", ["c1"], [None], 5])
+def test_calls_that_are_not_a_list_of_dictionaries_are_named(calls: Any) -> None:
+    with pytest.raises(MlxcelError, match=r"messages\[1\] has tool_calls that are not a list"):
+        inspect([USER, {"role": "assistant", "content": "", "tool_calls": calls}])
 
 
 @pytest.mark.parametrize(

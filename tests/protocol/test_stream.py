@@ -301,18 +301,6 @@ def test_the_model_that_answered_is_known_at_the_end() -> None:
     assert stream.done
 
 
-def test_calls_without_numbers_begin_with_their_ids() -> None:
-    def part(text: str, **more: str) -> dict[str, Any]:
-        return {**more, "function": {"arguments": text}}
-
-    parts = [part("a"), part("b"), part("c", id="2"), part("d"), part("e", id="3"), part("f")]
-    calls = fold([Delta(tool_calls=[each]) for each in parts]).tool_calls or []
-
-    assert [("", "ab"), ("2", "cd"), ("3", "ef")] == [
-        (call["id"], call["function"]["arguments"]) for call in calls
-    ]
-
-
 # --------------------------------------------------------------------------- fold
 
 
@@ -366,10 +354,9 @@ def test_the_last_usage_and_timings_count() -> None:
             [call("c1", "f", "{}"), call("c3", "h", "{}")],
         ),
         ([[part(0, "f", "{}", id="c1")], [{"index": 0, "id": None}]], [call("c1", "f", "{}")]),
-        ([[{"id": "c1", "function": {"name": "f", "arguments": "{}"}}]], [call("c1", "f", "{}")]),
         ([[{"index": 0, "function": {"name": None, "arguments": None}}]], [call("", "", "")]),
     ],
-    ids=["whole", "two", "characters", "skipped index", "null id", "no index", "nulls"],
+    ids=["whole", "two", "characters", "skipped index", "null id", "nulls"],
 )
 def test_tool_calls_are_put_together_by_index(
     deltas: list[list[dict[str, Any]]], expected: list[dict[str, Any]]

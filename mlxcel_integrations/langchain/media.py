@@ -1,0 +1,177 @@
+"""Media and documents in LangChain's messages, in the forms of all providers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol.documents import decoded_text, holds_text
+
+__all__ = ["KINDS", "Media"]
+
+Json = dict[str, Any]
+Block = Mapping[str, Any]
+
+KINDS = {
+    "image": "image",
+    "image_url": "image",
+    "input_image": "image",
+    "image_generation_call": "image",
+    "audio": "audio",
+    "input_audio": "audio",
+    "video": "video",
+    "video_url": "video",
+    "file": "file",
+    "input_file": "file",
+    "media": "file",
+    "text-plain": "file",
+    "document": "file",
+    "search_result": "file",
+}
+"""Types of blocks with media or documents, and what they hold; a file may hold anything."""
+
+_TEXT_FORMATS = {"txt": "text/plain", "md": "text/markdown", "csv": "text/csv", "html": "text/html"}
+"""Formats of Bedrock's documents that are text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A picture, sound, video or document.
+
+    Attributes:
+        kind: ``image``, ``audio``, ``video`` or ``file``.
+        mime_type: Media type, None if unknown.
+        data: The data in base64, None if there is only an address or text.
+        url: The address, None without one.
+        text: The text of a document that holds text, None otherwise.
+        content: The blocks of a document that is made of blocks, None otherwise.
+        titles: Title and context of a document.
+        more: Fields of OpenAI beside an address, such as ``detail``.
+    """
+
+    kind: str
+    mime_type: str | None
+    data: str | None
+    url: str | None
+    text: str | None
+    content: Any
+    titles: tuple[str, ...]
+    more: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, block: Block, kind: str) -> Media:
+        """Read a block of one of ``KINDS``.
+
+        Args:
+            block: The block.
+            kind: Its type.
+        """
+        fields = _flat(block, kind)
+        data, url = _first(fields, "base64", "data", "bytes", "file_data", "result"), None
+        given = block.get(kind)
+        if isinstance(given, str) and kind.endswith("_url"):
+            url = given
+        url = url or _first(fields, "url", "file_url", "file_uri", "image_url")
+        mime_type = _first(fields, "mime_type", "media_type") or _mime_type(fields, kind)
+        if isinstance(data, str) and data.startswith("data:"):
+            header, _, data = data.partition(",")
+            mime_type = header.removeprefix("data:").partition(";")[0] or mime_type
+        text = fields.get("text")
+        if text is None and "text" in (fields.get("source_type"), fields.get("type")):
+            text, data = data, None
+        if isinstance(data, bytes):
+            data = base64.b64encode(data).decode()
+        what = KINDS[kind]
+        if what == "file" and (major := (mime_type or "").partition("/")[0]) in _TO_PART:
+            what = major
+        return cls(
+            kind=what,
+            mime_type=mime_type,
+            data=data if isinstance(data, str) else None,
+            url=url if isinstance(url, str) else None,
+            text=text if isinstance(text, str) else None,
+            content=fields.get("content") if what == "file" else None,
+            titles=_titles(fields),
+            more={name: fields[name] for name in ("detail", "fps") if fields.get(name) is not None},
+        )
+
+    def to_text(self) -> str | None:
+        """Return the text of a document, None if it holds something else.
+
+        Raises:
+            ValueError: It cannot be decoded.
+        """
+        if self.text is None and self.data is not None and holds_text(self.mime_type):
+            return decoded_text(self.data)
+        return self.text
+
+    def to_part(self) -> Json:
+        """Return a picture, sound or video as a part of OpenAI's content.
+
+        Raises:
+            ValueError: Something is missing.
+        """
+        return _TO_PART[self.kind](self)
+
+
+def _flat(block: Block, kind: str) -> Json:
+    """Return the fields of a block with those of its inner dictionaries.
+
+    Providers keep the data in the block itself, under its type, or in its ``source``.
+    """
+    fields = dict(block)
+    for name in (kind, "source", "extras"):
+        inner = fields.get(name)
+        if isinstance(inner, Mapping):
+            fields = {**fields, **inner} if name != "extras" else {**inner, **fields}
+    return fields
+
+
+def _first(fields: Json, *names: str) -> Any:
+    return next((fields[name] for name in names if fields.get(name)), None)
+
+
+def _mime_type(fields: Json, kind: str) -> str | None:
+    """Return the media type of a format, as Bedrock and OpenAI name some."""
+    name = fields.get("format")
+    if not isinstance(name, str):
+        return "text/plain" if kind == "text-plain" else None
+    what = KINDS[kind]
+    return _TEXT_FORMATS.get(name, f"application/{name}") if what == "file" else f"{what}/{name}"
+
+
+def _titles(fields: Json) -> tuple[str, ...]:
+    title = _first(fields, "title", "filename", "name")
+    # LangChain's name for a file that has none.
+    found = (None if title == "LC_AUTOGENERATED" else title, fields.get("context"))
+    return tuple(text for text in found if text and isinstance(text, str))
+
+
+def _image(media: Media) -> Json:
+    if media.url is None and media.data is not None and not media.mime_type:
+        raise ValueError("has data, but no mime_type")
+    return {"type": "image_url", "image_url": {"url": _address(media, ""), **media.more}}
+
+
+def _video(media: Media) -> Json:
+    return {"type": "video_url", "video_url": {"url": _address(media, "video/mp4"), **media.more}}
+
+
+def _audio(media: Media) -> Json:
+    if media.data is None:
+        raise ValueError("has no data, and no server reads sound from elsewhere")
+    form = (media.mime_type or "audio/wav").partition("/")[2]
+    return {"type": "input_audio", "input_audio": {"data": media.data, "format": form}}
+
+
+def _address(media: Media, mime_type: str) -> str:
+    if media.url is not None:
+        return media.url
+    if media.data is None:
+        raise ValueError("has neither data nor an address")
+    return f"data:{media.mime_type or mime_type};base64,{media.data}"
+
+
+_TO_PART = {"image": _image, "audio": _audio, "video": _video}

@@ -1,0 +1,327 @@
+"""Tool calls: their ids and indices, and the results that belong to them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.protocol.messages import inspect
+from mlxcel_integrations.protocol.tool_calls import (
+    CallIds,
+    CallNumbering,
+    CallParts,
+    tool_call,
+)
+
+Json = dict[str, Any]
+
+# --------------------------------------------------------------------------- one call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"city": "Zürich"}, '{"city": "Zürich"}'),
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a":1}', '{"a": 1}'),
+        ("", "{}"),
+        (None, "{}"),
+        ({}, "{}"),
+        ('{"a": 1', '"{\\"a\\": 1"'),
+        ("[1]", '"[1]"'),
+        ("1", '"1"'),
+    ],
+)
+def test_arguments_are_always_json(arguments: Any, expected: str) -> None:
+    function = {"name": "f", "arguments": expected}
+
+    assert {"type": "function", "id": "c", "function": function} == tool_call("f", arguments, "c")
+
+
+def test_arguments_that_are_nested_too_deeply_are_a_json_string() -> None:
+    text = '{"a": ' * 100_000
+
+    assert text == json.loads(tool_call("f", text, None)["function"]["arguments"])
+
+
+def test_a_call_may_lack_a_name_and_an_id() -> None:
+    empty = {"type": "function", "id": "", "function": {"name": "", "arguments": "{}"}}
+
+    assert empty == tool_call(None, None, None)
+
+
+# --------------------------------------------------------------------------- conversations
+
+USER = {"role": "user", "content": "hi"}
+
+
+def asked(*calls: str | tuple[Any, str] | None) -> Json:
+    """Return an answer with calls, by their ids, or by their ids and names."""
+    made: list[Json] = []
+    for call in calls:
+        identity, name = call if isinstance(call, tuple) else (call, "f")
+        function = {"name": name, "arguments": "{}"}
+        made.append({"id": identity, "type": "function", "function": function})
+    return {"role": "assistant", "content": "", "tool_calls": made}
+
+
+def result(call: Any = None, name: str | None = None) -> Json:
+    more = {} if name is None else {"name": name}
+    return {"role": "tool", "content": "x", "tool_call_id": call, **more}
+
+
+CONVERSATIONS: dict[str, tuple[list[Json], list[list[str]]]] = {
+    "as they should be": ([asked("a", "b"), result("a"), result("b")], [["a", "b"], ["a"], ["b"]]),
+    "in another order": ([asked("a", "b"), result("b"), result("a")], [["a", "b"], ["b"], ["a"]]),
+    "one result twice": (
+        [asked("a", "b"), result("a"), result("a")],
+        [["a", "b"], ["a"], ["a"]],
+    ),
+    "much later": (
+        [asked("a"), asked("b"), result("b"), result("a")],
+        [["a"], ["b"], ["b"], ["a"]],
+    ),
+    "no results": ([asked("a", "b")], [["a", "b"]]),
+    "no ids": (
+        [asked(None, None), result(), result()],
+        [["call00000", "call00001"], ["call00000"], ["call00001"]],
+    ),
+    "empty ids": (
+        [asked("", ""), result(""), result("")],
+        [["call00000", "call00001"], ["call00000"], ["call00001"]],
+    ),
+    "the same id twice": (
+        [asked("a", "a"), result("a"), result("a")],
+        [["a", "call00001"], ["a"], ["call00001"]],
+    ),
+    "the same id in each turn": (
+        [asked("0"), result("0"), asked("0"), result("0")],
+        [["0"], ["0"], ["call00001"], ["call00001"]],
+    ),
+    "names as the ids of results": (
+        [asked((None, "f"), (None, "g"), (None, "f")), result("g"), result("f"), result("f")],
+        [
+            ["call00000", "call00001", "call00002"],
+            ["call00001"],
+            ["call00000"],
+            ["call00002"],
+        ],
+    ),
+    "names as all ids": (
+        [asked(("f", "f"), ("f", "f")), result("f"), result("f")],
+        [["f", "call00001"], ["f"], ["call00001"]],
+    ),
+    "names beside the results": (
+        [asked((None, "f"), (None, "g")), result(None, "g"), result("", "f")],
+        [["call00000", "call00001"], ["call00001"], ["call00000"]],
+    ),
+    "a name that no call has": (
+        [asked((None, "f")), result(None, "other")],
+        [["call00000"], ["call00000"]],
+    ),
+    "an id that a new one might have": (
+        [asked("call00001", None), result("call00001"), result()],
+        [["call00001", "call00002"], ["call00001"], ["call00002"]],
+    ),
+    "an id that is a number": ([asked((5, "f")), result(5)], [["call00000"], ["call00000"]]),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_results_find_their_calls(name: str) -> None:
+    messages, expected = CONVERSATIONS[name]
+
+    conversation = inspect([USER, *messages])
+
+    conversation.check_answerable()
+    assert expected == [
+        [call["id"] for call in message["tool_calls"]]
+        if "tool_calls" in message
+        else [message["tool_call_id"]]
+        for message in conversation.messages[1:]
+    ]
+
+
+def test_messages_whose_ids_are_right_are_passed_on_as_they_are() -> None:
+    messages = [asked("a"), result("a")]
+
+    for before, after in zip(messages, inspect(messages).messages, strict=True):
+        assert before is after
+
+
+def test_the_messages_of_the_user_are_left_alone() -> None:
+    messages = [asked(None), result()]
+    inspect(messages)
+
+    assert [asked(None), result()] == messages
+
+
+def test_ids_stay_when_a_conversation_grows() -> None:
+    messages = [asked(None, "a"), result(), result("a"), asked("a"), result("a")]
+
+    assert inspect(messages).messages[:3] == inspect(messages[:3]).messages
+
+
+def test_new_ids_are_such_that_mistral_s_templates_take_them() -> None:
+    (call,) = CallIds().with_ids(0, asked(None))["tool_calls"]
+
+    assert 9 == len(call["id"])
+    assert call["id"].isalnum()
+
+
+# --------------------------------------------------------------------------- answers
+
+
+def part(arguments: str | None = None, name: str | None = None, **more: Any) -> Json:
+    function = {key: text for key, text in (("name", name), ("arguments", arguments)) if text}
+    return {**more, "function": function}
+
+
+Parts = list[list[Json]]
+PARIS, ROME = '{"city": "Paris"}', '{"city": "Rome"}'
+
+
+def whole(*calls: Json) -> Parts:
+    """Return two calls to two cities as one delta, given what else each has."""
+    return [[part(city, "f", **more) for city, more in zip((PARIS, ROME), calls, strict=True)]]
+
+
+def apart(*calls: Json) -> Parts:
+    """Return the same calls, each in a delta of its own."""
+    (parts,) = whole(*calls)
+    return [[one] for one in parts]
+
+
+def streamed(*calls: Json, first: Json | None = None, rest: Json | None = None) -> Parts:
+    """Return the same calls letter by letter.
+
+    Args:
+        calls: What else the first part of each call has.
+        first: What else every first part has.
+        rest: What else each further part has, ``{}`` if they only have arguments.
+    """
+    deltas: Parts = []
+    for city, more in zip((PARIS, ROME), calls, strict=True):
+        deltas.append([part(None, "f", **more, **(first or {}))])
+        kept = {"index": more["index"]} if "index" in more else {}
+        deltas += [[part(letter, None, **kept, **(rest or {}))] for letter in city]
+    return deltas
+
+
+LACKING: dict[str, tuple[Json, Json]] = {
+    "both": ({"index": 0, "id": "a"}, {"index": 1, "id": "b"}),
+    "no id": ({"index": 0}, {"index": 1}),
+    "null id": ({"index": 0, "id": None}, {"index": 1, "id": None}),
+    "empty id": ({"index": 0, "id": ""}, {"index": 1, "id": ""}),
+    "blank id": ({"index": 0, "id": " "}, {"index": 1, "id": " "}),
+    "the same id twice": ({"index": 0, "id": "a"}, {"index": 1, "id": "a"}),
+    "no index": ({"id": "a"}, {"id": "b"}),
+    "null index": ({"index": None, "id": "a"}, {"index": None, "id": "b"}),
+    "the same index twice": ({"index": 0, "id": "a"}, {"index": 0, "id": "b"}),
+    "the same index twice, no id": ({"index": 0}, {"index": 0}),
+    "the same index and id twice": ({"index": 0, "id": "a"}, {"index": 0, "id": "a"}),
+    "the same id twice, no index": ({"id": "a"}, {"id": "a"}),
+    "neither": ({}, {}),
+    "neither, empty id": ({"id": ""}, {"id": ""}),
+    "the second without": ({"index": 0, "id": "a"}, {}),
+    "the first without": ({}, {"index": 0, "id": "b"}),
+}
+WAYS = {"whole": whole, "apart": apart, "streamed": streamed}
+
+
+def joined(deltas: Parts) -> list[tuple[str, str, str]]:
+    """Return the id, name and arguments of each call."""
+    numbering, parts = CallNumbering(), CallParts()
+    for delta in deltas:
+        parts.add(numbering.number(delta))
+    return [
+        (call["id"], call["function"]["name"], call["function"]["arguments"])
+        for call in parts.joined()
+    ]
+
+
+@pytest.mark.parametrize("name", LACKING)
+@pytest.mark.parametrize("way", WAYS)
+def test_calls_do_not_flow_into_each_other(name: str, way: str) -> None:
+    given = LACKING[name]
+
+    calls = joined(WAYS[way](*given))
+
+    assert [("f", PARIS), ("f", ROME)] == [call[1:] for call in calls]
+    ids = [call[0] for call in calls]
+    assert 2 == len(set(ids))
+    assert all(ids)
+    for identity, more in zip(ids, given, strict=True):
+        if more.get("id", "").strip() if isinstance(more.get("id"), str) else False:
+            assert identity == more["id"] or more["id"] in ids
+
+
+@pytest.mark.parametrize("repeated", [{"id": "a"}, {"id": ""}, {"id": None}])
+def test_an_id_that_each_part_repeats_is_passed_on_once(repeated: Json) -> None:
+    numbering = CallNumbering()
+    deltas = [numbering.number([part(letter, index=0, **repeated)])[0] for letter in PARIS]
+
+    assert deltas[0]["id"]
+    assert not any("id" in delta for delta in deltas[1:])
+
+
+def test_a_name_that_each_part_repeats_is_passed_on_once() -> None:
+    numbering = CallNumbering()
+    deltas = [numbering.number([part(letter, "f", index=0, id="a")])[0] for letter in PARIS]
+
+    assert ["f"] == [name for delta in deltas if (name := delta["function"].get("name"))]
+    assert [("a", "f", PARIS)] == joined([[part(letter, "f", id="a")] for letter in PARIS])
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        ([[part("{}", "f", index=2, id="c")], [part("{}", "g", index=0, id="a")]], ["a", "c"]),
+        (
+            [
+                [part(None, "f", index=0, id="a"), part(None, "g", index=1, id="b")],
+                [part("{", index=0), part("{", index=1)],
+                [part("}", index=1), part("}", index=0)],
+            ],
+            ["a", "b"],
+        ),
+        ([[part(None, "f", id="a")], [part(None, "g", id="b")], [part("{}", id="a")]], ["a", "b"]),
+        ([[part(None, "now", index=0)], [part(None, "here", index=0)]], [None, None]),
+        ([[part("{", "f", index=0)], [part("}", index=0, id="late")]], [None]),
+        ([[part('{"a', "f", index=0)], [part("{}", "f", index=0)]], [None, None]),
+        ([[{"index": 0}], [{"function": None}]], [None]),
+    ],
+    ids=[
+        "out of order",
+        "interleaved",
+        "interleaved by id",
+        "without arguments",
+        "a late id",
+        "malformed",
+        "empty",
+    ],
+)
+def test_parts_belong_to_their_calls(deltas: Parts, expected: list[str | None]) -> None:
+    calls = joined(deltas)
+
+    assert len(expected) == len(calls)
+    for (identity, _, _), wanted in zip(calls, expected, strict=True):
+        assert wanted in (None, identity)
+        assert identity
+
+
+def test_parts_keep_their_other_fields_and_are_left_alone() -> None:
+    given = part("{}", "f", index=0, id="a", type="function")
+
+    (numbered,) = CallNumbering().number([given])
+
+    assert given == numbered
+    assert given is not numbered
+
+
+@pytest.mark.parametrize("parts", ["x", [5], [{"index": "0"}], [{"function": "f"}], {"index": 0}])
+def test_what_is_not_a_part_is_refused(parts: Any) -> None:
+    with pytest.raises(TypeError):
+        CallNumbering().number(parts)

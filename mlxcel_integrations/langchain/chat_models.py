@@ -20,6 +20,7 @@ from ..adapters import ChatAdapter
 from ..operations import prepare_chat
 from ..protocol.stream import fold
 from ..structured.type_schema import to_schema
+from .answer_parser import AnswerParser
 from .base import LangChainModel
 from .error_translation import langchain_errors
 from .messages import to_openai_messages
@@ -193,7 +194,8 @@ class ChatMlxcel(
             **fields,
             **kwargs,
         )
-        return StructuredModel(bound, answer, self, partial=partial, include_raw=include_raw)
+        parser = AnswerParser(answer, partial=partial, include_raw=include_raw)
+        return StructuredModel(bound, parser)
 
     def _generate(
         self,

@@ -14,7 +14,12 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError
 from ..protocol.sampling import without_thinking
-from ..structured.request import normalized_format, with_schema_shown
+from ..structured.request import (
+    is_free,
+    is_whole_format,
+    to_response_format,
+    with_schema_shown,
+)
 from ..structured.schema import Schema
 from .answer_parser import AnswerParser
 from .base import Batches, Configs
@@ -24,7 +29,7 @@ __all__ = [
     "StructuredModel",
     "check_arguments",
     "traced_format",
-    "with_normalized_schema",
+    "with_format_converted",
     "with_schema_applied",
 ]
 
@@ -65,25 +70,33 @@ def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
         return ours
 
 
-def with_normalized_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of a request whose ``response_format`` other code has made, as agents do.
+def with_format_converted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a request whose ``response_format`` may be anything with a schema.
+
+    ``show_schema`` marks those that are converted, since LangChain binds nothing but fields.
 
     Raises:
-        MlxcelError: No server accepts the schema.
+        MlxcelError: No schema can be made from it, or no server accepts it.
     """
     given = fields.get("response_format")
-    if not isinstance(given, Mapping) or given.get("type") != "json_schema":
+    if is_free(given):
+        return {name: value for name, value in fields.items() if name != "show_schema"}
+    if "show_schema" in fields and is_whole_format(given):
         return dict(fields)
-    return {"show_schema": True, **fields, "response_format": normalized_format(given)}
+    return {"show_schema": True, **fields, "response_format": to_response_format(given)}
 
 
 def with_schema_applied(
     messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
 ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-    """Return messages and fields of a request that is bound to a schema, ready to be sent.
+    """Return messages and fields of a request, with the schema of a ``response_format`` applied.
 
-    ``show_schema`` marks such a request, since LangChain binds nothing but fields. It is not sent.
+    Raises:
+        MlxcelError: No schema can be made from it, or no server accepts it.
     """
+    fields = with_format_converted(fields)
+    if "show_schema" not in fields:
+        return messages, fields
     fields = without_thinking(fields)
     if fields.pop("show_schema"):
         schema = fields["response_format"]["json_schema"]["schema"]

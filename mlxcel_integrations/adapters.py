@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -27,6 +27,7 @@ from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
 from .protocol.stream import Delta, Request
 from .secret import hidden, hidden_values, with_secrets
+from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
 
 __all__ = [
@@ -235,6 +236,11 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
     @classmethod
     def _accept_one_stop(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("response_format", mode="before")
+    @classmethod
+    def _accept_types(cls, value: Any) -> Any:
+        return value if isinstance(value, Mapping | None) else to_response_format(value)
 
     @property
     def _own_sampling(self) -> dict[str, Any]:

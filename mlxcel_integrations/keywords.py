@@ -64,7 +64,7 @@ class SamplingKeywords(TypedDict, total=False):
     logit_bias: Mapping[str, float] | None
     logprobs: bool | None
     top_logprobs: int | None
-    response_format: Mapping[str, Any] | None
+    response_format: Mapping[str, Any] | type | None
     dry_multiplier: float | None
     dry_base: float | None
     dry_allowed_length: int | None

@@ -16,6 +16,7 @@ from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.stream import Request
 from .protocol.tokens import read_text, read_tokens
+from .structured.request import with_response_format
 from .transport.connection import Connection
 from .transport.diagnosis import exception
 
@@ -92,6 +93,7 @@ def prepare_completion(
 ) -> Flow[Request]:
     """Return the request for the continuation of a text."""
     _warn_of_misspelling(sampling)
+    sampling = with_response_format(sampling)
     model = sampling.get("model") or (yield from discover_model(connection))
     engine = None
     if completion_depends_on_engine(sampling):
@@ -156,6 +158,7 @@ def _get(path: str) -> Call:
 def _chat_request(
     connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
+    sampling = with_response_format(sampling)
     model = sampling.get("model") or connection.name or (yield from discover_model(connection))
     features = None
     if chat_depends_on_server(conversation, sampling):

@@ -244,7 +244,8 @@ class SamplingParams(BaseModel):
         default=None, ge=0, description="Also return those of this many alternatives."
     )
     response_format: dict[str, Any] | None = Field(
-        default=None, description="Constrains the answer to a json_schema."
+        default=None,
+        description="Form of the answer: a type, a JSON schema, or a whole response_format.",
     )
     dry_multiplier: float | None = Field(
         default=None, description="DRY repetition penalty; 0 is off."

@@ -16,7 +16,7 @@ from ..options import LIFECYCLE_FIELDS
 from ..protocol.features import DEFAULT_SLOTS
 from .content_blocks import PROVIDER
 
-__all__ = ["Batches", "LangChainModel"]
+__all__ = ["Batches", "Configs", "LangChainModel"]
 
 NOT_SENT = ("stream", "stream_usage", "streaming")
 """Keywords that LangChain passes on, but that are not fields of a request."""

@@ -20,6 +20,7 @@ from ..adapters import ChatAdapter
 from ..operations import prepare_chat
 from ..protocol.stream import fold
 from ..structured.type_schema import to_schema
+from .answer_parser import AnswerParser
 from .base import LangChainModel
 from .error_translation import langchain_errors
 from .messages import to_openai_messages
@@ -30,7 +31,7 @@ from .structured import (
     StructuredModel,
     check_arguments,
     traced_format,
-    with_normalized_schema,
+    with_format_converted,
     with_schema_applied,
 )
 from .token_counting import TokenCounting
@@ -94,15 +95,16 @@ class ChatMlxcel(
                 that names one, forces a call of that tool.
             parallel_tool_calls: Whether one answer may hold several calls, if the server heeds it.
             strict: Put into the tools for compatibility; servers ignore it.
-            **kwargs: Further fields of the requests. The schema of a ``response_format`` is
-                adapted to servers, and shown to the model unless ``show_schema`` is False.
+            **kwargs: Further fields of the requests. A ``response_format`` may be all that
+                ``with_structured_output`` takes, or ``{"type": "json_object"}``; its schema is
+                shown to the model unless ``show_schema`` is False.
 
         Raises:
             MlxcelError: A tool cannot be expressed, ``tool_choice`` names none of the tools, or
                 no server accepts the schema of ``response_format``.
         """
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
-        return self.bind(**fields, **with_normalized_schema(kwargs))
+        return self.bind(**fields, **with_format_converted(kwargs))
 
     @overload
     def with_structured_output(
@@ -193,7 +195,8 @@ class ChatMlxcel(
             **fields,
             **kwargs,
         )
-        return StructuredModel(bound, answer, self, partial=partial, include_raw=include_raw)
+        parser = AnswerParser(answer, partial=partial, include_raw=include_raw)
+        return StructuredModel(bound, parser)
 
     def _generate(
         self,
@@ -259,8 +262,7 @@ class ChatMlxcel(
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        fields = self._with_reasoning(self._sampling(stop, call))
-        return with_schema_applied(chat, fields) if "show_schema" in fields else (chat, fields)
+        return with_schema_applied(chat, self._with_reasoning(self._sampling(stop, call)))
 
     def refresh_profile(self) -> ModelProfile:
         """Ask the server for the abilities of the model; from then on they are in ``profile``.

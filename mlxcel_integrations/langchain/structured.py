@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
+from langchain_core.runnables.config import ensure_config, get_callback_manager_for_config
 from langchain_core.utils.function_calling import convert_to_json_schema
 
-from ..adapters import HasClients
 from ..errors import MlxcelError
 from ..protocol.sampling import without_thinking
-from ..protocol.stream import Delta
-from ..structured.answer_stream import AnswerStream
-from ..structured.request import normalized_format, with_schema_shown
+from ..structured.request import (
+    is_free,
+    is_whole_format,
+    to_response_format,
+    with_schema_shown,
+)
 from ..structured.schema import Schema
-from ..structured.type_schema import is_typed_dict
-from .base import Batches
-from .error_translation import langchain_errors
+from .answer_parser import AnswerParser
+from .base import Batches, Configs
 
 __all__ = [
     "Method",
     "StructuredModel",
     "check_arguments",
     "traced_format",
-    "with_normalized_schema",
+    "with_format_converted",
     "with_schema_applied",
 ]
 
@@ -68,25 +70,33 @@ def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
         return ours
 
 
-def with_normalized_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of a request whose ``response_format`` other code has made, as agents do.
+def with_format_converted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a request whose ``response_format`` may be anything with a schema.
+
+    ``show_schema`` marks those that are converted, since LangChain binds nothing but fields.
 
     Raises:
-        MlxcelError: No server accepts the schema.
+        MlxcelError: No schema can be made from it, or no server accepts it.
     """
     given = fields.get("response_format")
-    if not isinstance(given, Mapping) or given.get("type") != "json_schema":
+    if is_free(given):
+        return {name: value for name, value in fields.items() if name != "show_schema"}
+    if "show_schema" in fields and is_whole_format(given):
         return dict(fields)
-    return {"show_schema": True, **fields, "response_format": normalized_format(given)}
+    return {"show_schema": True, **fields, "response_format": to_response_format(given)}
 
 
 def with_schema_applied(
     messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
 ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-    """Return messages and fields of a request that is bound to a schema, ready to be sent.
+    """Return messages and fields of a request, with the schema of a ``response_format`` applied.
 
-    ``show_schema`` marks such a request, since LangChain binds nothing but fields. It is not sent.
+    Raises:
+        MlxcelError: No schema can be made from it, or no server accepts it.
     """
+    fields = with_format_converted(fields)
+    if "show_schema" not in fields:
+        return messages, fields
     fields = without_thinking(fields)
     if fields.pop("show_schema"):
         schema = fields["response_format"]["json_schema"]["schema"]
@@ -95,53 +105,33 @@ def with_schema_applied(
     return messages, fields
 
 
-class RawAnswer(dict[str, Any]):
-    """A part of a streamed answer with ``include_raw``.
-
-    ``raw`` is what the part adds, the other items are the latest. LangChain adds parts up, and
-    would make a list out of two versions of an object.
-    """
-
-    def __add__(self, later: Mapping[str, Any]) -> RawAnswer:
-        raw = {"raw": self["raw"] + later["raw"]} if "raw" in self and "raw" in later else {}
-        return RawAnswer({**self, **later, **raw})
-
-
-class GrowingList(list[Any]):
-    """A streamed list so far. LangChain adds parts up; a later list replaces this one."""
-
-    def __add__(self, later: list[Any]) -> list[Any]:
-        return later if isinstance(later, GrowingList) else super().__add__(later)
-
-
-class StructuredModel(Batches[LanguageModelInput, Any]):
+class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[LanguageModelInput, Any]):
     """A model whose answers are objects of a type, or JSON.
 
-    It adds no run to traces, unlike a sequence of a model and a parser, which would take several
-    times as long as reading the answer.
+    For LangChain it is a sequence of the model and a parser, each of which makes a run. If nothing
+    observes the runs, they are left out, since they take several times as long as reading an
+    answer.
 
     Args:
         model: The model, bound to the schema.
-        schema: Schema of the answers.
-        clients: The object that has the clients of the model's server.
-        partial: Whether to stream objects of a type before they are valid.
-        include_raw: Whether to return the message, too, and an error instead of raising it.
+        parser: The parser of its answers.
     """
 
-    def __init__(
-        self,
-        model: Runnable[LanguageModelInput, AIMessage],
-        schema: Schema[Any],
-        clients: HasClients,
-        *,
-        partial: bool,
-        include_raw: bool,
-    ) -> None:
-        self._llm, self._async_llm = clients._llm, clients._async_llm
-        self.model = model
-        self.schema = schema
-        self.partial = partial or is_typed_dict(schema.output_type)
-        self.include_raw = include_raw
+    first: RunnableBinding[LanguageModelInput, AIMessage]
+    last: AnswerParser
+
+    def __init__(self, model: Runnable[LanguageModelInput, AIMessage], parser: AnswerParser):
+        RunnableSequence.__init__(self, model, parser, name="RunnableSequence")
+
+    def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+        model: Any = self.first.bound
+        configs: list[RunnableConfig] = model._bounded(config, count)
+        return configs
+
+    async def _abounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+        model: Any = self.first.bound
+        configs: list[RunnableConfig] = await model._abounded(config, count)
+        return configs
 
     def invoke(
         self,
@@ -150,7 +140,10 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Any:
         """Return the object that the model answers."""
-        return self._read(self.model.invoke(input, config, **kwargs))
+        inner = _unobserved(config)
+        if inner is None:
+            return RunnableSequence.invoke(self, input, config, **kwargs)
+        return self.last.read(self.first.invoke(input, inner, **kwargs))
 
     async def ainvoke(
         self,
@@ -159,7 +152,10 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Any:
         """Return the object that the model answers."""
-        return self._read(await self.model.ainvoke(input, config, **kwargs))
+        inner = _unobserved(config)
+        if inner is None:
+            return await RunnableSequence.ainvoke(self, input, config, **kwargs)
+        return self.last.read(await self.first.ainvoke(input, inner, **kwargs))
 
     def stream(
         self,
@@ -168,10 +164,10 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Iterator[Any]:
         """Yield the object that the model answers, as it grows."""
-        reader = _AnswerReader(self)
-        for chunk in self.model.stream(input, config, **kwargs):
-            yield from reader.feed(chunk)
-        yield reader.close()
+        inner = _unobserved(config)
+        if inner is None:
+            return RunnableSequence.stream(self, input, config, **kwargs)
+        return self.last.read_chunks(self.first.stream(input, inner, **kwargs))
 
     async def astream(
         self,
@@ -180,76 +176,28 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Yield the object that the model answers, as it grows."""
-        reader = _AnswerReader(self)
-        chunks: Any = self.model.astream(input, config, **kwargs)
-        async with contextlib.aclosing(chunks):
-            async for chunk in chunks:
-                for value in reader.feed(chunk):
-                    yield value
-        yield reader.close()
+        inner = _unobserved(config)
+        objects: Any
+        if inner is None:
+            objects = RunnableSequence.astream(self, input, config, **kwargs)
+        else:
+            objects = self.last.aread_chunks(self.first.astream(input, inner, **kwargs))
+        async with contextlib.aclosing(objects):
+            async for value in objects:
+                yield value
 
-    def _read(self, message: AIMessage) -> Any:
-        outcome = self.outcome(
-            lambda: self.schema.validate(message.text, _finish_reason(message)),
-            called=_has_calls(message),
-        )
-        return {"raw": message, **outcome} if self.include_raw else outcome
-
-    def outcome(self, read: Callable[[], Any], *, called: bool) -> Any:
-        """Return the object in an answer; with ``include_raw``, in a dictionary, or its error.
-
-        Args:
-            read: Reads the object.
-            called: Whether the answer is the call of a tool instead.
-        """
-        if not self.include_raw:
-            with langchain_errors():
-                return read()
-        try:
-            with langchain_errors():
-                return {"parsed": None if called else read(), "parsing_error": None}
-        except Exception as error:  # noqa: BLE001 - also of a validator of the class
-            return {"parsed": None, "parsing_error": error}
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tell that ``dumpd`` cannot write a schema."""
+        return False
 
 
-class _AnswerReader:
-    """Reads a streamed answer: ``feed`` it the chunks, and ``close`` it at the end."""
-
-    def __init__(self, model: StructuredModel) -> None:
-        self._model = model
-        self._answer = AnswerStream(model.schema, partial=model.partial)
-        self._called = False
-
-    def feed(self, chunk: AIMessage) -> Iterator[Any]:
-        """Yield the values to show with a chunk."""
-        self._called = self._called or _has_calls(chunk)
-        delta = Delta(chunk.text, finish_reason=_finish_reason(chunk))
-        values = [_streamed(value) for value in self._answer.feed(delta)]
-        if self._model.include_raw:
-            yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
-            return
-        # A chain would add a text or a number to the one before, so it is shown once, at the end.
-        yield from (value for value in values if _replaces(value))
-
-    def close(self) -> Any:
-        """Return the value to show at the end."""
-        outcome = self._model.outcome(lambda: self._answer.close()[0], called=self._called)
-        return RawAnswer(outcome) if self._model.include_raw else _streamed(outcome)
-
-
-def _finish_reason(message: AIMessage) -> str | None:
-    return message.response_metadata.get("finish_reason")
-
-
-def _has_calls(message: AIMessage) -> bool:
-    parts = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
-    return bool(parts or message.tool_calls or message.invalid_tool_calls)
-
-
-def _streamed(value: Any) -> Any:
-    return GrowingList(value) if type(value) is list else value
-
-
-def _replaces(value: Any) -> bool:
-    """Tell whether LangChain, which adds streamed parts up, replaces one by this value instead."""
-    return isinstance(value, GrowingList) or not hasattr(value, "__add__")
+def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
+    """Return the config of the model alone, None if anything observes the runs of the call."""
+    config = ensure_config(config)
+    if get_callback_manager_for_config(config).handlers:
+        return None
+    # Those of the sequence.
+    config.pop("run_name", None)
+    config.pop("run_id", None)
+    return config

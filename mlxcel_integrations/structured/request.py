@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "StructuredChat",
     "constrained",
-    "normalized_format",
+    "is_free",
+    "is_whole_format",
     "schema_text",
     "structured_chat",
+    "to_response_format",
+    "with_response_format",
     "with_schema_shown",
 ]
 
@@ -68,19 +71,35 @@ def structured_chat(
     Args:
         messages: OpenAI messages, or one user message as plain text.
         sampling: Sampling fields.
-        output_type: Anything that ``to_schema`` takes; None for free text.
+        output_type: Anything that ``to_schema`` takes; None for text, whose form a
+            ``response_format`` among the fields may set.
         show_schema: Whether the schema is shown to the model.
 
     Raises:
         MlxcelError: No schema can be made from the type, or no server accepts it.
     """
     if output_type is None:
-        return StructuredChat(messages, sampling, None)
+        return _formatted_chat(messages, sampling, show_schema)
     from .type_schema import to_schema
 
     schema = to_schema(output_type)
     shown = with_schema_shown(schema.json_schema, messages) if show_schema else messages
     return StructuredChat(shown, constrained(schema, sampling), schema)
+
+
+def _formatted_chat(
+    messages: Messages, sampling: Mapping[str, Any], show_schema: bool
+) -> StructuredChat:
+    """Prepare a conversation whose answer is text, with the form of ``response_format`` if any."""
+    given = sampling.get("response_format")
+    if is_free(given):
+        return StructuredChat(messages, sampling, None)
+    response_format = to_response_format(given)
+    if show_schema:
+        schema = response_format["json_schema"]["schema"]
+        messages = with_schema_shown(schema, messages, tools=bool(sampling.get("tools")))
+    fields = without_thinking({**sampling, "response_format": response_format})
+    return StructuredChat(messages, fields, None)
 
 
 def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,27 +113,59 @@ def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, A
     return without_thinking({**sampling, "response_format": schema.response_format})
 
 
-def normalized_format(given: Mapping[str, Any]) -> dict[str, Any]:
+def to_response_format(given: Any) -> dict[str, Any]:
     """Return a ``response_format`` that every engine can constrain.
 
-    It is for formats that other code has made from a type, and whose answers it checks by that
-    type.
+    Args:
+        given: Anything that ``to_schema`` takes; ``{"type": "json_object"}`` for any JSON object.
+            The schema of a whole ``response_format``, which other code has made from a type and
+            whose answers it checks by that type, is adapted to what servers know.
 
     Raises:
         MlxcelError: It has no schema, or no server accepts it.
     """
     from .type_schema import to_schema
 
-    to_schema(given)  # checks it
-    inner = given.get("json_schema", {})
-    if "schema" not in inner:
+    if not isinstance(given, Mapping):
+        return to_schema(given).response_format
+    if given.get("type") == "json_object":
+        schema = given.get("schema")
+        return to_schema({"type": "object"} if schema is None else schema).response_format
+    if is_whole_format(given):
+        to_schema(given)  # checks it
+        inner = given["json_schema"]
+        schema = normalized(inner["schema"])
+        check_schema_size(schema)
+        return {**given, "json_schema": {**inner, "schema": schema}}
+    if "json_schema" in given:
         raise MlxcelError(
             f"{given!r:.200} is not a response_format that servers understand: "
             'pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
         )
-    schema = normalized(inner["schema"])
-    check_schema_size(schema)
-    return {**given, "json_schema": {**inner, "schema": schema}}
+    return to_schema(given).response_format
+
+
+def is_whole_format(given: Any) -> bool:
+    """Tell whether this is a ``response_format`` of the protocol that holds a schema."""
+    inner = given.get("json_schema") if isinstance(given, Mapping) else None
+    return isinstance(inner, Mapping) and "schema" in inner
+
+
+def is_free(response_format: Any) -> bool:
+    """Tell whether a ``response_format`` leaves the form of the answer to the model."""
+    return response_format in (None, {}, {"type": "text"})
+
+
+def with_response_format(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return sampling fields whose ``response_format`` is one of the protocol, not a type.
+
+    Raises:
+        MlxcelError: No schema can be made from it, or no server accepts it.
+    """
+    given = sampling.get("response_format")
+    if is_free(given) or is_whole_format(given):
+        return sampling
+    return {**sampling, "response_format": to_response_format(given)}
 
 
 def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = False) -> Messages:

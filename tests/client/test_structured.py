@@ -112,6 +112,54 @@ def test_a_whole_reply_has_the_object_and_the_text(client: Any, server: FakeServ
     assert {"schema", "show_schema", "tools"}.isdisjoint(sent)
 
 
+WAYS = ["chat", "chat_stream", "generate", "stream"]
+FORMATS = [City, list[int], CITY, {"type": "json_object"}, {"name": "city", "schema": CITY}]
+
+
+@BOTH
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("wanted", FORMATS, ids=lambda value: repr(value)[:30])
+def test_a_response_format_may_be_all_that_a_schema_is_made_of(
+    client: Any, server: FakeServer, way: str, wanted: Any
+) -> None:
+    answer = getattr(client, way)("Which one?", response_format=wanted)
+
+    assert isinstance(json.loads("".join(answer)), dict)
+    sent = server.posts[-1].json
+    assert "json_schema" == sent["response_format"]["type"]
+    schema = sent["response_format"]["json_schema"]["schema"]
+    if "chat" in way:
+        shown = sent["messages"][0]["content"]
+        assert json.dumps(schema, separators=(",", ":")) in shown
+        assert {"enable_thinking": False} == sent["chat_template_kwargs"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("json_object", "it is a value, not a type. Pass a Pydantic model"),
+        ({"type": "grammar"}, "The schema is invalid at /type"),
+        ({"type": "json_schema", "json_schema": {"name": "x"}}, "is not a response_format"),
+    ],
+)
+def test_a_response_format_that_cannot_be_is_refused_before_it_is_sent(
+    client: Any, server: FakeServer, way: str, wanted: Any, message: str
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        getattr(client, way)("Which one?", response_format=wanted)
+    assert [] == server.posts
+
+
+def test_the_schema_of_a_response_format_is_shown_unless_it_shall_not(
+    client: Any, server: FakeServer
+) -> None:
+    for fields in ({}, {"show_schema": False}, {"response_format": {"type": "text"}}):
+        client.chat("Which one?", **{"response_format": City, **fields})
+
+    assert [2, 1, 1] == [len(post.json["messages"]) for post in server.posts]
+
+
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$recursiveRef"])
 def test_a_schema_that_is_elsewhere_is_refused_before_anything_is_sent(
     client: Any, server: FakeServer, keyword: str

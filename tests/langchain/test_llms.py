@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,6 +117,14 @@ def test_every_sampling_field_reaches_the_request(name: str) -> None:
     body = server.posts[-1].json
     expected = {"logprobs": 1}.get(name, SAMPLING[name])
     assert expected == (body if name != "extra_body" else {name: {"mine": body["mine"]}})[name]
+
+
+@ALL_WAYS
+def test_the_form_of_a_text_may_be_that_of_a_type(
+    server: FakeServer, llm: MlxcelLLM, ask: Ask
+) -> None:
+    assert [1] == json.loads(ask(llm, "x", response_format=list[int]))["value"]
+    assert "json_schema" == server.posts[-1].json["response_format"]["type"]
 
 
 def test_batches_keep_their_order_and_sum_their_usage(llm: MlxcelLLM) -> None:

@@ -322,6 +322,114 @@ def test_a_call_of_a_tool_may_come_instead(server: FakeServer, llm: ChatMlxcel) 
     assert "Call a tool, or answer" in server.posts[-1].json["messages"][0]["content"]
 
 
+# --------------------------------------------------------------------------- response_format
+
+
+FORMATS = [
+    City,
+    Row,
+    list[int],
+    CITY,
+    FUNCTION,
+    {"type": "json_object"},
+    {"type": "json_object", "schema": CITY},
+    {"type": "json_schema", "json_schema": NAMED},
+]
+"""What ``response_format`` may be."""
+
+
+def bound(llm: Any, wanted: Any) -> Any:
+    return llm.bind(response_format=wanted).invoke("x")
+
+
+def bound_with_tools(llm: Any, wanted: Any) -> Any:
+    return llm.bind_tools([], response_format=wanted).invoke("x")
+
+
+def called(llm: Any, wanted: Any) -> Any:
+    return llm.invoke("x", response_format=wanted)
+
+
+def streamed_answer(llm: Any, wanted: Any) -> Any:
+    return functools.reduce(operator.add, llm.stream("x", response_format=wanted))
+
+
+def called_async(llm: Any, wanted: Any) -> Any:
+    return asyncio.run(llm.ainvoke("x", response_format=wanted))
+
+
+def constructed(llm: Any, wanted: Any) -> Any:
+    with ChatMlxcel(base_url=llm.base_url, response_format=wanted) as model:
+        return model.invoke("x")
+
+
+DOORS = [called, called_async, streamed_answer, bound, bound_with_tools, constructed]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("wanted", FORMATS, ids=lambda value: repr(value)[:30])
+def test_a_response_format_may_be_all_that_a_schema_is_made_of(
+    server: FakeServer, llm: ChatMlxcel, door: Callable[[Any, Any], Any], wanted: Any
+) -> None:
+    answer = door(llm, wanted)
+
+    sent = server.posts[-1].json
+    assert "json_schema" == sent["response_format"]["type"]
+    schema = sent["response_format"]["json_schema"]["schema"]
+    assert "object" == schema["type"]
+    assert json.dumps(schema, separators=(",", ":")) in sent["messages"][0]["content"]
+    assert {"enable_thinking": False} == sent["chat_template_kwargs"]
+    assert "show_schema" not in sent
+    assert isinstance(json.loads(answer.text), dict)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_response_format_of_text_leaves_the_answer_free(
+    server: FakeServer, llm: ChatMlxcel, door: Callable[[Any, Any], Any]
+) -> None:
+    assert "echo: x" == door(llm, {"type": "text"}).text
+    assert 1 == len(server.posts[-1].json["messages"])
+
+
+@pytest.mark.parametrize("show_schema", [True, False])
+def test_the_schema_of_a_response_format_is_shown_unless_it_shall_not(
+    server: FakeServer, llm: ChatMlxcel, show_schema: bool
+) -> None:
+    for wanted in FORMATS:
+        llm.invoke("x", response_format=wanted, show_schema=show_schema)
+    llm.invoke("x", show_schema=show_schema)
+
+    shown = [len(post.json["messages"]) == 2 for post in server.posts]
+    assert [show_schema] * len(FORMATS) + [False] == shown
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("json_object", "it is a value, not a type. Pass a Pydantic model"),
+        (7, "it is a value, not a type"),
+        (len, "it is a function"),
+        ({"type": "grammar"}, "The schema is invalid at /type"),
+        ({"type": "json_object", "schema": 7}, "it is a value, not a type"),
+        ({"type": "json_schema", "json_schema": {"name": "x"}}, "is not a response_format"),
+        ({"type": "json_schema", "json_schema": 7}, "is not a response_format"),
+        ({"properties": {"a": {"enum": ["x" * 70_000]}}}, "but servers accept at most"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_response_format_that_cannot_be_is_refused_before_it_is_sent(
+    server: FakeServer,
+    llm: ChatMlxcel,
+    door: Callable[[Any, Any], Any],
+    wanted: Any,
+    message: str,
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        door(llm, wanted)
+    assert [] == server.posts
+
+
 # --------------------------------------------------------------------------- streams
 
 

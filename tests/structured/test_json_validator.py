@@ -17,7 +17,7 @@ from hypothesis import given
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError
 from mlxcel_integrations.structured.json_validator import JsonValidator
-from mlxcel_integrations.structured.request import normalized_format, structured_chat
+from mlxcel_integrations.structured.request import structured_chat, to_response_format
 from mlxcel_integrations.structured.schema import SchemaMismatch
 from mlxcel_integrations.structured.type_schema import to_schema
 from tests.structured.schemas import JSON, schemas
@@ -104,7 +104,7 @@ def test_a_reference_to_elsewhere_is_refused_and_not_followed(
         with pytest.raises(MlxcelError, match="The schema refers to"):
             structured_chat("Hi", {}, put({keyword: place}), show_schema=False)
         with pytest.raises(MlxcelError, match="The schema refers to"):
-            normalized_format(
+            to_response_format(
                 {
                     "type": "json_schema",
                     "json_schema": {"name": "a", "schema": put({keyword: place})},

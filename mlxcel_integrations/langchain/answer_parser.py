@@ -1,0 +1,257 @@
+"""Parser of structured answers: from messages, whole or streamed, to objects of a type or JSON."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import create_model
+
+from ..protocol.stream import Delta
+from ..structured.answer_stream import AnswerStream
+from ..structured.schema import Schema
+from ..structured.type_schema import is_typed_dict, to_schema
+from .error_translation import langchain_errors
+
+__all__ = ["AnswerParser"]
+
+
+class RawAnswer(dict[str, Any]):
+    """A part of a streamed answer with ``include_raw``.
+
+    ``raw`` is what the part adds, the other items are the latest. LangChain adds parts up, and
+    would make a list out of two versions of an object.
+    """
+
+    def __add__(self, later: Mapping[str, Any]) -> RawAnswer:
+        raw = {"raw": self["raw"] + later["raw"]} if "raw" in self and "raw" in later else {}
+        return RawAnswer({**self, **later, **raw})
+
+
+class GrowingList(list[Any]):
+    """A streamed list so far. LangChain adds parts up; a later list replaces this one."""
+
+    def __add__(self, later: list[Any]) -> list[Any]:
+        return later if isinstance(later, GrowingList) else super().__add__(later)
+
+
+class AnswerParser(Runnable[AIMessage, Any]):
+    """Reads messages as objects of a type, or JSON; streamed ones as objects that fill.
+
+    Args:
+        schema: Schema of the answers.
+        partial: Whether to stream objects of a type before they are valid.
+        include_raw: Whether to return the message, too, and an error instead of raising it.
+    """
+
+    def __init__(self, schema: Schema[Any], *, partial: bool, include_raw: bool) -> None:
+        # The names of LangChain's own parsers, by which traces are read.
+        self.name = "JsonOutputParser" if _is_json(schema) else "PydanticOutputParser"
+        self.schema = schema
+        self.partial = partial or is_typed_dict(schema.output_type)
+        self.include_raw = include_raw
+
+    def invoke(
+        self,
+        input: AIMessage,  # noqa: A002 - LangChain's name, as below
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the object in a message."""
+        if not _is_observed(config):
+            return self.read(input)
+        return self._call_with_config(self.read, input, config, run_type="parser")
+
+    async def ainvoke(
+        self,
+        input: AIMessage,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the object in a message."""
+
+        async def read(message: AIMessage) -> Any:
+            return self.read(message)
+
+        if not _is_observed(config):
+            return self.read(input)
+        return await self._acall_with_config(read, input, config, run_type="parser")
+
+    def transform(
+        self,
+        input: Iterator[AIMessage],  # noqa: A002
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Yield the object in a streamed message, as it grows."""
+        if not _is_observed(config):
+            yield from self.read_chunks(input)
+            return
+        chunks = _Leavable(input)
+        objects: Any = self._transform_stream_with_config(
+            chunks, self.read_chunks, config, run_type="parser"
+        )
+        try:
+            for value in objects:  # noqa: UP028 - it must be left before the objects are closed
+                yield value
+        finally:
+            chunks.leave()
+            objects.close()
+
+    async def atransform(
+        self,
+        input: AsyncIterator[AIMessage],  # noqa: A002
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Yield the object in a streamed message, as it grows."""
+        objects: Any = self.aread_chunks(input)
+        if _is_observed(config):
+            objects = self._atransform_stream_with_config(
+                input, self.aread_chunks, config, run_type="parser"
+            )
+        async with contextlib.aclosing(objects):
+            async for value in objects:
+                yield value
+
+    def read(self, message: AIMessage) -> Any:
+        """Return the object in a message."""
+        outcome = self.outcome(
+            lambda: self.schema.validate(message.text, _finish_reason(message)),
+            called=_has_calls(message),
+        )
+        return {"raw": message, **outcome} if self.include_raw else outcome
+
+    def read_chunks(self, chunks: Iterator[AIMessage]) -> Iterator[Any]:
+        """Yield the object in the chunks of a message, as it grows."""
+        reader = _AnswerReader(self)
+        for chunk in chunks:
+            yield from reader.feed(chunk)
+        yield reader.close()
+
+    async def aread_chunks(self, chunks: AsyncIterator[AIMessage]) -> AsyncIterator[Any]:
+        """Yield the object in the chunks of a message, as it grows."""
+        reader = _AnswerReader(self)
+        stream: Any = chunks
+        async with contextlib.aclosing(stream):
+            async for chunk in stream:
+                for value in reader.feed(chunk):
+                    yield value
+        yield reader.close()
+
+    def outcome(self, read: Callable[[], Any], *, called: bool) -> Any:
+        """Return the object in an answer; with ``include_raw``, in a dictionary, or its error.
+
+        Args:
+            read: Reads the object.
+            called: Whether the answer is the call of a tool instead.
+        """
+        if not self.include_raw:
+            with langchain_errors():
+                return read()
+        try:
+            with langchain_errors():
+                return {"parsed": None if called else read(), "parsing_error": None}
+        except Exception as error:  # noqa: BLE001 - also of a validator of the class
+            return {"parsed": None, "parsing_error": error}
+
+    @property
+    def OutputType(self) -> Any:
+        """The type of the objects, ``Any`` for JSON."""
+        return Any if _is_json(self.schema) else self.schema.output_type
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the type of the results as a Pydantic model."""
+        if self.include_raw:
+            fields: Any = {"raw": AIMessage, "parsed": self.OutputType, "parsing_error": Any}
+            return create_model("StructuredAnswer", **fields)
+        return super().get_output_schema(config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the type, since the functions that are made from it cannot be pickled."""
+        return _parser_of, (self.schema.output_type, self.partial, self.include_raw)
+
+
+def _parser_of(output_type: Any, partial: bool, include_raw: bool) -> AnswerParser:
+    return AnswerParser(to_schema(output_type), partial=partial, include_raw=include_raw)
+
+
+def _is_json(schema: Schema[Any]) -> bool:
+    return isinstance(schema.output_type, dict) or is_typed_dict(schema.output_type)
+
+
+class _Leavable:
+    """The chunks of a message, until they are left.
+
+    LangChain reads a stream to its end after a loop was left, to trace all of it; the server
+    would go on generating.
+    """
+
+    def __init__(self, chunks: Iterator[AIMessage]) -> None:
+        self._chunks = chunks
+        self._left = False
+
+    def __iter__(self) -> Iterator[AIMessage]:
+        return self
+
+    def __next__(self) -> AIMessage:
+        if self._left:
+            raise StopIteration
+        return next(self._chunks)
+
+    def leave(self) -> None:
+        """End the stream here."""
+        self._left = True
+
+
+class _AnswerReader:
+    """Reads a streamed answer: ``feed`` it the chunks, and ``close`` it at the end."""
+
+    def __init__(self, parser: AnswerParser) -> None:
+        self._parser = parser
+        self._answer = AnswerStream(parser.schema, partial=parser.partial)
+        self._called = False
+
+    def feed(self, chunk: AIMessage) -> Iterator[Any]:
+        """Yield the values to show with a chunk."""
+        self._called = self._called or _has_calls(chunk)
+        delta = Delta(chunk.text, finish_reason=_finish_reason(chunk))
+        values = [_streamed(value) for value in self._answer.feed(delta)]
+        if self._parser.include_raw:
+            yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
+            return
+        # A chain would add a text or a number to the one before, so it is shown once, at the end.
+        yield from (value for value in values if _replaces(value))
+
+    def close(self) -> Any:
+        """Return the value to show at the end."""
+        outcome = self._parser.outcome(lambda: self._answer.close()[0], called=self._called)
+        return RawAnswer(outcome) if self._parser.include_raw else _streamed(outcome)
+
+
+def _is_observed(config: RunnableConfig | None) -> bool:
+    """Tell whether anything may observe a run; LangChain's sequences pass on who does."""
+    manager = (config or {}).get("callbacks")
+    return not isinstance(manager, BaseCallbackManager) or bool(manager.handlers)
+
+
+def _finish_reason(message: AIMessage) -> str | None:
+    return message.response_metadata.get("finish_reason")
+
+
+def _has_calls(message: AIMessage) -> bool:
+    parts = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
+    return bool(parts or message.tool_calls or message.invalid_tool_calls)
+
+
+def _streamed(value: Any) -> Any:
+    return GrowingList(value) if type(value) is list else value
+
+
+def _replaces(value: Any) -> bool:
+    """Tell whether LangChain, which adds streamed parts up, replaces one by this value instead."""
+    return isinstance(value, GrowingList) or not hasattr(value, "__add__")

@@ -92,7 +92,8 @@ class ToolCalling(ChatRequests):
             fields = self._chat_fields(without_program_options(kwargs))
             return constrained_chat(schema, messages, fields)
         converted = to_openai_tools(tools)
-        choice = kwargs.pop("tool_choice", None) or ("required" if tool_required else None)
+        required = "required" if tool_required and converted else None
+        choice = kwargs.pop("tool_choice", None) or required
         choice = check_choice(choice, [tool["function"]["name"] for tool in converted])
         if not converted:
             return {"messages": messages, **kwargs}
@@ -118,9 +119,13 @@ class ToolCalling(ChatRequests):
     ) -> list[ToolSelection]:
         """Return the tool calls in an answer, or in a chunk of one.
 
+        A call whose arguments are not a JSON object is an error, too. Without
+        ``error_on_no_tool_call``, as in agents, it becomes a call of a tool that does not exist,
+        with a name that says so: no tool runs, and the model is told and may try again.
+
         Args:
             response: The answer; or a chunk of a stream, with the arguments so far.
-            error_on_no_tool_call: Whether an answer without a call is an error.
+            error_on_no_tool_call: Whether an answer without a proper call is an error.
             **kwargs: Ignored.
 
         Raises:
@@ -131,14 +136,7 @@ class ToolCalling(ChatRequests):
         if error_on_no_tool_call and not calls:
             raise _no_call(response)
         ended = finish_reason(response)
-        return [
-            ToolSelection(
-                tool_id=call.tool_call_id or "",
-                tool_name=call.tool_name,
-                tool_kwargs=_arguments(call, ended),
-            )
-            for call in calls
-        ]
+        return [_selection(call, ended, error_on_no_tool_call) for call in calls]
 
 
 # --------------------------------------------------------------------------- tools
@@ -200,12 +198,38 @@ def _with_one_call(response: ChatResponse) -> ChatResponse:
     return response.model_copy(update={"message": message})
 
 
-def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any]:
-    """Return the arguments of a call, as far as they have arrived.
+def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSelection:
+    """Return a call as LlamaIndex runs it.
+
+    Args:
+        call: The call.
+        ended: The finish reason of its answer, None while it goes on.
+        strict: Whether malformed arguments are an error.
 
     Raises:
-        StructuredOutputError: The answer has ended, and they are not a JSON object. A tool must
-            not run with half of its arguments.
+        StructuredOutputTruncated: The call was cut.
+        StructuredOutputError: Its arguments are not a JSON object.
+    """
+    name, arguments = call.tool_name, _arguments(call, ended)
+    if arguments is None:
+        text = _shortened(str(call.tool_kwargs))
+        if strict:
+            raise LlamaIndexStructuredOutputError(
+                f"The arguments in the call of the tool {name!r} are not a JSON object: {text}. "
+                "They are in .raw; ask again, or use a model made for tools.",
+                raw=str(call.tool_kwargs),
+                finish_reason=ended,
+            )
+        # A tool must not run with half of its arguments; agents answer that there is no such tool.
+        name, arguments = f"{name} with arguments that are not a JSON object ({text})", {}
+    return ToolSelection(tool_id=call.tool_call_id or "", tool_name=name, tool_kwargs=arguments)
+
+
+def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
+    """Return the arguments of a call as far as they have come, None if they are malformed.
+
+    Raises:
+        StructuredOutputTruncated: The call was cut.
     """
     if isinstance(call.tool_kwargs, dict):
         return call.tool_kwargs
@@ -222,17 +246,13 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any]:
             finish_reason=ended,
             partial=known,
         )
-    raise LlamaIndexStructuredOutputError(
-        f"The arguments in the call of the tool {call.tool_name!r} are not a JSON object: "
-        f"{_shortened(text)}. They are in .raw; ask again, or use a model made for tools.",
-        raw=text,
-        finish_reason=ended,
-    )
+    return None
 
 
 def _no_call(response: ChatResponse) -> StructuredOutputError:
     text, ended = answer_text(response), finish_reason(response)
-    if ended == "length":
+    cut = ended == "length"
+    if cut and (not text.strip() or text.lstrip().startswith("{")):
         return LlamaIndexStructuredOutputTruncated(
             "The answer was cut before a tool call was complete (finish_reason 'length'). Its text "
             "is in .raw, and its readable part in .partial; raise max_tokens.",
@@ -240,9 +260,11 @@ def _no_call(response: ChatResponse) -> StructuredOutputError:
             finish_reason=ended,
             partial=_read_object(text)[0] or None,
         )
+    told = ", which was cut (finish_reason 'length')" if cut else ""
     return LlamaIndexStructuredOutputError(
-        f"The model called no tool, but answered: {_shortened(text)}. Pass tool_required=True to "
-        "force a call, or error_on_no_tool_call=False if an answer without one is fine.",
+        f"The model called no tool, but answered: {_shortened(text)}{told}. Pass "
+        "tool_required=True to force a call, or error_on_no_tool_call=False if an answer without "
+        "one is fine.",
         raw=text,
         finish_reason=ended,
     )

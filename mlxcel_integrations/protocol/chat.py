@@ -29,6 +29,9 @@ __all__ = [
 
 ROUTE = "/v1/chat/completions"
 
+MARKS = 8
+"""Most tokens around thoughts that are not sent, such as ``<think>``; a call has more."""
+
 
 def chat_request(
     model: str,
@@ -122,21 +125,29 @@ class ToolStream(ChatStream):
     """Read an answer that may contain tool calls.
 
     mlxcel up to v0.4.2 drops a call that is cut off or malformed, and ends as if the model had said
-    nothing.
+    nothing, or nothing after its thoughts.
     """
 
     _silent = True
     _tokens = 0
+    _thinking = 0
+    _reported: int | None = None
+    _finish: str | None = None
 
     def _read_event(self, data: bytes) -> Delta | None:
         delta = super()._read_event(data)
         if delta is not None:
-            if delta.text or delta.reasoning or delta.tool_calls:
+            if delta.text or delta.tool_calls:
                 self._silent = False
+            if delta.reasoning:
+                # One token, or as many as its characters have bytes.
+                size = len(delta.reasoning.encode(errors="surrogatepass"))
+                self._thinking += 1 + size - len(delta.reasoning)
             if delta.usage:
                 self._tokens = delta.usage.get("completion_tokens") or 0
-            if delta.finish_reason == "length":
-                self._silent = False
+                details = delta.usage.get("completion_tokens_details") or {}
+                self._reported = details.get("reasoning_tokens")
+            self._finish = delta.finish_reason or self._finish
         return delta
 
     def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
@@ -146,13 +157,20 @@ class ToolStream(ChatStream):
             MlxcelStreamError: The answer is not complete, or the server dropped all of it.
         """
         super().close(reason, log)
-        # A model that has nothing to say generates one token, which ends the answer.
-        if self._silent and self._tokens > 1 and not self.left:
+        if self._silent and not self.left and self._finish != "length" and self._dropped_a_call():
+            after = " after the thoughts" if self._thinking else ""
             raise MlxcelStreamError(
                 f"The model generated {self._tokens} tokens, but {self._who} sent neither text nor "
-                "a tool call: it drops a call that is cut off or malformed. Ask again, or raise "
-                "max_tokens."
+                f"a tool call{after}: it drops a call that is cut off or malformed. Ask again, or "
+                "raise max_tokens."
             )
+
+    def _dropped_a_call(self) -> bool:
+        """Tell whether more tokens were generated than an answer without text and calls has."""
+        if not self._thinking:
+            # A model that has nothing to say generates one token, which ends the answer.
+            return self._tokens > 1
+        return self._tokens - (self._reported or self._thinking) > MARKS
 
 
 class SchemaStream(ChatStream):

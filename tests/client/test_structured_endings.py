@@ -291,6 +291,16 @@ def test_a_call_that_the_server_leaves_out_is_an_error(client: Any, server: Fake
         client.complete_chat("And now?", tools=[TOOL])
 
 
+def test_a_call_that_the_server_leaves_out_after_thoughts_is_an_error(
+    client: Any, server: FakeServer
+) -> None:
+    malformed = ["<tool_call>", *'{"name": "weather", oops', "</tool_call>"]
+    server.script(Reply.raw_text("<think>", "Rain", "?", "</think>", *malformed))
+
+    with pytest.raises(MlxcelStreamError, match="nor a tool call after the thoughts"):
+        client.complete_chat("And now?", tools=[TOOL])
+
+
 # --------------------------------------------------------------------------- other servers
 
 

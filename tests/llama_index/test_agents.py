@@ -110,6 +110,33 @@ async def test_a_cut_call_ends_an_agent_with_an_error(server: FakeServer, llm: M
     assert {"location": "Os"} == caught.value.partial
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("arguments", ['{"location": "Os', "[1]", "Oslo"])
+async def test_malformed_arguments_go_back_to_the_model(
+    server: FakeServer, llm: Mlxcel, arguments: str, streaming: bool
+) -> None:
+    calls = [{"name": name, "arguments": arguments} for name in ("get_weather", "run_anything")]
+    right = {"name": "get_weather", "arguments": {"location": "Oslo"}}
+    server.script(*[Reply.text(tool_calls=[call]) for call in [*calls, right]])
+    ran: list[Any] = []
+
+    def run_anything(**anything: Any) -> str:
+        """Run whatever is asked for."""
+        ran.append(anything)
+        return "done"
+
+    agent = FunctionAgent(llm=llm, tools=[get_weather, run_anything], streaming=streaming)
+
+    answer, events = await run(agent)
+
+    *refused, sunny = [event for event in events if isinstance(event, ToolCallResult)]
+    assert ([True, True], []) == ([event.tool_output.is_error for event in refused], ran)
+    assert SUNNY == str(sunny.tool_output)
+    assert str(answer).startswith("echo: ")
+    told = server.posts[1].json["messages"][-1]
+    assert ("tool", True) == (told["role"], "not a JSON object" in told["content"])
+
+
 async def test_the_memory_of_an_agent_round_trips(server: FakeServer, llm: Mlxcel) -> None:
     agent = FunctionAgent(llm=llm, tools=[get_weather])
     memory = ChatMemoryBuffer.from_defaults(token_limit=1000)

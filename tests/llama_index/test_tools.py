@@ -162,9 +162,45 @@ def test_a_tool_is_not_run_with_half_of_its_arguments(
 
     for response in ways(llm, [NEWS]):
         with pytest.raises(StructuredOutputError, match="'get_news'") as caught:
-            llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+            llm.get_tool_calls_from_response(response)
         truncated = isinstance(caught.value, StructuredOutputTruncated)
         assert (error is StructuredOutputTruncated, text) == (truncated, caught.value.raw)
+
+
+def test_agents_see_malformed_arguments_as_a_call_that_runs_nothing(
+    server: FakeServer, llm: Mlxcel
+) -> None:
+    server.script(*[Reply.text(tool_calls=[{"name": "get_news", "arguments": '{"topic": "x'}])] * 4)
+
+    for response in ways(llm, [NEWS]):
+        ((name, arguments),) = made(llm, response)
+        assert ({}, True) == (arguments, name.startswith("get_news with arguments that are not a"))
+
+
+def test_a_cut_call_is_an_error_for_agents_too(server: FakeServer, llm: Mlxcel) -> None:
+    call = {"name": "get_news", "arguments": '{"topic": "x'}
+    server.script(*[Reply.text(tool_calls=[call], finish="length")] * 4)
+
+    for response in ways(llm, [NEWS]):
+        with pytest.raises(StructuredOutputTruncated, match="'get_news'"):
+            llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_required_call_needs_a_tool(server: FakeServer, llm: Mlxcel, required: bool) -> None:
+    """As with LlamaIndex's own classes, no tools make an ordinary chat."""
+    for response in ways(llm, [], tool_required=required):
+        assert "echo: Hello!" == response.message.content
+    assert all("tools" not in post.json for post in server.posts)
+
+
+def test_a_cut_text_is_not_called_a_cut_call(server: FakeServer, llm: Mlxcel) -> None:
+    server.script(Reply.text("One moment", finish="length"))
+
+    with pytest.raises(StructuredOutputError, match=r"called no tool.*which was cut") as caught:
+        llm.predict_and_call([NEWS], "Hello!")
+    assert not isinstance(caught.value, StructuredOutputTruncated)
+    assert ("One moment", "length") == (caught.value.raw, caught.value.finish_reason)
 
 
 def test_a_call_that_does_not_come_is_an_error_if_it_should(

@@ -288,6 +288,39 @@ def test_a_call_that_the_server_left_out_is_an_error(finish: str) -> None:
         stream.close()
 
 
+@pytest.mark.parametrize("thoughts", [["Hm"], ["H", "m"] * 20, ["中"]])
+@pytest.mark.parametrize("finish", ["stop", "tool_calls"])
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_call_that_the_server_left_out_after_thoughts_is_an_error(
+    thoughts: list[str], finish: str, reported: bool
+) -> None:
+    tokens = len(thoughts) + 20
+    usage: dict[str, Any] = {"completion_tokens": tokens}
+    if reported:
+        usage["completion_tokens_details"] = {"reasoning_tokens": len(thoughts) + 3}
+    events = [thought(text) for text in thoughts]
+
+    stream, reply = stream_of(
+        *events, told(finish=finish), {"choices": [], "usage": usage}, tools=[TOOL]
+    )
+
+    assert "".join(thoughts) == reply.reasoning
+    with pytest.raises(
+        MlxcelStreamError,
+        match=f"{tokens} tokens, but the server sent neither text nor a tool call after the thou",
+    ):
+        stream.close()
+
+
+def thought(text: str) -> dict[str, Any]:
+    return {"choices": [{"delta": {"reasoning_content": text}, "finish_reason": None}]}
+
+
+def used(tokens: int, **details: int) -> dict[str, Any]:
+    more = {"completion_tokens_details": details} if details else {}
+    return {"choices": [], "usage": {"completion_tokens": tokens, **more}}
+
+
 def test_an_answer_that_begins_with_a_stop_text_is_empty() -> None:
     """Whoever stops it: the client, or a server that does so by itself."""
     newer = features("mlxcel")
@@ -307,7 +340,13 @@ def test_an_answer_that_begins_with_a_stop_text_is_empty() -> None:
         ([told(finish="stop"), {"choices": [], "usage": {"completion_tokens": 1}}], "auto"),
         ([told(finish="stop")], "auto"),
         ([told(finish="stop"), USED], "none"),
-        ([{"choices": [{"delta": {"reasoning_content": "Hm"}}]}, told(finish="stop"), USED], None),
+        ([thought("Hm"), told(finish="stop"), USED], None),
+        ([thought("Hm"), told(finish="length"), used(60)], None),
+        ([thought("Hm"), told("yes"), told(finish="stop"), used(60)], None),
+        ([*[thought("m")] * 60, told(finish="stop"), used(68)], None),
+        ([thought("日本語" * 9), told(finish="stop"), used(60)], None),
+        ([thought("Hm " * 20), told(finish="stop"), used(60, reasoning_tokens=55)], None),
+        ([thought("Hm"), told(finish="stop")], None),
         ([{"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, told(finish="stop")], None),
     ],
 )

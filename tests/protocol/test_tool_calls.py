@@ -14,8 +14,7 @@ from mlxcel_integrations.protocol.tool_calls import (
     CallParts,
     tool_call,
 )
-
-Json = dict[str, Any]
+from tests.fakes.call_parts import LACKING, PARIS, ROME, WAYS, Json, Parts, part
 
 # --------------------------------------------------------------------------- one call
 
@@ -172,63 +171,6 @@ def test_new_ids_are_such_that_mistral_s_templates_take_them() -> None:
 
 
 # --------------------------------------------------------------------------- answers
-
-
-def part(arguments: str | None = None, name: str | None = None, **more: Any) -> Json:
-    function = {key: text for key, text in (("name", name), ("arguments", arguments)) if text}
-    return {**more, "function": function}
-
-
-Parts = list[list[Json]]
-PARIS, ROME = '{"city": "Paris"}', '{"city": "Rome"}'
-
-
-def whole(*calls: Json) -> Parts:
-    """Return two calls to two cities as one delta, given what else each has."""
-    return [[part(city, "f", **more) for city, more in zip((PARIS, ROME), calls, strict=True)]]
-
-
-def apart(*calls: Json) -> Parts:
-    """Return the same calls, each in a delta of its own."""
-    (parts,) = whole(*calls)
-    return [[one] for one in parts]
-
-
-def streamed(*calls: Json, first: Json | None = None, rest: Json | None = None) -> Parts:
-    """Return the same calls letter by letter.
-
-    Args:
-        calls: What else the first part of each call has.
-        first: What else every first part has.
-        rest: What else each further part has, ``{}`` if they only have arguments.
-    """
-    deltas: Parts = []
-    for city, more in zip((PARIS, ROME), calls, strict=True):
-        deltas.append([part(None, "f", **more, **(first or {}))])
-        kept = {"index": more["index"]} if "index" in more else {}
-        deltas += [[part(letter, None, **kept, **(rest or {}))] for letter in city]
-    return deltas
-
-
-LACKING: dict[str, tuple[Json, Json]] = {
-    "both": ({"index": 0, "id": "a"}, {"index": 1, "id": "b"}),
-    "no id": ({"index": 0}, {"index": 1}),
-    "null id": ({"index": 0, "id": None}, {"index": 1, "id": None}),
-    "empty id": ({"index": 0, "id": ""}, {"index": 1, "id": ""}),
-    "blank id": ({"index": 0, "id": " "}, {"index": 1, "id": " "}),
-    "the same id twice": ({"index": 0, "id": "a"}, {"index": 1, "id": "a"}),
-    "no index": ({"id": "a"}, {"id": "b"}),
-    "null index": ({"index": None, "id": "a"}, {"index": None, "id": "b"}),
-    "the same index twice": ({"index": 0, "id": "a"}, {"index": 0, "id": "b"}),
-    "the same index twice, no id": ({"index": 0}, {"index": 0}),
-    "the same index and id twice": ({"index": 0, "id": "a"}, {"index": 0, "id": "a"}),
-    "the same id twice, no index": ({"id": "a"}, {"id": "a"}),
-    "neither": ({}, {}),
-    "neither, empty id": ({"id": ""}, {"id": ""}),
-    "the second without": ({"index": 0, "id": "a"}, {}),
-    "the first without": ({}, {"index": 0, "id": "b"}),
-}
-WAYS = {"whole": whole, "apart": apart, "streamed": streamed}
 
 
 def joined(deltas: Parts) -> list[tuple[str, str, str]]:

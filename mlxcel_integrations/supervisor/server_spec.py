@@ -11,13 +11,16 @@ from pathlib import Path
 from ..options import ServerOptions
 from ..protocol.features import TrainedContext
 from ..secret import Secret
-from ..transport.endpoint import Endpoint
+from ..transport.endpoint import Endpoint, absolute_path
 from .binary import Executable, find_executable
 from .command import arguments, environment
 from .model_context import agreed_context, gguf_context
 from .model_store import model_directories, stored_path
 
 __all__ = ["ServerSpec"]
+
+_LONGEST_GRACE = 1e8
+"""Three years: clocks of the system take no infinite time."""
 
 _ANY_ENDPOINT = Endpoint("http://localhost:0")
 
@@ -46,8 +49,13 @@ class ServerSpec:
             MlxcelError: This machine has none.
         """
         binary = self.options.binary
-        name = str(binary.absolute()) if isinstance(binary, Path) else binary
+        name = absolute_path(binary, "binary") if isinstance(binary, Path) else binary
         return find_executable(self.model, name)
+
+    @property
+    def grace(self) -> float:
+        """Time from SIGTERM to SIGKILL, in seconds."""
+        return min(self.options.shutdown_grace, _LONGEST_GRACE)
 
     @property
     def has_address(self) -> bool:

@@ -16,10 +16,20 @@ __all__ = [
     "check_socket_path",
     "is_socket_path",
     "is_stale",
+    "is_utf8",
 ]
 
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """Size of ``sockaddr_un.sun_path``, without its final zero."""
+
+
+def is_utf8(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path has a form that servers can read; they take no other encoding."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def is_socket_path(host: str) -> bool:
@@ -45,6 +55,10 @@ def check_socket_path(path: str, option: str) -> None:
             f"{named} has characters that this system's locale cannot encode: use ASCII letters, "
             "or run with PYTHONUTF8=1."
         ) from None
+    if not is_utf8(path):
+        raise MlxcelError(
+            f"{named} is not UTF-8, the only encoding that servers read: choose another path."
+        )
     if size > MAX_SOCKET_PATH_BYTES:
         raise MlxcelError(
             f"{named} is too long for a socket: it has {size} bytes, and this system allows "

@@ -49,6 +49,7 @@ def test_the_longest_path_that_passes_can_be_bound(short: Path) -> None:
         ("/tmp/" + "x" * MAX_SOCKET_PATH_BYTES + ".sock", "too long for a socket: it has"),
         ("/tmp/" + "ü" * 52 + ".sock", f"has 114 bytes.*allows {MAX_SOCKET_PATH_BYTES}"),
         ("/tmp/half-\ud83e.sock", "locale cannot encode.*PYTHONUTF8=1"),
+        ("/tmp/\udce4.sock", "is not UTF-8"),
         ("/tmp/server.socket", r"must end in \.sock"),
         ("/no/such/directory/x.sock", "does not exist or is not writable"),
     ],

@@ -87,9 +87,9 @@ def _engine() -> Any:
 
 def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: Metadata) -> Any:
     parameters = engine.CommonParams()
-    parameters.model.path = str(path)
-    parameters.model_alias = {options.alias or _name(options.model)}
-    parameters.hostnames = [options.host]
+    parameters.model.path = _utf8(str(path))
+    parameters.model_alias = {_utf8(options.alias or _name(options.model))}
+    parameters.hostnames = [_utf8(options.host)]
     parameters.port = 0 if is_socket_path(options.host) else options.port
     parameters.api_keys = [key] if (key := os.environ.get("LLAMA_API_KEY")) else []
     parameters.n_ctx = _context(options.ctx_size, options.n_parallel, metadata)
@@ -109,6 +109,21 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     _set_template(parameters, options, metadata)
     _set_embeddings(engine, parameters, metadata)
     return parameters
+
+
+def _utf8(argument: str) -> str:
+    """Return an argument of the command line as llama.cpp reads it, whatever the locale is.
+
+    Raises:
+        MlxcelError: Its bytes are not UTF-8.
+    """
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        raise MlxcelError(
+            f"{argument!r} is not UTF-8, the only encoding that llama.cpp reads: use another name "
+            "or directory."
+        ) from None
 
 
 def _context(size: int | None, slots: int, metadata: Metadata) -> int:
@@ -131,7 +146,7 @@ def _context(size: int | None, slots: int, metadata: Metadata) -> int:
 
 def _set_template(parameters: Any, options: argparse.Namespace, metadata: Metadata) -> None:
     if options.chat_template:
-        parameters.chat_template = options.chat_template
+        parameters.chat_template = _utf8(options.chat_template)
     elif options.chat_template_file:
         parameters.chat_template = _read(Path(options.chat_template_file))
     elif not metadata.has_chat_template:

@@ -118,7 +118,9 @@ class Broker:
             self._stop()
             return
         self._server = server
-        self._greeting = _report_line(pid=server.pid, url=config.url, socket=config.path)
+        # As bytes: which characters they stand for depends on settings that others do not share.
+        path = config.path and os.fsencode(config.path).decode("latin-1")
+        self._greeting = _report_line(pid=server.pid, url=config.url, socket=path)
         loop.run_in_executor(None, server.wait).add_done_callback(lambda _: self._stop())
 
     def _stop(self) -> None:

@@ -106,7 +106,7 @@ class Launcher:
             spec.environment,
             address.endpoint.socket,
             address.directory,
-            spec.options.shutdown_grace,
+            spec.grace,
             log,
         )
         return owned, address.endpoint

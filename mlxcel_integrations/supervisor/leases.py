@@ -9,9 +9,10 @@ import weakref
 from typing import Any
 
 from ..errors import MlxcelError
-from ..options import LIFECYCLE_FIELDS, server_options
+from ..options import LIFECYCLE_FIELDS
 from ..secret import Secret
 from .managed_server import ManagedServer
+from .server_spec import ServerSpec
 
 __all__ = ["Lease", "lease"]
 
@@ -91,17 +92,15 @@ def lease(
     Raises:
         MlxcelError: An option is unknown, or has a value that it cannot have.
     """
-    checked = server_options(options)
+    spec = ServerSpec.of(model, socket, api_key, options)
     secret = hashlib.sha256(api_key.reveal().encode() if api_key else b"").hexdigest()
-    key = repr(
-        (model, socket and os.fspath(socket), secret, checked.model_dump(exclude=LIFECYCLE_FIELDS))
-    )
+    settings = spec.options.model_dump(exclude=LIFECYCLE_FIELDS)
+    key = repr((spec.model, spec.socket, secret, settings))
     with _servers_lock:
-        shared = _servers.get(key) if checked.share else None
+        shared = _servers.get(key) if spec.options.share else None
         if shared is None:
-            server = ManagedServer(model, socket=socket, api_key=api_key, **options)
-            shared = _SharedServer(key, server)
-            if checked.share:
+            shared = _SharedServer(key, ManagedServer._of(spec))
+            if spec.options.share:
                 _servers[key] = shared
         return Lease(shared)
 

@@ -8,15 +8,14 @@ import socket as socket_module
 import sys
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from ..errors import MlxcelServerError
-from ..options import ServerOptions, server_options
+from ..options import ServerOptions
 from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
-from ..transport.endpoint import Endpoint, absolute_model
+from ..transport.endpoint import Endpoint
 from .binary import Executable
 from .launcher import Launcher, import_dependencies
 from .peer_identity import is_peer
@@ -65,9 +64,18 @@ class ManagedServer:
     ) -> None:
         # A traceback with locals shows the arguments of a function: not this one any more.
         key, api_key, options = hidden(api_key), None, with_secrets(options)
-        path = str(Path(socket).expanduser().absolute()) if socket is not None else None
-        self._spec = ServerSpec(absolute_model(model), server_options(options), path, key)
-        import_dependencies(self._spec)
+        self._use(ServerSpec.of(model, socket, key, options))
+
+    @classmethod
+    def _of(cls, spec: ServerSpec) -> Self:
+        """Return the server of a specification."""
+        self = cls.__new__(cls)
+        self._use(spec)
+        return self
+
+    def _use(self, spec: ServerSpec) -> None:
+        import_dependencies(spec)
+        self._spec = spec
         self._single_flight = SingleFlight()
         self._restart_policy = RestartPolicy(self.options.restart)
         self._process: ServerProcess | None = None
@@ -167,7 +175,7 @@ class ManagedServer:
             waiter.future.result()
         except BaseException:
             # An interrupt must not leave a half-started server behind.
-            waiter.leave(self.options.shutdown_grace + 1)
+            waiter.leave(self._spec.grace + 1)
             raise
         finally:
             waiter.forget()
@@ -249,7 +257,7 @@ class ManagedServer:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
         self._last_state = "stopping"
         try:
-            with self._single_flight.suspended(self.options.shutdown_grace + 1):
+            with self._single_flight.suspended(self._spec.grace + 1):
                 if self._process is not None:
                     self._process.stop()
         finally:

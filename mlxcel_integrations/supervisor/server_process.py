@@ -100,7 +100,8 @@ class ServerProcess:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of the process and return its exit status, as ``poll`` does."""
-        if not self.forked and not self._ended.wait(timeout):
+        limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        if not self.forked and not self._ended.wait(limit):
             raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
         return self.poll()
 

@@ -7,17 +7,21 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..options import ServerOptions
+from ..options import ServerOptions, server_options
 from ..protocol.features import TrainedContext
 from ..secret import Secret
-from ..transport.endpoint import Endpoint
+from ..transport.endpoint import Endpoint, absolute_model, absolute_path
 from .binary import Executable, find_executable
 from .command import arguments, environment
 from .model_context import agreed_context, gguf_context
 from .model_store import model_directories, stored_path
 
 __all__ = ["ServerSpec"]
+
+_LONGEST_GRACE = 1e8
+"""Three years: clocks of the system take no infinite time."""
 
 _ANY_ENDPOINT = Endpoint("http://localhost:0")
 
@@ -38,6 +42,28 @@ class ServerSpec:
     socket: str | None = None
     api_key: Secret | None = None
 
+    @classmethod
+    def of(
+        cls,
+        model: str | os.PathLike[str],
+        socket: str | os.PathLike[str] | None,
+        api_key: Secret | None,
+        options: dict[str, Any],
+    ) -> ServerSpec:
+        """Check the arguments of a user.
+
+        Args:
+            model: As the user names it.
+            socket: Path of the socket to listen on, None for a private one.
+            api_key: Key that the server asks for.
+            options: Fields of ``ServerOptions``.
+
+        Raises:
+            MlxcelError: An option is unknown, or a value cannot be used.
+        """
+        path = absolute_path(socket, "socket") if socket is not None else None
+        return cls(absolute_model(model), server_options(options), path, api_key)
+
     @property
     def executable(self) -> Executable:
         """The program that serves the model.
@@ -46,8 +72,13 @@ class ServerSpec:
             MlxcelError: This machine has none.
         """
         binary = self.options.binary
-        name = str(binary.absolute()) if isinstance(binary, Path) else binary
+        name = absolute_path(binary, "binary") if isinstance(binary, Path) else binary
         return find_executable(self.model, name)
+
+    @property
+    def grace(self) -> float:
+        """Time from SIGTERM to SIGKILL, in seconds."""
+        return min(self.options.shutdown_grace, _LONGEST_GRACE)
 
     @property
     def has_address(self) -> bool:

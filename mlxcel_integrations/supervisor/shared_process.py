@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -65,7 +66,8 @@ class SharedProcess(ServerProcess):
             raise MlxcelServerError(greeting["error"])
         self.pid = greeting["pid"]
         self.url: str = greeting["url"]
-        self.path = greeting["socket"]
+        path: str | None = greeting["socket"]
+        self.path = path and os.fsdecode(path.encode("latin-1"))
         self._watcher.start()
 
     @property
@@ -202,7 +204,7 @@ def _broker_config(directory: BrokerDirectory, spec: ServerSpec) -> BrokerConfig
     endpoint = Endpoint.parse(None, directory.path / "server.sock")
     if spec.has_address:
         endpoint = choose_bind_address(spec.options, spec.socket).endpoint
-    command, grace = spec.command(endpoint), spec.options.shutdown_grace
+    command, grace = spec.command(endpoint), spec.grace
     return BrokerConfig(command, endpoint.url, endpoint.socket, grace)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import MlxcelError
-from ..unix_sockets import MAX_SOCKET_PATH_BYTES
+from ..unix_sockets import MAX_SOCKET_PATH_BYTES, is_utf8
 
 __all__ = ["open_to_others", "runtime_directory"]
 
@@ -37,7 +37,7 @@ def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Pa
         path = _absolute(parent)
         if path is None or not os.access(path, os.W_OK | os.X_OK):
             continue
-        if len(os.fsencode(path / below)) > MAX_SOCKET_PATH_BYTES:
+        if not is_utf8(path) or len(os.fsencode(path / below)) > MAX_SOCKET_PATH_BYTES:
             continue
         opening = open_to_others(path)
         if opening is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -16,7 +17,7 @@ from ..errors import MlxcelError
 from ..secret import without_password
 from .tls import TLS, USUAL_TLS
 
-__all__ = ["MOST_CONNECTIONS", "Endpoint", "absolute_model"]
+__all__ = ["MOST_CONNECTIONS", "Endpoint", "absolute_model", "absolute_path"]
 
 MOST_CONNECTIONS = 200
 """Most connections of a pool."""
@@ -54,7 +55,7 @@ class Endpoint:
             MlxcelError: It is not an address.
         """
         if socket is not None:
-            return cls("http://localhost", str(Path(socket).expanduser().absolute()))
+            return cls("http://localhost", absolute_path(socket, "socket"))
         text = without_password(str(base_url))
         if text.startswith("unix:"):
             return cls.parse(None, "/" + text.removeprefix("unix:").lstrip("/"))
@@ -146,5 +147,33 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
             "model= is empty: pass a repository id, a directory, a .gguf file, or "
             '"embedded" for a small built-in model.'
         )
-    path = Path(name).expanduser()
-    return str(path.absolute()) if name != "embedded" and path.exists() else name
+    if name == "embedded":
+        return name
+    # Where the working directory was deleted, or a user has no home, there is no file either.
+    with contextlib.suppress(MlxcelError):
+        path = absolute_path(name, "model")
+        return path if Path(path).exists() else name
+    return name
+
+
+def absolute_path(path: str | os.PathLike[str], option: str) -> str:
+    """Return a path that is the same in any process and working directory.
+
+    Args:
+        path: The path as the user writes it.
+        option: The argument that holds it, for errors.
+
+    Raises:
+        MlxcelError: It cannot be made absolute.
+    """
+    given = f"{option}={os.fspath(path)!r}"
+    try:
+        return str(Path(path).expanduser().absolute())
+    except FileNotFoundError:
+        raise MlxcelError(
+            f"{given} is relative, and the working directory was deleted: use an absolute path."
+        ) from None
+    except RuntimeError:
+        raise MlxcelError(
+            f"{given} begins with a home directory that is unknown: use an absolute path."
+        ) from None

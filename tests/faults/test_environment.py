@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
+from mlxcel_integrations.embedded.model import locate_model
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_guard import linux
 from tests.supervisor.test_programs import PREAMBLE, ROOT, result
@@ -208,6 +210,7 @@ def answers_in_the_end(llm: LLM) -> bool:
 
 # --------------------------------------------------------------------------- names
 
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NAMES = [
     "org/with space",
     "quo\"te's",
@@ -227,7 +230,7 @@ for name in {[name.encode() for name in NAMES]!r}:
     with LLM(name, binary=binary, alias=name) as llm:
         say(llm.models()[0].encode(), llm.chat("hi"))
 """
-    environment = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**ASCII, "LC_ALL": locale}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PREAMBLE + body, fake.binary()],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -241,7 +244,62 @@ for name in {[name.encode() for name in NAMES]!r}:
     assert [f"{name.encode()} echo: hi" for name in NAMES] == done.stdout.splitlines()
 
 
+@pytest.mark.parametrize("share", ["process", "user"])
+@pytest.mark.parametrize("name", ["café🦙", "gone"])
+@pytest.mark.parametrize("model", ["m", "embedded"])
+def test_a_server_starts_wherever_the_program_runs(
+    model: str, name: str, share: str, fake: Fake
+) -> None:
+    """In a directory whose name the locale cannot decode, or in one that was deleted."""
+    where = fake.runtime / name
+    where.mkdir()
+    body = f"""
+where = os.fsdecode({os.fsencode(where)!r})
+os.chdir(where)
+if where.endswith("gone"):
+    os.rmdir(where)
+else:
+    os.environ["XDG_RUNTIME_DIR"] = where
+options = {{"binary": binary}} if {model!r} == "m" else {{"parallel": 1}}
+with LLM({model!r}, share={share!r}, keep_alive=0, **options) as llm:
+    say(len(llm.chat("hi", max_tokens=4)) > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PREAMBLE + body, fake.binary()],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **ASCII},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    shutil.rmtree(where, ignore_errors=True)
+    assert (0, "True\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_an_engine_is_not_started_on_a_path_that_it_cannot_read(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xe4.gguf")
+    shutil.copy(locate_model("embedded"), path)
+
+    with pytest.raises(MlxcelServerError, match=r"is not UTF-8, the only encoding that llama\.cpp"):
+        LLM(str(path)).start()
+
+
 # --------------------------------------------------------------------------- clocks
+
+
+@pytest.mark.parametrize("share", ["process", "user"])
+@pytest.mark.parametrize("seconds", [1e10, 1e300, math.inf])
+def test_limits_may_be_longer_than_clocks_can_count(seconds: float, share: str, fake: Fake) -> None:
+    names = ("startup_timeout", "stall_timeout", "shutdown_grace", "keep_alive")
+    options: dict[str, Any] = dict.fromkeys(names, seconds)
+    server = fake.server(fake.binary(), share=share, **options)
+
+    assert "ready" == server.start().state
+    server.kill()
+    assert -signal.SIGKILL == server.wait(seconds)
+    server.close()
+    assert "stopped" == server.state
 
 
 def test_only_monotonic_clocks_are_read() -> None:

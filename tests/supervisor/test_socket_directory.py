@@ -59,6 +59,12 @@ def test_a_path_that_fits_nowhere_is_an_error() -> None:
         chosen(below="x" * MAX_SOCKET_PATH_BYTES)
 
 
+def test_a_directory_whose_name_no_server_can_read_is_left_out(short: Path) -> None:
+    other = made(short / "ü")
+
+    assert other == chosen(made(short / os.fsdecode(b"\xe4")), other)
+
+
 def test_a_relative_directory_is_left_out_when_the_working_directory_is_gone(
     short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

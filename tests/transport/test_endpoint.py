@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.transport.endpoint import Endpoint
+from mlxcel_integrations.transport.endpoint import Endpoint, absolute_model
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -19,6 +19,23 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+def test_a_path_that_cannot_become_absolute_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(MlxcelError, match=r"socket='x\.sock' is relative.* directory was deleted"):
+        Endpoint.parse(None, "x.sock")
+    with pytest.raises(MlxcelError, match="socket='~no such user/x' begins with a home directory"):
+        Endpoint.parse(None, "~no such user/x")
+    assert ["org/m", "./m.gguf", "~no such user/m"] == [
+        absolute_model(name) for name in ("org/m", "./m.gguf", "~no such user/m")
+    ]
 
 
 @pytest.mark.parametrize(

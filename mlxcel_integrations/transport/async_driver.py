@@ -20,6 +20,7 @@ from .generation import opened
 from .sockets import hang_up
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_driver import DRAIN_SECONDS
+from .turns import DELTAS_PER_TURN, Turns
 
 __all__ = ["AsyncDriver"]
 
@@ -62,20 +63,27 @@ class AsyncDriver:
         """
         answer = await self._drive(opened(self._connection, preparation))
         incoming = answer.incoming
+        turns = Turns.of_this_loop()
+        yielded = 0
         try:
-            for delta in answer.first:
-                yield delta
-            while not answer.done and (piece := await _next(incoming)) is not None:
-                # A traceback with locals would show what is left in it.
-                deltas, piece = answer.feed(piece), b""
+            deltas = answer.first
+            while True:
                 for delta in deltas:
                     yield delta
+                    yielded += 1
+                    if yielded % DELTAS_PER_TURN == 0:
+                        await turns.take()
+                # After the reader, whose time is not the server's.
                 incoming.deadline.renew(time.monotonic(), bool(deltas))
+                if answer.done or (piece := await _anext(incoming)) is None:
+                    break
+                # A traceback with locals would show what is left in it.
+                deltas, piece = answer.feed(piece), b""
             if answer.gave_up:
                 # The log of a managed server, which says why, arrives a moment later.
                 await asyncio.sleep(self._connection.settle_seconds)
             if answer.close():
-                await _drain(incoming)
+                await _adrain(incoming)
         except LOST as error:
             await asyncio.sleep(answer.lose())
             answer.close_after(error)
@@ -101,10 +109,11 @@ class AsyncDriver:
             case Send(endpoint, request, deadline):
                 async with asyncio.timeout(deadline.left(time.monotonic())):
                     response = await self._pool.send(endpoint, request)
+                    await Turns.of_this_loop().join()
                 body: Any = response.stream
                 return Incoming(response, body, aiter(body), deadline)
             case Next(incoming):
-                return await _next(incoming)
+                return await _anext(incoming)
             case Start(server):
                 return await server.astart()
             case Wait(place, timeout):
@@ -135,7 +144,7 @@ class AsyncDriver:
         return [task.result() for task in tasks]
 
 
-async def _next(incoming: Incoming) -> bytes | None:
+async def _anext(incoming: Incoming) -> bytes | None:
     """Return the next bytes of a body, None at its end."""
     async with asyncio.timeout(incoming.deadline.timeout):
         piece: bytes | None = await anext(incoming.pieces, None)
@@ -143,14 +152,14 @@ async def _next(incoming: Incoming) -> bytes | None:
     return piece
 
 
-async def _drain(incoming: Incoming) -> None:
+async def _adrain(incoming: Incoming) -> None:
     """Read what follows ``[DONE]``, so that the connection can be used again.
 
     A server that neither sends more nor ends the response must not delay the answer.
     """
     incoming.deadline = Deadline(Timeouts(total_timeout=DRAIN_SECONDS), time.monotonic())
     with contextlib.suppress(*LOST):
-        await _next(incoming)
+        await _anext(incoming)
 
 
 async def _close(incoming: Incoming) -> None:

@@ -63,12 +63,15 @@ class SyncDriver:
         answer = self._drive(opened(self._connection, preparation))
         incoming = answer.incoming
         try:
-            yield from answer.first
-            while not answer.done and (piece := _next(incoming)) is not None:
+            deltas = answer.first
+            while True:
+                yield from deltas
+                # After the reader, whose time is not the server's.
+                incoming.deadline.renew(time.monotonic(), bool(deltas))
+                if answer.done or (piece := _next(incoming)) is None:
+                    break
                 # A traceback with locals would show what is left in it.
                 deltas, piece = answer.feed(piece), b""
-                yield from deltas
-                incoming.deadline.renew(time.monotonic(), bool(deltas))
             if answer.gave_up:
                 # The log of a managed server, which says why, arrives a moment later.
                 time.sleep(self._connection.settle_seconds)

@@ -10,7 +10,7 @@ from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import Failure, overflow
-from .protocol.features import ServerFeatures, choose_model, read_features, read_models
+from .protocol.features import ServerFeatures, choose_model, read_features, read_models, told
 from .protocol.flow import Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
@@ -18,7 +18,7 @@ from .protocol.stream import Request
 from .protocol.tokens import read_text, read_tokens
 from .structured.request import with_response_format
 from .transport.connection import Connection
-from .transport.diagnosis import exception
+from .transport.diagnosis import to_exception
 
 __all__ = [
     "count_messages",
@@ -55,12 +55,12 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
         return connection.features
     health = yield Call("/health", optional=True)
     props = yield Call("/props", optional=True)
-    features = read_features(_body(health), _body(props), (yield _get(MODELS)))
+    features = read_features(told(health), told(props), (yield _get(MODELS)))
     if features.context_size is None and connection.server is not None:
         # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
         features = features.with_context(connection.server.trained_context)
     # A busy server may leave some out, so they are discovered again when next needed.
-    if not (_is_busy(health) or _is_busy(props)):
+    if not any(isinstance(answer, Failure) and answer.busy for answer in (health, props)):
         connection.features = features
     return features
 
@@ -140,17 +140,6 @@ def detokenize(tokens: Sequence[int]) -> Flow[str]:
     return read_text((yield Call("/detokenize", body, expected=frozenset())))
 
 
-def _body(answer: Any) -> Any:
-    """Return the body of an optional answer; a busy server sends it with an error status."""
-    if isinstance(answer, Failure):
-        return answer.body if _is_busy(answer) else None
-    return answer
-
-
-def _is_busy(answer: Any) -> bool:
-    return isinstance(answer, Failure) and answer.status == 503
-
-
 def _get(path: str) -> Call:
     return Call(path, expected=frozenset())
 
@@ -171,7 +160,7 @@ def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:
         failure = overflow(
             tokens, room.context_size, room.reserve, str(connection.endpoint), room.source
         )
-        raise exception(connection, failure, Call("/v1/chat/completions", {}))
+        raise to_exception(connection, failure, Call("/v1/chat/completions", {}))
 
 
 _KNOWN_FIELDS: set[str] = set()

@@ -33,11 +33,19 @@ TESTED_ELSEWHERE = {
         "transport.connection",
         "transport.diagnosis",
         "transport.exchange",
+        "transport.generation",
         "transport.openai_errors",
         "transport.sockets",
         "transport.sync_driver",
         "transport.sync_pool",
         "transport.steps",
+        "transport.streamed_answer",
+    ],
+    "tests/faults/test_deadlines.py: servers that drip, flood, or read slowly": [
+        "transport.network"
+    ],
+    "tests/faults/test_event_loops.py: cancelled at the moment at which data arrives": [
+        "transport.async_network"
     ],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.utils.json import parse_partial_json
 
 from ..protocol.stream import ChatReply, Delta
+from ..protocol.validation import NOT_JSON, from_json
 from .content_blocks import PROVIDER
 
 __all__ = [
@@ -155,7 +155,7 @@ def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
     return [
         {"index": index, "function": {"arguments": _mark(text)}}
         for index, pieces in arguments.items()
-        if (text := "".join(pieces)) and not _is_json(text) and _would_be_repaired(text)
+        if (text := "".join(pieces)) and from_json(text) is NOT_JSON and _would_be_repaired(text)
     ]
 
 
@@ -171,14 +171,6 @@ def _would_be_repaired(text: str) -> bool:
         return isinstance(parse_partial_json(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def to_result(reply: ChatReply) -> ChatResult:
@@ -263,10 +255,7 @@ def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[Invali
     valid, invalid = [], []
     for call in calls:
         function = call["function"]
-        try:
-            arguments = json.loads(function["arguments"] or "{}")
-        except (ValueError, RecursionError):
-            arguments = None
+        arguments = from_json(function["arguments"] or "{}")
         if isinstance(arguments, dict):
             valid.append(tool_call(name=function["name"], args=arguments, id=call["id"]))
         else:

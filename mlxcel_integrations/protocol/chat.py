@@ -17,6 +17,7 @@ from .sampling import depends_on_engine, request_fields
 from .stream import CONNECTION_ENDED, Delta, DeltaStream, Request, ending, has_schema
 from .tool_calls import CallNumbering
 from .tools import with_tools
+from .validation import NOT_JSON, from_json
 
 __all__ = [
     "CallStream",
@@ -232,7 +233,7 @@ class CallStream(SchemaStream):
             delta.text = self.text
 
     def _call(self, text: str) -> dict[str, Any] | None:
-        call = _parsed(text)
+        call = from_json(text)
         if not isinstance(call, dict) or call.keys() != {"name", "arguments"}:
             return None
         if not (isinstance(call["name"], str) and isinstance(call["arguments"], dict)):
@@ -244,7 +245,7 @@ class CallStream(SchemaStream):
     def _cut_call(self, text: str) -> dict[str, Any] | None:
         """Return a call that was cut, with arguments that are not JSON; None for another text."""
         begun = _CALL_BEGUN.match(text)
-        if begun is None or begun[1] not in self._names or _parsed(text) is not None:
+        if begun is None or begun[1] not in self._names or from_json(text) is not NOT_JSON:
             return None
         return _to_call(begun[1], begun[2] or "{")
 
@@ -262,11 +263,3 @@ def _to_call(name: str, arguments: str) -> dict[str, Any]:
         "type": "function",
         "function": {"name": name, "arguments": arguments},
     }
-
-
-def _parsed(text: str) -> Any:
-    """Return what a text says as JSON, None if it is not JSON."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -14,6 +14,7 @@ from ..errors import MlxcelError
 from .headers import check_session
 from .sampling import depends_on_engine, request_fields
 from .stream import Delta, DeltaStream, Request, ending
+from .validation import from_json
 
 __all__ = [
     "CompletionStream",
@@ -144,10 +145,7 @@ class InfillStream(DeltaStream):
 
 def _as_completion(data: bytes) -> bytes:
     """Return an event in the form of the other routes; errors and the like stay as they are."""
-    try:
-        event = json.loads(data)
-    except (ValueError, RecursionError):
-        return data
+    event = from_json(data)
     if not isinstance(event, dict) or "content" not in event:
         return data
     wrapped = {"choices": [event], "model": event.get("model"), "timings": event.get("timings")}

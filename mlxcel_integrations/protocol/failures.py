@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelServerError
-from .validation import as_count, as_object, as_text, error_text
+from .validation import as_count, as_object, as_text, error_text, from_json
 
 __all__ = [
     "Failure",
@@ -89,6 +88,11 @@ class Failure:
     retry_after: float | None = None
     cause: BaseException | None = None
     crash: MlxcelServerError | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server is there, but busy or still loading."""
+        return self.status == 503
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str) -> Failure:
@@ -318,10 +322,7 @@ def _exception(status: int, kind: str | None) -> str:
 
 def _error_object(body: bytes) -> Any:
     text = body.decode(errors="replace")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return text[:500]
+    content = from_json(text)
     if isinstance(content, dict):
         error = content.get("error", content)
         return "" if error is None else error

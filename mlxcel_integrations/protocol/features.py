@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
+from .failures import Failure
 from .validation import as_count, as_object, as_text
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "read_features",
     "read_models",
     "slots_to_respect",
+    "told",
 ]
 
 DEFAULT_SLOTS = 4
@@ -190,6 +192,16 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         modalities=frozenset(name for name, known in modalities.items() if known),
         model_path=as_text(props.get("model_path")),
     )
+
+
+def told(answer: Any) -> Mapping[str, Any]:
+    """Return what a server has told on an optional route; nothing without an answer.
+
+    mlxcel answers 503 with all it knows while it is busy, and with less while it loads.
+    """
+    if isinstance(answer, Failure):
+        answer = answer.body if answer.busy else None
+    return as_object(answer)
 
 
 def slots_to_respect(health: Mapping[str, Any]) -> int | None:

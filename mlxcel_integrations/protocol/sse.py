@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 from ..errors import MlxcelStreamError
+from .validation import NOT_JSON, from_json
 
 __all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
 
@@ -111,9 +112,8 @@ class SSEDecoder:
 
 def _as_error(data: bytes) -> bytes:
     """Return the data of an error as a JSON object with the key ``error``."""
-    try:
-        told = json.loads(data)
-    except (ValueError, RecursionError):
+    told = from_json(data)
+    if told is NOT_JSON:
         told = data[:2000].decode(errors="replace").strip()
     if isinstance(told, dict) and told.get("error"):
         return data

@@ -7,7 +7,6 @@ error that keeps the text so far.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,15 @@ from .json_end import JSONEnd
 from .sse import SSEDecoder
 from .stop import StopFilter
 from .tool_calls import CallParts
-from .validation import are_calls, are_logprobs, are_timings, error_text, is_text, is_usage
+from .validation import (
+    are_calls,
+    are_logprobs,
+    are_timings,
+    error_text,
+    from_json,
+    is_text,
+    is_usage,
+)
 
 __all__ = [
     "CONNECTION_ENDED",
@@ -205,14 +212,13 @@ class DeltaStream:
         return f"the server {self.server!r}" if self.server else "the server"
 
     def _read_event(self, data: bytes) -> Delta | None:
-        try:
-            event = json.loads(data)
-            choices = event.get("choices")
-        except (ValueError, RecursionError, AttributeError):
+        event = from_json(data)
+        if not isinstance(event, dict):
             raise MlxcelStreamError(
                 f"The server sent an event that is not a JSON object: {_sample(data)}. The "
                 "text so far is in .partial; check any proxy between this program and the server."
-            ) from None
+            )
+        choices = event.get("choices")
         try:
             delta = self._read_choice(choices[0]) if choices else None
             usage = event.get("usage")
@@ -285,10 +291,7 @@ class DeltaStream:
         """
         if self._json is None:
             return False
-        try:
-            value = json.loads(self.text)
-        except (ValueError, RecursionError):
-            return False
+        value = from_json(self.text)
         return isinstance(value, dict | list | str | bool | None)
 
     def _given_up(self, reason: str) -> MlxcelStreamError:

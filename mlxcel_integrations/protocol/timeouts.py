@@ -9,6 +9,9 @@ from ..errors import MlxcelError
 
 __all__ = ["Deadline", "Timeouts"]
 
+LONGEST = 14 * 24 * 3600.0
+"""Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -37,14 +40,14 @@ class Timeouts:
     @property
     def read(self) -> float:
         """Longest silence until an answer begins."""
-        return 600.0 if self.timeout is None else self.timeout
+        return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
 
     @property
     def between_tokens(self) -> tuple[str, float]:
         """Name of the argument that limits the time between tokens, and its seconds."""
         if self.token_timeout is None:
             return "timeout", self.read
-        return "token_timeout", self.token_timeout
+        return "token_timeout", min(self.token_timeout, LONGEST)
 
     @property
     def connect(self) -> float:
@@ -53,7 +56,7 @@ class Timeouts:
 
 
 class Deadline:
-    """The deadline of the next read of one request.
+    """The deadline of the next read of one request, and the end of all of its reads.
 
     Until the first token, anything that arrives shows that the server is alive, since it sends
     comments while it reads a long prompt. After that, only tokens do.
@@ -90,9 +93,34 @@ class Deadline:
             self._name, self._limit = self._timeouts.between_tokens
         if progress or not self._began:
             self._alive_at = now
+        self.check(now)
+
+    def touch(self, now: float) -> None:
+        """Note a sign of life of the server before the next read is prepared."""
+        self._alive_at = now
+
+    def check(self, now: float) -> None:
+        """Set the ``timeout`` of a read that begins now, without any sign of life before it.
+
+        Raises:
+            TimeoutError: No time is left for it.
+        """
         self.timeout = min(self._limit - (now - self._alive_at), self._end - now)
         if self.timeout <= 0:
             raise TimeoutError
+
+    def extend(self, seconds: float) -> None:
+        """Leave out the time of a server's start, which has a limit of its own."""
+        self._end += seconds
+        self._alive_at += seconds
+
+    def allows(self, pause: float, now: float) -> bool:
+        """Tell whether the request will have time left after a pause."""
+        return now + pause < self._end
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds until the end of the request, None if its total is not limited."""
+        return None if self._end == math.inf else max(self._end - now, 0.0)
 
     def exceeded(self, now: float) -> tuple[str, float]:
         """Return the limit that a read has exceeded: the name of its argument, and its seconds."""

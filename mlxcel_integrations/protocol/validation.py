@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = [
+    "NOT_JSON",
     "are_calls",
     "are_logprobs",
     "are_timings",
@@ -13,6 +15,7 @@ __all__ = [
     "as_object",
     "as_text",
     "error_text",
+    "from_json",
     "is_text",
     "is_usage",
 ]
@@ -25,6 +28,18 @@ MOST = 2**1023
 
 MOST_CHARACTERS = 2000
 """Longest quotation of a server's message in an error."""
+
+
+NOT_JSON: Any = object()
+"""What ``from_json`` returns for a text that is not JSON."""
+
+
+def from_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text, ``NOT_JSON`` if it is not JSON or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NOT_JSON
 
 
 def as_object(value: Any) -> Mapping[str, Any]:

@@ -12,12 +12,15 @@ import httpx
 
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
+from ..protocol.timeouts import Deadline, Timeouts
 from .async_pool import AsyncPool
 from .connection import Connection
-from .exchange import opened, run, started
+from .exchange import run, started
+from .generation import opened
 from .sockets import hang_up
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_driver import DRAIN_SECONDS
+from .turns import DELTAS_PER_TURN, Turns
 
 __all__ = ["AsyncDriver"]
 
@@ -60,26 +63,33 @@ class AsyncDriver:
         """
         answer = await self._drive(opened(self._connection, preparation))
         incoming = answer.incoming
+        turns = Turns.of_this_loop()
+        yielded = 0
         try:
-            for delta in answer.first:
-                yield delta
-            while not answer.done and (piece := await _next(incoming)) is not None:
-                # A traceback with locals would show what is left in it.
-                deltas, piece = answer.feed(piece), b""
+            deltas = answer.first
+            while True:
                 for delta in deltas:
                     yield delta
+                    yielded += 1
+                    if yielded % DELTAS_PER_TURN == 0:
+                        await turns.take()
+                # After the reader, whose time is not the server's.
                 incoming.deadline.renew(time.monotonic(), bool(deltas))
+                if answer.done or (piece := await _anext(incoming)) is None:
+                    break
+                # A traceback with locals would show what is left in it.
+                deltas, piece = answer.feed(piece), b""
             if answer.gave_up:
                 # The log of a managed server, which says why, arrives a moment later.
                 await asyncio.sleep(self._connection.settle_seconds)
             if answer.close():
-                await self._drain(incoming)
+                await _adrain(incoming)
         except LOST as error:
-            await asyncio.sleep(answer.interrupted())
-            answer.fail(error)
+            await asyncio.sleep(answer.lose())
+            answer.close_after(error)
         finally:
-            answer.end()
-            await _close(incoming.response)
+            answer.leave()
+            await _close(incoming)
 
     async def _drive(self, steps: Steps[T]) -> T:
         try:
@@ -97,16 +107,19 @@ class AsyncDriver:
     async def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
-                response = await self._pool.send(endpoint, request)
-                return Incoming(response, response.aiter_bytes(), deadline)
+                async with asyncio.timeout(deadline.left(time.monotonic())):
+                    response = await self._pool.send(endpoint, request)
+                    await Turns.of_this_loop().join()
+                body: Any = response.stream
+                return Incoming(response, body, aiter(body), deadline)
             case Next(incoming):
-                return await _next(incoming)
+                return await _anext(incoming)
             case Start(server):
                 return await server.astart()
             case Wait(place, timeout):
                 return await asyncio.wait_for(asyncio.wrap_future(place), timeout)
-            case Close(response):
-                return await _close(response)
+            case Close(incoming):
+                return await _close(incoming)
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
             case Gather():
@@ -130,25 +143,29 @@ class AsyncDriver:
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
         return [task.result() for task in tasks]
 
-    async def _drain(self, incoming: Incoming) -> None:
-        """Read what follows ``[DONE]``, so that the connection can be used again.
 
-        A server that neither sends more nor ends the response must not delay the answer.
-        """
-        with contextlib.suppress(httpx.RequestError, TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await anext(incoming.pieces, None)
-
-
-async def _next(incoming: Incoming) -> bytes | None:
+async def _anext(incoming: Incoming) -> bytes | None:
     """Return the next bytes of a body, None at its end."""
     async with asyncio.timeout(incoming.deadline.timeout):
         piece: bytes | None = await anext(incoming.pieces, None)
-        return piece
+    incoming.ended = piece is None
+    return piece
 
 
-async def _close(response: httpx.Response) -> None:
+async def _adrain(incoming: Incoming) -> None:
+    """Read what follows ``[DONE]``, so that the connection can be used again.
+
+    A server that neither sends more nor ends the response must not delay the answer.
+    """
+    incoming.deadline = Deadline(Timeouts(total_timeout=DRAIN_SECONDS), time.monotonic())
+    with contextlib.suppress(*LOST):
+        await _anext(incoming)
+
+
+async def _close(incoming: Incoming) -> None:
     """Close a response, even if its task is cancelled again meanwhile."""
-    if not response.is_closed:
-        hang_up(response)
-        await asyncio.shield(response.aclose())
+    if not incoming.ended:
+        # Once only: afterwards, another request may use the connection.
+        incoming.ended = True
+        hang_up(incoming.response)
+    await asyncio.shield(incoming.body.aclose())

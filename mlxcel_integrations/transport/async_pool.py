@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
 from .peers import proving_peers
 from .server import ServerLease
@@ -142,7 +143,7 @@ class _LoopTransport:
 
     def __init__(self, endpoint: Endpoint, lease: ServerLease | None) -> None:
         self.endpoint = endpoint
-        self.transport = proving_peers(endpoint.async_transport(), lease)
+        self.transport = proving_peers(over_asyncio(endpoint.async_transport()), lease)
         self.guard = _closed_with_loop(self.transport)
 
 

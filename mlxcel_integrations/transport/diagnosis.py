@@ -16,10 +16,10 @@ from ..protocol.flow import MISSING_ROUTE, Call
 from ..secret import redacted
 from .connection import Connection
 
-__all__ = ["broken", "exception", "hide_secrets", "log_tail", "unanswered"]
+__all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 
-_TIMEOUTS = (httpx.TimeoutException, BlockingIOError, ssl.SSLWantReadError, TimeoutError)
-"""Errors of a read that took too long; the second and third come from a limit of the socket."""
+_TIMEOUTS = (httpx.TimeoutException, TimeoutError)
+"""Errors of a wait that took too long."""
 
 
 def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, float]) -> Failure:
@@ -68,7 +68,7 @@ def broken(
     return reason, crash.stderr if crash is not None else ""
 
 
-def exception(connection: Connection, failure: Failure, call: Call) -> Exception:
+def to_exception(connection: Connection, failure: Failure, call: Call) -> Exception:
     """Return the exception for a call that failed."""
     if failure.crash is not None:
         return failure.crash

@@ -25,12 +25,13 @@ class Line:
         known: Whether it is known from the start that the server needs no line.
 
     Attributes:
-        known: Whether the number of slots is known; until then, generations are sent one at a time.
+        slots_known: Whether the number of slots is known; until then, generations are sent one at
+            a time.
         asked: Whether the server was asked for it, and has told at least what it is.
     """
 
     def __init__(self, *, known: bool = False) -> None:
-        self.known = self.asked = known
+        self.slots_known = self.asked = known
         self._slots: int | None = None if known else 1
         self._servers: set[str] = set()
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class Line:
 
     def learn(self, slots: int | None) -> None:
         """Note how many slots the server has, None if it needs no line."""
-        self.known = self.asked = True
+        self.slots_known = self.asked = True
         self._slots = slots
         self._admit()
 
@@ -78,7 +79,7 @@ class Line:
 
     def forget(self) -> None:
         """Forget the slots, since it may be another server now."""
-        self.known = self.asked = False
+        self.slots_known = self.asked = False
         self._servers.clear()
 
     def _admit(self) -> None:

@@ -1,17 +1,17 @@
-"""Sockets below httpx: limits of reads, hanging up, keep-alive, and a leak of httpcore."""
+"""Sockets below httpx: hanging up, keep-alive, and a leak of httpcore."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import traceback
+from collections.abc import Mapping
 
 import httpx
 
 from ..errors import causes
 
-__all__ = ["close_leaked_socket", "hang_up", "keeps_alive", "limit_reads"]
+__all__ = ["close_leaked_socket", "hang_up", "keeps_alive"]
 
 
 def close_leaked_socket(error: Exception) -> None:
@@ -27,28 +27,13 @@ def close_leaked_socket(error: Exception) -> None:
                 leaked.close()
 
 
-def limit_reads(response: httpx.Response, seconds: float | None) -> None:
-    """Limit how long the next reads of a response may take, while it is being read.
-
-    httpx fixes the limit before the first read; here it is given to the socket itself, which
-    must have been put into blocking mode by reading with ``timeout=None``. A read that takes
-    longer fails with ``BlockingIOError`` as its root cause.
-    """
-    connection = _socket(response)
-    if connection is not None:
-        whole, part = divmod(seconds or 0.0, 1)
-        limit = struct.pack("@ll", int(whole), int(part * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-
-
-def keeps_alive(response: httpx.Response) -> bool:
+def keeps_alive(headers: Mapping[str, str]) -> bool:
     """Tell whether the connection of a stream can be used again when the stream has ended.
 
     llama.cpp closes it although its headers say otherwise, and a request that is sent before this
     is noticed would be lost.
     """
-    server: str | None = response.headers.get("server")
-    return server != "llama.cpp"
+    return headers.get("server") != "llama.cpp"
 
 
 def hang_up(response: httpx.Response) -> None:

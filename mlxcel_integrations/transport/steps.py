@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import httpx
@@ -39,16 +39,28 @@ class Incoming:
     """A response whose body is arriving.
 
     Attributes:
-        response: Its status and headers.
-        pieces: Iterator over its body, synchronous or asynchronous like the driver.
+        response: The response of a transport, whose own methods are not used: they would unpack
+            what is compressed.
+        body: Its body, synchronous or asynchronous like the driver.
+        pieces: Iterator over the body.
         deadline: The deadline of the next read.
-        limit: The read timeout of its socket, in seconds; None if not set yet.
+        headers: The headers of the response, with lower-case names.
+        ended: Whether its body has come to its end, or is closed.
     """
 
     response: httpx.Response
+    body: Any
     pieces: Any
     deadline: Deadline
-    limit: float | None = None
+    headers: dict[str, str] = field(init=False)
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        # httpx takes longer to look up one header than this takes for all of them.
+        self.headers = {
+            name.decode(errors="replace").lower(): value.decode(errors="replace")
+            for name, value in self.response.headers.raw
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +96,9 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close a response that has not been read to its end."""
+    """Close a response, whether it has been read to its end or not."""
 
-    response: httpx.Response
+    incoming: Incoming
 
 
 @dataclass(frozen=True, slots=True)

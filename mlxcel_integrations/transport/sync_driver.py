@@ -12,9 +12,11 @@ import httpx
 
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
+from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
-from .exchange import opened, run, started
-from .sockets import limit_reads
+from .exchange import run, started
+from .generation import opened
+from .network import Within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_pool import SyncPool
 
@@ -61,23 +63,26 @@ class SyncDriver:
         answer = self._drive(opened(self._connection, preparation))
         incoming = answer.incoming
         try:
-            yield from answer.first
-            while not answer.done and (piece := self._next(incoming)) is not None:
+            deltas = answer.first
+            while True:
+                yield from deltas
+                # After the reader, whose time is not the server's.
+                incoming.deadline.renew(time.monotonic(), bool(deltas))
+                if answer.done or (piece := _next(incoming)) is None:
+                    break
                 # A traceback with locals would show what is left in it.
                 deltas, piece = answer.feed(piece), b""
-                yield from deltas
-                incoming.deadline.renew(time.monotonic(), bool(deltas))
             if answer.gave_up:
                 # The log of a managed server, which says why, arrives a moment later.
                 time.sleep(self._connection.settle_seconds)
             if answer.close():
-                self._drain(incoming)
+                _drain(incoming)
         except LOST as error:
-            time.sleep(answer.interrupted())
-            answer.fail(error)
+            time.sleep(answer.lose())
+            answer.close_after(error)
         finally:
-            answer.end()
-            incoming.response.close()
+            answer.leave()
+            incoming.body.close()
 
     def _drive(self, steps: Steps[T]) -> T:
         try:
@@ -95,28 +100,22 @@ class SyncDriver:
     def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
-                response = self._pool.send(endpoint, request)
-                return Incoming(response, response.iter_bytes(), deadline)
+                with Within(deadline):
+                    response = self._pool.send(endpoint, request)
+                body: Any = response.stream
+                return Incoming(response, body, iter(body), deadline)
             case Next(incoming):
-                return self._next(incoming)
+                return _next(incoming)
             case Start(server):
                 return server.start()
             case Wait(place, timeout):
                 return place.result(timeout)
-            case Close(response):
-                return response.close()
+            case Close(incoming):
+                return incoming.body.close()
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Gather():
                 return self._gather(step)
-
-    def _next(self, incoming: Incoming) -> bytes | None:
-        # The limit is the socket's, since httpx cannot change its own once the response has begun.
-        if incoming.limit != incoming.deadline.timeout:
-            incoming.limit = incoming.deadline.timeout
-            limit_reads(incoming.response, incoming.limit)
-        piece: bytes | None = next(incoming.pieces, None)
-        return piece
 
     def _gather(self, work: Gather) -> list[Any]:
         """Run flows that need not wait for each other, and return their results."""
@@ -133,11 +132,19 @@ class SyncDriver:
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
 
-    def _drain(self, incoming: Incoming) -> None:
-        """Read what follows ``[DONE]``, so that the connection can be used again.
 
-        A server that neither sends more nor ends the response must not delay the answer.
-        """
-        limit_reads(incoming.response, DRAIN_SECONDS)
-        with contextlib.suppress(httpx.RequestError):
-            next(incoming.pieces, None)
+def _next(incoming: Incoming) -> bytes | None:
+    """Return the next bytes of a body, None at its end."""
+    with Within(incoming.deadline):
+        piece: bytes | None = next(incoming.pieces, None)
+    return piece
+
+
+def _drain(incoming: Incoming) -> None:
+    """Read what follows ``[DONE]``, so that the connection can be used again.
+
+    A server that neither sends more nor ends the response must not delay the answer.
+    """
+    incoming.deadline = Deadline(Timeouts(total_timeout=DRAIN_SECONDS), time.monotonic())
+    with contextlib.suppress(*LOST):
+        _next(incoming)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import httpx
 
 from .endpoint import MOST_CONNECTIONS, Endpoint
+from .network import keeping_deadlines
 from .peers import proving_peers
 from .server import ServerLease
 
@@ -26,7 +27,7 @@ class SyncPool:
     def __init__(
         self, transport: httpx.BaseTransport | None = None, lease: ServerLease | None = None
     ) -> None:
-        self._given = transport
+        self._given = keeping_deadlines(transport) if transport is not None else None
         self._lease = lease
         self._known: tuple[Endpoint, httpx.BaseTransport] | None
         self._inherited: object = None
@@ -47,7 +48,8 @@ class SyncPool:
         with self._lock:
             if self._known is None or self._known[0] != endpoint:
                 self._drop()
-                self._known = endpoint, proving_peers(endpoint.transport(), self._lease)
+                transport = keeping_deadlines(endpoint.transport())
+                self._known = endpoint, proving_peers(transport, self._lease)
             return self._known[1]
 
     def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:

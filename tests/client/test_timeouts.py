@@ -82,6 +82,18 @@ def test_a_slow_reader_is_not_a_slow_server(server: FakeServer) -> None:
     assert "a b c" == "".join(texts)
 
 
+def test_a_slow_reader_of_the_first_token_is_not_a_slow_server(server: FakeServer) -> None:
+    server.script(Reply.events([token("a"), token("b"), END], delay=0.1))
+
+    with LLM(base_url=server.url, token_timeout=0.3) as llm:
+        stream = llm.chat_stream("hi")
+        texts = [next(stream)]
+        # The others arrive meanwhile, but for the end.
+        time.sleep(0.35)
+        texts += stream
+    assert ["a", "b"] == texts
+
+
 async def test_a_slow_task_is_not_a_slow_server(server: FakeServer) -> None:
     server.script(Reply.text("a b c"))
 

@@ -26,7 +26,7 @@ def test_until_the_slots_are_known_one_is_under_way() -> None:
     line = Line()
     places = entered(line, 4)
 
-    assert not line.known
+    assert not line.slots_known
     assert [0] == admitted(places)
     line.learn(3)
     assert [0, 1, 2] == admitted(places)
@@ -107,7 +107,7 @@ def test_what_is_forgotten_is_asked_again() -> None:
     line.learn(2)
     line.forget()
 
-    assert not line.known
+    assert not line.slots_known
 
 
 def test_an_address_has_one_line() -> None:

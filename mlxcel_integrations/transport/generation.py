@@ -1,0 +1,140 @@
+"""Generations: a request that waits for a slot of the server, and its answer from the first token.
+
+The steps are those of ``exchange``.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..protocol.failures import Failure, no_slot
+from ..protocol.features import slots_to_respect, told
+from ..protocol.flow import Call, Flow
+from ..protocol.retries import Retries
+from ..protocol.stream import Request
+from ..protocol.timeouts import Deadline, Timeouts
+from .connection import Connection
+from .diagnosis import to_exception
+from .exchange import ask_once, respond, run
+from .line import Place
+from .steps import LOST, Close, Next, Sleep, Steps, Wait
+from .streamed_answer import StreamedAnswer
+
+__all__ = ["opened"]
+
+HEALTH_SECONDS = 2.0
+"""Longest wait for the slots of a server before a request is sent without knowing them."""
+
+
+def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
+    """Send the request of a flow, and return its answer when the first token has come.
+
+    If the server gives up before that, the request is sent again.
+
+    Raises:
+        MlxcelStreamError: The server gave up on the answer, or it was not a stream.
+        openai.APIError: The server refused the request or could not be reached.
+    """
+    deadline = connection.deadline()
+    request = yield from run(connection, preparation, deadline)
+    deadline.touch(time.monotonic())
+    retries = Retries(connection.max_retries)
+    call = Call(request.route, request.body, session=request.session)
+    while True:
+        place = yield from _slot(connection, call, deadline)
+        try:
+            began = time.monotonic()
+            incoming = yield from respond(connection, call, deadline, retries)
+            if isinstance(incoming, Failure):
+                raise to_exception(connection, incoming, call) from incoming.cause
+            answer = StreamedAnswer(connection, request, incoming, began, place)
+            yield from _first_token(answer)
+            if answer.begun or not answer.gave_up:
+                return answer
+            pause = retries.pause()
+            if pause is None or not deadline.allows(pause, time.monotonic()):
+                return answer
+            answer.leave()
+            yield Close(incoming)
+        except BaseException:
+            connection.line.leave(place)
+            raise
+        yield Sleep(pause)
+        deadline.touch(time.monotonic())
+
+
+def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
+    """Wait in the line for a slot of the server, and return the place to give back."""
+    line = connection.line
+    place = line.enter()
+    # The first request need not know how many may follow.
+    if place is not None and place.done():
+        return place
+    try:
+        if not (line.asked or (yield from _learn_slots(connection, deadline))):
+            line.leave(place)
+            return None
+        if place is not None and not place.done():
+            deadline.touch(time.monotonic())
+            deadline.check(time.monotonic())
+            yield Wait(place, deadline.timeout)
+            # A server that was loading can tell by now.
+            if not line.slots_known:
+                yield from _learn_slots(connection, deadline)
+    except TimeoutError as error:
+        line.leave(place)
+        failure = no_slot(str(connection.endpoint), *deadline.exceeded(time.monotonic()), error)
+        raise to_exception(connection, failure, call) from error
+    except BaseException:
+        line.leave(place)
+        raise
+    deadline.touch(time.monotonic())
+    return place
+
+
+def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
+    """Ask the server for its slots; return whether it has told what it is.
+
+    Where it has not, the next request that meets others in the line asks again.
+    """
+    line = connection.line
+    line.asked = True
+    known = False
+    try:
+        # A server may be deaf while it works, and the request that asks must not wait for that.
+        now = time.monotonic()
+        deadline.check(now)
+        limit = Timeouts(timeout=min(HEALTH_SECONDS, deadline.timeout / 2))
+        health = yield from ask_once(connection, Call("/health"), Deadline(limit, now))
+        answered = told(health)
+        failed = isinstance(health, Failure) and (health.status is None or health.status >= 500)
+        # A server that loads knows what it is, but not yet its slots.
+        known = "tool_call_parser" in answered or not failed
+        if "batch" in answered or not failed:
+            line.learn(slots_to_respect(answered))
+    finally:
+        line.asked = known
+    return known
+
+
+def _first_token(answer: StreamedAnswer) -> Steps[None]:
+    """Read an answer until its first token, or until its end if there is none."""
+    incoming = answer.incoming
+    try:
+        while not (answer.begun or answer.done):
+            piece = yield Next(incoming)
+            if piece is None:
+                break
+            answer.first, piece = answer.feed(piece), b""
+            incoming.deadline.renew(time.monotonic(), bool(answer.first))
+    except LOST as error:
+        answer.leave()
+        yield Close(incoming)
+        yield Sleep(answer.lose())
+        answer.close_after(error)
+    except BaseException as error:
+        answer.leave()
+        # A generator that is being closed cannot yield another step.
+        if not isinstance(error, GeneratorExit):
+            yield Close(incoming)
+        raise

@@ -1,0 +1,61 @@
+"""Turns of the streams in one event loop: none of them keeps the others, or the loop, waiting.
+
+A stream whose text has arrived already never has to wait for it, and so would never let anybody
+else run; 200 of them would hold the loop for as long as all of their texts take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from weakref import WeakKeyDictionary
+
+__all__ = ["DELTAS_PER_TURN", "Turns"]
+
+DELTAS_PER_TURN = 32
+"""Deltas that a stream yields before it lets others run."""
+
+AT_ONCE = 4
+"""Streams that have a turn in one iteration of the loop."""
+
+
+class Turns:
+    """The streams of an event loop that have more to yield: first come, first served."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @classmethod
+    def of_this_loop(cls) -> Turns:
+        """Return those of the running event loop."""
+        loop = asyncio.get_running_loop()
+        turns = _turns.get(loop)
+        if turns is None:
+            turns = _turns[loop] = cls()
+        return turns
+
+    async def join(self) -> None:
+        """Begin a stream: at once if no other waits for its turn."""
+        if self._waiting:
+            await self.take()
+
+    async def take(self) -> None:
+        """Let others run, and return when it is this stream's turn again."""
+        turn = self._loop.create_future()
+        if not self._waiting:
+            self._loop.call_soon(self._admit)
+        self._waiting.append(turn)
+        await turn
+
+    def _admit(self) -> None:
+        for _ in range(min(AT_ONCE, len(self._waiting))):
+            turn = self._waiting.popleft()
+            # The task that waits for it may have been cancelled.
+            if not turn.done():
+                turn.set_result(None)
+        if self._waiting:
+            self._loop.call_soon(self._admit)
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()

@@ -1,0 +1,66 @@
+"""Turns of streams in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from mlxcel_integrations.transport.turns import AT_ONCE, Turns
+
+
+async def test_turns_come_in_order_and_a_few_in_each_iteration_of_the_loop() -> None:
+    turns, done = Turns.of_this_loop(), []
+
+    async def stream(name: int) -> None:
+        for _ in range(3):
+            await turns.take()
+            done.append(name)
+
+    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * AT_ONCE)]
+    seen = []
+    while len(done) < 9 * AT_ONCE:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    await asyncio.gather(*streams)
+
+    assert [*range(3 * AT_ONCE)] * 3 == done
+    assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= AT_ONCE
+
+
+async def test_a_stream_begins_at_once_if_no_other_waits() -> None:
+    turns, done = Turns.of_this_loop(), []
+    await turns.join()
+
+    async def begin() -> None:
+        await turns.join()
+        done.append("new")
+
+    async def go_on() -> None:
+        await turns.take()
+        done.append("old")
+
+    await asyncio.gather(go_on(), begin())
+
+    assert ["old", "new"] == done
+
+
+async def test_a_stream_that_is_left_takes_no_turn() -> None:
+    turns = Turns.of_this_loop()
+    left = asyncio.ensure_future(turns.take())
+    other = asyncio.ensure_future(turns.take())
+    await asyncio.sleep(0)
+    left.cancel()
+
+    await asyncio.wait_for(other, 5)
+    with pytest.raises(asyncio.CancelledError):
+        await left
+
+
+def test_each_loop_has_turns_of_its_own() -> None:
+    async def turns() -> Turns:
+        assert Turns.of_this_loop() is Turns.of_this_loop()
+        return Turns.of_this_loop()
+
+    assert asyncio.run(turns()) is not asyncio.run(turns())

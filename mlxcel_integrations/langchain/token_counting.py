@@ -14,6 +14,7 @@ from ..adapters import HasClients
 from ..errors import MlxcelError, MlxcelServerError
 from ..operations import fit_messages
 from .error_translation import langchain_errors
+from .messages import to_openai_messages
 from .tools import to_openai_tools
 
 __all__ = ["TokenCounting"]
@@ -136,7 +137,7 @@ class TokenCounting(HasClients):
         with langchain_errors():
             chat, fields = self._to_openai(messages, None, _tool_fields(tools))
             kept = self._run(fit_messages(self._connection, chat, reserve, fields))
-        return [messages[index] for index in kept]
+        return _sources(messages, chat, kept)
 
     async def afit_messages(
         self,
@@ -152,7 +153,24 @@ class TokenCounting(HasClients):
         with langchain_errors():
             chat, fields = self._to_openai(messages, None, _tool_fields(tools))
             kept = await self._arun(fit_messages(self._connection, chat, reserve, fields))
+        return _sources(messages, chat, kept)
+
+
+def _sources(
+    messages: Sequence[BaseMessage], chat: Sequence[Any], kept: Sequence[int]
+) -> list[BaseMessage]:
+    """Return the messages of which OpenAI messages were made, given the indices of these.
+
+    One message that holds the results of several tools becomes several.
+    """
+    if len(chat) == len(messages):
         return [messages[index] for index in kept]
+    sources = [
+        number
+        for number, message in enumerate(messages)
+        for _ in to_openai_messages([message], urls=True)
+    ]
+    return [messages[number] for number in dict.fromkeys(sources[index] for index in kept)]
 
 
 def _tool_fields(tools: Sequence[Any] | None) -> dict[str, Any]:

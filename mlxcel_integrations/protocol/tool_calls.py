@@ -62,6 +62,15 @@ class _Open:
     sent: str
 
 
+def _with_json(call: JsonObject) -> JsonObject:
+    """Return a call whose arguments are JSON; Ollama and others have an object there."""
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), Mapping):
+        return call
+    arguments = json.dumps(function["arguments"], ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
 class CallIds:
     """Ids of the calls in a conversation, given to its messages one after the other."""
 
@@ -78,7 +87,7 @@ class CallIds:
             message: The message.
 
         Raises:
-            MlxcelError: A call is not a dictionary.
+            MlxcelError: A call is not a dictionary, or its arguments are not JSON.
         """
         calls = message["tool_calls"]
         if not isinstance(calls, Sequence) or not all(isinstance(call, Mapping) for call in calls):
@@ -87,7 +96,13 @@ class CallIds:
                 '"type": "function", "function": {"name": ..., "arguments": ...}}].'
             )
         self._open = []
-        named = [self._with_id(call) for call in calls]
+        try:
+            named = [self._with_id(_with_json(call)) for call in calls]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise MlxcelError(
+                f"messages[{index}] has a tool call whose arguments cannot be written as JSON: "
+                f"{error}."
+            ) from error
         if all(new is call for new, call in zip(named, calls, strict=True)):
             return message
         return {**message, "tool_calls": named}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.protocol.messages import inspect
+from mlxcel_integrations.protocol.messages import Conversation, inspect
 from tests.adapters.frameworks import Framework, Json
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -129,6 +129,76 @@ def test_thinking_is_left_out_on_request(framework: Framework) -> None:
     messages = [framework.assistant("51", thinking="hm")]
 
     assert [{"role": "assistant", "content": "51"}] == framework.sent(messages, reasoning=False)
+
+
+LONG = 10_000
+
+UNUSUAL: dict[str, Make] = {
+    "a call without a result": lambda to: [to.user("hi"), to.assistant(calls=[call(1)])],
+    "a question after a call": lambda to: [to.assistant(calls=[call(1)]), to.user("hi")],
+    "an answer at the end": lambda to: [to.user("hi"), to.assistant("hello")],
+    "empty messages between others": lambda to: [to.user("hi"), to.assistant(), to.user("")],
+    "results in another order": lambda to: [
+        to.assistant(calls=[call(1), call(2)]),
+        to.result("b", "call_2"),
+        to.result("a", "call_1"),
+    ],
+    "many messages": lambda to: [
+        *[to.user("hi"), to.assistant(calls=[call(1)]), to.result("x", "call_1")] * (LONG // 3)
+    ],
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_an_unusual_conversation_is_sent(framework: Framework, name: str) -> None:
+    messages = UNUSUAL[name](framework)
+
+    assert len(messages) == len(check(framework, messages).messages)
+
+
+BAD: dict[str, tuple[Make, str]] = {
+    "no messages": (lambda to: [], "There are no messages to answer"),
+    "an empty message": (lambda to: [to.user("")], "All messages are empty"),
+    "empty messages": (lambda to: [to.user(" "), to.assistant()], "All messages are empty"),
+    "a result without a call": (
+        lambda to: [to.user("hi"), to.result("x", "call_1")],
+        r"messages\[1\] is the result of the tool call 'call_1', but no message before it",
+    ),
+    "a result before its call": (
+        lambda to: [to.user("hi"), to.result("x", "call_1"), to.assistant(calls=[call(1)])],
+        r"messages\[1\] is the result of the tool call 'call_1', but no message before it",
+    ),
+    "a result of another call": (
+        lambda to: [to.user("hi"), to.assistant(calls=[call(1)]), to.result("x", "call_2")],
+        r"messages\[2\] is the result of the tool call 'call_2', but no message before it",
+    ),
+    "a result at the end of many messages": (
+        lambda to: [*[to.user("hi")] * LONG, to.result("x", "call_1")],
+        r"messages\[10000\] is the result of the tool call",
+    ),
+    "data that is no image": (
+        lambda to: [to.user("hi"), to.user("hi", media=[to.media("image", WAV, "image/png")])],
+        r"messages\[1\]\.content\[1\] is not an image",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_conversation_is_an_error_that_names_the_message(
+    framework: Framework, name: str
+) -> None:
+    make, message = BAD[name]
+
+    with pytest.raises(MlxcelError, match=message):
+        check(framework, make(framework))
+
+
+def check(framework: Framework, messages: list[Any]) -> Conversation:
+    """Translate a conversation, and check it as before it is sent."""
+    conversation = inspect(framework.sent(messages))
+    conversation.check_answerable()
+    conversation.check_media(None)
+    return conversation
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])

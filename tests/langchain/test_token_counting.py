@@ -273,6 +273,18 @@ def test_fit_messages_drops_the_oldest_turns(llm: ChatMlxcel, server: FakeServer
 
 
 @BOTH_WAYS
+def test_fit_messages_knows_messages_with_several_results(llm: ChatMlxcel, ask: Ask) -> None:
+    calls: Any = [{"name": "f", "args": {}, "id": call} for call in ("c1", "c2")]
+    results = [
+        {"type": "tool_result", "tool_use_id": call, "content": "sunny"} for call in ("c1", "c2")
+    ]
+    last = HumanMessage("And now?")
+    chat = [*turns(2), AIMessage("", tool_calls=calls), HumanMessage([*results, "Well?"]), last]
+
+    assert chat == ask(llm, "fit_messages", chat, reserve=50)
+
+
+@BOTH_WAYS
 def test_fit_messages_counts_tools_and_max_tokens(server: FakeServer, ask: Ask) -> None:
     server.context_size = 200
     with ChatMlxcel(base_url=server.url, max_tokens=50) as llm:

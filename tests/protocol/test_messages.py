@@ -229,6 +229,8 @@ def test_text_is_not_a_medium(messages: Any) -> None:
         (image(f"data:image/png;base64,{TEXT}"), r"not an image: it begins with b'this is '"),
         (image(f"data:text/plain;base64,{PNG}"), "not an image"),
         (image("data:image/png;base64,%%%%"), "not valid base64"),
+        (image(f"data:image/png;base64,{PNG[:76]}\n{PNG[76:]}"), "not valid base64"),
+        (image(f"data:image/png;base64,{PNG[:-8]}%%%%"), "not valid base64"),
         (image("data:image/png,abc"), "not base64-encoded: encode it in base64"),
         (image("data:image/png;base64"), "not an image"),
         (image(""), r"has nothing in image_url\.url"),

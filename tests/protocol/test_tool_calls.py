@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.tool_calls import (
     CallIds,
@@ -148,6 +149,24 @@ def test_messages_whose_ids_are_right_are_passed_on_as_they_are() -> None:
 
     for before, after in zip(messages, inspect(messages).messages, strict=True):
         assert before is after
+
+
+def test_arguments_that_are_an_object_become_json() -> None:
+    """Ollama's own messages have objects there, which mlxcel answers with 422."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"city": "Köln"}}}
+    before = {**call, "function": dict(call["function"])}  # type: ignore[call-overload]  # a dict
+
+    (message,) = inspect([{"role": "assistant", "content": "", "tool_calls": [call]}]).messages
+
+    assert '{"city": "Köln"}' == message["tool_calls"][0]["function"]["arguments"]
+    assert before == call
+
+
+def test_arguments_that_cannot_be_json_are_named() -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": {"day": object()}}}
+
+    with pytest.raises(MlxcelError, match=r"messages\[1\] has a tool call whose arguments"):
+        inspect([USER, {"role": "assistant", "content": "", "tool_calls": [call]}])
 
 
 def test_the_messages_of_the_user_are_left_alone() -> None:

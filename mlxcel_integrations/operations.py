@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,8 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     if features.context_size is None and connection.server is not None:
         # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
         features = features.with_context(connection.server.trained_context)
+    if features.build is None and connection.server is not None:
+        features = dataclasses.replace(features, only_text=connection.server.reads_only_text)
     # A busy server may leave some out, so they are discovered again when next needed.
     if not any(isinstance(answer, Failure) and answer.busy for answer in (health, props)):
         connection.features = features

@@ -30,7 +30,7 @@ def to_profile(features: ServerFeatures) -> ModelProfile:
         profile["tool_calling"] = profile["tool_choice"] = features.tools
     if features.models:
         profile["name"] = features.models[0].id
-    if features.engine == "llama.cpp" or features.modalities:
+    if features.engine == "llama.cpp" or features.modalities or features.only_text:
         profile["image_inputs"] = "vision" in features.modalities
         profile["audio_inputs"] = "audio" in features.modalities
         profile["video_inputs"] = "video" in features.modalities

@@ -64,6 +64,8 @@ class ServerFeatures:
         tools: Whether the chat template supports tools, None if unknown.
         modalities: Inputs that the model accepts besides text: ``vision``, ``video``, ``audio``.
         model_path: Path of the model on the server's machine, None if unknown.
+        only_text: Whether files of the model tell that it reads nothing but text; False if they do
+            not, or if the server lists the ``modalities`` itself.
         context_source: File of the model that tells the ``context_size``, None if the server does.
     """
 
@@ -76,6 +78,7 @@ class ServerFeatures:
     modalities: frozenset[str]
     model_path: str | None = None
     context_source: str | None = None
+    only_text: bool = False
 
     @property
     def forgets(self) -> bool:

@@ -218,6 +218,7 @@ def _is_image(header: str, start: bytes) -> bool:
 
 def _check_modality(place: str, kind: str, features: ServerFeatures | None) -> None:
     # Only servers that name their build list all their modalities.
-    if features is not None and features.build and not _NEEDS[kind] & features.modalities:
+    known = features is not None and (features.build or features.only_text)
+    if features is not None and known and not _NEEDS[kind] & features.modalities:
         accepted = ", ".join(sorted(features.modalities)) or "only text"
         raise MlxcelError(f"{place} has the type {kind}, but this model accepts {accepted}.")

@@ -107,6 +107,11 @@ class ManagedServer:
         return self._spec.trained_context()
 
     @property
+    def reads_only_text(self) -> bool:
+        """Whether the files of its model tell that it reads nothing but text."""
+        return self._spec.reads_only_text()
+
+    @property
     def state(self) -> State:
         """What it is doing: a server that ended by itself has failed."""
         ended = self.poll() is not None

@@ -11,11 +11,10 @@ from ..embedded.gguf import read_metadata
 from ..errors import MlxcelError
 from ..protocol.features import TrainedContext
 from ..protocol.validation import as_count, as_object
-from .model_store import read_bounded
+from .model_store import read_config
 
 __all__ = ["agreed_context", "config_context", "directory_context", "gguf_context"]
 
-_LARGEST_CONFIG = 16 * 2**20
 _LARGEST_WINDOW = 2**31
 """Windows from here on stand for "no limit"."""
 
@@ -32,12 +31,11 @@ def agreed_context(directories: Sequence[Path]) -> TrainedContext | None:
 
 def directory_context(directory: Path) -> TrainedContext | None:
     """Return the context window by the ``config.json`` of a directory, None if unknown."""
-    path = directory / "config.json"
     try:
-        size = config_context(json.loads(read_bounded(path, _LARGEST_CONFIG)))
+        size = config_context(json.loads(read_config(directory)))
     except (OSError, ValueError, RecursionError):
         return None
-    return TrainedContext(size, str(path)) if size is not None else None
+    return TrainedContext(size, str(directory / "config.json")) if size is not None else None
 
 
 def gguf_context(path: Path) -> TrainedContext | None:

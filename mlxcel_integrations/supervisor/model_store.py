@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["DEFAULT_OWNER", "model_directories", "read_bounded", "stored_path"]
+__all__ = ["DEFAULT_OWNER", "model_directories", "read_bounded", "read_config", "stored_path"]
 
 DEFAULT_OWNER = "mlx-community"
 """Owner of the repositories that are meant by a name alone."""
+
+_LARGEST_CONFIG = 16 * 2**20
 
 _REPOSITORY = re.compile(r"(?:([\w.-]+)/)?([\w.-]+)", re.ASCII)
 
@@ -61,6 +63,16 @@ def read_bounded(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise ValueError(f"{path} has more than {limit} bytes")
     return data
+
+
+def read_config(directory: Path) -> bytes:
+    """Read the ``config.json`` of a model.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is too large to be one.
+    """
+    return read_bounded(directory / "config.json", _LARGEST_CONFIG)
 
 
 def _places(model: str, extra_args: Sequence[str], environ: Mapping[str, str]) -> list[Path]:

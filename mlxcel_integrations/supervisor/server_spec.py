@@ -16,6 +16,7 @@ from ..transport.endpoint import Endpoint, absolute_model, absolute_path
 from .binary import Executable, find_executable
 from .command import arguments, environment
 from .model_context import agreed_context, gguf_context
+from .model_inputs import read_only_text
 from .model_store import model_directories, stored_path
 
 __all__ = ["ServerSpec"]
@@ -104,6 +105,11 @@ class ServerSpec:
             return gguf_context(Path(self.model))
         environ = environment(os.environ, None)
         return agreed_context(model_directories(self.model, options.extra_args, environ))
+
+    def reads_only_text(self) -> bool:
+        """Tell whether the model's files say that it reads nothing but text."""
+        environ = environment(os.environ, None)
+        return read_only_text(model_directories(self.model, self.options.extra_args, environ))
 
     def environment(self) -> dict[str, str]:
         """Return its environment, with the key."""

@@ -30,6 +30,10 @@ class Server(Protocol):
         """The context window of its model, None if unknown or if the user has set another."""
 
     @property
+    def reads_only_text(self) -> bool:
+        """Whether files of its model tell that it reads nothing but text."""
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where it listens, once it has started."""
 

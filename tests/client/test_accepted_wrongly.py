@@ -1,16 +1,18 @@
-"""A chat template that fails, which mlxcel 0.4.2 only logs, becomes one warning of ours."""
+"""What mlxcel 0.4.2 accepts and cannot do is told: failing templates, pictures for text models."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlxcel_integrations import LLM, AsyncLLM
+from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
 from tests.supervisor.conftest import Fake, fake, wait_until
 
 __all__ = ["fake"]
@@ -95,3 +97,45 @@ def test_a_template_that_fails_is_told_once_at_the_line_of_the_user(
 
 def test_a_template_that_works_is_not_told(fake: Fake) -> None:
     assert [] == warned(LLM, ask, logs=False, binary=fake.binary(GENERATION="v0.4.2"))
+
+
+# --------------------------------------------------------------------------- pictures
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where mlxcel has downloaded its models."""
+    for name, more in (("text", {}), ("sees", {"vision_config": {}})):
+        (tmp_path / "store/org" / name).mkdir(parents=True)
+        config = {"model_type": "gemma3", "max_position_embeddings": 4096, **more}
+        (tmp_path / "store/org" / name / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("MLXCEL_MODELS_DIR", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("make", [LLM, AsyncLLM])
+@pytest.mark.parametrize(("model", "refused"), [("org/text", True), ("org/sees", False)])
+def test_a_picture_for_a_model_that_reads_only_text_is_refused(
+    model: str, refused: bool, make: Callable[..., Any], fake: Fake
+) -> None:
+    picture = {"type": "image_url", "image_url": {"url": PIXEL}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}, picture]}]
+    with asyncio.Runner() as runner:
+        llm = make(model, binary=fake.binary(GENERATION="v0.4.2"))
+
+        def asked(way: Callable[[Any], Any]) -> Any:
+            result = way(llm)
+            return result if isinstance(llm, LLM) else runner.run(result)
+
+        told = "ok"
+        try:
+            asked(lambda llm: llm.chat(messages))
+        except MlxcelError as error:
+            told = str(error)
+        asked(lambda llm: llm.close())
+
+    expected = "messages[0].content[1] has the type image_url, but this model accepts only text."
+    assert (expected if refused else "ok") == told

@@ -30,7 +30,7 @@ __all__ = [
 
 ROUTE = "/v1/chat/completions"
 
-MARKS = 8
+CONTROL_TOKENS = 8
 """Most tokens around thoughts that are not sent, such as ``<think>``; a call has more."""
 
 
@@ -171,7 +171,7 @@ class ToolStream(ChatStream):
         if not self._thinking:
             # A model that has nothing to say generates one token, which ends the answer.
             return self._tokens > 1
-        return self._tokens - (self._reported or self._thinking) > MARKS
+        return self._tokens - (self._reported or self._thinking) > CONTROL_TOKENS
 
 
 class SchemaStream(ChatStream):

@@ -19,6 +19,7 @@ from .. import __version__
 from ..adapters import ChatAdapter
 from ..operations import prepare_chat
 from ..protocol.stream import fold
+from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
 from .base import LangChainModel
 from .error_translation import langchain_errors
@@ -31,7 +32,6 @@ from .structured import (
     check_arguments,
     traced_format,
     with_normalized_schema,
-    with_schema_applied,
 )
 from .token_counting import TokenCounting
 from .tools import ToolLike, tool_fields
@@ -173,7 +173,8 @@ class ChatMlxcel(
                 object, and ``parsing_error``, and not to raise if the answer does not fit.
             strict: Accepted for compatibility; answers always keep to the schema.
             tools: Tools that the model may call instead, with ``include_raw``.
-            show_schema: Whether the schema is shown to the model, in the system message.
+            show_schema: Whether the schema is shown to the model, at the end of the last
+                message.
             partial: Whether ``stream`` yields objects of a type at every new value, before they
                 are valid, with None for values that have not come. JSON schemas and ``TypedDict``
                 always stream the values so far.
@@ -260,7 +261,7 @@ class ChatMlxcel(
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
         fields = self._with_reasoning(self._sampling(stop, call))
-        return with_schema_applied(chat, fields) if "show_schema" in fields else (chat, fields)
+        return with_schema_applied(chat, fields)
 
     def refresh_profile(self) -> ModelProfile:
         """Ask the server for the abilities of the model; from then on they are in ``profile``.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Literal, get_args
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -13,10 +13,9 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..adapters import HasClients
 from ..errors import MlxcelError
-from ..protocol.sampling import without_thinking
 from ..protocol.stream import Delta
 from ..structured.answer_stream import AnswerStream
-from ..structured.request import normalized_format, with_schema_shown
+from ..structured.request import normalized_format
 from ..structured.schema import Schema
 from ..structured.type_schema import is_typed_dict
 from .base import Batches
@@ -28,7 +27,6 @@ __all__ = [
     "check_arguments",
     "traced_format",
     "with_normalized_schema",
-    "with_schema_applied",
 ]
 
 Method = Literal["json_schema", "json_mode", "function_calling"]
@@ -78,21 +76,6 @@ def with_normalized_schema(fields: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(given, Mapping) or given.get("type") != "json_schema":
         return dict(fields)
     return {"show_schema": True, **fields, "response_format": normalized_format(given)}
-
-
-def with_schema_applied(
-    messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
-) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-    """Return messages and fields of a request that is bound to a schema, ready to be sent.
-
-    ``show_schema`` marks such a request, since LangChain binds nothing but fields. It is not sent.
-    """
-    fields = without_thinking(fields)
-    if fields.pop("show_schema"):
-        schema = fields["response_format"]["json_schema"]["schema"]
-        shown = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
-        messages = cast("Sequence[Mapping[str, Any]]", shown)
-    return messages, fields
 
 
 class RawAnswer(dict[str, Any]):

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import MlxcelError
 from .features import ServerFeatures
 
-__all__ = ["Conversation", "Messages", "inspect"]
+__all__ = ["Conversation", "Message", "Messages", "inspect"]
 
 Message = Mapping[str, Any]
 Messages = str | Sequence[Message]

@@ -136,14 +136,19 @@ def test_all_methods_ask_for_a_schema_and_none_for_tools(
 
 
 def test_the_schema_is_shown_unless_it_shall_not(server: FakeServer, llm: ChatMlxcel) -> None:
-    question = [SystemMessage("Be brief."), HumanMessage("x")]
+    question = [SystemMessage("Be brief."), HumanMessage("Where?")]
     llm.with_structured_output(City).invoke(question)
     llm.with_structured_output(City, show_schema=False).invoke(question)
 
-    shown, hidden = [post.json["messages"][0]["content"] for post in server.posts]
-    assert shown.startswith("Be brief.\n\nAnswer with JSON that fits this JSON schema:\n")
+    systems, questions = zip(
+        *([message["content"] for message in post.json["messages"]] for post in server.posts),
+        strict=True,
+    )
+    assert ("Be brief.", "Be brief.") == systems
+    shown, hidden = questions
+    assert shown.startswith("Where?\n\nAnswer with JSON that fits this JSON schema:\n")
     assert CITY["properties"].keys() == json.loads(shown.splitlines()[-1])["properties"].keys()
-    assert "Be brief." == hidden
+    assert "Where?" == hidden
 
 
 @pytest.mark.parametrize("fields", [{"reasoning": True}, {"reasoning": "low"}])
@@ -488,9 +493,10 @@ def test_an_agent_asks_for_a_schema_that_servers_take(
     body = server.posts[-1].json
     sent = json.dumps(body["response_format"])
     assert "uniqueItems" not in sent
-    system = body["messages"][0]["content"]
-    assert system.startswith("Be brief.\n\n")
-    assert '"places"' in system
+    system, question_sent = [message["content"] for message in body["messages"]]
+    assert "Be brief." == system
+    assert question_sent.startswith("x\n\n")
+    assert '"places"' in question_sent
     assert {"enable_thinking": False} == body["chat_template_kwargs"]
 
 

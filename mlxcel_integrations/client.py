@@ -180,6 +180,8 @@ class LLM(BaseClient):
                 ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
             show_schema: Whether to show the schema to the model, at the end of the last message.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
+                ``bounded=False`` sends the schema without limits for texts, lists and numbers
+                that have none.
 
         Returns:
             The text of the answer, without the model's thinking; with ``schema``, the object.

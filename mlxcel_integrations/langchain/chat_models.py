@@ -178,7 +178,8 @@ class ChatMlxcel(
             partial: Whether ``stream`` yields objects of a type at every new value, before they
                 are valid, with None for values that have not come. JSON schemas and ``TypedDict``
                 always stream the values so far.
-            **kwargs: Further fields of the requests.
+            **kwargs: Further fields of the requests. ``bounded=False`` sends the schema without
+                limits for texts, lists and numbers that have none.
 
         Raises:
             MlxcelError: No schema can be made from ``schema``, or no server accepts it; or an

@@ -63,7 +63,8 @@ class StructuredPredict(ChatRequests):
         Args:
             output_cls: The class.
             prompt: The question, sent unchanged together with the schema.
-            llm_kwargs: Sampling fields.
+            llm_kwargs: Sampling fields. ``bounded=False`` sends the schema without limits for
+                texts, lists and numbers that have none.
             **prompt_args: Values for the variables of the prompt.
 
         Raises:

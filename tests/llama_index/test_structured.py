@@ -90,7 +90,8 @@ every_stream = pytest.mark.parametrize("way", STREAMS, ids=lambda way: way.__nam
 def test_the_schema_is_enforced_and_shown(server: FakeServer, way: Way) -> None:
     server.script(Reply.text(TEXT))
     with Mlxcel(base_url=server.url, system_prompt="Be brief.", max_tokens=99, seed=1) as llm:
-        assert BLUE == way(llm, llm_kwargs={"seed": 2, "tool_choice": "required"})[-1]
+        fields = {"seed": 2, "tool_choice": "required", "bounded": False}
+        assert BLUE == way(llm, llm_kwargs=fields)[-1]
 
     body = server.posts[-1].json
     schema = body["response_format"]["json_schema"]["schema"]
@@ -102,7 +103,7 @@ def test_the_schema_is_enforced_and_shown(server: FakeServer, way: Way) -> None:
     assert schema == json.loads(shown)
     assert (2, 99) == (body["seed"], body["max_tokens"])
     assert {"enable_thinking": False} == body["chat_template_kwargs"]
-    assert not body.keys() & {"tools", "tool_choice"}
+    assert not body.keys() & {"tools", "tool_choice", "bounded", "show_schema"}
 
 
 @every_way

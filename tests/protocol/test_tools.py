@@ -18,7 +18,7 @@ from mlxcel_integrations.protocol.tools import check_choice, check_tools
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": CITY}}
 NEWS = {"type": "function", "function": {"name": "news"}}
-ANSWER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+ANSWER = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
 ANSWER_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": ANSWER}}
 
 
@@ -337,13 +337,19 @@ def test_a_call_where_the_thoughts_belong_is_found() -> None:
         ('{"name": ["x"], "arguments": {}}', "stop"),
         ('["name", "arguments"]', "stop"),
         ('{"name": "weather", "arguments": {}, "why": ""}', "stop"),
-        ("[" * 100_000, "length"),
     ],
 )
 def test_what_is_no_call_is_passed_on_as_text(text: str, finish: str) -> None:
     reply = read(text, finish)
 
     assert (text, None, finish) == (reply.text, reply.tool_calls, reply.finish_reason)
+
+
+def test_json_of_endless_depth_is_left_and_passed_on_as_text() -> None:
+    reply = read("[" * 100_000, "length")
+
+    assert {"["} == set(reply.text)
+    assert (None, "repetition") == (reply.tool_calls, reply.finish_reason)
 
 
 @pytest.mark.parametrize(

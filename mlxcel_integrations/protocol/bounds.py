@@ -17,7 +17,7 @@ from .json_schema import DEFINITIONS, MAX_BYTES, JsonSchema, compact, containers
 
 __all__ = ["bounded", "bounded_format"]
 
-CHARACTERS = 3
+TOKEN_CHARACTERS = 3
 """Characters of JSON in a token, at least on average."""
 
 SHARE = 1.5
@@ -58,7 +58,7 @@ COMBINING = {
 """Keywords by which several schemas apply to one value, so that a bound in one of them might
 contradict another."""
 
-CACHED = 128
+CACHED_CHANGES = 128
 
 
 def bounded_format(response_format: Any, tokens: int | None) -> Any:
@@ -85,10 +85,10 @@ def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
     return _changed(compact(schema), tokens) or schema
 
 
-@functools.lru_cache(CACHED)
+@functools.lru_cache(CACHED_CHANGES)
 def _changed(text: str, tokens: int | None) -> JsonSchema | None:
     schema = json.loads(text)
-    found = _Bounds(schema).within(None if tokens is None else tokens * CHARACTERS)
+    found = _Bounds(schema).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
     return _with_bounds(schema, found) if found else None
 
 
@@ -213,7 +213,7 @@ class _Bounds:
 
     def _item_size(self, part: Any) -> int:
         """Return the characters of a short value among others."""
-        return max(self._size(part) + 2, LEAST_ITEM * CHARACTERS if self._is_open(part) else 0)
+        return max(self._size(part) + 2, LEAST_ITEM * TOKEN_CHARACTERS if self._is_open(part) else 0)
 
     def _size(self, part: Any) -> int:
         """Return the characters of a short value."""

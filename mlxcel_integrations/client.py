@@ -178,8 +178,10 @@ class LLM(BaseClient):
             messages: OpenAI messages, or one user message as plain text.
             schema: What the answer must look like: a Pydantic model, a dataclass, a
                 ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
-            show_schema: Whether to show the schema to the model, in the system message.
+            show_schema: Whether to show the schema to the model, at the end of the last message.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
+                ``bounded=False`` sends the schema without limits for texts, lists and numbers
+                that have none.
 
         Returns:
             The text of the answer, without the model's thinking; with ``schema``, the object.

@@ -65,6 +65,7 @@ class SamplingKeywords(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     response_format: Mapping[str, Any] | type | None
+    bounded: bool | None
     dry_multiplier: float | None
     dry_base: float | None
     dry_allowed_length: int | None

@@ -356,6 +356,7 @@ class ChatOptions(BaseModel):
 _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {
     "tool_choice",
     "parallel_tool_calls",
+    "bounded",
     "reasoning_effort",
     "session",
     "user",

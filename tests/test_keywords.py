@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import keywords, options
 
-EVERY_REQUEST = {"model", "session", "user"}
+EVERY_REQUEST = {"bounded", "model", "session", "user"}
 
 
 @pytest.mark.parametrize(

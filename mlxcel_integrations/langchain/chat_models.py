@@ -19,6 +19,7 @@ from .. import __version__
 from ..adapters import ChatAdapter
 from ..operations import prepare_chat
 from ..protocol.stream import fold
+from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
 from .answer_parser import AnswerParser
 from .base import LangChainModel
@@ -32,7 +33,6 @@ from .structured import (
     check_arguments,
     traced_format,
     with_format_converted,
-    with_schema_applied,
 )
 from .token_counting import TokenCounting
 from .tools import ToolLike, tool_fields
@@ -175,11 +175,13 @@ class ChatMlxcel(
                 object, and ``parsing_error``, and not to raise if the answer does not fit.
             strict: Accepted for compatibility; answers always keep to the schema.
             tools: Tools that the model may call instead, with ``include_raw``.
-            show_schema: Whether the schema is shown to the model, in the system message.
+            show_schema: Whether the schema is shown to the model, at the end of the last
+                message.
             partial: Whether ``stream`` yields objects of a type at every new value, before they
                 are valid, with None for values that have not come. JSON schemas and ``TypedDict``
                 always stream the values so far.
-            **kwargs: Further fields of the requests.
+            **kwargs: Further fields of the requests. ``bounded=False`` sends the schema without
+                limits for texts, lists and numbers that have none.
 
         Raises:
             MlxcelError: No schema can be made from ``schema``, or no server accepts it; or an
@@ -262,7 +264,8 @@ class ChatMlxcel(
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        return with_schema_applied(chat, self._with_reasoning(self._sampling(stop, call)))
+        fields = with_format_converted(self._with_reasoning(self._sampling(stop, call)))
+        return with_schema_applied(chat, fields)
 
     def refresh_profile(self) -> ModelProfile:
         """Ask the server for the abilities of the model; from then on they are in ``profile``.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Literal, get_args
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
@@ -13,13 +13,7 @@ from langchain_core.runnables.config import ensure_config, get_callback_manager_
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError
-from ..protocol.sampling import without_thinking
-from ..structured.request import (
-    is_free,
-    is_whole_format,
-    to_response_format,
-    with_schema_shown,
-)
+from ..structured.request import is_free, is_whole_format, to_response_format
 from ..structured.schema import Schema
 from .answer_parser import AnswerParser
 from .base import Batches, Configs
@@ -30,7 +24,6 @@ __all__ = [
     "check_arguments",
     "traced_format",
     "with_format_converted",
-    "with_schema_applied",
 ]
 
 Method = Literal["json_schema", "json_mode", "function_calling"]
@@ -84,25 +77,6 @@ def with_format_converted(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "show_schema" in fields and is_whole_format(given):
         return dict(fields)
     return {"show_schema": True, **fields, "response_format": to_response_format(given)}
-
-
-def with_schema_applied(
-    messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
-) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-    """Return messages and fields of a request, with the schema of a ``response_format`` applied.
-
-    Raises:
-        MlxcelError: No schema can be made from it, or no server accepts it.
-    """
-    fields = with_format_converted(fields)
-    if "show_schema" not in fields:
-        return messages, fields
-    fields = without_thinking(fields)
-    if fields.pop("show_schema"):
-        schema = fields["response_format"]["json_schema"]["schema"]
-        shown = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
-        messages = cast("Sequence[Mapping[str, Any]]", shown)
-    return messages, fields
 
 
 class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[LanguageModelInput, Any]):

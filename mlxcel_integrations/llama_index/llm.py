@@ -26,6 +26,7 @@ from ..adapters import ChatAdapter
 from ..operations import prepare_chat, prepare_completion
 from ..protocol.flow import Flow
 from ..protocol.stream import Request, fold
+from ..structured.request import with_schema_applied
 from .base import Picklable
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
@@ -214,7 +215,8 @@ class Mlxcel(
 
     def _chat_request(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Flow[Request]:
         given = self._openai_messages(messages)
-        return prepare_chat(self._connection, given, self._chat_fields(call))
+        chat = with_schema_applied(given, self._chat_fields(call))
+        return prepare_chat(self._connection, *chat)
 
     def _completion_request(
         self, prompt: str, formatted: bool, call: dict[str, Any]

@@ -6,12 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ChatResponse,
-    MessageRole,
-    TextBlock,
-)
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # missing in __all__ there
     get_dispatcher,
 )
@@ -24,7 +19,7 @@ from pydantic import BaseModel
 
 from ..protocol.stream import Delta
 from ..structured.answer_stream import AnswerStream
-from ..structured.request import constrained, schema_text
+from ..structured.request import constrained
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
 from .base import ChatRequests
@@ -68,7 +63,8 @@ class StructuredPredict(ChatRequests):
         Args:
             output_cls: The class.
             prompt: The question, sent unchanged together with the schema.
-            llm_kwargs: Sampling fields.
+            llm_kwargs: Sampling fields. ``bounded=False`` sends the schema without limits for
+                texts, lists and numbers that have none.
             **prompt_args: Values for the variables of the prompt.
 
         Raises:
@@ -184,21 +180,12 @@ def constrained_chat(
         messages: The conversation.
         fields: Other fields of the request.
     """
-    return {"messages": _with_schema_shown(schema, messages), **constrained(schema, fields)}
+    return {"messages": messages, "show_schema": True, **constrained(schema, fields)}
 
 
 def without_program_options(llm_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a request, without arguments meant for LlamaIndex's programs."""
     return {name: value for name, value in llm_kwargs.items() if name not in PROGRAM_OPTIONS}
-
-
-def _with_schema_shown(schema: Schema[Any], messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return messages with the schema at the end of the system message."""
-    text = schema_text(schema.json_schema)
-    if not messages or messages[0].role not in (MessageRole.SYSTEM, MessageRole.DEVELOPER):
-        return [ChatMessage(role=MessageRole.SYSTEM, content=text), *messages]
-    blocks = [*messages[0].blocks, TextBlock(text=text)]
-    return [messages[0].model_copy(update={"blocks": blocks}), *messages[1:]]
 
 
 def _start_event(

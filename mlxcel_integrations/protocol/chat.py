@@ -12,9 +12,19 @@ from typing import Any
 from ..errors import MlxcelStreamError
 from .features import ServerFeatures
 from .headers import check_session
+from .json_end import JSONEnd
 from .messages import Conversation
+from .repetition import MOST_BLANK
 from .sampling import depends_on_engine, request_fields
-from .stream import CONNECTION_ENDED, Delta, DeltaStream, Request, ending, has_schema
+from .stream import (
+    BEYOND_JSON,
+    CONNECTION_ENDED,
+    Delta,
+    DeltaStream,
+    Request,
+    ending,
+    has_schema,
+)
 from .tool_calls import CallNumbering
 from .tools import with_tools
 from .validation import NOT_JSON, from_json
@@ -62,12 +72,16 @@ def chat_request(
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
     }
-    reader = _reader(body, names, features)
+    reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
     return Request(ROUTE, body, reader, check_session(sampling.get("session")))
 
 
 def _reader(
-    body: Mapping[str, Any], names: Sequence[str], features: ServerFeatures | None
+    body: Mapping[str, Any],
+    names: Sequence[str],
+    features: ServerFeatures | None,
+    *,
+    may_repeat: bool,
 ) -> Callable[[], DeltaStream]:
     """Return a factory of readers of the answer to a request body.
 
@@ -75,11 +89,12 @@ def _reader(
         body: The request body.
         names: The tools that the answer may call in JSON.
         features: The server's features, None if they do not matter.
+        may_repeat: Whether JSON may repeat itself up to its end.
     """
     if names:
-        return partial(CallStream, frozenset(names))
+        return partial(CallStream, frozenset(names), may_repeat=may_repeat)
     if has_schema(body):
-        return SchemaStream
+        return partial(SchemaStream, may_repeat=may_repeat)
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
@@ -100,13 +115,16 @@ class ChatStream(DeltaStream):
 
     _begun = False
     _numbering: CallNumbering | None = None
+    _blank = 0
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         part = choice["delta"]
         text = part.get("content") or ""
         if not self._begun and text:
+            length = len(text)
             text = text.lstrip()
             self._begun = bool(text)
+            self._blank += length - len(text)
         delta = Delta(text)
         # Servers use one of two names for the thinking; some send it under both.
         reasoning = part.get("reasoning_content") or part.get("reasoning")
@@ -178,22 +196,43 @@ class SchemaStream(ChatStream):
     """Read an answer that follows a schema.
 
     A model whose prompt ends in an open ``<think>`` writes its JSON as thoughts, which become the
-    text at the end of the answer.
+    text at the end of the answer, or once they are whole.
+
+    Args:
+        may_repeat: Whether it may repeat itself up to its end.
     """
 
-    def __init__(self) -> None:
-        super().__init__(has_schema=True)
+    def __init__(self, *, may_repeat: bool = False) -> None:
+        super().__init__(has_schema=True, may_repeat=may_repeat)
         self._thoughts: list[str] = []
+        self._thought_json: JSONEnd | None = JSONEnd()
+        self._beyond_thought = 0
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         delta = super()._read_choice(choice)
         if delta.reasoning:
             self._thoughts.append(delta.reasoning)
+            if self._thought_json is not None and not delta.finish_reason:
+                self._read_thought(self._thought_json, delta)
+        elif self._blank > MOST_BLANK and not self._begun and self._repetition is not None:
+            self._leave(delta, "repetition")
         if delta.finish_reason and self._thoughts and not (self.text + delta.text).strip():
             thoughts = "".join(self._thoughts)
             if thoughts.lstrip().startswith(("{", "[")):
                 delta.text = thoughts
         return delta
+
+    def _read_thought(self, end: JSONEnd, delta: Delta) -> None:
+        """Leave an answer whose thoughts are whole JSON, and have only white space behind it."""
+        length = end.feed(delta.reasoning)
+        if end.endless or (end.complete and delta.reasoning[length:].strip()):
+            self._thought_json = None  # the model only thinks
+        elif length < len(delta.reasoning):
+            self._beyond_thought += 1
+            if self._beyond_thought > BEYOND_JSON and not self.text:
+                self._leave(delta)
+        elif not end.complete and self._repeats(delta.reasoning, end):
+            self._leave(delta, "repetition")
 
 
 class CallStream(SchemaStream):
@@ -203,10 +242,11 @@ class CallStream(SchemaStream):
 
     Args:
         names: The tools that may be called.
+        may_repeat: Whether it may repeat itself up to its end.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
-        super().__init__()
+    def __init__(self, names: frozenset[str], *, may_repeat: bool = False) -> None:
+        super().__init__(may_repeat=may_repeat)
         self._names = names
         self._called = self._told = False
 

@@ -58,7 +58,9 @@ def completion_request(
         body = _infill_body(model, prompt, sampling)
         return Request(INFILL, body, ending(InfillStream, body), session)
     body = _completion_body(model, prompt, sampling, engine)
-    return Request(COMPLETIONS, body, ending(CompletionStream, body), session)
+    may_repeat = sampling.get("bounded") is False
+    reader = ending(CompletionStream, body, may_repeat=may_repeat)
+    return Request(COMPLETIONS, body, reader, session)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:

@@ -18,23 +18,29 @@ class JSONEnd:
 
     Attributes:
         complete: Whether the end has come.
+        endless: Whether it is another value.
     """
 
     def __init__(self) -> None:
         self.complete = False
         self._begun = False
-        self._endless = False
+        self.endless = False
         self._depth = 0
         self._in_string = False
         self._escaped = False
+
+    @property
+    def in_string(self) -> bool:
+        """Whether what has come ends within a string."""
+        return self._in_string
 
     def feed(self, piece: str) -> int:
         """Take the next piece and return how many of its characters belong to the value."""
         if self.complete:
             return 0
         if not self._begun and (start := piece.lstrip()):
-            self._begun, self._endless = True, start[0] not in "{["
-        if self._endless:
+            self._begun, self.endless = True, start[0] not in "{["
+        if self.endless:
             return len(piece)
         place = 0
         while place < len(piece):

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from ..errors import MlxcelError
 
 __all__ = [
+    "MAX_BYTES",
     "JsonSchema",
     "check_references",
     "check_schema_size",

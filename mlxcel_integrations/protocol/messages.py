@@ -12,7 +12,7 @@ from ..errors import MlxcelError
 from .features import ServerFeatures
 from .tool_calls import CallIds
 
-__all__ = ["Conversation", "Messages", "inspect"]
+__all__ = ["Conversation", "Message", "Messages", "inspect"]
 
 Message = Mapping[str, Any]
 Messages = str | Sequence[Message]

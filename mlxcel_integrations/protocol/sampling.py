@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .bounds import bounded_format
 from .definition_names import with_safe_names
 
 __all__ = ["depends_on_engine", "request_fields", "with_reasoning", "without_thinking"]
@@ -18,8 +19,9 @@ _OTHER_NAMES = {
 }
 """Names known from OpenAI and llama.cpp that older servers silently ignore."""
 
-_NOT_FIELDS = ("extra_body", "session", "stream", "stream_options")
-"""Set elsewhere: every generation streams, a session is a header, ``extra_body`` is merged in."""
+_NOT_FIELDS = ("bounded", "extra_body", "session", "stream", "stream_options")
+"""Not sent as they are: every generation streams, a session is a header, ``extra_body`` is merged
+in, and ``bounded`` changes the schema."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
@@ -61,7 +63,10 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     if "stop" in fields:
         _set_stop(fields)
     if "response_format" in fields:
-        fields["response_format"] = with_safe_names(fields["response_format"])
+        wanted = fields["response_format"]
+        if sampling.get("bounded") is not False:
+            wanted = bounded_format(wanted, fields.get("max_tokens"))
+        fields["response_format"] = with_safe_names(wanted)
     if "max_tokens" in fields and fields["max_tokens"] < 0:
         raise MlxcelError(
             f"max_tokens is {fields['max_tokens']}: leave it out for no limit, or pass 0 or more."

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import MlxcelStreamError
 from ..secret import redacted
 from .json_end import JSONEnd
+from .repetition import RepetitionDetector
 from .sse import SSEDecoder
 from .stop import StopFilter
 from .tool_calls import CallParts
@@ -29,6 +30,7 @@ from .validation import (
 )
 
 __all__ = [
+    "BEYOND_JSON",
     "CONNECTION_ENDED",
     "ChatReply",
     "Delta",
@@ -99,7 +101,8 @@ class ChatReply:
         reasoning: The model's thinking, if any.
         tool_calls: Calls as ``{"id", "type", "function": {"name", "arguments"}}``, where
             ``arguments`` is JSON text.
-        finish_reason: ``stop``, ``length``, ``tool_calls``, or None if unknown.
+        finish_reason: ``stop``, ``length``, ``tool_calls``; ``repetition`` if it was left because
+            it repeated itself; None if unknown.
         usage: Token counts as OpenAI's ``usage``.
         timings: The server's own measurements, if it gives any.
         logprobs: Log probabilities of all tokens, as the server's ``logprobs``.
@@ -127,11 +130,13 @@ class DeltaStream:
 
     An answer that follows a schema is complete when its JSON is. mlxcel up to v0.4.2 does not stop
     there: it generates white space up to ``max_tokens``, which is not waited for, or reports a
-    failed generation, which is ignored.
+    failed generation, which is ignored. Where a model finds no end of its JSON and repeats itself,
+    the answer is left, too, with the finish reason ``repetition``.
 
     Args:
         stops: Stop texts that end the answer here if the server ignores them.
         has_schema: Whether the answer follows a schema.
+        may_repeat: Whether an answer that follows a schema may repeat itself up to its end.
 
     Attributes:
         done: Whether no more needs to be read.
@@ -142,7 +147,9 @@ class DeltaStream:
         server: Name of the server that answers, for errors, None if unknown.
     """
 
-    def __init__(self, stops: Sequence[str] = (), *, has_schema: bool = False) -> None:
+    def __init__(
+        self, stops: Sequence[str] = (), *, has_schema: bool = False, may_repeat: bool = False
+    ) -> None:
         self.done = False
         self.left = False
         self.gave_up = False
@@ -153,6 +160,7 @@ class DeltaStream:
         self._failure: MlxcelStreamError | None = None
         self._stop = StopFilter(stops) if stops else None
         self._json = JSONEnd() if has_schema else None
+        self._repetition = RepetitionDetector() if has_schema and not may_repeat else None
         self._pieces = self._beyond = 0
         self._decoder = SSEDecoder()
         # A list of strings would take 60 bytes for each token.
@@ -268,19 +276,25 @@ class DeltaStream:
         if not delta.text:
             return
         length = end.feed(delta.text)
+        if not (end.complete or delta.finish_reason) and self._repeats(delta.text, end):
+            self._leave(delta, "repetition")
         if length < len(delta.text):
             delta.text = delta.text[:length]
             self._beyond += 1
             if self._beyond > BEYOND_JSON and not delta.finish_reason:
                 self._leave(delta)
 
-    def _leave(self, delta: Delta) -> None:
+    def _repeats(self, piece: str, end: JSONEnd) -> bool:
+        repetition = self._repetition
+        return repetition is not None and repetition.feed(piece, in_string=end.in_string)
+
+    def _leave(self, delta: Delta, reason: str = "stop") -> None:
         """End the answer with this delta, although the server goes on.
 
         The server sends the usage at its own end, so the pieces that have come are counted: each
         is at least one token.
         """
-        delta.finish_reason = "stop"
+        delta.finish_reason = reason
         delta.usage = {"completion_tokens": self._pieces}
         self.done = self.left = True
 
@@ -308,13 +322,20 @@ class DeltaStream:
 _NOTHING = Delta()
 
 
-def ending(stream: type[DeltaStream], body: Mapping[str, Any]) -> Callable[[], DeltaStream]:
+def ending(
+    stream: type[DeltaStream], body: Mapping[str, Any], *, may_repeat: bool = False
+) -> Callable[[], DeltaStream]:
     """Return a factory of streams that end where the answer to a request body does.
 
     Stop texts do not end JSON: its strings may contain them.
+
+    Args:
+        stream: Class of the streams.
+        body: The request body.
+        may_repeat: Whether an answer that follows a schema may repeat itself up to its end.
     """
     if has_schema(body):
-        return partial(stream, has_schema=True)
+        return partial(stream, has_schema=True, may_repeat=may_repeat)
     stop = body.get("stop") or ()
     texts = [stop] if isinstance(stop, str) else stop
     stops = [text for text in texts if isinstance(text, str) and text]

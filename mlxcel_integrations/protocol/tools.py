@@ -136,19 +136,25 @@ def with_tools(
             "The chat template of this model does not support tools, so the model would not see "
             f"{', '.join(names)}. Use a model made for tools, or a schema for the answer."
         )
+    # All tools stay in the prompt, whose beginning servers would otherwise compute anew.
+    callable_tools = tools
     if isinstance(choice, Mapping):
-        fields["tools"] = tools = [tools[names.index(choice["function"]["name"])]]
+        callable_tools = [tools[names.index(choice["function"]["name"])]]
         choice = "required"
     answer = None if choice == "required" else _answer_schema(fields)
     if choice == "none" or (choice in FREE and answer is None):
         return fields | {"tool_choice": choice}, []
-    if choice == "required" and features is not None and features.engine == "llama.cpp":
+    is_llama_cpp = features is not None and features.engine == "llama.cpp"
+    if choice == "required" and is_llama_cpp and len(callable_tools) == len(tools):
         fields.pop("response_format", None)
         # One call, as with a schema, since llama.cpp lets a model repeat itself.
         one = fields.get("parallel_tool_calls") or False
         return fields | {"tool_choice": choice, "parallel_tool_calls": one}, []
-    fields["response_format"] = _calls_format(tools, answer)
-    return without_thinking(fields), names
+    if choice == "required" and is_llama_cpp:
+        # It cannot force one of several tools, and would also allow calls in the model's own form.
+        fields["tool_choice"] = "none"
+    fields["response_format"] = _calls_format(callable_tools, answer)
+    return without_thinking(fields), [tool["function"]["name"] for tool in callable_tools]
 
 
 def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -6,13 +6,13 @@ Modules that make schemas of types are loaded with the first schema, since most 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
-from ..protocol.messages import Messages
+from ..protocol.messages import Message, Messages
 from ..protocol.sampling import without_thinking
 from ..protocol.stream import ChatReply
 from .answer_stream import AnswerStream, TextStream
@@ -29,6 +29,7 @@ __all__ = [
     "structured_chat",
     "to_response_format",
     "with_response_format",
+    "with_schema_applied",
     "with_schema_shown",
 ]
 
@@ -168,10 +169,30 @@ def with_response_format(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**sampling, "response_format": to_response_format(given)}
 
 
-def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = False) -> Messages:
-    """Return messages with the schema at the end of the system message.
+def with_schema_applied(
+    messages: Sequence[Message], fields: Mapping[str, Any]
+) -> tuple[Sequence[Message], dict[str, Any]]:
+    """Return messages and fields of a request that is bound to a schema, ready to be sent.
 
-    Servers only constrain the answer by the schema. A model that has read it answers better.
+    ``show_schema`` marks such a request, since frameworks bind nothing but fields. It is not sent.
+    """
+    if "show_schema" not in fields:
+        return messages, dict(fields)
+    fields = without_thinking(fields)
+    if fields.pop("show_schema"):
+        schema = fields["response_format"]["json_schema"]["schema"]
+        messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
+    return messages, fields
+
+
+def with_schema_shown(
+    schema: JsonSchema, messages: Messages, *, tools: bool = False
+) -> Sequence[Message]:
+    """Return messages with the schema at the end of the last one that the model is to answer.
+
+    Servers only constrain the answer by the schema. A model that has read it answers better. It
+    stands at the end because servers reuse what they have computed for the beginning of a prompt,
+    up to the first difference: everything before the schema stays cheap.
 
     Args:
         schema: Schema of the answer.
@@ -181,17 +202,29 @@ def with_schema_shown(schema: JsonSchema, messages: Messages, *, tools: bool = F
     text = schema_text(schema, tools=tools)
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    if not messages or not isinstance(messages[0], Mapping):
+    if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request
-    first = messages[0]
-    if first.get("role") not in ("system", "developer"):
-        return [{"role": "system", "content": text}, *messages]
-    content = first.get("content") or ""
-    if isinstance(content, str):
-        content = f"{content}\n\n{text}".lstrip()
-    else:
-        content = [*content, {"type": "text", "text": text}]
-    return [{**first, "content": content}, *messages[1:]]
+    # An assistant's message at the end is the beginning of the answer.
+    answered = [at for at, message in enumerate(messages) if message.get("role") != "assistant"]
+    if not answered:
+        return [*messages, {"role": "user", "content": text}]
+    last = answered[-1]
+    content = _with_text(messages[last].get("content"), text)
+    return [*messages[:last], {**messages[last], "content": content}, *messages[last + 1 :]]
+
+
+def _with_text(content: Any, text: str) -> Any:
+    """Return the content of a message with a text at its end.
+
+    A tool result takes the text, too: many templates refuse a user message behind it.
+    """
+    if not isinstance(content, list):
+        return f"{content or ''}\n\n{text}".lstrip()
+    *parts, last = content or [None]
+    if isinstance(last, Mapping) and last.get("type") == "text":
+        # Not a part of its own, since servers differ in how they join parts.
+        return [*parts, {**last, "text": f"{last.get('text') or ''}\n\n{text}".lstrip()}]
+    return [*content, {"type": "text", "text": text}]
 
 
 def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:

@@ -14,6 +14,9 @@ __all__ = ["Schema", "SchemaMismatch"]
 
 T = TypeVar("T")
 
+CUT = ("length", "repetition")
+"""Finish reasons of answers that could have gone on."""
+
 
 class SchemaMismatch(Exception):
     """A value does not fit a schema.
@@ -100,7 +103,7 @@ class Schema(Generic[T]):
 
     def _raise_unreadable(self, text: str, finish_reason: str | None) -> NoReturn:
         begun = _begun(text)
-        if begun is MISSING and finish_reason != "length":
+        if begun is MISSING and finish_reason not in CUT:
             raise StructuredOutputError(
                 f"The answer is not JSON: {_shortened(text)!r}. Check that the server supports "
                 "response_format with a json_schema.",
@@ -109,7 +112,13 @@ class Schema(Generic[T]):
             )
         partial = self.unwrapped(begun)
         parts = "Its text is in .raw, and its readable part in .partial"
-        if finish_reason == "length":
+        if finish_reason == "repetition":
+            message = (
+                "The answer was left before its JSON ended: it had fallen into white space or into "
+                f"one repeated text. {parts}; limit its texts and lists (maxLength, maxItems), "
+                "ask for less, or pass bounded=False to let it go on."
+            )
+        elif finish_reason == "length":
             message = (
                 f"The answer was cut before its JSON ended (finish_reason 'length'). {parts}; "
                 "raise max_tokens, or ask for less."

@@ -107,7 +107,8 @@ def test_a_whole_reply_has_the_object_and_the_text(client: Any, server: FakeServ
     sent = server.posts[0].json
     assert "City" == sent["response_format"]["json_schema"]["name"]
     assert {"enable_thinking": False} == sent["chat_template_kwargs"]
-    assert ["system", "user"] == [message["role"] for message in sent["messages"]]
+    (question,) = sent["messages"]
+    assert question["content"].startswith("Which one?\n\nAnswer with JSON that fits this JSON")
     assert 0 == sent["temperature"]
     assert {"schema", "show_schema", "tools"}.isdisjoint(sent)
 

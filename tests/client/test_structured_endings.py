@@ -318,3 +318,70 @@ def test_servers_that_end_with_the_json_are_read_to_their_end(
         assert (City(name="Oslo", people=7), "stop") == (reply.parsed, reply.finish_reason)
         assert {"prompt_tokens", "completion_tokens", "total_tokens"} <= reply.usage.keys()
     assert 1 == server.connections
+
+
+# --------------------------------------------------------------------------- no end
+
+
+def pieces(*texts: str, field: str = "content") -> Reply:
+    events = [{"choices": [{"index": 0, "delta": {field: text}}]} for text in texts]
+    return Reply.events(events, done=False, delay=0.0005)
+
+
+WAYS_TO_GET_LOST = {
+    "white space": ['{"name":', *["\n"] * 3000],
+    "white space before it": ["\n"] * 3000,
+    "one text": ['{"name": "', *["c01_"] * 3000],
+}
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+@pytest.mark.parametrize("texts", WAYS_TO_GET_LOST.values(), ids=list(WAYS_TO_GET_LOST))
+def test_an_answer_that_repeats_itself_is_left_and_an_error(
+    client: Any, server: FakeServer, method: str, texts: list[str]
+) -> None:
+    server.script(pieces(*texts))
+
+    with pytest.raises(StructuredOutputTruncated, match="had fallen into white space") as caught:
+        getattr(client, method)("Which one?", schema=City)
+
+    assert "repetition" == caught.value.finish_reason
+    assert len(caught.value.raw) < 1500
+    assert freed(server)
+
+
+def test_an_answer_may_repeat_itself_if_it_shall_have_no_bounds(
+    client: Any, server: FakeServer
+) -> None:
+    name = "c01_" * 400
+    server.script(Reply.text(json.dumps({"name": name, "people": 1})))
+
+    assert City(name=name, people=1) == client.chat("Which one?", schema=City, bounded=False)
+    sent = server.posts[-1].json
+    assert "maxLength" not in json.dumps(sent["response_format"])
+    assert "bounded" not in sent
+
+
+def test_the_bounds_are_those_of_the_room(client: Any, server: FakeServer) -> None:
+    client.chat("Which one?", schema=City, max_tokens=100)
+    client.chat("Which one?", schema=City)
+
+    small, large = [post.json["response_format"]["json_schema"]["schema"] for post in server.posts]
+    assert small["properties"]["name"]["maxLength"] < 300
+    assert "maxLength" not in large["properties"]["name"]
+    # What the model reads is the schema as it was given, the same each time.
+    assert server.posts[0].json["messages"] == server.posts[1].json["messages"]
+    assert "maxLength" not in server.posts[0].json["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
+def test_json_among_the_thoughts_is_left_once_it_is_whole(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    server.script(pieces(OSLO, *["\n"] * 3000, field="reasoning_content"))
+
+    answer = getattr(client, method)("Which one?", schema=City)
+
+    last = answer[-1] if isinstance(answer, list) else getattr(answer, "parsed", answer)
+    assert City(name="Oslo", people=7) == last
+    assert freed(server)

@@ -164,7 +164,7 @@ def of_type(schema: Json, root: Json, depth: int) -> Any:
         return FORMATS.get(schema.get("format", ""), "x" * int(length))
     if wanted in ("integer", "number"):
         least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
-        return min(least, schema.get("maximum", math.inf))
+        return min(max(least, 1), schema.get("maximum", math.inf))
     return {"boolean": True, "null": None}.get(wanted or "", {})
 
 

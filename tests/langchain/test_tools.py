@@ -242,7 +242,9 @@ def test_an_agent_with_a_schema_for_its_answer_still_calls_tools(
     def think(body: dict[str, Any]) -> Reply | None:
         assert "json_schema" == body["response_format"]["type"]
         if body["messages"][-1]["role"] == "tool":
-            return Reply.text(json.dumps({"text": body["messages"][-1]["content"]}))
+            result, shown = body["messages"][-1]["content"].split("\n\n")
+            assert shown.startswith("Call a tool, or answer with JSON that fits")
+            return Reply.text(json.dumps({"text": result}))
         return capable(body)
 
     server.think = think

@@ -90,19 +90,20 @@ every_stream = pytest.mark.parametrize("way", STREAMS, ids=lambda way: way.__nam
 def test_the_schema_is_enforced_and_shown(server: FakeServer, way: Way) -> None:
     server.script(Reply.text(TEXT))
     with Mlxcel(base_url=server.url, system_prompt="Be brief.", max_tokens=99, seed=1) as llm:
-        assert BLUE == way(llm, llm_kwargs={"seed": 2, "tool_choice": "required"})[-1]
+        fields = {"seed": 2, "tool_choice": "required", "bounded": False}
+        assert BLUE == way(llm, llm_kwargs=fields)[-1]
 
     body = server.posts[-1].json
     schema = body["response_format"]["json_schema"]["schema"]
     assert {"title", "songs"} == schema["properties"].keys()
     system, user = body["messages"]
-    assert {"role": "user", "content": "Name a record about cats."} == user
-    begin, shown = system["content"].split("Answer with JSON that fits this JSON schema:\n")
-    assert ("system", "Be brief.") == (system["role"], begin.strip())
+    assert {"role": "system", "content": "Be brief."} == system
+    question, shown = user["content"].split("\n\nAnswer with JSON that fits this JSON schema:\n")
+    assert ("user", "Name a record about cats.") == (user["role"], question)
     assert schema == json.loads(shown)
     assert (2, 99) == (body["seed"], body["max_tokens"])
     assert {"enable_thinking": False} == body["chat_template_kwargs"]
-    assert not body.keys() & {"tools", "tool_choice"}
+    assert not body.keys() & {"tools", "tool_choice", "bounded", "show_schema"}
 
 
 @every_way
@@ -121,7 +122,8 @@ def test_a_prompt_selector_sees_the_model(server: FakeServer, llm: Mlxcel, way: 
     chat = ChatPromptTemplate([ChatMessage("About {topic}, in chat.", role=MessageRole.USER)])
     way(llm, SelectorPromptTemplate(PROMPT, [(is_chat_model, chat)]))
 
-    assert "About cats, in chat." == server.posts[-1].json["messages"][-1]["content"]
+    question = server.posts[-1].json["messages"][-1]["content"]
+    assert question.startswith("About cats, in chat.\n\n")
 
 
 @pytest.mark.parametrize(

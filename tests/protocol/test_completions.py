@@ -74,7 +74,7 @@ def test_logprobs_that_no_framework_can_read_are_no_answer(wrong: dict[str, Any]
         stream.close()
 
 
-SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "number"}}}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
 
 

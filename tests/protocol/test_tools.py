@@ -18,7 +18,7 @@ from mlxcel_integrations.protocol.tools import check_choice, check_tools
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": CITY}}
 NEWS = {"type": "function", "function": {"name": "news"}}
-ANSWER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+ANSWER = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
 ANSWER_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": ANSWER}}
 
 
@@ -144,13 +144,23 @@ def test_a_free_choice_is_sent_as_it_is(engine: str | None, choice: str | None) 
 
 @pytest.mark.parametrize(("choice", "tools"), [("any", [WEATHER, NEWS]), ("news", [NEWS])])
 def test_llama_cpp_enforces_a_call_itself(choice: str, tools: list[Any]) -> None:
-    """It does so for a required call, while it ignores the name of a tool."""
-    made = request(features("llama.cpp"), tools=[WEATHER, NEWS], tool_choice=choice)
+    made = request(features("llama.cpp"), tools=tools, tool_choice=choice)
 
     assert ToolStream is made.stream
     assert ("required", tools) == (made.body["tool_choice"], made.body["tools"])
     assert made.body["parallel_tool_calls"] is False
     assert "response_format" not in made.body
+
+
+def test_llama_cpp_is_asked_for_a_call_of_one_of_several_tools_by_a_schema() -> None:
+    """It ignores the name of a tool, and all of them stay in the prompt, for its cache."""
+    made = request(features("llama.cpp"), tools=[WEATHER, NEWS], tool_choice="news")
+
+    assert CallStream is made.stream.func  # type: ignore[attr-defined] # a partial
+    assert ("none", [WEATHER, NEWS]) == (made.body["tool_choice"], made.body["tools"])
+    jsonschema.validate({"name": "news", "arguments": {}}, schema(made.body))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "weather", "arguments": {"city": "Oslo"}}, schema(made.body))
 
 
 def test_llama_cpp_makes_several_calls_for_those_who_ask_for_them() -> None:
@@ -165,7 +175,7 @@ def test_llama_cpp_makes_several_calls_for_those_who_ask_for_them() -> None:
 def test_a_forced_call_is_asked_for_by_a_schema(engine: str | None) -> None:
     made = request(features(engine), tools=[WEATHER, NEWS], tool_choice="weather")
 
-    assert [WEATHER] == made.body["tools"]
+    assert [WEATHER, NEWS] == made.body["tools"]
     assert "tool_choice" not in made.body
     assert {"enable_thinking": False} == made.body["chat_template_kwargs"]
     assert "json_schema" == made.body["response_format"]["type"]
@@ -327,13 +337,19 @@ def test_a_call_where_the_thoughts_belong_is_found() -> None:
         ('{"name": ["x"], "arguments": {}}', "stop"),
         ('["name", "arguments"]', "stop"),
         ('{"name": "weather", "arguments": {}, "why": ""}', "stop"),
-        ("[" * 100_000, "length"),
     ],
 )
 def test_what_is_no_call_is_passed_on_as_text(text: str, finish: str) -> None:
     reply = read(text, finish)
 
     assert (text, None, finish) == (reply.text, reply.tool_calls, reply.finish_reason)
+
+
+def test_json_of_endless_depth_is_left_and_passed_on_as_text() -> None:
+    reply = read("[" * 100_000, "length")
+
+    assert {"["} == set(reply.text)
+    assert (None, "repetition") == (reply.tool_calls, reply.finish_reason)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from mlxcel_integrations.structured.request import (
     schema_text,
     structured_chat,
     to_response_format,
+    with_schema_applied,
     with_schema_shown,
 )
 from mlxcel_integrations.structured.type_schema import to_schema
@@ -38,35 +39,90 @@ CITY = City(name="Oslo", people=7)
 QUESTION = {"role": "user", "content": "Where?"}
 
 
+def said(role: str, content: Any, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "text", "text": content}
+
+
+ASKED = said("user", f"Where?\n\n{SHOWN}")
+SYSTEM, ANSWER = said("system", "Be brief."), said("assistant", "There.")
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+CALL = said("assistant", None, tool_calls=[{"id": "1", "function": {"name": "f"}}])
+
+
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [
-        ("Where?", [{"role": "system", "content": SHOWN}, QUESTION]),
-        ([QUESTION], [{"role": "system", "content": SHOWN}, QUESTION]),
+        ("Where?", [ASKED]),
+        ([QUESTION], [ASKED]),
+        ([SYSTEM, QUESTION], [SYSTEM, ASKED]),
+        ([QUESTION, ANSWER, QUESTION], [QUESTION, ANSWER, ASKED]),
+        ([said("user", "Where?", name="x")], [{**ASKED, "name": "x"}]),
+        ([SYSTEM], [said("system", f"Be brief.\n\n{SHOWN}")]),
+        ([said("user", None)], [said("user", SHOWN)]),
+        ([said("user", [])], [said("user", [text(SHOWN)])]),
+        ([said("user", [text("Where?")])], [said("user", [text(f"Where?\n\n{SHOWN}")])]),
+        ([said("user", [PICTURE])], [said("user", [PICTURE, text(SHOWN)])]),
         (
-            [{"role": "system", "content": "Be brief."}, QUESTION],
-            [{"role": "system", "content": f"Be brief.\n\n{SHOWN}"}, QUESTION],
+            [said("user", [PICTURE, text("Where?")])],
+            [said("user", [PICTURE, text(f"Where?\n\n{SHOWN}")])],
         ),
         (
-            [{"role": "developer", "content": "Be brief.", "name": "x"}, QUESTION],
-            [{"role": "developer", "content": f"Be brief.\n\n{SHOWN}", "name": "x"}, QUESTION],
+            [QUESTION, CALL, said("tool", "A", tool_call_id="1"), said("tool", "Oslo")],
+            [
+                *(QUESTION, CALL, said("tool", "A", tool_call_id="1")),
+                said("tool", f"Oslo\n\n{SHOWN}"),
+            ],
         ),
-        (
-            [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}],
-            [{"role": "system", "content": [
-                {"type": "text", "text": "Be brief."}, {"type": "text", "text": SHOWN}
-            ]}],
-        ),
-        ([{"role": "system", "content": None}], [{"role": "system", "content": SHOWN}]),
+        # The beginning of the answer, which some servers continue.
+        ([QUESTION, said("assistant", "{")], [ASKED, said("assistant", "{")]),
+        ([ANSWER], [ANSWER, said("user", SHOWN)]),
         ([], []),
         (["Where?"], ["Where?"]),
     ],
-)  # fmt: skip
-def test_the_schema_is_shown_in_the_system_message(messages: Any, expected: Any) -> None:
+    ids=label,
+)
+def test_the_schema_is_shown_at_the_end_of_the_last_message(messages: Any, expected: Any) -> None:
     before = repr(messages)
 
     assert expected == with_schema_shown(SCHEMA.json_schema, messages)
     assert before == repr(messages)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"top_k": 3}, ([QUESTION], {"top_k": 3})),
+        (
+            {"show_schema": False, "response_format": SCHEMA.response_format},
+            (
+                [QUESTION],
+                {
+                    "response_format": SCHEMA.response_format,
+                    "chat_template_kwargs": {"enable_thinking": False},
+                },
+            ),
+        ),
+        (
+            {"show_schema": True, "response_format": SCHEMA.response_format},
+            (
+                [ASKED],
+                {
+                    "response_format": SCHEMA.response_format,
+                    "chat_template_kwargs": {"enable_thinking": False},
+                },
+            ),
+        ),
+    ],
+)
+def test_a_bound_schema_is_shown_if_it_is_to_be(fields: dict[str, Any], expected: Any) -> None:
+    before = repr(fields)
+
+    assert expected == with_schema_applied([QUESTION], fields)
+    assert before == repr(fields)
 
 
 def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
@@ -137,7 +193,7 @@ def test_without_a_schema_nothing_changes() -> None:
 
 @pytest.mark.parametrize(
     ("show", "expected"),
-    [(False, "Where?"), (True, [{"role": "system", "content": SHOWN}, QUESTION])],
+    [(False, "Where?"), (True, [ASKED])],
 )
 def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
     assert expected == structured_chat("Where?", {}, City, show).messages
@@ -147,7 +203,7 @@ def test_a_model_with_tools_is_told_that_it_may_call_one() -> None:
     begins = "Call a tool, or answer with JSON that fits this JSON schema:\n"
     shown = with_schema_shown(SCHEMA.json_schema, "Where?", tools=True)
 
-    assert schema_text(SCHEMA.json_schema, tools=True) == shown[0]["content"]  # type: ignore[index] # a message
+    assert f"Where?\n\n{schema_text(SCHEMA.json_schema, tools=True)}" == shown[0]["content"]
     assert SHOWN.replace("Answer with JSON that fits this JSON schema:\n", begins) == schema_text(
         SCHEMA.json_schema, tools=True
     )

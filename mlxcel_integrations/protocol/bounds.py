@@ -1,0 +1,282 @@
+"""Bounds for answers to a schema: texts, lists, maps and whole numbers that end within the room.
+
+A schema often leaves open how long a text or a list may become, and small models do not find their
+end. The schema that is sent says it where the user's does not. It is only ever narrower, never so
+narrow that nothing fits, and answers are still checked by the user's schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .json_schema import DEFINITIONS, MAX_BYTES, JsonSchema, compact, containers, mapped, target
+
+__all__ = ["bounded", "bounded_format"]
+
+TOKEN_CHARACTERS = 3
+"""Characters of JSON in a token, at least on average."""
+
+SHARE = 1.5
+"""What the parts of an object may take of its room together: hardly ever are all of them long."""
+
+LEAST_ITEM = 6
+"""Tokens that a text in a list has at least, with its quotes, comma and white space."""
+
+LEAST_TEXT = 100
+"""Characters that any text may have."""
+
+FEW = 4
+"""Items that any list may have; the texts in a list are not all long."""
+
+MOST_REPEATED = 2000
+"""Largest bound to set: llama.cpp refuses more repetitions, and no endless text gets that far."""
+
+MOST_INTEGER = 9 * 10**18
+"""Nearly the largest integer of 64 bits, the largest round one that llguidance compiles."""
+
+TYPICAL = {"string": 12, "integer": 4, "number": 6, "boolean": 5, "null": 4}
+"""Characters of a short value."""
+
+ANYTHING = 20
+"""Characters of a short value of any type, such as a map with one entry."""
+
+ANNOTATIONS = {
+    *("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"),
+    *("$comment", "$schema", "$id", "id", *DEFINITIONS),
+}
+"""Keywords that allow and forbid nothing."""
+
+COMBINING = {
+    *("allOf", "oneOf", "not", "if", "then", "else", "dependencies", "dependentSchemas"),
+    *("patternProperties", "propertyNames", "contains", "additionalItems"),
+    *("unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef"),
+}
+"""Keywords by which several schemas apply to one value, so that a bound in one of them might
+contradict another."""
+
+CACHED_CHANGES = 128
+
+
+def bounded_format(response_format: Any, tokens: int | None) -> Any:
+    """Return a ``response_format`` whose schema has bounds; the same object if it needs none."""
+    inner = response_format.get("json_schema") if isinstance(response_format, dict) else None
+    if not isinstance(inner, dict) or not isinstance(schema := inner.get("schema"), dict):
+        return response_format
+    try:
+        found = _changed(compact(schema), tokens)
+    except (AttributeError, RecursionError, TypeError, ValueError, OverflowError):
+        return response_format  # a schema of an unusual form is left to the server
+    if found is None or len(compact(found).encode()) > MAX_BYTES >= len(compact(schema).encode()):
+        return response_format
+    return {**response_format, "json_schema": {**inner, "schema": found}}
+
+
+def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
+    """Return a schema with bounds where it has none.
+
+    Args:
+        schema: The schema.
+        tokens: Room for the answer; None if it is not limited, so that only numbers are.
+    """
+    return _changed(compact(schema), tokens) or schema
+
+
+@functools.lru_cache(CACHED_CHANGES)
+def _changed(text: str, tokens: int | None) -> JsonSchema | None:
+    schema = json.loads(text)
+    found = _Bounds(schema).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
+    return _with_bounds(schema, found) if found else None
+
+
+def _with_bounds(schema: Any, found: Mapping[int, JsonSchema]) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    return mapped(schema, lambda part: _with_bounds(part, found)) | found.get(id(schema), {})
+
+
+class _Bounds:
+    """Bounds for the parts of a schema, each looked at once, the outer ones first."""
+
+    def __init__(self, schema: JsonSchema) -> None:
+        self._schema = schema
+        self._found: dict[int, dict[str, Any]] = {}
+        self._seen: set[int] = set()
+        self._sizes: dict[int, int] = {}
+        self._open: dict[int, bool] = {}
+        self._room: float | None = None
+        self._leave_combined_parts()
+
+    def within(self, room: float | None) -> dict[int, dict[str, Any]]:
+        """Return new keywords of parts by their ids.
+
+        Args:
+            room: Characters of the whole value, None if they are not limited.
+        """
+        self._room = room
+        waiting: deque[tuple[Any, float | None]] = deque([(self._schema, room)])
+        while waiting:
+            part, room = waiting.popleft()
+            if isinstance(part, dict) and id(part) not in self._seen:
+                self._seen.add(id(part))
+                waiting.extend(self._visit(part, room))
+        return self._found
+
+    def _leave_combined_parts(self) -> None:
+        """Count the parts as seen that apply to a value together with others."""
+        waiting = [
+            part
+            for _, part in containers(self._schema)
+            if isinstance(part, dict) and _is_combined(part)
+        ]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, list):
+                waiting += part
+            elif isinstance(part, dict) and id(part) not in self._seen:
+                self._seen.add(id(part))
+                waiting += (inner for name, inner in part.items() if name not in DEFINITIONS)
+                if isinstance(part.get("$ref"), str):
+                    waiting.append(target(self._schema, part["$ref"]))
+
+    def _visit(self, part: JsonSchema, room: float | None) -> Iterator[tuple[Any, float | None]]:
+        """Note the bounds of a part, and yield the parts in it with their rooms."""
+        if "enum" in part or "const" in part:
+            return
+        if "$ref" in part:
+            yield target(self._schema, part["$ref"]), room
+            return
+        yield from ((branch, room) for branch in part.get("anyOf", ()))
+        kinds = _kinds(part)
+        if "integer" in kinds and "number" not in kinds:
+            self._bound_integer(part)
+        if "string" in kinds and room is not None:
+            self._bound_text(part, room)
+        if "array" in kinds:
+            yield from self._items(part, room)
+        if "object" in kinds:
+            yield from self._properties(part, room)
+
+    def _bound(self, part: JsonSchema, keyword: str, most: float, least: Any = 0) -> None:
+        most = max(int(most), 2 * int(least or 0))
+        if most <= MOST_REPEATED:
+            self._found.setdefault(id(part), {})[keyword] = most
+
+    def _bound_integer(self, part: JsonSchema) -> None:
+        if "multipleOf" in part:
+            return
+        least: Any = part.get("minimum", part.get("exclusiveMinimum", -MOST_INTEGER))
+        most: Any = part.get("maximum", part.get("exclusiveMaximum", MOST_INTEGER))
+        bounds = self._found.setdefault(id(part), {})
+        if not part.keys() & {"minimum", "exclusiveMinimum"} and most > -MOST_INTEGER:
+            bounds["minimum"] = -MOST_INTEGER
+        if not part.keys() & {"maximum", "exclusiveMaximum"} and least < MOST_INTEGER:
+            bounds["maximum"] = MOST_INTEGER
+
+    def _bound_text(self, part: JsonSchema, room: float) -> None:
+        if not part.keys() & {"maxLength", "pattern", "format"}:
+            self._bound(part, "maxLength", max(room, LEAST_TEXT), part.get("minLength"))
+
+    def _items(self, part: JsonSchema, room: float | None) -> Iterator[tuple[Any, float | None]]:
+        first, items = part.get("prefixItems", ()), part.get("items", {})
+        if isinstance(items, list):  # a tuple of older dialects
+            first, items = items, {}
+        inner = room
+        if room is not None and self._room is not None:
+            count = len(first) + self._room // self._item_size(items)
+            if "maxItems" not in part and items is not False:
+                self._bound(part, "maxItems", max(count, FEW), part.get("minItems"))
+            inner = self._room / FEW
+        yield from ((each, inner) for each in (*first, items))
+
+    def _properties(
+        self, part: JsonSchema, room: float | None
+    ) -> Iterator[tuple[Any, float | None]]:
+        named, more = part.get("properties", {}), part.get("additionalProperties", {})
+        inner, wide = room, room
+        if room is not None and self._room is not None:
+            rest = max(room - self._size(part), room / FEW)
+            opened = sum(map(self._is_open, named.values()))
+            inner, wide = rest * min(1, SHARE / max(opened, 1)), self._room / FEW
+            if more is not False and "maxProperties" not in part and (not named or more):
+                size = self._item_size(more) + TYPICAL["string"]
+                count = len(named) + self._room // size
+                least = max(len(part.get("required", ())), part.get("minProperties", 0))
+                self._bound(part, "maxProperties", max(count, FEW), least)
+        yield from ((each, inner) for each in named.values())
+        yield more, wide
+
+    # ----------------------------------------------------------------------- sizes
+
+    def _item_size(self, part: Any) -> int:
+        """Return the characters of a short value among others."""
+        return max(
+            self._size(part) + 2, LEAST_ITEM * TOKEN_CHARACTERS if self._is_open(part) else 0
+        )
+
+    def _size(self, part: Any) -> int:
+        """Return the characters of a short value."""
+        if not isinstance(part, dict):
+            return ANYTHING
+        if id(part) not in self._sizes:
+            self._sizes[id(part)] = TYPICAL["null"]  # for a part within itself
+            self._sizes[id(part)] = self._measured(part)
+        return self._sizes[id(part)]
+
+    def _measured(self, part: JsonSchema) -> int:
+        if "const" in part or part.get("enum"):
+            return max(len(compact(value)) for value in part.get("enum") or [part["const"]])
+        if "$ref" in part:
+            return self._size(target(self._schema, part["$ref"]))
+        if part.get("anyOf"):
+            return max(map(self._size, part["anyOf"]))
+        kinds = _kinds(part)
+        if "object" in kinds and part.get("properties"):
+            named = part["properties"].items()
+            return 2 + sum(len(name) + 6 + self._size(each) for name, each in named)
+        if "array" in kinds:
+            least: int = part.get("minItems", 1)
+            return 2 + max(least, 1) * (self._size(part.get("items")) + 2)
+        return max((TYPICAL.get(kind, ANYTHING) for kind in kinds), default=ANYTHING)
+
+    def _is_open(self, part: Any) -> bool:
+        """Tell whether a text, a list or a map in a part may be of any length."""
+        if not isinstance(part, dict):
+            return bool(part)
+        if id(part) not in self._open:
+            self._open[id(part)] = False  # for a part within itself
+            self._open[id(part)] = self._looked_at(part)
+        return self._open[id(part)]
+
+    def _looked_at(self, part: JsonSchema) -> bool:
+        if "const" in part or "enum" in part:
+            return False
+        if "$ref" in part:
+            return self._is_open(target(self._schema, part["$ref"]))
+        kinds = _kinds(part)
+        if "string" in kinds and not part.keys() & {"maxLength", "format"}:
+            return True
+        if "array" in kinds and "maxItems" not in part:
+            return True
+        inner = [*part.get("anyOf", ()), *part.get("properties", {}).values()]
+        inner += [part[name] for name in ("items", "additionalProperties") if name in part]
+        return any(map(self._is_open, inner))
+
+
+def _is_combined(part: JsonSchema) -> bool:
+    """Tell whether several schemas apply to the values of a part."""
+    if part.keys() & COMBINING:
+        return True
+    alone = "$ref" if "$ref" in part else "anyOf"
+    return alone in part and bool(part.keys() - ANNOTATIONS - {alone})
+
+
+def _kinds(part: JsonSchema) -> tuple[str, ...]:
+    """Return the types of a part's values; those of its keywords if it names none."""
+    named = part.get("type")
+    if named is None:
+        return ("object",) if "properties" in part else ("array",) if "items" in part else ()
+    return (named,) if isinstance(named, str) else tuple(named)

@@ -114,6 +114,11 @@ class Deadline:
         self._end += seconds
         self._alive_at += seconds
 
+    def shorten(self, seconds: float, now: float) -> None:
+        """Let the request end soon: what is still to come matters little."""
+        self._end = min(self._end, now + seconds)
+        self.timeout = min(self.timeout, seconds)
+
     def allows(self, pause: float, now: float) -> bool:
         """Tell whether the request will have time left after a pause."""
         return now + pause < self._end

@@ -12,7 +12,6 @@ import httpx
 
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
-from ..protocol.timeouts import Deadline, Timeouts
 from .async_pool import AsyncPool
 from .connection import Connection
 from .exchange import run, started
@@ -157,7 +156,7 @@ async def _adrain(incoming: Incoming) -> None:
 
     A server that neither sends more nor ends the response must not delay the answer.
     """
-    incoming.deadline = Deadline(Timeouts(total_timeout=DRAIN_SECONDS), time.monotonic())
+    incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
     with contextlib.suppress(*LOST):
         await _anext(incoming)
 

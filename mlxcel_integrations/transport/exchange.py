@@ -123,11 +123,9 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         deadline.check(time.monotonic())
         request = connection.request(call, deadline.timeout)
         incoming: Incoming = yield Send(connection.endpoint, request, deadline)
-        headers = incoming.headers
-        encoding = headers.get("content-encoding", "identity")
-        if encoding != "identity":
+        if incoming.headers.get("content-encoding", "identity") != "identity":
             yield Close(incoming)
-            raise _compressed(connection.where(headers), redacted(encoding))
+            raise _compressed(connection, incoming)
         if incoming.response.status_code == 200:
             return incoming
         body = yield from _body(incoming, ERROR_BYTES)
@@ -136,15 +134,16 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         close_leaked_socket(error)
         yield Sleep(connection.settle_seconds)
         return unanswered(connection, error, exceeded)
-    where = connection.where(headers)
-    return from_status(incoming.response.status_code, headers, redacted(body), where)
+    where = connection.where(incoming.headers)
+    return from_status(incoming.response.status_code, incoming.headers, redacted(body), where)
 
 
-def _compressed(where: str, encoding: str) -> MlxcelStreamError:
+def _compressed(connection: Connection, incoming: Incoming) -> MlxcelStreamError:
     """Return the error for a compressed body: it may unpack to more than the memory holds."""
+    encoding = redacted(incoming.headers["content-encoding"])
     return MlxcelStreamError(
-        f"{where} compressed its answer ({encoding!r:.40}), although this was not requested. Turn "
-        "off compression in the proxy in front of the server."
+        f"{connection.where(incoming.headers)} compressed its answer ({encoding!r:.40}), although "
+        "this was not requested. Turn off compression in the proxy in front of the server."
     )
 
 

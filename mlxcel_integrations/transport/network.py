@@ -6,8 +6,10 @@ responses without end, would be waited for as long as they come.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..protocol.timeouts import Deadline
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     # Imported with the first connection, since it takes as long to import as httpx itself.
     import httpcore
 
-__all__ = ["BACKEND", "DeadlineBackend", "DeadlineStream", "Within", "keeping_deadlines"]
+__all__ = ["BACKEND", "DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sent_within"]
 
 T = TypeVar("T")
 
@@ -26,32 +28,27 @@ BACKEND = "_network_backend"
 WRITTEN_AT_ONCE = 64 * 1024
 
 
-class _Thread(threading.local):
-    """The deadline of the request that this thread waits for, None outside of one."""
+class _Sending(threading.local):
+    """The deadline of the request that this thread sends, None if it sends none."""
 
     deadline: Deadline | None = None
 
 
-_thread = _Thread()
+_sending = _Sending()
 
 
-class Within:
-    """Makes the reads and writes of this thread end with a deadline, in a ``with`` statement."""
-
-    __slots__ = ("_deadline",)
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        _thread.deadline = self._deadline
-
-    def __exit__(self, *_: object) -> None:
-        _thread.deadline = None
+@contextlib.contextmanager
+def sent_within(deadline: Deadline) -> Iterator[None]:
+    """Make the request that is sent here, and the reads of its response, end with a deadline."""
+    _sending.deadline = deadline
+    try:
+        yield
+    finally:
+        _sending.deadline = None
 
 
 def keeping_deadlines(transport: T) -> T:
-    """Return a transport after making it keep the deadlines of ``Within``, if it is httpx's."""
+    """Return a transport after making it keep the deadlines of requests, if it is httpx's."""
     pool = getattr(transport, "_pool", None)
     backend = getattr(pool, BACKEND, None)
     if backend is not None and not isinstance(backend, DeadlineBackend):
@@ -80,7 +77,7 @@ class DeadlineBackend:
 
 
 class DeadlineStream:
-    """A ``httpcore.NetworkStream`` whose waits end with the deadline of the thread.
+    """A ``httpcore.NetworkStream`` whose waits end with the deadline of its request.
 
     Args:
         stream: The stream without deadlines.
@@ -90,29 +87,29 @@ class DeadlineStream:
         self.close = stream.close
         self.get_extra_info = stream.get_extra_info
         self._stream = stream
+        self._deadline: Deadline | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes."""
-        return self._stream.read(max_bytes, _left(timeout))
+        return self._stream.read(max_bytes, self._left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send bytes."""
+        """Send bytes, with which a request begins or goes on."""
+        self._deadline = _sending.deadline
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
-            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], _left(timeout))
+            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))
 
     def start_tls(self, *args: Any, **kwargs: Any) -> DeadlineStream:
         """Encrypt the connection."""
         return DeadlineStream(self._stream.start_tls(*args, **kwargs))
 
+    def _left(self, timeout: float | None) -> float | None:
+        """Return the seconds that a read or a write may take.
 
-def _left(timeout: float | None) -> float | None:
-    """Return the seconds that a read or a write may take.
-
-    Raises:
-        TimeoutError: None are left.
-    """
-    deadline = _thread.deadline
-    if deadline is None:
-        return timeout
-    deadline.renew(time.monotonic(), progress=False)
-    return deadline.timeout
+        Raises:
+            TimeoutError: None are left.
+        """
+        if self._deadline is None:
+            return timeout
+        self._deadline.renew(time.monotonic(), progress=False)
+        return self._deadline.timeout

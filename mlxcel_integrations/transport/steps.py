@@ -52,7 +52,8 @@ class Incoming:
     body: Any
     pieces: Any
     deadline: Deadline
-    headers: dict[str, str] = field(init=False)
+    # Not shown in a traceback with locals, since a server may send a key back in them.
+    headers: dict[str, str] = field(init=False, repr=False)
     ended: bool = False
 
     def __post_init__(self) -> None:

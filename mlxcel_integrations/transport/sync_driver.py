@@ -12,11 +12,10 @@ import httpx
 
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
-from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
 from .exchange import run, started
 from .generation import opened
-from .network import Within
+from .network import sent_within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_pool import SyncPool
 
@@ -100,7 +99,7 @@ class SyncDriver:
     def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
-                with Within(deadline):
+                with sent_within(deadline):
                     response = self._pool.send(endpoint, request)
                 body: Any = response.stream
                 return Incoming(response, body, iter(body), deadline)
@@ -135,8 +134,7 @@ class SyncDriver:
 
 def _next(incoming: Incoming) -> bytes | None:
     """Return the next bytes of a body, None at its end."""
-    with Within(incoming.deadline):
-        piece: bytes | None = next(incoming.pieces, None)
+    piece: bytes | None = next(incoming.pieces, None)
     return piece
 
 
@@ -145,6 +143,6 @@ def _drain(incoming: Incoming) -> None:
 
     A server that neither sends more nor ends the response must not delay the answer.
     """
-    incoming.deadline = Deadline(Timeouts(total_timeout=DRAIN_SECONDS), time.monotonic())
+    incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
     with contextlib.suppress(*LOST):
         _next(incoming)

@@ -84,7 +84,8 @@ def _tcp(host: str, port: int | None) -> Endpoint:
             f"Another program listens on port {port} of {reached}: pass another port=, or use "
             f"base_url='http://{reached}:{port}' if that is the server you want."
         )
-    return Endpoint(f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}")
+    url = f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+    return Endpoint(url, here=True)
 
 
 def _free_port(host: str) -> int:

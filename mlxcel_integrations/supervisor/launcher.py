@@ -99,7 +99,7 @@ class Launcher:
             from .shared_process import join_shared
 
             shared = join_shared(spec, log, self._cancelled_within)
-            return shared, Endpoint(shared.url, shared.path)
+            return shared, Endpoint(shared.url, shared.path, here=True)
         address = choose_bind_address(spec.options, spec.socket)
         owned = OwnedProcess(
             spec.command(address.endpoint),

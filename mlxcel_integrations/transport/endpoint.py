@@ -37,11 +37,13 @@ class Endpoint:
         url: Root of its routes, without a slash at the end and without ``/v1``.
         socket: Path of its Unix socket, None for TCP.
         tls: How secure connections to it are made.
+        here: Whether the server is on this machine, whatever its address.
     """
 
     url: str
     socket: str | None = None
     tls: TLS = USUAL_TLS
+    here: bool = False
 
     @classmethod
     def parse(cls, base_url: str | None, socket: str | os.PathLike[str] | None) -> Endpoint:
@@ -82,7 +84,7 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """Whether requests stay on this machine."""
-        return self.socket is not None or _is_loopback(httpx.URL(self.url).host)
+        return self.here or self.socket is not None or _is_loopback(httpx.URL(self.url).host)
 
     def transport(self) -> httpx.HTTPTransport:
         """Return a new transport that reaches the server."""

@@ -227,6 +227,33 @@ def test_a_server_on_tcp_that_accepts_nobody_at_the_moment_is_no_stranger(
         assert "echo: a secret prompt" == asked(way)
 
 
+def address_of_this_machine() -> str:
+    """Return one that is not for this machine alone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no network")
+        address: str = probe.getsockname()[0]
+        return address
+
+
+@WAYS
+@BOTH_SHARES
+def test_no_proxy_stands_before_a_server_that_others_can_reach(
+    share: str, make: Callable[..., Any], way: Any, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeServer() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        host = address_of_this_machine()
+        with started(make, binary=fake.binary(), share=share, host=host) as asked:
+            assert host in server_of(asked).base_url
+            assert not isinstance(asked(way), Exception)
+
+        assert [] == proxy.requests
+
+
 # --------------------------------------------------------------------------- no stranger at all
 
 SHORT_LIVED = """

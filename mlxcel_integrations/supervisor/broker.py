@@ -54,23 +54,33 @@ class BrokerConfig:
         command: Command line of the server.
         url: Its address.
         path: Its socket, None for TCP.
+        directory: A directory to be made for it, see ``BindAddress``.
         grace: Time from SIGTERM to SIGKILL, in seconds.
     """
 
-    def __init__(self, command: list[str], url: str, path: str | None, grace: float) -> None:
-        self.command, self.url, self.path, self.grace = command, url, path, grace
+    def __init__(
+        self,
+        command: list[str],
+        url: str,
+        path: str | None,
+        directory: Path | None,
+        grace: float,
+    ) -> None:
+        self.command, self.url, self.path = command, url, path
+        self.directory, self.grace = directory, grace
 
     def to_argument(self) -> str:
         """Return it as one argument of a command line."""
-        words = [os.fsencode(word).decode("latin-1") for word in (*self.command, self.path or "")]
+        paths = (self.path or "", self.directory or "")
+        words = [os.fsencode(word).decode("latin-1") for word in (*self.command, *paths)]
         return json.dumps([words, self.url, self.grace])
 
     @classmethod
     def from_argument(cls, text: str) -> BrokerConfig:
         """Return the one that an argument holds."""
         words, url, grace = json.loads(text)
-        *command, path = [os.fsdecode(word.encode("latin-1")) for word in words]
-        return cls(command, url, path or None, grace)
+        *command, path, directory = [os.fsdecode(word.encode("latin-1")) for word in words]
+        return cls(command, url, path or None, Path(directory) if directory else None, grace)
 
 
 class Broker:
@@ -111,7 +121,7 @@ class Broker:
         config, log = self._config, _RelayedLog(loop, self._relay)
         try:
             server = OwnedProcess(
-                config.command, lambda: os.environ, config.path, None, config.grace, log
+                config.command, lambda: os.environ, config.path, config.directory, config.grace, log
             )
         except MlxcelServerError as error:
             self._greeting = _report_line(error=str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..errors import MlxcelServerError
 from . import guard
+from .cleanup import remove_if_left, wait_for_end
 from .logs import ServerLog
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "in_words",
     "not_run",
     "spawning",
-    "wait_for_end",
 ]
 
 
@@ -41,9 +40,6 @@ wait until the child ends.
 os.register_at_fork(
     before=spawning.acquire, after_in_parent=spawning.release, after_in_child=spawning.release
 )
-
-_KILL_SECONDS = 1.0
-"""Longest time to wait for a killed process to be gone."""
 
 
 class ServerProcess:
@@ -171,7 +167,7 @@ class OwnedProcess(ServerProcess):
         command: Its command line.
         environ: Returns its environment, which must not be kept, since it holds the key.
         path: Path of the socket that it will make, None for TCP.
-        directory: A directory to be made for the socket and removed with it; None if there is none.
+        directory: A directory to be made for it, see ``BindAddress``.
         grace: Time from SIGTERM to SIGKILL, in seconds.
         log: Collects its output.
 
@@ -253,19 +249,20 @@ class OwnedProcess(ServerProcess):
         self._guard.wait()
 
     def _lost(self) -> None:
-        # Linux has killed the server with its guard, but not the server's own children; other
-        # systems leave all of them running.
+        # Linux has killed the server's group with its guard; other systems leave it running.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         wait_for_end(self.pid)
+        if self._directory is not None:
+            # Processes that have left the group, too.
+            remove_if_left(self._directory)
         self._clear()
         self._guard_lost = True
         self._end(-signal.SIGKILL)
 
     def _clear(self) -> None:
         """Remove the socket, which servers leave behind, if a killed guard has not."""
-        if self.path is not None:
-            guard.clear(self.path, self._directory)
+        guard.clear(self.path, self._directory)
 
     def _await_guard(self) -> None:
         """Wait for the guard, and kill it if it does not end."""
@@ -347,16 +344,6 @@ def not_run(program: str, reason: str | None) -> MlxcelServerError:
 def _is_there(path: str) -> bool:
     # Called before every request, and pathlib takes three times as long.
     return os.path.exists(path)  # noqa: PTH110
-
-
-def wait_for_end(pid: int) -> None:
-    """Wait until a killed process, which need not be a child of this one, has ended."""
-    handle = guard.exit_handle(pid)
-    if handle is not None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(handle, selectors.EVENT_READ)
-            selector.select(_KILL_SECONDS)
-        guard.close_handle(handle)
 
 
 def _process_exists(pid: int) -> bool:

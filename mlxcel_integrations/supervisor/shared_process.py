@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MlxcelServerError
-from ..transport.endpoint import Endpoint
 from . import broker
 from .bind_address import choose_bind_address
 from .broker import BrokerConfig
 from .broker_directory import BrokerDirectory, unlock
+from .cleanup import wait_for_end
 from .logs import ServerLog
-from .server_process import Environment, ServerProcess, not_run, spawning, wait_for_end
+from .server_process import Environment, ServerProcess, not_run, spawning
 from .server_spec import ServerSpec
 from .single_flight import CancelledWithin, StartCancelled
 
@@ -188,8 +188,8 @@ def _connected(directory: BrokerDirectory) -> socket.socket | None:
 
 def _started(directory: BrokerDirectory, spec: ServerSpec) -> socket.socket:
     """Start a broker and connect to it."""
-    config = _broker_config(directory, spec)
-    directory.clear()
+    config = _broker_config(spec)
+    directory.broker.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory.broker))
         listener.listen(128)
@@ -200,12 +200,12 @@ def _started(directory: BrokerDirectory, spec: ServerSpec) -> socket.socket:
     return channel
 
 
-def _broker_config(directory: BrokerDirectory, spec: ServerSpec) -> BrokerConfig:
-    endpoint = Endpoint.parse(None, directory.path / "server.sock")
-    if spec.has_address:
-        endpoint = choose_bind_address(spec.options, spec.socket).endpoint
-    command, grace = spec.command(endpoint), spec.grace
-    return BrokerConfig(command, endpoint.url, endpoint.socket, grace)
+def _broker_config(spec: ServerSpec) -> BrokerConfig:
+    address = choose_bind_address(spec.options, spec.socket)
+    endpoint, grace = address.endpoint, spec.grace
+    return BrokerConfig(
+        spec.command(endpoint), endpoint.url, endpoint.socket, address.directory, grace
+    )
 
 
 def _run_broker(

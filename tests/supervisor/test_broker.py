@@ -73,17 +73,18 @@ def leases() -> Iterator[Leases]:
 
 
 def config(script: str) -> BrokerConfig:
-    return BrokerConfig(["/bin/sh", "-c", script], "http://localhost:1", None, 5.0)
+    return BrokerConfig(["/bin/sh", "-c", script], "http://localhost:1", None, None, 5.0)
 
 
 def test_a_configuration_survives_a_command_line_whatever_bytes_are_in_it() -> None:
     command = ["/bin/mlxcel", "", "caf\udce9", "模型", 'a "b" \n']
-    for path in ("/run/\udcff/x.sock", None):
-        argument = BrokerConfig(command, "http://x:1", path, 1.5).to_argument()
+    for path, directory in (("/run/\udcff/x.sock", Path("/run/\udcff")), (None, None)):
+        argument = BrokerConfig(command, "http://x:1", path, directory, 1.5).to_argument()
         copy = BrokerConfig.from_argument(argument)
 
         assert argument.isascii()
-        assert (command, "http://x:1", path, 1.5) == (copy.command, copy.url, copy.path, copy.grace)
+        assert (command, "http://x:1", path) == (copy.command, copy.url, copy.path)
+        assert (directory, 1.5) == (copy.directory, copy.grace)
 
 
 def test_a_lease_is_told_the_server_its_output_and_its_end(leases: Leases) -> None:
@@ -129,6 +130,6 @@ def test_a_lease_can_end_the_server_for_all(word: bytes, number: int, leases: Le
 
 
 def test_a_command_that_cannot_be_run_is_told_to_the_first_lease(leases: Leases) -> None:
-    (lease,) = leases(BrokerConfig(["/no/such/program"], "http://localhost:1", None, 1.0))
+    (lease,) = leases(BrokerConfig(["/no/such/program"], "http://localhost:1", None, None, 1.0))
 
     assert "/no/such/program cannot be run" in lease.greeting["error"]

@@ -13,9 +13,9 @@ import pytest
 
 from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.supervisor.logs import ServerLog
-from mlxcel_integrations.supervisor.server_process import OwnedProcess, in_words, wait_for_end
+from mlxcel_integrations.supervisor.server_process import OwnedProcess, in_words
 
-from .conftest import runs, wait_until
+from .conftest import wait_until
 
 Run = Callable[..., OwnedProcess]
 
@@ -105,14 +105,3 @@ def test_an_exit_status_is_told_in_words(returncode: int, words: str) -> None:
     if sys.platform != "linux" and returncode == -62:
         pytest.skip("only Linux has signals without a name")
     assert words == in_words(returncode)
-
-
-def test_a_killed_process_is_waited_for() -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    child.kill()
-
-    wait_for_end(child.pid)
-
-    assert not runs(child.pid)
-    child.wait()
-    wait_for_end(child.pid)

@@ -86,6 +86,18 @@ class BrokerDirectory:
         unlock(descriptor)
         return None
 
+    def note_process(self, lock: int, pid: int) -> None:
+        """Note which process has the lock, or is the broker, for errors about one that hangs."""
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d" % pid, 0)
+
+    @property
+    def noted_process(self) -> int:
+        """Process id of the broker, or of the last process that had the lock; 0 if unknown."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._lock.read_bytes())
+        return 0
+
     def remove(self) -> None:
         """Remove the directory and all that is in it; needs the lock."""
         with contextlib.suppress(OSError):

@@ -13,12 +13,13 @@ import signal
 import socket
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from . import guard
 
-__all__ = ["remove_if_left", "sweep", "wait_for_end"]
+__all__ = ["reap", "remove_if_left", "sweep", "wait_for_end"]
 
 _PRIVATE_DIRECTORY = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
 """Names of directories that are made for one server."""
@@ -31,6 +32,8 @@ _ROUNDS = 5
 
 _KILL_SECONDS = 1.0
 """Longest time to wait for killed processes to be gone."""
+
+_REAP_PAUSE = 0.005
 
 _Started = Callable[[], Mapping[bytes, list[int]]]
 
@@ -170,6 +173,21 @@ def wait_for_end(pid: int) -> None:
             selector.register(handle, selectors.EVENT_READ)
             selector.select(_KILL_SECONDS)
         guard.close_handle(handle)
+
+
+def reap(pid: int) -> None:
+    """Take the status of a process that ends, if it has become a child of this one.
+
+    Process 1 and subreapers inherit the processes of guards and brokers that were killed.
+
+    Args:
+        pid: Its process id; a negative one stands for all of a process group, as for ``waitpid``.
+    """
+    deadline = time.monotonic() + _KILL_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                time.sleep(_REAP_PAUSE)
 
 
 def _all_ended(path: Path, started: _Started) -> bool:

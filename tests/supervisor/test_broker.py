@@ -16,6 +16,7 @@ import pytest
 from mlxcel_integrations.supervisor.broker import READY, BrokerConfig
 from mlxcel_integrations.supervisor.broker_directory import BrokerDirectory
 from mlxcel_integrations.supervisor.shared_process import _run_broker
+from mlxcel_integrations.supervisor.single_flight import StartLimit
 
 from .conftest import runs, wait_until
 
@@ -62,7 +63,8 @@ def leases() -> Iterator[Leases]:
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(str(directory.broker))
                 listener.listen()
-                _run_broker(listener, directory.path, config, lambda: os.environ)
+                limit = StartLimit("m", 30)
+                _run_broker(listener, directory.path, config, lambda: os.environ, limit)
             taken.extend(Lease(directory.broker) for _ in range(count))
             return taken
 

@@ -27,6 +27,7 @@ from mlxcel_integrations import (
     MlxcelServerError,
     MlxcelTimeoutError,
 )
+from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE
 from tests.fakes.server import FakeServer
 
 from .conftest import Fake, runs, wait_until
@@ -77,7 +78,8 @@ def test_the_key_is_in_the_environment_only(fake: Fake, monkeypatch: pytest.Monk
     (start,) = fake.starts
     assert "sk-secret" not in " ".join(start["argv"])
     seen = {key: value for key, value in start["environment"].items() if "FAKE" not in key}
-    assert {"LLAMA_API_KEY": "sk-secret"} == seen
+    assert "sk-secret" == seen.pop("LLAMA_API_KEY")
+    assert [DIRECTORY_VARIABLE] == list(seen)
     assert "sk-secret" not in repr(server)
 
 

@@ -14,6 +14,7 @@ import pytest
 from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.supervisor.logs import ServerLog
 from mlxcel_integrations.supervisor.server_process import OwnedProcess, in_words
+from mlxcel_integrations.supervisor.single_flight import StartLimit
 
 from .conftest import wait_until
 
@@ -29,7 +30,11 @@ def run() -> Iterator[Run]:
         command = ["/bin/sh", "-c", script]
         socket = str(path) if path is not None else None
         environ = {**os.environ, "COLOUR": "green"}
-        started.append(OwnedProcess(command, lambda: environ, socket, None, grace, ServerLog(None)))
+        started.append(
+            OwnedProcess(
+                command, lambda: environ, socket, None, grace, ServerLog(None), StartLimit("m", 30)
+            )
+        )
         return started[-1]
 
     yield start
@@ -88,7 +93,15 @@ def test_it_serves_only_when_ready_and_while_its_socket_is_there(run: Run, tmp_p
 
 def test_a_command_that_cannot_be_run_is_an_error() -> None:
     with pytest.raises(MlxcelServerError, match=r"^/no/such/program cannot be run: No such file"):
-        OwnedProcess(["/no/such/program"], lambda: os.environ, None, None, 1.0, ServerLog(None))
+        OwnedProcess(
+            ["/no/such/program"],
+            lambda: os.environ,
+            None,
+            None,
+            1.0,
+            ServerLog(None),
+            StartLimit("m", 30),
+        )
 
 
 @pytest.mark.parametrize(

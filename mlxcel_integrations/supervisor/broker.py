@@ -44,7 +44,7 @@ _FIRST_LEASE_SECONDS = 5.0
 """How long a broker waits for its first lease."""
 
 _LOCK_RETRY_SECONDS = 0.05
-_LOCK_SECONDS = 5.0
+_LOCK_SECONDS = 2.0
 """How long a broker that is to end waits for a process that is about to connect."""
 
 _GUARD_SECONDS = 60.0

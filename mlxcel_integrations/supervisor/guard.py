@@ -193,6 +193,8 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
     if prctl is not None:
         # Processes that detach themselves from the server become children of this one.
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # This process may be stopped, and would not notice that its owner is gone.
+        prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     # A server that can accept no connection any more may give up its socket for good.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)

@@ -47,13 +47,10 @@ os.register_at_fork(
     before=spawning.acquire, after_in_parent=spawning.release, after_in_child=spawning.release
 )
 
-_LOOK_EVERY = 0.5
-"""Longest time until a wait notices that an order was given meanwhile, in seconds."""
-
 _CHECK_EVERY = 0.05
 """Longest time until a start that waits for another process notices its end, in seconds."""
 
-_REPORT_SECONDS = 5.0
+_REPORT_SECONDS = 4.0
 """How long a guard or broker has to report the end of its server, in seconds."""
 
 
@@ -85,8 +82,8 @@ class ServerProcess:
         self._grace = grace
         self._owner = os.getpid()
         self._returncode: int | None = None
-        self._ended = threading.Event()
-        self._end_due = math.inf
+        self._end_seconds = self._end_due = math.inf
+        self._news = threading.Condition()
         self._stopping = threading.Lock()
         self._let_go = False
         self._watched = threading.Event()
@@ -126,13 +123,16 @@ class ServerProcess:
             MlxcelTimeoutError: It was told to end, and its broker does not answer.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.forked and not self._ended.wait(
-            max(0.0, min(_LOOK_EVERY, deadline - time.monotonic()))
-        ):
-            if time.monotonic() >= self._end_due:
+        while not self.forked and self._returncode is None:
+            now = time.monotonic()
+            if now >= self._end_due:
                 self._give_up()
-            elif time.monotonic() >= deadline:
+            elif now >= deadline:
                 raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
+            with self._news:
+                if self._returncode is None:
+                    left = min(deadline, self._end_due) - now
+                    self._news.wait(None if left == math.inf else min(left, threading.TIMEOUT_MAX))
         return self.poll()
 
     def mark_ready(self) -> None:
@@ -142,12 +142,12 @@ class ServerProcess:
     def terminate(self) -> None:
         """Ask the process to end; it is killed if it has not ended within its grace."""
         self._say(guard.STOP)
-        self._end_due = time.monotonic() + self._grace + self._answer_seconds
+        self._expect_end(self._grace)
 
     def kill(self) -> None:
         """Kill the process."""
         self._say(guard.KILL)
-        self._end_due = time.monotonic() + self._answer_seconds
+        self._expect_end(0.0)
 
     def stop(self) -> None:
         """End the process, or this program's use of it."""
@@ -195,6 +195,14 @@ class ServerProcess:
     def _give_up(self) -> None:
         """Act on a guard or broker that has not carried out an order in time."""
         raise NotImplementedError
+
+    def _expect_end(self, seconds: float) -> None:
+        """Note when an order must have been carried out."""
+        if not self.forked:
+            with self._news:
+                self._end_seconds = seconds + self._answer_seconds
+                self._end_due = time.monotonic() + self._end_seconds
+                self._news.notify_all()
 
     def _say(self, words: bytes) -> None:
         if not self.forked:
@@ -290,8 +298,9 @@ class ServerProcess:
         raise NotImplementedError
 
     def _end(self, returncode: int) -> None:
-        self._returncode = returncode
-        self._ended.set()
+        with self._news:
+            self._returncode = returncode
+            self._news.notify_all()
 
 
 class OwnedProcess(ServerProcess):
@@ -397,7 +406,7 @@ class OwnedProcess(ServerProcess):
         return pid
 
     def _ask_to_stop(self) -> None:
-        self.terminate()
+        self._say(guard.STOP)
 
     def _finish(self) -> None:
         self._clear()

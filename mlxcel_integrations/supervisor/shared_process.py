@@ -125,7 +125,7 @@ class SharedProcess(ServerProcess):
             self._channel.shutdown(socket.SHUT_WR)
 
     def _give_up(self) -> None:
-        raise _silent(self._broker_pid, self._grace + self._answer_seconds)
+        raise _silent(self._broker_pid, self._end_seconds)
 
     def _after_end(self) -> None:
         self.log.close()

@@ -106,11 +106,10 @@ class SharedProcess(ServerProcess):
             MlxcelTimeoutError: The broker does not answer.
         """
         self._ask_to_stop()
-        limit = self._grace + self._answer_seconds
+        limit, silent = self._grace + self._answer_seconds, False
         if threading.current_thread() is not self._watcher:
             self._watcher.join(limit)
-        silent = self._watcher.is_alive()
-        if silent:
+            silent = self._watcher.is_alive()
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_RDWR)
             self._watcher.join()
@@ -131,6 +130,7 @@ class SharedProcess(ServerProcess):
         self.log.close()
         if self._returncode is not None:
             reap(self._broker_pid)
+            reap(-self.pid)
 
     def _take(self, report: Mapping[str, Any]) -> None:
         if "log" in report:

@@ -47,7 +47,7 @@ os.register_at_fork(
     before=spawning.acquire, after_in_parent=spawning.release, after_in_child=spawning.release
 )
 
-_CHECK_EVERY = 0.05
+_LIMIT_CHECK_SECONDS = 0.05
 """Longest time until a start that waits for another process notices its end, in seconds."""
 
 _REPORT_SECONDS = 4.0
@@ -219,7 +219,7 @@ class ServerProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
             while True:
-                if selector.select(_CHECK_EVERY):
+                if selector.select(_LIMIT_CHECK_SECONDS):
                     more = self._receive()
                     if self._reports:
                         return self._reports.popleft()

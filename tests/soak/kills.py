@@ -41,7 +41,7 @@ END_SECONDS = 20.0
 # One program that forks all owners, since importing the package takes longer than a server's life.
 OWNERS = """
 import contextlib, os, random, signal, sys, time, warnings
-import httpx, mlxcel_integrations.supervisor.shared_process
+import httpx, mlxcel_integrations.supervisor.leases, mlxcel_integrations.supervisor.shared_process
 from mlxcel_integrations import LLM
 warnings.simplefilter("ignore")
 
@@ -52,6 +52,7 @@ def own(binary, model, share, sibling):
         with contextlib.suppress(Exception):
             with LLM(model, binary=binary, shutdown_grace=0.2, **options) as llm:
                 "".join(llm.stream("hi"))
+                open(f"{binary}-{os.getpid()}", "w").close()
                 if sibling:
                     sibling = False
                     if os.fork() == 0:
@@ -90,10 +91,11 @@ def kills(count: int) -> Figure:
             with ThreadPoolExecutor(AT_ONCE) as threads:
                 chances = map(random.Random, range(count))
                 victims.update(threads.map(lambda chance: kill(owners, binaries, chance), chances))
-            with fake.server(binaries[0]):
-                pass
             wait_until(lambda: not left_of(fake, owners), END_SECONDS)
             left = [" ".join(process_words(process)) for process in left_of(fake, owners)]
+            # What was killed with its guard leaves a directory to the next start.
+            with fake.server(binaries[0]):
+                pass
         finally:
             owners.end()
         files = [str(path) for path in fake.runtime.rglob("*")]
@@ -141,12 +143,14 @@ class Owners:
 def kill(owners: Owners, binaries: list[str], chance: random.Random) -> str:
     """Start an owner, kill it at a random moment, and tell who was killed with it."""
     owner = owners.start(
-        chance.choice(binaries),
+        binary := chance.choice(binaries),
         f"model-{chance.randrange(MODELS)}",
         share := chance.choice(["process", "user"]),
         chance.choice(["sibling", "alone"]),
     )
-    time.sleep(chance.uniform(0, 1.2))
+    if chance.random() < 0.7:
+        wait_until(Path(f"{binary}-{owner.pid}").exists, END_SECONDS)
+    time.sleep(chance.uniform(0, 0.5))
     with_others = chance.random() < 0.3
     others = above_servers(owner, share, chance) if with_others else []
     victims = [*others, owner]

@@ -19,7 +19,7 @@ TRIALS: dict[str, Callable[[], Figure]] = {
     "together": lambda: together(1),
     "managed": lambda: managed(1),
     "connected": lambda: connected(1),
-    "kills": lambda: kills(60),
+    "kills": lambda: kills(150),
 }
 
 

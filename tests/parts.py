@@ -19,6 +19,8 @@ LONG = (
     "tests/faults/test_measurements.py",
     "tests/ray/test_dataset.py",
     "tests/soak/",
+    # They wait for limits of seconds.
+    "tests/faults/test_stopped.py::test_an_end_",
     # Random questions to the engine: others ask it chosen ones.
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",

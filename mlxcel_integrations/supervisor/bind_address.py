@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import socket
@@ -31,8 +32,9 @@ class BindAddress:
 
     Attributes:
         endpoint: The address.
-        directory: A directory to be made for the socket and removed with it; None if none is
-            needed. The guard makes it, so that it is removed whatever ends this program.
+        directory: A directory of the server's own, in which its private socket is. The guard makes
+            and locks it, so that the next start finds what a killed guard leaves behind. None if no
+            directory can be had and none is needed.
     """
 
     endpoint: Endpoint
@@ -49,16 +51,31 @@ def choose_bind_address(options: ServerOptions, path: str | None) -> BindAddress
     Raises:
         MlxcelError: The address is taken, or no server could listen there.
     """
-    if options.host is not None or options.port is not None:
-        if path is not None:
-            raise MlxcelError("Both socket= and host= or port= are given: drop one of them.")
-        return BindAddress(_tcp(options.host or "127.0.0.1", options.port))
-    if path is not None:
-        _clear_path(path)
-        return BindAddress(Endpoint.parse(None, path))
+    is_tcp = options.host is not None or options.port is not None
+    if is_tcp and path is not None:
+        raise MlxcelError("Both socket= and host= or port= are given: drop one of them.")
+    if not is_tcp and path is None:
+        directory = _new_directory()
+        return BindAddress(Endpoint.parse(None, directory / "server.sock"), directory)
+    own = None
+    with contextlib.suppress(MlxcelError):
+        # Before the address is looked at: a server that outlived its guard may have it.
+        own = _new_directory()
+    if path is None:
+        return BindAddress(_tcp(options.host or "127.0.0.1", options.port), own)
+    _clear_path(path)
+    return BindAddress(Endpoint.parse(None, path), own)
+
+
+def _new_directory() -> Path:
+    """Return a directory to be made, after a look at those that killed guards have left beside it.
+
+    Raises:
+        MlxcelError: The path of every writable directory is too long.
+    """
     directory = runtime_directory("mlxcel-run-12345678/server.sock") / _new_name()
     sweep(directory.parent)
-    return BindAddress(Endpoint.parse(None, directory / "server.sock"), directory)
+    return directory
 
 
 def _new_name() -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ from .broker_directory import BrokerDirectory
 from .logs import ServerLog
 from .peer_identity import peer_pid
 from .server_process import OwnedProcess
+from .single_flight import StartLimit
 
 __all__ = ["READY", "Broker", "BrokerConfig"]
 
@@ -42,6 +44,12 @@ _FIRST_LEASE_SECONDS = 5.0
 """How long a broker waits for its first lease."""
 
 _LOCK_RETRY_SECONDS = 0.05
+_LOCK_SECONDS = 2.0
+"""How long a broker that is to end waits for a process that is about to connect."""
+
+_GUARD_SECONDS = 60.0
+"""How long a broker waits for its guard to start the server."""
+
 _DRAIN_SECONDS = 1.0
 _MAX_UNREAD_BYTES = 256 * 1024
 """Most output that is buffered for a lease that does not read; the rest is dropped."""
@@ -54,23 +62,33 @@ class BrokerConfig:
         command: Command line of the server.
         url: Its address.
         path: Its socket, None for TCP.
+        directory: A directory to be made for it, see ``BindAddress``.
         grace: Time from SIGTERM to SIGKILL, in seconds.
     """
 
-    def __init__(self, command: list[str], url: str, path: str | None, grace: float) -> None:
-        self.command, self.url, self.path, self.grace = command, url, path, grace
+    def __init__(
+        self,
+        command: list[str],
+        url: str,
+        path: str | None,
+        directory: Path | None,
+        grace: float,
+    ) -> None:
+        self.command, self.url, self.path = command, url, path
+        self.directory, self.grace = directory, grace
 
     def to_argument(self) -> str:
         """Return it as one argument of a command line."""
-        words = [os.fsencode(word).decode("latin-1") for word in (*self.command, self.path or "")]
+        paths = (self.path or "", self.directory or "")
+        words = [os.fsencode(word).decode("latin-1") for word in (*self.command, *paths)]
         return json.dumps([words, self.url, self.grace])
 
     @classmethod
     def from_argument(cls, text: str) -> BrokerConfig:
         """Return the one that an argument holds."""
         words, url, grace = json.loads(text)
-        *command, path = [os.fsdecode(word.encode("latin-1")) for word in words]
-        return cls(command, url, path or None, grace)
+        *command, path, directory = [os.fsdecode(word.encode("latin-1")) for word in words]
+        return cls(command, url, path or None, Path(directory) if directory else None, grace)
 
 
 class Broker:
@@ -102,16 +120,24 @@ class Broker:
         guard.make_directory(os.fsencode(self._directory.path))
         self._start()
         service = await asyncio.start_unix_server(self._lease, sock=listener)
-        await self._until_unused()
+        locked = await self._until_unused()
         service.close()
         await self._finish()
+        if locked:
+            self._directory.remove()
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
         config, log = self._config, _RelayedLog(loop, self._relay)
         try:
             server = OwnedProcess(
-                config.command, lambda: os.environ, config.path, None, config.grace, log
+                config.command,
+                lambda: os.environ,
+                config.path,
+                config.directory,
+                config.grace,
+                log,
+                StartLimit(config.url, _GUARD_SECONDS),
             )
         except MlxcelServerError as error:
             self._greeting = _report_line(error=str(error))
@@ -120,7 +146,13 @@ class Broker:
         self._server = server
         # As bytes: which characters they stand for depends on settings that others do not share.
         path = config.path and os.fsencode(config.path).decode("latin-1")
-        self._greeting = _report_line(pid=server.pid, url=config.url, socket=path)
+        self._greeting = _report_line(
+            pid=server.pid,
+            guard=server.guard_pid,
+            url=config.url,
+            socket=path,
+            grace=config.grace,
+        )
         loop.run_in_executor(None, server.wait).add_done_callback(lambda _: self._stop())
 
     def _stop(self) -> None:
@@ -166,17 +198,26 @@ class Broker:
             if writer.transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
                 writer.write(line)
 
-    async def _until_unused(self) -> None:
-        """Wait until the server is not needed any more, and lock others out."""
+    async def _until_unused(self) -> bool:
+        """Wait until the server is not needed any more, and lock others out.
+
+        Returns:
+            False if another process keeps the lock, as one that is stopped does.
+        """
+        give_up = math.inf
         while True:
             left = self._idle_from + self._keep_alive - time.monotonic()
             # The process that started the broker must be told of an end before the greeting.
             if (self._stopping and self._greeted) or (not self._leases and left <= 0):
                 if self._lock() is not None:
-                    return
+                    return True
                 # Another process is about to connect.
+                give_up = min(give_up, time.monotonic() + _LOCK_SECONDS)
+                if time.monotonic() >= give_up:
+                    return False
                 await asyncio.sleep(_LOCK_RETRY_SECONDS)
                 continue
+            give_up = math.inf
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), None if self._leases else left)
@@ -188,16 +229,15 @@ class Broker:
         return -1
 
     async def _finish(self) -> None:
-        """Stop the server, tell all leases how it ended, and remove the directory."""
+        """Stop the server, and tell all leases how it ended."""
         if self._server is not None:
             await asyncio.to_thread(self._server.stop)
             end = _report_line(returncode=self._server.poll(), cause=self._server.cause)
             for writer in (*self._leases, *self._waits_for_end):
                 writer.write(end)
-        for writer in tuple(self._leases):
-            with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.drain(), _DRAIN_SECONDS)
-        self._directory.remove()
+        drains = [asyncio.ensure_future(writer.drain()) for writer in self._leases]
+        if drains:
+            await asyncio.wait(drains, timeout=_DRAIN_SECONDS)
 
 
 class _RelayedLog(ServerLog):
@@ -257,11 +297,17 @@ def _report_line(**report: Any) -> bytes:
 
 
 def main() -> None:
-    """Run the broker that the arguments describe, in a forked child; the parent ends at once."""
+    """Run the broker that the arguments describe, in a forked child; the parent ends at once.
+
+    The parent writes the process id of the child to its stdout.
+    """
     listener = socket.socket(fileno=0)
-    # An orphan is reaped at once, a child only when its parent waits for it.
-    if os.fork():
+    # Whoever ends all descendants of the program that starts a broker does not end its orphan.
+    child = os.fork()
+    if child:
+        os.write(1, b"%d" % child)
         os._exit(0)
+    os.dup2(2, 1)
     directory, config = sys.argv[2:]
     broker = Broker(BrokerConfig.from_argument(config), BrokerDirectory.at(Path(directory)))
     asyncio.run(broker.run(listener))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from . import guard
-from .cleanup import ended_or_killed, remove_if_left
+from .cleanup import sweep
 from .socket_directory import runtime_directory
 
 __all__ = ["BrokerDirectory", "unlock"]
@@ -35,7 +35,7 @@ class BrokerDirectory:
 
     def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:
         below = f"mlxcel-{os.geteuid()}/{name}"
-        self._set(runtime_directory(f"{below}/server.sock", environ) / below)
+        self._set(runtime_directory(f"{below}/broker.sock", environ) / below)
 
     @classmethod
     def at(cls, path: Path) -> BrokerDirectory:
@@ -86,12 +86,17 @@ class BrokerDirectory:
         unlock(descriptor)
         return None
 
-    def clear(self) -> None:
-        """Remove the sockets of a killed broker, and end its server; needs the lock."""
-        self.broker.unlink(missing_ok=True)
-        server = self.path / "server.sock"
-        if server.is_socket() and ended_or_killed(server):
-            server.unlink(missing_ok=True)
+    def note_process(self, lock: int, pid: int) -> None:
+        """Note which process has the lock, or is the broker, for errors about one that hangs."""
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d" % pid, 0)
+
+    @property
+    def noted_process(self) -> int:
+        """Process id of the broker, or of the last process that had the lock; 0 if unknown."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._lock.read_bytes())
+        return 0
 
     def remove(self) -> None:
         """Remove the directory and all that is in it; needs the lock."""
@@ -101,8 +106,8 @@ class BrokerDirectory:
         self._remove_if_empty()
 
     def remove_if_left(self) -> None:
-        """Remove the directory of a broker that was killed before it could."""
-        remove_if_left(self.path)
+        """Remove what a broker and its guard have left that were killed before they could."""
+        sweep(self.path.parents[1])
         self._remove_if_empty()
 
     def _remove_if_empty(self) -> None:

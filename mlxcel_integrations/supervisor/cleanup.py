@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import re
+import selectors
 import signal
 import socket
 import stat
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from .peer_identity import peer_pid
+from . import guard
 
-__all__ = ["ended_or_killed", "remove_if_left", "sweep"]
+__all__ = ["reap", "remove_if_left", "sweep", "wait_for_end"]
 
 _PRIVATE_DIRECTORY = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
 """Names of directories that are made for one server."""
@@ -23,9 +27,19 @@ _PRIVATE_DIRECTORY = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
 _FILE_TYPES = {"server.sock": stat.S_IFSOCK, "broker.sock": stat.S_IFSOCK, "lock": stat.S_IFREG}
 """Names and types of all files that are ever made in such a directory."""
 
+_ROUNDS = 5
+"""How often processes are looked for that were started while others were killed."""
+
+_KILL_SECONDS = 1.0
+"""Longest time to wait for killed processes to be gone."""
+
+_REAP_PAUSE = 0.005
+
+_Started = Callable[[], Mapping[bytes, list[int]]]
+
 
 def sweep(parent: Path) -> None:
-    """Remove the directories of servers whose owner and guard were both killed.
+    """End the servers whose owner and guard were both killed, and remove their directories.
 
     A guard holds a shared lock on the directory of its server for as long as it lives, so a
     directory that can be locked has no guard. Whatever may not be ours is left alone.
@@ -33,13 +47,18 @@ def sweep(parent: Path) -> None:
     Args:
         parent: The directory that holds those of sockets.
     """
-    shared = f"mlxcel-{os.geteuid()}"
+    shared, started = f"mlxcel-{os.geteuid()}", functools.cache(_started_by_guards)
     for name in _file_names(parent):
         if _PRIVATE_DIRECTORY.fullmatch(name):
-            remove_if_left(parent / name)
+            _remove_if_left(parent / name, started)
     if _is_private(parent / shared):
         for name in _file_names(parent / shared):
-            remove_if_left(parent / shared / name)
+            _remove_if_left(parent / shared / name, started)
+
+
+def remove_if_left(path: Path) -> None:
+    """End a server and remove its directory if no guard looks after them any more."""
+    _remove_if_left(path, _started_by_guards)
 
 
 def _file_names(directory: Path) -> list[str]:
@@ -48,21 +67,22 @@ def _file_names(directory: Path) -> list[str]:
     return []
 
 
-def remove_if_left(path: Path) -> None:
-    """Remove the directory of a server if nobody looks after it any more."""
+def _remove_if_left(path: Path, started: _Started) -> None:
     if not _is_private(path):
         return
-    with contextlib.suppress(OSError), contextlib.ExitStack() as locks:
+    # Without psutil, as in a broker on macOS, all is left to the next start.
+    with contextlib.suppress(OSError, ImportError), contextlib.ExitStack() as locks:
         directory = locks.enter_context(_locked(path))
         names = os.listdir(directory)  # noqa: PTH208
         if not all(_is_ours(path / name) for name in names):
             return
         if "lock" in names:
             locks.enter_context(_locked(path / "lock"))
-        if "server.sock" in names and not ended_or_killed(path / "server.sock"):
+        if not _all_ended(path, started) or _answers(path / "server.sock"):
             return
         for name in names:
-            os.unlink(name, dir_fd=directory)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
         path.rmdir()
 
 
@@ -95,27 +115,92 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def ended_or_killed(path: Path) -> bool:
-    """Tell whether a socket is without a server, after ending one that has outlived its guard."""
+def _answers(path: Path) -> bool:
+    """Tell whether somebody listens on a socket, even somebody who does not accept."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
-        result = client.connect_ex(str(path))
-        return result == errno.ECONNREFUSED or (result == 0 and _killed(peer_pid(client), path))
+        return client.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
-def _killed(pid: int, path: Path) -> bool:
-    """Kill the group of the server on a socket, if it is one that a guard has started."""
-    # Hardly ever needed: Linux ends a server with its guard.
+def _started_by_guards() -> dict[bytes, list[int]]:
+    """Return the processes that guards have started, by the directory of the guard."""
+    started: dict[bytes, list[int]] = {}
+    for pid in _pids():
+        directory = _guard_directory(pid)
+        if directory and pid != os.getpid():
+            started.setdefault(directory, []).append(pid)
+    return started
+
+
+def _pids() -> list[int]:
+    if sys.platform == "linux":
+        return [int(name) for name in _file_names(Path("/proc")) if name.isdigit()]
     import psutil
 
-    with contextlib.suppress(psutil.Error):
-        server = psutil.Process(pid)
-        if (
-            os.getpgid(pid) == pid != os.getpgrp()
-            and server.uids().effective == os.geteuid()
-            # The number may be that of another process by now.
-            and any(end.laddr == str(path) for end in server.net_connections("unix"))
-        ):
-            os.killpg(pid, signal.SIGKILL)
+    return psutil.pids()
+
+
+def _guard_directory(pid: int) -> bytes | None:
+    """Return the directory of the guard that has started a process, None if none has."""
+    with contextlib.suppress(OSError):
+        return _environment(pid).get(guard.DIRECTORY_VARIABLE.encode())
+    return None
+
+
+def _environment(pid: int) -> dict[bytes, bytes]:
+    """Return the environment that a process was started with.
+
+    Raises:
+        OSError: It belongs to another user, or has ended.
+    """
+    if sys.platform == "linux":
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs)}
+    import psutil
+
+    try:
+        environment = psutil.Process(pid).environ()
+    except psutil.Error as error:
+        raise OSError(str(error)) from None
+    return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a killed process, which need not be a child of this one, has ended."""
+    handle = guard.exit_handle(pid)
+    if handle is not None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle, selectors.EVENT_READ)
+            selector.select(_KILL_SECONDS)
+        guard.close_handle(handle)
+
+
+def reap(pid: int) -> None:
+    """Take the status of a process that ends, if it has become a child of this one.
+
+    Process 1 and subreapers inherit the processes of guards and brokers that were killed.
+
+    Args:
+        pid: Its process id; a negative one stands for all of a process group, as for ``waitpid``.
+    """
+    deadline = time.monotonic() + _KILL_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                time.sleep(_REAP_PAUSE)
+
+
+def _all_ended(path: Path, started: _Started) -> bool:
+    """Kill all that the guard of a directory has started; False if something still runs."""
+    for _ in range(_ROUNDS):
+        left = started().get(os.fsencode(path))
+        if not left:
             return True
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            wait_for_end(pid)
+        # They may have started others meanwhile.
+        started = _started_by_guards
     return False

@@ -11,8 +11,9 @@ it reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answ
 stderr is the log of the server. It never needs the key: that is in the environment, which it
 passes on.
 
-When the guard itself is killed, Linux kills the server. Elsewhere the owner does it, or, if that is
-killed at the same moment, the next start, see ``cleanup.sweep``.
+When the guard itself is killed, Linux kills the group of the server. Elsewhere the owner does it,
+or, if that is killed at the same moment, the next start, see ``cleanup.sweep``: it finds what a
+guard has started by a variable in its environment.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ _LOOK_AT_PARENT_EVERY = 0.5
 
 STOP, KILL = b"stop\n", b"kill\n"
 
+DIRECTORY_VARIABLE = "MLXCEL_GUARD_DIRECTORY"
+"""Environment variable of all that a guard has started: the directory that the guard has locked."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -63,7 +67,8 @@ def order(
     Args:
         command: Command line of the server.
         socket: Path of the socket that the server makes, to be removed after it.
-        directory: The directory to be made for the socket, None if it is there already.
+        directory: The directory to be made and locked while the server runs; a socket in it is
+            removed with it.
         grace: Time from SIGTERM to SIGKILL when the guard is asked to stop, in seconds.
         owner: Process id of the parent of the guard.
     """
@@ -73,15 +78,22 @@ def order(
     return json.dumps([words, *paths, grace, owner]).encode() + b"\n"
 
 
-def clear(socket: str | bytes, directory: os.PathLike[str] | bytes | None) -> None:
+def clear(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None) -> None:
     """Remove the socket of a server that has ended, and the directory that was made for it."""
     # Without pathlib, whose import would make each start milliseconds longer.
     with contextlib.suppress(OSError):
-        if directory is not None or is_stale(socket):
+        if socket is not None and (_is_inside(socket, directory) or is_stale(socket)):
             os.unlink(socket)  # noqa: PTH108
     with contextlib.suppress(OSError):
         if directory is not None:
             os.rmdir(directory)  # noqa: PTH106
+
+
+def _is_inside(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None) -> bool:
+    """Tell whether the socket is in the directory that is made for the server."""
+    if socket is None or directory is None:
+        return False
+    return os.path.dirname(os.fsencode(socket)) == os.fsencode(directory)  # noqa: PTH120
 
 
 def is_stale(path: str | bytes) -> bool:
@@ -103,16 +115,19 @@ def main() -> None:
         if not piece:
             return
         line += piece
-    words, socket, directory, grace, owner = json.loads(line)
+    words, *paths, grace, owner = json.loads(line)
+    socket, directory = [path and path.encode("latin-1") for path in paths]
     watch = Watch(owner, grace)
     if directory is not None:
         try:
-            make_directory(directory.encode("latin-1"))
+            make_directory(directory)
         except OSError as error:
-            return _report(no_directory=error.strerror)
+            # Only a socket needs it: without it, the next start may not find what this one leaves.
+            if _is_inside(socket, directory):
+                return _report(no_directory=error.strerror)
+        os.environb[DIRECTORY_VARIABLE.encode()] = directory
     end = _serve([word.encode("latin-1") for word in words], watch)
-    if socket is not None:
-        clear(socket.encode("latin-1"), directory and directory.encode("latin-1"))
+    clear(socket, directory)
     _report(**end)
 
 
@@ -170,12 +185,16 @@ def is_at(descriptor: int, path: str | bytes) -> bool:
 
 
 def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
-    """Start the server in a group of its own; on Linux it dies with this process."""
+    """Start the server in a group of its own; on Linux the group dies with this process."""
     guard = os.getpid()
     prctl = _prctl()
+    # This process alone has the end to write to, until it ends.
+    lifeline, _ = os.pipe()
     if prctl is not None:
         # Processes that detach themselves from the server become children of this one.
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # This process may be stopped, and would not notice that its owner is gone.
+        prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     # A server that can accept no connection any more may give up its socket for good.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
@@ -185,20 +204,39 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
     os.umask(os.umask(0) | 0o022)
 
     def die_with_guard() -> None:
-        # Linux watches the thread that forked, not its process. Here, with one thread, they are
-        # the same.
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _die_with_writer_of(lifeline)
+        # A group that has closed the pipe still loses its leader. Linux watches the thread that
+        # forked, not its process. Here, with one thread, they are the same.
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:
             os._exit(1)
 
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=LOG,
-        stderr=LOG,
-        process_group=0,
-        preexec_fn=die_with_guard if prctl is not None else None,
-    )
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=LOG,
+            stderr=LOG,
+            process_group=0,
+            pass_fds=(lifeline,),
+            preexec_fn=die_with_guard if sys.platform == "linux" else None,
+        )
+    finally:
+        os.close(lifeline)
+
+
+def _die_with_writer_of(pipe: int) -> None:
+    """Let Linux kill the group of this process as soon as nobody can write to a pipe any more.
+
+    Unlike the signal of PR_SET_PDEATHSIG, it reaches a server behind a script that did not exec it.
+    """
+    if sys.platform == "linux":
+        # Some sandboxes emulate the system without it.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpid())
+            fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC)
 
 
 def _prctl() -> Any:

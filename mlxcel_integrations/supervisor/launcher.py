@@ -32,7 +32,7 @@ from .readiness import (
 )
 from .server_process import OwnedProcess, ServerProcess
 from .server_spec import ServerSpec
-from .single_flight import CancelledWithin, StartCancelled
+from .single_flight import CancelledWithin, StartCancelled, StartLimit
 
 __all__ = ["Launcher", "health_status", "import_dependencies"]
 
@@ -41,6 +41,10 @@ _END_SECONDS = 1.0
 """Longest wait for the report that a server has ended."""
 
 _HEALTH_SECONDS = 1.0
+
+_LEAST_LIMIT = 5.0
+"""Least time for a guard or broker to answer: on a busy machine, one that runs is slow, too."""
+
 _HEALTH_BYTES = 64 * 1024
 
 
@@ -94,11 +98,13 @@ class Launcher:
 
     def _spawn(self) -> tuple[ServerProcess, Endpoint]:
         spec, log = self._spec, ServerLog(self._spec.api_key)
+        seconds = max(spec.options.startup_timeout, _LEAST_LIMIT)
+        limit = StartLimit(spec.model, seconds, self._cancelled_within)
         if spec.options.share == "user":
             # asyncio, which a broker needs, is not imported for other servers.
             from .shared_process import join_shared
 
-            shared = join_shared(spec, log, self._cancelled_within)
+            shared = join_shared(spec, log, limit)
             return shared, Endpoint(shared.url, shared.path, here=True)
         address = choose_bind_address(spec.options, spec.socket)
         owned = OwnedProcess(
@@ -108,6 +114,7 @@ class Launcher:
             address.directory,
             spec.grace,
             log,
+            limit,
         )
         return owned, address.endpoint
 

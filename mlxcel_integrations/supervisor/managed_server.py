@@ -331,7 +331,7 @@ class ManagedServer:
     def _spawned(self, process: ServerProcess, endpoint: Endpoint) -> None:
         self._process, self._endpoint = process, endpoint
         self._at_end.detach()
-        self._at_end = weakref.finalize(self, process.stop)
+        self._at_end = weakref.finalize(self, process.let_go)
 
     def _wait_to_restart(self, cancelled_within: CancelledWithin) -> None:
         """Delay the restart of a server that has ended by itself, if it is not the first.

@@ -13,21 +13,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import MlxcelServerError
-from ..transport.endpoint import Endpoint
+from ..errors import MlxcelServerError, MlxcelTimeoutError
 from . import broker
 from .bind_address import choose_bind_address
 from .broker import BrokerConfig
 from .broker_directory import BrokerDirectory, unlock
+from .cleanup import reap, wait_for_end
 from .logs import ServerLog
-from .server_process import Environment, ServerProcess, not_run, spawning, wait_for_end
+from .server_process import Environment, OwnedProcess, ServerProcess, not_run, spawning
 from .server_spec import ServerSpec
-from .single_flight import CancelledWithin, StartCancelled
+from .single_flight import StartLimit
 
 __all__ = ["SharedProcess", "join_shared"]
 
 _RETRY_SECONDS = 0.01
+_FORK_PAUSE = 0.001
 _ATTEMPTS = 5
+
+_AFTER_GUARD_SECONDS = 3.0
+"""Time that a broker has, beyond that of its guard, to carry out an order and report it."""
 
 
 class SharedProcess(ServerProcess):
@@ -35,36 +39,51 @@ class SharedProcess(ServerProcess):
 
     Args:
         channel: A connection to the broker.
+        broker_pid: Process id of the broker.
         directory: The directory of the broker.
         log: Collects the output of the server.
         keep_alive: How long the server is to stay after its last lease, in seconds.
+        limit: How long to wait for the broker.
 
     Attributes:
         url: Address of the server.
 
     Raises:
         MlxcelServerError: The system cannot run it.
+        MlxcelTimeoutError: The broker does not answer.
+        StartCancelled: Nobody waits for the start any more.
         EOFError: The broker was about to end.
     """
+
+    _answer_seconds = OwnedProcess._answer_seconds + _AFTER_GUARD_SECONDS
 
     def __init__(
         self,
         channel: socket.socket,
+        broker_pid: int,
         directory: BrokerDirectory,
         log: ServerLog,
         keep_alive: float,
+        limit: StartLimit,
     ) -> None:
-        super().__init__(channel, log)
+        super().__init__(channel, log, 0.0)
+        self._broker_pid = broker_pid
         self._directory = directory
         self._keep_alive = keep_alive
         self._left = False
         self._cause = "its broker process, which something else has killed"
-        greeting = next(self._reports, None)
+        try:
+            greeting = self._first_report(limit)
+        except TimeoutError:
+            raise _silent(broker_pid, limit.seconds) from None
         if greeting is None:
             raise EOFError
         if "error" in greeting:
             raise MlxcelServerError(greeting["error"])
         self.pid = greeting["pid"]
+        self._guard_pid: int = greeting["guard"]
+        # The broker has that of the process that has started it.
+        self._grace = greeting["grace"]
         self.url: str = greeting["url"]
         path: str | None = greeting["socket"]
         self.path = path and os.fsdecode(path.encode("latin-1"))
@@ -81,18 +100,37 @@ class SharedProcess(ServerProcess):
         self._say(b"%s %f\n" % (broker.READY, self._keep_alive))
 
     def _stop(self) -> None:
-        """Give the lease back; the last one ends the server, unless it is to be kept alive."""
-        self._left = True
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_WR)
+        """Give the lease back; the last one ends the server, unless it is to be kept alive.
+
+        Raises:
+            MlxcelTimeoutError: The broker does not answer.
+        """
+        self._ask_to_stop()
+        limit, silent = self._grace + self._answer_seconds, False
         if threading.current_thread() is not self._watcher:
+            self._watcher.join(limit)
+            silent = self._watcher.is_alive()
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
             self._watcher.join()
         self._channel.close()
         self.log.join(0.5)
+        if silent:
+            raise _silent(self._broker_pid, limit)
 
-    def _watch(self) -> None:
-        super()._watch()
+    def _ask_to_stop(self) -> None:
+        self._left = True
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+
+    def _give_up(self) -> None:
+        raise _silent(self._broker_pid, self._end_seconds)
+
+    def _after_end(self) -> None:
         self.log.close()
+        if self._returncode is not None:
+            reap(self._broker_pid)
+            reap(-self.pid)
 
     def _take(self, report: Mapping[str, Any]) -> None:
         if "log" in report:
@@ -100,34 +138,41 @@ class SharedProcess(ServerProcess):
         self._cause = report.get("cause", self._cause)
         super()._take(report)
 
-    def _lost(self) -> None:
-        if not self._left:
+    def _lost(self, silent: bool) -> None:
+        if self._left:
+            return
+        if silent:
+            self._cause = f"an unknown status: its broker (process {self._broker_pid}) is silent"
+        else:
             # When the broker is gone, its guard ends the server.
-            wait_for_end(self.pid)
+            for pid in (self.pid, self._guard_pid):
+                wait_for_end(pid)
+            for pid in (self._broker_pid, self._guard_pid, -self.pid):
+                reap(pid)
             self._directory.remove_if_left()
-            self._end(-signal.SIGKILL)
+        self._end(-signal.SIGKILL)
 
 
-def join_shared(
-    spec: ServerSpec, log: ServerLog, cancelled_within: CancelledWithin
-) -> SharedProcess:
+def join_shared(spec: ServerSpec, log: ServerLog, limit: StartLimit) -> SharedProcess:
     """Join the server that the processes of this user share, or start it.
 
     Args:
         spec: The server.
         log: Collects its output.
-        cancelled_within: Sleeps, and tells whether the start was cancelled meanwhile.
+        limit: How long to wait for other processes.
 
     Raises:
         MlxcelServerError: It cannot be started.
+        MlxcelTimeoutError: Another process does not answer.
         StartCancelled: Nobody waits for it any more.
     """
     directory = BrokerDirectory(spec.fingerprint())
     for _ in range(_ATTEMPTS):
         try:
             with directory.made():
-                channel = _connect_or_start(directory, spec, cancelled_within)
-                return _lease(channel, directory, log, spec.options.keep_alive)
+                channel, broker_pid = _connect_or_start(directory, spec, limit)
+                _reap_when_ended(broker_pid)
+                return _lease(channel, broker_pid, directory, log, spec, limit)
         except (EOFError, FileNotFoundError):
             # The broker was about to end, and has removed the directory.
             continue
@@ -143,38 +188,71 @@ def join_shared(
 
 
 def _connect_or_start(
-    directory: BrokerDirectory, spec: ServerSpec, cancelled_within: CancelledWithin
-) -> socket.socket:
-    """Connect to the broker of a directory, which is started if there is none."""
-    lock = directory.try_lock()
-    while lock is None:
-        if cancelled_within(_RETRY_SECONDS):
-            raise StartCancelled(f"The start of the server for {spec.model!r} was cancelled.")
+    directory: BrokerDirectory, spec: ServerSpec, limit: StartLimit
+) -> tuple[socket.socket, int]:
+    """Connect to the broker of a directory, which is started if there is none.
+
+    Returns:
+        The connection, and the process id of the broker.
+    """
+    while True:
         lock = directory.try_lock()
+        if lock is not None:
+            try:
+                with contextlib.suppress(BlockingIOError):
+                    return _connected_or_started(directory, lock, spec, limit)
+            finally:
+                unlock(lock)
+        try:
+            limit.pause(_RETRY_SECONDS)
+        except TimeoutError:
+            raise _silent(directory.noted_process, limit.seconds) from None
+
+
+def _connected_or_started(
+    directory: BrokerDirectory, lock: int, spec: ServerSpec, limit: StartLimit
+) -> tuple[socket.socket, int]:
+    channel = _connected(directory)
+    if channel is not None:
+        return channel, directory.noted_process
+    directory.note_process(lock, os.getpid())
     try:
-        return _connected(directory) or _started(directory, spec)
+        broker_pid = _start_broker(directory, spec, limit)
+        _reap_when_ended(broker_pid)
+        directory.note_process(lock, broker_pid)
+        channel = _connected(directory)
+        if channel is None:
+            raise EOFError
+        return channel, broker_pid
     except BaseException:
         directory.remove()
         raise
-    finally:
-        unlock(lock)
 
 
 def _lease(
-    channel: socket.socket, directory: BrokerDirectory, log: ServerLog, keep_alive: float
+    channel: socket.socket,
+    broker_pid: int,
+    directory: BrokerDirectory,
+    log: ServerLog,
+    spec: ServerSpec,
+    limit: StartLimit,
 ) -> SharedProcess:
+    keep_alive = spec.options.keep_alive
     try:
-        return SharedProcess(channel, directory, log, keep_alive)
+        return SharedProcess(channel, broker_pid, directory, log, keep_alive, limit)
     except BaseException:
         channel.close()
         raise
 
 
 def _connected(directory: BrokerDirectory) -> socket.socket | None:
-    """Connect to the broker of a directory, None if there is none."""
+    """Connect to the broker of a directory, None if there is none.
+
+    Raises:
+        BlockingIOError: It does not accept, and too many wait for it already.
+    """
     channel = socket.socket(socket.AF_UNIX)
-    # Whatever socket.setdefaulttimeout says.
-    channel.settimeout(None)
+    channel.setblocking(False)
     try:
         channel.connect(str(directory.broker))
     except (ConnectionRefusedError, FileNotFoundError):
@@ -183,38 +261,44 @@ def _connected(directory: BrokerDirectory) -> socket.socket | None:
     except BaseException:
         channel.close()
         raise
+    channel.setblocking(True)
     return channel
 
 
-def _started(directory: BrokerDirectory, spec: ServerSpec) -> socket.socket:
-    """Start a broker and connect to it."""
-    config = _broker_config(directory, spec)
-    directory.clear()
+def _start_broker(directory: BrokerDirectory, spec: ServerSpec, limit: StartLimit) -> int:
+    """Start a broker and return its process id."""
+    config = _broker_config(spec)
+    directory.broker.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory.broker))
         listener.listen(128)
-        _run_broker(listener, directory.path, config, spec.environment)
-    channel = _connected(directory)
-    if channel is None:
-        raise EOFError
-    return channel
+        return _run_broker(listener, directory.path, config, spec.environment, limit)
 
 
-def _broker_config(directory: BrokerDirectory, spec: ServerSpec) -> BrokerConfig:
-    endpoint = Endpoint.parse(None, directory.path / "server.sock")
-    if spec.has_address:
-        endpoint = choose_bind_address(spec.options, spec.socket).endpoint
-    command, grace = spec.command(endpoint), spec.grace
-    return BrokerConfig(command, endpoint.url, endpoint.socket, grace)
+def _broker_config(spec: ServerSpec) -> BrokerConfig:
+    address = choose_bind_address(spec.options, spec.socket)
+    endpoint, grace = address.endpoint, spec.grace
+    return BrokerConfig(
+        spec.command(endpoint), endpoint.url, endpoint.socket, address.directory, grace
+    )
 
 
 def _run_broker(
-    listener: socket.socket, directory: Path, config: BrokerConfig, environ: Environment
-) -> None:
+    listener: socket.socket,
+    directory: Path,
+    config: BrokerConfig,
+    environ: Environment,
+    limit: StartLimit,
+) -> int:
     """Start a broker, which outlives this process.
+
+    Returns:
+        Its process id.
 
     Raises:
         MlxcelServerError: The system cannot run it.
+        MlxcelTimeoutError: The program that is to start it does not end.
+        EOFError: It ended before it started the broker.
     """
     root = str(Path(__file__).parents[2])
     program = (
@@ -226,15 +310,66 @@ def _run_broker(
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", program, *arguments],
                 stdin=listener.fileno(),
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environ(),
                 start_new_session=True,
             )
-        # The broker itself is a child of this process, which ends at once.
-        process.wait()
-        return
     except OSError as error:
         reason = error.strerror
+    else:
+        return _forked_by(process, limit)
     # Raised out here, since the frames of the OSError would hold the environment.
     raise not_run(sys.executable, reason)
+
+
+def _forked_by(process: subprocess.Popen[bytes], limit: StartLimit) -> int:
+    """Return the process id of the broker that a program forks before it ends."""
+    assert process.stdout is not None
+    try:
+        while process.poll() is None:
+            limit.pause(_FORK_PAUSE)
+        # Not until the end of the pipe, which the broker holds as well at first.
+        text = os.read(process.stdout.fileno(), 32)
+    except TimeoutError:
+        raise _silent(process.pid, limit.seconds) from None
+    finally:
+        process.stdout.close()
+        process.kill()
+        process.wait()
+    if not text:
+        raise EOFError
+    return int(text)
+
+
+def _silent(pid: int, seconds: float) -> MlxcelTimeoutError:
+    """Return the error of a broker, or of a process that starts one, which does not answer."""
+    named = f" (process {pid})" if pid else ""
+    advice = f"kill -CONT {pid}" if pid else "kill -CONT"
+    ended = f"kill -KILL {pid}" if pid else "kill -KILL"
+    return MlxcelTimeoutError(
+        f"The broker of the shared server{named} has not answered within {seconds:g} s. If it was "
+        f"stopped, continue it with `{advice}`; `{ended}` ends it and the server for all programs."
+    )
+
+
+_reaped: set[int] = set()
+
+
+def _reap_when_ended(pid: int) -> None:
+    """Take the status of a broker when it ends, if this program has become its parent.
+
+    That is so for process 1 and for subreapers. Without it, a zombie would stay.
+    """
+    if pid <= 0 or pid in _reaped:
+        return
+    with contextlib.suppress(ChildProcessError, RuntimeError):
+        if os.waitpid(pid, os.WNOHANG)[0] == 0:
+            threading.Thread(target=_reap, args=(pid,), name="mlxcel-broker", daemon=True).start()
+            _reaped.add(pid)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    _reaped.discard(pid)

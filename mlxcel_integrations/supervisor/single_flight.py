@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 
 from ..errors import MlxcelServerError
 
-__all__ = ["CancelledWithin", "SingleFlight", "StartCancelled", "Waiter"]
+__all__ = ["CancelledWithin", "SingleFlight", "StartCancelled", "StartLimit", "Waiter"]
 
 CancelledWithin = Callable[[float], bool]
 """Sleeps for so many seconds; returns True as soon as the start is cancelled."""
@@ -23,6 +23,39 @@ _CHECK_EVERY = 0.05
 
 class StartCancelled(MlxcelServerError):
     """Nobody waits for a start any more."""
+
+
+class StartLimit:
+    """How long a start waits for another process: while it has time left, and somebody wants it.
+
+    Args:
+        model: The model, for the error.
+        seconds: Time of the start.
+        cancelled_within: Sleeps, and tells whether the start was cancelled meanwhile.
+
+    Attributes:
+        seconds: Time of the start.
+    """
+
+    def __init__(
+        self, model: str, seconds: float, cancelled_within: CancelledWithin = lambda _: False
+    ) -> None:
+        self.seconds = seconds
+        self._model = model
+        self._deadline = time.monotonic() + seconds
+        self._cancelled_within = cancelled_within
+
+    def pause(self, seconds: float = 0.0) -> None:
+        """Sleep.
+
+        Raises:
+            StartCancelled: Nobody waits for the start any more.
+            TimeoutError: Its time is over.
+        """
+        if self._cancelled_within(seconds):
+            raise StartCancelled(f"The start of the server for {self._model!r} was cancelled.")
+        if time.monotonic() >= self._deadline:
+            raise TimeoutError
 
 
 class Waiter:

@@ -88,6 +88,55 @@ except ChildProcessError:
     fake.wait_for_nothing()
 
 
+ENDS = {
+    "close": "llm.close()",
+    "the server stays for a while": "llm.close(); time.sleep(0.7)",
+    "the last reference": "del llm; time.sleep(0.7)",
+    "the server is killed": "os.kill(server.pid, 9); server.wait(); llm.close()",
+    "the guard is killed": "guard.kill(); server.wait(); llm.close()",
+    "the broker is killed": "broker.kill(); server.wait(); time.sleep(0.5); llm.close()",
+    "the broker and the guard are killed": """
+for process in (guard, broker): process.suspend()
+for process in (guard, broker): process.kill()
+server.wait(); llm.close()""",
+}
+
+
+@linux
+@pytest.mark.parametrize("wrapper", [False, True])
+@pytest.mark.parametrize("share", ["process", "user"])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_subreaper_has_no_zombies(end: str, share: str, wrapper: bool, fake: Fake) -> None:
+    """Nor has process 1, as in a container: it inherits brokers, and what killed guards leave."""
+    if share == "process" and "broker" in end:
+        pytest.skip("has no broker")
+    keep_alive = 0.2 if "stays" in end else 0
+    options = f"share='user', keep_alive={keep_alive}" if share == "user" else ""
+    body = f"""{SUBREAPER}
+import psutil
+llm = LLM("m", binary=binary, {options})
+say(llm.chat("hi"))
+server = llm._connection.server
+guard = psutil.Process(server.pid).parent()
+broker = guard.parent()
+{"server = None" if "reference" in end else ""}
+{ENDS[end]}
+# What is killed takes a moment to end.
+for _ in range(100):
+    if not psutil.Process().children():
+        break
+    time.sleep(0.02)
+say(len(psutil.Process().children()))
+"""
+    returncode, out, error = result(body, fake.binary(wrapper=wrapper))
+
+    assert (0, "echo: hi\n0\n", "") == (returncode, out, error)
+    # The next start removes the directories of killed guards.
+    with fake.server(fake.binary()):
+        pass
+    fake.wait_for_nothing()
+
+
 @linux
 def test_an_owner_under_a_subreaper_is_killed(fake: Fake) -> None:
     """Its orphans then get a parent that is not process 1."""

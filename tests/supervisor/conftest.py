@@ -43,18 +43,19 @@ class Fake:
 
     Attributes:
         runtime: The directory in which private directories for sockets are made.
+        pid_file: Where each fake server notes its start.
     """
 
     def __init__(self, directory: Path, runtime: Path) -> None:
         self.runtime = runtime
         self._directory = directory
-        self._pid_file = directory / "pids"
+        self.pid_file = directory / "pids"
         self._servers: list[ManagedServer] = []
 
     def binary(self, name: str = "mlxcel", *, wrapper: bool = False, **switches: str) -> str:
         """Write the executable; `switches` are the `FAKE_*` variables without their prefix."""
         environment = {f"FAKE_{key}": value for key, value in switches.items()}
-        environment["FAKE_PIDFILE"] = str(self._pid_file)
+        environment["FAKE_PIDFILE"] = str(self.pid_file)
         return str(executable(self._directory, name, wrapper=wrapper, **environment))
 
     def script(self, body: str) -> str:
@@ -73,9 +74,9 @@ class Fake:
     @property
     def starts(self) -> list[dict[str, Any]]:
         """What each process wrote down when it started."""
-        if not self._pid_file.exists():
+        if not self.pid_file.exists():
             return []
-        return [json.loads(line) for line in self._pid_file.read_text().splitlines()]
+        return [json.loads(line) for line in self.pid_file.read_text().splitlines()]
 
     @property
     def running(self) -> list[int]:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE
+
 PROGRAM = """
 import os, socket, sys
 host, port = sys.argv[1:]
@@ -55,7 +57,12 @@ class Listener:
 
 @contextlib.contextmanager
 def listener(
-    host: Path | str, port: int = 0, *, around: str = "exec {}", group: int | None = 0
+    host: Path | str,
+    port: int = 0,
+    *,
+    around: str = "exec {}",
+    group: int | None = 0,
+    guard_directory: Path | None = None,
 ) -> Iterator[Listener]:
     """Listen on the path of a socket, or at an address.
 
@@ -64,13 +71,16 @@ def listener(
         port: 0 takes a free one.
         around: Shell line that runs the program in place of the braces.
         group: As for `Popen`: 0 makes a new process group.
+        guard_directory: The directory of the guard that is said to have started it.
     """
+    marks = {DIRECTORY_VARIABLE: str(guard_directory)} if guard_directory else {}
     program = [sys.executable, "-E", "-S", "-c", PROGRAM, str(host), str(port)]
     with subprocess.Popen(
         ["/bin/sh", "-c", around.format(shlex.join(program))],
         stdout=subprocess.PIPE,
         text=True,
         process_group=group,
+        env={**os.environ, **marks},
     ) as process:
         started = Listener(process.pid, process.pid, port)
         try:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from mlxcel_integrations import AsyncLLM, MlxcelServerError, MlxcelStreamError, MlxcelTimeoutError
 
 from .conftest import Fake
+from .test_programs import program
 
 
 @contextlib.asynccontextmanager
@@ -44,6 +49,87 @@ async def test_the_loop_goes_on_while_a_server_starts(fake: Fake) -> None:
     # A busy machine takes the processor away now and then; a blocked loop is one long gap.
     assert sorted(gaps)[-3] < 0.02
     assert max(gaps) < 0.15
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mlxcel_integrations.AsyncLLM", "mlxcel_integrations.langchain.ChatMlxcel"],
+)
+def test_a_constructor_imports_nothing_in_the_loop(name: str, fake: Fake) -> None:
+    """The first one would hold it up for as long as that takes."""
+    package, _, client = name.rpartition(".")
+    code = f"""
+import asyncio, sys
+from {package} import {client}
+
+async def main():
+    before = set(sys.modules)
+    {client}(model="m", binary=sys.argv[1])
+    print(sorted(set(sys.modules) - before))
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, fake.binary()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ("[]\n", "") == (done.stdout, done.stderr)
+
+
+SLOW_END = {"IGNORE_SIGTERM": "1"}
+"""Makes an end take the whole grace."""
+
+
+@pytest.mark.parametrize("share", ["process", "user"])
+@pytest.mark.parametrize("drop", ["reference", "cycle"])
+async def test_the_loop_goes_on_when_the_last_reference_is_dropped(
+    drop: str, share: str, fake: Fake
+) -> None:
+    # What other tests have left would take the collector long.
+    gc.freeze()
+    keep = {"keep_alive": 0} if share == "user" else {}
+    binary = fake.binary(**SLOW_END)
+    llm: Any = AsyncLLM("m", binary=binary, share=share, shutdown_grace=1, **keep)
+    await llm.start()
+    if drop == "cycle":
+        llm.itself = llm
+
+    async with ticks() as gaps:
+        await asyncio.sleep(0.05)
+        del llm
+        if drop == "cycle":
+            gc.collect()
+        await asyncio.sleep(0.05)
+
+    gc.unfreeze()
+    assert fake.running
+    assert max(gaps) < 0.5
+    await asyncio.to_thread(fake.wait_for_nothing, 10)
+
+
+@pytest.mark.parametrize("share", ["process", "user"])
+def test_an_end_that_was_handed_over_is_over_before_the_program(share: str, fake: Fake) -> None:
+    keep = ", keep_alive=0" if share == "user" else ""
+    body = f"""
+llm = LLM("m", binary=binary, share={share!r}, shutdown_grace=1{keep}).start()
+say("ready")
+del llm
+say("ends")
+"""
+    with program(body, fake.binary(**SLOW_END)) as owner:
+        assert owner.stdout is not None
+        assert "ready\n" == owner.stdout.readline()
+        assert "ends\n" == owner.stdout.readline()
+        began = time.monotonic()
+        _, error = owner.communicate(timeout=20)
+
+        assert (0, "") == (owner.returncode, error)
+        assert 0.8 < time.monotonic() - began
+        assert ([], []) == (fake.running, fake.directories)
 
 
 async def test_two_tasks_start_one_process(fake: Fake) -> None:

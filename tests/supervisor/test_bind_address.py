@@ -87,7 +87,9 @@ def test_two_servers_get_two_directories(short: Path) -> None:
 def test_the_users_own_path_is_taken_as_it_is(short: Path) -> None:
     place = on(short / "x.sock")
 
-    assert (str(short / "x.sock"), None) == (place.endpoint.socket, place.directory)
+    assert str(short / "x.sock") == place.endpoint.socket
+    assert place.directory is not None
+    assert short == place.directory.parent
     leave_socket(short / "x.sock")
     clear(str(place.endpoint.socket), place.directory)
     assert [] == list(short.iterdir())
@@ -191,7 +193,14 @@ def test_a_port_is_taken_as_given(host: str | None, reached: str) -> None:
 
     place = choose_bind_address(ServerOptions(host=host, port=port), None)
 
-    assert (f"http://{reached}:{port}", None) == (place.endpoint.url, place.directory)
+    assert f"http://{reached}:{port}" == place.endpoint.url
+
+
+def test_a_port_needs_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none can be had, what a killed guard leaves is not found, but the server starts."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    assert choose_bind_address(ServerOptions(host="127.0.0.1"), None).directory is None
 
 
 def test_without_a_port_a_free_one_is_found() -> None:

@@ -16,6 +16,7 @@ import pytest
 from mlxcel_integrations.supervisor.broker import READY, BrokerConfig
 from mlxcel_integrations.supervisor.broker_directory import BrokerDirectory
 from mlxcel_integrations.supervisor.shared_process import _run_broker
+from mlxcel_integrations.supervisor.single_flight import StartLimit
 
 from .conftest import runs, wait_until
 
@@ -62,7 +63,8 @@ def leases() -> Iterator[Leases]:
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(str(directory.broker))
                 listener.listen()
-                _run_broker(listener, directory.path, config, lambda: os.environ)
+                limit = StartLimit("m", 30)
+                _run_broker(listener, directory.path, config, lambda: os.environ, limit)
             taken.extend(Lease(directory.broker) for _ in range(count))
             return taken
 
@@ -73,17 +75,18 @@ def leases() -> Iterator[Leases]:
 
 
 def config(script: str) -> BrokerConfig:
-    return BrokerConfig(["/bin/sh", "-c", script], "http://localhost:1", None, 5.0)
+    return BrokerConfig(["/bin/sh", "-c", script], "http://localhost:1", None, None, 5.0)
 
 
 def test_a_configuration_survives_a_command_line_whatever_bytes_are_in_it() -> None:
     command = ["/bin/mlxcel", "", "caf\udce9", "模型", 'a "b" \n']
-    for path in ("/run/\udcff/x.sock", None):
-        argument = BrokerConfig(command, "http://x:1", path, 1.5).to_argument()
+    for path, directory in (("/run/\udcff/x.sock", Path("/run/\udcff")), (None, None)):
+        argument = BrokerConfig(command, "http://x:1", path, directory, 1.5).to_argument()
         copy = BrokerConfig.from_argument(argument)
 
         assert argument.isascii()
-        assert (command, "http://x:1", path, 1.5) == (copy.command, copy.url, copy.path, copy.grace)
+        assert (command, "http://x:1", path) == (copy.command, copy.url, copy.path)
+        assert (directory, 1.5) == (copy.directory, copy.grace)
 
 
 def test_a_lease_is_told_the_server_its_output_and_its_end(leases: Leases) -> None:
@@ -129,6 +132,6 @@ def test_a_lease_can_end_the_server_for_all(word: bytes, number: int, leases: Le
 
 
 def test_a_command_that_cannot_be_run_is_told_to_the_first_lease(leases: Leases) -> None:
-    (lease,) = leases(BrokerConfig(["/no/such/program"], "http://localhost:1", None, 1.0))
+    (lease,) = leases(BrokerConfig(["/no/such/program"], "http://localhost:1", None, None, 1.0))
 
     assert "/no/such/program cannot be run" in lease.greeting["error"]

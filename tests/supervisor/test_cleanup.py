@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +17,10 @@ import pytest
 
 from mlxcel_integrations.options import ServerOptions
 from mlxcel_integrations.supervisor.bind_address import choose_bind_address
-from mlxcel_integrations.supervisor.cleanup import sweep
+from mlxcel_integrations.supervisor.cleanup import sweep, wait_for_end
+from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE
 
-from .conftest import runs, wait_until
+from .conftest import runs
 from .listeners import listener
 
 SHARED = f"mlxcel-{os.geteuid()}"
@@ -196,33 +196,51 @@ def test_thousands_of_neighbours_cost_little(parent: Path) -> None:
 # --------------------------------------------------------------------------- orphans
 
 
-def test_a_server_that_outlived_its_guard_is_killed(parent: Path) -> None:
+AROUND = pytest.mark.parametrize(
+    "around",
+    ["exec {}", "{} & wait", "setsid {} & wait", "{} &"],
+    ids=["itself", "in a shell", "detached from a shell", "its shell has ended"],
+)
+
+
+@AROUND
+def test_a_server_that_outlived_its_guard_is_killed(around: str, parent: Path) -> None:
     directory = made(parent / "mlxcel-run-12345678")
-    with listener(directory / "server.sock") as server:
+    with listener(directory / "server.sock", around=around, guard_directory=directory) as server:
         sweep(parent)
 
-        assert wait_until(lambda: not runs(server.pid))
+        assert not any(runs(pid) for pid in (server.leader, server.pid))
         assert [] == everything(parent)
 
 
-def test_a_server_whose_guard_lives_is_left(parent: Path) -> None:
+def test_a_server_that_listens_elsewhere_is_killed_too(parent: Path) -> None:
     directory = made(parent / "mlxcel-run-12345678")
-    with listener(directory / "server.sock") as server, guard_of(directory):
+    with listener("127.0.0.1", guard_directory=directory) as server:
+        sweep(parent)
+
+        assert not runs(server.pid)
+        assert [] == everything(parent)
+
+
+@AROUND
+def test_a_server_whose_guard_lives_is_left(around: str, parent: Path) -> None:
+    directory = made(parent / "mlxcel-run-12345678")
+    socket_path = directory / "server.sock"
+    with (
+        listener(socket_path, around=around, guard_directory=directory) as server,
+        guard_of(directory),
+    ):
         sweep(parent)
 
         assert runs(server.pid)
         assert ["mlxcel-run-12345678", "mlxcel-run-12345678/server.sock"] == everything(parent)
 
 
-@pytest.mark.parametrize(
-    ("around", "group"), [("exec {}", None), ("{} & wait", 0)], ids=["our group", "a shell's group"]
-)
-def test_a_process_that_leads_no_group_is_left(
-    parent: Path, around: str, group: int | None
-) -> None:
-    """A guard has never started it."""
+@pytest.mark.parametrize("of", [None, "mlxcel-run-87654321"], ids=["no guard", "another guard"])
+def test_a_process_that_this_guard_has_not_started_is_left(of: str | None, parent: Path) -> None:
     directory = made(parent / "mlxcel-run-12345678")
-    with listener(directory / "server.sock", around=around, group=group) as server:
+    other = parent / of if of else None
+    with listener(directory / "server.sock", guard_directory=other) as server:
         sweep(parent)
 
         assert runs(server.pid)
@@ -230,40 +248,30 @@ def test_a_process_that_leads_no_group_is_left(
 
 
 def test_this_process_is_left(parent: Path) -> None:
-    directory = made(parent / "mlxcel-run-12345678")
+    """A program that a server has started may start servers, too."""
+    directory = made(parent / "mlxcel-run-12345678", "server.sock")
     code = (
-        "import pathlib, socket, sys; from mlxcel_integrations.supervisor.cleanup import sweep; "
-        "s = socket.socket(socket.AF_UNIX); "
-        "s.bind(sys.argv[1] + '/mlxcel-run-12345678/server.sock'); "
-        "s.listen(); sweep(pathlib.Path(sys.argv[1]))"
+        "import pathlib, sys; from mlxcel_integrations.supervisor.cleanup import sweep; "
+        "sweep(pathlib.Path(sys.argv[1]))"
     )
-    subprocess.run([sys.executable, "-c", code, str(parent)], check=True, process_group=0)
-
-    assert (directory / "server.sock").is_socket()
-
-
-def test_a_listener_that_was_handed_on_does_not_cost_its_old_owner_its_life(parent: Path) -> None:
-    """The system names the process that began to listen, which may be another one by now."""
-    directory = made(parent / "mlxcel-run-12345678")
-    code = (
-        "import os, socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); "
-        "s.listen(); pid = os.fork(); pid and (s.close(), print(pid, flush=True)); time.sleep(60)"
+    subprocess.run(
+        [sys.executable, "-c", code, str(parent)],
+        check=True,
+        env={**os.environ, DIRECTORY_VARIABLE: str(directory)},
     )
-    with subprocess.Popen(
-        [sys.executable, "-S", "-c", code, str(directory / "server.sock")],
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as process:
-        assert process.stdout is not None
-        child = int(process.stdout.readline())
-        try:
-            sweep(parent)
-            assert runs(process.pid)
-            assert (directory / "server.sock").is_socket()
-        finally:
-            for pid in (child, process.pid):
-                os.kill(pid, signal.SIGKILL)
+
+    assert [] == everything(parent)
+
+
+def test_a_killed_process_is_waited_for() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    child.kill()
+
+    wait_for_end(child.pid)
+
+    assert not runs(child.pid)
+    child.wait()
+    wait_for_end(child.pid)
 
 
 # --------------------------------------------------------------------------- against a guard

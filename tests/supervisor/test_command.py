@@ -22,6 +22,7 @@ from mlxcel_integrations.supervisor.binary import (
     Executable,
 )
 from mlxcel_integrations.supervisor.command import arguments, environment
+from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE
 from mlxcel_integrations.transport.endpoint import Endpoint
 
 from .conftest import Fake
@@ -272,6 +273,7 @@ def test_the_server_sees_a_clean_environment(fake: Fake, monkeypatch: pytest.Mon
     fake.server(fake.binary()).start()
 
     seen = fake.starts[0]["environment"]
+    del seen[DIRECTORY_VARIABLE]
     assert {"MLXCEL_CACHE_DIR": "/with space/모델/\udcff"} == {
         name: value for name, value in seen.items() if name.startswith(("LLAMA_", "MLXCEL_"))
     }

@@ -30,9 +30,9 @@ def launch(binary: str, cancelled_within: Callable[[float], bool]) -> ServerProc
     try:
         Launcher(spec, lambda *what: spawned.append(what), cancelled_within).run()
     finally:
-        ((process, endpoint),) = spawned
-        assert endpoint.socket == process.path
-    return process
+        for process, endpoint in spawned:
+            assert endpoint.socket == process.path
+    return spawned[0][0]
 
 
 def sleep(seconds: float) -> bool:

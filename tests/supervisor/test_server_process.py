@@ -13,9 +13,10 @@ import pytest
 
 from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.supervisor.logs import ServerLog
-from mlxcel_integrations.supervisor.server_process import OwnedProcess, in_words, wait_for_end
+from mlxcel_integrations.supervisor.server_process import OwnedProcess, in_words
+from mlxcel_integrations.supervisor.single_flight import StartLimit
 
-from .conftest import runs, wait_until
+from .conftest import wait_until
 
 Run = Callable[..., OwnedProcess]
 
@@ -29,7 +30,11 @@ def run() -> Iterator[Run]:
         command = ["/bin/sh", "-c", script]
         socket = str(path) if path is not None else None
         environ = {**os.environ, "COLOUR": "green"}
-        started.append(OwnedProcess(command, lambda: environ, socket, None, grace, ServerLog(None)))
+        started.append(
+            OwnedProcess(
+                command, lambda: environ, socket, None, grace, ServerLog(None), StartLimit("m", 30)
+            )
+        )
         return started[-1]
 
     yield start
@@ -88,7 +93,15 @@ def test_it_serves_only_when_ready_and_while_its_socket_is_there(run: Run, tmp_p
 
 def test_a_command_that_cannot_be_run_is_an_error() -> None:
     with pytest.raises(MlxcelServerError, match=r"^/no/such/program cannot be run: No such file"):
-        OwnedProcess(["/no/such/program"], lambda: os.environ, None, None, 1.0, ServerLog(None))
+        OwnedProcess(
+            ["/no/such/program"],
+            lambda: os.environ,
+            None,
+            None,
+            1.0,
+            ServerLog(None),
+            StartLimit("m", 30),
+        )
 
 
 @pytest.mark.parametrize(
@@ -105,14 +118,3 @@ def test_an_exit_status_is_told_in_words(returncode: int, words: str) -> None:
     if sys.platform != "linux" and returncode == -62:
         pytest.skip("only Linux has signals without a name")
     assert words == in_words(returncode)
-
-
-def test_a_killed_process_is_waited_for() -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    child.kill()
-
-    wait_for_end(child.pid)
-
-    assert not runs(child.pid)
-    child.wait()
-    wait_for_end(child.pid)

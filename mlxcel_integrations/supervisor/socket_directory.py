@@ -15,7 +15,8 @@ from ..unix_sockets import MAX_SOCKET_PATH_BYTES, is_utf8
 
 __all__ = ["open_to_others", "runtime_directory"]
 
-_USUAL = ("/tmp", "/var/tmp")
+# A volume of Kubernetes at /tmp is open to all, and the rest of a container may be read-only.
+_USUAL = ("/tmp", "/var/tmp", "/dev/shm")
 _EVERY_USER = ["0", "0", "4294967295"]
 """How Linux says that a process sees the users of the machine."""
 
@@ -46,7 +47,8 @@ def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Pa
     if unsafe is not None:
         raise MlxcelError(
             f"No temporary directory is safe for a socket: other users can rename files in "
-            f"{unsafe}. Set TMPDIR to a directory with a short path that only you can write to."
+            f"{unsafe}. Set TMPDIR to a directory with a short path that only you can write to, or "
+            "pass host='127.0.0.1' to do without a socket."
         )
     raise MlxcelError(
         "The path of every writable temporary directory is too long for a socket: set TMPDIR to a "

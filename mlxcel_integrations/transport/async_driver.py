@@ -44,10 +44,13 @@ class AsyncDriver:
 
     async def close(self) -> None:
         """Close the connections of this event loop and give the managed server back."""
-        self._connection.pass_on_template_failure()
-        await self._pool.close()
-        # Stopping a server waits for its end.
-        await asyncio.to_thread(self._connection.release)
+        try:
+            # Warnings may be errors.
+            self._connection.pass_on_template_failure()
+        finally:
+            await self._pool.close()
+            # Stopping a server waits for its end.
+            await asyncio.to_thread(self._connection.release)
 
     async def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""

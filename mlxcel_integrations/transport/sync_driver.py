@@ -44,9 +44,12 @@ class SyncDriver:
 
     def close(self) -> None:
         """Close all connections and give the managed server back."""
-        self._connection.pass_on_template_failure()
-        self._pool.close()
-        self._connection.release()
+        try:
+            # Warnings may be errors.
+            self._connection.pass_on_template_failure()
+        finally:
+            self._pool.close()
+            self._connection.release()
 
     def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""

@@ -99,6 +99,25 @@ def test_a_template_that_works_is_not_told(fake: Fake) -> None:
     assert [] == warned(LLM, ask, logs=False, binary=fake.binary(GENERATION="v0.4.2"))
 
 
+@pytest.mark.parametrize("make", [LLM, AsyncLLM])
+def test_a_warning_that_is_an_error_leaves_no_server(make: Callable[..., Any], fake: Fake) -> None:
+    binary = fake.binary(GENERATION="v0.4.2", TEMPLATE_ERROR=ERROR, LOG_LINES=f'["{SIGN}: x"]')
+    with asyncio.Runner() as runner:
+        llm = make("m", binary=binary)
+
+        def wait_for(result: Any) -> None:
+            if result is not None and not isinstance(result, LLM):
+                runner.run(result)
+
+        wait_for(llm.start())
+        assert wait_until(lambda: SIGN in llm._connection.server.log_tail)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(UserWarning, match="chat template"):
+                wait_for(llm.close())
+    fake.wait_for_nothing()
+
+
 # --------------------------------------------------------------------------- pictures
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="

@@ -84,6 +84,17 @@ def test_a_directory_that_others_can_change_is_left_out(short: Path) -> None:
     assert Path("/tmp") == chosen(inside)
 
 
+def test_an_open_directory_for_temporary_files_is_left_out(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a pod of Kubernetes, where the others may be read-only."""
+    shared_memory = made(short / "shm", 0o1777)
+    usual = (str(made(short / "tmp", 0o777)), str(short / "missing"), str(shared_memory))
+    monkeypatch.setattr("mlxcel_integrations.supervisor.socket_directory._USUAL", usual)
+
+    assert shared_memory == chosen()
+
+
 def test_it_is_an_error_if_others_can_change_all_of_them(
     short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

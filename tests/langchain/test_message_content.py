@@ -294,6 +294,13 @@ def test_blocks_nested_in_blocks_are_read_to_a_depth(kind: Any) -> None:
             to_openai_messages([HumanMessage("hi"), kind([nested(levels)])])
 
 
+def test_what_is_neither_text_nor_a_block_is_named() -> None:
+    result = {"type": "tool_result", "tool_use_id": "c", "content": ["x", 5]}
+
+    with pytest.raises(MlxcelError, match=r"messages\[0\]\.content\[0\]\.content\[1\] is int, not"):
+        to_openai_messages([HumanMessage([result])])
+
+
 def test_arguments_that_are_not_json_are_named_with_their_message() -> None:
     call: Any = {"name": "look", "args": {"day": object()}, "id": "c"}
 

@@ -173,7 +173,9 @@ def test_calls_without_ids_are_not_doubled() -> None:
         {"name": "look", "args": {"city": city}, "id": None} for city in ("Oslo", "Rome")
     ]
 
-    for message in (AIMessage(blocks), AIMessage(blocks, tool_calls=parsed)):
+    named: list[Any] = [{**call, "id": f"c{number}"} for number, call in enumerate(parsed)]
+
+    for message in (AIMessage(blocks), *(AIMessage(blocks, tool_calls=c) for c in (parsed, named))):
         assert ['{"city": "Oslo"}', '{"city": "Rome"}'] == [
             call["function"]["arguments"] for call in sent(message)["tool_calls"]
         ]
@@ -313,6 +315,12 @@ def test_arguments_that_are_not_json_are_named_with_their_message() -> None:
 def test_what_is_not_part_of_a_conversation_is_named() -> None:
     with pytest.raises(MlxcelError, match=r"messages\[1\] is RemoveMessage"):
         to_openai_messages([HumanMessage("hi"), RemoveMessage(id="m")])
+
+
+def test_an_answer_may_be_a_message_with_a_role() -> None:
+    message = ChatMessage(["I ", {"type": "redacted_thinking"}, "look."], role="assistant")
+
+    assert {"role": "assistant", "content": "I \nlook."} == sent(message)
 
 
 def test_roles_and_names_are_kept() -> None:

@@ -189,6 +189,15 @@ RESULT_IDS = {"Ollama, older": (NAME, NAME)}
 """Adapters that know no ids put the name of the tool in their place."""
 
 
+def test_a_stored_call_may_have_its_name_anywhere() -> None:
+    call = {"function": "f", "tool_name": NAME, "tool_kwargs": {"city": "Paris"}}
+    message = ChatMessage(role="assistant", additional_kwargs={"tool_calls": [call]})
+
+    (sent,) = to_openai_messages([message])[0]["tool_calls"]
+
+    assert {"name": NAME, "arguments": '{"city": "Paris"}'} == sent["function"]
+
+
 @pytest.mark.parametrize("calls", ["x", [5], [["f", "{}"]], [{"id": "c", "input": {"a": {1, 2}}}]])
 def test_stored_calls_that_cannot_be_sent_are_named(calls: Any) -> None:
     message = ChatMessage(role="assistant", additional_kwargs={"tool_calls": calls})

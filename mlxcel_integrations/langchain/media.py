@@ -69,30 +69,27 @@ class Media:
             kind: Its type.
         """
         fields = _flat(block, kind)
-        data, url = _first(fields, "base64", "data", "bytes", "file_data", "result"), None
-        given = block.get(kind)
-        if isinstance(given, str) and kind.endswith("_url"):
-            url = given
-        url = url or _first(fields, "url", "file_url", "file_uri", "image_url")
         mime_type = _first(fields, "mime_type", "media_type") or _mime_type(fields, kind)
-        if isinstance(data, str) and data.startswith("data:"):
-            header, _, data = data.partition(",")
-            mime_type = header.removeprefix("data:").partition(";")[0] or mime_type
+        data = _first(fields, "base64", "data", "bytes", "file_data", "result")
         text = fields.get("text")
         if text is None and "text" in (fields.get("source_type"), fields.get("type")):
             text, data = data, None
         if isinstance(data, bytes):
             data = base64.b64encode(data).decode()
-        what = KINDS[kind]
-        if what == "file" and (major := (mime_type or "").partition("/")[0]) in _TO_PART:
-            what = major
+        elif isinstance(data, str) and data.startswith("data:"):
+            header, _, data = data.partition(",")
+            mime_type = header.removeprefix("data:").partition(";")[0] or mime_type
+        url = _first(fields, "url", "file_url", "file_uri", "image_url", "video_url")
+        holds = KINDS[kind]
+        if holds == "file" and (major := (mime_type or "").partition("/")[0]) in _TO_PART:
+            holds = major
         return cls(
-            kind=what,
+            kind=holds,
             mime_type=mime_type,
             data=data if isinstance(data, str) else None,
             url=url if isinstance(url, str) else None,
             text=text if isinstance(text, str) else None,
-            content=fields.get("content") if what == "file" else None,
+            content=fields.get("content") if holds == "file" else None,
             titles=_titles(fields),
             more={name: fields[name] for name in ("detail", "fps") if fields.get(name) is not None},
         )
@@ -122,11 +119,11 @@ def _flat(block: Block, kind: str) -> Json:
     Providers keep the data in the block itself, under its type, or in its ``source``.
     """
     fields = dict(block)
-    for name in (kind, "source", "extras"):
-        inner = fields.get(name)
-        if isinstance(inner, Mapping):
-            fields = {**fields, **inner} if name != "extras" else {**inner, **fields}
-    return fields
+    for name in (kind, "source"):
+        if isinstance(inner := fields.get(name), Mapping):
+            fields |= inner
+    extras = fields.get("extras")
+    return {**extras, **fields} if isinstance(extras, Mapping) else fields
 
 
 def _first(fields: Json, *names: str) -> Any:
@@ -138,8 +135,9 @@ def _mime_type(fields: Json, kind: str) -> str | None:
     name = fields.get("format")
     if not isinstance(name, str):
         return "text/plain" if kind == "text-plain" else None
-    what = KINDS[kind]
-    return _TEXT_FORMATS.get(name, f"application/{name}") if what == "file" else f"{what}/{name}"
+    if KINDS[kind] == "file":
+        return _TEXT_FORMATS.get(name, f"application/{name}")
+    return f"{KINDS[kind]}/{name}"
 
 
 def _titles(fields: Json) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) ->
     result: Json = {"role": _role(place, message)}
     if message.name:
         result["name"] = message.name
-    content = Content(isinstance(message, AIMessage), urls)
+    content = Content(result["role"] == "assistant", urls)
     content.read(message.content, f"{place}.content")
     if isinstance(message, AIMessage):
         return [result | _answer_fields(place, message, content, reasoning)]
@@ -130,7 +130,8 @@ def _calls(place: str, message: AIMessage, in_content: Iterable[Json]) -> list[J
         calls = [tool_call(call["name"], call["args"], call["id"]) for call in given]
         known = {call["id"] for call in calls}
         for call in in_content:
-            if call["id"] not in known or not (call["id"] or given):
+            # Calls without an id cannot be told from those that are known.
+            if call["id"] not in known if call["id"] else not given:
                 known.add(call["id"])
                 calls.append(call)
         legacy = message.additional_kwargs.get("function_call")

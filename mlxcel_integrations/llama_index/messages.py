@@ -129,7 +129,9 @@ def _stored_call(call: Any) -> JsonObject:
     fields = call.model_dump() if isinstance(call, BaseModel) else call
     if not isinstance(fields, Mapping):
         raise TypeError(f"it is {type(call).__name__}, not a dictionary or a model of Pydantic")
-    function = fields.get("function") or fields
+    function = fields.get("function")
+    if not isinstance(function, Mapping):
+        function = fields
     return tool_call(
         function.get("name") or fields.get("tool_name"),
         _first(function, "arguments", "input", "args", "tool_kwargs"),

@@ -50,6 +50,15 @@ def _object_in(arguments: str) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else arguments
 
 
+def _with_json(call: JsonObject) -> JsonObject:
+    """Return a call whose arguments are JSON; Ollama and others have an object there."""
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), Mapping):
+        return call
+    arguments = json.dumps(function["arguments"], ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
 # --------------------------------------------------------------------------- conversations
 
 
@@ -60,15 +69,6 @@ class _Open:
     given: Any
     name: Any
     sent: str
-
-
-def _with_json(call: JsonObject) -> JsonObject:
-    """Return a call whose arguments are JSON; Ollama and others have an object there."""
-    function = call.get("function")
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), Mapping):
-        return call
-    arguments = json.dumps(function["arguments"], ensure_ascii=False)
-    return {**call, "function": {**function, "arguments": arguments}}
 
 
 class CallIds:
@@ -109,9 +109,10 @@ class CallIds:
 
     def _with_id(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
         given = call.get("id")
-        sent = (
-            given if given and isinstance(given, str) and given not in self._used else self._new()
-        )
+        if isinstance(given, str) and given.strip() and given not in self._used:
+            sent = given
+        else:
+            sent = self._new()
         self._used.add(sent)
         if given:
             self._sent[str(given)] = sent
@@ -145,13 +146,10 @@ class CallIds:
         if given and str(given) in self._sent:
             return self._sent[str(given)]
         # Ollama and Vertex know no ids: some adapters put the name of the tool in their place.
-        wanted = given or name
         for number, call in enumerate(self._open):
-            if wanted in (None, "", call.name):
+            if call.name == (given or name):
                 return self._open.pop(number).sent
-        if not given and self._open:
-            return self._open.pop(0).sent
-        return None
+        return self._open.pop(0).sent if self._open and not given else None
 
 
 # --------------------------------------------------------------------------- answers
@@ -178,7 +176,8 @@ class CallNumbering:
         self._by_index: dict[int, _Begun] = {}
         self._by_id: dict[str, _Begun] = {}
         self._last: _Begun | None = None
-        self._indices: set[int] = set()
+        self._used: set[int] = set()
+        self._next = 0
 
     def number(self, parts: Sequence[JsonObject]) -> list[dict[str, Any]]:
         """Return the parts, each with the index of its call, and the first with the call's id.
@@ -217,11 +216,10 @@ class CallNumbering:
         return self._by_id.get(given) if given else self._last
 
     def _begin(self, given: str, index: int | None) -> _Begun:
-        own = (
-            max(self._indices, default=-1) + 1 if index is None or index in self._indices else index
-        )
+        own = self._next if index is None or index in self._used else index
+        self._used.add(own)
+        self._next = max(self._next, own + 1)
         call = _Begun(own, given)
-        self._indices.add(own)
         self._by_index[own if index is None else index] = call
         return call
 

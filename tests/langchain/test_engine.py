@@ -13,7 +13,7 @@ import openai
 import pytest
 from langchain.agents import create_agent
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 from mlxcel_integrations import ManagedServer, MlxcelError, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 from tests.fakes.slots import busy_slots, within
+from tests.langchain.histories import ANSWERS
 
 pytestmark = pytest.mark.engine
 
@@ -176,6 +177,24 @@ def test_an_agent_answers_in_the_form_that_is_asked_for(llm: ChatMlxcel) -> None
     state = agent.invoke({"messages": [HumanMessage("The meeting is in Oslo. Where is it?")]})
 
     assert "Oslo" == state["structured_response"].city
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_conversation_of_another_provider_goes_on(llm: ChatMlxcel, name: str) -> None:
+    messages = [
+        HumanMessage("What is the weather in Paris and Rome?"),
+        ANSWERS[name],
+        ToolMessage("It is sunny.", tool_call_id="call_1"),
+        ToolMessage("It is raining.", tool_call_id="call_2"),
+        HumanMessage("Name a colour."),
+    ]
+
+    answer = llm.invoke(messages, max_tokens=8)
+
+    assert answer.text
+    assert answer.usage_metadata is not None
+    counted = llm.get_num_tokens_from_messages(messages)
+    assert counted == answer.usage_metadata["input_tokens"]
 
 
 def test_a_tool_can_be_named(llm: ChatMlxcel) -> None:

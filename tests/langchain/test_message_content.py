@@ -173,7 +173,9 @@ def test_calls_without_ids_are_not_doubled() -> None:
         {"name": "look", "args": {"city": city}, "id": None} for city in ("Oslo", "Rome")
     ]
 
-    for message in (AIMessage(blocks), AIMessage(blocks, tool_calls=parsed)):
+    named: list[Any] = [{**call, "id": f"c{number}"} for number, call in enumerate(parsed)]
+
+    for message in (AIMessage(blocks), *(AIMessage(blocks, tool_calls=c) for c in (parsed, named))):
         assert ['{"city": "Oslo"}', '{"city": "Rome"}'] == [
             call["function"]["arguments"] for call in sent(message)["tool_calls"]
         ]
@@ -294,6 +296,13 @@ def test_blocks_nested_in_blocks_are_read_to_a_depth(kind: Any) -> None:
             to_openai_messages([HumanMessage("hi"), kind([nested(levels)])])
 
 
+def test_what_is_neither_text_nor_a_block_is_named() -> None:
+    result = {"type": "tool_result", "tool_use_id": "c", "content": ["x", 5]}
+
+    with pytest.raises(MlxcelError, match=r"messages\[0\]\.content\[0\]\.content\[1\] is int, not"):
+        to_openai_messages([HumanMessage([result])])
+
+
 def test_arguments_that_are_not_json_are_named_with_their_message() -> None:
     call: Any = {"name": "look", "args": {"day": object()}, "id": "c"}
 
@@ -306,6 +315,12 @@ def test_arguments_that_are_not_json_are_named_with_their_message() -> None:
 def test_what_is_not_part_of_a_conversation_is_named() -> None:
     with pytest.raises(MlxcelError, match=r"messages\[1\] is RemoveMessage"):
         to_openai_messages([HumanMessage("hi"), RemoveMessage(id="m")])
+
+
+def test_an_answer_may_be_a_message_with_a_role() -> None:
+    message = ChatMessage(["I ", {"type": "redacted_thinking"}, "look."], role="assistant")
+
+    assert {"role": "assistant", "content": "I \nlook."} == sent(message)
 
 
 def test_roles_and_names_are_kept() -> None:

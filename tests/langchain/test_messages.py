@@ -5,10 +5,14 @@ What both frameworks have in common is in ``tests/adapters``.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelFallbackMiddleware
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
     HumanMessage,
@@ -16,8 +20,10 @@ from langchain_core.messages import (
 )
 
 from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.langchain.messages import to_openai_messages
 from mlxcel_integrations.protocol.messages import inspect
+from tests.fakes.server import FakeServer
 from tests.langchain.histories import ANSWERS, FUNCTIONS, Json
 
 
@@ -160,3 +166,43 @@ def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) 
     conversation = inspect(sent)
     conversation.check_answerable()
     conversation.check_media(None)
+
+
+@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
+def test_servers_take_the_conversations_of_all_providers(generation: str) -> None:
+    async def ask(llm: ChatMlxcel, messages: list[Any]) -> str:
+        return (await llm.ainvoke(messages)).text
+
+    with FakeServer(generation) as server, ChatMlxcel(base_url=server.url) as llm:
+        for name, answer in ANSWERS.items():
+            messages = [HumanMessage(QUESTION), answer, *RESULTS, HumanMessage("Thanks.")]
+
+            assert "echo: Thanks." == llm.invoke(messages).text, name
+            assert "echo: Thanks." == asyncio.run(ask(llm, messages)), name
+
+
+def test_an_agent_falls_back_from_another_provider() -> None:
+    calls: list[Any] = [copy.deepcopy(ANSWERS["ChatAnthropic"])]
+
+    class Elsewhere(GenericFakeChatModel):
+        """A provider that fails at its second request."""
+
+        def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
+            return self
+
+    def get_weather(city: str) -> str:
+        """Return the weather of a city."""
+        return f"sunny in {city}"
+
+    with FakeServer() as server, ChatMlxcel(base_url=server.url) as llm:
+        agent: Any = create_agent(
+            Elsewhere(messages=iter(calls)),
+            [get_weather],
+            middleware=[ModelFallbackMiddleware(llm)],
+        )
+        state = agent.invoke({"messages": [HumanMessage(QUESTION)]})
+
+        assert state["messages"][-1].text.startswith("echo: ")
+        _, asked, *results = server.posts[-1].json["messages"]
+        assert FUNCTIONS == asked["tool_calls"]
+        assert {"sunny in Paris", "sunny in Rome"} == {result["content"] for result in results}

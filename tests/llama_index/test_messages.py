@@ -5,6 +5,7 @@ What both frameworks have in common is in ``tests/adapters``.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import io
 from pathlib import Path
@@ -20,8 +21,10 @@ from llama_index.core.base.llms.types import (
 )
 
 from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.llama_index import Mlxcel
 from mlxcel_integrations.llama_index.messages import to_openai_messages
 from mlxcel_integrations.protocol.messages import inspect
+from tests.fakes.server import FakeServer
 from tests.llama_index.histories import ANSWERS, IDS, NAME
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="get_weather", tool_kwargs={"city": "Paris"})
@@ -134,20 +137,23 @@ def test_a_refusal_beside_the_blocks_is_text() -> None:
     assert [{"role": "assistant", "content": "Hm.\nNo."}] == to_openai_messages([message])
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("reasoning", [True, False])
-def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) -> None:
-    answer = ANSWERS[name]
+def results(name: str) -> list[ChatMessage]:
+    """Return the results of an answer's calls, as the agent of its provider writes them."""
     ids = [
         block.tool_call_id or block.tool_name
-        for block in answer.blocks
+        for block in ANSWERS[name].blocks
         if isinstance(block, ToolCallBlock)
     ]
-    results = [
+    return [
         ChatMessage(text, role="tool", additional_kwargs={"tool_call_id": call})
         for text, call in zip(("sunny", "rainy"), ids or RESULT_IDS.get(name, IDS), strict=True)
     ]
-    messages = [ChatMessage("Weather?"), answer, *results]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("reasoning", [True, False])
+def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) -> None:
+    messages = [ChatMessage("Weather?"), ANSWERS[name], *results(name)]
     before = copy.deepcopy(messages)
 
     conversation = inspect(to_openai_messages(messages, reasoning=reasoning))
@@ -169,8 +175,27 @@ def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) 
     ]
 
 
+@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
+def test_servers_take_the_conversations_of_all_providers(generation: str) -> None:
+    with FakeServer(generation) as server, Mlxcel(base_url=server.url) as llm:
+        for name, answer in ANSWERS.items():
+            chat = [ChatMessage("Weather?"), answer, *results(name), ChatMessage("Thanks.")]
+
+            assert "echo: Thanks." == llm.chat(chat).message.content, name
+            assert "echo: Thanks." == asyncio.run(llm.achat(chat)).message.content, name
+
+
 RESULT_IDS = {"Ollama, older": (NAME, NAME)}
 """Adapters that know no ids put the name of the tool in their place."""
+
+
+def test_a_stored_call_may_have_its_name_anywhere() -> None:
+    call = {"function": "f", "tool_name": NAME, "tool_kwargs": {"city": "Paris"}}
+    message = ChatMessage(role="assistant", additional_kwargs={"tool_calls": [call]})
+
+    (sent,) = to_openai_messages([message])[0]["tool_calls"]
+
+    assert {"name": NAME, "arguments": '{"city": "Paris"}'} == sent["function"]
 
 
 @pytest.mark.parametrize("calls", ["x", [5], [["f", "{}"]], [{"id": "c", "input": {"a": {1, 2}}}]])

@@ -9,6 +9,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, model_validator
 
 from ..adapters import EmbeddingAdapter
+from ..protocol.body import valid_text
 from ..protocol.vector_models import BATCH_SIZE
 from .base import Picklable
 from .embedding_cache import NamespacedStore, QueryText
@@ -68,11 +69,11 @@ class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=Fa
 
     def get_query_embedding(self, query: str) -> list[float]:
         """Return the vector of a query, with which similar texts are found."""
-        return super().get_query_embedding(QueryText(query))
+        return super().get_query_embedding(QueryText(valid_text(query)))
 
     async def aget_query_embedding(self, query: str) -> list[float]:
         """Return the vector of a query, with which similar texts are found."""
-        return await super().aget_query_embedding(QueryText(query))
+        return await super().aget_query_embedding(QueryText(valid_text(query)))
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._llm.embed([query], **self._query_arguments())[0]

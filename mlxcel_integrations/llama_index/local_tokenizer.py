@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..client import LLM
 from ..errors import MlxcelError
+from ..protocol.body import valid_text
 
 __all__ = ["PROBES", "Encode", "find_tokenizer_file", "load_tokenizer"]
 
@@ -97,7 +98,7 @@ def _read(file: Path) -> Encode:
     tokenizer.no_padding()
 
     def encode(text: str) -> list[int]:
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = tokenizer.encode(valid_text(text), add_special_tokens=False).ids
         return ids
 
     return encode

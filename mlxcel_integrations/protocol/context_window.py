@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import MlxcelError
+from .body import encode_body
 from .features import ServerFeatures
 from .flow import Flow
 from .message_tokens import Body, count_chat
@@ -57,8 +57,8 @@ def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> R
     """
     if features.context_size is None or not (check or features.forgets):
         return None
-    # No token is shorter than one character, and JSON has more syntax than the template.
-    if len(json.dumps([body["messages"], body.get("tools")])) < features.context_size:
+    # No token is shorter than one byte, and JSON has more syntax than the template.
+    if len(encode_body([body["messages"], body.get("tools")])) < features.context_size:
         return None
     # One token is left, or there could be no answer.
     return Room(features.context_size, 1, features.context_source)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .body import to_json
 from .failures import Failure
 from .flow import REJECTED, Call, Flow
 from .tokens import TokenMemory, read_tokens, unreadable
@@ -41,7 +42,7 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
 def _count_by_route(body: Body, memory: TokenMemory) -> Flow[int]:
     """Return the count of the best route that the server has."""
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
-    key = json.dumps(body, sort_keys=True)
+    key = to_json(dict(sorted(body.items())))
     known = memory.counts.get("chat", key)
     if known is not None:
         return known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 
 from ..errors import MlxcelError, warn_caller
+from ..protocol.body import encode_body
 from ..protocol.buffering import BufferingDetector
 from ..protocol.failures import another_model, buffering, template_failed
 from ..protocol.features import ServerFeatures
@@ -192,7 +192,7 @@ class Connection(NotPicklable):
             timeout: Longest time until the response begins, in seconds.
         """
         url = _url(self.endpoint.url, call.path)
-        content = json.dumps(call.body).encode() if call.body is not None else b""
+        content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)
         request = httpx.Request(
             call.method,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, PrivateAttr, field_validator, model_validator
 from .async_client import AsyncLLM
 from .client import LLM
 from .errors import MlxcelError
-from .modes import connect
+from .modes import connect, split_timeout
 from .options import (
     ChatOptions,
     ConnectionOptions,
@@ -20,12 +20,14 @@ from .options import (
     RerankOptions,
     SamplingParams,
     ServerOptions,
-    nearest,
+    hint_for,
 )
+from .protocol.arguments import plain
 from .protocol.flow import Flow
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
 from .protocol.stream import Delta, Request
+from .protocol.timeouts import USUAL_CONNECT_TIMEOUT
 from .secret import hidden, hidden_values, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
@@ -99,11 +101,14 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         # A traceback with locals shows the arguments of a function.
-        values = with_secrets(values)
+        values = {name: plain(value) for name, value in with_secrets(values).items()}
+        if "timeout" in values:
+            connect_timeout = values.get("connect_timeout", USUAL_CONNECT_TIMEOUT)
+            limits = split_timeout(values["timeout"], connect_timeout)
+            values["timeout"], values["connect_timeout"] = limits
         for name in values:
             if name not in cls.model_fields:
-                near = nearest(name, cls.model_fields)
-                hint = f"Did you mean {near!r}?" if near else cls._unknown_name_hint()
+                hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
                 raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
         return values
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from weakref import WeakKeyDictionary
+
+import httpx
 
 from .client import Message, T
 from .modes import BaseClient
@@ -23,9 +25,10 @@ from .operations import (
     tokenize,
 )
 from .progress_bar import progress_bar
+from .protocol.arguments import as_strings
 from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
-from .protocol.messages import Messages
+from .protocol.messages import Messages, as_list
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
@@ -62,6 +65,8 @@ class AsyncLLM(BaseClient):
         >>> asyncio.run(main())
         Paris
     """
+
+    _transport_class = httpx.AsyncBaseTransport
 
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
@@ -225,7 +230,7 @@ class AsyncLLM(BaseClient):
         """Return the token ids of a text; see ``LLM.tokenize``."""
         return await self._driver.run(tokenize(text, add_special))
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
+    async def detokenize(self, tokens: Iterable[int]) -> str:
         """Return the text of token ids."""
         return await self._driver.run(detokenize(tokens))
 
@@ -258,19 +263,20 @@ class AsyncLLM(BaseClient):
 
     async def fit_messages(
         self,
-        messages: Sequence[Message],
+        messages: Iterable[Message],
         reserve: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         **sampling: Unpack[PromptKeywords],
     ) -> list[Message]:
         """Return the newest messages that fit into the context; see ``LLM.fit_messages``."""
         fields = {**sampling, "tools": tools}
-        kept = await self._driver.run(fit_messages(self._connection, messages, reserve, fields))
-        return [messages[index] for index in kept]
+        given: Any = as_list(messages)
+        kept = await self._driver.run(fit_messages(self._connection, given, reserve, fields))
+        return [given[index] for index in kept]
 
     async def embed(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         model: str | None = None,
         prefix: str = "",
@@ -281,6 +287,7 @@ class AsyncLLM(BaseClient):
         show_progress: bool = False,
     ) -> list[list[float]]:
         """Return the vectors of texts; see ``LLM.embed``."""
+        texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
             return await self._driver.run(
                 embed_texts(
@@ -299,7 +306,7 @@ class AsyncLLM(BaseClient):
     async def rerank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Iterable[str],
         top_n: int | None = None,
         *,
         model: str | None = None,

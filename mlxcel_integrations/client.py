@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+
+import httpx
 
 from .modes import BaseClient
 from .operations import (
@@ -19,9 +21,10 @@ from .operations import (
     tokenize,
 )
 from .progress_bar import progress_bar
+from .protocol.arguments import as_strings
 from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
-from .protocol.messages import Messages
+from .protocol.messages import Messages, as_list
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
@@ -63,7 +66,8 @@ class LLM(BaseClient):
         client_key: Path of its key, if that is in a separate file.
         served_model: Which of several served models to use; discovered if not given.
         timeout: Longest silence of the server until an answer begins, in seconds; 600 if not
-            given. Reading a long prompt takes a while.
+            given. Reading a long prompt takes a while. An ``httpx.Timeout`` sets
+            ``connect_timeout``, too.
         connect_timeout: Longest time until a connection is made, in seconds.
         token_timeout: Longest time from one token to the next, in seconds; ``timeout`` if not
             given.
@@ -72,7 +76,8 @@ class LLM(BaseClient):
         max_retries: How often to resend a request that the server has not started to process.
         check_context: Whether to refuse a chat that does not fit into the context instead of
             sending it; by default where the server would silently drop its beginning.
-        transport: An ``httpx`` transport to use instead of connecting, for tests.
+        transport: An ``httpx`` transport to use instead of connecting, for tests; not with
+            ``model``.
         server_options: Fields of ``ServerOptions`` for the server that is started: ``binary``,
             ``host``, ``port``, ``ctx_size``, ``parallel``, ``startup_timeout`` and more.
 
@@ -86,6 +91,8 @@ class LLM(BaseClient):
         >>> "Paris" in answer
         True
     """
+
+    _transport_class = httpx.BaseTransport
 
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
@@ -175,7 +182,7 @@ class LLM(BaseClient):
         """Return the answer to a conversation.
 
         Args:
-            messages: OpenAI messages, or one user message as plain text.
+            messages: OpenAI messages in any iterable, or one user message as plain text.
             schema: What the answer must look like: a Pydantic model, a dataclass, a
                 ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
             show_schema: Whether to show the schema to the model, at the end of the last message.
@@ -277,7 +284,7 @@ class LLM(BaseClient):
         """
         return self._driver.run(tokenize(text, add_special))
 
-    def detokenize(self, tokens: Sequence[int]) -> str:
+    def detokenize(self, tokens: Iterable[int]) -> str:
         """Return the text of token ids."""
         return self._driver.run(detokenize(tokens))
 
@@ -332,7 +339,7 @@ class LLM(BaseClient):
 
     def fit_messages(
         self,
-        messages: Sequence[Message],
+        messages: Iterable[Message],
         reserve: int | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         **sampling: Unpack[PromptKeywords],
@@ -354,12 +361,13 @@ class LLM(BaseClient):
             MlxcelError: The server does not report its context size, or cannot count.
         """
         fields = {**sampling, "tools": tools}
-        kept = self._driver.run(fit_messages(self._connection, messages, reserve, fields))
-        return [messages[index] for index in kept]
+        given: Any = as_list(messages)
+        kept = self._driver.run(fit_messages(self._connection, given, reserve, fields))
+        return [given[index] for index in kept]
 
     def embed(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         model: str | None = None,
         prefix: str = "",
@@ -392,6 +400,7 @@ class LLM(BaseClient):
                 or its vectors differ in length.
             openai.APIError: The server refused the request or could not be reached.
         """
+        texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
             return self._driver.run(
                 embed_texts(
@@ -410,7 +419,7 @@ class LLM(BaseClient):
     def rerank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Iterable[str],
         top_n: int | None = None,
         *,
         model: str | None = None,

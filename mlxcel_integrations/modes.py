@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 import httpx
 
 from .errors import MlxcelError
-from .protocol.timeouts import Timeouts
+from .protocol.arguments import as_path, as_whole, check_text
+from .protocol.timeouts import USUAL_CONNECT_TIMEOUT, Timeouts
 from .secret import hidden, hidden_values, with_secrets, without_password
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
@@ -20,7 +22,7 @@ from .transport.tls import TLS
 if TYPE_CHECKING:
     from .keywords import ServerKeywords
 
-__all__ = ["BaseClient", "Mode", "connect", "resolve_mode"]
+__all__ = ["BaseClient", "Mode", "connect", "resolve_mode", "split_timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ def connect(settings: ConnectionSettings, *, custom_transport: bool = False) -> 
         MlxcelError: The settings contradict each other, name no server, or have an unknown option.
     """
     base_url = settings.base_url
+    if custom_transport and settings.model is not None:
+        raise MlxcelError(
+            "Both model= and transport= are given, but a server that is started here is reached "
+            "directly. Drop transport=, or drop model= to use the server behind the transport."
+        )
     if custom_transport and (settings.model, base_url, settings.socket) == (None, None, None):
         base_url = "http://localhost"
     mode = resolve_mode(settings.model, base_url, settings.socket)
@@ -139,8 +146,21 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
     return dataclasses.replace(endpoint, tls=tls)
 
 
+def split_timeout(timeout: Any, connect_timeout: Any) -> tuple[Any, Any]:
+    """Return the two timeouts of an ``httpx.Timeout``; anything else stays as it is.
+
+    Its time until a connection is made counts where ``connect_timeout`` is not set.
+    """
+    if not isinstance(timeout, httpx.Timeout):
+        return timeout, connect_timeout
+    limits = [math.inf if limit is None else limit for limit in (timeout.read, timeout.connect)]
+    return limits[0], limits[1] if connect_timeout == USUAL_CONNECT_TIMEOUT else connect_timeout
+
+
 class BaseClient:
     """Base class of ``LLM`` and ``AsyncLLM``: the constructor, and what needs no request."""
+
+    _transport_class: type[httpx.BaseTransport | httpx.AsyncBaseTransport]
 
     def __init__(
         self,
@@ -151,12 +171,12 @@ class BaseClient:
         api_key: str | None = None,
         default_headers: Mapping[str, str] | None = None,
         session: str | None = None,
-        verify: bool | str = True,
-        client_cert: str | None = None,
-        client_key: str | None = None,
+        verify: bool | str | os.PathLike[str] = True,
+        client_cert: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
         served_model: str | None = None,
-        timeout: float | None = None,
-        connect_timeout: float = 10.0,
+        timeout: float | httpx.Timeout | None = None,
+        connect_timeout: float = USUAL_CONNECT_TIMEOUT,
         token_timeout: float | None = None,
         total_timeout: float | None = None,
         max_retries: int = 2,
@@ -169,21 +189,38 @@ class BaseClient:
         headers, default_headers = hidden_values(default_headers), None
         base_url = without_password(base_url) if isinstance(base_url, str) else base_url
         server_options = cast("ServerKeywords", with_secrets(dict(server_options)))
+        for name, text in {"base_url": base_url, "served_model": served_model}.items():
+            if text is not None:
+                check_text(name, text)
+        self._check_transport(transport)
+        limits = split_timeout(timeout, connect_timeout)
         settings = ConnectionSettings(
-            model=model,
+            model=as_path("model", model),
             base_url=base_url,
-            socket=socket,
+            socket=as_path("socket", socket),
             api_key=key,
             default_headers=headers,
             session=session,
             served_model=served_model,
-            max_retries=max_retries,
+            max_retries=as_whole("max_retries", max_retries, least=0),
             check_context=check_context,
-            timeouts=Timeouts(timeout, connect_timeout, token_timeout, total_timeout),
-            tls=TLS(verify, client_cert, client_key),
+            timeouts=Timeouts(*limits, token_timeout, total_timeout),
+            tls=TLS(
+                verify if isinstance(verify, bool) else as_path("verify", verify) or True,
+                as_path("client_cert", client_cert),
+                as_path("client_key", client_key),
+            ),
             server_options=server_options,
         )
         self._use(connect(settings, custom_transport=transport is not None), transport)
+
+    def _check_transport(self, transport: object) -> None:
+        kind = self._transport_class
+        if not (transport is None or isinstance(transport, kind)):
+            raise MlxcelError(
+                f"transport= must be an httpx.{kind.__name__} for {type(self).__name__}, not "
+                f"{type(transport).__name__}."
+            )
 
     @classmethod
     def _sharing(cls, connection: Connection) -> Self:

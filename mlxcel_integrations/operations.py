@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import warn_caller
+from .protocol.arguments import as_token_ids, check_text
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
@@ -15,6 +16,7 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.flow import Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
+from .protocol.sampling import checked_fields
 from .protocol.stream import Request
 from .protocol.tokens import read_text, read_tokens
 from .structured.request import with_response_format
@@ -77,7 +79,7 @@ def prepare_chat(
         MlxcelError: No server accepts a message or a field.
         openai.BadRequestError: The conversation does not fit into the context.
     """
-    _warn_of_misspelling(sampling)
+    sampling = _checked(sampling)
     conversation = inspect(messages)
     request = yield from _chat_request(connection, conversation, sampling)
     conversation.check_answerable()
@@ -95,8 +97,7 @@ def prepare_completion(
     connection: Connection, prompt: str, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
     """Return the request for the continuation of a text."""
-    _warn_of_misspelling(sampling)
-    sampling = with_response_format(sampling)
+    sampling = with_response_format(_checked(sampling))
     model = sampling.get("model") or (yield from discover_model(connection))
     engine = None
     if completion_depends_on_engine(sampling):
@@ -108,6 +109,7 @@ def count_messages(
     connection: Connection, messages: Messages, sampling: Mapping[str, Any]
 ) -> Flow[int]:
     """Return the number of tokens of the prompt that a conversation becomes."""
+    sampling = _checked(sampling)
     request = yield from _chat_request(connection, inspect(messages), sampling)
     return (yield from count_chat(request.body, connection.tokens))
 
@@ -123,6 +125,7 @@ def fit_messages(
     Raises:
         openai.BadRequestError: Even the last turn alone does not fit.
     """
+    sampling = _checked(sampling)
     request = yield from _chat_request(connection, inspect(messages), sampling)
     features = yield from discover_features(connection)
     room = room_for_prompt(features, reserve, request.body)
@@ -133,13 +136,14 @@ def fit_messages(
 
 def tokenize(text: str, add_special: bool) -> Flow[list[int]]:
     """Return the token ids of a text."""
+    check_text("text", text)
     body = {"content": text, "add_special": add_special}
     return read_tokens((yield Call("/tokenize", body, expected=frozenset())))
 
 
-def detokenize(tokens: Sequence[int]) -> Flow[str]:
+def detokenize(tokens: Iterable[int]) -> Flow[str]:
     """Return the text of token ids."""
-    body = {"tokens": list(tokens)}
+    body = {"tokens": as_token_ids(tokens)}
     return read_text((yield Call("/detokenize", body, expected=frozenset())))
 
 
@@ -170,14 +174,25 @@ _KNOWN_FIELDS: set[str] = set()
 """Names of sampling fields that are known, or that a warning was given about."""
 
 
-def _warn_of_misspelling(sampling: Mapping[str, Any]) -> None:
-    """Warn about an unknown field that resembles a known one; it is sent all the same."""
-    if sampling.keys() <= _KNOWN_FIELDS:
-        return
+def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return sampling fields whose names and values are those of a request.
+
+    An unknown name is sent all the same, with a warning if it resembles a known one.
+
+    Raises:
+        MlxcelError: A name or a value cannot be right.
+    """
+    if not sampling.keys() <= _KNOWN_FIELDS:
+        _check_names(sampling)
+    return checked_fields(sampling)
+
+
+def _check_names(sampling: Mapping[str, Any]) -> None:
     # Imported here since pydantic, which it needs, takes longer to import than the whole client.
-    from .options import nearest_sampling_field
+    from .options import check_field_name, nearest_sampling_field
 
     for name in sampling.keys() - _KNOWN_FIELDS:
+        check_field_name(name)
         near = nearest_sampling_field(name)
         if near is not None:
             warn_caller(

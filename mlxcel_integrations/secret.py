@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
 from weakref import WeakKeyDictionary
 
+from .errors import MlxcelError
+
 __all__ = [
     "KEY_FLAGS",
     "STARS",
@@ -137,15 +139,35 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-def hidden(key: str | Secret | None) -> Secret | None:
-    """Return a key as a secret, without the line end that keys from files have."""
+def hidden(key: Any) -> Secret | None:
+    """Return a key as a secret, without the line end that keys from files have.
+
+    Args:
+        key: A string, or a secret of Pydantic's or ours; None for no key.
+
+    Raises:
+        MlxcelError: It is of another type.
+    """
     if isinstance(key, Secret):
         return key
+    if hasattr(key, "get_secret_value"):
+        return hidden(key.get_secret_value())
+    if not (key is None or isinstance(key, str)):
+        raise MlxcelError(f"api_key= must be a str, not {type(key).__name__}.")
     return Secret(key.strip()) if key else None
 
 
 def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
-    """Return a dictionary with its values, strings or secrets of Pydantic, as secrets."""
+    """Return a dictionary with its values, strings or secrets of Pydantic, as secrets.
+
+    Raises:
+        MlxcelError: It is not a dictionary.
+    """
+    if not (values is None or isinstance(values, Mapping)):
+        kind, values = type(values).__name__, None
+        raise MlxcelError(
+            f'default_headers= must be a dictionary such as {{"x-team": "blue"}}, not {kind}.'
+        )
     return {
         name: Secret(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
         for name, value in (values or {}).items()

@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return list(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
@@ -69,7 +69,7 @@ def _not_json(value: Any, error: Exception) -> MlxcelError:
         return MlxcelError(
             "The request is nested too deeply, or contains itself: pass plain, finite data."
         )
-    for place, part in _parts("", value):
+    for place, part in _wrong_parts("", value):
         if isinstance(part, float):
             return MlxcelError(f"{place} is {part}, and JSON has no such number: pass another.")
         return MlxcelError(
@@ -79,7 +79,7 @@ def _not_json(value: Any, error: Exception) -> MlxcelError:
     return MlxcelError(f"The request cannot be written as JSON: {error}.")
 
 
-def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _wrong_parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a value that cannot be written as JSON, each with its place."""
     if isinstance(value, dict):
         children: Iterable[tuple[Any, Any]] = value.items()
@@ -95,4 +95,4 @@ def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
         return
     for key, child in children:
         named = f"[{key}]" if not isinstance(value, dict) else f".{key}" if place else str(key)
-        yield from _parts(f"{place}{named}", child)
+        yield from _wrong_parts(f"{place}{named}", child)

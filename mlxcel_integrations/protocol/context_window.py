@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import MlxcelError
+from .arguments import as_whole
 from .body import encode_body
 from .features import ServerFeatures
 from .flow import Flow
@@ -84,7 +85,8 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
         )
     if reserve is None:
         reserve = body.get("max_tokens") or context_size // 4
-    if not 0 <= reserve < context_size:
+    reserve = as_whole("reserve", reserve, least=0)
+    if reserve >= context_size:
         raise MlxcelError(
             f"reserve={reserve} is not possible in a context of {context_size} tokens: pass the "
             "number of tokens to leave for the answer, or a smaller max_tokens."

@@ -6,10 +6,11 @@ import math
 import sys
 from array import array
 from binascii import a2b_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import MlxcelError
+from .arguments import as_strings, check_text
 from .failures import Failure
 from .flow import MISSING_ROUTE, Call, Flow
 from .vector_models import (
@@ -18,7 +19,6 @@ from .vector_models import (
     batches,
     by_index,
     check_at_least_one,
-    check_texts,
     common_fields,
     in_batches,
     refuse_missing_route,
@@ -39,7 +39,7 @@ VECTOR_BYTES = 1024 * 1024
 
 
 def embed_texts(
-    texts: Sequence[str],
+    texts: Iterable[str],
     memory: VectorMemory,
     done: Done,
     *,
@@ -59,8 +59,9 @@ def embed_texts(
         MlxcelError: A text cannot be embedded, the server has no embeddings, or its answer is
             unusable.
     """
-    texts = check_texts("texts", texts)
+    texts = as_strings("texts", texts)
     check_at_least_one(batch_size=batch_size, dimensions=dimensions)
+    check_text("prefix", prefix)
     if not texts:
         return []
     filled = _filled(texts, skip_empty)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
+from .arguments import shown
 from .features import ServerFeatures
 from .tool_calls import CallIds
 
-__all__ = ["Conversation", "Message", "Messages", "inspect"]
+__all__ = ["Conversation", "Message", "Messages", "as_list", "inspect"]
 
 Message = Mapping[str, Any]
-Messages = str | Sequence[Message]
+Messages = str | Iterable[Message]
 """OpenAI messages, or one user message as plain text."""
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -115,6 +116,26 @@ class Conversation:
             )
 
 
+def as_list(messages: Messages) -> Sequence[Message]:
+    """Return messages as a list.
+
+    Raises:
+        MlxcelError: They are neither text nor a number of messages.
+    """
+    if isinstance(messages, list | tuple):
+        return messages
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if isinstance(messages, Mapping):
+        raise MlxcelError("messages= is a single message: put it into a list, [{...}].")
+    if not isinstance(messages, Iterable) or isinstance(messages, bytes | bytearray):
+        raise MlxcelError(
+            f"messages={shown(messages)} must be a text, or a list of messages such as "
+            f'{{"role": "user", "content": "..."}}, not {type(messages).__name__}.'
+        )
+    return list(messages)
+
+
 def inspect(messages: Messages) -> Conversation:
     """Walk over messages once, check them, and note what requests depend on.
 
@@ -124,8 +145,7 @@ def inspect(messages: Messages) -> Conversation:
     Raises:
         MlxcelError: There is no message, or one has no known role.
     """
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
+    messages = as_list(messages)
     if not messages:
         raise MlxcelError("There are no messages to answer: pass at least one user message.")
     checked: list[Message] = []

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MlxcelError
+from .arguments import as_strings, shown
 from .flow import Call, Flow
 from .vector_models import (
     VectorMemory,
     batches,
     by_index,
     check_at_least_one,
-    check_texts,
     common_fields,
     in_batches,
     refuse_missing_route,
@@ -43,7 +43,7 @@ class RankedDocument:
 
 def rerank_documents(
     query: str,
-    documents: Sequence[str],
+    documents: Iterable[str],
     memory: VectorMemory,
     *,
     model: str | None,
@@ -59,10 +59,10 @@ def rerank_documents(
         MlxcelError: A document cannot be ranked, the server cannot rank, or its answer is
             unusable.
     """
-    documents = check_texts("documents", documents)
+    documents = as_strings("documents", documents)
     check_at_least_one(batch_size=batch_size, top_n=top_n)
     if not isinstance(query, str) or not query:
-        raise MlxcelError(f"query={query!r} must be a string that is not empty.")
+        raise MlxcelError(f"query={shown(query)} must be a string that is not empty.")
     if not documents:
         return []
     fields = yield from common_fields("rerank", memory, model, instruction)

@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .arguments import as_strings, check_mapping, check_text, number, shown, whole
 from .bounds import bounded_format
 from .definition_names import with_safe_names
 
-__all__ = ["depends_on_engine", "request_fields", "with_reasoning", "without_thinking"]
+__all__ = [
+    "checked_fields",
+    "depends_on_engine",
+    "request_fields",
+    "with_reasoning",
+    "without_thinking",
+]
 
 _OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -30,6 +37,84 @@ _LLAMA_NAMES = {
 """llama.cpp knows only these older names, and mlxcel refuses them beside the newer ones."""
 
 _NO_REASONING = ("none", "off", "disabled")
+
+_WHOLE = (
+    "max_tokens",
+    "max_completion_tokens",
+    "n_predict",
+    "top_k",
+    "seed",
+    "top_logprobs",
+    "repetition_context_size",
+    "repeat_last_n",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "thinking_budget_tokens",
+    "max_pattern_size",
+    "min_pattern_size",
+    "min_count",
+    "n",
+)
+_NUMBERS = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "top_n_sigma",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "repeat_penalty",
+    "dry_multiplier",
+    "dry_base",
+    "xtc_probability",
+    "xtc_threshold",
+)
+_TEXTS = ("model", "user", "prompt_cache_key", "reasoning_effort")
+_MAPPINGS = {
+    "logit_bias": '{"5": -100}',
+    "chat_template_kwargs": '{"enable_thinking": False}',
+    "extra_body": '{"name": 1}',
+}
+"""Fields that are dictionaries, and an example of each."""
+
+_KINDS: dict[str, frozenset[type]] = {
+    **dict.fromkeys(_WHOLE, frozenset({int})),
+    **dict.fromkeys(_NUMBERS, frozenset({int, float})),
+    **dict.fromkeys(_TEXTS, frozenset({str})),
+    **dict.fromkeys(_MAPPINGS, frozenset({dict})),
+}
+"""Usual types of fields; a value of another type is looked at closely."""
+
+
+def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return sampling fields whose values have the types that servers expect.
+
+    Raises:
+        MlxcelError: One has another type; the message names it.
+    """
+    unusual = {
+        name: value
+        for name, value in sampling.items()
+        if name in _KINDS and value is not None and type(value) not in _KINDS[name]
+    }
+    if not unusual:
+        return sampling
+    return {**sampling, **{name: _converted(name, value) for name, value in unusual.items()}}
+
+
+def _converted(name: str, value: Any) -> Any:
+    if name in _MAPPINGS:
+        check_mapping(name, value, _MAPPINGS[name])
+        return value
+    if name in _TEXTS:
+        check_text(name, value)
+        return value
+    found = whole(value) if name in _WHOLE else number(value)
+    if found is None:
+        kind = "whole number" if name in _WHOLE else "number"
+        raise MlxcelError(f"{name}={shown(value)} must be a {kind}, not {type(value).__name__}.")
+    return found
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
@@ -83,7 +168,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
 def _set_stop(fields: dict[str, Any]) -> None:
     """Send ``stop`` as a list, since older servers refuse a plain string."""
     stop = fields["stop"]
-    stop = [stop] if isinstance(stop, str) else list(stop)
+    stop = [stop] if isinstance(stop, str) else as_strings("stop", stop)
     if stop:
         fields["stop"] = stop
     else:
@@ -136,4 +221,5 @@ def _asks_for_thinking(sampling: Mapping[str, Any]) -> bool:
 def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
     """Add variables of the chat template, unless they are set already."""
     given = fields.get("chat_template_kwargs") or {}
+    check_mapping("chat_template_kwargs", given, _MAPPINGS["chat_template_kwargs"])
     return {**fields, "chat_template_kwargs": {**variables, **given}}

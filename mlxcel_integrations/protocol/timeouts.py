@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..errors import MlxcelError
+from .arguments import as_seconds
 
-__all__ = ["Deadline", "Timeouts"]
+__all__ = ["USUAL_CONNECT_TIMEOUT", "Deadline", "Timeouts"]
+
+USUAL_CONNECT_TIMEOUT = 10.0
+"""Longest time until a connection is made unless the user sets another, in seconds."""
 
 LONGEST = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
@@ -25,17 +28,13 @@ class Timeouts:
     """
 
     timeout: float | None = None
-    connect_timeout: float = 10.0
+    connect_timeout: float = USUAL_CONNECT_TIMEOUT
     token_timeout: float | None = None
     total_timeout: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
-                raise MlxcelError(
-                    f"{name}={seconds} is not a positive number of seconds: pass one, or omit it."
-                )
+            object.__setattr__(self, name, as_seconds(name, getattr(self, name)))
 
     @property
     def read(self) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import MlxcelError
+from .arguments import as_strings
 from .failures import Failure
 from .flow import REJECTED, Call, Flow
 from .validation import as_object, as_text
@@ -83,17 +84,16 @@ class TokenMemory:
         self.checked = self.searched = False
 
 
-def count_texts(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int]]:
+def count_texts(texts: Iterable[str], memory: TokenMemory) -> Flow[list[int]]:
     """Return the number of tokens of each text, without those that begin a prompt.
 
     Raises:
         MlxcelError: One is not a string, or the server answers in an unknown form.
     """
+    texts = as_strings("text", texts)
     counted: dict[str, int] = {}
     unknown: dict[str, None] = {}
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise MlxcelError(f"texts[{index}] is {type(text).__name__}, not a string.")
+    for text in texts:
         known = memory.counts.get("text", text)
         if known is None:
             unknown[text] = None

@@ -8,11 +8,11 @@ together with a schema for the answer, which would otherwise keep the model from
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import MlxcelError
+from .body import to_json
 from .features import ServerFeatures
 from .json_schema import check_references, check_schema_size, rebased
 from .sampling import without_thinking
@@ -29,8 +29,10 @@ def check_tools(tools: Tools) -> list[str]:
     """Return the names of tools, all of which every server version accepts.
 
     Raises:
-        MlxcelError: One is not an OpenAI function tool, or there are too many.
+        MlxcelError: They are not a list, one is not an OpenAI function tool, or there are too many.
     """
+    if not isinstance(tools, list | tuple):
+        raise MlxcelError(f"tools= must be a list of OpenAI tools, not {type(tools).__name__}.")
     if len(tools) > MOST_TOOLS:
         raise MlxcelError(
             f"There are {len(tools)} tools, but a server accepts at most {MOST_TOOLS}: pass only "
@@ -65,11 +67,9 @@ def _checked_name(index: int, tool: Mapping[str, Any]) -> str:
             'as {"type": "object", "properties": {...}}.'
         )
     try:
-        json.dumps(tool)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise MlxcelError(
-            f"tools[{index}], {name!r}, cannot be written as JSON: {error}."
-        ) from None
+        to_json(tool)
+    except MlxcelError as error:
+        raise MlxcelError(f"tools[{index}], {name!r}, cannot be sent: {error}") from None
     return name
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import MlxcelError
+from .arguments import as_whole
 from .failures import Failure
 from .features import DEFAULT_SLOTS, choose_capable, engine_of, read_models
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
@@ -21,7 +22,6 @@ __all__ = [
     "batches",
     "by_index",
     "check_at_least_one",
-    "check_texts",
     "common_fields",
     "in_batches",
     "refuse_missing_route",
@@ -73,29 +73,15 @@ class VectorMemory:
 # --------------------------------------------------------------------------- arguments
 
 
-def check_texts(name: str, texts: Sequence[str]) -> list[str]:
-    """Return the texts of an argument as a list.
-
-    Raises:
-        MlxcelError: It is not a list of strings.
-    """
-    if isinstance(texts, str):
-        raise MlxcelError(f"{name}= is a single string: pass a list of strings.")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise MlxcelError(f"{name}[{index}] is {type(text).__name__}, not a string.")
-    return list(texts)
-
-
 def check_at_least_one(**numbers: int | None) -> None:
     """Check that numbers are positive; None passes.
 
     Raises:
-        MlxcelError: One is not.
+        MlxcelError: One is not a number, or not positive.
     """
     for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise MlxcelError(f"{name}={number} must be at least 1.")
+        if number is not None:
+            as_whole(name, number, least=1)
 
 
 # --------------------------------------------------------------------------- the model

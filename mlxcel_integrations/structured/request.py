@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
-from ..protocol.messages import Message, Messages
+from ..protocol.messages import Message, Messages, as_list
 from ..protocol.sampling import without_thinking
 from ..protocol.stream import ChatReply
 from .answer_stream import AnswerStream, TextStream
@@ -200,8 +200,7 @@ def with_schema_shown(
         tools: Whether the model may call a tool instead.
     """
     text = schema_text(schema, tools=tools)
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
+    messages = as_list(messages)
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request
     # An assistant's message at the end is the beginning of the answer.

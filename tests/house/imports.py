@@ -13,8 +13,10 @@ PACKAGE = Path(__file__).parents[2] / "mlxcel_integrations"
 
 # Each row may import the rows above it; a folder may also import itself.
 LAYERS = [
-    ["errors", "keywords", "lazy", "progress_bar", "secret"],
-    ["options", "protocol", "unix_sockets"],
+    ["errors"],
+    ["keywords", "lazy", "progress_bar", "secret"],
+    ["protocol", "unix_sockets"],
+    ["options"],
     ["embedded", "structured", "transport"],
     ["supervisor"],
     ["operations"],

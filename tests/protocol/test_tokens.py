@@ -301,7 +301,7 @@ def test_a_text_longer_than_a_batch_is_counted_alone() -> None:
 def test_what_is_no_text_is_told_before_anything_is_asked() -> None:
     server = Server()
 
-    with pytest.raises(MlxcelError, match=r"texts\[1\] is int"):
+    with pytest.raises(MlxcelError, match=r"text\[1\] is int"):
         drive(count_texts(["a", 1], memory()), server)  # type: ignore[list-item]  # the mistake
     assert [] == server.asked
 

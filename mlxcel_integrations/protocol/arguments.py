@@ -1,0 +1,164 @@
+"""Arguments of the clients: their types and ranges, and numbers of other libraries as Python's."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import MlxcelError
+
+__all__ = [
+    "as_path",
+    "as_seconds",
+    "as_strings",
+    "as_token_ids",
+    "as_whole",
+    "check_mapping",
+    "check_text",
+    "number",
+    "plain",
+    "shown",
+    "whole",
+]
+
+
+MOST_SECONDS = 1e8
+"""Three years stand for no limit, which sockets and locks cannot wait for."""
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: short, and on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number of any library as Python's, None for anything else."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy, or of a library like it, as Python's; anything else as it is."""
+    return value.item() if hasattr(value, "dtype") and not getattr(value, "ndim", 1) else value
+
+
+def number(value: Any) -> float | None:
+    """Return a number of any library as Python's, None for anything else."""
+    if isinstance(value, str | bytes | bytearray):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(found) else found
+
+
+def as_whole(name: str, value: Any, least: int) -> int:
+    """Return a whole number that has a lower limit.
+
+    Raises:
+        MlxcelError: It is not one, or too small.
+    """
+    found = whole(value)
+    if found is None:
+        kind = type(value).__name__
+        raise MlxcelError(f"{name}={shown(value)} must be a whole number, not {kind}.")
+    if found < least:
+        raise MlxcelError(f"{name}={found} must be at least {least}.")
+    return found
+
+
+def as_seconds(name: str, value: Any) -> float | None:
+    """Return a positive number of seconds; None passes.
+
+    Raises:
+        MlxcelError: It is not one.
+    """
+    if value is None:
+        return None
+    found = number(value)
+    if found is None or not found > 0:
+        raise MlxcelError(
+            f"{name}={shown(value)} is not a positive number of seconds: pass one, or omit it."
+        )
+    return min(found, MOST_SECONDS)
+
+
+def as_path(name: str, value: Any) -> str | None:
+    """Return a path or a name as text; None passes.
+
+    Raises:
+        MlxcelError: It is neither.
+    """
+    try:
+        path = value if value is None else os.fspath(value)
+    except TypeError:
+        path = b""
+    if isinstance(path, bytes):
+        raise MlxcelError(
+            f"{name}={shown(value)} must be a str or a path, not {type(value).__name__}."
+        )
+    return path
+
+
+def check_text(name: str, value: Any) -> None:
+    """Check that an argument is text.
+
+    Raises:
+        MlxcelError: It is not.
+    """
+    if not isinstance(value, str):
+        raise MlxcelError(f"{name}={shown(value)} must be a str, not {type(value).__name__}.")
+
+
+def check_mapping(name: str, value: Any, example: str) -> None:
+    """Check that an argument is a dictionary; None passes.
+
+    Args:
+        name: Name of the argument.
+        value: Its value, which is not shown: it may hold a key.
+        example: What to pass.
+
+    Raises:
+        MlxcelError: It is not.
+    """
+    if not (value is None or isinstance(value, Mapping)):
+        raise MlxcelError(
+            f"{name}= must be a dictionary such as {example}, not {type(value).__name__}."
+        )
+
+
+def as_strings(name: str, texts: Any) -> list[str]:
+    """Return the texts of an argument, which may be any iterable, as a list.
+
+    Raises:
+        MlxcelError: It is not a number of strings.
+    """
+    if isinstance(texts, str):
+        raise MlxcelError(f"{name}= is a single string: pass a list of strings.")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | bytearray | Mapping):
+        raise MlxcelError(f"{name}= must be a list of strings, not {type(texts).__name__}.")
+    found = list(texts)
+    for index, text in enumerate(found):
+        if not isinstance(text, str):
+            raise MlxcelError(f"{name}[{index}] is {type(text).__name__}, not a string.")
+    return found
+
+
+def as_token_ids(tokens: Any) -> list[int]:
+    """Return token ids as a list.
+
+    Raises:
+        MlxcelError: They are not whole numbers.
+    """
+    if isinstance(tokens, Iterable) and not isinstance(tokens, str | bytes | Mapping):
+        found = [whole(token) for token in tokens]
+        if None not in found:
+            return [token for token in found if token is not None]
+    raise MlxcelError(f"tokens={shown(tokens)} must be a list of whole numbers, token ids.")

@@ -1,0 +1,210 @@
+"""Arguments that cannot be right: each object says which one, and what to do, and sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
+from tests.fakes.server import FakeServer
+
+CLASSES = ["LLM", "AsyncLLM", "langchain.ChatMlxcel", "llama_index.Mlxcel"]
+PACKAGES = {"langchain": "langchain_core", "llama_index": "llama_index.core"}
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer("newest") as fake:
+        yield fake
+
+
+@pytest.fixture(params=CLASSES)
+def kind(request: pytest.FixtureRequest) -> Any:
+    package, _, name = request.param.rpartition(".")
+    if not package:
+        return {"LLM": LLM, "AsyncLLM": AsyncLLM}[name]
+    pytest.importorskip(PACKAGES[package], reason="this framework is not installed")
+    return getattr(importlib.import_module(f"mlxcel_integrations.{package}"), name)
+
+
+def ask(llm: Any, messages: Any, **options: Any) -> Any:
+    """Ask in the way of each class."""
+    if isinstance(llm, LLM):
+        return llm.chat(messages, **options)
+    if isinstance(llm, AsyncLLM):
+        return asyncio.run(llm.chat(messages, **options))
+    if hasattr(llm, "invoke"):
+        return llm.invoke(messages, **options)
+    return llm.complete(messages, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout": "soon"}, ["timeout", "soon"]),
+        ({"timeout": 0}, ["timeout", "0"]),
+        ({"timeout": float("nan")}, ["timeout", "nan"]),
+        ({"timeout": [5]}, ["timeout"]),
+        ({"connect_timeout": "x"}, ["connect_timeout"]),
+        ({"total_timeout": -1}, ["total_timeout"]),
+        ({"max_retries": -1}, ["max_retries", "-1"]),
+        ({"max_retries": "many"}, ["max_retries"]),
+        ({"default_headers": ["x-key: 5"]}, ["default_headers"]),
+        ({"default_headers": {"x-key": 5}}, ["x-key"]),
+        ({"api_key": 5}, ["api_key"]),
+        ({"session": 5}, ["session"]),
+        ({"served_model": 5}, ["served_model"]),
+        ({"verify": 5.5}, ["verify"]),
+        ({"base_url": 5}, ["base_url"]),
+        ({"base_url": None, "socket": 5}, ["socket"]),
+        ({"base_url": None, "model": 5}, ["model"]),
+        ({"num_ctx": 4096}, ["num_ctx", "ctx_size="]),
+        ({"model_name": "m"}, ["model_name", "served_model="]),
+        ({"openai_api_base": "http://h"}, ["openai_api_base", "base_url="]),
+        ({"api_base": "http://h"}, ["api_base", "base_url="]),
+        ({"request_timeout": 5}, ["request_timeout", "timeout="]),
+        ({"max_completion_tokens": 5}, ["max_completion_tokens", "max_tokens="]),
+        ({"num_predict": 5}, ["num_predict", "max_tokens="]),
+        ({"n_gpu_layers": 5}, ["n_gpu_layers", "extra_args="]),
+        ({"timout": 5}, ["timout", "Did you mean 'timeout'"]),
+        ({"model_kwargs": {}}, ["model_kwargs", "extra_body="]),
+    ],
+    ids=str,
+)
+def test_options_of_an_object(
+    kind: Any, server: FakeServer, options: dict[str, Any], says: list[str]
+) -> None:
+    with pytest.raises((MlxcelError, ValidationError)) as caught:
+        kind(**{"base_url": server.url, **options})
+
+    assert [] == [part for part in says if part not in str(caught.value)]
+    if isinstance(caught.value, MlxcelError):
+        assert "Input should be" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": 4}, "^timeout= is an option of the object, not of a call: pass it where"),
+        ({"ctx_size": 4096}, "^ctx_size= is an option of the object"),
+        ({"keep_alive": "5m"}, "^keep_alive= is an option of the object"),
+        ({"served_model": "m"}, "^served_model= is an option of the object"),
+        ({"schem": dict}, "^schem= is not an argument. Did you mean schema="),
+        ({"num_ctx": 4096}, "^num_ctx= is not an argument. Here, use ctx_size="),
+        ({"num_predict": 5}, "^num_predict= is not an argument. Here, use max_tokens="),
+        ({"format": "json"}, "^format= is not an argument. Here, use response_format="),
+        ({"max_tokens": "5"}, "^max_tokens='5' must be a whole number, not str.$"),
+        ({"max_tokens": 2.5}, "^max_tokens=2.5 must be a whole number"),
+        ({"max_tokens": -1}, "^max_tokens is -1"),
+        ({"seed": "x"}, "^seed='x' must be a whole number"),
+        ({"temperature": "hot"}, "^temperature='hot' must be a number, not str.$"),
+        ({"top_p": float("nan")}, "^top_p.*nan"),
+        ({"extra_body": "x"}, "^extra_body= must be a dictionary such as .*, not str.$"),
+        ({"extra_body": {"a": object()}}, "^a is of the type object, which cannot be written"),
+        ({"logit_bias": [1]}, "^logit_bias= must be a dictionary"),
+        ({"chat_template_kwargs": "x"}, "^chat_template_kwargs= must be a dictionary"),
+        ({"session": 5}, "^session=5"),
+    ],
+    ids=str,
+)
+def test_options_of_a_call(
+    kind: Any, server: FakeServer, options: dict[str, Any], message: str
+) -> None:
+    llm = kind(base_url=server.url)
+
+    with pytest.raises(MlxcelError, match=message):
+        ask(llm, "hi", **options)
+
+    assert [] == server.posts
+
+
+@pytest.mark.parametrize("stop", [3, [3], {"a": 1}])
+@pytest.mark.parametrize("kind", ["LLM", "AsyncLLM", "langchain.ChatMlxcel"], indirect=True)
+def test_stops_that_are_not_texts(kind: Any, server: FakeServer, stop: Any) -> None:
+    with pytest.raises(MlxcelError, match=r"^stop(=|\[)"):
+        ask(kind(base_url=server.url), "hi", stop=stop)
+
+    assert [] == server.posts
+
+
+MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda llm: llm.chat(3), "^messages=3 must be a text, or a list of messages"),
+    (lambda llm: llm.chat(None), "^messages=None must be a text"),
+    (lambda llm: llm.chat(b"hi"), "^messages=b'hi' must be a text"),
+    (lambda llm: llm.chat({"role": "user", "content": "hi"}), r"^messages= is a single message"),
+    (lambda llm: llm.chat(["hi"]), r"^messages\[0\] is str, not a dictionary"),
+    (lambda llm: llm.chat([]), "^There are no messages"),
+    (lambda llm: llm.chat("hi", tools=3), "^tools= must be a list of OpenAI tools, not int.$"),
+    (lambda llm: llm.chat("hi", tools={"a": 1}), "^tools= must be a list of OpenAI tools"),
+    (lambda llm: llm.chat(3, schema=dict[str, int]), "^messages=3 must be a text"),
+    (lambda llm: llm.generate(3), "^A prompt must be a string, not int"),
+    (lambda llm: llm.generate(["a"]), "^A prompt must be a string, not list"),
+    (lambda llm: llm.generate("a", schema=dict), "^schema= is an argument of chat, chat_stream"),
+    (lambda llm: llm.count_tokens(None), "^text= must be a list of strings, not NoneType"),
+    (lambda llm: llm.count_tokens(["a", 3]), r"^text\[1\] is int, not a string"),
+    (lambda llm: llm.tokenize(3), "^text=3 must be a str, not int"),
+    (lambda llm: llm.tokenize(None), "^text=None must be a str"),
+    (lambda llm: llm.detokenize("12"), "^tokens='12' must be a list of whole numbers"),
+    (lambda llm: llm.detokenize(3), "^tokens=3 must be"),
+    (lambda llm: llm.count_message_tokens(3), "^messages=3 must be a text"),
+    (lambda llm: llm.count_message_tokens("a", timeout=3), "^timeout= is an option of the object"),
+    (lambda llm: llm.fit_messages(3), "^messages=3 must be a text"),
+    (lambda llm: llm.fit_messages("hi", reserve="x"), "^reserve='x' must be a whole number"),
+    (lambda llm: llm.embed("abc"), "^texts= is a single string"),
+    (lambda llm: llm.embed(None), "^texts= must be a list of strings"),
+    (lambda llm: llm.embed(["a"], dimensions="x"), "^dimensions='x' must be a whole number"),
+    (lambda llm: llm.embed(["a"], batch_size=0), "^batch_size=0 must be at least 1"),
+    (lambda llm: llm.embed(["a"], prefix=3), "^prefix=3 must be a str"),
+    (lambda llm: llm.rerank(3, ["a"]), "^query=3 must be a string that is not empty"),
+    (lambda llm: llm.rerank("q", "abc"), "^documents= is a single string"),
+    (lambda llm: llm.rerank("q", ["a"], top_n="x"), "^top_n='x' must be a whole number"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES)
+def test_arguments_of_methods(
+    server: FakeServer, mistake: Callable[[Any], Any], message: str
+) -> None:
+    async def twin() -> Any:
+        return await mistake(AsyncLLM(base_url=server.url))
+
+    with pytest.raises(MlxcelError, match=message):
+        mistake(LLM(base_url=server.url))
+    with pytest.raises(MlxcelError, match=message):
+        asyncio.run(twin())
+    assert [] == server.posts
+
+
+@pytest.mark.parametrize(
+    ("kind", "transport", "name"),
+    [
+        (LLM, httpx.AsyncHTTPTransport(), "BaseTransport for LLM, not AsyncHTTPTransport"),
+        (AsyncLLM, httpx.HTTPTransport(), "AsyncBaseTransport for AsyncLLM, not HTTPTransport"),
+        (LLM, "tcp", "BaseTransport for LLM, not str"),
+    ],
+)
+def test_transports_of_the_other_kind(kind: Any, transport: Any, name: str) -> None:
+    with pytest.raises(MlxcelError, match=f"^transport= must be an httpx.{name}"):
+        kind(transport=transport)
+
+
+@pytest.mark.parametrize("kind", [LLM, AsyncLLM])
+def test_a_transport_and_a_model_exclude_each_other(kind: Any) -> None:
+    with pytest.raises(MlxcelError, match=r"^Both model= and transport= are given\b"):
+        kind(model="embedded", transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+
+
+@pytest.mark.parametrize("kind", [LLM, AsyncLLM])
+def test_header_values_of_the_wrong_form_are_not_shown(kind: Any) -> None:
+    with pytest.raises(MlxcelError, match="default_headers= must be a dictionary") as caught:
+        kind(base_url="http://h", default_headers=["x-key: hunter2hunter2"])
+
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in shown.replace('default_headers=["x-key: hunter2hunter2"]', "")

@@ -71,6 +71,7 @@ class AsyncLLM(BaseClient):
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
         self._driver = AsyncDriver(connection, transport)
+        self._transport = transport
         self._openai: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
             WeakKeyDictionary()
         )
@@ -333,11 +334,12 @@ class AsyncLLM(BaseClient):
         It makes no retries, and belongs to the running event loop. In managed mode,
         ``start`` must have been awaited.
         """
+        self._connection.check_open()
         loop = asyncio.get_running_loop()
         if loop not in self._openai:
             from .transport.openai_clients import async_client
 
-            self._openai[loop] = async_client(self._connection)
+            self._openai[loop] = async_client(self._connection, self._transport)
         return self._openai[loop]
 
     def _complete(self, prompt: str, sampling: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:

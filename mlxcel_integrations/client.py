@@ -97,6 +97,7 @@ class LLM(BaseClient):
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
         self._driver = SyncDriver(connection, transport)
+        self._transport = transport
         self._openai: openai.OpenAI | None = None
 
     def start(self) -> Self:
@@ -465,7 +466,7 @@ class LLM(BaseClient):
         if self._openai is None:
             from .transport.openai_clients import sync_client
 
-            self._openai = sync_client(self._connection)
+            self._openai = sync_client(self._connection, self._transport)
         return self._openai
 
     def _complete(self, prompt: str, sampling: Mapping[str, Any]) -> Iterator[Delta]:

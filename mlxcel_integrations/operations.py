@@ -45,11 +45,11 @@ def list_models() -> Flow[list[str]]:
 
 
 def discover_model(connection: Connection) -> Flow[str]:
-    """Return the name of the model in use: given, or discovered once."""
-    if connection.name is None:
+    """Return the name of the model in use: given, or told by the server once."""
+    if connection.model is None:
         served = read_models((yield _get(MODELS)))
-        connection.model_name = choose_model(served, str(connection.endpoint))
-    return connection.name or ""
+        connection.model = choose_model(served, str(connection.endpoint))
+    return connection.model
 
 
 def discover_features(connection: Connection) -> Flow[ServerFeatures]:
@@ -64,6 +64,8 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
         features = features.with_context(connection.server.trained_context)
     if features.build is None and connection.server is not None:
         features = dataclasses.replace(features, only_text=connection.server.reads_only_text)
+    if connection.model is None:
+        connection.model = next((model.id for model in features.models if model.generates), None)
     # A busy server may leave some out, so they are discovered again when next needed.
     if not any(isinstance(answer, Failure) and answer.busy for answer in (health, props)):
         connection.features = features
@@ -98,7 +100,7 @@ def prepare_completion(
 ) -> Flow[Request]:
     """Return the request for the continuation of a text."""
     sampling = with_response_format(_checked(sampling))
-    model = sampling.get("model") or (yield from discover_model(connection))
+    model = yield from _model_to_ask(connection, sampling)
     engine = None
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
@@ -155,11 +157,16 @@ def _chat_request(
     connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
     sampling = with_response_format(sampling)
-    model = sampling.get("model") or connection.name or (yield from discover_model(connection))
+    model = yield from _model_to_ask(connection, sampling)
     features = None
     if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)
     return chat_request(model, conversation, sampling, features)
+
+
+def _model_to_ask(connection: Connection, sampling: Mapping[str, Any]) -> Flow[str]:
+    given = sampling.get("model") or connection.model_to_send
+    return given or (yield from discover_model(connection))
 
 
 def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:

@@ -13,6 +13,7 @@ from .errors import MlxcelError
 
 __all__ = [
     "MAX_SOCKET_PATH_BYTES",
+    "check_socket_length",
     "check_socket_path",
     "is_socket_path",
     "is_stale",
@@ -47,6 +48,28 @@ def check_socket_path(path: str, option: str) -> None:
     Raises:
         MlxcelError: It cannot.
     """
+    check_socket_length(path, option)
+    named = f"{option}{path!r}"
+    if not is_socket_path(path):
+        raise MlxcelError(f"{named} must end in .sock: servers recognise sockets by that.")
+    if not os.access(Path(path).parent, os.W_OK | os.X_OK):
+        raise MlxcelError(
+            f"The directory of {named} does not exist or is not writable. Choose another path."
+        )
+    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise MlxcelError(f"{named} exists and is not a socket. Choose another path.")
+
+
+def check_socket_length(path: str, option: str) -> None:
+    """Check that the path of a socket fits into an address of the system.
+
+    Args:
+        path: The path.
+        option: The option that names it, as shown to the user.
+
+    Raises:
+        MlxcelError: It does not.
+    """
     named = f"{option}{path!r}"
     try:
         size = len(os.fsencode(path))
@@ -64,14 +87,6 @@ def check_socket_path(path: str, option: str) -> None:
             f"{named} is too long for a socket: it has {size} bytes, and this system allows "
             f"{MAX_SOCKET_PATH_BYTES}. Use a shorter path."
         )
-    if not is_socket_path(path):
-        raise MlxcelError(f"{named} must end in .sock: servers recognise sockets by that.")
-    if not os.access(Path(path).parent, os.W_OK | os.X_OK):
-        raise MlxcelError(
-            f"The directory of {named} does not exist or is not writable. Choose another path."
-        )
-    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise MlxcelError(f"{named} exists and is not a socket. Choose another path.")
 
 
 def is_stale(path: str) -> bool:

@@ -158,7 +158,7 @@ class LangChainModel(Batches[Input, Output]):
         )
         params["ls_provider"] = PROVIDER
         if not params.get("ls_model_name"):
-            params["ls_model_name"] = self._connection.model_name or repr(self._connection)
+            params["ls_model_name"] = self._connection.model_to_send or repr(self._connection)
         return params
 
     @property

@@ -97,7 +97,7 @@ class Mlxcel(
     def to_payload(self) -> dict[str, Any]:
         """Return the facts about the model that events carry, without asking the server."""
         sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
-        name = self._connection.model_name or self.model or "unknown"
+        name = self._connection.model_to_send or self.model or "unknown"
         return {"class_name": self.class_name(), "model_name": name, **sampling}
 
     async def astart(self) -> Self:

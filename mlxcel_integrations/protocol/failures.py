@@ -19,6 +19,7 @@ __all__ = [
     "insecure",
     "no_slot",
     "not_a_stream",
+    "not_the_model",
     "overflow",
     "template_failed",
     "timed_out",
@@ -250,6 +251,15 @@ def another_model(where: str, model: str, before: str) -> str:
         f"{where} answers with the models {first!r} and {second!r} in turn, or has switched "
         "from one to the other. Its features are discovered again. Servers behind one address must "
         "serve the same model with the same options: give each model an address of its own."
+    )
+
+
+def not_the_model(where: str, asked: str, answered: str) -> str:
+    """Return the warning about an answer from another model than the user has named."""
+    return (
+        f"served_model={asked!r} was asked for, but {where} answered with the model {answered!r}: "
+        "servers answer with the model they have, whatever the name. Name that one, or leave "
+        "served_model= out; models() returns the names of all."
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "engine_of",
     "read_features",
     "read_models",
+    "same_model",
     "slots_to_respect",
     "told",
 ]
@@ -168,6 +169,15 @@ def choose_capable(
     able = [model.id for model in models if capability in model.capabilities]
     able = able or [model.id for model in models if not model.capabilities]
     return preferred if preferred in able else next(iter(able), None)
+
+
+def same_model(first: str, second: str) -> bool:
+    """Tell whether two names may stand for one model: some have a folder or an ending."""
+    return _short(first) == _short(second)
+
+
+def _short(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].lower().removesuffix(".gguf")
 
 
 def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:

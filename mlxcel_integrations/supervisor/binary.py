@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..embedded import command as embedded_command
 from ..embedded import installed, is_embedded
-from ..errors import MlxcelError
+from ..errors import MlxcelServerError
 
 __all__ = ["Dialect", "Executable", "find_executable", "find_mlxcel"]
 
@@ -72,7 +72,7 @@ def find_executable(
         environ: Where ``MLXCEL_BIN`` and ``PATH`` are looked up.
 
     Raises:
-        MlxcelError: This machine has none, or it cannot be run.
+        MlxcelServerError: This machine has none, or it cannot be run.
     """
     if binary is not None:
         return _named_executable(binary, "binary=", environ)
@@ -81,7 +81,7 @@ def find_executable(
     mlxcel = find_mlxcel(environ)
     if mlxcel is not None:
         return mlxcel
-    raise MlxcelError(
+    raise MlxcelServerError(
         f"There is no mlxcel on this machine to serve {model!r}: neither binary= nor MLXCEL_BIN "
         "is given, and it is not on PATH. Install it (https://github.com/lablup/mlxcel), or use a "
         'running server with base_url=, or try model="embedded" '
@@ -93,7 +93,7 @@ def find_mlxcel(environ: Mapping[str, str] = os.environ) -> Executable | None:
     """Find the program that serves models when the user names none; None without one.
 
     Raises:
-        MlxcelError: ``MLXCEL_BIN`` names a program that cannot be run.
+        MlxcelServerError: ``MLXCEL_BIN`` names a program that cannot be run.
     """
     if environ.get("MLXCEL_BIN"):
         return _named_executable(environ["MLXCEL_BIN"], "MLXCEL_BIN", environ)
@@ -103,7 +103,7 @@ def find_mlxcel(environ: Mapping[str, str] = os.environ) -> Executable | None:
 
 def _embedded(model: str) -> Executable:
     if not installed():
-        raise MlxcelError(
+        raise MlxcelServerError(
             f"model={model!r} runs on the embedded engine, which is not installed: "
             "pip install 'mlxcel-integrations[embedded]'."
         )
@@ -123,7 +123,7 @@ def _named_executable(binary: str, source: str, environ: Mapping[str, str]) -> E
         problem = f"cannot be executed: chmod +x {binary}"
     else:
         problem = "does not exist: check the path"
-    raise MlxcelError(f"The executable {binary!r} from {source} {problem}.")
+    raise MlxcelServerError(f"The executable {binary!r} from {source} {problem}.")
 
 
 def _dialect(path: str) -> Dialect:

@@ -13,6 +13,7 @@ from ..options import ServerOptions, server_options
 from ..protocol.features import TrainedContext
 from ..secret import Secret
 from ..transport.endpoint import Endpoint, absolute_model, absolute_path
+from ..unix_sockets import check_socket_length
 from .binary import Executable, find_executable
 from .command import arguments, environment
 from .model_context import agreed_context, gguf_context
@@ -63,6 +64,8 @@ class ServerSpec:
             MlxcelError: An option is unknown, or a value cannot be used.
         """
         path = absolute_path(socket, "socket") if socket is not None else None
+        if path is not None:
+            check_socket_length(path, "socket=")
         return cls(absolute_model(model), server_options(options), path, api_key)
 
     @property

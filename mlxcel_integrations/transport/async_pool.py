@@ -88,6 +88,10 @@ class AsyncPool:
             finally:
                 places.release()
             raise
+        if response.is_closed:
+            # A transport for tests has read it already, and nothing would close it again.
+            places.release()
+            return response
         response.stream = ShieldedBody(response.stream, places.release)
         return response
 

@@ -14,8 +14,8 @@ import httpx
 from ..errors import MlxcelError, warn_caller
 from ..protocol.body import encode_body
 from ..protocol.buffering import BufferingDetector
-from ..protocol.failures import another_model, buffering, template_failed
-from ..protocol.features import ServerFeatures
+from ..protocol.failures import another_model, buffering, not_the_model, template_failed
+from ..protocol.features import ServerFeatures, same_model
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
 from ..protocol.timeouts import Deadline, Timeouts
@@ -90,7 +90,7 @@ class Connection(NotPicklable):
 
     Attributes:
         features: What the server can do, None if it is not known yet.
-        model_name: Name of the model in use, None if it is not known yet.
+        model: Name of the model in use, given or told by the server; None if it is not known yet.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
@@ -118,7 +118,8 @@ class Connection(NotPicklable):
         self.tokens = TokenMemory(TokenCache())
         self.vectors = VectorMemory(settings.served_model)
         self.features: ServerFeatures | None = None
-        self.model_name = settings.served_model
+        self.model = settings.served_model
+        self._closed = False
         self.settle_seconds = 0.05 if lease is not None else 0.0
         self._default_headers = {
             name.lower(): value for name, value in (settings.default_headers or {}).items()
@@ -138,9 +139,21 @@ class Connection(NotPicklable):
         """The managed server; None in connect mode.
 
         Raises:
-            MlxcelError: It was given back by ``close``.
+            MlxcelError: The connection was closed.
         """
+        self.check_open()
         return self.lease.server if self.lease is not None else None
+
+    def check_open(self) -> None:
+        """Check that the connection was not closed.
+
+        Raises:
+            MlxcelError: It was.
+        """
+        if self._closed and self.lease is None:
+            raise MlxcelError(
+                f"The connection to {self._endpoint} was closed: make a new object to use it again."
+            )
 
     @property
     def endpoint(self) -> Endpoint:
@@ -159,16 +172,16 @@ class Connection(NotPicklable):
         return str(self.endpoint)
 
     @property
-    def name(self) -> str | None:
-        """The model name to send, None if it has to be discovered.
+    def model_to_send(self) -> str | None:
+        """Name of the model in requests for answers, None if it has to be discovered.
 
-        A managed server has one model, and its chat routes take any name.
+        A managed server has one model for answers, and its routes for them take any name.
         """
-        if self.model_name is None and self.lease is not None:
+        if self.model is None and self.lease is not None and self.lease.alive:
             # In a locale that cannot decode it, it holds surrogates, which no server accepts.
             name = self.lease.server.model_name.encode(errors="surrogateescape")
-            self.model_name = name.decode(errors="replace")
-        return self.model_name
+            return name.decode(errors="replace")
+        return self.model
 
     def __repr__(self) -> str:
         if self._endpoint is None:
@@ -176,7 +189,11 @@ class Connection(NotPicklable):
         return f"base_url={str(self._endpoint)!r}"
 
     def release(self) -> None:
-        """Give the managed server back; it stops when nobody else uses it."""
+        """Refuse requests from now on, and give the managed server back.
+
+        It stops when nobody else uses it.
+        """
+        self._closed = True
         if self.lease is not None:
             self.lease.release()
 
@@ -239,7 +256,7 @@ class Connection(NotPicklable):
     def forget(self) -> None:
         """Forget what is known about the server, since it may be another server now."""
         self.features = None
-        self.model_name = self._settings.served_model if self._settings else None
+        self.model = self._settings.served_model if self._settings else None
         self.tokens.forget(TokenCache())
         self.vectors.forget()
         if self.lease is None:
@@ -281,6 +298,9 @@ class Connection(NotPicklable):
         # A single burst may be our own delay, and a Unix socket has no proxy in between.
         if self._buffered_in_a_row > 1 and self.lease is None and self.endpoint.socket is None:
             self._warn_once(buffering(str(self.endpoint)))
+        served = self._settings.served_model if self._settings else None
+        if model and served and requested == served and not same_model(served, model):
+            self._warn_once(not_the_model(str(self.endpoint), served, model))
         if model:
             known, self._answering[requested] = self._answering.get(requested), model
             if known is not None and known != model:

@@ -15,6 +15,7 @@ import httpx
 
 from ..errors import MlxcelError
 from ..secret import without_password
+from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS
 
 __all__ = ["MOST_CONNECTIONS", "Endpoint", "absolute_model", "absolute_path"]
@@ -27,6 +28,13 @@ MOST_CONNECTIONS = 200
 _LIMITS = httpx.Limits(
     max_connections=MOST_CONNECTIONS, max_keepalive_connections=32, keepalive_expiry=30.0
 )
+
+
+_ROUTE_END = re.compile(
+    r"/v1(/chat/completions|/completions|/embeddings|/rerank|/models|/messages|/responses)?$"
+    r"|/chat/completions$|/health$"
+)
+"""End of an address that names a route of the server, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +58,17 @@ class Endpoint:
         """Read an address as users write it.
 
         Args:
-            base_url: ``http://host:port``, with or without ``/v1``, or ``unix:///path``.
+            base_url: ``http://host:port``, with or without ``/v1`` or a route of the server, or
+                ``unix:///path``.
             socket: Path of a Unix socket.
 
         Raises:
             MlxcelError: It is not an address.
         """
         if socket is not None:
-            return cls("http://localhost", absolute_path(socket, "socket"))
+            path = absolute_path(socket, "socket")
+            check_socket_length(path, "socket=")
+            return cls("http://localhost", path)
         text = without_password(str(base_url))
         if text.startswith("unix:"):
             return cls.parse(None, "/" + text.removeprefix("unix:").lstrip("/"))
@@ -76,7 +87,7 @@ class Endpoint:
                 "api_key= instead, so that it stays out of messages and logs."
             )
         root = str(url.copy_with(query=None, fragment=None)).rstrip("/")
-        return cls(root.removesuffix("/v1").rstrip("/"))
+        return cls(_ROUTE_END.sub("", root).rstrip("/"))
 
     def __str__(self) -> str:
         return f"unix://{self.socket}" if self.socket else self.url

@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import httpx
 import openai
 
 from ..secret import NotPicklable
 from .connection import Connection
 from .endpoint import Endpoint
+from .lent_transport import lent_async_transport, lent_transport
 from .peers import proving_peers
 
 __all__ = ["async_client", "sync_client"]
@@ -26,17 +28,32 @@ class _AsyncClient(NotPicklable, openai.AsyncOpenAI):
     pass
 
 
-def sync_client(connection: Connection) -> openai.OpenAI:
-    """Return an ``openai.OpenAI`` for the server of a connection."""
+def sync_client(
+    connection: Connection, transport: httpx.BaseTransport | None = None
+) -> openai.OpenAI:
+    """Return an ``openai.OpenAI`` for the server of a connection.
+
+    Args:
+        connection: The server.
+        transport: Transport of the user that carries the requests, None to connect.
+    """
     endpoint = connection.endpoint
-    http_client = openai.DefaultHttpxClient(**_http_options(connection, "HTTPTransport"))
+    options = _http_options(connection, "HTTPTransport")
+    if transport is not None:
+        options["transport"] = lent_transport(transport, _library())
+    http_client = openai.DefaultHttpxClient(**options)
     return _Client(http_client=http_client, **_options(connection, endpoint))
 
 
-def async_client(connection: Connection) -> openai.AsyncOpenAI:
-    """Return an ``openai.AsyncOpenAI`` for the server of a connection, for one event loop."""
+def async_client(
+    connection: Connection, transport: httpx.AsyncBaseTransport | None = None
+) -> openai.AsyncOpenAI:
+    """Return an ``openai.AsyncOpenAI`` for one event loop; see ``sync_client``."""
     endpoint = connection.endpoint
-    http_client = openai.DefaultAsyncHttpxClient(**_http_options(connection, "AsyncHTTPTransport"))
+    options = _http_options(connection, "AsyncHTTPTransport")
+    if transport is not None:
+        options["transport"] = lent_async_transport(transport, _library())
+    http_client = openai.DefaultAsyncHttpxClient(**options)
     return _AsyncClient(http_client=http_client, **_options(connection, endpoint))
 
 
@@ -51,11 +68,15 @@ def _options(connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _http_options(connection: Connection, transport_class: str) -> dict[str, Any]:
-    # openai 2 is built on httpx, openai 3 on httpx2, and neither takes the other's transports.
-    library = importlib.import_module(
+def _library() -> Any:
+    """Return the library that ``openai`` is built on: neither takes the other's transports."""
+    return importlib.import_module(
         "httpx" if int(openai.__version__.split(".")[0]) < 3 else "httpx2"
     )
+
+
+def _http_options(connection: Connection, transport_class: str) -> dict[str, Any]:
+    library = _library()
     options: dict[str, Any] = {
         "timeout": library.Timeout(connection.timeouts.read, connect=connection.timeouts.connect),
         "follow_redirects": False,

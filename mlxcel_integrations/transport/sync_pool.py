@@ -71,6 +71,10 @@ class SyncPool:
         except BaseException:
             places.release()
             raise
+        if response.is_closed:
+            # A transport for tests has read it already, and nothing would close it again.
+            places.release()
+            return response
         stream = response.extensions.get("network_stream")
 
         def closed() -> None:

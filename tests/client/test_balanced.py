@@ -39,7 +39,7 @@ def test_own_headers_go_with_every_request(connect: Any, server: FakeServer) -> 
 
 
 def test_a_conversation_is_named_with_a_request(connect: Any, server: FakeServer) -> None:
-    client = connect(session="mine", served_model="m")
+    client = connect(session="mine", served_model="fake-model")
     client.chat("hi", session="theirs")
     client.chat_stream("hi", session="theirs")
     client.generate("hi", session="theirs")
@@ -235,7 +235,7 @@ def test_answers_that_are_held_back_are_told_once(client: Any, server: FakeServe
 @ON_TCP
 async def test_a_program_that_reads_many_at_once_may_be_late_itself(server: FakeServer) -> None:
     server.script(*[AT_ONCE] * 6)
-    async with AsyncLLM(base_url=server.url, served_model="m") as llm:
+    async with AsyncLLM(base_url=server.url, served_model="fake-model") as llm:
         for _ in range(2):
             await asyncio.gather(*[llm.chat("hi") for _ in range(3)])
 

@@ -145,7 +145,7 @@ def test_a_silent_server_is_given_up(connect: Any, server: FakeServer, chunked: 
 def test_a_server_that_never_answers_is_given_up(connect: Any, server: FakeServer) -> None:
     server.script(Reply.hang())
     server.route("/tokenize", Reply.hang())
-    client = connect(timeout=0.1, max_retries=5, served_model="m")
+    client = connect(timeout=0.1, max_retries=5, served_model="fake-model")
 
     for ask in (lambda: client.chat("hi"), lambda: client.tokenize("hi")):
         start = time.monotonic()

@@ -35,7 +35,7 @@ def test_errors_do_not_cost_the_connection(connect: Any, server: FakeServer) -> 
     """But for a body of unknown length that is no answer: it is not read to its end."""
     server.script(*[Reply.error(503, "busy", headers={"retry-after": "0"})] * 2)
     server.script(Reply.plain(200, "no stream"))
-    client = connect(served_model="m")
+    client = connect(served_model="fake-model")
 
     with pytest.raises(MlxcelStreamError, match="instead of a stream"):
         client.chat("hi")
@@ -90,7 +90,7 @@ def wait_for_most_to_close(server: FakeServer) -> None:
 async def test_most_connections_of_a_rush_are_closed_again(server: FakeServer) -> None:
     """The pool of httpcore looks at all pairs of idle ones with each request."""
     server.script(*[Reply.text("slow", first_delay=0.5)] * 100)
-    async with AsyncLLM(base_url=server.url, served_model="m") as llm:
+    async with AsyncLLM(base_url=server.url, served_model="fake-model") as llm:
         await asyncio.gather(*[llm.chat("hi") for _ in range(100)])
         await asyncio.to_thread(wait_for_most_to_close, server)
 
@@ -101,7 +101,7 @@ async def test_most_connections_of_a_rush_are_closed_again(server: FakeServer) -
 @ON_TCP
 async def test_a_slow_answer_does_not_hold_up_the_loop(server: FakeServer) -> None:
     server.script(Reply.text("slow", first_delay=0.3))
-    async with AsyncLLM(base_url=server.url, served_model="m") as llm:
+    async with AsyncLLM(base_url=server.url, served_model="fake-model") as llm:
         slow = asyncio.ensure_future(llm.chat("hi"))
         await asyncio.sleep(0.1)
         start = time.monotonic()

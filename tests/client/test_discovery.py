@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from mlxcel_integrations import MlxcelError
+from tests.fakes.program import executable
 from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
@@ -50,12 +52,31 @@ def test_a_model_that_generates_is_picked(client: Any, server: FakeServer) -> No
 
 
 def test_a_given_name_is_not_asked_for(connect: Any, server: FakeServer) -> None:
-    server.models = SERVED
-    client = connect(served_model="other")
+    client = connect(served_model="fake-model")
     client.chat("hi")
 
-    assert "other" == client.model == server.posts[0].json["model"]
+    assert "fake-model" == client.model == server.posts[0].json["model"]
     assert ["/v1/chat/completions"] == paths(server)
+
+
+@BOTH
+@ON_TCP
+def test_a_model_that_the_server_does_not_have_is_told_once(
+    connect: Any, server: FakeServer
+) -> None:
+    """Servers answer with the model they have, whatever name a request gives."""
+    client = connect(served_model="other")
+
+    with pytest.warns(UserWarning, match=r"'other' was asked for, but .* 'fake-model'.*models\(\)"):
+        client.chat("hi")
+    client.chat("hi")
+    client.chat("hi", model="third")
+
+
+@ON_TCP
+@pytest.mark.parametrize("name", ["org/fake-model", "/models/Fake-Model.gguf", "fake-model/"])
+def test_a_name_may_have_a_folder_and_an_ending(connect: Any, name: str) -> None:
+    assert "echo: hi" == connect(served_model=name).chat("hi")
 
 
 def test_no_model_that_generates_is_told(client: Any, server: FakeServer) -> None:
@@ -175,3 +196,15 @@ def test_an_answer_of_another_shape_is_told(client: Any, server: FakeServer, ans
         client.tokenize("hi")
     with pytest.raises(MlxcelError, match="/detokenize"):
         client.detokenize([1])
+
+
+@ON_TCP
+def test_the_model_of_a_managed_server_has_the_name_that_the_server_tells(
+    connect: Any, tmp_path: Path
+) -> None:
+    """Requests for answers need not wait for it: the server takes any name."""
+    client = connect(base_url=None, model="owner/chat", binary=executable(tmp_path))
+
+    assert client.chat("hi")
+    assert client.models() == [client.model]
+    assert client.features.models[0].id == client.model

@@ -56,7 +56,7 @@ def test_statuses_are_the_exceptions_of_openai_on_every_route(
     server.route(PATHS[route], Reply.error(status, "Oh no", code=status))
 
     with pytest.raises(error, match=f"{server.url} answered {status}: Oh no") as caught:
-        ROUTES[route](connect(served_model="m"))
+        ROUTES[route](connect(served_model="fake-model"))
 
     assert (status, server.url + PATHS[route]) == (
         caught.value.status_code,
@@ -152,7 +152,7 @@ def test_a_refused_connection_is_tried_again(connect: Any, server: FakeServer) -
 
 
 @ON_TCP
-@pytest.mark.parametrize("path", ["missing.sock", "folder/missing.sock", "x" * 200])
+@pytest.mark.parametrize("path", ["missing.sock", "folder/missing.sock"])
 def test_a_socket_that_does_not_exist(connect: Any, short_path: Path, path: str) -> None:
     with pytest.raises(openai.APIConnectionError) as caught:
         connect(socket=short_path / path, max_retries=0).chat("hi")
@@ -194,7 +194,7 @@ def test_a_web_server_is_no_server_of_models(connect: Any, route: str) -> None:
     with ordinary_web_server(None) as url, pytest.raises(openai.NotFoundError, match=advice):
         ROUTES[route](connect(base_url=url))
     with ordinary_web_server(b"<html>Welcome</html>") as url:
-        for options in ({}, {"served_model": "m"}):
+        for options in ({}, {"served_model": "fake-model"}):
             with pytest.raises(MlxcelError, match=advice):
                 ROUTES[route](connect(base_url=url, **options))
 

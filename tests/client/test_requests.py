@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 import warnings
+from collections import deque
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -12,7 +14,10 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.options import SamplingParams
+from mlxcel_integrations.transport.endpoint import MOST_CONNECTIONS
 from tests.fakes.server import FakeServer, Reply
+
+np = pytest.importorskip("numpy")
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)
@@ -245,6 +250,63 @@ def test_a_transport_may_stand_in_for_a_server(connect: Any) -> None:
     assert (["m"], "ok") == (client.models(), client.generate("hi"))
     with pytest.raises(openai.InternalServerError):
         client.tokenize("hi")
+
+
+@ON_TCP
+def test_a_transport_that_reads_its_responses_itself_works_for_ever(connect: Any) -> None:
+    """More requests than there are connections in a pool."""
+    answer = httpx.Response(200, json={"tokens": [1, 2]})
+    client = connect(transport=httpx.MockTransport(lambda request: answer), timeout=1)
+
+    assert {2} == {len(client.tokenize("hi")) for _ in range(MOST_CONNECTIONS + 10)}
+
+
+@ON_TCP
+def test_messages_may_be_any_iterable(client: Any, server: FakeServer) -> None:
+    messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "hi"}]
+    for given in (
+        tuple(messages),
+        iter(messages),
+        (MappingProxyType(message) for message in messages),
+        deque(messages),
+    ):
+        client.chat(given)
+    client.chat(iter(messages), schema={"type": "object"})
+    assert 2 == len(client.fit_messages(iter(messages)))
+    assert 0 < client.count_message_tokens(iter(messages))
+
+    assert [messages] * 4 == [seen.json["messages"] for seen in server.posts[:4]]
+
+
+@ON_TCP
+def test_texts_may_be_any_iterable(client: Any, server: FakeServer) -> None:
+    server.models = [{"id": "m", "capabilities": ["completion", "embedding", "rerank"]}]
+
+    assert 2 == len(client.embed(iter(["a", "b"])))
+    assert 2 == len(client.rerank("a", iter(["a", "b"])))
+    assert [1, 1] == client.count_tokens(iter(["a", "b"]))
+
+
+@ON_TCP
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"timeout": httpx.Timeout(5)}, (5, 5)),
+        ({"timeout": httpx.Timeout(5, connect=2)}, (5, 2)),
+        ({"timeout": httpx.Timeout(None, read=5)}, (5, 5)),
+        ({"timeout": httpx.Timeout(5, connect=2), "connect_timeout": 3}, (5, 3)),
+        ({"timeout": httpx.Timeout(None)}, (1e8, 1e8)),
+        ({"timeout": float("inf")}, (1e8, 10)),
+        ({"timeout": np.float32(5), "max_retries": np.int64(1)}, (5, 5)),
+    ],
+    ids=str,
+)
+def test_timeouts_of_httpx_and_numpy(connect: Any, options: Any, expected: Any) -> None:
+    client = connect(**options)
+
+    assert "echo: hi" == client.chat("hi", max_tokens=np.int64(9), temperature=np.float32(0.5))
+    timeouts = client.llm._connection.timeouts
+    assert expected == (timeouts.read, timeouts.connect)
 
 
 @ON_TCP

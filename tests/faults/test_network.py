@@ -48,7 +48,7 @@ def server() -> Iterator[FakeServer]:
 def test_a_connection_that_is_reset_is_told(way: Way, reads: bool) -> None:
     """It is tried again only while it is made: else, the server may have begun to generate."""
     with RawServer(lambda server, connection: reset(connection), reads) as server:
-        text, error = way(server.url, served_model="m")
+        text, error = way(server.url, served_model="fake-model")
 
     assert isinstance(error, openai.APIConnectionError)
     assert re.search("(Lost the connection to|Cannot reach) .* Check that the", str(error))
@@ -65,7 +65,7 @@ def test_an_answer_that_is_reset_keeps_what_had_come(way: Way) -> None:
         reset(connection)
 
     with RawServer(answer) as server:
-        text, error = way(server.url, served_model="m")
+        text, error = way(server.url, served_model="fake-model")
 
     assert isinstance(error, MlxcelStreamError)
     assert re.search("cut short: Connection reset by peer before", str(error))
@@ -89,7 +89,7 @@ def test_a_line_of_32_megabytes_is_refused_at_its_first_half(way: Way) -> None:
         server.flood(connection, b"x" * 65536, 32 * 1024 * 1024)
 
     with RawServer(answer) as server:
-        _, error = way(server.url, served_model="m", timeout=10)
+        _, error = way(server.url, served_model="fake-model", timeout=10)
         assert isinstance(error, MlxcelStreamError)
         assert "an event of more than 16777216 bytes" in str(error)
         assert "ab" == error.partial
@@ -121,7 +121,7 @@ def test_what_is_cancelled_in_a_crowd_leaves_no_connection_in_use(
     """Some of them wait for a connection of the pool, which has fewer, when they are cancelled."""
     server.script(*[Reply.hang()] * 230)
     with asyncio.Runner() as runner:
-        llm = way.make(base_url=server.url, served_model="m")
+        llm = way.make(base_url=server.url, served_model="fake-model")
         ends = runner.run(cancelled(server, way, llm, 230))
 
         assert {asyncio.CancelledError} == set(map(type, ends))
@@ -160,7 +160,7 @@ async def test_a_request_that_is_cancelled_at_any_moment_leaves_no_connection_in
     server: FakeServer,
 ) -> None:
     """Nor one that is never used: httpcore would keep it."""
-    async with AsyncLLM(base_url=server.url, served_model="m") as llm:
+    async with AsyncLLM(base_url=server.url, served_model="fake-model") as llm:
         for turns in range(80):
             task = asyncio.ensure_future(llm.chat("hi"))
             for _ in range(turns):
@@ -184,7 +184,7 @@ def test_httpcore_has_what_is_used_of_it_that_is_not_public() -> None:
 def test_who_waits_for_a_connection_in_threads_waits_as_long_as_for_an_answer(
     server: FakeServer,
 ) -> None:
-    with LLM(base_url=server.url, served_model="m", timeout=1, max_retries=0) as llm:
+    with LLM(base_url=server.url, served_model="fake-model", timeout=1, max_retries=0) as llm:
         for _ in range(200):
             llm._driver._pool._places.acquire()
         with pytest.raises(openai.APITimeoutError, match="within 1 s"):
@@ -198,7 +198,9 @@ def test_who_waits_for_a_connection_in_threads_waits_as_long_as_for_an_answer(
 async def test_who_waits_for_a_connection_in_tasks_waits_as_long_as_for_an_answer(
     server: FakeServer,
 ) -> None:
-    async with AsyncLLM(base_url=server.url, served_model="m", timeout=1, max_retries=0) as llm:
+    async with AsyncLLM(
+        base_url=server.url, served_model="fake-model", timeout=1, max_retries=0
+    ) as llm:
         places = llm._driver._pool._places[asyncio.get_running_loop()] = asyncio.Semaphore(1)
         await places.acquire()
         with pytest.raises(openai.APITimeoutError, match="within 1 s"):
@@ -233,7 +235,7 @@ def test_a_slow_reader_holds_up_the_server_and_not_the_memory(way: Way) -> None:
         server.flood(connection, AB * 1000, most)
 
     with RawServer(answer) as server, asyncio.Runner() as runner:
-        llm = way.make(base_url=server.url, served_model="m")
+        llm = way.make(base_url=server.url, served_model="fake-model")
         if way.is_async:
             runner.run(afirst_and_pause(way, llm, 0.4))
             runner.run(llm.close() if way.name.startswith("AsyncLLM") else llm.aclose())
@@ -263,10 +265,10 @@ async def anote(ask):
     except Exception as error:
         ends[told(error)] += 1
 async def crowd():
-    async with AsyncLLM(base_url=url, served_model="m", max_retries=0) as llm:
+    async with AsyncLLM(base_url=url, served_model="fake-model", max_retries=0) as llm:
         await asyncio.gather(*[anote(lambda: llm.chat("hi")) for _ in range(150)])
         return await llm.chat("after")
-with LLM(base_url=url, served_model="m", max_retries=0) as llm:
+with LLM(base_url=url, served_model="fake-model", max_retries=0) as llm:
     threads = [threading.Thread(target=note, args=(lambda: llm.chat("hi"),)) for _ in range(150)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
@@ -332,7 +334,7 @@ def test_imports_read_no_proxy_and_no_certificate() -> None:
 def test_a_redirect_is_refused_wherever_it_leads(server: FakeServer, way: Way) -> None:
     with FakeServer() as other:
         places = [f"{other.url}/v1/chat/completions", "file:///etc/passwd", "//[", "unix:///x"]
-        with way.opened(base_url=server.url, api_key=KEY, served_model="m") as ask:
+        with way.opened(base_url=server.url, api_key=KEY, served_model="fake-model") as ask:
             for status, place in zip((302, 301, 307, 308), places, strict=True):
                 server.script(Reply.plain(status, "elsewhere", headers={"location": place}))
                 text, error = ask()
@@ -394,7 +396,7 @@ def test_the_address_of_an_image_is_nothing_that_is_looked_at_here(way: Way, all
     # The older one does not tell what its model takes, and so is sent everything.
     with FakeServer("v0.4.2") as server, FakeServer() as trap:
         options = {"send_urls": True} if allowed and "LLM." not in way.name else {}
-        with way.opened(base_url=server.url, served_model="m", **options) as ask:
+        with way.opened(base_url=server.url, served_model="fake-model", **options) as ask:
             assert ("echo: hi", None) == ask()
             server.requests.clear()
             for address in ADDRESSES:

@@ -313,7 +313,7 @@ def test_a_fault_is_told_and_keeps_what_had_arrived(
     fault = FAULTS[name]
     server.script(*[fault.reply] * fault.posts)
     limits = {**LIMITS, "timeout": fault.seconds or LIMITS["timeout"]}
-    with way.opened(base_url=server.url, served_model="m", **limits) as ask:
+    with way.opened(base_url=server.url, served_model="fake-model", **limits) as ask:
         began = time.monotonic()
         text, error = ask()
         took = time.monotonic() - began
@@ -362,7 +362,7 @@ def test_a_cut_at_any_byte_keeps_exactly_what_had_come(server: FakeServer, way: 
     wire = b"".join(FRAMES) + LAST
     ends = [0, len(FRAMES[0]), len(FRAMES[0] + FRAMES[1])]
 
-    with way.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
+    with way.opened(base_url=server.url, served_model="fake-model", **LIMITS) as ask:
         # What gives the whole answer reads it in the same way: there, some bytes are enough.
         for at in range(0, len(wire), 1 if way.streams else 7):
             server.script(Reply.events([wire], done=False, cut_after=at, chunked=False))
@@ -377,7 +377,7 @@ def test_a_cut_at_any_byte_keeps_exactly_what_had_come(server: FakeServer, way: 
 def test_the_same_bytes_mean_the_same_in_any_two_chunks(server: FakeServer, way: Way) -> None:
     wire = b"".join(FRAMES) + LAST
 
-    with way.opened(base_url=server.url, served_model="m", **LIMITS) as ask:
+    with way.opened(base_url=server.url, served_model="fake-model", **LIMITS) as ask:
         for at in range(1, len(wire)):
             server.script(Reply.events([wire[:at], wire[at:]]))
             assert (TEXTS[2], None) == ask()

@@ -58,7 +58,7 @@ def test_a_prompt_that_is_too_long_is_a_context_overflow_with_both_numbers(
 
 @ALL_WAYS
 def test_a_server_that_is_not_there_is_a_connection_error_of_both(ask: Ask) -> None:
-    llm = ChatMlxcel(socket="/nowhere/x.sock", served_model="m", max_retries=0)
+    llm = ChatMlxcel(socket="/nowhere/x.sock", served_model="fake-model", max_retries=0)
     with pytest.raises(lc.ModelConnectionError, match="nowhere") as caught:
         ask(llm, "x")
 

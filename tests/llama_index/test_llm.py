@@ -511,7 +511,7 @@ def test_errors_are_openais(
 
 @ALL_WAYS
 def test_a_server_that_is_not_there_is_named(ask: Ask) -> None:
-    llm = Mlxcel(socket="/nowhere/x.sock", served_model="m", max_retries=0)
+    llm = Mlxcel(socket="/nowhere/x.sock", served_model="fake-model", max_retries=0)
 
     with pytest.raises(openai.APIConnectionError, match="nowhere"):
         ask(llm, "x")

@@ -61,7 +61,7 @@ def test_a_balancer_that_buffers_is_told_once(servers: Servers, balance: Any) ->
     balancer = balance("nginx", [server], changes=buffering)
 
     with (
-        LLM(base_url=balancer.url, served_model="m") as llm,
+        LLM(base_url=balancer.url, served_model="fake-model") as llm,
         pytest.warns(UserWarning, match=r"arrive all at once.*proxy_buffering off") as told,
     ):
         answers = [llm.chat("hi") for _ in range(2)]

@@ -53,7 +53,7 @@ def before(folder: Path) -> Iterator[Callable[..., Balancer]]:
 
 async def throughput(url: str, servers: int) -> float:
     """Return the answers a second of a batch that keeps each server busy."""
-    async with ChatMlxcel(base_url=url, served_model="m") as llm:
+    async with ChatMlxcel(base_url=url, served_model="fake-model") as llm:
         await llm.ainvoke("hi", max_tokens=1)
         started = time.monotonic()
         await llm.abatch(["a b c"] * servers * 3, {"max_concurrency": servers})
@@ -89,7 +89,7 @@ def test_a_token_costs_the_balancer_less_than_a_fifth_of_the_client(
         return len([chunk async for chunk in llm.astream(words)])
 
     async def run() -> tuple[float, float]:
-        async with ChatMlxcel(base_url=balancer.batch_url, served_model="m") as llm:
+        async with ChatMlxcel(base_url=balancer.batch_url, served_model="fake-model") as llm:
             await llm.ainvoke("hi", max_tokens=1)
             own, its = time.process_time(), balancer.cpu_seconds()
             await asyncio.gather(*[tokens(llm) for _ in range(24)])

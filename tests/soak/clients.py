@@ -56,13 +56,13 @@ def streams(url: str, count: int) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 
     async def tasks() -> Counter[str]:
-        async with AsyncLLM(base_url=url, served_model="m") as llm:
+        async with AsyncLLM(base_url=url, served_model="fake-model") as llm:
             questions = [f"task {number}" for number in range(count)]
             asked = [averdict(question, llm.chat_stream(question)) for question in questions]
             return Counter(await asyncio.gather(*asked))
 
     def threads() -> Counter[str]:
-        with LLM(base_url=url, served_model="m") as llm, ThreadPoolExecutor(count) as pool:
+        with LLM(base_url=url, served_model="fake-model") as llm, ThreadPoolExecutor(count) as pool:
             barrier = threading.Barrier(count)
 
             def ask(question: str) -> str:
@@ -90,7 +90,7 @@ def cancels(url: str, count: int) -> dict[str, Any]:
 async def cancel(url: str, count: int, chance: random.Random) -> dict[str, int]:
     """Cancel tasks while they connect, wait for a connection or an answer, or read."""
     cancelled = 0
-    async with AsyncLLM(base_url=url, served_model="m") as llm:
+    async with AsyncLLM(base_url=url, served_model="fake-model") as llm:
         while cancelled < count:
             crowd = min(CROWD, count - cancelled)
             ends = await asyncio.gather(*[cancel_one(llm, chance) for _ in range(crowd)])
@@ -124,7 +124,7 @@ async def in_use(llm: AsyncLLM) -> int:
 
 def leave(url: str, count: int, chance: random.Random) -> dict[str, int]:
     """Leave streams after a random number of pieces, in 32 threads."""
-    with LLM(base_url=url, served_model="m") as llm, ThreadPoolExecutor(32) as pool:
+    with LLM(base_url=url, served_model="fake-model") as llm, ThreadPoolExecutor(32) as pool:
 
         def leave_one(pieces: int) -> None:
             stream: Any = llm.chat_stream("a b c d e f")
@@ -146,7 +146,7 @@ def leave(url: str, count: int, chance: random.Random) -> dict[str, int]:
 
 def slow(url: str, megabytes: int) -> dict[str, Any]:
     """Read an answer that is sent faster than it is read, and tell how the memory has grown."""
-    with LLM(base_url=url, served_model="m") as llm:
+    with LLM(base_url=url, served_model="fake-model") as llm:
         pieces = llm.chat_stream("hi")
         sizes = list(resident(pieces))
     return {"megabytes": megabytes, "growth": max(sizes) - sizes[0], "samples": len(sizes)}
@@ -166,7 +166,7 @@ def resident(pieces: Iterator[str]) -> Iterator[int]:
 
 def together(url: str, rounds: int) -> dict[str, Any]:
     """Use one object in 64 threads and 64 tasks at once, so many times."""
-    chat = ChatMlxcel(base_url=url, served_model="m")
+    chat = ChatMlxcel(base_url=url, served_model="fake-model")
     ends: Counter[str] = Counter()
 
     def ask(number: int) -> Counter[str]:

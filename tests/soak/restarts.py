@@ -167,7 +167,11 @@ def connected(seconds: float) -> Figure:
 
         server = serve()
         # What waits for a server that is away is sent again until it is back.
-        options = {"base_url": f"http://127.0.0.1:{port}", "served_model": "m", "max_retries": 8}
+        options = {
+            "base_url": f"http://127.0.0.1:{port}",
+            "served_model": "fake-model",
+            "max_retries": 8,
+        }
         with asking(record, options):
             while time.monotonic() < start + seconds:
                 answers(record)

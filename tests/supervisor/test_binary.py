@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations import MlxcelError, MlxcelServerError
+from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.supervisor.binary import (
     EMBEDDED,
     LLAMA_SERVER,
@@ -100,12 +100,12 @@ def test_one_that_cannot_be_run_is_named_with_where_its_name_came_from(
     path = str(tmp_path / name)
     binary, environ = (path, {}) if source == "binary=" else (None, {"MLXCEL_BIN": path})
 
-    with pytest.raises(MlxcelError, match=f"'{path}' from {source} {problem}"):
+    with pytest.raises(MlxcelServerError, match=f"'{path}' from {source} {problem}"):
         find_executable("m", binary, environ)
 
 
 def test_without_any_the_error_tells_the_ways_to_go_on() -> None:
-    with pytest.raises(MlxcelError) as caught:
+    with pytest.raises(MlxcelServerError) as caught:
         find_executable("org/m", None, {"PATH": "/nowhere"})
 
     for word in ("'org/m'", "binary=", "MLXCEL_BIN", "PATH", "base_url=", 'model="embedded"'):

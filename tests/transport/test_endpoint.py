@@ -49,6 +49,11 @@ def test_a_path_that_cannot_become_absolute_is_told(
         ("https://models.example.org/api/v1?x=1#y", "https://models.example.org/api"),
         ("HTTP://Models.Example.org", "http://models.example.org"),
         ("http://example.org/v1x", "http://example.org/v1x"),
+        ("http://h:1/v1/chat/completions", "http://h:1"),
+        ("http://h:1/api/v1/embeddings/", "http://h:1/api"),
+        ("http://h:1/chat/completions", "http://h:1"),
+        ("http://h:1/health", "http://h:1"),
+        ("http://h:1/models", "http://h:1/models"),
     ],
 )
 def test_addresses_as_users_write_them(base_url: str, url: str) -> None:

@@ -133,7 +133,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 # No variable may hold the key: a traceback with locals would show it.
                 "api_key": hidden(self.api_key.get_secret_value()) if self.api_key else None,
                 "default_headers": hidden_values(self.default_headers),
-                "check_context": self._checks_context,
+                **self._chat_settings,
                 "server_options": self._server_options(),
             }
         )
@@ -142,9 +142,9 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._async_llm = AsyncLLM._sharing(self._connection)
 
     @property
-    def _checks_context(self) -> bool | None:
-        """Whether to refuse chats that do not fit; None to decide by the server."""
-        return None
+    def _chat_settings(self) -> dict[str, Any]:
+        """Settings of a connection that only chats have."""
+        return {"check_context": None, "merge_messages": None}
 
     def start(self) -> Self:
         """Start the managed server now instead of on first use; does nothing in connect mode.
@@ -260,8 +260,8 @@ class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
 
     @property
-    def _checks_context(self) -> bool | None:
-        return self.check_context
+    def _chat_settings(self) -> dict[str, Any]:
+        return {"check_context": self.check_context, "merge_messages": self.merge_messages}
 
     def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
         """Return sampling fields that switch thinking on or off, by the call or else the model."""

@@ -76,6 +76,9 @@ class LLM(BaseClient):
         max_retries: How often to resend a request that the server has not started to process.
         check_context: Whether to refuse a chat that does not fit into the context instead of
             sending it; by default where the server would silently drop its beginning.
+        merge_messages: Whether to join messages of one role that follow each other, and to put
+            the system message before the first question; by default once the chat template has
+            refused them.
         transport: An ``httpx`` transport to use instead of connecting, for tests; not with
             ``model``.
         server_options: Fields of ``ServerOptions`` for the server that is started: ``binary``,

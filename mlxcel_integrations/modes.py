@@ -181,6 +181,7 @@ class BaseClient:
         total_timeout: float | None = None,
         max_retries: int = 2,
         check_context: bool | None = None,
+        merge_messages: bool | None = None,
         transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
         **server_options: Unpack[ServerKeywords],
     ) -> None:
@@ -204,6 +205,7 @@ class BaseClient:
             served_model=served_model,
             max_retries=as_whole("max_retries", max_retries, least=0),
             check_context=check_context,
+            merge_messages=merge_messages,
             timeouts=Timeouts(*limits, token_timeout, total_timeout),
             tls=TLS(
                 verify if isinstance(verify, bool) else as_path("verify", verify) or True,

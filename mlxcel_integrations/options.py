@@ -355,6 +355,12 @@ class ChatOptions(BaseModel):
         description="Whether to refuse a chat that does not fit into the context instead of "
         "sending it; None does so where the server would silently drop its beginning.",
     )
+    merge_messages: bool | None = Field(
+        default=None,
+        description="Whether to join messages of one role that follow each other, and to put the "
+        "system message before the first question; None does so once the chat template has "
+        "refused them.",
+    )
 
 
 _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {

@@ -230,7 +230,9 @@ def test_a_client_takes_the_options_of_a_connection() -> None:
     assert {name: field.default for name, field in fields.items()} == {
         name: parameters[name].default if name in parameters else "missing" for name in fields
     }
-    assert {"check_context", "transport", "server_options"} == parameters.keys() - fields.keys()
+    assert {"check_context", "merge_messages", "transport", "server_options"} == (
+        parameters.keys() - fields.keys()
+    )
 
 
 @pytest.mark.parametrize("name", ConnectionOptions.model_fields)

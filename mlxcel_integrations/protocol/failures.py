@@ -11,6 +11,7 @@ from ..errors import MlxcelServerError
 from .validation import as_count, as_object, as_text, error_text, from_json
 
 __all__ = [
+    "ROLES_REFUSED",
     "Failure",
     "another_model",
     "buffering",
@@ -62,8 +63,10 @@ _UPSTREAM = re.compile(r"\bupstream\b|no server is available", re.IGNORECASE)
 _MISMATCH = {62, 64}
 """OpenSSL's codes for a certificate of another host name, or of another address."""
 
-# Errors that chat templates raise; servers pass them on.
-_ORDER = re.compile(r"roles must alternate|system (role|message|prompt)", re.IGNORECASE)
+ROLES_REFUSED = re.compile(
+    r"must alternate|system (role|message|prompt)|roles? (is|are) (not )?supported", re.IGNORECASE
+)
+"""Errors that chat templates raise about roles, which servers pass on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,11 +356,10 @@ def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool)
         return _BALANCER_ADVICE[status]
     if kind == "exceed_context_size_error":
         return _context_advice(error)
-    if status == 400 and _ORDER.search(text):
+    if status == 400 and ROLES_REFUSED.search(text):
         return (
-            "The model's chat template does not accept these messages: merge consecutive messages "
-            "of the same role, and keep one system message, at the beginning. If it accepts none, "
-            "put that text into the first user message."
+            "The model's chat template does not accept these messages: begin with a user message, "
+            "let user and assistant take turns, and do not set merge_messages=False."
         )
     return _ADVICE.get(status)
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import MlxcelError
 from .body import to_json
 from .failures import Failure
-from .flow import REJECTED, Call, Flow
+from .flow import MISSING_ROUTE, REJECTED, Call, Flow
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text
 
@@ -22,6 +22,9 @@ _ANTHROPIC = "/v1/messages/count_tokens"
 
 _NOT_COUNTED = ("stream", "stream_options")
 
+_MAY_REFUSE_ROLES = MISSING_ROUTE | {400, 422, 500}
+"""Statuses of a route that is missing, or whose chat template may have refused the messages."""
+
 
 def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
     """Return the number of tokens of a chat request's prompt, tools included.
@@ -33,14 +36,33 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
     Raises:
         MlxcelError: The server has none of the routes.
     """
-    count = yield from _count_by_route(body, memory)
+    count = yield from _count_with_roles(body, memory)
     if memory.route == _ANTHROPIC:
         count -= yield from _surplus(memory)
     return count
 
 
-def _count_by_route(body: Body, memory: TokenMemory) -> Flow[int]:
-    """Return the count of the best route that the server has."""
+def _count_with_roles(body: Body, memory: TokenMemory) -> Flow[int]:
+    """Return the count of a prompt whose messages are merged as the chat template needs it."""
+    roles, level = memory.roles, memory.roles.level
+    expected = _MAY_REFUSE_ROLES
+    while True:
+        count = yield from _count_by_route(roles.fit(body, level), memory, expected)
+        if not isinstance(count, Failure):
+            roles.level = level
+            return count
+        higher = roles.after_refusal(count, body, level)
+        if higher is None:
+            # Asked again, it becomes an error.
+            expected = MISSING_ROUTE
+        else:
+            level = higher
+
+
+def _count_by_route(
+    body: Body, memory: TokenMemory, expected: frozenset[int]
+) -> Flow[int | Failure]:
+    """Return the count of the best route that the server has, or an expected failure of it."""
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
     key = to_json(dict(sorted(body.items())))
     known = memory.counts.get("chat", key)
@@ -48,7 +70,9 @@ def _count_by_route(body: Body, memory: TokenMemory) -> Flow[int]:
         return known
     ways = list(_WAYS)
     for route in ways[ways.index(memory.route) if memory.route else 0 :]:
-        count = yield from _WAYS[route](body)
+        count = yield from _WAYS[route](body, expected)
+        if isinstance(count, Failure):
+            return count
         if count is not None:
             memory.route = route
             memory.counts.put("chat", key, count)
@@ -60,21 +84,21 @@ def _count_by_route(body: Body, memory: TokenMemory) -> Flow[int]:
     )
 
 
-def _by_openai_route(body: Body) -> Flow[int | None]:
-    answer = yield Call("/v1/chat/completions/input_tokens", body)
+def _by_openai_route(body: Body, expected: frozenset[int]) -> Flow[int | Failure | None]:
+    answer = yield Call("/v1/chat/completions/input_tokens", body, expected)
     return _read_count(answer)
 
 
-def _by_anthropic_route(body: Body) -> Flow[int | None]:
+def _by_anthropic_route(body: Body, expected: frozenset[int]) -> Flow[int | Failure | None]:
     """Count the same prompt, as far as the other form can express it."""
-    answer = yield Call(_ANTHROPIC, to_anthropic(body))
+    answer = yield Call(_ANTHROPIC, to_anthropic(body), expected)
     return _read_count(answer)
 
 
-def _by_template(body: Body) -> Flow[int | None]:
-    answer = yield Call("/apply-template", body)
+def _by_template(body: Body, expected: frozenset[int]) -> Flow[int | Failure | None]:
+    answer = yield Call("/apply-template", body, expected)
     if isinstance(answer, Failure):
-        return None
+        return _read_count(answer)
     prompt = as_text(as_object(answer).get("prompt"))
     if prompt is None:
         raise MlxcelError(unreadable("/apply-template"))
@@ -85,7 +109,7 @@ def _by_template(body: Body) -> Flow[int | None]:
     return len(tokens) - doubled
 
 
-_WAYS: dict[str, Callable[[Body], Flow[int | None]]] = {
+_WAYS: dict[str, Callable[[Body, frozenset[int]], Flow[int | Failure | None]]] = {
     "/v1/chat/completions/input_tokens": _by_openai_route,
     _ANTHROPIC: _by_anthropic_route,
     "/apply-template": _by_template,
@@ -93,9 +117,10 @@ _WAYS: dict[str, Callable[[Body], Flow[int | None]]] = {
 """Ways to count by their routes, the best first; each returns None where its route is missing."""
 
 
-def _read_count(answer: Any) -> int | None:
+def _read_count(answer: Any) -> int | Failure | None:
+    """Return a count, a failure that was expected, or None where the route is missing."""
     if isinstance(answer, Failure):
-        return None
+        return None if answer.status in MISSING_ROUTE else answer
     count = as_object(answer).get("input_tokens")
     if type(count) is not int:
         raise MlxcelError(unreadable("route for token counts"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import MlxcelError
 from .arguments import as_strings
 from .failures import Failure
 from .flow import REJECTED, Call, Flow
+from .strict_roles import Roles
 from .validation import as_object, as_text
 
 __all__ = [
@@ -55,6 +56,7 @@ class TokenMemory:
 
     Attributes:
         counts: Cached counts.
+        roles: What is known about the roles of messages.
         batches: Whether many texts can be counted in one request, None if not tried yet.
         separator: Token id between the texts of a batch.
         route: Route that counts messages, None if not tried yet.
@@ -67,6 +69,7 @@ class TokenMemory:
     """
 
     counts: Counts
+    roles: Roles = field(default_factory=Roles)
     batches: bool | None = None
     separator: int | None = None
     route: str | None = None

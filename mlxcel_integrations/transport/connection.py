@@ -18,6 +18,7 @@ from ..protocol.failures import another_model, buffering, not_the_model, templat
 from ..protocol.features import ServerFeatures, same_model
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
+from ..protocol.strict_roles import Roles
 from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.tokens import TokenMemory
 from ..protocol.vector_models import VectorMemory
@@ -46,6 +47,8 @@ class ConnectionSettings:
         max_retries: How often to resend a request that the server has not started to process.
         check_context: Whether to refuse a chat that does not fit instead of sending it; None to
             do so only where the server would silently drop its beginning.
+        merge_messages: Whether to merge messages of one role; None once the server has refused
+            them.
         timeouts: Timeouts of requests.
         tls: How secure connections are made.
         server_options: Fields of ``ServerOptions``.
@@ -60,6 +63,7 @@ class ConnectionSettings:
     served_model: str | None
     max_retries: int
     check_context: bool | None
+    merge_messages: bool | None
     timeouts: Timeouts
     tls: TLS
     server_options: Mapping[str, Any]
@@ -91,6 +95,7 @@ class Connection(NotPicklable):
     Attributes:
         features: What the server can do, None if it is not known yet.
         model: Name of the model in use, given or told by the server; None if it is not known yet.
+        roles: What is known about the roles of messages.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
@@ -115,7 +120,8 @@ class Connection(NotPicklable):
         self.timeouts = settings.timeouts
         self.max_retries = settings.max_retries
         self.check_context = settings.check_context
-        self.tokens = TokenMemory(TokenCache())
+        self.roles = Roles(settings.merge_messages)
+        self.tokens = TokenMemory(TokenCache(), self.roles)
         self.vectors = VectorMemory(settings.served_model)
         self.features: ServerFeatures | None = None
         self.model = settings.served_model
@@ -257,6 +263,7 @@ class Connection(NotPicklable):
         """Forget what is known about the server, since it may be another server now."""
         self.features = None
         self.model = self._settings.served_model if self._settings else None
+        self.roles.forget()
         self.tokens.forget(TokenCache())
         self.vectors.forget()
         if self.lease is None:

@@ -17,7 +17,7 @@ from .connection import Connection
 from .diagnosis import to_exception
 from .exchange import ask_once, respond, run
 from .line import Place
-from .steps import LOST, Close, Next, Sleep, Steps, Wait
+from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
 __all__ = ["opened"]
@@ -44,7 +44,7 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
         place = yield from _slot(connection, call, deadline)
         try:
             began = time.monotonic()
-            incoming = yield from respond(connection, call, deadline, retries)
+            incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
                 raise to_exception(connection, incoming, call) from incoming.cause
             answer = StreamedAnswer(connection, request, incoming, began, place)
@@ -60,6 +60,24 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
             connection.line.leave(place)
             raise
         yield Sleep(pause)
+        deadline.touch(time.monotonic())
+
+
+def _respond(
+    connection: Connection, request: Request, deadline: Deadline, retries: Retries
+) -> Steps[Incoming | Failure]:
+    """Return the response to a request, whose messages are merged if the server refuses them."""
+    roles, level = connection.roles, connection.roles.level
+    while True:
+        call = Call(request.route, roles.fit(request.body, level), session=request.session)
+        response = yield from respond(connection, call, deadline, retries)
+        if not isinstance(response, Failure):
+            roles.level = max(roles.level, level)
+            return response
+        higher = roles.after_refusal(response, request.body, level)
+        if higher is None:
+            return response
+        level = higher
         deadline.touch(time.monotonic())
 
 

@@ -326,8 +326,8 @@ def test_the_place_in_a_template_is_left_out(place: str, said: str) -> None:
 def test_a_refusal_of_two_system_messages_says_what_to_do() -> None:
     assert (
         f"{WHERE} answered 400: System prompt must be first. The model's chat template does not "
-        "accept these messages: merge consecutive messages of the same role, and keep one system "
-        "message, at the beginning. If it accepts none, put that text into the first user message."
+        "accept these messages: begin with a user message, let user and assistant take turns, and "
+        "do not set merge_messages=False."
     ) == failure(400, envelope("System prompt must be first")).message
 
 

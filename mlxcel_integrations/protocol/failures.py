@@ -243,7 +243,7 @@ def template_failed(reason: str) -> str:
     return (
         f"The chat template of the model fails ({reason}), so the server makes up a prompt of its "
         "own: answers may be poor or empty, and counts wrong. Pass a template that works as "
-        "chat_template=, or send roles in the order that this one expects."
+        "chat_template=, or merge_messages=True if this one is strict about roles."
     )
 
 

@@ -57,6 +57,11 @@ class Roles:
             return body
         return {**body, "messages": merged(body["messages"], level)}
 
+    def template_failed(self, reason: str) -> None:
+        """Learn from a failure that mlxcel up to v0.4.2 only logs: later requests are merged."""
+        if self._merge is None and ROLES_REFUSED.search(reason):
+            self.level = WITHOUT_SYSTEM
+
     def after_refusal(self, failure: Failure, body: Mapping[str, Any], level: int) -> int | None:
         """Return the level at which to send a refused request again, None if that is useless.
 

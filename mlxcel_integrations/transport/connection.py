@@ -319,6 +319,7 @@ class Connection(NotPicklable):
         lease = self.lease
         reason = lease.server.take_template_failure() if lease is not None and lease.alive else None
         if reason is not None:
+            self.roles.template_failed(reason)
             self._warn_once(template_failed(reason))
 
     def _warn_once(self, warning: str) -> None:

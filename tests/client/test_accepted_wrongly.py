@@ -118,6 +118,23 @@ def test_a_warning_that_is_an_error_leaves_no_server(make: Callable[..., Any], f
     fake.wait_for_nothing()
 
 
+def test_a_template_that_is_strict_about_roles_is_sent_joined_messages_from_then_on(
+    fake: Fake,
+) -> None:
+    error = "Conversation roles must alternate user/assistant/user/assistant/..."
+    messages = [{"role": "user", "content": text} for text in ("one", "two")]
+    with LLM("m", binary=fake.binary(GENERATION="v0.4.2", TEMPLATE_ERROR=error)) as llm:
+        server = llm._connection.server
+        assert server is not None
+        with pytest.warns(UserWarning, match=r"or merge_messages=True if this one is strict"):
+            llm.chat(messages)
+            # The line comes through a pipe.
+            assert wait_until(lambda: SIGN in server.log_tail)
+            llm.chat(messages)
+
+        assert "echo: one\n\ntwo" == llm.chat(messages)
+
+
 # --------------------------------------------------------------------------- pictures
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="

@@ -474,5 +474,5 @@ def test_a_template_that_fails_is_told_with_its_reason_and_what_to_do() -> None:
     assert (
         "The chat template of the model fails (no roles), so the server makes up a prompt of its "
         "own: answers may be poor or empty, and counts wrong. Pass a template that works as "
-        "chat_template=, or send roles in the order that this one expects."
+        "chat_template=, or merge_messages=True if this one is strict about roles."
     ) == template_failed("no roles")

@@ -142,6 +142,23 @@ def test_what_is_tried_after_a_refusal(
     assert Roles(merge=False).after_refusal(refusal(text), body, level) is None
 
 
+@pytest.mark.parametrize(
+    ("merge", "reason", "expected"),
+    [
+        (None, f"Failed to render chat template: {ALTERNATE}", WITHOUT_SYSTEM),
+        (None, "syntax error", AS_GIVEN),
+        (False, ALTERNATE, AS_GIVEN),
+    ],
+)
+def test_a_failure_that_a_server_only_logs_is_learned_from(
+    merge: bool | None, reason: str, expected: int
+) -> None:
+    roles = Roles(merge)
+    roles.template_failed(reason)
+
+    assert expected == roles.level
+
+
 def test_what_has_no_messages_stays_as_it_is() -> None:
     body = {"prompt": "a"}
 

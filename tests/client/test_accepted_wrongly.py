@@ -126,13 +126,15 @@ def test_a_template_that_is_strict_about_roles_is_sent_joined_messages_from_then
     with LLM("m", binary=fake.binary(GENERATION="v0.4.2", TEMPLATE_ERROR=error)) as llm:
         server = llm._connection.server
         assert server is not None
-        with pytest.warns(UserWarning, match=r"or merge_messages=True if this one is strict"):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             llm.chat(messages)
             # The line comes through a pipe.
             assert wait_until(lambda: SIGN in server.log_tail)
             llm.chat(messages)
 
         assert "echo: one\n\ntwo" == llm.chat(messages)
+    assert "or merge_messages=True if this one is strict" in str(told[0].message)
 
 
 # --------------------------------------------------------------------------- pictures

@@ -279,6 +279,7 @@ class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
             "prefix": self.text_prefix,
             "dimensions": self.dimensions,
             "skip_empty": self.skip_empty,
+            "truncate": self.truncate,
         }
 
     def _query_arguments(self) -> dict[str, Any]:

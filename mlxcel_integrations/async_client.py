@@ -285,6 +285,7 @@ class AsyncLLM(BaseClient):
         dimensions: int | None = None,
         batch_size: int = BATCH_SIZE,
         skip_empty: bool = False,
+        truncate: bool = False,
         show_progress: bool = False,
     ) -> list[list[float]]:
         """Return the vectors of texts; see ``LLM.embed``."""
@@ -301,6 +302,7 @@ class AsyncLLM(BaseClient):
                     dimensions=dimensions,
                     batch_size=batch_size,
                     skip_empty=skip_empty,
+                    truncate=truncate,
                 )
             )
 

@@ -379,6 +379,7 @@ class LLM(BaseClient):
         dimensions: int | None = None,
         batch_size: int = BATCH_SIZE,
         skip_empty: bool = False,
+        truncate: bool = False,
         show_progress: bool = False,
     ) -> list[list[float]]:
         """Return the vectors of texts.
@@ -394,14 +395,16 @@ class LLM(BaseClient):
             batch_size: Most texts in one request; fewer if they are long.
             skip_empty: Whether an empty text gets a vector of zeros, which is similar to nothing,
                 instead of raising an error.
+            truncate: Whether to cut a text that has more tokens than the model embeds, instead of
+                raising an error.
             show_progress: Whether to show a progress bar.
 
         Returns:
             One vector for each text, in the same order.
 
         Raises:
-            MlxcelError: A text is empty or not a string; the server has no model for embeddings,
-                or its vectors differ in length.
+            MlxcelError: A text is empty, too long or not a string; the server has no model for
+                embeddings, or its vectors differ in length.
             openai.APIError: The server refused the request or could not be reached.
         """
         texts = as_strings("texts", texts)
@@ -417,6 +420,7 @@ class LLM(BaseClient):
                     dimensions=dimensions,
                     batch_size=batch_size,
                     skip_empty=skip_empty,
+                    truncate=truncate,
                 )
             )
 

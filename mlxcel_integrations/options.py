@@ -319,6 +319,11 @@ class EmbeddingOptions(BaseModel):
         default=False,
         description="Whether an empty text gets a vector of zeros, instead of raising an error.",
     )
+    truncate: bool = Field(
+        default=False,
+        description="Whether to cut a text that has more tokens than the model embeds, instead of "
+        "raising an error.",
+    )
 
 
 class RerankOptions(BaseModel):

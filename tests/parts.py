@@ -26,6 +26,8 @@ LONG = (
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
+    # The engine reads a text of the greatest length twice: others cut it on a scripted server.
+    "tests/client/test_engine_embeddings.py::test_a_long_text_is_cut_at_the_limit",
     # A suite that is run on the scripted server, too.
     "tests/langchain/test_standard_engine.py",
     # How long we take beside others.

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, check_text
+from .embedding_limits import fit_texts, known_limit, token_limit
 from .failures import Failure
 from .flow import MISSING_ROUTE, Call, Flow
 from .vector_models import (
@@ -49,6 +50,7 @@ def embed_texts(
     dimensions: int | None,
     batch_size: int,
     skip_empty: bool,
+    truncate: bool = False,
 ) -> Flow[list[Vector]]:
     """Return the vector of each text, in the order of the texts.
 
@@ -70,7 +72,14 @@ def embed_texts(
     fields = yield from common_fields("embedding", memory, model, instruction)
     if dimensions is not None:
         fields["dimensions"] = dimensions
-    flows = [_embed_batch(batch, fields, memory) for batch in batches(sent, batch_size)]
+    limit = yield from known_limit(sent, fields["model"], memory)
+    if limit is not None:
+        sent = [*(yield from fit_texts(sent, filled, limit, truncate, memory))]
+    flows, first = [], 0
+    for batch in batches(sent, batch_size):
+        places = filled[first : first + len(batch)]
+        flows.append(_embed_batch(batch, places, fields, memory, truncate))
+        first += len(batch)
     vectors: list[Vector] = yield from in_batches(flows, memory, done)
     check_dimensions(vectors, dimensions)
     if len(filled) == len(texts):
@@ -97,22 +106,54 @@ def _with_zeros(vectors: Sequence[Vector], filled: Sequence[int], count: int) ->
 
 
 def _embed_batch(
-    texts: Sequence[str], fields: Mapping[str, Any], memory: VectorMemory
+    texts: Sequence[str],
+    places: Sequence[int],
+    fields: Mapping[str, Any],
+    memory: VectorMemory,
+    truncate: bool,
+) -> Flow[list[Vector]]:
+    """Return the vectors of the texts of one request; a refusal may tell how long they may be."""
+    answer = yield from _ask(texts, fields, memory, too_long=memory.counts_exactly)
+    limit = token_limit(answer) if isinstance(answer, Failure) else None
+    if limit is not None:
+        memory.limits[fields["model"]] = limit
+        texts = yield from fit_texts(texts, places, limit, truncate, memory)
+        answer = yield from _ask(texts, fields, memory, too_long=False)
+    return read_vectors(answer, len(texts))
+
+
+def _ask(
+    texts: Sequence[str], fields: Mapping[str, Any], memory: VectorMemory, *, too_long: bool
 ) -> Flow[Any]:
+    """Return the answer of the server, as bytes if it can send them.
+
+    Args:
+        texts: The texts.
+        fields: The other fields of the request.
+        memory: What is known about the server.
+        too_long: Whether to return the refusal of a text that is too long.
+    """
     body = {**fields, "input": texts}
     most_bytes = VECTOR_BYTES * len(texts)
+
+    def handles(failure: Failure) -> bool:
+        return too_long and token_limit(failure) is not None
+
     if memory.base64 is not False:
         expected = MISSING_ROUTE if memory.base64 else REFUSED_FORM
         short = {**body, "encoding_format": "base64"}
-        answer = yield Call(EMBEDDINGS, short, expected, most_bytes=most_bytes)
+        answer = yield Call(EMBEDDINGS, short, expected, handles, most_bytes=most_bytes)
         if not isinstance(answer, Failure):
             memory.base64 = True
-            return read_vectors(answer, len(texts))
+            return answer
         refuse_missing_route(answer, "embedding")
-    answer = yield Call(EMBEDDINGS, body, most_bytes=most_bytes)
+        if handles(answer):
+            return answer
+    answer = yield Call(EMBEDDINGS, body, handles=handles, most_bytes=most_bytes)
     refuse_missing_route(answer, "embedding")
-    memory.base64 = False
-    return read_vectors(answer, len(texts))
+    if not isinstance(answer, Failure):
+        memory.base64 = False
+    return answer
 
 
 def read_vectors(answer: Any, count: int) -> list[Vector]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from .failures import Failure
+
 __all__ = ["MISSING_ROUTE", "REJECTED", "Call", "Flow", "Gather"]
 
 MISSING_ROUTE = frozenset({404, 405, 501})
@@ -28,6 +30,7 @@ class Call:
         path: Path below the server's root.
         body: The JSON body to post; None for a GET.
         expected: Error statuses for which a flow is sent the ``Failure`` instead of JSON.
+        handles: Tells which other failures a flow is sent instead of JSON; None for no others.
         session: Name of the conversation that it belongs to, None for that of the client.
         optional: Whether the flow can do without an answer: it is sent the ``Failure`` at once if
             the server lacks the route or is busy, and None if the answer is not JSON.
@@ -37,9 +40,15 @@ class Call:
     path: str
     body: Mapping[str, Any] | None = None
     expected: frozenset[int] = MISSING_ROUTE
+    handles: Callable[[Failure], bool] | None = None
     session: str | None = None
     optional: bool = False
     most_bytes: int = 64 * 1024 * 1024
+
+    def accepts(self, failure: Failure) -> bool:
+        """Tell whether a flow is sent a failure, instead of ending with an exception."""
+        known = failure.status in self.expected
+        return known or (self.handles is not None and self.handles(failure))
 
     @property
     def method(self) -> str:

@@ -17,13 +17,11 @@ __all__ = ["Body", "chat_to_check", "count_chat", "to_anthropic"]
 
 Body = Mapping[str, Any]
 Json = dict[str, Any]
+Handles = Callable[[Failure], bool]
 
 _ANTHROPIC = "/v1/messages/count_tokens"
 
 _NOT_COUNTED = ("stream", "stream_options")
-
-_MAY_REFUSE_ROLES = MISSING_ROUTE | {400, 422, 500}
-"""Statuses of a route that is missing, or whose chat template may have refused the messages."""
 
 
 def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
@@ -45,24 +43,20 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
 def _count_with_roles(body: Body, memory: TokenMemory) -> Flow[int]:
     """Return the count of a prompt whose messages are merged as the chat template needs it."""
     roles, level = memory.roles, memory.roles.level
-    expected = _MAY_REFUSE_ROLES
+
+    def handles(failure: Failure) -> bool:
+        return roles.after_refusal(failure, body, level) is not None
+
     while True:
-        count = yield from _count_by_route(roles.fit(body, level), memory, expected)
+        count = yield from _count_by_route(roles.fit(body, level), memory, handles)
         if not isinstance(count, Failure):
-            roles.level = level
+            roles.level = max(roles.level, level)
             return count
-        higher = roles.after_refusal(count, body, level)
-        if higher is None:
-            # Asked again, it becomes an error.
-            expected = MISSING_ROUTE
-        else:
-            level = higher
+        level = roles.after_refusal(count, body, level) or level
 
 
-def _count_by_route(
-    body: Body, memory: TokenMemory, expected: frozenset[int]
-) -> Flow[int | Failure]:
-    """Return the count of the best route that the server has, or an expected failure of it."""
+def _count_by_route(body: Body, memory: TokenMemory, handles: Handles) -> Flow[int | Failure]:
+    """Return the count of the best route that the server has, or a failure that is handled."""
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
     key = to_json(dict(sorted(body.items())))
     known = memory.counts.get("chat", key)
@@ -70,7 +64,7 @@ def _count_by_route(
         return known
     ways = list(_WAYS)
     for route in ways[ways.index(memory.route) if memory.route else 0 :]:
-        count = yield from _WAYS[route](body, expected)
+        count = yield from _WAYS[route](body, handles)
         if isinstance(count, Failure):
             return count
         if count is not None:
@@ -84,19 +78,19 @@ def _count_by_route(
     )
 
 
-def _by_openai_route(body: Body, expected: frozenset[int]) -> Flow[int | Failure | None]:
-    answer = yield Call("/v1/chat/completions/input_tokens", body, expected)
+def _by_openai_route(body: Body, handles: Handles) -> Flow[int | Failure | None]:
+    answer = yield Call("/v1/chat/completions/input_tokens", body, handles=handles)
     return _read_count(answer)
 
 
-def _by_anthropic_route(body: Body, expected: frozenset[int]) -> Flow[int | Failure | None]:
+def _by_anthropic_route(body: Body, handles: Handles) -> Flow[int | Failure | None]:
     """Count the same prompt, as far as the other form can express it."""
-    answer = yield Call(_ANTHROPIC, to_anthropic(body), expected)
+    answer = yield Call(_ANTHROPIC, to_anthropic(body), handles=handles)
     return _read_count(answer)
 
 
-def _by_template(body: Body, expected: frozenset[int]) -> Flow[int | Failure | None]:
-    answer = yield Call("/apply-template", body, expected)
+def _by_template(body: Body, handles: Handles) -> Flow[int | Failure | None]:
+    answer = yield Call("/apply-template", body, handles=handles)
     if isinstance(answer, Failure):
         return _read_count(answer)
     prompt = as_text(as_object(answer).get("prompt"))
@@ -109,7 +103,7 @@ def _by_template(body: Body, expected: frozenset[int]) -> Flow[int | Failure | N
     return len(tokens) - doubled
 
 
-_WAYS: dict[str, Callable[[Body, frozenset[int]], Flow[int | Failure | None]]] = {
+_WAYS: dict[str, Callable[[Body, Handles], Flow[int | Failure | None]]] = {
     "/v1/chat/completions/input_tokens": _by_openai_route,
     _ANTHROPIC: _by_anthropic_route,
     "/apply-template": _by_template,

@@ -17,6 +17,7 @@ from .validation import as_object, as_text
 __all__ = [
     "Counts",
     "TokenMemory",
+    "Uncounted",
     "can_count_at_once",
     "count_texts",
     "read_text",
@@ -48,6 +49,16 @@ class Counts(Protocol):
 
     def put(self, kind: str, text: str, count: int) -> None:
         """Remember a count."""
+
+
+class Uncounted:
+    """A cache of counts that keeps none."""
+
+    def get(self, kind: str, text: str) -> int | None:
+        """Return None."""
+
+    def put(self, kind: str, text: str, count: int) -> None:
+        """Do nothing."""
 
 
 @dataclass(slots=True)

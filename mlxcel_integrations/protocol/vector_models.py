@@ -11,8 +11,9 @@ from typing import Any, Literal
 from ..errors import MlxcelError
 from .arguments import as_whole
 from .failures import Failure
-from .features import DEFAULT_SLOTS, choose_capable, engine_of, read_models
+from .features import DEFAULT_SLOTS, ServedModel, choose_capable, engine_of, read_models
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
+from .tokens import TokenMemory, Uncounted
 from .validation import as_count
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "common_fields",
     "in_batches",
     "refuse_missing_route",
+    "served_models",
     "unusable",
 ]
 
@@ -52,15 +54,20 @@ class VectorMemory:
 
     Args:
         preferred: The model to ask where several have the capability.
+        tokens: What is known about counting tokens.
 
     Attributes:
         models: The model for each capability.
         base64: Whether the server sends vectors as bytes on request, None if not tried yet.
         props: The answer of ``/props``, None if not asked yet.
+        served: The served models, None if not asked yet.
+        limits: The most tokens of a text by model, where a refusal has told it.
+        counts_exactly: Whether the server counts with the tokenizer of the model that embeds.
     """
 
-    def __init__(self, preferred: str | None = None) -> None:
+    def __init__(self, preferred: str | None = None, tokens: TokenMemory | None = None) -> None:
         self.preferred = preferred
+        self.tokens = tokens or TokenMemory(Uncounted())
         self.forget()
 
     def forget(self) -> None:
@@ -68,6 +75,9 @@ class VectorMemory:
         self.models: dict[Capability, str] = {}
         self.base64: bool | None = None
         self.props: Mapping[str, Any] | None = None
+        self.served: tuple[ServedModel, ...] | None = None
+        self.limits: dict[str, int] = {}
+        self.counts_exactly = False
 
 
 # --------------------------------------------------------------------------- arguments
@@ -105,7 +115,8 @@ def common_fields(
 def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
     """Return the name of the served model with a capability; it is seldom the first one."""
     if capability not in memory.models:
-        served = read_models((yield Call("/v1/models", expected=frozenset())))
+        memory.served = None
+        served = yield from served_models(memory)
         name = choose_capable(served, capability, memory.preferred)
         if name is None:
             names = ", ".join(model.id for model in served) or "none"
@@ -114,6 +125,13 @@ def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
             )
         memory.models[capability] = name
     return memory.models[capability]
+
+
+def served_models(memory: VectorMemory) -> Flow[tuple[ServedModel, ...]]:
+    """Return the models that the server offers, asked for once."""
+    if memory.served is None:
+        memory.served = read_models((yield Call("/v1/models", expected=frozenset())))
+    return memory.served
 
 
 def _refuse_ignored_instruction(memory: VectorMemory) -> Flow[None]:

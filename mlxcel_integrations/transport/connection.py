@@ -122,7 +122,7 @@ class Connection(NotPicklable):
         self.check_context = settings.check_context
         self.roles = Roles(settings.merge_messages)
         self.tokens = TokenMemory(TokenCache(), self.roles)
-        self.vectors = VectorMemory(settings.served_model)
+        self.vectors = VectorMemory(settings.served_model, self.tokens)
         self.features: ServerFeatures | None = None
         self.model = settings.served_model
         self._closed = False

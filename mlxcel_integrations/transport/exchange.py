@@ -78,13 +78,13 @@ def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any
     """
     if call.optional:
         answer = yield from ask_once(connection, call, deadline)
-        expected = OPTIONAL
+        expected = isinstance(answer, Failure) and answer.status in OPTIONAL
     else:
         answer = yield from respond(connection, call, deadline, Retries(connection.max_retries))
-        expected = call.expected
         if not isinstance(answer, Failure):
             answer = yield from _json(connection, answer, call)
-    if isinstance(answer, Failure) and answer.status not in expected:
+        expected = isinstance(answer, Failure) and call.accepts(answer)
+    if isinstance(answer, Failure) and not expected:
         raise to_exception(connection, answer, call) from answer.cause
     connection.pass_on_template_failure()
     return answer

@@ -40,7 +40,7 @@ def drive(
 
 def _answered(ask: Call, answer: Callable[[Call], Any]) -> Any:
     reply = answer(ask)
-    if isinstance(reply, Failure) and reply.status not in ask.expected:
+    if isinstance(reply, Failure) and not ask.accepts(reply):
         raise AssertionError(f"{ask.path} answered {reply.status}")
     return reply
 

@@ -25,10 +25,6 @@ __all__ = [
 ]
 
 
-MOST_SECONDS = 1e8
-"""Three years stand for no limit, which sockets and locks cannot wait for."""
-
-
 def shown(value: object) -> str:
     """Return a value as an error shows it: short, and on one line."""
     text = repr(value)
@@ -87,7 +83,7 @@ def as_seconds(name: str, value: Any) -> float | None:
         raise MlxcelError(
             f"{name}={shown(value)} is not a positive number of seconds: pass one, or omit it."
         )
-    return min(found, MOST_SECONDS)
+    return found
 
 
 def as_path(name: str, value: Any) -> str | None:

@@ -16,6 +16,9 @@ __all__ = ["MISSING_ROUTE", "REJECTED", "Call", "Flow", "Gather"]
 MISSING_ROUTE = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
 
+OPTIONAL = MISSING_ROUTE | {503}
+"""Statuses of a server that lacks a route, or is too busy for it."""
+
 REJECTED = MISSING_ROUTE | {400, 403, 413, 415, 422, 500}
 """Statuses of a request whose form or size a server does not accept."""
 
@@ -47,7 +50,8 @@ class Call:
 
     def accepts(self, failure: Failure) -> bool:
         """Tell whether a flow is sent a failure, instead of ending with an exception."""
-        known = failure.status in self.expected
+        expected = OPTIONAL if self.optional else self.expected
+        known = failure.status in expected
         return known or (self.handles is not None and self.handles(failure))
 
     @property

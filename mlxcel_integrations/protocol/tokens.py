@@ -80,7 +80,7 @@ class TokenMemory:
     """
 
     counts: Counts
-    roles: Roles = field(default_factory=Roles)
+    roles: Roles = field(default_factory=Roles, compare=False)
     batches: bool | None = None
     separator: int | None = None
     route: str | None = None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from ..errors import MlxcelError, MlxcelStreamError
 from ..protocol.failures import Failure, from_status
-from ..protocol.flow import MISSING_ROUTE, Call, Flow, Gather
+from ..protocol.flow import Call, Flow, Gather
 from ..protocol.retries import Retries
 from ..protocol.timeouts import Deadline
 from ..protocol.validation import NOT_JSON, from_json
@@ -26,8 +26,6 @@ __all__ = ["ask_once", "respond", "run", "started"]
 
 T = TypeVar("T")
 
-OPTIONAL = MISSING_ROUTE | {503}
-"""Statuses of a server that lacks a route, or is too busy for it."""
 
 ERROR_BYTES = 64 * 1024
 """Most bytes that are read of the body of an error."""
@@ -72,19 +70,14 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
 
 
 def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any]:
-    """Return the JSON that answers a call, or a failure that the flow expects.
-
-    For a call that is optional, these are the lack of its route and a busy server.
-    """
+    """Return the JSON that answers a call, or a failure that the flow expects."""
     if call.optional:
         answer = yield from ask_once(connection, call, deadline)
-        expected = isinstance(answer, Failure) and answer.status in OPTIONAL
     else:
         answer = yield from respond(connection, call, deadline, Retries(connection.max_retries))
         if not isinstance(answer, Failure):
             answer = yield from _json(connection, answer, call)
-        expected = isinstance(answer, Failure) and call.accepts(answer)
-    if isinstance(answer, Failure) and not expected:
+    if isinstance(answer, Failure) and not call.accepts(answer):
         raise to_exception(connection, answer, call) from answer.cause
     connection.pass_on_template_failure()
     return answer

@@ -14,6 +14,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.options import SamplingParams
+from mlxcel_integrations.protocol.timeouts import LONGEST
 from mlxcel_integrations.transport.endpoint import MOST_CONNECTIONS
 from tests.fakes.server import FakeServer, Reply
 
@@ -295,8 +296,8 @@ def test_texts_may_be_any_iterable(client: Any, server: FakeServer) -> None:
         ({"timeout": httpx.Timeout(5, connect=2)}, (5, 2)),
         ({"timeout": httpx.Timeout(None, read=5)}, (5, 5)),
         ({"timeout": httpx.Timeout(5, connect=2), "connect_timeout": 3}, (5, 3)),
-        ({"timeout": httpx.Timeout(None)}, (1e8, 1e8)),
-        ({"timeout": float("inf")}, (1e8, 10)),
+        ({"timeout": httpx.Timeout(None)}, (LONGEST, LONGEST)),
+        ({"timeout": float("inf")}, (LONGEST, 10)),
         ({"timeout": np.float32(5), "max_retries": np.int64(1)}, (5, 5)),
     ],
     ids=str,

@@ -55,7 +55,7 @@ def strings(value: Any) -> list[str]:
         (seconds, 5, 5.0),
         (seconds, np.float32(0.5), 0.5),
         (seconds, Fraction(1, 2), 0.5),
-        (seconds, math.inf, 1e8),
+        (seconds, math.inf, math.inf),
         (path, None, None),
         (path, "a", "a"),
         (path, Path("a"), "a"),

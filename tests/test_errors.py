@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from mlxcel_integrations import MlxcelServerError, MlxcelStreamError
+from mlxcel_integrations import MlxcelServerError, MlxcelStreamError, errors
 from mlxcel_integrations.errors import with_end_of
 
 INFO = [f"2026-11-29T10:00:00Z  INFO mlxcel: line {number}" for number in range(30)]
@@ -70,3 +73,17 @@ def test_errors_of_servers_and_streams_show_the_reason_and_keep_the_whole_log() 
     for error in (MlxcelServerError("m", stderr=log), MlxcelStreamError("m", stderr=log)):
         assert f"m\n  | {TAKEN}" == str(error)
         assert log == error.stderr
+
+
+def subclasses(kind: type) -> set[str]:
+    own = {each for each in kind.__subclasses__() if each.__module__ == errors.__name__}
+    return {each.__name__ for each in own} | {name for each in own for name in subclasses(each)}
+
+
+@pytest.mark.parametrize("where", ["mlxcel_integrations/errors.py", "docs/core.md"])
+def test_every_exception_is_in_the_trees(where: str) -> None:
+    tree = (Path(__file__).parents[1] / where).read_text()
+    names = re.findall(r"[├└]── (\w+)", tree)
+
+    assert sorted(subclasses(errors.MlxcelError)) == sorted(names)
+    assert subclasses(errors.MlxcelError) | {"MlxcelError"} <= set(errors.__all__)

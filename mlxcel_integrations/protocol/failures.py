@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import MlxcelServerError
@@ -82,6 +82,7 @@ class Failure:
         retry_after: Seconds that the server asks to wait.
         cause: The error of the network, None if the server answered.
         crash: The error to raise instead if a server that we started has ended.
+        told: The message without general advice, None if it has none.
     """
 
     exception: str
@@ -92,6 +93,7 @@ class Failure:
     retry_after: float | None = None
     cause: BaseException | None = None
     crash: MlxcelServerError | None = None
+    told: str | None = field(default=None, compare=False)
 
     @property
     def busy(self) -> bool:
@@ -117,11 +119,15 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     if page is not None:
         text = page
     advice = _advice(status, kind, error, text, page is not None)
+    if kind == "exceed_context_size_error" and as_count(as_object(error).get("n_prompt_tokens")):
+        # The advice has the same numbers.
+        text = ""
     parts = [f"{where} answered {status}", *([text.strip()] if text.strip() else [])]
     message = ": ".join(parts) + ("" if parts[-1].endswith((".", "!", "?")) else ".")
     return Failure(
         exception=_exception(status, kind),
         message=f"{message} {advice}" if advice else message,
+        told=message,
         status=status,
         body=error,
         # A 503 of type server_error stands for a worker that died: retries are useless.

@@ -204,7 +204,7 @@ def refuse_missing_route(answer: Any, capability: Capability) -> None:
         MlxcelError: It does not; the message names the option to start it with.
     """
     if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
-        raise MlxcelError(f"{answer.message} {_FLAGS[capability]}")
+        raise MlxcelError(f"{answer.told or answer.message} {_FLAGS[capability]}")
 
 
 def by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:

@@ -190,8 +190,10 @@ def test_a_long_prompt_is_told_with_both_numbers() -> None:
 
     found = failure(400, envelope("too long", "exceed_context_size_error", **numbers))
 
-    assert "The prompt has 5000 tokens and the context 4096" in found.message
-    assert "ctx_size" in found.message
+    assert (
+        f"{WHERE} answered 400. The prompt has 5000 tokens and the context 4096: shorten the "
+        "prompt, or start the server with a larger ctx_size."
+    ) == found.message
     assert {"message": "too long", "type": "exceed_context_size_error", **numbers} == found.body
 
 

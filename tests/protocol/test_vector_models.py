@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.protocol.failures import from_status
 from mlxcel_integrations.protocol.flow import Gather
 from mlxcel_integrations.protocol.vector_models import BATCH_TOKENS, VectorMemory
 from tests.protocol.flows import failure
@@ -132,3 +133,15 @@ def test_what_the_server_says_about_itself_is_asked_for_once() -> None:
         embed(["a", "b"], server, memory, batch_size=1)
 
     assert 1 == len(server.bodies("/props"))
+
+
+def test_a_missing_route_is_told_once_with_the_advice_that_helps() -> None:
+    refused = from_status(501, {}, b'{"error": {"message": "No embedder."}}', "http://h")
+
+    with pytest.raises(MlxcelError) as caught:
+        embed(["a"], Server(_v1_embeddings=refused))
+
+    assert (
+        "http://h answered 501: No embedder. Embeddings need an embedding model: start"
+        == (str(caught.value)[:77])
+    )

@@ -64,14 +64,14 @@ class Incoming:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """Start a managed server, or wait until it is ready."""
 
     server: Server
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wait:
     """Wait until a place in the line has its turn."""
 
@@ -79,7 +79,7 @@ class Wait:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Send a request; the result is an ``Incoming`` whose body has not been read."""
 
@@ -88,21 +88,21 @@ class Send:
     deadline: Deadline
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Next:
     """Read the next piece of a body; the result is None at its end."""
 
     incoming: Incoming
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Close:
     """Close a response, whether it has been read to its end or not."""
 
     incoming: Incoming
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sleep:
     """Wait for some seconds."""
 

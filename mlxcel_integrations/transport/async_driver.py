@@ -12,7 +12,7 @@ import httpx
 
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
-from .async_pool import AsyncPool
+from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started
 from .generation import opened
@@ -50,7 +50,7 @@ class AsyncDriver:
         finally:
             await self._pool.close()
             # Stopping a server waits for its end.
-            await asyncio.to_thread(self._connection.release)
+            await off_loop(self._connection.release)
 
     async def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""

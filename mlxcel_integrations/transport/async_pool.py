@@ -21,7 +21,7 @@ from .endpoint import MOST_CONNECTIONS, Endpoint
 from .peers import proving_peers
 from .server import ServerLease
 
-__all__ = ["AsyncPool", "ShieldedBody"]
+__all__ = ["AsyncPool", "ShieldedBody", "off_loop"]
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
 """Modules that httpx imports with its first request, which would block the loop for 50 ms."""
@@ -54,7 +54,7 @@ class AsyncPool:
             self._inherited = self._known
             self._forget()
         if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
-            await asyncio.to_thread(_import_each, _WITH_FIRST_REQUEST)
+            await off_loop(_import_each, _WITH_FIRST_REQUEST)
         # Nothing is awaited between here and where it is set, or each of the first tasks of a loop
         # would make a transport, and all but one would be lost.
         loop = asyncio.get_running_loop()
@@ -183,6 +183,17 @@ def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
     for connection in abandoned:
         pool._connections.remove(connection)
     return abandoned
+
+
+async def off_loop(work: Callable[..., None], *args: Any) -> None:
+    """Do something that takes long in a thread, or right here if Python ends and runs none."""
+    try:
+        await asyncio.to_thread(work, *args)
+    except RuntimeError as error:
+        # In the words of asyncio, threading and concurrent.futures.
+        if "shutdown" not in str(error):
+            raise
+        work(*args)
 
 
 def _import_each(names: tuple[str, ...]) -> None:

@@ -211,13 +211,22 @@ asks = Asks()
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_an_exit_handler_may_ask_as_long_as_its_server_is_there(used: bool, fake: Fake) -> None:
+@pytest.mark.parametrize("make", ["LLM", "AsyncLLM"])
+def test_an_exit_handler_may_ask_as_long_as_its_server_is_there(
+    make: str, used: bool, fake: Fake
+) -> None:
     body = f"""
-import atexit
-llm = LLM("m", binary=binary)
+import asyncio, atexit
+from mlxcel_integrations import AsyncLLM
+llm = {make}("m", binary=binary)
+async def ask():
+    say(await llm.chat("hi"))
+    await llm.close()
+def end():
+    asyncio.run(ask()) if {make} is AsyncLLM else say(llm.chat("hi"))
 if {used}:
-    llm.start()
-atexit.register(lambda: say(llm.chat("hi")))
+    llm.start() if {make} is LLM else asyncio.run(llm.start())
+atexit.register(end)
 """
     returncode, out, error = result(body, fake.binary())
 

@@ -1,0 +1,44 @@
+"""What would block an event loop is done in a thread, as long as Python runs threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.transport.async_pool import off_loop
+
+
+def test_work_is_done_off_the_loop() -> None:
+    done: list[Any] = []
+
+    asyncio.run(off_loop(lambda *args: done.append((threading.current_thread(), *args)), 1, 2))
+
+    assert [1, 2] == list(done[0][1:])
+    assert threading.main_thread() is not done[0][0]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["can't register atexit after shutdown", "cannot schedule new futures after shutdown"],
+)
+def test_work_is_done_here_when_python_ends(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: Any) -> None:
+        raise RuntimeError(reason)
+
+    monkeypatch.setattr(asyncio, "to_thread", refuse)
+    done: list[int] = []
+
+    asyncio.run(off_loop(done.append, 1))
+
+    assert [1] == done
+
+
+def test_an_error_of_the_work_is_raised() -> None:
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        asyncio.run(off_loop(fail))

@@ -30,6 +30,7 @@ from .protocol.stream import Delta, Request
 from .secret import hidden, hidden_values, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
+from .transport.server import ServerLease
 
 __all__ = [
     "ChatAdapter",
@@ -59,6 +60,9 @@ FIELD_ORDER = dict.fromkeys(
 
 RECONNECTING = {*ConnectionOptions.model_fields, *ServerOptions.model_fields, "check_context"}
 """Options that are part of a connection; the others are read at each request."""
+
+RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
+"""Options by which a managed server is started."""
 
 
 PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids", "rate_limiter"}
@@ -154,9 +158,16 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         """Make sure that changed options are used from now on."""
-        if changed & RECONNECTING:
+        if not changed & RECONNECTING:
+            return
+        private = self.__pydantic_private__ or {}
+        former = private.get("_connection")
+        try:
+            # Before the former connection is given up, so that a server that both use goes on.
+            is_own = self.share is False and not changed & RESTARTING
+            self._connect(former.lease if former is not None and is_own else None)
+        except MlxcelError:
             # Two may have to change together, as to another mode, so the next use connects.
-            private = self.__pydantic_private__ or {}
             self.__pydantic_private__ = {n: private[n] for n in private if n not in CLIENTS}
 
     if not TYPE_CHECKING:  # it would make every attribute known
@@ -167,8 +178,12 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 self._connect()
             return super().__getattr__(name)
 
-    def _connect(self) -> None:
-        """Connect to the model; nothing is started or sent yet."""
+    def _connect(self, lease: ServerLease | None = None) -> None:
+        """Connect to the model; nothing is started or sent yet.
+
+        Args:
+            lease: The right to use the managed server that is known already.
+        """
         given = {name: getattr(self, name) for name in ConnectionOptions.model_fields}
         settings = ConnectionSettings.of(
             {
@@ -180,7 +195,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 "server_options": self._server_options(),
             }
         )
-        self._connection = connect(settings)
+        self._connection = connect(settings, known=lease)
         self._llm = LLM._sharing(self._connection)
         self._async_llm = AsyncLLM._sharing(self._connection)
 

@@ -108,9 +108,9 @@ def assigned(model: Any, changes: dict[str, Any]) -> Any:
     return model
 
 
-def managed(kind: Any, folder: Path) -> Any:
+def managed(kind: Any, folder: Path, **options: Any) -> Any:
     vectors = {"embedding_model": "embedder", "reranker_model": "ranker"}
-    return kind(model="some/model", binary=executable(folder), **vectors).start()
+    return kind(model="some/model", binary=executable(folder), **vectors, **options).start()
 
 
 CHANGE = pytest.mark.parametrize("change", [copied, assigned])
@@ -178,6 +178,22 @@ def test_a_managed_server_that_no_object_names_any_more_is_given_back(
     psutil.wait_procs([process], timeout=30)
     assert not process.is_running()
     changed.close()
+
+
+@CHANGE
+@pytest.mark.parametrize("share", ["process", False])
+def test_a_managed_server_goes_on_if_it_is_still_the_right_one(
+    tmp_path: Path, kind: Any, use: Use, change: Change, share: Any
+) -> None:
+    model = managed(kind, tmp_path, share=share)
+    pid = model._connection.server.pid
+
+    changed = change(model, {"timeout": 7, "session": "s", "max_retries": 0})
+    use(changed)
+
+    assert (pid, 7) == (changed._connection.server.pid, changed._connection.timeouts.timeout)
+    changed.close()
+    model.close()
 
 
 @CHANGE

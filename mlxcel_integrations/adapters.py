@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import pickle
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel, PrivateAttr, field_validator, model_validator
 
@@ -31,6 +32,7 @@ from .protocol.timeouts import USUAL_CONNECT_TIMEOUT
 from .secret import hidden, hidden_values, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
+from .transport.server import ServerLease
 
 __all__ = [
     "ChatAdapter",
@@ -39,6 +41,7 @@ __all__ = [
     "HasClients",
     "ModelAdapter",
     "RerankAdapter",
+    "picklable_fields",
 ]
 
 T = TypeVar("T")
@@ -55,6 +58,19 @@ FIELD_ORDER = dict.fromkeys(
     ["model", "temperature", "max_tokens", *(n for kind in OPTION_LISTS for n in kind.model_fields)]
 )
 """Fields in the order in which editors, ``help`` and ``model_fields`` show them."""
+
+
+RECONNECTING = {*ConnectionOptions.model_fields, *ServerOptions.model_fields, "check_context"}
+"""Options that are part of a connection; the others are read at each request."""
+
+RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
+"""Options by which a managed server is started."""
+
+
+PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids", "rate_limiter"}
+"""Fields of the frameworks whose objects may hold locks, files or connections of this process."""
+
+CLIENTS = {"_connection", "_llm", "_async_llm"}
 
 
 class HasClients:
@@ -107,25 +123,72 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             limits = split_timeout(values["timeout"], connect_timeout)
             values["timeout"], values["connect_timeout"] = limits
         for name in values:
-            if name not in cls.model_fields:
-                hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
-                raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
+            cls._check_name(name)
         return values
 
-    @field_validator(
-        "model", "socket", "binary", "verify", "client_cert", "client_key", mode="before"
-    )
     @classmethod
-    def _accept_paths(cls, value: Any) -> Any:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+    def _check_name(cls, name: str) -> None:
+        if name not in cls.model_fields:
+            hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
+            raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
         self._connect()
         return self
 
-    def _connect(self) -> None:
-        """Connect to the model; nothing is started or sent yet."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, _checked(name, value))
+        if name in FIELD_ORDER:
+            self._use_options({name})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with some options changed.
+
+        It shares the connection unless an option of that is among the changes.
+
+        Args:
+            update: Options to change.
+            deep: Has no effect on the connection.
+
+        Raises:
+            MlxcelError: There is no option of that name.
+        """
+        for name in update or ():
+            self._check_name(name)
+        changes = {name: _checked(name, value) for name, value in (update or {}).items()}
+        copied = super().model_copy(update=changes, deep=deep)
+        copied._use_options(changes.keys())
+        return copied
+
+    def _use_options(self, changed: AbstractSet[str]) -> None:
+        """Make sure that changed options are used from now on."""
+        if not changed & RECONNECTING:
+            return
+        private = self.__pydantic_private__ or {}
+        former = private.get("_connection")
+        try:
+            # Before the former connection is given up, so that a server that both use goes on.
+            is_own = self.share is False and not changed & RESTARTING
+            self._connect(former.lease if former is not None and is_own else None)
+        except MlxcelError:
+            # Two may have to change together, as to another mode, so the next use connects.
+            self.__pydantic_private__ = {n: private[n] for n in private if n not in CLIENTS}
+
+    if not TYPE_CHECKING:  # it would make every attribute known
+
+        def __getattr__(self, name: str) -> Any:
+            """Connect before the first use after options have changed."""
+            if name in CLIENTS and name not in (self.__pydantic_private__ or ()):
+                self._connect()
+            return super().__getattr__(name)
+
+    def _connect(self, lease: ServerLease | None = None) -> None:
+        """Connect to the model; nothing is started or sent yet.
+
+        Args:
+            lease: The right to use the managed server that is known already.
+        """
         given = {name: getattr(self, name) for name in ConnectionOptions.model_fields}
         settings = ConnectionSettings.of(
             {
@@ -137,7 +200,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 "server_options": self._server_options(),
             }
         )
-        self._connection = connect(settings)
+        self._connection = connect(settings, known=lease)
         self._llm = LLM._sharing(self._connection)
         self._async_llm = AsyncLLM._sharing(self._connection)
 
@@ -208,10 +271,13 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return self.model_copy()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out the connection, which is made anew, and the key, which is read again."""
+        """Leave out the connection, which is made anew, and the key, which is read again.
+
+        Handlers that cannot leave this process are left out, too.
+        """
         # LlamaIndex's own method removes from this object whatever it cannot pickle.
         state = BaseModel.__getstate__(self)
-        fields = {**state["__dict__"], "api_key": None}
+        fields = {**picklable_fields(type(self), state["__dict__"]), "api_key": None}
         return {**state, "__dict__": fields, "__pydantic_private__": None}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -230,17 +296,51 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return f"Its options are {', '.join(cls.model_fields)}."
 
 
+def picklable_fields(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a model, without objects of this process that cannot be pickled.
+
+    Args:
+        model: The class of the model.
+        fields: The values of its fields.
+    """
+    kept = dict(fields)
+    for name in PROCESS_BOUND & kept.keys():
+        value = kept[name]
+        if _can_be_pickled(value):
+            continue
+        if isinstance(value, list):
+            kept[name] = [part for part in value if _can_be_pickled(part)]
+        else:
+            kept[name] = model.model_fields[name].get_default(call_default_factory=True)
+    return kept
+
+
+def _can_be_pickled(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - objects of other packages raise anything
+        return False
+    return True
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the value of an option as a constructor would keep it.
+
+    Raises:
+        pydantic.ValidationError: The option cannot have it.
+    """
+    for options in OPTION_LISTS:
+        if name in options.model_fields:
+            return getattr(options.model_validate(with_secrets({name: value})), name)
+    return value
+
+
 class GenerationAdapter(ModelAdapter, SamplingParams):
     """A model that generates text."""
 
     @classmethod
     def _unknown_name_hint(cls) -> str:
         return "To send it to the server unchanged, use extra_body=."
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _accept_one_stop(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("response_format", mode="before")
     @classmethod

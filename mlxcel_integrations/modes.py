@@ -17,6 +17,7 @@ from .protocol.timeouts import USUAL_CONNECT_TIMEOUT, Timeouts
 from .secret import hidden, hidden_values, with_secrets, without_password
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
+from .transport.server import ServerLease
 from .transport.tls import TLS
 
 if TYPE_CHECKING:
@@ -38,13 +39,19 @@ class Mode:
     endpoint: Endpoint | None = None
 
 
-def connect(settings: ConnectionSettings, *, custom_transport: bool = False) -> Connection:
+def connect(
+    settings: ConnectionSettings,
+    *,
+    custom_transport: bool = False,
+    known: ServerLease | None = None,
+) -> Connection:
     """Return a connection; nothing is started or sent yet.
 
     Args:
         settings: What the user has set.
         custom_transport: Whether the user's own transport carries the requests, so that no address
             is needed.
+        known: The lease of the managed server that the settings name, if there is one already.
 
     Raises:
         MlxcelError: The settings contradict each other, name no server, or have an unknown option.
@@ -67,10 +74,10 @@ def connect(settings: ConnectionSettings, *, custom_transport: bool = False) -> 
     from .supervisor.leases import lease
 
     assert mode.model is not None
-    key = checked_key(settings.api_key)
-    return Connection(
-        settings, None, lease(mode.model, socket=settings.socket, api_key=key, **options)
-    )
+    if known is None or not known.alive:
+        key = checked_key(settings.api_key)
+        known = lease(mode.model, socket=settings.socket, api_key=key, **options)
+    return Connection(settings, None, known)
 
 
 def resolve_mode(

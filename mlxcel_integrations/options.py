@@ -7,6 +7,7 @@ names as keyword arguments.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +104,11 @@ class ConnectionOptions(BaseModel):
         description="How often to resend a request that the server has not started to process.",
     )
 
+    @field_validator("model", "socket", "verify", "client_cert", "client_key", mode="before")
+    @classmethod
+    def _accept_paths(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
 
 class ServerOptions(BaseModel):
     """Options of a managed server."""
@@ -178,6 +184,11 @@ class ServerOptions(BaseModel):
         default=(), description="Further arguments for the executable, passed unchanged."
     )
 
+    @field_validator("binary", mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
     @field_validator("extra_args", mode="before")
     @classmethod
     def _refuse_keys(cls, value: Any) -> Any:
@@ -247,7 +258,7 @@ class SamplingParams(BaseModel):
     top_logprobs: int | None = Field(
         default=None, ge=0, description="Also return those of this many alternatives."
     )
-    response_format: dict[str, Any] | None = Field(
+    response_format: Any = Field(
         default=None,
         description="Form of the answer: a type, a JSON schema, or a whole response_format.",
     )
@@ -293,6 +304,11 @@ class SamplingParams(BaseModel):
     extra_body: dict[str, Any] | None = Field(
         default=None, description="Further fields, sent unchanged; they override all others."
     )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _accept_one_stop(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
 
 class EmbeddingOptions(BaseModel):

@@ -167,7 +167,8 @@ class AnswerParser(Runnable[AIMessage, Any]):
     def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
         """Return the type of the results as a Pydantic model."""
         if self.include_raw:
-            fields: Any = {"raw": AIMessage, "parsed": self.OutputType, "parsing_error": Any}
+            types = {"raw": AIMessage, "parsed": self.OutputType, "parsing_error": Any}
+            fields: Any = {name: (kind, ...) for name, kind in types.items()}
             return create_model("StructuredAnswer", **fields)
         return super().get_output_schema(config)
 

@@ -26,7 +26,7 @@ from .base import LangChainModel
 from .error_translation import langchain_errors
 from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
-from .replies import FinalChunk, combined_outputs, to_chunk, to_result
+from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
 from .structured import (
     Method,
     StructuredModel,
@@ -258,6 +258,12 @@ class ChatMlxcel(
                         yield chunk
         for chunk in final.chunks(usage=usage):
             yield chunk
+
+    def _generate_with_cache(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return with_llm_output(super()._generate_with_cache(*args, **kwargs))
+
+    async def _agenerate_with_cache(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return with_llm_output(await super()._agenerate_with_cache(*args, **kwargs))
 
     def _to_openai(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]

@@ -11,6 +11,7 @@ from typing import Any, Self
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.llms import BaseLLM
+from langchain_core.messages import BaseMessage, get_buffer_string
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import model_validator
 
@@ -22,12 +23,17 @@ from ..protocol.stream import ChatReply, Delta, fold
 from .base import LangChainModel
 from .error_translation import langchain_errors
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
+from .token_counting import TextCounting
 
 __all__ = ["MlxcelLLM"]
 
 
 class MlxcelLLM(
-    LangChainModel[LanguageModelInput, str], GenerationAdapter, BaseLLM, defer_build=False
+    TextCounting,
+    LangChainModel[LanguageModelInput, str],
+    GenerationAdapter,
+    BaseLLM,
+    defer_build=False,
 ):
     """A model on this machine, or on a server, that continues a text.
 
@@ -111,7 +117,7 @@ class MlxcelLLM(
                     # LangChain makes these callbacks for chat models only.
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-        yield _final_chunk(final.reply)
+        yield _final_chunk(final.reply, run_manager)
 
     async def _astream(
         self,
@@ -132,7 +138,37 @@ class MlxcelLLM(
                     if run_manager is not None:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        yield _final_chunk(final.reply)
+        yield _final_chunk(final.reply, run_manager)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return the number of tokens of the prompt that messages become.
+
+        It is the text that is sent for them, with the tokens that the server puts before it.
+
+        Args:
+            messages: The messages; an empty list has no tokens.
+            tools: Not used: text models call no tools.
+        """
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        with langchain_errors():
+            text = get_buffer_string(messages)
+            return len(self._llm.tokenize(text, add_special=True)) if messages else 0
+
+    async def aget_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return the number of tokens of the prompt that messages become.
+
+        See ``get_num_tokens_from_messages``.
+        """
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        with langchain_errors():
+            text = get_buffer_string(messages)
+            return len(await self._async_llm.tokenize(text, add_special=True)) if messages else 0
 
     @property
     def _llm_type(self) -> str:
@@ -156,8 +192,29 @@ def _to_chunk(delta: Delta) -> GenerationChunk | None:
     return GenerationChunk(text=delta.text, generation_info=_with_logprobs({}, delta.logprobs))
 
 
-def _final_chunk(reply: ChatReply) -> GenerationChunk:
-    return GenerationChunk(text="", generation_info=to_metadata(reply))
+def _final_chunk(
+    reply: ChatReply, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+) -> GenerationChunk:
+    metadata = to_metadata(reply)
+    if run is not None:
+        _add_output(run, to_llm_output(metadata))
+    return GenerationChunk(text="", generation_info=metadata)
+
+
+def _add_output(run: Any, output: dict[str, Any]) -> None:
+    """Add the output with the token counts to the end of a run, as LangChain does not in streams.
+
+    Args:
+        run: The manager of the run.
+        output: The output.
+    """
+    end = run.on_llm_end
+
+    def on_llm_end(response: LLMResult, **kwargs: Any) -> Any:
+        response.llm_output = output
+        return end(response, **kwargs)
+
+    run.on_llm_end = on_llm_end
 
 
 def _with_logprobs(info: dict[str, Any], logprobs: dict[str, Any] | None) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.language_models import ModelProfile
 
 from ..protocol.features import ServerFeatures
@@ -11,27 +13,51 @@ __all__ = ["DEFAULT_PROFILE", "to_profile"]
 DEFAULT_PROFILE = ModelProfile(
     text_inputs=True,
     text_outputs=True,
+    image_outputs=False,
+    audio_outputs=False,
+    video_outputs=False,
+    pdf_inputs=False,
+    pdf_tool_message=False,
+    image_url_inputs=False,
     temperature=True,
     # Makes agents send a schema for their answer instead of offering a tool for it.
     structured_output=True,
     tool_calling=True,
     tool_choice=True,
-    image_url_inputs=False,
 )
 """The profile before the server has been asked."""
+
+EFFORTS = ["low", "medium", "high"]
+"""The efforts of templates that take any."""
 
 
 def to_profile(features: ServerFeatures) -> ModelProfile:
     """Return the profile of a model; abilities that the server does not tell are left out."""
-    profile = ModelProfile(**DEFAULT_PROFILE)
-    if features.context_size:
-        profile["max_input_tokens"] = features.context_size
-    if features.tools is not None:
-        profile["tool_calling"] = profile["tool_choice"] = features.tools
-    if features.models:
-        profile["name"] = features.models[0].id
-    if features.engine == "llama.cpp" or features.modalities or features.only_text:
-        profile["image_inputs"] = "vision" in features.modalities
-        profile["audio_inputs"] = "audio" in features.modalities
-        profile["video_inputs"] = "video" in features.modalities
-    return profile
+    told = {
+        "name": features.models[0].id if features.models else None,
+        "max_input_tokens": features.context_size or None,
+        # The server has its files.
+        "open_weights": True if features.model_path else None,
+        "tool_calling": features.tools,
+        "tool_choice": features.tools,
+        # mlxcel up to v0.4.2, which does not tell its build, leaves calls out of some streams.
+        "tool_call_streaming": features.tools if features.build else None,
+        "reasoning_output": features.thinks,
+        "reasoning_effort_levels": EFFORTS if features.efforts else None,
+        **_inputs(features),
+    }
+    known: Any = {name: value for name, value in told.items() if value is not None}
+    return ModelProfile(**{**DEFAULT_PROFILE, **known})
+
+
+def _inputs(features: ServerFeatures) -> dict[str, bool]:
+    """Return the abilities to see and hear, if the server tells any."""
+    if not (features.engine == "llama.cpp" or features.modalities or features.only_text):
+        return {}
+    sees = "vision" in features.modalities
+    return {
+        "image_inputs": sees,
+        "image_tool_message": sees,
+        "audio_inputs": "audio" in features.modalities,
+        "video_inputs": "video" in features.modalities,
+    }

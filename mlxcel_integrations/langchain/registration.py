@@ -1,31 +1,38 @@
-"""Registration with LangChain, for ``init_chat_model("mlxcel:...")``."""
+"""Registration with LangChain: ``init_chat_model`` and ``init_embeddings("mlxcel:...")``."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import MlxcelError
-
-if TYPE_CHECKING:
-    from .chat_models import ChatMlxcel
 
 __all__ = ["register_with_langchain"]
 
 
-def register_with_langchain() -> None:
-    """Make LangChain's ``init_chat_model`` know the provider ``mlxcel``.
+CHAT_MODELS = "langchain.chat_models.base"
+EMBEDDINGS = "langchain.embeddings.base"
 
-    It then takes ``"mlxcel:some/model"``, or ``model_provider="mlxcel"``, and the options of
-    ``ChatMlxcel``. With ``base_url``, the model is the one to use of those served there.
-    May be called more than once.
+
+def register_with_langchain() -> None:
+    """Make LangChain's ``init_chat_model`` and ``init_embeddings`` know the provider ``mlxcel``.
+
+    They then take ``"mlxcel:some/model"``, or ``mlxcel`` as the provider, and the options of
+    ``ChatMlxcel`` or ``MlxcelEmbeddings``. With ``base_url``, the model is the one to use of those
+    served there. May be called more than once.
 
     Raises:
         MlxcelError: The package ``langchain`` is not installed, or too old or too new for this.
     """
+    _providers(CHAT_MODELS)["mlxcel"] = (__package__, "ChatMlxcel", _create)
+    _providers(EMBEDDINGS)["mlxcel"] = (__package__, "MlxcelEmbeddings", _create)
+
+
+def _providers(module: str) -> dict[str, Any]:
+    """Return LangChain's providers, to which it has no public way to add one."""
     try:
-        # LangChain has no public way to add a provider, but looks here at every call.
-        providers = importlib.import_module("langchain.chat_models.base")._BUILTIN_PROVIDERS
+        # They are looked up at every call.
+        providers: dict[str, Any] = importlib.import_module(module)._BUILTIN_PROVIDERS
     except ImportError as error:
         raise MlxcelError(
             "init_chat_model belongs to the package langchain, which is not installed: "
@@ -36,11 +43,11 @@ def register_with_langchain() -> None:
             "This version of the package langchain does not allow new providers; 1.2.10 to 1.5 "
             "do. Use ChatMlxcel(model=...) instead of init_chat_model."
         ) from error
-    providers["mlxcel"] = (__package__, "ChatMlxcel", _create)
+    return providers
 
 
-def _create(cls: type[ChatMlxcel], model: str, **options: Any) -> ChatMlxcel:
-    """Make a model for ``init_chat_model``, which requires a name even in connect mode."""
+def _create(cls: type[Any], model: str, **options: Any) -> Any:
+    """Make a model for LangChain, which requires a name even in connect mode."""
     if options.get("base_url"):
         return cls(served_model=model, **options)
     return cls(model=model, **options)

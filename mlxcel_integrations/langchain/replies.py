@@ -28,6 +28,7 @@ __all__ = [
     "to_llm_output",
     "to_metadata",
     "to_result",
+    "with_llm_output",
 ]
 
 
@@ -196,6 +197,16 @@ def to_result(reply: ChatReply) -> ChatResult:
 def to_llm_output(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata that LangChain's older callbacks read."""
     return {name: metadata[name] for name in ("model_name", "token_usage") if name in metadata}
+
+
+def with_llm_output(result: ChatResult) -> ChatResult:
+    """Return a result with its output, which LangChain leaves out if the answer was streamed."""
+    message = result.generations[0].message
+    # LangChain adds this cost to answers from a cache, whose tokens do not count.
+    is_cached = "total_cost" in (getattr(message, "usage_metadata", None) or {})
+    if result.llm_output is None and not is_cached:
+        result.llm_output = to_llm_output(message.response_metadata)
+    return result
 
 
 def combined_outputs(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, 
 from langchain_core.runnables.config import ensure_config, get_callback_manager_for_config
 from langchain_core.utils.function_calling import convert_to_json_schema
 
-from ..errors import MlxcelError
+from ..errors import MlxcelError, StructuredOutputError
 from ..structured.request import is_free, is_whole_format, to_response_format
 from ..structured.schema import Schema
 from .answer_parser import AnswerParser
@@ -115,9 +115,11 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
     ) -> Any:
         """Return the object that the model answers."""
         inner = _unobserved(config)
-        if inner is None:
-            return RunnableSequence.invoke(self, input, config, **kwargs)
-        return self.last.read(self.first.invoke(input, inner, **kwargs))
+        with _asking_again(config) as unfit:
+            if inner is None:
+                return RunnableSequence.invoke(self, input, config, **kwargs)
+            return self.last.read(self.first.invoke(input, inner, **kwargs))
+        return unfit[0]
 
     async def ainvoke(
         self,
@@ -127,9 +129,11 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
     ) -> Any:
         """Return the object that the model answers."""
         inner = _unobserved(config)
-        if inner is None:
-            return await RunnableSequence.ainvoke(self, input, config, **kwargs)
-        return self.last.read(await self.first.ainvoke(input, inner, **kwargs))
+        with _asking_again(config) as unfit:
+            if inner is None:
+                return await RunnableSequence.ainvoke(self, input, config, **kwargs)
+            return self.last.read(await self.first.ainvoke(input, inner, **kwargs))
+        return unfit[0]
 
     def stream(
         self,
@@ -175,3 +179,18 @@ def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
     config.pop("run_name", None)
     config.pop("run_id", None)
     return config
+
+
+@contextlib.contextmanager
+def _asking_again(config: RunnableConfig | None) -> Iterator[list[Any]]:
+    """Keep an answer that does not fit, for a caller that looks for these and asks again.
+
+    LangChain's ``LLMToolSelectorMiddleware`` catches no errors, but counts such answers.
+    """
+    unfit: list[Any] = []
+    try:
+        yield unfit
+    except StructuredOutputError as error:
+        if ((config or {}).get("metadata") or {}).get("lc_source") != "tool_selection":
+            raise
+        unfit.append(error.raw)

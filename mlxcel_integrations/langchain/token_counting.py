@@ -1,4 +1,4 @@
-"""Exact token counts of ``ChatMlxcel``, and messages that fit into the context."""
+"""Exact token counts of both models, and messages that fit into the context."""
 
 from __future__ import annotations
 
@@ -17,24 +17,18 @@ from .error_translation import langchain_errors
 from .messages import to_openai_messages
 from .tools import to_openai_tools
 
-__all__ = ["TokenCounting"]
+__all__ = ["TextCounting", "TokenCounting"]
 
 _REFUSALS = (MlxcelError, langchain.ModelInvalidRequestError)
 """Errors that may mean that the template refuses these messages together."""
 
 
-class TokenCounting(HasClients):
-    """A chat model that counts tokens as its server does."""
+class TextCounting(HasClients):
+    """A model that counts the tokens of texts as its server does."""
 
     if TYPE_CHECKING:
         # A field of LangChain's class, which follows among the bases.
         custom_get_token_ids: Callable[[str], list[int]] | None
-
-    @abstractmethod
-    def _to_openai(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
-    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-        """Return OpenAI messages, and the fields of the request."""
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the ids of a text's tokens, as the server gives them."""
@@ -63,6 +57,16 @@ class TokenCounting(HasClients):
             return len(self.custom_get_token_ids(text))
         with langchain_errors():
             return await self._async_llm.count_tokens(text)
+
+
+class TokenCounting(TextCounting):
+    """A chat model that counts tokens as its server does."""
+
+    @abstractmethod
+    def _to_openai(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return OpenAI messages, and the fields of the request."""
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Set as AbstractSet
 from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ..adapters import EmbeddingAdapter
+from ..errors import MlxcelError
 from ..protocol.body import valid_text
 from ..protocol.vector_models import BATCH_SIZE
-from .base import Picklable
 from .embedding_cache import NamespacedStore, QueryText
 
 __all__ = ["MlxcelEmbedding"]
 
 
-class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=False):
+class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
@@ -50,17 +52,32 @@ class MlxcelEmbedding(Picklable, EmbeddingAdapter, BaseEmbedding, defer_build=Fa
         default=2, description="Batches that are embedded at the same time in async code."
     )
 
+    _is_named: bool = PrivateAttr(default=False)
+
     @model_validator(mode="after")
     def _set_cache(self) -> Self:
-        known = self.model_name or self.served_model or self.embedding_model or self.model
-        self.model_name = known or repr(self._connection)
-        if self.embeddings_cache and not isinstance(self.embeddings_cache, NamespacedStore):
+        self._is_named = bool(self.model_name)
+        self._set_names()
+        return self
+
+    def _use_options(self, changed: AbstractSet[str]) -> None:
+        super()._use_options(changed)
+        # Of an address that is not complete yet, the name follows with the next change.
+        with contextlib.suppress(MlxcelError):
+            self._set_names()
+
+    def _set_names(self) -> None:
+        """Name the vectors, by which a cache finds them, after the model and the options."""
+        if not getattr(self, "_is_named", False):  # pickles lose it
+            known = self.served_model or self.embedding_model or self.model
+            self.model_name = known or repr(self._connection)
+        store = self.embeddings_cache
+        if store:
             self.embeddings_cache = NamespacedStore(
-                self.embeddings_cache,
+                store.store if isinstance(store, NamespacedStore) else store,
                 self._namespace(self._text_arguments()),
                 self._namespace(self._query_arguments()),
             )
-        return self
 
     @classmethod
     def class_name(cls) -> str:

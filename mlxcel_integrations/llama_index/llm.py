@@ -27,7 +27,6 @@ from ..operations import prepare_chat, prepare_completion
 from ..protocol.flow import Flow
 from ..protocol.stream import Request, fold
 from ..structured.request import with_schema_applied
-from .base import Picklable
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
 from .structured import StructuredPredict
@@ -38,7 +37,6 @@ __all__ = ["Mlxcel"]
 
 
 class Mlxcel(
-    Picklable,
     StructuredPredict,
     ToolCalling,
     TokenCounting,

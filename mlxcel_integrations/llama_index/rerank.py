@@ -17,7 +17,6 @@ from pydantic import Field
 
 from ..adapters import RerankAdapter
 from ..protocol.rerank import RankedDocument
-from .base import Picklable
 
 __all__ = ["MlxcelRerank"]
 
@@ -27,7 +26,7 @@ Nodes = list[NodeWithScore]
 End = Callable[[Sequence[RankedDocument]], Nodes]
 
 
-class MlxcelRerank(Picklable, RerankAdapter, BaseNodePostprocessor, defer_build=False):
+class MlxcelRerank(RerankAdapter, BaseNodePostprocessor, defer_build=False):
     """Sorts nodes by their relevance to a query, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.

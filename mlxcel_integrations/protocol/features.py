@@ -68,6 +68,8 @@ class ServerFeatures:
         only_text: Whether files of the model tell that it reads nothing but text; False if they do
             not, or if the server lists the ``modalities`` itself.
         context_source: File of the model that tells the ``context_size``, None if the server does.
+        thinks: Whether the model thinks before it answers, by its chat template; None if unknown.
+        efforts: Whether the template takes an effort of thinking, None if unknown.
     """
 
     engine: str | None
@@ -80,6 +82,8 @@ class ServerFeatures:
     model_path: str | None = None
     context_source: str | None = None
     only_text: bool = False
+    thinks: bool | None = None
+    efforts: bool | None = None
 
     @property
     def forgets(self) -> bool:
@@ -204,6 +208,8 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         tools=_tools(health, props),
         modalities=frozenset(name for name, known in modalities.items() if known),
         model_path=as_text(props.get("model_path")),
+        thinks=_thinks(props),
+        efforts=_ability(props, "supports_reasoning_effort"),
     )
 
 
@@ -241,5 +247,18 @@ def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None
 def _tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:
     if "tool_call_parser" in health:
         return health["tool_call_parser"] is not None
-    known = as_object(props.get("chat_template_caps")).get("supports_tools")
+    return _ability(props, "supports_tools")
+
+
+def _ability(props: Mapping[str, Any], name: str) -> bool | None:
+    """Return whether the chat template has an ability, None if the server does not tell."""
+    known = as_object(props.get("chat_template_caps")).get(name)
     return known if isinstance(known, bool) else None
+
+
+def _thinks(props: Mapping[str, Any]) -> bool | None:
+    """Return whether the chat template is that of a model that thinks, None if it may be."""
+    template = as_text(props.get("chat_template")) or ""
+    switched = "enable_thinking" in template or "<think>" in template
+    abilities = ("supports_reasoning_effort", "supports_preserve_reasoning")
+    return True if switched or any(_ability(props, name) for name in abilities) else None

@@ -173,7 +173,7 @@ def test_events_hold_the_chunks_of_the_message_and_the_objects(
     assert City(name="Oslo", people=7) == events[-1]["data"]["output"]
 
 
-@pytest.mark.skipif(not hasattr(Pregel, "stream_events"), reason="this LangGraph is too old")
+@pytest.mark.skipif(not hasattr(Pregel, "_pregel_stream_v3"), reason="this LangGraph is too old")
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 def test_in_a_graph_the_typed_events_hold_the_text_of_the_message(
     server: FakeServer, llm: ChatMlxcel

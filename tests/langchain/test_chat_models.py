@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -196,6 +197,42 @@ def test_the_usage_of_several_prompts_is_summed(llm: ChatMlxcel) -> None:
     expected = sum(count["total_tokens"] for count in counts)
     assert expected == result.llm_output["token_usage"]["total_tokens"]
     assert "fake-model" == result.llm_output["model_name"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_output_is_the_same_whether_or_not_callbacks_get_tokens(
+    server: FakeServer, asynchronous: bool
+) -> None:
+    class Output(BaseCallbackHandler):
+        def on_llm_end(self, response: Any, **_: Any) -> None:
+            told.append(response.llm_output)
+
+    told: list[Any] = []
+    outputs = []
+    for streaming in (False, True):
+        with ChatMlxcel(base_url=server.url, streaming=streaming) as llm:
+            given: Any = [[HumanMessage("a b")], [HumanMessage("c")]]
+            config: Any = {"callbacks": [Output()]}
+            result = (
+                asyncio.run(llm.agenerate(given, **config))
+                if asynchronous
+                else llm.generate(given, **config)
+            )
+            outputs.append(result.llm_output)
+
+    assert outputs[0] == outputs[1]
+    assert "fake-model" == outputs[1]["model_name"]
+    assert 0 < outputs[1]["token_usage"]["total_tokens"]
+    assert told[:2] == told[2:] != [None, None]
+
+
+def test_an_answer_from_a_cache_costs_no_tokens(server: FakeServer) -> None:
+    with ChatMlxcel(base_url=server.url, streaming=True, cache=InMemoryCache()) as llm:
+        results = [llm.generate([[HumanMessage("x")]]) for _ in range(2)]
+
+    first, cached = [result.llm_output or {} for result in results]
+    assert 0 < first["token_usage"]["total_tokens"]
+    assert not cached.get("token_usage", {}).get("total_tokens")
 
 
 def test_usage_callbacks_add_up(llm: ChatMlxcel) -> None:

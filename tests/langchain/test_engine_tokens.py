@@ -17,8 +17,9 @@ from langchain_core.messages import (
     ToolMessage,
     trim_messages,
 )
+from langchain_core.prompt_values import ChatPromptValue
 
-from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 from mlxcel_integrations.transport.token_cache import TokenCache
 
 pytestmark = pytest.mark.engine
@@ -139,3 +140,13 @@ def test_a_template_that_takes_only_conversations_can_be_trimmed_for() -> None:
 
         assert 2 <= len(trimmed) < len(chat)
         assert llm.get_num_tokens_from_messages(trimmed) <= 60
+
+
+def test_the_prompt_of_a_text_model_has_as_many_tokens_as_it_is_counted() -> None:
+    question = [HumanMessage("What is the capital of France?"), AIMessage("It is")]
+    with MlxcelLLM(model="embedded", max_tokens=1, temperature=0) as llm:
+        result = llm.generate_prompt([ChatPromptValue(messages=question)])
+        counted = llm.get_num_tokens_from_messages(question)
+
+    assert result.llm_output is not None
+    assert counted == result.llm_output["token_usage"]["prompt_tokens"]

@@ -13,6 +13,7 @@ import pytest
 from langchain_core import exceptions as lc
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, HumanMessage, get_buffer_string
 from langchain_core.prompts import PromptTemplate
 
 from mlxcel_integrations import MlxcelError, MlxcelStreamError
@@ -73,12 +74,14 @@ class Told(BaseCallbackHandler):
     def __init__(self) -> None:
         self.tokens: list[str] = []
         self.info: dict[str, Any] = {}
+        self.output: dict[str, Any] | None = None
 
     def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
         self.tokens.append(token)
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
         self.info = response.generations[0][0].generation_info
+        self.output = response.llm_output
 
 
 @ALL_WAYS
@@ -95,6 +98,10 @@ def test_callbacks_are_told_the_same_in_every_way(llm: MlxcelLLM, ask: Ask) -> N
         "logprobs",
     } == set(told.info)
     assert "stop" == told.info["finish_reason"]
+    assert told.output is not None
+    assert "fake-model" == told.output["model_name"]
+    counts = {name: told.info["token_usage"][name] for name in told.output["token_usage"]}
+    assert counts == told.output["token_usage"] != {}
     assert text == "".join(told.info["logprobs"]["tokens"])
     assert "".join(told.tokens) in ("", text)
 
@@ -117,6 +124,39 @@ def test_every_sampling_field_reaches_the_request(name: str) -> None:
     body = server.posts[-1].json
     expected = {"logprobs": 1}.get(name, SAMPLING[name])
     assert expected == (body if name != "extra_body" else {name: {"mine": body["mine"]}})[name]
+
+
+def test_tokens_are_counted_by_the_server(server: FakeServer, llm: MlxcelLLM) -> None:
+    question = [HumanMessage("Where is Oslo?"), AIMessage("There.")]
+    text = get_buffer_string(question)
+
+    ids = llm.get_token_ids(text)
+
+    assert ids == asyncio.run(llm.aget_token_ids(text))
+    assert len(ids) == llm.get_num_tokens(text) == asyncio.run(llm.aget_num_tokens(text))
+    llm.invoke(question)
+    sent = server.posts[-1].json["prompt"]
+    assert text == sent
+    counts = [
+        llm.get_num_tokens_from_messages(question),
+        asyncio.run(llm.aget_num_tokens_from_messages(question)),
+    ]
+    assert [len(llm._llm.tokenize(sent, add_special=True))] * 2 == counts
+    assert 0 == llm.get_num_tokens_from_messages([])
+    assert {"/tokenize", "/v1/completions", "/health", "/props", "/v1/models"} >= {
+        seen.path for seen in server.requests
+    }
+
+
+def test_counts_may_be_those_of_the_user(server: FakeServer) -> None:
+    own = MlxcelLLM(base_url=server.url, custom_get_token_ids=lambda text: [1] * len(text))
+
+    assert 2 == own.get_num_tokens("ab")
+    question = [HumanMessage("x")]
+    expected = len(get_buffer_string(question))
+    assert expected == own.get_num_tokens_from_messages(question)
+    assert expected == asyncio.run(own.aget_num_tokens_from_messages(question))
+    assert [] == server.requests
 
 
 @ALL_WAYS

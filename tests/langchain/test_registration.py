@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from langchain.chat_models import base, init_chat_model
+from langchain.embeddings import base as embeddings
+from langchain.embeddings import init_embeddings
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.langchain import ChatMlxcel, register_with_langchain
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, register_with_langchain
 from tests.fakes.server import FakeServer
 
 
@@ -19,14 +21,41 @@ from tests.fakes.server import FakeServer
 def _only_here() -> Iterator[None]:
     """Have LangChain's providers as they are without us, before and after."""
     base._BUILTIN_PROVIDERS.pop("mlxcel", None)
+    embeddings._BUILTIN_PROVIDERS.pop("mlxcel", None)
     base._get_chat_model_creator.cache_clear()
     yield
     base._BUILTIN_PROVIDERS.pop("mlxcel", None)
+    embeddings._BUILTIN_PROVIDERS.pop("mlxcel", None)
 
 
 def test_langchain_is_changed_only_when_asked_to() -> None:
     with pytest.raises(ValueError, match="Unable to infer model provider"):
         init_chat_model("mlxcel:some/model")
+    with pytest.raises(ValueError, match="mlxcel"):
+        init_embeddings("mlxcel:some/model")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("mlxcel:some/model", {}), ("some/model", {"provider": "mlxcel"})]
+)
+def test_embeddings_are_made_by_their_name(name: str, options: dict[str, Any]) -> None:
+    register_with_langchain()
+
+    made = init_embeddings(name, dimensions=4, **options)
+
+    assert isinstance(made, MlxcelEmbeddings)
+    assert ("some/model", 4) == (made.model, made.dimensions)
+
+
+def test_with_an_address_the_name_is_that_of_served_embeddings() -> None:
+    register_with_langchain()
+    served: list[Any] = [{"id": "embedder", "capabilities": ["embedding"]}]
+    with FakeServer(models=served) as server:
+        made: Any = init_embeddings("mlxcel:embedder", base_url=server.url)
+        assert 1 == len(made.embed_documents(["x"]))
+        made.close()
+
+    assert "embedder" == made.served_model
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import inspect
 import json
 import operator
 import re
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import LLMToolSelectorMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import OutputParserException
@@ -639,3 +641,56 @@ def test_tools_that_are_too_large_together_are_refused_before_they_are_sent(
     with pytest.raises(MlxcelError, match=r"bytes, but servers accept .*\$defs/call"):
         llm.bind_tools([tool("a"), tool("b")], tool_choice="any").invoke("x")
     assert [] == server.posts
+
+
+WRONG = {
+    "other JSON": Reply.text('{"wrong": []}'),
+    "cut": Reply.text('{"tools": ["get_', finish="length"),
+    "no JSON": Reply.text("get_weather"),
+}
+SELECTION = Reply.text('{"tools": ["get_weather"]}')
+RETRIES = pytest.mark.skipif(
+    "max_retries" not in inspect.signature(LLMToolSelectorMiddleware).parameters,
+    reason="this LangChain's selector does not ask again",
+)
+
+
+@RETRIES
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_tool_selector_gets_its_retries(
+    llm: ChatMlxcel, server: FakeServer, wrong: str, observed: bool, asynchronous: bool
+) -> None:
+    server.script(WRONG[wrong], WRONG[wrong], SELECTION, Reply.text("Sunny."))
+    agent: Any = create_agent(
+        llm, [get_weather], middleware=[LLMToolSelectorMiddleware(max_retries=2)]
+    )
+    question = {"messages": [HumanMessage("x")]}
+    config: Any = {"callbacks": [BaseCallbackHandler()] if observed else []}
+
+    state = (
+        asyncio.run(agent.ainvoke(question, config))
+        if asynchronous
+        else agent.invoke(question, config)
+    )
+
+    assert "Sunny." == state["messages"][-1].text
+    assert 4 == len(server.posts)
+
+
+@RETRIES
+def test_a_tool_selector_that_has_no_retries_left_does_as_it_was_told(
+    llm: ChatMlxcel, server: FakeServer
+) -> None:
+    def choose(response: Any) -> list[str]:
+        assert '{"wrong": []}' == response
+        return ["get_weather"]
+
+    server.script(*[WRONG["other JSON"]] * 2, Reply.text("Sunny."))
+    selector = LLMToolSelectorMiddleware(max_retries=1, on_parsing_failure=choose)
+    agent: Any = create_agent(llm, [get_weather], middleware=[selector])
+
+    state = agent.invoke({"messages": [HumanMessage("x")]})
+
+    assert "Sunny." == state["messages"][-1].text

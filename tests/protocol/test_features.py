@@ -210,3 +210,24 @@ def test_the_model_that_is_taken(
     served = [ServedModel(name, tuple(able)) for name, able in models]
 
     assert expected == choose_capable(served, "embedding", preferred)
+
+
+@pytest.mark.parametrize(
+    ("props", "thinks", "efforts"),
+    [
+        ({}, None, None),
+        ({"chat_template": "{{ messages }}", "chat_template_caps": {}}, None, None),
+        ({"chat_template": "{% if enable_thinking %}"}, True, None),
+        ({"chat_template": "{{ '<think>' }}"}, True, None),
+        ({"chat_template_caps": {"supports_reasoning_effort": True}}, True, True),
+        ({"chat_template_caps": {"supports_reasoning_effort": False}}, None, False),
+        ({"chat_template_caps": {"supports_preserve_reasoning": True}}, True, None),
+        ({"chat_template": 7, "chat_template_caps": {"supports_reasoning_effort": 1}}, None, None),
+    ],
+)
+def test_the_chat_template_tells_whether_the_model_thinks(
+    props: dict[str, Any], thinks: bool | None, efforts: bool | None
+) -> None:
+    features = read_features({"status": "ok"}, props, {"data": [{"id": "m"}]})
+
+    assert (thinks, efforts) == (features.thinks, features.efforts)

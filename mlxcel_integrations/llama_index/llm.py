@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from ..operations import prepare_chat, prepare_completion
 from ..protocol.flow import Flow
 from ..protocol.stream import Request, fold
 from ..structured.request import with_schema_applied
+from ..transport.owned_generator import OwnedGenerator
 from .base import Picklable
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
@@ -152,7 +152,7 @@ class Mlxcel(
         """Return a generator of the answer to a conversation; see ``stream_chat``."""
         chunks = ChatChunks()
         request = self._chat_request(messages, kwargs)
-        async with contextlib.aclosing(self._adeltas(request)) as deltas:
+        async with OwnedGenerator(self._adeltas(request)) as deltas:
             async for delta in deltas:
                 chunk = chunks.add(delta)
                 if chunk is not None:
@@ -206,7 +206,7 @@ class Mlxcel(
         """Return a generator of the continuation of a text; see ``stream_complete``."""
         chunks = CompletionChunks()
         request = self._completion_request(prompt, formatted, kwargs)
-        async with contextlib.aclosing(self._adeltas(request)) as deltas:
+        async with OwnedGenerator(self._adeltas(request)) as deltas:
             async for delta in deltas:
                 chunk = chunks.add(delta)
                 if chunk is not None:

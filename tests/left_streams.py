@@ -131,12 +131,15 @@ def leave_in_a_loop(
     """
     factory = importlib.import_module("uvloop").new_event_loop if loop == "uvloop" else None
     debug = loop == "asyncio in debug mode"
+    # What is there already, which is much, need not be looked at for garbage.
+    gc.freeze()
     with (
         contextlib.suppress(Mistake),
         asyncio.Runner(loop_factory=factory, debug=debug) as runner,
     ):
         runner.run(way(opened))  # type: ignore[arg-type]  # a coroutine
     gc.collect()
+    gc.unfreeze()
 
     assert server.wait_disconnect(5)
     assert [] == [

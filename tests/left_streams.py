@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes.server import FakeServer, Reply
 
-__all__ = ["LOOPS", "WAYS", "Opened", "Way", "leave_in_a_loop", "long_answer"]
+__all__ = ["LOOPS", "WAYS", "Opened", "Way", "leave_in_a_loop", "long_answer", "runner_of"]
 
 Opened = Callable[[], Awaitable[AsyncIterator[object]]]
 """Opens a stream."""
@@ -117,6 +117,12 @@ WAYS: list[Way] = [
 # --------------------------------------------------------------------------- loops
 
 
+def runner_of(loop: str) -> asyncio.Runner:
+    """Return a runner with a loop of this kind."""
+    factory = importlib.import_module("uvloop").new_event_loop if loop == "uvloop" else None
+    return asyncio.Runner(loop_factory=factory, debug=loop == "asyncio in debug mode")
+
+
 def long_answer(text: str = "") -> Reply:
     """Return an answer that is still on its way when it is left."""
     return Reply.text(text + "word " * 2000, delay=0.01)
@@ -129,14 +135,9 @@ def leave_in_a_loop(
 
     What is printed by the interpreter itself becomes a warning, and these are errors.
     """
-    factory = importlib.import_module("uvloop").new_event_loop if loop == "uvloop" else None
-    debug = loop == "asyncio in debug mode"
     # What is there already, which is much, need not be looked at for garbage.
     gc.freeze()
-    with (
-        contextlib.suppress(Mistake),
-        asyncio.Runner(loop_factory=factory, debug=debug) as runner,
-    ):
+    with contextlib.suppress(Mistake), runner_of(loop) as runner:
         runner.run(way(opened))  # type: ignore[arg-type]  # a coroutine
     gc.collect()
     gc.unfreeze()

@@ -98,7 +98,9 @@ class Mlxcel(
         """Return the facts about the model that events carry, without asking the server."""
         sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
         name = self._connection.model_name or self.model or "unknown"
-        return {"class_name": self.class_name(), "model_name": name, **sampling}
+        # Some handlers read the one, some the other.
+        names = {"class_name": self.class_name(), "model": name, "model_name": name}
+        return {**names, **sampling}
 
     async def astart(self) -> Self:
         """Start the managed server and learn its features, without blocking the event loop.

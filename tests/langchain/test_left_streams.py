@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableParallel
@@ -48,6 +48,11 @@ def objects(url: str) -> AsyncIterator[Any]:
     return ChatMlxcel(base_url=url).with_structured_output(Story).astream("x")
 
 
+def objects_with_a_handler(url: str) -> AsyncIterator[Any]:
+    model = ChatMlxcel(base_url=url).with_structured_output(Story)
+    return model.astream("x", {"callbacks": [BaseCallbackHandler()]})
+
+
 def bound(url: str) -> AsyncIterator[Any]:
     return ChatMlxcel(base_url=url).bind(temperature=0).astream("x")
 
@@ -66,7 +71,17 @@ def two_at_once(url: str) -> AsyncIterator[Any]:
     return RunnableParallel(one=model, other=model).astream("x")
 
 
-STREAMS = [chat, chat_with_a_handler, text, objects, bound, chain, chain_of_objects, two_at_once]
+STREAMS = [
+    chat,
+    chat_with_a_handler,
+    text,
+    objects,
+    objects_with_a_handler,
+    bound,
+    chain,
+    chain_of_objects,
+    two_at_once,
+]
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
@@ -39,6 +38,7 @@ from .structured.request import structured_chat
 from .supervisor import leases  # noqa: F401
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection
+from .transport.owned_generator import OwnedGenerator
 
 if TYPE_CHECKING:
     import openai
@@ -108,7 +108,7 @@ class AsyncLLM(BaseClient):
         self, prompt: str, **sampling: Unpack[CompletionKeywords]
     ) -> AsyncIterator[str]:
         """Yield the continuation of a text as it is generated."""
-        async with contextlib.aclosing(self._complete(prompt, sampling)) as deltas:
+        async with OwnedGenerator(self._complete(prompt, sampling)) as deltas:
             async for delta in deltas:
                 if delta.text:
                     yield delta.text
@@ -193,7 +193,7 @@ class AsyncLLM(BaseClient):
         structured = structured_chat(messages, sampling, schema, show_schema)
         answers = structured.answer_stream()
         chat = self._chat(structured.messages, structured.sampling)
-        async with contextlib.aclosing(chat) as deltas:
+        async with OwnedGenerator(chat) as deltas:
             async for delta in deltas:
                 for answer in answers.feed(delta):
                     yield answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..protocol.stream import Delta
 from ..structured.answer_stream import AnswerStream
 from ..structured.schema import Schema
 from ..structured.type_schema import is_typed_dict, to_schema
+from ..transport.owned_generator import OwnedGenerator
 from .error_translation import langchain_errors
 
 __all__ = ["AnswerParser"]
@@ -114,8 +114,8 @@ class AnswerParser(Runnable[AIMessage, Any]):
             objects = self._atransform_stream_with_config(
                 input, self.aread_chunks, config, run_type="parser"
             )
-        async with contextlib.aclosing(objects):
-            async for value in objects:
+        async with OwnedGenerator(objects) as values:
+            async for value in values:
                 yield value
 
     def read(self, message: AIMessage) -> Any:
@@ -137,8 +137,8 @@ class AnswerParser(Runnable[AIMessage, Any]):
         """Yield the object in the chunks of a message, as it grows."""
         reader = _AnswerReader(self)
         stream: Any = chunks
-        async with contextlib.aclosing(stream):
-            async for chunk in stream:
+        async with OwnedGenerator(stream) as owned:
+            async for chunk in owned:
                 for value in reader.feed(chunk):
                     yield value
         yield reader.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, overload
@@ -21,6 +20,7 @@ from ..operations import prepare_chat
 from ..protocol.stream import fold
 from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
+from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
 from .base import LangChainModel
 from .error_translation import langchain_errors
@@ -251,7 +251,7 @@ class ChatMlxcel(
         final = FinalChunk()
         with langchain_errors():
             chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            async with contextlib.aclosing(self._adeltas(chat)) as deltas:
+            async with OwnedGenerator(self._adeltas(chat)) as deltas:
                 async for delta in deltas:
                     final.collect(delta)
                     if (chunk := to_chunk(delta)) is not None:

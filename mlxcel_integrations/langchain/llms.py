@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -20,6 +19,7 @@ from ..adapters import GenerationAdapter
 from ..operations import prepare_completion
 from ..protocol.features import DEFAULT_SLOTS
 from ..protocol.stream import ChatReply, Delta, fold
+from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel
 from .error_translation import langchain_errors
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
@@ -130,7 +130,7 @@ class MlxcelLLM(
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
             completion = prepare_completion(self._connection, prompt, sampling)
-            async with contextlib.aclosing(self._adeltas(completion)) as deltas:
+            async with OwnedGenerator(self._adeltas(completion)) as deltas:
                 async for delta in deltas:
                     final.collect(delta)
                     if (chunk := _to_chunk(delta)) is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Literal, get_args
 
@@ -15,6 +14,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from ..errors import MlxcelError, StructuredOutputError
 from ..structured.request import is_free, is_whole_format, to_response_format
 from ..structured.schema import Schema
+from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
 from .base import Batches, Configs
 
@@ -160,8 +160,8 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
             objects = RunnableSequence.astream(self, input, config, **kwargs)
         else:
             objects = self.last.aread_chunks(self.first.astream(input, inner, **kwargs))
-        async with contextlib.aclosing(objects):
-            async for value in objects:
+        async with OwnedGenerator(objects) as values:
+            async for value in values:
                 yield value
 
     @classmethod

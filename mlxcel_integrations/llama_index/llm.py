@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from ..operations import prepare_chat, prepare_completion
 from ..protocol.flow import Flow
 from ..protocol.stream import Request, fold
 from ..structured.request import with_schema_applied
+from ..transport.owned_generator import OwnedGenerator
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
 from .structured import StructuredPredict
@@ -96,7 +96,9 @@ class Mlxcel(
         """Return the facts about the model that events carry, without asking the server."""
         sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
         name = self._connection.model_to_send or self.model or "unknown"
-        return {"class_name": self.class_name(), "model_name": name, **sampling}
+        # Some handlers read the one, some the other.
+        names = {"class_name": self.class_name(), "model": name, "model_name": name}
+        return {**names, **sampling}
 
     async def astart(self) -> Self:
         """Start the managed server and learn its features, without blocking the event loop.
@@ -150,7 +152,7 @@ class Mlxcel(
         """Return a generator of the answer to a conversation; see ``stream_chat``."""
         chunks = ChatChunks()
         request = self._chat_request(messages, kwargs)
-        async with contextlib.aclosing(self._adeltas(request)) as deltas:
+        async with OwnedGenerator(self._adeltas(request)) as deltas:
             async for delta in deltas:
                 chunk = chunks.add(delta)
                 if chunk is not None:
@@ -204,7 +206,7 @@ class Mlxcel(
         """Return a generator of the continuation of a text; see ``stream_complete``."""
         chunks = CompletionChunks()
         request = self._completion_request(prompt, formatted, kwargs)
-        async with contextlib.aclosing(self._adeltas(request)) as deltas:
+        async with OwnedGenerator(self._adeltas(request)) as deltas:
             async for delta in deltas:
                 chunk = chunks.add(delta)
                 if chunk is not None:

@@ -14,6 +14,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBloc
 from ..structured.answer_stream import AnswerStream
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
+from ..transport.owned_generator import OwnedGenerator
 from .structured import answer_text, last_values, read_object, to_delta
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ async def aread_stream(
 ) -> AsyncGenerator[ChatResponse, None]:
     """Yield responses that a program can read; see ``read_stream``."""
     answers = _plain_values(schema)
-    async with contextlib.aclosing(responses):
-        async for response in responses:
+    async with OwnedGenerator(responses) as owned:
+        async for response in owned:
             for value in filter(None, answers.feed(to_delta(response))):
                 yield _with_text(response, json.dumps(value))
     last_values(answers)  # raises if the answer does not fit, or is empty

@@ -7,6 +7,8 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar
 
+from ..transport.owned_generator import OwnedGenerator
+
 __all__ = ["async_instrumented", "instrumented"]
 
 T = TypeVar("T")
@@ -55,12 +57,13 @@ def async_instrumented(
     def decorate(method: Callable[..., AsyncGenerator[T, None]]) -> Any:
         @functools.wraps(method)
         async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[T, None]:
-            chunks = method(*args, **kwargs)
+            chunks = OwnedGenerator(method(*args, **kwargs))
 
             async def answer(*_: Any, **__: Any) -> AsyncGenerator[T, None]:
                 return chunks
 
-            return _async_closing(await callback()(answer)(*args, **kwargs), chunks)
+            outer = OwnedGenerator(await callback()(answer)(*args, **kwargs))
+            return _async_closing(outer, chunks)
 
         return stream
 
@@ -68,8 +71,8 @@ def async_instrumented(
 
 
 async def _async_closing(
-    outer: AsyncGenerator[T, None], inner: AsyncGenerator[T, None]
+    outer: OwnedGenerator[T], inner: OwnedGenerator[T]
 ) -> AsyncGenerator[T, None]:
-    async with contextlib.aclosing(inner), contextlib.aclosing(outer):
+    async with inner, outer:
         async for chunk in outer:
             yield chunk

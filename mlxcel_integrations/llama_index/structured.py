@@ -22,6 +22,7 @@ from ..structured.answer_stream import AnswerStream
 from ..structured.request import constrained
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
+from ..transport.owned_generator import OwnedGenerator
 from .base import ChatRequests
 from .mlxcel_errors import llama_index_errors
 
@@ -159,7 +160,7 @@ class StructuredPredict(ChatRequests):
         self, schema: Schema[Model], chat: dict[str, Any]
     ) -> AsyncGenerator[Model, None]:
         answers = AnswerStream(schema, partial=True)
-        async with contextlib.aclosing(await self.astream_chat(**chat)) as responses:
+        async with OwnedGenerator(await self.astream_chat(**chat)) as responses:
             async for response in responses:
                 for answer in _begun(answers.feed(to_delta(response))):
                     yield answer

@@ -18,6 +18,7 @@ from pydantic import PydanticUserError
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.tools import check_choice, check_tools
 from ..structured.partial_json import IncrementalJSON
+from ..transport.owned_generator import OwnedGenerator
 from .base import ChatRequests
 from .mlxcel_errors import (
     LlamaIndexStructuredOutputError,
@@ -179,8 +180,8 @@ def _with_one_call_each(
 async def _awith_one_call_each(
     responses: AsyncGenerator[ChatResponse, None],
 ) -> AsyncGenerator[ChatResponse, None]:
-    async with contextlib.aclosing(responses):
-        async for response in responses:
+    async with OwnedGenerator(responses) as owned:
+        async for response in owned:
             yield _with_one_call(response)
 
 

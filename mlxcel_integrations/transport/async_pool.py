@@ -68,7 +68,7 @@ class AsyncPool:
             self._known[loop] = fresh
         await anext(fresh.guard)
         if known is not None:
-            await known.guard.aclose()
+            await known.close()
         return fresh.transport
 
     async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
@@ -100,7 +100,7 @@ class AsyncPool:
         with self._lock:
             known = self._known.pop(asyncio.get_running_loop(), None)
         if known is not None:
-            await known.guard.aclose()
+            await known.close()
 
     def _forget(self) -> None:
         self._process = os.getpid()
@@ -149,6 +149,13 @@ class _LoopTransport:
         self.endpoint = endpoint
         self.transport = proving_peers(over_asyncio(endpoint.async_transport()), lease)
         self.guard = _closed_with_loop(self.transport)
+
+    async def close(self) -> None:
+        """Close the transport, maybe at the moment when the loop ends, too."""
+        await self.transport.aclose()
+        # Its own closing has nothing left to wait for, so that the loop's cannot come in between.
+        if not self.guard.ag_running:  # type: ignore[attr-defined]  # not in the ABC
+            await self.guard.aclose()
 
 
 async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:

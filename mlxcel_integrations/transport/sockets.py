@@ -39,9 +39,15 @@ def keeps_alive(headers: Mapping[str, str]) -> bool:
 def hang_up(response: httpx.Response) -> None:
     """End the connection of a response at once, without waiting for anything."""
     connection = _socket(response)
-    if connection is not None:
+    if connection is None or connection.fileno() < 0:
+        return
+    # By its number, since the sockets of uvloop have no shutdown().
+    same = socket.socket(fileno=connection.fileno())
+    try:
         with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+            same.shutdown(socket.SHUT_RDWR)
+    finally:
+        same.detach()
 
 
 def _socket(response: httpx.Response) -> socket.socket | None:

@@ -16,6 +16,7 @@ from mlxcel_integrations import LLM, AsyncLLM
 from mlxcel_integrations.transport.endpoint import Endpoint
 from mlxcel_integrations.transport.sync_pool import SyncPool
 from tests.fakes.server import FakeServer, Reply
+from tests.left_streams import LOOPS, runner_of
 
 AT_ONCE = 0.2  # seconds
 
@@ -110,15 +111,21 @@ async def time_out(llm: AsyncLLM) -> None:
 
 
 @pytest.mark.parametrize("leave", [abreak, aclose, araise, cancel_chat, cancel_stream, time_out])
-async def test_leaving_asynchronously_frees_the_server(
-    server: FakeServer, leave: Callable[[AsyncLLM], Awaitable[None]]
+@pytest.mark.parametrize("loop", LOOPS)
+def test_leaving_asynchronously_frees_the_server(
+    server: FakeServer, leave: Callable[[AsyncLLM], Awaitable[None]], loop: str
 ) -> None:
     server.script(Reply.text("a b", delay=60))
-    async with AsyncLLM(base_url=server.url) as llm:
-        await leave(llm)
 
-        assert await asyncio.to_thread(freed, server)
-        assert "echo: hi" == await llm.chat("hi")
+    async def use() -> None:
+        async with AsyncLLM(base_url=server.url) as llm:
+            await leave(llm)
+
+            assert await asyncio.to_thread(freed, server)
+            assert "echo: hi" == await llm.chat("hi")
+
+    with runner_of(loop) as runner:
+        runner.run(use())
 
 
 @pytest.mark.parametrize("place", ["tcp"], indirect=True)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 from llama_index.core import Document, SummaryIndex, get_response_synthesizer
 from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
 from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.program import FunctionCallingProgram
+from llama_index.core.prompts import PromptTemplate
+from pydantic import BaseModel
 
 from mlxcel_integrations.llama_index import Mlxcel
 from tests.fakes.server import FakeServer, Reply
+from tests.left_streams import LOOPS, Way, leave_in_a_loop, long_answer
+from tests.left_streams import WAYS as WAYS_TO_LEAVE
 from tests.llama_index.versions import QUERIES_CAN_BE_LEFT
 
 # Core's own: every workflow looks up in itself what Pydantic 1 had.
@@ -138,3 +144,63 @@ def test_what_is_left_in_async_code_hangs_up_at_once(
         assert await asyncio.to_thread(server.wait_disconnect, 0.2)
 
     asyncio.run(leave())
+
+
+# --------------------------------------------------------------------------- in silence
+
+
+class Story(BaseModel):
+    text: str
+
+
+async def chat(llm: Mlxcel) -> AsyncIterator[Any]:
+    return await llm.astream_chat([ChatMessage("x")])
+
+
+async def completion(llm: Mlxcel) -> AsyncIterator[Any]:
+    return await llm.astream_complete("x")
+
+
+async def prediction(llm: Mlxcel) -> AsyncIterator[Any]:
+    return await llm.astream(PromptTemplate("x"))
+
+
+async def with_tools(llm: Mlxcel) -> AsyncIterator[Any]:
+    return await llm.astream_chat_with_tools([], user_msg="x")
+
+
+async def objects(llm: Mlxcel) -> AsyncIterator[Any]:
+    return await llm.astream_structured_predict(Story, PromptTemplate("x"))
+
+
+async def program(llm: Mlxcel) -> AsyncIterator[Any]:
+    made = FunctionCallingProgram.from_defaults(Story, "x", llm=llm)
+    return await made.astream_call()
+
+
+async def query(llm: Mlxcel) -> AsyncIterator[Any]:
+    response = await engine(llm, streaming=True).aquery("Where?")
+    texts: AsyncIterator[Any] = response.async_response_gen()
+    return texts
+
+
+STREAMS = [
+    chat,
+    completion,
+    prediction,
+    with_tools,
+    objects,
+    program,
+    pytest.param(query, marks=QUERIES_CAN_BE_LEFT),
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("way", WAYS_TO_LEAVE)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_leaving_a_stream_is_silent(
+    caplog: pytest.LogCaptureFixture, loop: str, way: Way, stream: Any
+) -> None:
+    with FakeServer() as server, Mlxcel(base_url=server.url, context_window=4096) as llm:
+        server.script(long_answer('{"text": "'))
+        leave_in_a_loop(loop, way, lambda: stream(llm), server, caplog)

@@ -358,8 +358,9 @@ def test_each_call_makes_one_pair_of_events_without_secrets(
 ) -> None:
     debug = LlamaDebugHandler(print_trace_on_end=False)
     manager = CallbackManager([debug])
+    options = {"callback_manager": manager, "served_model": "fake-model", "temperature": 0}
     secret = {"extra_body": {"token": "very-secret"}, "api_key": "very-secret"}
-    with Mlxcel(base_url=server.url, callback_manager=manager, temperature=0, **secret) as llm:
+    with Mlxcel(base_url=server.url, **options, **secret) as llm:
         ask(llm, "x")
 
     kind = "Chat" if ask in CHATS else "Completion"
@@ -367,7 +368,10 @@ def test_each_call_makes_one_pair_of_events_without_secrets(
     assert [f"LLM{kind}StartEvent", f"LLM{kind}EndEvent"] == names
     assert ("stream" in ask.__name__) == (len(events) > 2)
     assert 1 == len(debug.get_llm_inputs_outputs())
-    assert 0 == events[0].model_dump()["model_dict"]["temperature"]
+    told = events[0].model_dump()["model_dict"]
+    assert ("fake-model", "fake-model", 0) == tuple(
+        told[name] for name in ("model", "model_name", "temperature")
+    )
     assert "very-secret" not in repr(events) + repr(debug.get_events())
 
 

@@ -18,6 +18,7 @@ from ..protocol.failures import another_model, buffering, template_failed
 from ..protocol.features import ServerFeatures
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
+from ..protocol.relaxation import RefusedSchemas
 from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.tokens import TokenMemory
 from ..protocol.vector_models import VectorMemory
@@ -117,6 +118,7 @@ class Connection(NotPicklable):
         self.check_context = settings.check_context
         self.tokens = TokenMemory(TokenCache())
         self.vectors = VectorMemory(settings.served_model)
+        self.refused_schemas = RefusedSchemas()
         self.features: ServerFeatures | None = None
         self.model_name = settings.served_model
         self.settle_seconds = 0.05 if lease is not None else 0.0

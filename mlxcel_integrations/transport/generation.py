@@ -5,6 +5,7 @@ The steps are those of ``exchange``.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from ..protocol.failures import Failure, no_slot
@@ -17,7 +18,7 @@ from .connection import Connection
 from .diagnosis import to_exception
 from .exchange import ask_once, respond, run
 from .line import Place
-from .steps import LOST, Close, Next, Sleep, Steps, Wait
+from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
 __all__ = ["opened"]
@@ -44,7 +45,7 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
         place = yield from _slot(connection, call, deadline)
         try:
             began = time.monotonic()
-            incoming = yield from respond(connection, call, deadline, retries)
+            incoming = yield from _respond(connection, request, call, deadline, retries)
             if isinstance(incoming, Failure):
                 raise to_exception(connection, incoming, call) from incoming.cause
             answer = StreamedAnswer(connection, request, incoming, began, place)
@@ -61,6 +62,23 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
             raise
         yield Sleep(pause)
         deadline.touch(time.monotonic())
+
+
+def _respond(
+    connection: Connection, request: Request, call: Call, deadline: Deadline, retries: Retries
+) -> Steps[Incoming | Failure]:
+    """Send a request; again with a relaxed schema if the server cannot compile the one it has."""
+    schemas = connection.refused_schemas
+    if request.relaxable:
+        call = dataclasses.replace(call, body=schemas.adapted(request.body))
+    while True:
+        incoming = yield from respond(connection, call, deadline, retries)
+        if not (request.relaxable and isinstance(incoming, Failure)):
+            return incoming
+        changed = schemas.learn(request.body, incoming)
+        if changed is None:
+            return incoming
+        call = dataclasses.replace(call, body=changed)
 
 
 def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:

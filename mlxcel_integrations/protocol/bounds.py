@@ -23,7 +23,7 @@ TOKEN_CHARACTERS = 3
 SHARE = 1.5
 """What the parts of an object may take of its room together: hardly ever are all of them long."""
 
-LEAST_ITEM = 6
+LEAST_ITEM = 8
 """Tokens that a text in a list has at least, with its quotes, comma and white space."""
 
 LEAST_TEXT = 100

@@ -73,7 +73,10 @@ def chat_request(
         **request_fields(sampling, features.engine if features else None),
     }
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
-    return Request(ROUTE, body, reader, check_session(sampling.get("session")))
+    session = check_session(sampling.get("session"))
+    # Arguments of calls are checked by the tools.
+    relaxable = bool(names or sampling.get("relaxable"))
+    return Request(ROUTE, body, reader, session, relaxable)
 
 
 def _reader(

@@ -26,9 +26,9 @@ _OTHER_NAMES = {
 }
 """Names known from OpenAI and llama.cpp that older servers silently ignore."""
 
-_NOT_FIELDS = ("bounded", "extra_body", "session", "stream", "stream_options")
+_NOT_FIELDS = ("bounded", "extra_body", "relaxable", "session", "stream", "stream_options")
 """Not sent as they are: every generation streams, a session is a header, ``extra_body`` is merged
-in, and ``bounded`` changes the schema."""
+in, and two decide how a schema is sent."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",

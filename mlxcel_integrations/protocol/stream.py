@@ -57,12 +57,15 @@ class Request:
         body: The JSON body.
         stream: Makes a reader of the answer.
         session: Name of the conversation that it belongs to, None for that of the client.
+        relaxable: Whether its schema may be sent without what the server cannot compile, since
+            the answer is checked by the whole of it.
     """
 
     route: str
     body: dict[str, Any]
     stream: Callable[[], DeltaStream]
     session: str | None = None
+    relaxable: bool = False
 
 
 @dataclass(slots=True)

@@ -23,7 +23,8 @@ from referencing.exceptions import Unresolvable
 
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, pointer
-from .patterns import MOST_STATES, Pattern, compiled, is_invalid, states
+from .formats import fits_format
+from .patterns import FEW_STEPS, MOST_STATES, Pattern, backtracking, compiled, is_invalid, states
 from .schema import SchemaMismatch
 
 __all__ = ["JsonValidator"]
@@ -42,6 +43,9 @@ PATTERN_STEPS = 20_000_000
 
 COMPILE_STEPS = 500
 """Steps of the pattern engine that compiling one state takes as long as."""
+
+MOST_BACKTRACKING = 1000
+"""Characters of a pattern that Python's engine is asked to compile, which takes milliseconds."""
 
 BY_SIZE = 16
 """Items that are looked at in the time of a step."""
@@ -105,9 +109,17 @@ class _Budget:
         """Tell whether a pattern is found in a text, None if that is left to the server."""
         self.spend(1)
         known = self.pattern(pattern)
-        if isinstance(known, str) or not self._affords(known.states * len(text)):
+        if isinstance(known, str):
+            return self._found_by_backtracking(pattern, text)
+        if not self._affords(known.states * len(text)):
             return None
         return known.matches(text)
+
+    def _found_by_backtracking(self, pattern: str, text: str) -> bool | None:
+        known = backtracking(pattern) if len(pattern) <= MOST_BACKTRACKING else None
+        if known is None or (steps := known.steps(len(text))) > FEW_STEPS:
+            return None
+        return bool(known.matches(text)) if self._affords(int(steps)) else None
 
     def _affords(self, steps: int) -> bool:
         if steps > self._pattern_steps:
@@ -221,8 +233,9 @@ def _bounded(dialect: Any, identified: bool) -> Any:
     keywords = {
         name: COMPARING[name] if name in COMPARING else _counted(OWN.get(name, keyword))
         for name, keyword in dialect.VALIDATORS.items()
-        if identified or name != "format"  # formats are left to the server
     }
+    if not identified:
+        keywords["format"] = _counted(_format)
     alone = dialect in SIBLINGS_IGNORED
 
     def applicable(schema: JsonSchema) -> Iterable[tuple[str, Any]]:
@@ -289,6 +302,13 @@ _formats.checks("regex", raises=ValueError)(_is_regex)
 def _pattern(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(instance, str) and _budget.get().found(value, instance) is False:
         yield ValidationError(f"{instance!r} does not match {value!r}")
+
+
+def _format(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if isinstance(instance, str):
+        _budget.get().spend(1 + len(instance) // CHARACTERS)
+        if not fits_format(value, instance):
+            yield ValidationError(f"{instance!r} is not a {value}")
 
 
 def _pattern_properties(

@@ -111,7 +111,8 @@ def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, A
     """
     if sampling.get("response_format") is not None:
         raise MlxcelError("schema and response_format are the same thing: drop one of them.")
-    return without_thinking({**sampling, "response_format": schema.response_format})
+    wanted = {"response_format": schema.response_format, "relaxable": True}
+    return without_thinking({**sampling, **wanted})
 
 
 def to_response_format(given: Any) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def with_schema_applied(
     """
     if "show_schema" not in fields:
         return messages, dict(fields)
-    fields = without_thinking(fields)
+    fields = {**without_thinking(fields), "relaxable": True}
     if fields.pop("show_schema"):
         schema = fields["response_format"]["json_schema"]["schema"]
         messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))

@@ -18,6 +18,7 @@ from ..protocol.failures import another_model, buffering, not_the_model, templat
 from ..protocol.features import ServerFeatures, same_model
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
+from ..protocol.relaxation import RefusedSchemas
 from ..protocol.strict_roles import Roles
 from ..protocol.timeouts import Deadline, Timeouts
 from ..protocol.tokens import TokenMemory
@@ -123,6 +124,7 @@ class Connection(NotPicklable):
         self.roles = Roles(settings.merge_messages)
         self.tokens = TokenMemory(TokenCache(), self.roles)
         self.vectors = VectorMemory(settings.served_model, self.tokens)
+        self.refused_schemas = RefusedSchemas()
         self.features: ServerFeatures | None = None
         self.model = settings.served_model
         self._closed = False

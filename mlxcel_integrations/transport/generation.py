@@ -66,18 +66,25 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
 def _respond(
     connection: Connection, request: Request, deadline: Deadline, retries: Retries
 ) -> Steps[Incoming | Failure]:
-    """Return the response to a request, whose messages are merged if the server refuses them."""
-    roles, level = connection.roles, connection.roles.level
+    """Send a request; again with other messages or another schema if the server refuses these."""
+    roles, schemas = connection.roles, connection.refused_schemas
+    level, body = roles.level, request.body
+    if request.relaxable:
+        body = schemas.adapted(body)
     while True:
-        call = Call(request.route, roles.fit(request.body, level), session=request.session)
+        call = Call(request.route, roles.fit(body, level), session=request.session)
         response = yield from respond(connection, call, deadline, retries)
         if not isinstance(response, Failure):
             roles.level = max(roles.level, level)
             return response
         higher = roles.after_refusal(response, request.body, level)
-        if higher is None:
+        relaxed = schemas.learn(request.body, response) if request.relaxable else None
+        if higher is not None:
+            level = higher
+        elif relaxed is not None:
+            body = relaxed
+        else:
             return response
-        level = higher
         deadline.touch(time.monotonic())
 
 

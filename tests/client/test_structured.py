@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
+import openai
 import pytest
 from pydantic import BaseModel
 
@@ -288,3 +289,57 @@ async def test_leaving_objects_asynchronously_frees_the_server(
         await leave(llm)
 
         assert await asyncio.to_thread(freed, server)
+
+
+# --------------------------------------------------------------------------- refused schemas
+
+
+REFUSED = {
+    "look-around": ({"type": "string", "pattern": "^(?=a)a"}, "abc", "bc"),
+    "a format": ({"type": "string", "format": "idn-email"}, "a@b", 3),
+    "overlapping choices": ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, 0.5, 1),
+}
+
+
+@pytest.fixture
+def old(server: FakeServer) -> FakeServer:
+    """A server that refuses what its grammar cannot say."""
+    server.generation = "v0.4.2"
+    return server
+
+
+@pytest.mark.parametrize("method", ["complete_chat", "chat_stream"])
+@pytest.mark.parametrize(("part", "fits", "misfits"), REFUSED.values(), ids=list(REFUSED))
+def test_a_schema_that_the_server_refuses_is_sent_without_what_it_does_not_know(
+    client: Any, old: FakeServer, method: str, part: Any, fits: Any, misfits: Any
+) -> None:
+    schema = {"type": "object", "properties": {"a": part}, "required": ["a"]}
+    old.think = lambda body: Reply.text(json.dumps({"a": answers.pop(0)}))
+
+    answers = [fits] * 3
+    for _ in range(2):
+        reply = getattr(client, method)("Which one?", schema=schema)
+        value = reply[-1] if isinstance(reply, list) else reply.parsed
+        assert {"a": fits} == value
+    # The refusal costs one request once.
+    first, *others = [post.json["response_format"]["json_schema"]["schema"] for post in old.posts]
+    assert first["properties"]["a"].items() >= part.items()
+    assert 2 == len(others)
+    assert first != others[0]
+    assert others[0] == others[1]
+
+    answers = [misfits]
+    with pytest.raises(StructuredOutputError, match=r"does not fit the schema .* at /a: "):
+        client.chat("Which one?", schema=schema)
+
+
+def test_a_format_of_the_user_whose_answer_nobody_checks_is_not_relaxed(
+    client: Any, old: FakeServer
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(?=a)a"}}}
+    format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+    with pytest.raises(openai.BadRequestError, match="schema compilation failed"):
+        client.chat("Which one?", response_format=format_)
+
+    assert 1 == len(old.posts)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.structured.json_validator import JsonValidator
-from mlxcel_integrations.structured.patterns import Pattern, compiled, is_invalid, states
+from mlxcel_integrations.structured.patterns import (
+    Pattern,
+    backtracking,
+    compiled,
+    is_invalid,
+    states,
+)
 from mlxcel_integrations.structured.schema import SchemaMismatch
 
 
@@ -25,7 +33,7 @@ def test_patterns_that_would_backtrack_for_ever_are_checked(pattern: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "pattern", ["^(?=a)(a+)+$", r"^(a+)+\1$", "(?<!b)x", r"\w{1000}", "x{5001}"]
+    "pattern", ["^(?=a)(a+)+$", r"^(a+)+\1$", r"(?i)(?<!b)x", r"(?=b).*.*.*.*.*x"]
 )
 def test_other_patterns_are_left_to_the_server(pattern: str) -> None:
     assert fits(pattern, "a" * 40 + "!")
@@ -36,6 +44,46 @@ def test_patterns_are_left_to_the_server_where_texts_are_too_long() -> None:
 
     assert not fits(pattern, "c")
     assert fits(pattern, "c" * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting", "other"),
+    [
+        ("^(?=a)a", "ab", "ba"),
+        ("(?<!b)x", "ax", "bx"),
+        (r"^(a|b)\1$", "aa", "ab"),
+        (r"^(?=.*\d)(?=.*[a-z]).{8,}$", "abcdefg1" * 100, "abcdefgh" * 100),
+        (r"^(?!.*--)[a-z-]+$", "a-b" * 300, "a-b" * 300 + "--"),
+        (r"^(?!0)\d{1,3}(,\d{3})*$", "1,000,000", "0,000"),
+        (r"\w{1000}", "a" * 1000, "a" * 999),
+    ],
+)
+def test_patterns_that_only_python_knows_are_checked_where_it_is_quick(
+    pattern: str, fitting: str, other: str
+) -> None:
+    assert fits(pattern, fitting)
+    assert not fits(pattern, other)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "length", "least", "most"),
+    [
+        ("^a", 10, 1, 1),
+        ("a", 10, 11, 11),
+        ("^a*$", 10, 10, 20),
+        ("^a*b*", 10, 100, 200),
+        ("^(?:a|bc)*", 10, 1000, math.inf),
+        ("^(?=.*a)(?=.*b)", 10, 20, 40),
+        ("^(a+)+", 40, math.inf, math.inf),
+    ],
+)
+def test_the_steps_of_python_s_engine_are_estimated(
+    pattern: str, length: int, least: float, most: float
+) -> None:
+    found = backtracking(pattern)
+
+    assert found is not None
+    assert least <= found.steps(length) <= most
 
 
 @pytest.mark.parametrize("pattern", ["(", "a**{", "[", "a{99999999999999999999}", "(" * 9_000])

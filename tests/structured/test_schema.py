@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel
 
 from mlxcel_integrations import StructuredOutputError, StructuredOutputTruncated
+from mlxcel_integrations.structured.formats import FORMAT_CHECKS, fits_format
 from mlxcel_integrations.structured.type_schema import to_schema
 from tests.fakes.schemas import instance
 from tests.structured.labels import label
@@ -142,14 +144,20 @@ def test_errors_say_what_to_do(text: str, finish: str | None, message: str) -> N
 # --------------------------------------------------------------------------- random schemas
 
 
+CHECKER = FormatChecker(())
+for name in FORMAT_CHECKS:
+    CHECKER.checks(name)(functools.partial(fits_format, name))
+
+
 @given(schemas(), JSON)
 def test_what_is_sent_means_what_was_given(given_schema: dict[str, Any], value: Any) -> None:
     """A value fits the given schema exactly if its answer fits the one that is sent."""
     schema = to_schema(given_schema)
-    fits = Draft202012Validator(given_schema).is_valid(value)
+    fits = Draft202012Validator(given_schema, format_checker=CHECKER).is_valid(value)
     answer = {"value": value} if schema.wrapped else value
 
-    assert fits == Draft202012Validator(schema.json_schema).is_valid(answer)
+    sent = Draft202012Validator(schema.json_schema, format_checker=CHECKER)
+    assert fits == sent.is_valid(answer)
     assert fits == accepts(schema, answer)
 
 

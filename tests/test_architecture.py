@@ -29,7 +29,6 @@ TESTED_ELSEWHERE = {
         "async_client",
         "operations",
         "transport.async_driver",
-        "transport.async_pool",
         "transport.connection",
         "transport.diagnosis",
         "transport.exchange",

@@ -35,6 +35,8 @@ class Timeouts:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             object.__setattr__(self, name, as_seconds(name, getattr(self, name)))
+        if self.connect_timeout is None:
+            object.__setattr__(self, "connect_timeout", USUAL_CONNECT_TIMEOUT)
 
     @property
     def read(self) -> float:

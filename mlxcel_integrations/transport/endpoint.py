@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import MlxcelError
+from ..protocol.arguments import as_path
 from ..secret import without_password
 from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS
@@ -152,9 +153,9 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
     """Return a model's name, as an absolute path if it is local: the same in any process.
 
     Raises:
-        MlxcelError: The name is empty.
+        MlxcelError: The name is empty, or of another type.
     """
-    name = os.fspath(model)
+    name = as_path("model", model) or ""
     if not name.strip():
         raise MlxcelError(
             "model= is empty: pass a repository id, a directory, a .gguf file, or "
@@ -179,7 +180,7 @@ def absolute_path(path: str | os.PathLike[str], option: str) -> str:
     Raises:
         MlxcelError: It cannot be made absolute.
     """
-    given = f"{option}={os.fspath(path)!r}"
+    given = f"{option}={as_path(option, path)!r}"
     try:
         return str(Path(path).expanduser().absolute())
     except FileNotFoundError:

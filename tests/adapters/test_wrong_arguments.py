@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
+from mlxcel_integrations import LLM, AsyncLLM, ManagedServer, MlxcelError
 from tests.fakes.server import FakeServer
 
 CLASSES = ["LLM", "AsyncLLM", "langchain.ChatMlxcel", "llama_index.Mlxcel"]
@@ -208,3 +208,9 @@ def test_header_values_of_the_wrong_form_are_not_shown(kind: Any) -> None:
 
     shown = "".join(traceback.format_exception(caught.value))
     assert "hunter2" not in shown.replace('default_headers=["x-key: hunter2hunter2"]', "")
+
+
+@pytest.mark.parametrize("options", [{"model": 5}, {"model": "m", "socket": 5}])
+def test_a_managed_server_says_so_too(options: dict[str, Any]) -> None:
+    with pytest.raises(MlxcelError, match=r"^(model|socket)=5 must be a str or a path, not int.$"):
+        ManagedServer(**options)

@@ -298,6 +298,7 @@ def test_texts_may_be_any_iterable(client: Any, server: FakeServer) -> None:
         ({"timeout": httpx.Timeout(5, connect=2), "connect_timeout": 3}, (5, 3)),
         ({"timeout": httpx.Timeout(None)}, (LONGEST, LONGEST)),
         ({"timeout": float("inf")}, (LONGEST, 10)),
+        ({"timeout": None, "connect_timeout": None}, (600, 10)),
         ({"timeout": np.float32(5), "max_retries": np.int64(1)}, (5, 5)),
     ],
     ids=str,

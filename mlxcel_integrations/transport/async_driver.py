@@ -111,10 +111,10 @@ class AsyncDriver:
             case Send(endpoint, request, deadline):
                 async with asyncio.timeout(deadline.left(time.monotonic())):
                     response = await self._pool.send(endpoint, request)
-                    await Turns.of_this_loop().join()
                 body: Any = response.stream
                 return Incoming(response, body, aiter(body), deadline)
             case Next(incoming):
+                await Turns.of_this_loop().join()
                 return await _anext(incoming)
             case Start(server):
                 return await server.astart()

@@ -51,6 +51,9 @@ TESTED_ELSEWHERE = {
     ],
     "tests/client/test_vectors.py: the bar is shown by these methods": ["progress_bar"],
     "tests/supervisor/test_managed_server.py: types that its servers fit": ["transport.server"],
+    "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
+        "supervisor.shared_start"
+    ],
     "tests/test_architecture.py: the public names below are loaded by it": ["lazy"],
 }
 

@@ -32,8 +32,8 @@ from ..errors import MlxcelServerError
 from . import guard
 from .broker_directory import BrokerDirectory
 from .logs import ServerLog
+from .owned_process import OwnedProcess
 from .peer_identity import peer_pid
-from .server_process import OwnedProcess
 from .single_flight import StartLimit
 
 __all__ = ["READY", "Broker", "BrokerConfig"]

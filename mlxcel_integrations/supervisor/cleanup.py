@@ -54,6 +54,7 @@ def sweep(parent: Path) -> None:
     if _is_private(parent / shared):
         for name in _file_names(parent / shared):
             _remove_if_left(parent / shared / name, started)
+        _remove_if_left(parent / shared, started)
 
 
 def remove_if_left(path: Path) -> None:

@@ -19,6 +19,7 @@ from .bind_address import choose_bind_address, port_was_taken
 from .local_models import LocalModel, list_local_models, suggestion
 from .log_lines import is_model_missing, read_progress
 from .logs import ServerLog
+from .owned_process import OwnedProcess
 from .peer_identity import is_ours
 from .progress_bar import ProgressBar
 from .readiness import (
@@ -30,7 +31,7 @@ from .readiness import (
     TooLate,
     until_ready,
 )
-from .server_process import OwnedProcess, ServerProcess
+from .server_process import ServerProcess
 from .server_spec import ServerSpec
 from .single_flight import CancelledWithin, StartCancelled, StartLimit
 
@@ -102,7 +103,7 @@ class Launcher:
         limit = StartLimit(spec.model, seconds, self._cancelled_within)
         if spec.options.share == "user":
             # asyncio, which a broker needs, is not imported for other servers.
-            from .shared_process import join_shared
+            from .shared_start import join_shared
 
             shared = join_shared(spec, log, limit)
             return shared, Endpoint(shared.url, shared.path, here=True)
@@ -261,4 +262,4 @@ def import_dependencies(spec: ServerSpec) -> None:
     if spec.options.host is not None or spec.options.port is not None:
         import psutil  # noqa: F401  to tell whose port it is
     if spec.options.share == "user":
-        from . import shared_process  # noqa: F401
+        from . import shared_start  # noqa: F401

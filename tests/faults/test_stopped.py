@@ -180,7 +180,7 @@ def test_a_server_that_ends_is_noticed_without_its_guard(fake: Fake) -> None:
     os.kill(server.pid, signal.SIGKILL)
 
     assert -signal.SIGKILL == server.wait(LIMIT)
-    assert "its guard process is silent" in str(server.end())
+    assert "its guard process did not answer" in str(server.end())
     server.start()
     server.close()
     fake.wait_for_nothing()

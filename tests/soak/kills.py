@@ -2,7 +2,7 @@
 
 Half of them have a forked sibling that lives on, half have a server behind a script without
 ``exec``, and half share it with ``share="user"``. With some of them, the guard or the broker is
-killed at the same moment, or both.
+killed at the same moment, or both. Meanwhile other processes are stopped and continued.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ END_SECONDS = 20.0
 # One program that forks all owners, since importing the package takes longer than a server's life.
 OWNERS = """
 import contextlib, os, random, signal, sys, time, warnings
-import httpx, mlxcel_integrations.supervisor.leases, mlxcel_integrations.supervisor.shared_process
+import httpx, mlxcel_integrations.supervisor.leases, mlxcel_integrations.supervisor.shared_start
 from mlxcel_integrations import LLM
 warnings.simplefilter("ignore")
 
@@ -151,6 +151,8 @@ def kill(owners: Owners, binaries: list[str], chance: random.Random) -> str:
     if chance.random() < 0.7:
         wait_until(Path(f"{binary}-{owner.pid}").exists, END_SECONDS)
     time.sleep(chance.uniform(0, 0.5))
+    if chance.random() < 0.2:
+        stop_one(owner, chance)
     with_others = chance.random() < 0.3
     others = above_servers(owner, share, chance) if with_others else []
     victims = [*others, owner]
@@ -160,6 +162,16 @@ def kill(owners: Owners, binaries: list[str], chance: random.Random) -> str:
             with contextlib.suppress(psutil.Error):
                 send(victim)
     return "alone" if not others else f"with {'broker' if share == 'user' else 'guard'}"
+
+
+def stop_one(owner: psutil.Process, chance: random.Random) -> None:
+    """Stop one guard, broker or server of any owner for a moment."""
+    with contextlib.suppress(psutil.Error):
+        runtime = owner.environ()["XDG_RUNTIME_DIR"]
+        process = chance.choice([*running_in(runtime, os.getpgid(owner.pid)), owner])
+        process.suspend()
+        time.sleep(chance.uniform(0, 1.0))
+        process.resume()
 
 
 def above_servers(owner: psutil.Process, share: str, chance: random.Random) -> list[psutil.Process]:
@@ -186,12 +198,17 @@ def is_broker_of(process: psutil.Process, owner: psutil.Process) -> bool:
 
 def left_of(fake: Fake, owners: Owners) -> list[psutil.Process]:
     """Return guards, brokers, servers and their scripts, but not the owners and their siblings."""
+    return running_in(str(fake.runtime), owners.group)
+
+
+def running_in(runtime: str, but: int) -> list[psutil.Process]:
+    """Return the processes of a runtime directory, except this one and a process group."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if process.pid == os.getpid() or os.getpgid(process.pid) == owners.group:
+            if process.pid == os.getpid() or os.getpgid(process.pid) == but:
                 continue
-            if process.environ().get("XDG_RUNTIME_DIR") == str(fake.runtime):
+            if process.environ().get("XDG_RUNTIME_DIR") == runtime:
                 found.append(process)
     return found
 

@@ -15,7 +15,7 @@ import pytest
 
 from mlxcel_integrations.supervisor.broker import READY, BrokerConfig
 from mlxcel_integrations.supervisor.broker_directory import BrokerDirectory
-from mlxcel_integrations.supervisor.shared_process import _run_broker
+from mlxcel_integrations.supervisor.shared_start import _run_broker
 from mlxcel_integrations.supervisor.single_flight import StartLimit
 
 from .conftest import runs, wait_until

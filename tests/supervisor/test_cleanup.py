@@ -78,7 +78,7 @@ def test_what_nobody_holds_is_removed(parent: Path, name: str, names: list[str])
 
     sweep(parent)
 
-    assert [SHARED] == everything(parent)
+    assert [] == everything(parent)
 
 
 @pytest.mark.parametrize("held", ["", "lock"])

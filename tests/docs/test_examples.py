@@ -132,7 +132,9 @@ def test_the_examples_of_a_page_run_in_their_order(
 
 
 def test_only_examples_with_a_test_of_their_own_are_not_run() -> None:
-    assert ["tests/langchain/test_web_server.py runs it in uvicorn"] == [example.reason for page in PAGES for example in examples(page) if example.reason]
+    assert ["tests/langchain/test_web_server.py runs it in uvicorn"] == [
+        example.reason for page in PAGES for example in examples(page) if example.reason
+    ]
 
 
 def test_no_python_block_escapes() -> None:

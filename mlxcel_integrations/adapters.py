@@ -64,7 +64,7 @@ RECONNECTING = {*ConnectionOptions.model_fields, *ServerOptions.model_fields, "c
 """Options that are part of a connection; the others are read at each request."""
 
 RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
-"""Options by which a managed server is started."""
+"""Options with which a managed server is started."""
 
 
 PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids", "rate_limiter"}
@@ -145,7 +145,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy, with some options changed.
 
-        It shares the connection unless an option of that is among the changes.
+        The copy shares the connection unless one of the connection's options is changed.
 
         Args:
             update: Options to change.
@@ -168,14 +168,14 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         private = self.__pydantic_private__ or {}
         former = private.get("_connection")
         try:
-            # Before the former connection is given up, so that a server that both use goes on.
+            # Before the former connection is given up, so that a server of both keeps running.
             is_own = self.share is False and not changed & RESTARTING
             self._connect(former.lease if former is not None and is_own else None)
         except MlxcelError:
-            # Two may have to change together, as to another mode, so the next use connects.
+            # Two may have to change together, as for another mode, so the next use connects.
             self.__pydantic_private__ = {n: private[n] for n in private if n not in CLIENTS}
 
-    if not TYPE_CHECKING:  # it would make every attribute known
+    if not TYPE_CHECKING:  # type checkers would accept any name
 
         def __getattr__(self, name: str) -> Any:
             """Connect before the first use after options have changed."""
@@ -273,7 +273,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out the connection, which is made anew, and the key, which is read again.
 
-        Handlers that cannot leave this process are left out, too.
+        Handlers that cannot be pickled are left out, too.
         """
         # LlamaIndex's own method removes from this object whatever it cannot pickle.
         state = BaseModel.__getstate__(self)
@@ -324,7 +324,7 @@ def _can_be_pickled(value: object) -> bool:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """Return the value of an option as a constructor would keep it.
+    """Return the value of an option as the constructor would store it.
 
     Raises:
         pydantic.ValidationError: The option cannot have it.

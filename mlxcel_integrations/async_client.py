@@ -34,7 +34,8 @@ from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
 from .structured.request import structured_chat
 
-# So that a constructor, which may be called in an event loop, does not import it for that long.
+# Imported here since constructors, which may be called in an event loop, would block it for as long
+# as the import takes.
 from .supervisor import leases  # noqa: F401
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection

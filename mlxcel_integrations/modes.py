@@ -156,7 +156,7 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
 def split_timeout(timeout: Any, connect_timeout: Any) -> tuple[Any, Any]:
     """Return the two timeouts of an ``httpx.Timeout``; anything else stays as it is.
 
-    Its time until a connection is made counts where ``connect_timeout`` is not set.
+    Its ``connect`` counts only if ``connect_timeout`` is not set.
     """
     if not isinstance(timeout, httpx.Timeout):
         return timeout, connect_timeout

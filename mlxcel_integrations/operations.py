@@ -182,7 +182,7 @@ _KNOWN_FIELDS: set[str] = set()
 
 
 def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return sampling fields whose names and values are those of a request.
+    """Return sampling fields after checking their names and values.
 
     An unknown name is sent all the same, with a warning if it resembles a known one.
 

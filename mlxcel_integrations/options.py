@@ -426,8 +426,8 @@ def check_field_name(name: str) -> None:
         return
     if name in _OF_OBJECTS:
         raise MlxcelError(
-            f"{name}= is an option of the object, not of a call: pass it where the object is made, "
-            "and make a second one for another value."
+            f"{name}= is an option of the object, not of a call: pass it to the constructor. For "
+            "another value, make a second object."
         )
     if name in _OF_CHATS:
         raise MlxcelError(f"{name}= is an argument of chat, chat_stream and complete_chat only.")
@@ -505,7 +505,7 @@ _LIMITS = {
 
 
 def _demand(problem: Any) -> str:
-    """Return what a value must be that Pydantic refuses."""
+    """Return what a value that Pydantic refuses must be."""
     kind = str(problem["type"])
     if kind in _LIMITS:
         return _LIMITS[kind].format(**problem["ctx"])

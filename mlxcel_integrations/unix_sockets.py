@@ -25,7 +25,7 @@ MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 
 
 def is_utf8(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path has a form that servers can read; they take no other encoding."""
+    """Tell whether a path is UTF-8, the only encoding that servers read."""
     try:
         os.fsencode(path).decode()
     except UnicodeError:

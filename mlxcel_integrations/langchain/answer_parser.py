@@ -1,4 +1,4 @@
-"""Parser of structured answers: from messages, whole or streamed, to objects of a type or JSON."""
+"""Parser of structured answers: reads messages, whole or streamed, as objects of a type or JSON."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GrowingList(list[Any]):
 
 
 class AnswerParser(Runnable[AIMessage, Any]):
-    """Reads messages as objects of a type, or JSON; streamed ones as objects that fill.
+    """Reads messages as objects of a type, or as JSON; those of a stream fill as it arrives.
 
     Args:
         schema: Schema of the answers.
@@ -96,7 +96,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
             chunks, self.read_chunks, config, run_type="parser"
         )
         try:
-            for value in objects:  # noqa: UP028 - it must be left before the objects are closed
+            for value in objects:  # noqa: UP028 - the chunks must be left before it is closed
                 yield value
         finally:
             chunks.leave()
@@ -148,7 +148,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
 
         Args:
             read: Reads the object.
-            called: Whether the answer is the call of a tool instead.
+            called: Whether the answer is a tool call instead.
         """
         if not self.include_raw:
             with langchain_errors():
@@ -188,8 +188,8 @@ def _is_json(schema: Schema[Any]) -> bool:
 class _Leavable:
     """The chunks of a message, until they are left.
 
-    LangChain reads a stream to its end after a loop was left, to trace all of it; the server
-    would go on generating.
+    LangChain reads a stream to its end even after its reader has left, to trace all of it, and the
+    server would go on generating.
     """
 
     def __init__(self, chunks: Iterator[AIMessage]) -> None:

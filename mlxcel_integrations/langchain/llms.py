@@ -145,7 +145,7 @@ class MlxcelLLM(
     ) -> int:
         """Return the number of tokens of the prompt that messages become.
 
-        It is the text that is sent for them, with the tokens that the server puts before it.
+        The prompt is the text that is sent for them, and the tokens that the server puts before it.
 
         Args:
             messages: The messages; an empty list has no tokens.
@@ -202,7 +202,7 @@ def _final_chunk(
 
 
 def _add_output(run: Any, output: dict[str, Any]) -> None:
-    """Add the output with the token counts to the end of a run, as LangChain does not in streams.
+    """Add the output with the token counts to the end of a run, which LangChain omits in streams.
 
     Args:
         run: The manager of the run.

@@ -108,7 +108,7 @@ class Media:
         """Return a picture, sound or video as a part of OpenAI's content.
 
         Raises:
-            ValueError: Something is missing.
+            ValueError: Its data or its media type is missing.
         """
         return _TO_PART[self.kind](self)
 
@@ -159,7 +159,7 @@ def _video(media: Media) -> Json:
 
 def _audio(media: Media) -> Json:
     if media.data is None:
-        raise ValueError("has no data, and no server reads sound from elsewhere")
+        raise ValueError("has no data, and no server fetches sound from an address")
     form = (media.mime_type or "audio/wav").partition("/")[2]
     return {"type": "input_audio", "input_audio": {"data": media.data, "format": form}}
 

@@ -55,7 +55,7 @@ class Content:
         Args:
             content: The content.
             place: Its name in errors.
-            levels: Levels of blocks within blocks that it may have.
+            levels: How many levels of nested blocks it may have.
 
         Raises:
             MlxcelError: A block cannot be sent.
@@ -72,7 +72,7 @@ class Content:
             )
         elif levels <= 0:
             raise MlxcelError(
-                f"{place} is nested too deeply: pass the text of the blocks within blocks."
+                f"{place} is nested too deeply: pass the text of the inner blocks instead."
             )
         else:
             try:
@@ -195,7 +195,7 @@ def _joined(thoughts: Any, separator: str = "") -> str:
 # --------------------------------------------------------------------------- types of blocks
 
 _UNTYPED = ("text", "image", "document", "video", "json", "guard_content", "cachePoint")
-"""Names that say what a block of Bedrock is, which has no type."""
+"""Keys that tell what a block of Bedrock holds, since it has no type."""
 
 _TEXTS: Mapping[Any, Callable[[Block], Any]] = {
     "text": lambda block: block.get("text"),
@@ -241,7 +241,7 @@ _FOREIGN = frozenset(
         "tool_reference",
     }
 )
-"""Blocks that mean something to other providers only, also in messages of users and tools."""
+"""Blocks that only other providers can read, also in messages of users and tools."""
 
 
 def _kind(block: Block) -> str | None:

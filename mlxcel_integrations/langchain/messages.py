@@ -92,7 +92,7 @@ def _role(place: str, message: BaseMessage) -> str:
         return "tool"
     raise MlxcelError(
         f"{place} is {type(message).__name__}, which is not a part of a conversation: pass "
-        "messages of users, models, systems and tools."
+        "HumanMessage, AIMessage, SystemMessage or ToolMessage."
     )
 
 

@@ -28,7 +28,7 @@ DEFAULT_PROFILE = ModelProfile(
 """The profile before the server has been asked."""
 
 EFFORTS = ["low", "medium", "high"]
-"""The efforts of templates that take any."""
+"""The efforts to offer if the chat template takes an effort."""
 
 
 def to_profile(features: ServerFeatures) -> ModelProfile:
@@ -36,7 +36,7 @@ def to_profile(features: ServerFeatures) -> ModelProfile:
     told = {
         "name": features.models[0].id if features.models else None,
         "max_input_tokens": features.context_size or None,
-        # The server has its files.
+        # The server has the files of the weights.
         "open_weights": True if features.model_path else None,
         "tool_calling": features.tools,
         "tool_choice": features.tools,

@@ -18,7 +18,7 @@ def register_with_langchain() -> None:
     """Make LangChain's ``init_chat_model`` and ``init_embeddings`` know the provider ``mlxcel``.
 
     They then take ``"mlxcel:some/model"``, or ``mlxcel`` as the provider, and the options of
-    ``ChatMlxcel`` or ``MlxcelEmbeddings``. With ``base_url``, the model is the one to use of those
+    ``ChatMlxcel`` or ``MlxcelEmbeddings``. With ``base_url``, the name chooses one of the models
     served there. May be called more than once.
 
     Raises:

@@ -67,7 +67,7 @@ def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
 def with_format_converted(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of a request whose ``response_format`` may be anything with a schema.
 
-    ``show_schema`` marks those that are converted, since LangChain binds nothing but fields.
+    ``show_schema`` marks converted fields, since LangChain can bind nothing but fields.
 
     Raises:
         MlxcelError: No schema can be made from it, or no server accepts it.
@@ -176,7 +176,7 @@ def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
     config = ensure_config(config)
     if get_callback_manager_for_config(config).handlers:
         return None
-    # Those of the sequence.
+    # These belong to the sequence.
     config.pop("run_name", None)
     config.pop("run_id", None)
     return config

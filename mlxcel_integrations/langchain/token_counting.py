@@ -163,9 +163,9 @@ class TokenCounting(TextCounting):
 def _sources(
     messages: Sequence[BaseMessage], chat: Sequence[Any], kept: Sequence[int]
 ) -> list[BaseMessage]:
-    """Return the messages of which OpenAI messages were made, given the indices of these.
+    """Return the messages from which the kept OpenAI messages were made.
 
-    One message that holds the results of several tools becomes several.
+    A message that holds the results of several tools becomes several OpenAI messages.
     """
     if len(chat) == len(messages):
         return [messages[index] for index in kept]

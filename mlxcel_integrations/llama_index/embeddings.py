@@ -62,7 +62,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         super()._use_options(changed)
-        # Of an address that is not complete yet, the name follows with the next change.
+        # Fails while a new address is incomplete; the next change sets the names.
         with contextlib.suppress(MlxcelError):
             self._set_names()
 

@@ -96,7 +96,7 @@ class Mlxcel(
         """Return the facts about the model that events carry, without asking the server."""
         sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
         name = self._connection.model_to_send or self.model or "unknown"
-        # Some handlers read the one, some the other.
+        # Some handlers read ``model``, others ``model_name``.
         names = {"class_name": self.class_name(), "model": name, "model_name": name}
         return {**names, **sampling}
 

@@ -83,7 +83,7 @@ def _message(index: int, message: ChatMessage, reasoning: bool, urls: bool) -> J
 def _answer_fields(place: str, message: ChatMessage, reasoning: bool, urls: bool) -> JsonObject:
     """Return the fields of a message that a model wrote; OpenAI keeps its calls beside the content.
 
-    Blocks that no server knows mean something to their own provider only.
+    Blocks that no server knows are left out: only their own provider can read them.
     """
     blocks, more = message.blocks, message.additional_kwargs
     parts = _parts(place, blocks, urls, is_answer=True)

@@ -122,7 +122,7 @@ class ToolCalling(ChatRequests):
 
         A call whose arguments are not a JSON object is an error, too. Without
         ``error_on_no_tool_call``, as in agents, it becomes a call of a tool that does not exist,
-        with a name that says so: no tool runs, and the model is told and may try again.
+        whose name says what is wrong: no tool runs, and the model may try again.
 
         Args:
             response: The answer; or a chunk of a stream, with the arguments so far.

@@ -134,7 +134,7 @@ def as_strings(name: str, texts: Any) -> list[str]:
     """Return the texts of an argument, which may be any iterable, as a list.
 
     Raises:
-        MlxcelError: It is not a number of strings.
+        MlxcelError: It is not an iterable of strings.
     """
     if isinstance(texts, str):
         raise MlxcelError(f"{name}= is a single string: pass a list of strings.")
@@ -157,4 +157,4 @@ def as_token_ids(tokens: Any) -> list[int]:
         found = [whole(token) for token in tokens]
         if None not in found:
             return [token for token in found if token is not None]
-    raise MlxcelError(f"tokens={shown(tokens)} must be a list of whole numbers, token ids.")
+    raise MlxcelError(f"tokens={shown(tokens)} must be a list of token ids (whole numbers).")

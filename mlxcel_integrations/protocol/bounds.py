@@ -1,8 +1,8 @@
-"""Bounds for answers to a schema: texts, lists, maps and whole numbers that end within the room.
+"""Bounds for answers to a schema: limits for texts, lists, maps and whole numbers that have none.
 
-A schema often leaves open how long a text or a list may become, and small models do not find their
-end. The schema that is sent says it where the user's does not. It is only ever narrower, never so
-narrow that nothing fits, and answers are still checked by the user's schema.
+A schema often leaves open how long a text or a list may become, and small models often do not end
+it. The schema that is sent has limits where the user's has none. It allows less than the user's,
+but never nothing, and answers are still checked by the user's schema.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ TOKEN_CHARACTERS = 3
 """Characters of JSON in a token, at least on average."""
 
 SHARE = 1.5
-"""What the parts of an object may take of its room together: hardly ever are all of them long."""
+"""Share of an object's room for its open parts together; over 1, since few of them are long."""
 
 LEAST_ITEM = 8
-"""Tokens that a text in a list has at least, with its quotes, comma and white space."""
+"""Fewest tokens of a text in a list, with its quotes, comma and white space."""
 
 LEAST_TEXT = 100
 """Characters that any text may have."""
 
 FEW = 4
-"""Items that any list may have; the texts in a list are not all long."""
+"""Items that any list may have; each gets this part of the room, since few of them are long."""
 
 MOST_REPEATED = 2000
 """Largest bound to set: llama.cpp refuses more repetitions, and no endless text gets that far."""
@@ -126,7 +126,7 @@ class _Bounds:
         return self._found
 
     def _leave_combined_parts(self) -> None:
-        """Count the parts as seen that apply to a value together with others."""
+        """Mark parts as seen that apply to a value together with others: they get no bounds."""
         waiting = [
             part
             for _, part in containers(self._schema)

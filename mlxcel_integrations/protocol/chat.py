@@ -92,7 +92,7 @@ def _reader(
         body: The request body.
         names: The tools that the answer may call in JSON.
         features: The server's features, None if they do not matter.
-        may_repeat: Whether JSON may repeat itself up to its end.
+        may_repeat: Whether an answer that repeats itself is read to its end.
     """
     if names:
         return partial(CallStream, frozenset(names), may_repeat=may_repeat)
@@ -162,7 +162,7 @@ class ToolStream(ChatStream):
             if delta.text or delta.tool_calls:
                 self._silent = False
             if delta.reasoning:
-                # One token, or as many as its characters have bytes.
+                # One token, or one for each byte of its characters.
                 size = len(delta.reasoning.encode(errors="surrogatepass"))
                 self._thinking += 1 + size - len(delta.reasoning)
             if delta.usage:
@@ -199,10 +199,10 @@ class SchemaStream(ChatStream):
     """Read an answer that follows a schema.
 
     A model whose prompt ends in an open ``<think>`` writes its JSON as thoughts, which become the
-    text at the end of the answer, or once they are whole.
+    text at the end of the answer, or as soon as the JSON is complete.
 
     Args:
-        may_repeat: Whether it may repeat itself up to its end.
+        may_repeat: Whether an answer that repeats itself is read to its end.
     """
 
     def __init__(self, *, may_repeat: bool = False) -> None:
@@ -245,7 +245,7 @@ class CallStream(SchemaStream):
 
     Args:
         names: The tools that may be called.
-        may_repeat: Whether it may repeat itself up to its end.
+        may_repeat: Whether an answer that repeats itself is read to its end.
     """
 
     def __init__(self, names: frozenset[str], *, may_repeat: bool = False) -> None:

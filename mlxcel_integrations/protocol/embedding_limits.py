@@ -1,4 +1,4 @@
-"""Longest text that a model can embed: told before it is sent where known, or cut by tokens."""
+"""Longest text that a model can embed: a longer one is refused before it is sent, or cut."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIMIT = re.compile(
 
 
 def token_limit(failure: Failure) -> int | None:
-    """Return the most tokens of a text, by the refusal of one with more; None if it is another."""
+    """Return the most tokens of a text, from the refusal of one with more; None for others."""
     error = as_object(failure.body)
     if error.get("type") == "exceed_context_size_error":
         return as_count(error.get("n_ctx"))
@@ -39,14 +39,14 @@ def token_limit(failure: Failure) -> int | None:
 
 
 def known_limit(texts: Sequence[str], model: str, memory: VectorMemory) -> Flow[int | None]:
-    """Return the most tokens of a text, None if it is unknown or cannot be exceeded.
+    """Return the most tokens of a text, None if unknown or if none of the texts can have more.
 
     Args:
         texts: The texts.
         model: Name of the model.
         memory: What is known about the server.
     """
-    if not any(map(_may_exceed, texts, [SHORTEST_LIMIT] * len(texts))):
+    if not any(_may_exceed(text, SHORTEST_LIMIT) for text in texts):
         return None
     served = yield from served_models(memory)
     # With several models, the server counts with the tokenizer of another one.
@@ -67,13 +67,13 @@ def fit_texts(
 
     Args:
         texts: The texts.
-        places: The place of each in the argument of the user.
+        places: The index of each in the user's list.
         limit: The most tokens of a text.
         truncate: Whether to cut texts that are longer.
         memory: What is known about the server.
 
     Raises:
-        MlxcelError: One is too long, and must not be cut.
+        MlxcelError: A text is too long, and ``truncate`` is off.
     """
     long = [index for index, text in enumerate(texts) if _may_exceed(text, limit)]
     if not long:
@@ -102,7 +102,7 @@ def _may_exceed(text: str, limit: int) -> bool:
 
 
 def _cut(text: str, most: int) -> Flow[str]:
-    """Return the longest beginning of a text with no more tokens than a number.
+    """Return the longest beginning of a text that has at most so many tokens.
 
     Found by halving, since not every tokenizer can give back the text of its tokens.
     """

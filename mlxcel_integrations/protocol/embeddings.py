@@ -112,7 +112,7 @@ def _embed_batch(
     memory: VectorMemory,
     truncate: bool,
 ) -> Flow[list[Vector]]:
-    """Return the vectors of the texts of one request; a refusal may tell how long they may be."""
+    """Return the vectors of the texts of one request; a refusal may teach the longest length."""
     answer = yield from _ask(texts, fields, memory, too_long=memory.counts_exactly)
     limit = token_limit(answer) if isinstance(answer, Failure) else None
     if limit is not None:

@@ -18,7 +18,7 @@ class JSONEnd:
 
     Attributes:
         complete: Whether the end has come.
-        endless: Whether it is another value.
+        endless: Whether it is another value, whose end cannot be told.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class JSONEnd:
 
     @property
     def in_string(self) -> bool:
-        """Whether what has come ends within a string."""
+        """Whether the text so far ends within a string."""
         return self._in_string
 
     def feed(self, piece: str) -> int:

@@ -120,7 +120,7 @@ def as_list(messages: Messages) -> Sequence[Message]:
     """Return messages as a list.
 
     Raises:
-        MlxcelError: They are neither text nor a number of messages.
+        MlxcelError: They are neither text nor an iterable of messages.
     """
     if isinstance(messages, list | tuple):
         return messages

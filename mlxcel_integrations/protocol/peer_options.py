@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["peer_hint"]
 
 _NAMED = {
-    # What they are called here, or in a call.
     "api_base": "base_url=",
     "azure_endpoint": "base_url=",
     "endpoint": "base_url=",
@@ -50,7 +49,6 @@ _NAMED = {
 """Names of options with the same meaning here."""
 
 _FLAG = "pass it to the program that runs the model, in extra_args="
-_FOLLOWS = "the server reports it"
 _UNSET = "use min_p=, typical_p= or top_n_sigma= instead"
 
 _OTHERWISE = {
@@ -68,7 +66,7 @@ _OTHERWISE = {
     "best_of": "call the model several times, for example with batch",
     "n": "call the model several times, for example with batch",
     "is_chat_model": "leave it out: chat uses the chat template, and complete does not",
-    "is_function_calling_model": f"leave it out: {_FOLLOWS}",
+    "is_function_calling_model": "leave it out: the server reports it",
     "should_use_structured_outputs": "leave it out: answers with a class follow its schema",
     "prompt_key": "leave it out",
     "reuse_client": "leave it out: an object keeps its connections",

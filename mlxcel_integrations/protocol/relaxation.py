@@ -1,7 +1,7 @@
-"""Relaxation of schemas that a server cannot compile: asked as they are first, then without.
+"""Relaxation of schemas that a server cannot compile: what it does not know is left out.
 
-What is left out is checked by the user's schema when the answer has come. A refusal is remembered,
-so that it costs one request once.
+The answer is still checked by the whole schema. A refusal is remembered, so that only the first
+request pays for it.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ class RefusedSchemas:
         self._refused: list[tuple[frozenset[str], int]] = []
 
     def adapted(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a request body whose schema is as the server is known to take it."""
+        """Return a request body with its schema relaxed as earlier refusals require."""
         if not self._refused or not has_schema(body):
             return body
-        keywords = keywords_of(_schema(body))
-        level = max((level for refused, level in self._refused if refused <= keywords), default=0)
+        level = self._known_level(keywords_of(_schema(body)))
         return _with_schema(body, relaxed(_schema(body), level)) if level else body
 
     def learn(self, body: dict[str, Any], failure: Failure) -> dict[str, Any] | None:
@@ -70,7 +69,7 @@ class RefusedSchemas:
             return None
         schema = _schema(body)
         keywords = keywords_of(schema)
-        tried = max((level for refused, level in self._refused if refused <= keywords), default=0)
+        tried = self._known_level(keywords)
         before = relaxed(schema, tried)
         for level in range(tried + 1, LEVELS + 1):
             changed = relaxed(schema, level)
@@ -79,9 +78,13 @@ class RefusedSchemas:
                 return _with_schema(body, changed)
         return None
 
+    def _known_level(self, keywords: frozenset[str]) -> int:
+        """Return the level that a schema with these keywords needs, as far as refusals tell."""
+        return max((level for refused, level in self._refused if refused <= keywords), default=0)
+
 
 def relaxed(schema: Any, level: int) -> Any:
-    """Return a schema that allows all that it allowed, and that more engines can compile.
+    """Return a schema that allows at least as much, and that more engines can compile.
 
     Args:
         schema: The schema.
@@ -134,7 +137,7 @@ def _open(part: JsonSchema) -> None:
 
 
 def keywords_of(schema: Any) -> frozenset[str]:
-    """Return the keywords and formats in a schema of which an engine may not know each."""
+    """Return the keywords and formats of a schema that some engine may not know."""
     return frozenset(_keywords(schema))
 
 

@@ -1,33 +1,33 @@
-"""Repetition: detection of JSON that has fallen into white space or into one repeated text."""
+"""Repetition: detection of JSON that goes on with nothing but white space or one repeated text."""
 
 from __future__ import annotations
 
 __all__ = ["MOST_BLANK", "RepetitionDetector"]
 
 MOST_BLANK = 256
-"""White space in a row; indented JSON of 32 levels has half of it."""
+"""Most white space in a row; indented JSON of 32 levels has half as much."""
 
 REPEATED_IN_TEXT = 500
-"""Characters of a string that are one text over and over."""
+"""Characters of a JSON string that consist of one text over and over."""
 
 REPEATED_ITEMS = 8000
 """The same outside of strings, where many items of a list may be equal, and each on its line."""
 
 LEAST_TIMES = 8
-"""How often the text must come."""
+"""Fewest times that the text must occur."""
 
 STEP = 128
-"""Characters after which the end of the answer is looked at again."""
+"""Characters between two checks of the end of the answer."""
 
 LOOKED_FOR = 24
-"""Characters at the end whose earlier places are looked for."""
+"""Characters at the end whose earlier occurrences are searched."""
 
 TRIES = 8
-"""How many of these places are compared."""
+"""Most earlier occurrences to compare."""
 
 
 class RepetitionDetector:
-    """Tell whether an answer has fallen into repetition, in time proportional to its length.
+    """Tells whether an answer repeats itself, in time proportional to its length.
 
     Attributes:
         blank: Characters of white space in a row at its end.
@@ -59,7 +59,7 @@ class RepetitionDetector:
 
 
 def _repeats(text: str, length: int) -> bool:
-    """Tell whether the end of a text is one short text over and over, in so many characters."""
+    """Tell whether the last ``length`` characters of a text are one short text over and over."""
     longest = length // LEAST_TIMES
     if len(text) < length + longest:
         return False

@@ -133,13 +133,13 @@ class DeltaStream:
 
     An answer that follows a schema is complete when its JSON is. mlxcel up to v0.4.2 does not stop
     there: it generates white space up to ``max_tokens``, which is not waited for, or reports a
-    failed generation, which is ignored. Where a model finds no end of its JSON and repeats itself,
-    the answer is left, too, with the finish reason ``repetition``.
+    failed generation, which is ignored. If a model finds no end of its JSON and repeats itself, the
+    answer is left, too, with the finish reason ``repetition``.
 
     Args:
         stops: Stop texts that end the answer here if the server ignores them.
         has_schema: Whether the answer follows a schema.
-        may_repeat: Whether an answer that follows a schema may repeat itself up to its end.
+        may_repeat: Whether JSON that repeats itself is read to its end.
 
     Attributes:
         done: Whether no more needs to be read.
@@ -335,7 +335,7 @@ def ending(
     Args:
         stream: Class of the streams.
         body: The request body.
-        may_repeat: Whether an answer that follows a schema may repeat itself up to its end.
+        may_repeat: Whether JSON that repeats itself is read to its end.
     """
     if has_schema(body):
         return partial(stream, has_schema=True, may_repeat=may_repeat)

@@ -1,4 +1,4 @@
-"""Roles of messages for strict chat templates: joined where one follows itself, without a system.
+"""Roles of messages for strict chat templates: repeated ones are joined, system messages moved.
 
 Some templates raise an error unless user and assistant take turns, and some know no system role.
 Servers pass the error on. mlxcel up to v0.4.2 answers all the same, from a prompt of its own.
@@ -52,7 +52,7 @@ class Roles:
         self.level = WITHOUT_SYSTEM if self._merge else AS_GIVEN
 
     def fit(self, body: Mapping[str, Any], level: int) -> Mapping[str, Any]:
-        """Return the body of a request with its messages, if it has any, as a level wants them."""
+        """Return a request body with its messages, if it has any, merged as a level requires."""
         if level == AS_GIVEN or "messages" not in body:
             return body
         return {**body, "messages": merged(body["messages"], level)}
@@ -81,7 +81,7 @@ class Roles:
 
 
 def merged(messages: Sequence[Message], level: int) -> list[Message]:
-    """Return messages of which no two in a row have one role, except for results of tools.
+    """Return messages of which no two in a row have the same role, except for tool results.
 
     All system messages become one, at the beginning.
 

@@ -1,7 +1,7 @@
 """Formats that JSON Schema defines, checked in time proportional to the text.
 
-Those of international addresses and templates are not: their rules fill tables. An unknown format
-is an annotation.
+Internationalized host names and templates are not checked: their rules fill tables. An unknown
+format allows any text.
 """
 
 from __future__ import annotations
@@ -73,6 +73,6 @@ FORMAT_CHECKS: dict[str, Callable[[str], bool]] = {
 
 
 def fits_format(name: object, text: object) -> bool:
-    """Tell whether a value has a format; values of other types have, and unknown formats fit."""
+    """Tell whether a value fits a format; all but texts fit, and any text fits an unknown one."""
     check = FORMAT_CHECKS.get(name) if isinstance(name, str) else None
     return check is None or not isinstance(text, str) or check(text)

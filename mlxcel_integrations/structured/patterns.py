@@ -2,8 +2,8 @@
 
 Python's own engine may try 2 to the power of a text's length ways to match, and lets no other
 thread run meanwhile. Pydantic's takes at most one step for each state of the pattern and character
-of the text. What it does not know, such as look-around, is matched by Python's where its steps are
-few, as far as the form of the pattern tells, and left to the server elsewhere.
+of the text. What it does not know, such as look-around, is matched by Python's if the form of the
+pattern shows that this takes few steps, and left to the server otherwise.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def with_schema_applied(
 ) -> tuple[Sequence[Message], dict[str, Any]]:
     """Return messages and fields of a request that is bound to a schema, ready to be sent.
 
-    ``show_schema`` marks such a request, since frameworks bind nothing but fields. It is not sent.
+    ``show_schema``, which is not sent, marks such a request: frameworks bind nothing but fields.
     """
     if "show_schema" not in fields:
         return messages, dict(fields)

@@ -15,7 +15,7 @@ __all__ = ["Schema", "SchemaMismatch"]
 T = TypeVar("T")
 
 CUT = ("length", "repetition")
-"""Finish reasons of answers that could have gone on."""
+"""Finish reasons of answers that did not end by themselves."""
 
 
 class SchemaMismatch(Exception):
@@ -114,9 +114,9 @@ class Schema(Generic[T]):
         parts = "Its text is in .raw, and its readable part in .partial"
         if finish_reason == "repetition":
             message = (
-                "The answer was left before its JSON ended: it had fallen into white space or into "
-                f"one repeated text. {parts}; limit its texts and lists (maxLength, maxItems), "
-                "ask for less, or pass bounded=False to let it go on."
+                "The answer was left before its JSON ended: it went on with only white space, or "
+                f"with one text over and over. {parts}; limit its texts and lists (maxLength, "
+                "maxItems), ask for less, or pass bounded=False to let it go on."
             )
         elif finish_reason == "length":
             message = (

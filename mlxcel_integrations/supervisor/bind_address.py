@@ -33,8 +33,8 @@ class BindAddress:
     Attributes:
         endpoint: The address.
         directory: A directory of the server's own, in which its private socket is. The guard makes
-            and locks it, so that the next start finds what a killed guard leaves behind. None if no
-            directory can be had and none is needed.
+            and locks it, so that the next start finds what a killed guard leaves behind. None if
+            none can be made and none is needed.
     """
 
     endpoint: Endpoint
@@ -59,7 +59,7 @@ def choose_bind_address(options: ServerOptions, path: str | None) -> BindAddress
         return BindAddress(Endpoint.parse(None, directory / "server.sock"), directory)
     own = None
     with contextlib.suppress(MlxcelError):
-        # Before the address is looked at: a server that outlived its guard may have it.
+        # Before the address is checked: this ends a server that outlived its guard and may hold it.
         own = _new_directory()
     if path is None:
         return BindAddress(_tcp(options.host or "127.0.0.1", options.port), own)
@@ -68,7 +68,7 @@ def choose_bind_address(options: ServerOptions, path: str | None) -> BindAddress
 
 
 def _new_directory() -> Path:
-    """Return a directory to be made, after a look at those that killed guards have left beside it.
+    """Return a directory to be made, after removing what killed guards have left beside it.
 
     Raises:
         MlxcelError: The path of every writable directory is too long.

@@ -144,7 +144,7 @@ class Broker:
             self._stop()
             return
         self._server = server
-        # As bytes: which characters they stand for depends on settings that others do not share.
+        # As bytes: other processes may have another locale, and read other characters in them.
         path = config.path and os.fsencode(config.path).decode("latin-1")
         self._greeting = _report_line(
             pid=server.pid,
@@ -302,7 +302,7 @@ def main() -> None:
     The parent writes the process id of the child to its stdout.
     """
     listener = socket.socket(fileno=0)
-    # Whoever ends all descendants of the program that starts a broker does not end its orphan.
+    # What ends all descendants of the program that starts a broker spares its orphan.
     child = os.fork()
     if child:
         os.write(1, b"%d" % child)

@@ -106,7 +106,7 @@ class BrokerDirectory:
         self._remove_if_empty()
 
     def remove_if_left(self) -> None:
-        """Remove what a broker and its guard have left that were killed before they could."""
+        """Remove what a broker and its guard have left behind if both were killed."""
         sweep(self.path.parents[1])
         self._remove_if_empty()
 

@@ -117,7 +117,7 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _answers(path: Path) -> bool:
-    """Tell whether somebody listens on a socket, even somebody who does not accept."""
+    """Tell whether a process listens on a socket, even one that does not accept."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
         return client.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
@@ -177,7 +177,7 @@ def wait_for_end(pid: int) -> None:
 
 
 def reap(pid: int) -> None:
-    """Take the status of a process that ends, if it has become a child of this one.
+    """Collect the exit status of a process that ends, if it has become a child of this one.
 
     Process 1 and subreapers inherit the processes of guards and brokers that were killed.
 

@@ -122,7 +122,8 @@ def main() -> None:
         try:
             make_directory(directory)
         except OSError as error:
-            # Only a socket needs it: without it, the next start may not find what this one leaves.
+            # Only a socket in it needs it. Without it, the next start may not find what this one
+            # leaves behind.
             if _is_inside(socket, directory):
                 return _report(no_directory=error.strerror)
         os.environb[DIRECTORY_VARIABLE.encode()] = directory
@@ -188,12 +189,12 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
     """Start the server in a group of its own; on Linux the group dies with this process."""
     guard = os.getpid()
     prctl = _prctl()
-    # This process alone has the end to write to, until it ends.
+    # Only this process holds the writing end, until it ends.
     lifeline, _ = os.pipe()
     if prctl is not None:
         # Processes that detach themselves from the server become children of this one.
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        # This process may be stopped, and would not notice that its owner is gone.
+        # If it is stopped when its owner ends, it must go on to notice that.
         prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     # A server that can accept no connection any more may give up its socket for good.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -44,7 +44,7 @@ _END_SECONDS = 1.0
 _HEALTH_SECONDS = 1.0
 
 _LEAST_LIMIT = 5.0
-"""Least time for a guard or broker to answer: on a busy machine, one that runs is slow, too."""
+"""Least time for a guard or broker to answer: on a busy machine, even a healthy one is slow."""
 
 _HEALTH_BYTES = 64 * 1024
 
@@ -180,7 +180,7 @@ class Launcher:
         """Refuse a server that is not the one that was started, before it gets the key."""
         if is_ours(endpoint, process.pid):
             return
-        # It may have died right after its answer, and the report comes a moment later.
+        # It may have died right after its answer; the report of that comes a moment later.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)
         ended = process.poll() is not None

@@ -80,7 +80,7 @@ class ServerLog:
         return text[-_TAIL_CHARACTERS - 1 :].partition("\n")[2]
 
     def take_template_failure(self) -> str | None:
-        """Return why the chat template failed, once; None if it did not, or if this was told."""
+        """Return why the chat template failed, once; None if it did not, or was told before."""
         if not self._template_failed:
             return None
         self._template_failed = None

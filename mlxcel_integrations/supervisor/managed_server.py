@@ -246,7 +246,7 @@ class ManagedServer:
         return f"the server ended with {process.cause}"
 
     def take_template_failure(self) -> str | None:
-        """Return why the model's chat template failed, once; None if it did not, or was told.
+        """Return why the chat template failed, once; None if it did not, or was told before.
 
         mlxcel up to v0.4.2 then answers from a prompt of its own, and says so in its log alone.
         """
@@ -318,7 +318,7 @@ class ManagedServer:
     def _check_program_goes_on(self) -> None:
         """Refuse to start a server that nothing would end.
 
-        Asked before a thread is started, which would never run: up to Python 3.11, that hangs.
+        Called before a thread is started: it would never run, and up to Python 3.11, that hangs.
 
         Raises:
             MlxcelServerError: The program is ending.

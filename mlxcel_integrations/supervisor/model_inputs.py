@@ -17,14 +17,14 @@ _SENSES = re.compile(
     r"|ocr|llava|clip|vl(?![a-z])|conditionalgeneration",
     re.IGNORECASE,
 )
-"""What occurs somewhere in the configuration of each model that sees or hears."""
+"""Words of which at least one is in the configuration of any model that sees or hears."""
 
 _PROCESSORS = (
     "preprocessor_config.json",
     "processor_config.json",
     "video_preprocessor_config.json",
 )
-"""Files that models have which read more than text."""
+"""Files of models that read more than text."""
 
 
 def read_only_text(directories: Sequence[Path]) -> bool:

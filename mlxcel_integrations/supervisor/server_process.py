@@ -44,7 +44,7 @@ os.register_at_fork(
 )
 
 _LIMIT_CHECK_SECONDS = 0.05
-"""Longest time until a start that waits for another process notices its end, in seconds."""
+"""Seconds between two checks whether a start that waits for another process must give up."""
 
 _REPORT_SECONDS = 4.0
 """How long a guard or broker has to report the end of its server, in seconds."""
@@ -162,7 +162,7 @@ class ServerProcess:
             raise
 
     def let_go(self) -> None:
-        """End the process, or this program's use of it, without waiting, but before this program.
+        """Begin to end the process, or this program's use of it; the program's exit waits for it.
 
         For finalizers, which run in any thread: an event loop must not wait for them.
         """
@@ -224,7 +224,7 @@ class ServerProcess:
                 limit.pause()
 
     def _watch(self) -> None:
-        """Take each report until the end of the channel, or of a server of which nobody tells."""
+        """Take reports until the channel ends, or the server has ended and nobody reports it."""
         silent = self._take_reports()
         if self._returncode is None:
             self._lost(silent)

@@ -23,7 +23,7 @@ from .model_store import model_directories, stored_path
 __all__ = ["ServerSpec"]
 
 _LONGEST_GRACE = 1e8
-"""Three years: clocks of the system take no infinite time."""
+"""Three years, in seconds: the clocks of the system take no infinite time."""
 
 _ANY_ENDPOINT = Endpoint("http://localhost:0")
 
@@ -83,11 +83,6 @@ class ServerSpec:
     def grace(self) -> float:
         """Time from SIGTERM to SIGKILL, in seconds."""
         return min(self.options.shutdown_grace, _LONGEST_GRACE)
-
-    @property
-    def has_address(self) -> bool:
-        """Whether the user has chosen its address."""
-        return (self.socket, self.options.host, self.options.port) != (None, None, None)
 
     @property
     def takes_free_port(self) -> bool:

@@ -73,7 +73,7 @@ class SharedProcess(ServerProcess):
             raise MlxcelServerError(greeting["error"])
         self.pid = greeting["pid"]
         self._guard_pid: int = greeting["guard"]
-        # The broker has that of the process that has started it.
+        # That of the process that has started the broker.
         self._grace = greeting["grace"]
         self.url: str = greeting["url"]
         path: str | None = greeting["socket"]

@@ -204,7 +204,7 @@ def _forked_by(process: subprocess.Popen[bytes], limit: StartLimit) -> int:
     try:
         while process.poll() is None:
             limit.pause(_FORK_PAUSE)
-        # Not until the end of the pipe, which the broker holds as well at first.
+        # Not to the end of the pipe, which the broker holds open at first.
         text = os.read(process.stdout.fileno(), 32)
     except TimeoutError:
         raise broker_silent(process.pid, limit.seconds) from None

@@ -26,7 +26,7 @@ class StartCancelled(MlxcelServerError):
 
 
 class StartLimit:
-    """How long a start waits for another process: while it has time left, and somebody wants it.
+    """Limit of a start's wait for another process: its time, and that somebody still wants it.
 
     Args:
         model: The model, for the error.

@@ -1,4 +1,4 @@
-"""Directory of sockets: one that takes them, and in which nobody else can replace them."""
+"""Directory for sockets: writable, with a short path, and safe from other users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["open_to_others", "runtime_directory"]
 # A volume of Kubernetes at /tmp is open to all, and the rest of a container may be read-only.
 _USUAL = ("/tmp", "/var/tmp", "/dev/shm")
 _EVERY_USER = ["0", "0", "4294967295"]
-"""How Linux says that a process sees the users of the machine."""
+"""What Linux has in ``uid_map`` for a process that sees all users of the machine."""
 
 
 def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Path:
@@ -134,7 +134,7 @@ def _is_private_group(group: int) -> bool:
 def _trusted_users() -> set[int]:
     """Return the users who may replace anything: this one and root."""
     users = {0, os.geteuid()}
-    # In a sandbox with users of its own, the files of the machine's root seem to be nobody's.
+    # In a sandbox with users of its own, the files of the machine's root seem to belong to nobody.
     with contextlib.suppress(OSError, ValueError):
         if _EVERY_USER != Path("/proc/self/uid_map").read_text().split():
             users.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))

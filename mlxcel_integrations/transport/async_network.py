@@ -35,10 +35,10 @@ def over_asyncio(transport: T) -> T:
 
 
 class AsyncBackend:
-    """A ``httpcore.AsyncNetworkBackend`` that connects to Unix sockets, and to hosts as another.
+    """A ``httpcore.AsyncNetworkBackend`` that connects to Unix sockets itself.
 
     Args:
-        backend: The other.
+        backend: Connects to hosts.
     """
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
@@ -91,7 +91,7 @@ class UnixStream:
             raise _error(error, "Write") from error
 
     async def aclose(self) -> None:
-        """Close the connection; bytes that wait to be sent matter to nobody any more."""
+        """Close the connection, and drop bytes that were not sent yet."""
         self._writer.transport.abort()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
@@ -122,7 +122,7 @@ def _error(error: OSError, what: str) -> Exception:
 def _connects(connection: socket.socket, path: str) -> bool:
     """Connect to a Unix socket, which takes no time; return False if its queue is full.
 
-    asyncio would take such a connection for one that has been made.
+    asyncio would use it as if it were connected.
     """
     try:
         connection.connect(path)

@@ -151,9 +151,9 @@ class _LoopTransport:
         self.guard = _closed_with_loop(self.transport)
 
     async def close(self) -> None:
-        """Close the transport, maybe at the moment when the loop ends, too."""
+        """Close the transport, perhaps while the ending loop closes it, too."""
         await self.transport.aclose()
-        # Its own closing has nothing left to wait for, so that the loop's cannot come in between.
+        # The guard has nothing left to wait for, so the loop cannot come in between.
         if not self.guard.ag_running:  # type: ignore[attr-defined]  # not in the ABC
             await self.guard.aclose()
 
@@ -193,11 +193,11 @@ def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
 
 
 async def off_loop(work: Callable[..., None], *args: Any) -> None:
-    """Do something that takes long in a thread, or right here if Python ends and runs none."""
+    """Do something slow in a thread, or right here if Python is ending and starts no threads."""
     try:
         await asyncio.to_thread(work, *args)
     except RuntimeError as error:
-        # In the words of asyncio, threading and concurrent.futures.
+        # The word that asyncio, threading and concurrent.futures all use for it.
         if "shutdown" not in str(error):
             raise
         work(*args)

@@ -48,8 +48,8 @@ class ConnectionSettings:
         max_retries: How often to resend a request that the server has not started to process.
         check_context: Whether to refuse a chat that does not fit instead of sending it; None to
             do so only where the server would silently drop its beginning.
-        merge_messages: Whether to merge messages of one role; None once the server has refused
-            them.
+        merge_messages: Whether to merge messages of one role; None to do so once the server has
+            refused them.
         timeouts: Timeouts of requests.
         tls: How secure connections are made.
         server_options: Fields of ``ServerOptions``.

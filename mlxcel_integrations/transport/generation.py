@@ -126,7 +126,7 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
     line.asked = True
     known = False
     try:
-        # A server may be deaf while it works, and the request that asks must not wait for that.
+        # A busy server may not answer, and the request that asks must not wait long for that.
         now = time.monotonic()
         deadline.check(now)
         limit = Timeouts(timeout=min(HEALTH_SECONDS, deadline.timeout / 2))

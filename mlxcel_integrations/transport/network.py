@@ -1,7 +1,7 @@
 """Network streams whose reads and writes end with the deadline of their request.
 
-httpx limits each read of a socket alone: headers that arrive byte by byte, or informational
-responses without end, would be waited for as long as they come.
+httpx only limits each single read of a socket: it waits for headers that arrive byte by byte, or
+for informational responses without end, as long as they keep coming.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def keeping_deadlines(transport: T) -> T:
 
 
 class DeadlineBackend:
-    """A ``httpcore.NetworkBackend`` that connects as another does.
+    """A ``httpcore.NetworkBackend`` whose connections keep deadlines.
 
     Args:
-        backend: The other.
+        backend: Makes the connections.
     """
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
@@ -94,7 +94,7 @@ class DeadlineStream:
         return self._stream.read(max_bytes, self._left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send bytes, with which a request begins or goes on."""
+        """Send bytes of a request, whose deadline applies from now on."""
         self._deadline = _sending.deadline
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
             self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))

@@ -1,4 +1,4 @@
-"""Asynchronous generators that their reader closes, and not the event loop, too."""
+"""Asynchronous generators that only their reader closes, not the event loop as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peers of connections: each new one to a managed server proves that it leads to that server.
+"""Peers of connections: each new connection to a managed server must lead to that server.
 
 An address alone proves nothing: the server may have died and its port be another program's, or its
 socket may have been replaced. The system knows who holds the other end, and is asked before
@@ -39,7 +39,7 @@ def proving_peers(transport: T, lease: ServerLease | None) -> T:
 
 
 class _Backend:
-    """What connects for ``httpcore``, with a check of the peer.
+    """A network backend of ``httpcore`` that checks the peer of each connection.
 
     Args:
         backend: Makes the connections.
@@ -71,7 +71,7 @@ class _Backend:
         lease = self._lease()
         if lease is None or not lease.alive:
             raise self._error("this program closed the model")
-        # Some event loops have no complete sockets.
+        # The sockets of some event loops lack methods.
         connection = socket.socket(fileno=stream.get_extra_info("socket").fileno())
         try:
             proven = lease.server.is_peer(connection)

@@ -1,7 +1,7 @@
 """Turns of the streams in one event loop: none of them keeps the others, or the loop, waiting.
 
-A stream whose text has arrived already never has to wait for it, and so would never let anybody
-else run; 200 of them would hold the loop for as long as all of their texts take.
+A stream whose text has arrived already never has to wait, and so would never let anything else
+run; 200 of them would hold the loop for as long as all of their texts take.
 """
 
 from __future__ import annotations

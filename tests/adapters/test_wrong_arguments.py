@@ -92,7 +92,7 @@ def test_options_of_an_object(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"timeout": 4}, "^timeout= is an option of the object, not of a call: pass it where"),
+        ({"timeout": 4}, "^timeout= is an option of the object, not of a call: pass it to the"),
         ({"ctx_size": 4096}, "^ctx_size= is an option of the object"),
         ({"keep_alive": "5m"}, "^keep_alive= is an option of the object"),
         ({"served_model": "m"}, "^served_model= is an option of the object"),
@@ -151,7 +151,7 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda llm: llm.count_tokens(["a", 3]), r"^text\[1\] is int, not a string"),
     (lambda llm: llm.tokenize(3), "^text=3 must be a str, not int"),
     (lambda llm: llm.tokenize(None), "^text=None must be a str"),
-    (lambda llm: llm.detokenize("12"), "^tokens='12' must be a list of whole numbers"),
+    (lambda llm: llm.detokenize("12"), "^tokens='12' must be a list of token ids"),
     (lambda llm: llm.detokenize(3), "^tokens=3 must be"),
     (lambda llm: llm.count_message_tokens(3), "^messages=3 must be a text"),
     (lambda llm: llm.count_message_tokens("a", timeout=3), "^timeout= is an option of the object"),

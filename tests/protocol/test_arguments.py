@@ -109,7 +109,7 @@ def test_an_array_is_not_a_number() -> None:
         (strings, b"ab", "^x= must be a list of strings, not bytes.$"),
         (strings, {"a": 1}, "^x= must be a list of strings, not dict.$"),
         (strings, ["a", None], r"^x\[1\] is NoneType, not a string.$"),
-        (as_token_ids, "12", "^tokens='12' must be a list of whole numbers, token ids.$"),
+        (as_token_ids, "12", r"^tokens='12' must be a list of token ids \(whole numbers\).$"),
         (as_token_ids, [1, "2"], "^tokens="),
         (as_token_ids, 3, "^tokens=3 must be"),
         (lambda value: check_text("x", value), 3, "^x=3 must be a str, not int.$"),

@@ -187,7 +187,8 @@ class ServerOptions(BaseModel):
     @field_validator("binary", mode="before")
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+        # Not as a str, which would be searched for on PATH.
+        return Path(value) if isinstance(value, os.PathLike) else value
 
     @field_validator("extra_args", mode="before")
     @classmethod

@@ -100,8 +100,9 @@ def _backtracking_steps(parts: Iterable[Any], length: int) -> float:
             _, most, inner = given
             once = _backtracking_steps(inner, length)
             times = min(int(most), length)
-            # Something that matches in several ways, over and over, takes exponential time.
-            ways *= times + 1 if once == 1 else once ** min(times, 64)
+            # Something that matches in several ways, over and over, takes exponential time. Further
+            # times would only make the number too large for a float.
+            ways *= times + 1 if once == 1 else once ** min(times, FEW_STEPS.bit_length())
         if ways > FEW_STEPS:
             return math.inf
     return ways + looked

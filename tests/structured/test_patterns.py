@@ -75,6 +75,7 @@ def test_patterns_that_only_python_knows_are_checked_where_it_is_quick(
         ("^(?:a|bc)*", 10, 1000, math.inf),
         ("^(?=.*a)(?=.*b)", 10, 20, 40),
         ("^(a+)+", 40, math.inf, math.inf),
+        ("^(?:a*b*)*", 1000, math.inf, math.inf),
     ],
 )
 def test_the_steps_of_python_s_engine_are_estimated(

@@ -12,7 +12,7 @@ from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
 from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import Failure, overflow
-from .protocol.features import ServerFeatures, choose_model, read_features, read_models, told
+from .protocol.features import ServerFeatures, choose_model, read_features, read_models, reported
 from .protocol.flow import Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
@@ -58,7 +58,7 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
         return connection.features
     health = yield Call("/health", optional=True)
     props = yield Call("/props", optional=True)
-    features = read_features(told(health), told(props), (yield _get(MODELS)))
+    features = read_features(reported(health), reported(props), (yield _get(MODELS)))
     if features.context_size is None and connection.server is not None:
         # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
         features = features.with_context(connection.server.trained_context)

@@ -235,7 +235,7 @@ class _AnswerReader:
 
 
 def _is_observed(config: RunnableConfig | None) -> bool:
-    """Tell whether anything may observe a run; LangChain's sequences pass on who does."""
+    """Tell whether anything may observe a run; sequences pass observers on in the config."""
     manager = (config or {}).get("callbacks")
     return not isinstance(manager, BaseCallbackManager) or bool(manager.handlers)
 

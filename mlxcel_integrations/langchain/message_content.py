@@ -1,4 +1,4 @@
-"""Content of LangChain's messages, whoever wrote it: text, thoughts, calls, results and media.
+"""Content of LangChain's messages, of any provider: text, thoughts, calls, results and media.
 
 A conversation may have begun with another provider, and each has blocks of its own. Blocks that
 only that provider can read, such as its searches and signatures, are left out.
@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from ..protocol.documents import titled
+from ..protocol.messages import plain_content
 from ..protocol.tool_calls import tool_call
 from .media import KINDS, Media
 
@@ -94,9 +95,7 @@ class Content:
 
     def joined(self) -> str | list[Json]:
         """Return one string if there is only text, which every chat template takes, else parts."""
-        if all(part["type"] == "text" for part in self.parts):
-            return "\n".join(part["text"] for part in self.parts)
-        return self.parts
+        return plain_content(self.parts)
 
     def _read_block(self, block: Block, place: str, levels: int) -> None:
         kind = _kind(block)

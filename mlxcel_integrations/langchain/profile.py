@@ -33,7 +33,7 @@ EFFORTS = ["low", "medium", "high"]
 
 def to_profile(features: ServerFeatures) -> ModelProfile:
     """Return the profile of a model; abilities that the server does not tell are left out."""
-    told = {
+    reported = {
         "name": features.models[0].id if features.models else None,
         "max_input_tokens": features.context_size or None,
         # The server has the files of the weights.
@@ -46,7 +46,7 @@ def to_profile(features: ServerFeatures) -> ModelProfile:
         "reasoning_effort_levels": EFFORTS if features.efforts else None,
         **_inputs(features),
     }
-    known: Any = {name: value for name, value in told.items() if value is not None}
+    known: Any = {name: value for name, value in reported.items() if value is not None}
     return ModelProfile(**{**DEFAULT_PROFILE, **known})
 
 

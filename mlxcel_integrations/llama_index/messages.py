@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from ..errors import MlxcelError
 from ..protocol.documents import titled
+from ..protocol.messages import plain_content
 from ..protocol.tool_calls import tool_call
 from .media import Media, document_text, media_part
 
@@ -77,7 +78,7 @@ def _message(index: int, message: ChatMessage, reasoning: bool, urls: bool) -> J
     converted = {name: more[name] for name in names if more.get(name)}
     if role == "assistant":
         return {"role": role, **converted, **_answer_fields(place, message, reasoning, urls)}
-    return {"role": role, "content": _joined(_parts(place, blocks, urls)), **converted}
+    return {"role": role, "content": plain_content(_parts(place, blocks, urls)), **converted}
 
 
 def _answer_fields(place: str, message: ChatMessage, reasoning: bool, urls: bool) -> JsonObject:
@@ -89,7 +90,7 @@ def _answer_fields(place: str, message: ChatMessage, reasoning: bool, urls: bool
     parts = _parts(place, blocks, urls, is_answer=True)
     if isinstance(more.get("refusal"), str):
         parts.append({"type": "text", "text": more["refusal"]})
-    fields: JsonObject = {"content": _joined(parts)}
+    fields: JsonObject = {"content": plain_content(parts)}
     if calls := _calls(place, message):
         fields["tool_calls"] = calls
     thoughts = "".join(block.content or "" for block in blocks if isinstance(block, ThinkingBlock))
@@ -146,13 +147,6 @@ def _first(fields: Mapping[str, Any], *names: str) -> Any:
 # --------------------------------------------------------------------------- content
 
 
-def _joined(parts: Sequence[JsonObject]) -> str | list[JsonObject]:
-    """Return one string if there is only text, which every chat template takes, else parts."""
-    if all(part["type"] == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return list(parts)
-
-
 def _parts(
     place: str, blocks: Sequence[ContentBlock], urls: bool, is_answer: bool = False
 ) -> list[JsonObject]:
@@ -168,10 +162,10 @@ def _block_parts(place: str, block: ContentBlock, urls: bool) -> Iterator[JsonOb
     if isinstance(block, TextBlock):
         yield {"type": "text", "text": block.text}
     elif isinstance(block, CitableBlock):
-        inner = _joined(_parts(place, block.content, urls))
+        inner = plain_content(_parts(place, block.content, urls))
         yield from _titled_parts(inner, block.title)
     elif isinstance(block, CitationBlock):
-        inner = _joined(_parts(place, [block.cited_content], urls))
+        inner = plain_content(_parts(place, [block.cited_content], urls))
         yield from _titled_parts(inner, block.title)
     elif isinstance(block, DocumentBlock):
         title = block.title if block.title != UNTITLED else ""

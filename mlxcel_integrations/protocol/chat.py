@@ -226,7 +226,7 @@ class SchemaStream(ChatStream):
         return delta
 
     def _read_thought(self, end: JSONEnd, delta: Delta) -> None:
-        """Leave an answer whose thoughts are whole JSON, and have only white space behind it."""
+        """Leave an answer whose thoughts are complete JSON, followed only by white space."""
         length = end.feed(delta.reasoning)
         if end.endless or (end.complete and delta.reasoning[length:].strip()):
             self._thought_json = None  # the model only thinks

@@ -82,7 +82,7 @@ class Failure:
         retry_after: Seconds that the server asks to wait.
         cause: The error of the network, None if the server answered.
         crash: The error to raise instead if a server that we started has ended.
-        told: The message without general advice, None if it has none.
+        bare_message: The message without general advice, None if it has none.
     """
 
     exception: str
@@ -93,7 +93,7 @@ class Failure:
     retry_after: float | None = None
     cause: BaseException | None = None
     crash: MlxcelServerError | None = None
-    told: str | None = field(default=None, compare=False)
+    bare_message: str | None = field(default=None, compare=False)
 
     @property
     def busy(self) -> bool:
@@ -127,7 +127,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     return Failure(
         exception=_exception(status, kind),
         message=f"{message} {advice}" if advice else message,
-        told=message,
+        bare_message=message,
         status=status,
         body=error,
         # A 503 of type server_error stands for a worker that died: retries are useless.

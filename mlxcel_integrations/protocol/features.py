@@ -21,9 +21,9 @@ __all__ = [
     "engine_of",
     "read_features",
     "read_models",
+    "reported",
     "same_model",
     "slots_to_respect",
-    "told",
 ]
 
 DEFAULT_SLOTS = 4
@@ -65,7 +65,7 @@ class ServerFeatures:
         tools: Whether the chat template supports tools, None if unknown.
         modalities: Inputs that the model accepts besides text: ``vision``, ``video``, ``audio``.
         model_path: Path of the model on the server's machine, None if unknown.
-        only_text: Whether files of the model tell that it reads nothing but text; False if they do
+        only_text: Whether files of the model show that it reads nothing but text; False if they do
             not, or if the server lists the ``modalities`` itself.
         context_source: File of the model that tells the ``context_size``, None if the server does.
         thinks: Whether the model thinks before it answers, by its chat template; None if unknown.
@@ -213,8 +213,8 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
     )
 
 
-def told(answer: Any) -> Mapping[str, Any]:
-    """Return what a server has told on an optional route; nothing without an answer.
+def reported(answer: Any) -> Mapping[str, Any]:
+    """Return what a server reports on an optional route; nothing without an answer.
 
     mlxcel answers 503 with all it knows while it is busy, and with less while it loads.
     """

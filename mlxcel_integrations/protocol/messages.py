@@ -13,7 +13,7 @@ from .arguments import shown
 from .features import ServerFeatures
 from .tool_calls import CallIds
 
-__all__ = ["Conversation", "Message", "Messages", "as_list", "inspect"]
+__all__ = ["Conversation", "Message", "Messages", "as_list", "inspect", "plain_content"]
 
 Message = Mapping[str, Any]
 Messages = str | Iterable[Message]
@@ -134,6 +134,13 @@ def as_list(messages: Messages) -> Sequence[Message]:
             f'{{"role": "user", "content": "..."}}, not {type(messages).__name__}.'
         )
     return list(messages)
+
+
+def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return one string if there is only text, which every chat template takes, else the parts."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
 
 
 def inspect(messages: Messages) -> Conversation:

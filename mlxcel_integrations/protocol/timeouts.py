@@ -116,7 +116,7 @@ class Deadline:
         self._alive_at += seconds
 
     def shorten(self, seconds: float, now: float) -> None:
-        """Let the request end soon: what is still to come matters little."""
+        """Let the request end soon: its answer is complete."""
         self._end = min(self._end, now + seconds)
         self.timeout = min(self.timeout, seconds)
 

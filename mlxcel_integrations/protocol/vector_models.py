@@ -61,7 +61,7 @@ class VectorMemory:
         base64: Whether the server sends vectors as bytes on request, None if not tried yet.
         props: The answer of ``/props``, None if not asked yet.
         served: The served models, None if not asked yet.
-        limits: The most tokens of a text by model, where a refusal has told it.
+        limits: The most tokens of a text by model, as earlier refusals have told.
         counts_exactly: Whether the server counts with the tokenizer of the model that embeds.
     """
 
@@ -204,7 +204,7 @@ def refuse_missing_route(answer: Any, capability: Capability) -> None:
         MlxcelError: It does not; the message names the option to start it with.
     """
     if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
-        raise MlxcelError(f"{answer.told or answer.message} {_FLAGS[capability]}")
+        raise MlxcelError(f"{answer.bare_message or answer.message} {_FLAGS[capability]}")
 
 
 def by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:

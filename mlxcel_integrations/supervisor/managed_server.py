@@ -108,7 +108,7 @@ class ManagedServer:
 
     @property
     def reads_only_text(self) -> bool:
-        """Whether the files of its model tell that it reads nothing but text."""
+        """Whether the files of its model show that it reads nothing but text."""
         return self._spec.reads_only_text()
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ..protocol.failures import Failure, no_slot
-from ..protocol.features import slots_to_respect, told
+from ..protocol.features import reported, slots_to_respect
 from ..protocol.flow import Call, Flow
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
@@ -131,7 +131,7 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
         deadline.check(now)
         limit = Timeouts(timeout=min(HEALTH_SECONDS, deadline.timeout / 2))
         health = yield from ask_once(connection, Call("/health"), Deadline(limit, now))
-        answered = told(health)
+        answered = reported(health)
         failed = isinstance(health, Failure) and (health.status is None or health.status >= 500)
         # A server that loads knows what it is, but not yet its slots.
         known = "tool_call_parser" in answered or not failed

@@ -31,7 +31,7 @@ class Server(Protocol):
 
     @property
     def reads_only_text(self) -> bool:
-        """Whether files of its model tell that it reads nothing but text."""
+        """Whether the files of its model show that it reads nothing but text."""
 
     @property
     def endpoint(self) -> Endpoint:

@@ -11,7 +11,7 @@ import pytest
 
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import ServerFeatures
-from mlxcel_integrations.protocol.messages import MOST_BYTES, inspect
+from mlxcel_integrations.protocol.messages import MOST_BYTES, inspect, plain_content
 from tests.structured.labels import label
 
 USER = {"role": "user", "content": "hi"}
@@ -292,3 +292,10 @@ def test_what_the_model_cannot_take_is_refused(
         MlxcelError, match=rf"^messages\[1\]\.content\[1\] .* this model accepts {takes}\.$"
     ):
         inspect(user(part)).check_media(features)
+
+
+def test_content_of_only_text_becomes_one_string() -> None:
+    texts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    mixed = [*texts, {"type": "image_url", "image_url": {"url": "data:"}}]
+
+    assert ["", "a\nb", mixed] == [plain_content([]), plain_content(texts), plain_content(mixed)]

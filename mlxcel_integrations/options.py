@@ -187,8 +187,11 @@ class ServerOptions(BaseModel):
     @field_validator("binary", mode="before")
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
-        # Not as a str, which would be searched for on PATH.
-        return Path(value) if isinstance(value, os.PathLike) else value
+        if not isinstance(value, os.PathLike):
+            return value
+        path = os.fsdecode(value)
+        # A name alone would be searched for on PATH.
+        return path if os.sep in path else f".{os.sep}{path}"
 
     @field_validator("extra_args", mode="before")
     @classmethod

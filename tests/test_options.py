@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +114,13 @@ def test_options_of_a_server_are_checked() -> None:
 def test_options_that_a_server_does_not_have(given: dict[str, Any], message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
         server_options(given)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("mlxcel", "./mlxcel"), ("/bin/mlxcel", "/bin/mlxcel")]
+)
+def test_a_path_of_a_binary_becomes_text_that_is_not_searched_for_on_path(
+    path: str, expected: str
+) -> None:
+    """Frameworks store options as JSON, which has no paths."""
+    assert expected == ServerOptions(binary=Path(path)).binary

@@ -76,7 +76,9 @@ class ServerSpec:
             MlxcelError: This machine has none.
         """
         binary = self.options.binary
-        name = absolute_path(binary, "binary") if isinstance(binary, Path) else binary
+        name = str(binary) if binary is not None else None
+        if name is not None and os.sep in name:
+            name = absolute_path(name, "binary")
         return find_executable(self.model, name)
 
     @property

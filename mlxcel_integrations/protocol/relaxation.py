@@ -103,7 +103,8 @@ def relaxed(schema: Any, level: int) -> Any:
     if "oneOf" in result:
         choices = result.pop("oneOf")
         result.setdefault("anyOf", choices)
-    if result.get("format") not in FORMATS:
+    wanted = result.get("format")
+    if not isinstance(wanted, str) or wanted not in FORMATS:
         result.pop("format", None)
     if isinstance(pattern := result.get("pattern"), str) and ODD_PATTERN.search(pattern):
         del result["pattern"]
@@ -151,7 +152,7 @@ def _keywords(schema: Any) -> Iterator[str]:
             if name == "format":
                 yield f"format {value}"
             elif name in ("pattern", "patternProperties"):
-                yield from _odd_patterns([value] if isinstance(value, str) else value)
+                yield from _odd_patterns(value if isinstance(value, Mapping) else [value])
             elif name not in STRUCTURE:
                 yield name
         mapped(dict(part), waiting.append)

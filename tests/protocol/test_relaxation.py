@@ -154,3 +154,12 @@ def test_other_refusals_stay_errors(sent: Json, failure: Failure) -> None:
 
     assert schemas.learn(sent, failure) is None
     assert sent == schemas.adapted(sent)
+
+
+@pytest.mark.parametrize("value", [3, None, ["x"], {}], ids=str)
+@pytest.mark.parametrize("keyword", ["format", "pattern", "patternProperties"])
+def test_values_that_a_keyword_cannot_have_are_left_to_the_server(keyword: str, value: Any) -> None:
+    """Parameters of tools are not checked by the schema of schemas."""
+    sent = body(of(a={**TEXT, keyword: value}))
+
+    RefusedSchemas().learn(sent, refusal())

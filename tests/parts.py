@@ -19,15 +19,18 @@ LONG = (
     "tests/faults/test_measurements.py",
     "tests/ray/test_dataset.py",
     "tests/soak/",
-    # They wait for limits of seconds.
-    "tests/faults/test_stopped.py::test_an_end_",
     # Random questions to the engine: others ask it chosen ones.
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
-    # The engine reads a text of the greatest length twice: others cut it on a scripted server.
-    "tests/client/test_engine_embeddings.py::test_a_long_text_is_cut_at_the_limit",
+    # Conversations and long texts on the engine, whose cached tokens are counted.
+    "tests/adapters/test_prompt_cache.py",
+    "tests/client/test_engine_embeddings.py",
+    # Processes that are stopped: each test waits for several limits.
+    "tests/faults/test_deadlines.py",
+    "tests/faults/test_orphans.py",
+    "tests/faults/test_stopped.py",
     # A suite that is run on the scripted server, too.
     "tests/langchain/test_standard_engine.py",
     # How long we take beside others.

@@ -85,7 +85,7 @@ def use(named: str) -> Use:
 def servers() -> Iterator[list[FakeServer]]:
     with (
         FakeServer(api_key="one", models=[able("model")]) as one,
-        FakeServer(api_key="two", models=[able("other")]) as two,
+        FakeServer(model_id="other", api_key="two", models=[able("other")]) as two,
     ):
         yield [one, two]
 

@@ -74,7 +74,7 @@ def test_a_model_is_made_by_its_name(name: str, options: dict[str, Any]) -> None
 
 def test_with_an_address_the_name_is_that_of_a_served_model() -> None:
     register_with_langchain()
-    with FakeServer() as server:
+    with FakeServer(model_id="some/model") as server:
         llm = init_chat_model("mlxcel:some/model", base_url=server.url)
         assert "echo: x" == llm.invoke("x").text
         llm.close()
@@ -82,6 +82,7 @@ def test_with_an_address_the_name_is_that_of_a_served_model() -> None:
     assert "some/model" == server.posts[-1].json["model"]
 
 
+@pytest.mark.filterwarnings("ignore:served_model=")  # the server has neither
 def test_the_model_can_be_configured_for_a_call() -> None:
     register_with_langchain()
     with FakeServer() as server:

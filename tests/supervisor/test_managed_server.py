@@ -270,7 +270,7 @@ def test_a_port_that_is_taken_runs_nothing(fake: Fake) -> None:
             "'startup_timout' is not an option.*Did you mean 'startup_timeout'",
         ),
         ({"frobnicate": 1}, "'frobnicate' is not an option.*options are .*ctx_size"),
-        ({"port": 70000}, "port=.*less than or equal to 65535"),
+        ({"port": 70000}, "port=70000 must be at most 65535"),
         ({"shutdown_grace": -1}, "shutdown_grace="),
         ({"extra_args": "--metrics"}, "extra_args="),
     ],

@@ -93,7 +93,11 @@ def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
     """What takes the place of addresses and folders in examples; and a program for models."""
     monkeypatch.setenv("MLXCEL_BIN", str(executable(tmp_path)))
     path = tmp_path / "server.sock"
-    with FakeServer(model_id="qwen") as tcp, FakeServer(socket=path), socket.create_server(("", 0)) as free:
+    with (
+        FakeServer(model_id="qwen") as tcp,
+        FakeServer(socket=path),
+        socket.create_server(("", 0)) as free,
+    ):
         port = free.getsockname()[1]
         free.close()
         yield {

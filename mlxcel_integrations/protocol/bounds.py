@@ -17,13 +17,13 @@ from .json_schema import DEFINITIONS, MAX_BYTES, JsonSchema, compact, containers
 
 __all__ = ["bounded", "bounded_format"]
 
-TOKEN_CHARACTERS = 3
-"""Characters of JSON in a token, at least on average."""
+TOKEN_CHARACTERS = 5
+"""Characters of JSON in a token, at most on average: prose in English has four and a half."""
 
 SHARE = 1.5
 """Share of an object's room for its open parts together; over 1, since few of them are long."""
 
-LEAST_ITEM = 8
+LEAST_ITEM = 5
 """Fewest tokens of a text in a list, with its quotes, comma and white space."""
 
 LEAST_TEXT = 100

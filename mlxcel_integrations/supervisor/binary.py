@@ -117,9 +117,10 @@ def _named_executable(binary: str, source: str, environ: Mapping[str, str]) -> E
     if path is not None:
         return Executable((path,), _dialect(path), f"{source} names it")
     file = Path(name)
-    if file.is_dir():
+    # Not the methods of Path, which raise an error where a directory may not be read.
+    if os.path.isdir(file):  # noqa: PTH112
         problem = "is a directory: name the program in it"
-    elif file.exists():
+    elif os.path.exists(file):  # noqa: PTH110
         problem = f"cannot be executed: chmod +x {binary}"
     else:
         problem = "does not exist: check the path"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -202,7 +203,10 @@ class Launcher:
     def _suggestion(self, process: ServerProcess) -> str:
         """Return a sentence with names that the model's name may stand for, if it is not found."""
         model = self._spec.model
-        if Path(model).exists() or not is_model_missing(process.log.tail, model):
+        # Not Path.exists(), which raises an error where a directory may not be read.
+        if os.path.exists(model) or not is_model_missing(  # noqa: PTH110
+            process.log.tail, model
+        ):
             return ""
         # The program that lists models takes a moment, which only a failed start may cost.
         models: list[LocalModel] = []

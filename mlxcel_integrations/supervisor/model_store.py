@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ def stored_path(model: str, extra_args: Sequence[str], environ: Mapping[str, str
     if "/" in model or not _REPOSITORY.fullmatch(model):
         return model
     for directory in (store / model for store in _stores(extra_args, environ)):
-        if (directory / "config.json").is_file():
+        # Not Path.is_file(), which raises an error where a directory may not be read.
+        if os.path.isfile(directory / "config.json"):  # noqa: PTH113
             return str(directory.absolute())
     return model
 

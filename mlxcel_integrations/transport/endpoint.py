@@ -166,7 +166,8 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
     # Where the working directory was deleted, or a user has no home, there is no file either.
     with contextlib.suppress(MlxcelError):
         path = absolute_path(name, "model")
-        return path if Path(path).exists() else name
+        # Not Path.exists(), which raises an error where a directory may not be read.
+        return path if os.path.exists(path) else name  # noqa: PTH110
     return name
 
 

@@ -81,11 +81,12 @@ before = count()
 
 @pytest.mark.usefixtures("unmeasured")
 @linux
-def test_no_more_processes_is_told_and_leaves_nothing(fake: Fake) -> None:
+def test_no_more_processes_is_told_and_leaves_nothing(fake: Fake, tmp_path: Path) -> None:
     body = f"""{LIMITED}
 say(attempt())
 if os.getuid() == 0:
-    # Root has no limit.
+    # Root has no limit. The other user may not look into the working directory.
+    os.chdir({str(tmp_path)!r})
     os.setgroups([])
     os.setuid({NOBODY})
 _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -97,6 +98,7 @@ assert settles(), links()
     binary = fake.runtime.with_suffix(".sh")
     shutil.copy(fake.binary(), binary)
     fake.runtime.chmod(0o777)
+    tmp_path.chmod(0o700)
     returncode, out, error = result(body, str(binary))
     binary.unlink()
 

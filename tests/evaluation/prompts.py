@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from langchain_core.prompts import ChatPromptTemplate
 from llama_index.core.chat_engine import ContextChatEngine
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -68,7 +69,10 @@ def synthesizer(mode: ResponseMode) -> Form:
 
 
 def chat_engine(_chat: ChatMlxcel, llm: Mlxcel, text: str, question: str) -> str:
-    return str(ContextChatEngine.from_defaults(OneText(text), llm=llm).chat(question))
+    # By default, the conversation is kept in a database that nothing closes.
+    memory = ChatMemoryBuffer.from_defaults(llm=llm)
+    engine = ContextChatEngine.from_defaults(OneText(text), llm=llm, memory=memory)
+    return str(engine.chat(question))
 
 
 FORMS: dict[str, Form] = {

@@ -42,7 +42,7 @@ class TestEmbedded(ChatModelIntegrationTests):
     @property
     def structured_output_kwargs(self) -> dict[str, Any]:
         # The model would else repeat a sentence for as long as a text may go on.
-        return {"repetition_penalty": 1.2, "max_tokens": 96}
+        return {"repetition_penalty": 1.2, "max_tokens": 200}
 
     @property
     def supports_json_mode(self) -> bool:

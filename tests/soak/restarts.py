@@ -169,7 +169,7 @@ def connected(seconds: float) -> Figure:
         # What waits for a server that is away is sent again until it is back.
         options = {
             "base_url": f"http://127.0.0.1:{port}",
-            "served_model": "fake-model",
+            "served_model": "m",
             "max_retries": 8,
         }
         with asking(record, options):

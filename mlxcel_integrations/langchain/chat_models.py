@@ -104,7 +104,8 @@ class ChatMlxcel(
                 no server accepts the schema of ``response_format``.
         """
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
-        return self.bind(**fields, **with_format_converted(kwargs))
+        # Agents check the answers whose form they set.
+        return self.bind(**fields, **with_format_converted(kwargs, checked=True))
 
     @overload
     def with_structured_output(
@@ -193,6 +194,7 @@ class ChatMlxcel(
         bound = self.bind(
             response_format=answer.response_format,
             show_schema=show_schema,
+            relaxable=True,
             ls_structured_output_format=traced_format(schema, answer, method, strict),
             **fields,
             **kwargs,
@@ -270,8 +272,8 @@ class ChatMlxcel(
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        fields = with_format_converted(self._with_reasoning(self._sampling(stop, call)))
-        return with_schema_applied(chat, fields)
+        fields = self._with_reasoning(self._sampling(stop, call))
+        return with_schema_applied(chat, with_format_converted(fields, checked=False))
 
     def refresh_profile(self) -> ModelProfile:
         """Ask the server for the abilities of the model; from then on they are in ``profile``.

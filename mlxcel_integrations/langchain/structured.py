@@ -64,10 +64,15 @@ def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
         return ours
 
 
-def with_format_converted(fields: Mapping[str, Any]) -> dict[str, Any]:
+def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
     """Return fields of a request whose ``response_format`` may be anything with a schema.
 
-    ``show_schema`` marks converted fields, since LangChain can bind nothing but fields.
+    ``relaxable`` marks converted fields, since LangChain can bind nothing but fields.
+
+    Args:
+        fields: The fields.
+        checked: Whether the answer will be checked by the schema, so that the server need not know
+            all of it.
 
     Raises:
         MlxcelError: No schema can be made from it, or no server accepts it.
@@ -75,9 +80,10 @@ def with_format_converted(fields: Mapping[str, Any]) -> dict[str, Any]:
     given = fields.get("response_format")
     if is_free(given):
         return {name: value for name, value in fields.items() if name != "show_schema"}
-    if "show_schema" in fields and is_whole_format(given):
+    if "relaxable" in fields and is_whole_format(given):
         return dict(fields)
-    return {"show_schema": True, **fields, "response_format": to_response_format(given)}
+    wanted = {"response_format": to_response_format(given), "relaxable": checked}
+    return {"show_schema": True, **fields, **wanted}
 
 
 class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[LanguageModelInput, Any]):

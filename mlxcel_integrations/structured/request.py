@@ -179,7 +179,7 @@ def with_schema_applied(
     """
     if "show_schema" not in fields:
         return messages, dict(fields)
-    fields = {**without_thinking(fields), "relaxable": True}
+    fields = {"relaxable": True, **without_thinking(fields)}
     if fields.pop("show_schema"):
         schema = fields["response_format"]["json_schema"]["schema"]
         messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))

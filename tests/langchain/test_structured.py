@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import openai
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import LLMToolSelectorMiddleware
@@ -389,6 +390,36 @@ def test_a_response_format_may_be_all_that_a_schema_is_made_of(
     assert {"enable_thinking": False} == sent["chat_template_kwargs"]
     assert "show_schema" not in sent
     assert isinstance(json.loads(answer.text), dict)
+
+
+ODD = {"title": "x", "type": "object", "properties": {"a": {"type": "string", "pattern": "(?i)a"}}}
+"""A schema that mlxcel 0.4.2 cannot compile."""
+
+
+@pytest.mark.parametrize("show_schema", [{}, {"show_schema": False}])
+@pytest.mark.parametrize("door", [called, called_async, streamed_answer, bound, constructed])
+def test_a_response_format_whose_answer_nobody_checks_is_not_relaxed(
+    server: FakeServer, llm: ChatMlxcel, door: Callable[[Any, Any], Any], show_schema: Any
+) -> None:
+    server.generation = "v0.4.2"
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": ODD}}
+    model: Any = llm.bind(**show_schema) if show_schema and door is not constructed else llm
+
+    with pytest.raises(openai.BadRequestError, match="schema compilation failed"):
+        door(model, wanted)
+
+    assert 1 == len(server.posts)
+
+
+def test_a_schema_whose_answer_is_checked_is_relaxed(server: FakeServer, llm: ChatMlxcel) -> None:
+    server.generation = "v0.4.2"
+    server.think = lambda body: Reply.text('{"a": "A"}')
+
+    assert {"a": "A"} == llm.with_structured_output(ODD).invoke("x")
+    # Agents check the answers that they ask for.
+    llm.bind_tools([], response_format=ODD).invoke("x")
+
+    assert 3 == len(server.posts)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -97,6 +97,7 @@ class Connection(NotPicklable):
         features: What the server can do, None if it is not known yet.
         model: Name of the model in use, given or told by the server; None if it is not known yet.
         roles: What is known about the roles of messages.
+        refused_schemas: What is known about schemas that the server cannot compile.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
@@ -266,6 +267,7 @@ class Connection(NotPicklable):
         self.features = None
         self.model = self._settings.served_model if self._settings else None
         self.roles.forget()
+        self.refused_schemas = RefusedSchemas()
         self.tokens.forget(TokenCache())
         self.vectors.forget()
         if self.lease is None:

@@ -77,11 +77,9 @@ def _respond(
         if not isinstance(response, Failure):
             roles.level = max(roles.level, level)
             return response
-        higher = roles.after_refusal(response, request.body, level)
-        relaxed = schemas.learn(request.body, response) if request.relaxable else None
-        if higher is not None:
+        if (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
-        elif relaxed is not None:
+        elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:
             body = relaxed
         else:
             return response

@@ -335,6 +335,19 @@ def test_a_schema_that_the_server_refuses_is_sent_without_what_it_does_not_know(
         client.chat("Which one?", schema=schema)
 
 
+def test_what_one_server_refused_is_tried_with_another(old: FakeServer) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?i)a"}}}
+    old.think = lambda body: Reply.text('{"a": "A"}')
+
+    with LLM(base_url=old.url) as llm:
+        llm.chat("Which one?", schema=schema)
+        llm._connection.forget()
+        llm.chat("Which one?", schema=schema)
+
+    whole = ["pattern" in json.dumps(post.json["response_format"]) for post in old.posts]
+    assert [True, False, True, False] == whole
+
+
 def test_a_format_of_the_user_whose_answer_nobody_checks_is_not_relaxed(
     client: Any, old: FakeServer
 ) -> None:

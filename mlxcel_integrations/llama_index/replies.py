@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from pydantic import BaseModel
 
 from ..protocol.stream import ChatReply, Delta
 from ..protocol.tool_calls import CallParts
+from ..protocol.validation import from_json
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
 
@@ -171,10 +171,7 @@ def _calls_beside_blocks(reply: ChatReply) -> dict[str, Any]:
 def _whole_call(call: Call) -> ToolCallBlock:
     """Return a call with parsed arguments; those that are not a JSON object stay text."""
     text = call["function"]["arguments"]
-    try:
-        arguments = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        arguments = None
+    arguments = from_json(text or "{}")
     return _call(call, arguments if isinstance(arguments, dict) else text)
 
 

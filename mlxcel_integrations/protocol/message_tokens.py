@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from .body import to_json
 from .failures import Failure
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow
 from .tokens import TokenMemory, read_tokens, unreadable
-from .validation import as_object, as_text
+from .validation import NOT_JSON, as_object, as_text, from_json
 
 __all__ = ["Body", "chat_to_check", "count_chat", "to_anthropic"]
 
@@ -242,10 +241,8 @@ def _assistant_blocks(message: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def _arguments(text: Any) -> Any:
-    try:
-        return json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {"": text}
+    value = from_json(text or "{}")
+    return {"": text} if value is NOT_JSON else value
 
 
 def _content(message: Mapping[str, Any]) -> str | list[Json]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .json_end import JSONEnd
-from .validation import are_calls
+from .validation import are_calls, from_json
 
 __all__ = ["CallIds", "CallNumbering", "CallParts", "tool_call"]
 
@@ -43,10 +43,7 @@ def tool_call(name: Any, arguments: Any, call_id: Any) -> dict[str, Any]:
 
 def _object_in(arguments: str) -> dict[str, Any] | str:
     """Return the object that JSON holds, or the text itself."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return arguments
+    value = from_json(arguments or "{}")
     return value if isinstance(value, dict) else arguments
 
 

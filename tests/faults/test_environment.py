@@ -222,6 +222,20 @@ NAMES = [
 ]
 
 
+def run_with(
+    environment: dict[str, str], body: str, fake: Fake
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, with warnings as errors, in an environment with these variables."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PREAMBLE + body, fake.binary()],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_names_reach_the_server_as_they_are_in_any_locale(locale: str, fake: Fake) -> None:
     body = f"""
@@ -231,14 +245,7 @@ for name in {[name.encode() for name in NAMES]!r}:
         say(llm.models()[0].encode(), llm.chat("hi"))
 """
     environment = {**ASCII, "LC_ALL": locale}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + body, fake.binary()],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_with(environment, body, fake)
 
     assert (0, "") == (done.returncode, done.stderr)
     assert [f"{name.encode()} echo: hi" for name in NAMES] == done.stdout.splitlines()
@@ -264,14 +271,7 @@ options = {{"binary": binary}} if {model!r} == "m" else {{"parallel": 1}}
 with LLM({model!r}, share={share!r}, keep_alive=0, **options) as llm:
     say(len(llm.chat("hi", max_tokens=4)) > 0)
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + body, fake.binary()],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **ASCII},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_with(ASCII, body, fake)
 
     shutil.rmtree(where, ignore_errors=True)
     assert (0, "True\n", "") == (done.returncode, done.stdout, done.stderr)

@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test ## run the tests that need no mlxcel binary, excep
 	@$(RUN) tests $(ARGS)
 
 test-long: $(VENV)/.installed-test ## run the slow tests
-	@$(RUN) pytest --part long $(ARGS)
+	@$(RUN) tests --long $(ARGS)
 
 test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named by MLXCEL_BIN
 	@test -n "$$MLXCEL_BIN" || { echo 'Set MLXCEL_BIN to the mlxcel executable.' >&2; exit 1; }

@@ -1,16 +1,31 @@
 """The parts of the tests: what can share the machine, what needs it alone, and what takes long.
 
 Each test is in one part, and only this file says in which. ``make test`` runs the first two parts,
-``make test-long`` the third one. Without ``--part``, pytest runs all of them in order.
+``make test-long`` the other two. Without ``--part``, pytest runs all of them in order.
 """
 
 from __future__ import annotations
 
-PARTS = ("together", "alone", "long")
+PARTS = ("together", "alone", "long", "long-alone")
 
 # How the names of tests begin, as pytest prints them: a folder, a file or a test.
 
 LONG = (
+    # Real kernels, pools of processes, and the same end or start in many surroundings: each test
+    # waits for programs, and its neighbours look at one of them every day.
+    "tests/adapters/test_changes.py::test_a_managed_server_goes_on_if_it_is_still_the_right_one",
+    "tests/adapters/test_changes.py::test_a_server_that_another_object_names_stays",
+    "tests/embedded/test_server.py::test_it_serves_embeddings_of_texts_longer_than_a_batch",
+    "tests/faults/test_environment.py::test_a_server_starts_wherever_the_program_runs",
+    "tests/faults/test_forks.py",
+    "tests/faults/test_kernels.py",
+    "tests/faults/test_parents.py::test_a_subreaper_has_no_zombies",
+    "tests/faults/test_signals.py::test_a_program_ends_in_peace_though_something_still_asks",
+    "tests/faults/test_workers.py",
+    "tests/structured/test_json_validator.py::test_a_validation_ends_soon",
+    "tests/supervisor/test_shared_process.py::test_an_end_is_told_to_all_and_the_next_call_starts_another",
+    "tests/supervisor/test_shared_process.py::test_it_stays_for_a_while_after_its_last_user",
+    "tests/transport/test_peers.py::test_a_stranger_gets_no_byte",
     # Notebooks: the examples of the pages run every day.
     "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
@@ -44,17 +59,23 @@ ALONE = (
     "tests/benchmarks/",
     "tests/client/test_balanced.py::test_answers_that_are_held_back_are_told_once",
     "tests/client/test_concurrency.py",
+    "tests/client/test_engine_tokens.py::test_many_texts_at_once_are_several_times_faster",
     "tests/client/test_freeing.py",
+    "tests/client/test_leaks.py",
     "tests/client/test_slots.py",
     "tests/client/test_stop.py::test_a_piece_costs_less_than_a_microsecond",
     "tests/client/test_timeouts.py",
+    "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",
     "tests/faults/test_crashes.py",
+    "tests/faults/test_deadlines.py",
+    "tests/faults/test_measurements.py",
     "tests/faults/test_use.py",
     "tests/fuzz/test_time.py",
     "tests/langchain/test_engine.py",
     "tests/langchain/test_web_server.py",
     "tests/llama_index/test_engine.py",
     "tests/protocol/test_sse.py::test_time_grows_with_the_bytes_and_not_faster",
+    "tests/soak/",
     "tests/supervisor/test_guard.py",
     "tests/supervisor/test_cleanup.py",
     "tests/supervisor/test_managed_server.py",
@@ -112,7 +133,7 @@ def part_of(test: str) -> str:
         test: Its name, such as ``tests/client/test_answers.py::test_texts[sync-tcp]``.
     """
     if test.startswith(LONG):
-        return "long"
+        return "long-alone" if test.startswith(ALONE) else "long"
     return "alone" if test.startswith(ALONE) else "together"
 
 
@@ -125,5 +146,5 @@ def may_have(path: str, part: str) -> bool:
     """Tell whether a folder or a file may have tests of a part."""
     if part == "together":
         return not path.startswith(LONG + ALONE)
-    names = LONG if part == "long" else ALONE
+    names = ALONE if part == "alone" else LONG
     return path.startswith(names) or any(name.startswith(path) for name in names)

@@ -101,7 +101,26 @@ def test_only_what_compares_times_is_tried_again() -> None:
 def test_what_is_in_no_list_shares_the_machine() -> None:
     assert "together" == part_of("tests/test_project.py::test_one_version_everywhere")
     assert "alone" == part_of("tests/scaling/test_hosts.py::test_a_slow_server_gets_less")
-    assert "long" == part_of("tests/scaling/test_throughput.py::test_eight_servers[Nginx]")
+    assert "long" == part_of("tests/faults/test_kernels.py::test_the_server_ends_with_the_kernel")
+    assert "long-alone" == part_of("tests/scaling/test_throughput.py::test_eight_servers[Nginx]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [([], ["together", "alone"]), (["--long"], ["long", "long-alone"])]
+)
+def test_both_halves_of_the_tests_share_the_machine_first(
+    arguments: list[str], expected: list[str]
+) -> None:
+    runs: list[tuple[str, ...]] = []
+
+    def run(*given: str) -> int:
+        runs.append(given)
+        return 0
+
+    main([*arguments, "-k", "stream"], run=run)
+
+    assert expected == [run[1] for run in runs]
+    assert [("-k", "stream")] * 2 == [run[-2:] for run in runs]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ LEAST_STEPS = 100_000
 STEPS_PER_VALUE = 40
 """Further steps for each value within a value."""
 
+MOST_STEPS = 1_000_000
+"""Steps of the largest values: some seconds, far more than a plausible schema needs for them."""
+
 MOST_OF_SCHEMA = 2000
 """Values within a schema for which there are further steps: more are not plausible in 64 KiB."""
 
@@ -82,7 +85,7 @@ class _Budget:
     """What one validation may still spend."""
 
     def __init__(self, values: int) -> None:
-        self._steps = LEAST_STEPS + STEPS_PER_VALUE * values
+        self._steps = min(LEAST_STEPS + STEPS_PER_VALUE * values, MOST_STEPS)
         self._pattern_steps = PATTERN_STEPS
         self._patterns: dict[str, Pattern | str] = {}
 
@@ -119,7 +122,7 @@ class _Budget:
         known = backtracking(pattern) if len(pattern) <= MOST_BACKTRACKING else None
         if known is None or (steps := known.steps(len(text))) > FEW_STEPS:
             return None
-        return bool(known.matches(text)) if self._affords(int(steps)) else None
+        return known.matches(text) if self._affords(int(steps)) else None
 
     def _affords(self, steps: int) -> bool:
         if steps > self._pattern_steps:

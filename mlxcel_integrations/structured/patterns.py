@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from re import _constants, _parser  # type: ignore[attr-defined] # not in typeshed
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
@@ -70,42 +70,88 @@ class BacktrackingPattern:
     """
 
     def __init__(self, pattern: str) -> None:
-        self.matches: Callable[[str], object] = re.compile(pattern).search
+        self._search = re.compile(pattern).search
         parsed: Any = _parser.parse(pattern)
         self._parts = list(parsed)
         first = self._parts[0] if self._parts else None
-        self._anchored = first == (_constants.AT, _constants.AT_BEGINNING)
+        once = first == (_constants.AT, _constants.AT_BEGINNING)
+        self._anchored = once and not parsed.state.flags & re.MULTILINE
+
+    def matches(self, text: str) -> bool | None:
+        """Tell whether the pattern is found in a text, None if Python's engine cannot say."""
+        try:
+            return self._search(text) is not None
+        except SystemError:
+            # Python 3.11 loses count of the groups in some possessive parts.
+            return None
 
     def steps(self, length: int) -> float:
         """Return the most steps that a text of a length takes, infinity if they grow too fast."""
-        steps = _backtracking_steps(self._parts, length + 1)
+        _, steps = _sequence(self._parts, length + 1)
         return steps if self._anchored else steps * (length + 1)
 
 
-def _backtracking_steps(parts: Iterable[Any], length: int) -> float:
-    """Return the steps that a sequence takes at one place of a text.
+Work: TypeAlias = tuple[float, float]
+"""In how many ways a part of a pattern can match at one place of a text, and in how many steps."""
 
-    Repetitions in a row multiply, since each may give back what it has taken. Look-around does not:
-    it is left as it is once it has matched.
-    """
-    ways, looked = 1.0, 0.0
+_ENDLESS: Work = math.inf, math.inf
+
+
+def _sequence(parts: Iterable[Any], length: int) -> Work:
+    """Return the work of parts in a row: each is tried once for every way to match those before."""
+    ways, steps = 1.0, 0.0
     for kind, given in parts:
-        if kind in (_constants.ASSERT, _constants.ASSERT_NOT):
-            looked += _backtracking_steps(given[1], length)
-        elif kind is _constants.SUBPATTERN:
-            ways *= _backtracking_steps(given[-1], length)
-        elif kind is _constants.BRANCH:
-            ways *= sum(_backtracking_steps(branch, length) for branch in given[1])
-        elif kind in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
-            _, most, inner = given
-            once = _backtracking_steps(inner, length)
-            times = min(int(most), length)
-            # Something that matches in several ways, over and over, takes exponential time. Further
-            # times would only make the number too large for a float.
-            ways *= times + 1 if once == 1 else once ** min(times, FEW_STEPS.bit_length())
-        if ways > FEW_STEPS:
-            return math.inf
-    return ways + looked
+        part_ways, part_steps = _part(kind, given, length)
+        steps += ways * part_steps
+        ways *= part_ways
+        if steps > FEW_STEPS or ways > FEW_STEPS:
+            return _ENDLESS
+    return ways, steps
+
+
+def _part(kind: Any, given: Any, length: int) -> Work:
+    match kind:
+        case _constants.SUBPATTERN:
+            return _sequence(given[-1], length)
+        case _constants.BRANCH:
+            return _either(given[1], length)
+        case _constants.GROUPREF_EXISTS:
+            return _either((given[1], given[2] or ()), length)
+        case _constants.MAX_REPEAT | _constants.MIN_REPEAT:
+            return _repeated(given, length)
+        case _constants.POSSESSIVE_REPEAT:
+            # It is left as it is once it has matched, as are atomic groups and look-around.
+            return 1, _repeated(
+                (given[0], given[1], [(_constants.ATOMIC_GROUP, given[2])]), length
+            )[1]
+        case _constants.ATOMIC_GROUP:
+            return 1, _sequence(given, length)[1]
+        case _constants.ASSERT | _constants.ASSERT_NOT:
+            return 1, _sequence(given[1], length)[1]
+        case _constants.GROUPREF:
+            return 1, length
+        case _constants.IN:
+            return 1, len(given)
+        case _constants.LITERAL | _constants.NOT_LITERAL | _constants.ANY | _constants.AT:
+            return 1, 1
+    return _ENDLESS
+
+
+def _either(branches: Iterable[Any], length: int) -> Work:
+    works = [_sequence(branch, length) for branch in branches]
+    return sum(ways for ways, _ in works), sum(steps for _, steps in works)
+
+
+def _repeated(given: Any, length: int) -> Work:
+    least, most, inner = given
+    ways, steps = _sequence(inner, length)
+    times = min(int(most), length)
+    if ways == 1:
+        return max(times - int(least), 0) + 1, steps * times
+    # Something that matches in several ways, over and over, takes exponential time. Further times
+    # would only make the number too large for a float.
+    tried = [ways**time for time in range(min(times, FEW_STEPS.bit_length()) + 1)]
+    return sum(tried), steps * sum(tried)
 
 
 @functools.lru_cache(CACHED_PATTERNS)

@@ -52,9 +52,11 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
     Args:
         connection: The server.
         flow: The flow.
-        deadline: The deadline of all of its calls; each has one of its own if not given.
+        deadline: The deadline of the request that needs its result, None if nothing else does. The
+            flows that it gathers have deadlines of their own.
     """
     answer: Any = None
+    current = deadline or connection.deadline()
     while True:
         try:
             wanted = flow.send(answer)
@@ -65,8 +67,10 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
             raise
         if isinstance(wanted, Gather):
             answer = yield wanted
+            current = deadline or connection.deadline()
         else:
-            answer = yield from _answer(connection, wanted, deadline or connection.deadline())
+            current.touch(time.monotonic())
+            answer = yield from _answer(connection, wanted, current)
 
 
 def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any]:

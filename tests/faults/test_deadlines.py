@@ -125,6 +125,23 @@ def test_the_total_includes_what_is_asked_before(way: Way) -> None:
     assert took < TOTAL + ENOUGH
 
 
+def test_the_total_includes_all_requests_that_counting_takes() -> None:
+    """Each of them is refused after 0.3 s."""
+
+    def serve(_: RawServer, connection: socket.socket) -> None:
+        time.sleep(0.3)
+        connection.sendall(
+            b"HTTP/1.1 400 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+        )
+
+    with (
+        RawServer(serve) as server,
+        LLM(base_url=server.url, served_model="m", total_timeout=TOTAL, max_retries=0) as llm,
+        pytest.raises(openai.APITimeoutError, match=r"0.5 s \(total_timeout=\)"),
+    ):
+        llm.count_tokens(["one", "two"])
+
+
 def test_asking_for_the_slots_takes_no_time_beside_that_of_the_request() -> None:
     """Of three requests at once, two ask a deaf server for its slots before they are sent."""
     done = threading.Event()

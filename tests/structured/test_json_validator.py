@@ -164,6 +164,19 @@ def branching(keyword: str, leaf: Any = OBJECT, levels: int = 30) -> dict[str, A
     return {"$ref": "#/$defs/a0", "$defs": {**definitions, f"a{levels}": leaf}}
 
 
+def test_the_steps_of_a_large_plausible_answer_are_enough() -> None:
+    """There are fewer for each value the more values there are."""
+    item = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "size": {"anyOf": [INTEGER, {"type": "null"}]}},
+        "required": ["name", "size"],
+        "additionalProperties": False,
+    }
+    answer = [{"name": f"part {i}", "size": None} for i in range(8_000)]
+
+    assert "" == complaint({"items": {"$ref": "#/$defs/item"}, "$defs": {"item": item}}, answer)
+
+
 TOO_LONG = "takes too long"
 HOSTILE: dict[str, tuple[dict[str, Any], Any, str]] = {
     "all fit": (branching("allOf"), {}, TOO_LONG),
@@ -195,6 +208,9 @@ HOSTILE: dict[str, tuple[dict[str, Any], Any, str]] = {
         {},
         "cannot be checked",
     ),
+    "a condition in a pattern": ({"pattern": "^(a)?(?(1)(a*)*|b)$"}, "a" * 40 + "!", ""),
+    "a choice in an atomic group": ({"pattern": "^(?>(a|a)*b)"}, "a" * 40 + "!", ""),
+    "a long pattern": ({"pattern": f"(?=a){'a' * 900}b"}, "a" * 1_000_000, ""),
     "states": ({"pattern": "(?:a|b)*a(?:a|b){900}c"}, "ab" * 100_000, ""),
 }
 

@@ -23,7 +23,7 @@ from .options import (
     ServerOptions,
     hint_for,
 )
-from .protocol.arguments import plain
+from .protocol.arguments import plain, shown
 from .protocol.flow import Flow
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
@@ -175,7 +175,16 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             # Two may have to change together, as for another mode, so the next use connects.
             self.__pydantic_private__ = {n: private[n] for n in private if n not in CLIENTS}
 
-    if not TYPE_CHECKING:  # type checkers would accept any name
+    if not TYPE_CHECKING:  # type checkers would accept any name, and any positional argument
+
+        def __new__(cls, *args: Any, **options: Any) -> Self:
+            """Refuse a positional model, for which Pydantic's error names no option."""
+            if args:
+                option = "base_url" if "://" in str(args[0]) else "model"
+                raise MlxcelError(
+                    f"{cls.__name__} takes its options by name: {option}={shown(args[0])}."
+                )
+            return super().__new__(cls)
 
         def __getattr__(self, name: str) -> Any:
             """Connect before the first use after options have changed."""

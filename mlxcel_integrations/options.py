@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 
 from .errors import MlxcelError
 from .protocol.arguments import plain, shown
-from .protocol.peer_options import peer_hint
+from .protocol.peer_options import is_harmless, named_options, peer_hint, seconds_of
 from .secret import KEY_FLAGS, key_flag
 
 __all__ = [
@@ -192,6 +192,14 @@ class ServerOptions(BaseModel):
         path = os.fsdecode(value)
         # A name alone would be searched for on PATH.
         return path if os.sep in path else f".{os.sep}{path}"
+
+    @field_validator("keep_alive", mode="before")
+    @classmethod
+    def _refuse_durations(cls, value: Any) -> Any:
+        seconds = seconds_of(value) if isinstance(value, str) else None
+        if seconds is not None:
+            raise MlxcelError(f"keep_alive={value!r} must be in seconds: keep_alive={seconds:g}.")
+        return value
 
     @field_validator("extra_args", mode="before")
     @classmethod
@@ -402,12 +410,18 @@ _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n",
 }
 """Other known fields of the routes."""
 
-_OF_SERVERS = {"n_predict", "grammar", "mirostat", "mirostat_eta", "mirostat_tau", "reasoning"}
+_OF_SERVERS = {"n_predict", "grammar", "mirostat", "mirostat_eta", "mirostat_tau", "reasoning"} | {
+    "json_schema",
+    "n_probs",
+    "suffix",
+}
 """Fields that some servers know, and that other packages or our objects have as options, too."""
 
 _OF_OBJECTS = (
     ConnectionOptions.model_fields.keys() | ServerOptions.model_fields.keys()
 ) | ChatOptions.model_fields.keys()
+
+_OF_GENERATION = SamplingParams.model_fields.keys() | ChatOptions.model_fields.keys()
 
 _OF_CHATS = ("schema", "show_schema")
 """Arguments of methods that answer with an object."""
@@ -441,11 +455,10 @@ def check_field_name(name: str) -> None:
             f"{name}= is not an argument. Did you mean {near}=? If the server has a field of this "
             "name, pass it in extra_body=."
         )
-    hint = peer_hint(name)
-    if hint is not None:
+    if not is_harmless(name):
         raise MlxcelError(
-            f"{name}= is not an argument. {hint} If the server has a field of this name, pass it "
-            "in extra_body=."
+            f"{name}= is not an argument. {peer_hint(name)} If the server has a field of this "
+            "name, pass it in extra_body=."
         )
 
 
@@ -466,7 +479,7 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
         if name in SamplingParams.model_fields:
             raise MlxcelError(f"{name!r} is a sampling field: pass it with each request.")
         if name not in known:
-            hint = hint_for(name, [*known, *ConnectionOptions.model_fields])
+            hint = hint_for(name, [*known, *ConnectionOptions.model_fields], has_calls=True)
             hint = hint or f"The options are {', '.join(known)}."
             raise MlxcelError(f"{name!r} is not an option. {hint}")
     try:
@@ -476,14 +489,22 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
         raise MlxcelError(f"{first['loc'][0]}={shown(first['input'])} {_demand(first)}.") from None
 
 
-def hint_for(name: str, known: Iterable[str]) -> str | None:
+def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str | None:
     """Return what to use instead of a name that is not an option, None if nothing is known.
 
     Args:
         name: The name.
         known: The names of the options.
+        has_calls: Whether options of generation are given to each call instead.
     """
+    known = list(known)
     hint = peer_hint(name)
+    missing = {name} if name in _OF_GENERATION else set(named_options(hint or "")) - {*known}
+    if missing & _OF_GENERATION:
+        if has_calls:
+            return f"{hint} Pass it with each request." if hint else "Pass it with each request."
+        kind = "chat models" if missing <= ChatOptions.model_fields.keys() else "models of text"
+        return f"Leave it out: it is an option of {kind} only."
     if hint is not None:
         return hint
     near = nearest(name, known)

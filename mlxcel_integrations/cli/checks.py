@@ -21,8 +21,9 @@ from ..supervisor.binary import EMBEDDED, Executable, find_mlxcel
 from ..supervisor.bind_address import choose_bind_address
 from ..supervisor.command import environment
 from ..supervisor.guard import clear
-from ..supervisor.local_models import LocalModel, list_local_models, suggestion
+from ..supervisor.local_models import LocalModel, list_local_models
 from ..supervisor.managed_server import ManagedServer
+from ..supervisor.model_names import suggestion
 from ..supervisor.model_store import DEFAULT_OWNER
 from ..transport.endpoint import Endpoint
 from ..unix_sockets import MAX_SOCKET_PATH_BYTES
@@ -95,7 +96,7 @@ def _check_model(model: str, models: list[LocalModel]) -> Finding:
         return Finding("ok", "model", f"{model} (on this machine: {describe_model(known)})")
     if Path(model).expanduser().exists():
         return Finding("ok", "model", model)
-    similar = suggestion(model, models)
+    similar = suggestion(model, [known.name for known in models])
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model):
         text = f"{model} (a repository, downloaded on first use)"
         return Finding("ok", "model", text, similar)

@@ -12,6 +12,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
+from langchain_protocol.protocol import MessagesData
 from pydantic import Field, model_validator
 
 from .. import __version__
@@ -24,6 +25,7 @@ from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
 from .base import LangChainModel
 from .error_translation import langchain_errors
+from .events import MessageEvents
 from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
@@ -260,6 +262,39 @@ class ChatMlxcel(
                         yield chunk
         for chunk in final.chunks(usage=usage):
             yield chunk
+
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[MessagesData]:
+        usage = kwargs.pop("stream_usage", self.stream_usage)
+        events = MessageEvents(run_manager)
+        with langchain_errors():
+            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
+            for delta in self._deltas(chat):
+                yield from events.add(delta)
+        yield from events.finish(usage=usage)
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[MessagesData]:
+        usage = kwargs.pop("stream_usage", self.stream_usage)
+        events = MessageEvents(run_manager)
+        with langchain_errors():
+            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
+            async with OwnedGenerator(self._adeltas(chat)) as deltas:
+                async for delta in deltas:
+                    for event in events.add(delta):
+                        yield event
+        for event in events.finish(usage=usage):
+            yield event
 
     def _generate_with_cache(self, *args: Any, **kwargs: Any) -> ChatResult:
         return with_llm_output(super()._generate_with_cache(*args, **kwargs))

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..embedded import command as embedded_command
 from ..embedded import installed, is_embedded
 from ..errors import MlxcelServerError
+from .model_names import suggestion
 
 __all__ = ["Dialect", "Executable", "find_executable", "find_mlxcel"]
 
@@ -81,10 +82,11 @@ def find_executable(
     mlxcel = find_mlxcel(environ)
     if mlxcel is not None:
         return mlxcel
+    meant = f"{suggestion(model)} ".lstrip()
     raise MlxcelServerError(
         f"There is no mlxcel on this machine to serve {model!r}: neither binary= nor MLXCEL_BIN "
-        "is given, and it is not on PATH. Install it (https://github.com/lablup/mlxcel), or use a "
-        'running server with base_url=, or try model="embedded" '
+        f"is given, and it is not on PATH. {meant}Install it (https://github.com/lablup/mlxcel), "
+        'or use a running server with base_url=, or try model="embedded" '
         "(pip install 'mlxcel-integrations[embedded]')."
     )
 

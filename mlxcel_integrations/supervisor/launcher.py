@@ -17,9 +17,10 @@ from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
 from ..transport.endpoint import Endpoint
 from ..transport.sockets import close_leaked_socket
 from .bind_address import choose_bind_address, port_was_taken
-from .local_models import LocalModel, list_local_models, suggestion
+from .local_models import LocalModel, list_local_models
 from .log_lines import is_model_missing, read_progress
 from .logs import ServerLog
+from .model_names import suggestion
 from .owned_process import OwnedProcess
 from .peer_identity import is_ours
 from .progress_bar import ProgressBar
@@ -212,7 +213,7 @@ class Launcher:
         models: list[LocalModel] = []
         with contextlib.suppress(MlxcelError):
             models = list_local_models(self._spec.executable)
-        sentence = suggestion(model, models)
+        sentence = suggestion(model, [known.name for known in models])
         return f" {sentence}" if sentence else ""
 
     def _failed(self, process: ServerProcess, problem: str) -> MlxcelServerError:

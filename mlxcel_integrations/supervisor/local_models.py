@@ -1,15 +1,13 @@
-"""Models on this machine: those that mlxcel has downloaded, and names that are nearly theirs."""
+"""Models on this machine: those that mlxcel has downloaded."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,8 @@ from ..protocol.validation import as_count, as_object, as_text
 from .binary import MLXCEL, Executable
 from .command import environment
 from .model_context import directory_context
-from .model_store import DEFAULT_OWNER
 
-__all__ = ["LocalModel", "list_local_models", "read_model_list", "similar_models", "suggestion"]
+__all__ = ["LocalModel", "list_local_models", "read_model_list"]
 
 _SECONDS = 5.0
 _MOST_BYTES = 16 * 2**20
@@ -81,32 +78,6 @@ def read_model_list(output: bytes) -> list[LocalModel]:
     if not isinstance(entries, list):
         raise ValueError(f"it printed {output[:80]!r} instead of a list")
     return [model for entry in entries if (model := _read_entry(as_object(entry))) is not None]
-
-
-def similar_models(name: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known names that a name resembles, the most similar first.
-
-    Capital letters do not count, and a name alone is compared with the names after the owners.
-    """
-    keys: dict[str, str] = {}
-    for candidate in known:
-        if candidate != name:
-            keys.setdefault(candidate.lower(), candidate)
-            if "/" not in name:
-                keys.setdefault(candidate.lower().rpartition("/")[2], candidate)
-    near = difflib.get_close_matches(name.lower(), keys, n=3, cutoff=0.8)
-    return list(dict.fromkeys(keys[key] for key in near))
-
-
-def suggestion(name: str, models: Iterable[LocalModel]) -> str:
-    """Return a sentence with the names that a model's name may stand for; "" without any."""
-    here = similar_models(name, [model.name for model in models])
-    if here:
-        return f"Did you mean {' or '.join(map(repr, here))}, which mlxcel has on this machine?"
-    owner, slash, rest = name.partition("/")
-    if slash and "/" not in rest and similar_models(owner, [DEFAULT_OWNER]):
-        return f"Did you mean {f'{DEFAULT_OWNER}/{rest}'!r}?"
-    return ""
 
 
 def _read_entry(entry: Any) -> LocalModel | None:

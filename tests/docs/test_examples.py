@@ -21,8 +21,6 @@ from llama_index.core import Settings
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mlxcel_integrations.langchain import ChatMlxcel
-from mlxcel_integrations.llama_index import Mlxcel
 from mlxcel_integrations.options import (
     ChatOptions,
     ConnectionOptions,
@@ -209,22 +207,6 @@ def _default(value: object) -> str:
 )
 def test_the_reference_lists_every_option_with_its_help_text(options: type[BaseModel]) -> None:
     assert field_table(options) in (DOCS / "reference.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("page", "model", "others"),
-    [
-        ("migrating.md", ChatMlxcel, set()),
-        ("llama-index-migrating.md", Mlxcel, {"MlxcelTokenizer"}),
-    ],
-)
-def test_the_names_to_move_to_exist(page: str, model: type[BaseModel], others: set[str]) -> None:
-    rows = re.findall(r"^\| `.+ \| (.+) \|$", (DOCS / page).read_text(), re.MULTILINE)
-    names = [name for row in rows for name in re.findall(r"`(\w+)", row)]
-
-    assert len(names) > 20
-    unknown = {name for name in names if not hasattr(model, name)} - set(model.model_fields)
-    assert {model.__name__, *others} == unknown
 
 
 def shown_messages() -> list[str]:

@@ -12,8 +12,13 @@ from mlxcel_integrations.options import (
     SamplingParams,
     ServerOptions,
 )
-from mlxcel_integrations.protocol import peer_options
-from mlxcel_integrations.protocol.peer_options import peer_hint
+from mlxcel_integrations.protocol.peer_options import (
+    PEER_OPTIONS,
+    is_harmless,
+    named_options,
+    peer_hint,
+    seconds_of,
+)
 
 OPTIONS = {
     name
@@ -35,7 +40,7 @@ OPTIONS = {
         ("num_ctx", "Here, use ctx_size=, which is set for a server that is started here."),
         ("openai_api_base", "Here, use base_url=."),
         ("n_gpu_layers", "Pass it to the program that runs the model, in extra_args=."),
-        ("is_chat_model", "Leave it out: chat uses the chat template, and complete does not."),
+        ("is_chat_model", "Leave it out: chat() uses the chat template, and complete() does not."),
         ("temperature", None),
         ("colour", None),
     ],
@@ -45,11 +50,43 @@ def test_hints(name: str, hint: str | None) -> None:
 
 
 def test_no_option_of_ours_has_a_hint() -> None:
-    assert set() == OPTIONS & (peer_options._NAMED.keys() | peer_options._OTHERWISE.keys())
+    assert set() == OPTIONS & PEER_OPTIONS.keys()
 
 
-@pytest.mark.parametrize("hint", sorted(set(peer_options._NAMED.values())))
+@pytest.mark.parametrize("hint", sorted(set(PEER_OPTIONS.values())))
 def test_hints_name_options_that_exist(hint: str) -> None:
-    named = {word.strip(",") for word in hint.split() if word.strip(",").endswith("=")}
+    assert set(named_options(hint)) <= OPTIONS | {"batch_size", "show_progress"}
 
-    assert {name.rstrip("=") for name in named} <= OPTIONS | {"schema"}
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("24h", 86400.0),
+        ("1.5s", 1.5),
+        ("300ms", 0.3),
+        ("5", None),
+        ("", None),
+        ("soon", None),
+        ("1.2.3s", None),
+        ("5 m", None),
+    ],
+)
+def test_durations(duration: str, seconds: float | None) -> None:
+    assert seconds == seconds_of(duration)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("num_predict", False),
+        ("streaming", False),
+        ("n_gpu_layers", False),
+        ("ignore_eos", True),
+        ("store", True),
+        ("colour", True),
+    ],
+)
+def test_fields_that_a_request_may_have(name: str, expected: bool) -> None:
+    assert expected == is_harmless(name)

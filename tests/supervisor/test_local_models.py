@@ -1,4 +1,4 @@
-"""The models that ``mlxcel list`` shows, and the names that are nearly theirs."""
+"""The models that ``mlxcel list`` shows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from mlxcel_integrations.supervisor.local_models import (
     LocalModel,
     list_local_models,
     read_model_list,
-    similar_models,
-    suggestion,
 )
 
 from .conftest import Fake, runs, wait_until
@@ -133,51 +131,3 @@ def test_a_program_that_cannot_be_run_is_told(fake: Fake) -> None:
 def test_other_programs_have_no_list(name: str, fake: Fake) -> None:
     with pytest.raises(MlxcelError, match=f"{name} cannot list models"):
         models_of(fake.binary(name))
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("mlx-comunity/Qwen3-4B-4bit", [QWEN]),
-        ("mlx-community/Qwen3-4b-4bit", [QWEN]),
-        ("mlx-community/Qwen3-4B-4-bit", [QWEN]),
-        ("Qwen3-4B-4bit", [QWEN]),
-        ("qwen3-4B-4bits", [QWEN]),
-        ("gemma3-1b-it-4bit", [GEMMA]),
-        (QWEN, []),
-        ("mlx-community/Llama-3.2-3B", []),
-        ("", []),
-        ("/models/nope", []),
-    ],
-)
-def test_a_name_resembles_those_that_it_may_stand_for(name: str, expected: list[str]) -> None:
-    assert expected == similar_models(name, [QWEN, GEMMA])
-
-
-def test_the_most_similar_name_is_the_first() -> None:
-    names = ["a/model-8bit", "a/model-6bit", "a/model-4bit"]
-
-    assert "a/model-6bit" == similar_models("a/model-6bits", names)[0]
-    assert 3 == len(similar_models("a/model-6bits", names))
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        (
-            "mlx-comunity/Qwen3-4B-4bit",
-            f"Did you mean {QWEN!r}, which mlxcel has on this machine?",
-        ),
-        ("mlx-comunity/Phi-4", "Did you mean 'mlx-community/Phi-4'?"),
-        ("mlx_community/Phi-4", "Did you mean 'mlx-community/Phi-4'?"),
-        ("MLX-Community/Phi-4", "Did you mean 'mlx-community/Phi-4'?"),
-        ("mlx-community/Phi-4", ""),
-        ("someone/Phi-4", ""),
-        ("mlx-comunity/a/b", ""),
-        ("nonsense", ""),
-    ],
-)
-def test_a_suggestion_names_what_may_be_meant(name: str, sentence: str) -> None:
-    model = LocalModel(QWEN, "/x", None, None)
-
-    assert sentence == suggestion(name, [model])

@@ -1,0 +1,102 @@
+"""Options of other packages: each leads to ours, in errors and on the migration pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations import LLM, MlxcelError
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, MlxcelLLM
+from mlxcel_integrations.llama_index import Mlxcel, MlxcelEmbedding
+from tests import peers
+from tests.peers import LANGCHAIN, LLAMA_INDEX, Peer
+
+OURS: dict[str, Any] = {
+    "OpenAI": MlxcelLLM,
+    "OllamaLLM": MlxcelLLM,
+    "OpenAIEmbeddings": MlxcelEmbeddings,
+    "OllamaEmbeddings": MlxcelEmbeddings,
+    "OpenAIEmbedding": MlxcelEmbedding,
+    "OllamaEmbedding": MlxcelEmbedding,
+}
+"""Our class for each of theirs; those that are not here are chat models."""
+
+
+def ours(peer: Peer) -> Any:
+    return OURS.get(peer.name, ChatMlxcel if peer in LANGCHAIN else Mlxcel)
+
+
+@pytest.mark.parametrize("peer", [*LANGCHAIN, *LLAMA_INDEX], ids=lambda peer: peer.name)
+def test_each_option_of_a_peer_is_ours_or_leads_to_ours(peer: Peer) -> None:
+    model = ours(peer)
+    without = []
+    for name in set(peer.options) - model.model_fields.keys():
+        with pytest.raises(MlxcelError) as caught:
+            model(**{name: 1})
+        # These are what is said of a name that nothing is known of.
+        if re.search("To send it|Its options are|Did you mean", str(caught.value)):
+            without.append(name)
+
+    assert [] == without
+
+
+@pytest.mark.parametrize("peer", [*LANGCHAIN, *LLAMA_INDEX], ids=lambda peer: peer.name)
+def test_the_recorded_options_are_those_of_the_installed_package(peer: Peer) -> None:
+    installed = peer.load()
+    if installed is None:
+        pytest.skip("this package is not installed")
+
+    assert set() == peers.installed_options(installed) - set(peer.options), "add these to peers.py"
+
+
+@pytest.mark.parametrize(
+    ("model", "option", "hint"),
+    [
+        (ChatMlxcel, "num_predict", "Here, use max_tokens=, and leave it out instead of -1 or -2."),
+        (LLM, "reasoning_effort", "Here, use reasoning=. Pass it with each request."),
+        (LLM, "reasoning", "Pass it with each request."),
+        (MlxcelLLM, "reasoning_effort", "Leave it out: it is an option of chat models only."),
+        (MlxcelEmbeddings, "top_k", "Leave it out: it is an option of models of text only."),
+        (MlxcelEmbeddings, "num_ctx", "Here, use ctx_size=, which is set for a server that is"),
+        (Mlxcel, "streaming", "Call the methods that stream, for an answer in pieces."),
+    ],
+)
+def test_a_hint_names_only_what_the_class_has(model: Any, option: str, hint: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        model(base_url="http://127.0.0.1:9", **{option: 1})
+
+    assert f". {hint}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "model", [ChatMlxcel, MlxcelLLM, MlxcelEmbeddings, Mlxcel, MlxcelEmbedding]
+)
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [("embedded", "model='embedded'"), ("http://host:8080", "base_url='http://host:8080'")],
+)
+def test_a_positional_model_is_an_error_that_names_the_option(
+    model: Any, given: str, option: str
+) -> None:
+    with pytest.raises(MlxcelError, match=f"^{model.__name__} takes its options by name: {option}"):
+        model(given)
+
+
+@pytest.mark.parametrize("model", [LLM, ChatMlxcel, Mlxcel, MlxcelEmbeddings])
+def test_a_duration_is_an_error_that_says_the_seconds(model: Any) -> None:
+    with pytest.raises(MlxcelError, match=r"keep_alive='5m' must be in seconds: keep_alive=300\.$"):
+        model(model="embedded", keep_alive="5m")
+
+
+@pytest.mark.parametrize("page", peers.PAGES)
+def test_the_tables_of_a_page_are_those_of_today(page: str) -> None:
+    text = (peers.DOCS / page).read_text()
+
+    assert peers.with_tables(text, peers.PAGES[page]) == text, f"run `{peers.COMMAND}`"
+
+
+@pytest.mark.parametrize("name", peers._SAME_NAME)
+def test_notes_are_of_options_that_keep_their_name(name: str) -> None:
+    assert name in {*ChatMlxcel.model_fields, *Mlxcel.model_fields}

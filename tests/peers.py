@@ -1,0 +1,317 @@
+"""Classes of other packages with their options, and the tables of the migration pages.
+
+`python -m tests.peers` writes the tables, which say what to use instead of each option. The options
+were recorded from the versions in the bench environment; where a package is installed, a test
+compares them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from collections import defaultdict
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlxcel_integrations.protocol.peer_options import PEER_OPTIONS
+
+DOCS = Path(__file__).parents[1] / "docs"
+COMMAND = "python -m tests.peers"
+
+
+class Peer(NamedTuple):
+    """A class that users come from.
+
+    Attributes:
+        name: Its name.
+        module: Where it is.
+        names: Its options, with their aliases.
+    """
+
+    name: str
+    module: str
+    names: str
+
+    @property
+    def options(self) -> list[str]:
+        return self.names.split()
+
+    def load(self) -> Any:
+        """Return the class, None if its package is not installed."""
+        if find_spec(self.module.partition(".")[0]) is None:
+            return None
+        # Two adapters import llama-cpp-python, which has to be compiled, but only use it later.
+        sys.modules.setdefault("llama_cpp", types.SimpleNamespace(Llama=object))  # type: ignore[arg-type]
+        try:
+            return getattr(import_module(self.module), self.name)
+        except ImportError:
+            return None
+
+
+LANGCHAIN = [
+    Peer(
+        "ChatOpenAI",
+        "langchain_openai",
+        """
+        api_key async_client base_url cache callbacks client context_management
+        custom_get_token_ids default_headers default_query disable_streaming
+        disabled_params extra_body frequency_penalty http_async_client http_client
+        http_socket_options include include_response_headers logit_bias logprobs
+        max_completion_tokens max_retries max_tokens metadata model model_kwargs
+        model_name n name openai_api_base openai_api_key openai_organization
+        openai_proxy organization output_version presence_penalty profile
+        prompt_cache_options rate_limiter reasoning reasoning_effort request_timeout
+        root_async_client root_client seed service_tier stop stop_sequences store
+        stream_chunk_timeout stream_usage streaming tags temperature tiktoken_model_name
+        timeout top_logprobs top_p truncation use_previous_response_id use_responses_api
+        verbose verbosity
+        """,
+    ),
+    Peer(
+        "ChatOllama",
+        "langchain_ollama",
+        """
+        async_client_kwargs base_url cache callbacks client_kwargs custom_get_token_ids
+        disable_streaming format keep_alive logprobs metadata mirostat mirostat_eta
+        mirostat_tau model name num_ctx num_gpu num_predict num_thread output_version
+        profile rate_limiter reasoning repeat_last_n repeat_penalty seed stop
+        sync_client_kwargs tags temperature tfs_z top_k top_logprobs top_p
+        validate_model_on_init verbose
+        """,
+    ),
+    Peer(
+        "ChatLlamaCpp",
+        "langchain_community.chat_models",
+        """
+        cache callbacks client custom_get_token_ids disable_streaming echo f16_kv
+        grammar grammar_path last_n_tokens_size logits_all logprobs lora_base lora_path
+        max_tokens metadata model_kwargs model_path n_batch n_ctx n_gpu_layers n_parts
+        n_threads name output_version profile rate_limiter repeat_penalty rope_freq_base
+        rope_freq_scale seed stop streaming suffix tags temperature top_k top_p
+        use_mlock use_mmap verbose vocab_only
+        """,
+    ),
+    Peer(
+        "ChatLlama",
+        "langchain_llama_cpp",
+        """
+        adaptive_decay adaptive_target add_generation_prompt backend_sampling base_url
+        cache cache_prompt callbacks chat_template_kwargs continue_final_message
+        custom_get_token_ids disable_streaming dry_allowed_length dry_base
+        dry_multiplier dry_penalty_last_n dry_sequence_breakers dynatemp_exponent
+        dynatemp_range echo frequency_penalty grammar http_async_client http_client
+        id_slot ignore_eos json_schema logit_bias logprobs lora max_retries max_tokens
+        metadata min_keep min_p mirostat mirostat_eta mirostat_tau model n n_cache_reuse
+        n_discard n_indent n_keep n_probs name output_version post_sampling_probs
+        presence_penalty profile rate_limiter reasoning_budget_message
+        reasoning_budget_tokens reasoning_control reasoning_effort reasoning_format
+        repeat_last_n repeat_penalty response_fields return_progress return_tokens
+        samplers seed sse_ping_interval stop stream_usage streaming t_max_predict_ms
+        tags temperature timeout timings_per_token top_k top_logprobs top_n_sigma top_p
+        typical_p verbose xtc_probability xtc_threshold
+        """,
+    ),
+    Peer(
+        "OpenAI",
+        "langchain_openai",
+        """
+        allowed_special api_key async_client base_url batch_size best_of cache callbacks
+        client custom_get_token_ids default_headers default_query disallowed_special
+        extra_body frequency_penalty http_async_client http_client logit_bias logprobs
+        max_retries max_tokens metadata model model_kwargs model_name n name
+        openai_api_base openai_api_key openai_organization openai_proxy organization
+        presence_penalty request_timeout seed streaming tags temperature
+        tiktoken_model_name timeout top_p verbose
+        """,
+    ),
+    Peer(
+        "OllamaLLM",
+        "langchain_ollama",
+        """
+        async_client_kwargs base_url cache callbacks client_kwargs custom_get_token_ids
+        format keep_alive metadata mirostat mirostat_eta mirostat_tau model name num_ctx
+        num_gpu num_predict num_thread reasoning repeat_last_n repeat_penalty seed stop
+        sync_client_kwargs tags temperature tfs_z top_k top_p validate_model_on_init
+        verbose
+        """,
+    ),
+    Peer(
+        "OpenAIEmbeddings",
+        "langchain_openai",
+        """
+        allowed_special api_key api_version async_client base_url
+        check_embedding_ctx_length chunk_size client default_headers default_query
+        deployment dimensions disallowed_special embedding_ctx_length headers
+        http_async_client http_client max_retries model model_kwargs openai_api_base
+        openai_api_key openai_api_type openai_api_version openai_organization
+        openai_proxy organization request_timeout retry_max_seconds retry_min_seconds
+        show_progress_bar skip_empty tiktoken_enabled tiktoken_model_name timeout
+        """,
+    ),
+    Peer(
+        "OllamaEmbeddings",
+        "langchain_ollama",
+        """
+        async_client_kwargs base_url client_kwargs dimensions keep_alive mirostat
+        mirostat_eta mirostat_tau model num_ctx num_gpu num_thread repeat_last_n
+        repeat_penalty stop sync_client_kwargs temperature tfs_z top_k top_p
+        validate_model_on_init
+        """,
+    ),
+]
+LLAMA_INDEX = [
+    Peer(
+        "OpenAILike",
+        "llama_index.llms.openai_like",
+        """
+        additional_kwargs api_base api_key api_version async_http_client
+        async_openai_client audio_config callback_manager completion_to_prompt
+        context_window default_headers http_client is_chat_model
+        is_function_calling_model logprobs max_retries max_tokens messages_to_prompt
+        modalities model openai_client output_parser pydantic_program_mode
+        query_wrapper_prompt rate_limiter reasoning_effort reuse_client
+        should_use_structured_outputs strict system_prompt temperature timeout tokenizer
+        top_logprobs
+        """,
+    ),
+    Peer(
+        "Ollama",
+        "llama_index.llms.ollama",
+        """
+        additional_kwargs async_client base_url callback_manager client
+        completion_to_prompt context_window headers is_function_calling_model json_mode
+        keep_alive messages_to_prompt model output_parser prompt_key
+        pydantic_program_mode query_wrapper_prompt rate_limiter request_timeout
+        system_prompt temperature thinking
+        """,
+    ),
+    Peer(
+        "LlamaCPP",
+        "llama_index.llms.llama_cpp",
+        """
+        callback_manager completion_to_prompt context_window generate_kwargs
+        max_new_tokens messages_to_prompt model_kwargs model_path model_url
+        output_parser pydantic_program_mode query_wrapper_prompt rate_limiter
+        system_prompt temperature verbose
+        """,
+    ),
+    Peer(
+        "LMStudio",
+        "llama_index.llms.lmstudio",
+        """
+        additional_kwargs base_url callback_manager completion_to_prompt context_window
+        is_chat_model messages_to_prompt model_name num_output output_parser
+        pydantic_program_mode query_wrapper_prompt rate_limiter request_timeout
+        system_prompt temperature timeout
+        """,
+    ),
+    Peer(
+        "OpenAIEmbedding",
+        "llama_index.embeddings.openai",
+        """
+        additional_kwargs api_base api_key api_version async_http_client
+        callback_manager default_headers dimensions embed_batch_size embeddings_cache
+        http_client max_retries mode model model_name num_workers rate_limiter
+        reuse_client timeout
+        """,
+    ),
+    Peer(
+        "OllamaEmbedding",
+        "llama_index.embeddings.ollama",
+        """
+        base_url callback_manager client_kwargs embed_batch_size embeddings_cache
+        keep_alive model_name num_workers ollama_additional_kwargs query_instruction
+        rate_limiter text_instruction
+        """,
+    ),
+]
+OLLAMA_FIELDS = Peer(
+    "additional_kwargs",
+    "",
+    """
+    min_p mirostat mirostat_eta mirostat_tau num_batch num_ctx num_gpu num_predict num_thread
+    repeat_last_n repeat_penalty seed stop temperature tfs_z top_k top_p use_mmap
+    """,
+)
+"""What LlamaIndex's Ollama passes on."""
+
+_MODEL = "a repository id, a directory or a `.gguf` file, with which a server is started; "
+_SAME_NAME = {
+    "model": f"{_MODEL}`served_model` chooses a model of a running server, unless it has only one",
+    "base_url": "address of a running server, with or without `/v1`; `socket` for a Unix socket",
+    "api_key": "only if the server asks for one",
+    "timeout": "until the answer begins; `token_timeout` between tokens, and `total_timeout` for "
+    "the whole answer",
+    "max_retries": "only requests that the server has not started to process are sent again",
+    "stream_usage": "on unless you switch it off",
+    "keep_alive": 'in seconds, for a server with `share="user"`',
+    "context_window": "leave it out: the server reports it, and `ctx_size` sets that of a server "
+    "that is started here",
+}
+"""What is different about options that have the same name here."""
+
+PAGES = {
+    "migrating.md": LANGCHAIN[:4],
+    "llama-index-migrating.md": [*LLAMA_INDEX[:4], OLLAMA_FIELDS],
+}
+
+_CODE = re.compile(
+    r"""\w+=(?:True|"[^"]*"|\{[^}]*\})? | \w+\(\) | \{"type"[^}]*\} | [A-Z]+(?:_[A-Z]+)+
+    | mlxcel\.server | openai_client | MlxcelTokenizer""",
+    re.VERBOSE,
+)
+
+
+def installed_options(peer: Any) -> set[str]:
+    """Return the options of an installed class, with their aliases."""
+    kinds = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    arguments = signature(peer.__init__).parameters.values()
+    fields = peer.model_fields
+    return (
+        {*fields, *(field.alias for field in fields.values() if field.alias)}
+        | {argument.name for argument in arguments if argument.kind in kinds}
+    ) - {"self"}
+
+
+def instead(name: str, ours: set[str]) -> str:
+    """Return what a page says of an option, "" if it stays as it is."""
+    if name in ours:
+        return _SAME_NAME.get(name, "")
+    return _CODE.sub(lambda code: f"`{code[0].removesuffix('=')}`", PEER_OPTIONS[name])
+
+
+def table(peer: Peer, title: str) -> str:
+    """Return the options of a peer in groups, each with what to use here."""
+    from mlxcel_integrations.langchain import ChatMlxcel
+    from mlxcel_integrations.llama_index import Mlxcel
+
+    ours = ChatMlxcel if peer in LANGCHAIN else Mlxcel
+    order = [*_SAME_NAME, *PEER_OPTIONS]
+    rows = defaultdict(list)
+    for name in sorted(peer.options, key=lambda name: order.index(name) if name in order else 0):
+        rows[instead(name, {*ours.model_fields})].append(f"`{name}`")
+    same = ", ".join(sorted(rows.pop("", [])))
+    lines = [f"| {title} | `{ours.__name__}` |", "| --- | --- |"]
+    lines += [f"| {', '.join(names)} | {text} |" for text, names in rows.items()]
+    return "\n".join([*lines, "", f"The same here: {same}."])
+
+
+def with_tables(page: str, peers: list[Peer]) -> str:
+    """Return a page with the tables of today."""
+    for peer in peers:
+        begin, end = f"<!-- options of {peer.name}: {COMMAND} -->\n", "<!-- end of options -->"
+        before, _, rest = page.partition(begin)
+        title = "In `additional_kwargs`" if peer is OLLAMA_FIELDS else f"`{peer.name}`"
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}\n{table(peer, title)}\n\n{end}{after}"
+    return page
+
+
+if __name__ == "__main__":
+    for name, peers in PAGES.items():
+        path = DOCS / name
+        path.write_text(with_tables(path.read_text(), peers))

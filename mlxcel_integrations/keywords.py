@@ -94,6 +94,7 @@ class PromptKeywords(SamplingKeywords, total=False):
 
     tool_choice: str | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
+    reasoning: bool | str | None
     reasoning_effort: str | None
 
 

@@ -16,10 +16,11 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.flow import Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
-from .protocol.sampling import checked_fields
+from .protocol.sampling import checked_fields, reasoning_read
 from .protocol.stream import Request
 from .protocol.tokens import read_text, read_tokens
 from .structured.request import with_response_format
+from .structured.thinking import thinks_first, with_thinking_first
 from .transport.connection import Connection
 from .transport.diagnosis import to_exception
 
@@ -92,6 +93,12 @@ def prepare_chat(
         if room is not None:
             tokens = yield from count_chat(request.body, connection.tokens)
             _refuse_overflow(connection, tokens, room)
+    if thinks_first(request.body):
+        features = yield from discover_features(connection)
+        may_continue = not connection.refuses_begun
+        return with_thinking_first(
+            request, features, conversation.characters, may_continue=may_continue
+        )
     return request
 
 
@@ -191,7 +198,7 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if not sampling.keys() <= _KNOWN_FIELDS:
         _check_names(sampling)
-    return checked_fields(sampling)
+    return checked_fields(reasoning_read(sampling))
 
 
 def _check_names(sampling: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from .headers import check_session
 from .json_end import JSONEnd
 from .messages import Conversation
 from .repetition import MOST_BLANK
-from .sampling import depends_on_engine, request_fields
+from .sampling import asks_for_thinking, depends_on_engine, request_fields
 from .stream import (
     BEYOND_JSON,
     CONNECTION_ENDED,
@@ -94,10 +94,11 @@ def _reader(
         features: The server's features, None if they do not matter.
         may_repeat: Whether an answer that repeats itself is read to its end.
     """
+    thinks = asks_for_thinking(body)
     if names:
-        return partial(CallStream, frozenset(names), may_repeat=may_repeat)
+        return partial(CallStream, frozenset(names), may_repeat=may_repeat, thinks=thinks)
     if has_schema(body):
-        return partial(SchemaStream, may_repeat=may_repeat)
+        return partial(SchemaStream, may_repeat=may_repeat, thinks=thinks)
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
@@ -203,12 +204,14 @@ class SchemaStream(ChatStream):
 
     Args:
         may_repeat: Whether an answer that repeats itself is read to its end.
+        thinks: Whether the model was asked to think, so that JSON in its thoughts is no answer.
     """
 
-    def __init__(self, *, may_repeat: bool = False) -> None:
+    def __init__(self, *, may_repeat: bool = False, thinks: bool = False) -> None:
         super().__init__(has_schema=True, may_repeat=may_repeat)
         self._thoughts: list[str] = []
-        self._thought_json: JSONEnd | None = JSONEnd()
+        self._thinks = thinks
+        self._thought_json: JSONEnd | None = None if thinks else JSONEnd()
         self._beyond_thought = 0
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
@@ -221,9 +224,15 @@ class SchemaStream(ChatStream):
             self._leave(delta, "repetition")
         if delta.finish_reason and self._thoughts and not (self.text + delta.text).strip():
             thoughts = "".join(self._thoughts)
-            if thoughts.lstrip().startswith(("{", "[")):
+            if self._is_answer(thoughts):
                 delta.text = thoughts
         return delta
+
+    def _is_answer(self, thoughts: str) -> bool:
+        """Tell whether the JSON of an answer without text has come as its thoughts."""
+        if self._thinks:
+            return isinstance(from_json(thoughts), dict | list)
+        return thoughts.lstrip().startswith(("{", "["))
 
     def _read_thought(self, end: JSONEnd, delta: Delta) -> None:
         """Leave an answer whose thoughts are complete JSON, followed only by white space."""
@@ -246,10 +255,13 @@ class CallStream(SchemaStream):
     Args:
         names: The tools that may be called.
         may_repeat: Whether an answer that repeats itself is read to its end.
+        thinks: Whether the model was asked to think.
     """
 
-    def __init__(self, names: frozenset[str], *, may_repeat: bool = False) -> None:
-        super().__init__(may_repeat=may_repeat)
+    def __init__(
+        self, names: frozenset[str], *, may_repeat: bool = False, thinks: bool = False
+    ) -> None:
+        super().__init__(may_repeat=may_repeat, thinks=thinks)
         self._names = names
         self._called = self._told = False
 

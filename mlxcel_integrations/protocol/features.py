@@ -70,6 +70,8 @@ class ServerFeatures:
         context_source: File of the model that tells the ``context_size``, None if the server does.
         thinks: Whether the model thinks before it answers, by its chat template; None if unknown.
         efforts: Whether the template takes an effort of thinking, None if unknown.
+        continues: Whether the server continues an answer that a conversation ends with, with the
+            thoughts of it shown by the template, as far as is known.
     """
 
     engine: str | None
@@ -84,6 +86,7 @@ class ServerFeatures:
     only_text: bool = False
     thinks: bool | None = None
     efforts: bool | None = None
+    continues: bool = False
 
     @property
     def forgets(self) -> bool:
@@ -210,6 +213,7 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         model_path=as_text(props.get("model_path")),
         thinks=_thinks(props),
         efforts=_ability(props, "supports_reasoning_effort"),
+        continues="reasoning_content" in (as_text(props.get("chat_template")) or ""),
     )
 
 

@@ -11,8 +11,10 @@ from .bounds import bounded_format
 from .definition_names import with_safe_names
 
 __all__ = [
+    "asks_for_thinking",
     "checked_fields",
     "depends_on_engine",
+    "reasoning_read",
     "request_fields",
     "with_reasoning",
     "without_thinking",
@@ -201,21 +203,38 @@ def with_reasoning(sampling: Mapping[str, Any], reasoning: bool | str | None) ->
     return _with_variables(fields, variables)
 
 
+def reasoning_read(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return fields in which ``reasoning``, if they have it, is written as servers know it."""
+    if not isinstance(sampling.get("reasoning"), bool | str):
+        return sampling
+    fields = dict(sampling)
+    return with_reasoning(fields, fields.pop("reasoning"))
+
+
 def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of a request with a schema: thinking is off, unless they ask for it.
 
     mlxcel applies a schema from the first token on, so that a model which thinks would write its
-    JSON as a thought.
+    JSON as a thought. Those that ask for it get it in a request of its own.
     """
     fields = dict(sampling)
-    if _asks_for_thinking(sampling):
+    if asks_for_thinking(fields):
         return fields
+    if fields.get("thinking_budget_tokens") == 0:
+        given = fields.get("chat_template_kwargs") or {}
+        return {**fields, "chat_template_kwargs": {**given, "enable_thinking": False}}
     return _with_variables(fields, {"enable_thinking": False})
 
 
-def _asks_for_thinking(sampling: Mapping[str, Any]) -> bool:
-    effort, budget = sampling.get("reasoning_effort"), sampling.get("thinking_budget_tokens")
-    return effort not in (None, "none") or budget not in (None, 0)
+def asks_for_thinking(fields: Mapping[str, Any]) -> bool:
+    """Tell whether the fields of a request ask the model to think, by any of their names."""
+    variables = fields.get("chat_template_kwargs")
+    variables = variables if isinstance(variables, Mapping) else {}
+    switch, budget = variables.get("enable_thinking"), fields.get("thinking_budget_tokens")
+    effort = fields.get("reasoning_effort") or variables.get("reasoning_effort")
+    if switch is False or budget == 0 or effort in _NO_REASONING:
+        return False
+    return bool(switch or budget or effort)
 
 
 def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

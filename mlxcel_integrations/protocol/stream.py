@@ -39,6 +39,7 @@ __all__ = [
     "ending",
     "fold",
     "has_schema",
+    "with_thoughts_counted",
 ]
 
 
@@ -59,13 +60,18 @@ class Request:
         session: Name of the conversation that it belongs to, None for that of the client.
         relaxable: Whether its schema may be sent without what the server cannot compile, since
             the answer is checked by the whole of it.
+        then: Makes the request that follows, from the reader of the whole answer; None if none
+            does. Both answers are read as one.
+        otherwise: The request to send if the server refuses this one; None if there is none.
     """
 
     route: str
     body: dict[str, Any]
-    stream: Callable[[], DeltaStream]
+    stream: Callable[..., DeltaStream]
     session: str | None = None
     relaxable: bool = False
+    then: Callable[[DeltaStream], Request] | None = None
+    otherwise: Request | None = None
 
 
 @dataclass(slots=True)
@@ -147,6 +153,7 @@ class DeltaStream:
         left: Whether it is done before the server, which may still be generating.
         model: Name of the model that answered, known at the end.
         prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
+        thought_tokens: Tokens that the model has thought in a request before this one.
         server: Name of the server that answers, for errors, None if unknown.
     """
 
@@ -158,6 +165,7 @@ class DeltaStream:
         self.gave_up = False
         self.model: str | None = None
         self.prompt_tokens: int | None = None
+        self.thought_tokens = 0
         self.server: str | None = None
         self._finished = False
         self._failure: MlxcelStreamError | None = None
@@ -246,6 +254,10 @@ class DeltaStream:
                 delta.usage, delta.timings = usage or delta.usage, timings or None
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
+            if self.thought_tokens and (delta.finish_reason or delta.usage):
+                # A generation that has failed after its JSON sends no counts.
+                own = delta.usage or {"completion_tokens": self._pieces}
+                delta.usage = with_thoughts_counted(own, self.thought_tokens)
             _check(delta)
             if usage:
                 self.prompt_tokens = usage.get("prompt_tokens")
@@ -349,6 +361,25 @@ def has_schema(body: Mapping[str, Any]) -> bool:
     """Tell whether the answer to a request body follows a schema."""
     wanted = body.get("response_format")
     return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+
+
+def with_thoughts_counted(usage: dict[str, Any], thought_tokens: int) -> dict[str, Any]:
+    """Return the token counts of an answer and of the thoughts before it.
+
+    Args:
+        usage: The counts of the answer alone.
+        thought_tokens: Tokens of the thoughts.
+    """
+    details = usage.get("completion_tokens_details") or {}
+    reasoning = thought_tokens + (details.get("reasoning_tokens") or 0)
+    counted = {
+        **usage,
+        "completion_tokens": (usage.get("completion_tokens") or 0) + thought_tokens,
+        "completion_tokens_details": {**details, "reasoning_tokens": reasoning},
+    }
+    if usage.get("total_tokens"):
+        counted["total_tokens"] = usage["total_tokens"] + thought_tokens
+    return counted
 
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:

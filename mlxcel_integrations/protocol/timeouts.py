@@ -77,6 +77,7 @@ class Deadline:
         self._alive_at = now
         total = timeouts.total_timeout
         self._end = math.inf if total is None else now + total
+        self._end_of_all = self._end
         self.timeout = min(self._limit, self._end - now)
 
     def renew(self, now: float, progress: bool) -> None:
@@ -113,12 +114,19 @@ class Deadline:
     def extend(self, seconds: float) -> None:
         """Leave out the time of a server's start, which has a limit of its own."""
         self._end += seconds
+        self._end_of_all += seconds
         self._alive_at += seconds
 
     def shorten(self, seconds: float, now: float) -> None:
         """Let the request end soon: its answer is complete."""
         self._end = min(self._end, now + seconds)
         self.timeout = min(self.timeout, seconds)
+
+    def following(self, now: float) -> Deadline:
+        """Return the deadline of another request, which ends when this one would have ended."""
+        deadline = Deadline(self._timeouts, now)
+        deadline._end = deadline._end_of_all = self._end_of_all
+        return deadline
 
     def allows(self, pause: float, now: float) -> bool:
         """Tell whether the request will have time left after a pause."""

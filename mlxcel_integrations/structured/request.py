@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
 from ..protocol.messages import Message, Messages, as_list
-from ..protocol.sampling import without_thinking
+from ..protocol.sampling import reasoning_read, without_thinking
 from ..protocol.stream import ChatReply
 from .answer_stream import AnswerStream, TextStream
 
@@ -31,6 +31,7 @@ __all__ = [
     "with_response_format",
     "with_schema_applied",
     "with_schema_shown",
+    "with_text_added",
 ]
 
 
@@ -79,6 +80,7 @@ def structured_chat(
     Raises:
         MlxcelError: No schema can be made from the type, or no server accepts it.
     """
+    sampling = reasoning_read(sampling)
     if output_type is None:
         return _formatted_chat(messages, sampling, show_schema)
     from .type_schema import to_schema
@@ -200,7 +202,11 @@ def with_schema_shown(
         messages: The conversation.
         tools: Whether the model may call a tool instead.
     """
-    text = schema_text(schema, tools=tools)
+    return with_text_added(messages, schema_text(schema, tools=tools))
+
+
+def with_text_added(messages: Messages, text: str) -> Sequence[Message]:
+    """Return messages with a text at the end of the last one that the model is to answer."""
     messages = as_list(messages)
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request

@@ -15,7 +15,7 @@ from ..protocol.stream import Delta, Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started
-from .generation import opened
+from .generation import opened, sent
 from .sockets import hang_up
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_driver import DRAIN_SECONDS
@@ -59,39 +59,48 @@ class AsyncDriver:
     async def stream(self, preparation: Flow[Request]) -> AsyncGenerator[Delta, None]:
         """Send the request of a flow, and yield what each event adds to the answer.
 
+        If another request follows the answer, what is added to that one is yielded, too.
+
         Raises:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
-        answer = await self._drive(opened(self._connection, preparation))
-        incoming = answer.incoming
+        steps = opened(self._connection, preparation)
         turns = Turns.of_this_loop()
-        yielded = 0
-        try:
-            deltas = answer.first
-            while True:
-                for delta in deltas:
-                    yield delta
-                    yielded += 1
-                    if yielded % DELTAS_PER_TURN == 0:
-                        await turns.take()
-                # After the reader, whose time is not the server's.
-                incoming.deadline.renew(time.monotonic(), bool(deltas))
-                if answer.done or (piece := await _anext(incoming)) is None:
-                    break
-                # A traceback with locals would show what is left in it.
-                deltas, piece = answer.feed(piece), b""
-            if answer.gave_up:
-                # The log of a managed server, which says why, arrives a moment later.
-                await asyncio.sleep(self._connection.settle_seconds)
-            if answer.close():
-                await _adrain(incoming)
-        except LOST as error:
-            await asyncio.sleep(answer.lose())
-            answer.close_after(error)
-        finally:
-            answer.leave()
-            await _close(incoming)
+        while True:
+            answer = await self._drive(steps)
+            incoming = answer.incoming
+            yielded = 0
+            try:
+                deltas = answer.first
+                while True:
+                    for delta in deltas:
+                        yield delta
+                        yielded += 1
+                        if yielded % DELTAS_PER_TURN == 0:
+                            await turns.take()
+                    # After the reader, whose time is not the server's.
+                    incoming.deadline.renew(time.monotonic(), bool(deltas))
+                    if answer.done or (piece := await _anext(incoming)) is None:
+                        break
+                    # A traceback with locals would show what is left in it.
+                    deltas, piece = answer.feed(piece), b""
+                if answer.gave_up:
+                    # The log of a managed server, which says why, arrives a moment later.
+                    await asyncio.sleep(self._connection.settle_seconds)
+                if answer.close():
+                    await _adrain(incoming)
+            except LOST as error:
+                await asyncio.sleep(answer.lose())
+                answer.close_after(error)
+            finally:
+                answer.leave()
+                await _close(incoming)
+            request = answer.following()
+            if request is None:
+                return
+            deadline = incoming.deadline.following(time.monotonic())
+            steps = sent(self._connection, request, deadline)
 
     async def _drive(self, steps: Steps[T]) -> T:
         try:

@@ -98,6 +98,8 @@ class Connection(NotPicklable):
         model: Name of the model in use, given or told by the server; None if it is not known yet.
         roles: What is known about the roles of messages.
         refused_schemas: What is known about schemas that the server cannot compile.
+        refuses_begun: Whether the server has refused a conversation that ends with the beginning
+            of its answer.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
@@ -126,6 +128,7 @@ class Connection(NotPicklable):
         self.tokens = TokenMemory(TokenCache(), self.roles)
         self.vectors = VectorMemory(settings.served_model, self.tokens)
         self.refused_schemas = RefusedSchemas()
+        self.refuses_begun = False
         self.features: ServerFeatures | None = None
         self.model = settings.served_model
         self._closed = False
@@ -268,6 +271,7 @@ class Connection(NotPicklable):
         self.model = self._settings.served_model if self._settings else None
         self.roles.forget()
         self.refused_schemas = RefusedSchemas()
+        self.refuses_begun = False
         self.tokens.forget(TokenCache())
         self.vectors.forget()
         if self.lease is None:

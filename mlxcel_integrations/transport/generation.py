@@ -20,14 +20,26 @@ from .line import Place
 from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
-__all__ = ["opened"]
+__all__ = ["opened", "sent"]
 
 HEALTH_SECONDS = 2.0
 """Longest wait for the slots of a server before a request is sent without knowing them."""
 
 
+REFUSED = (400, 422, 500)
+"""Statuses of a request that the server does not take in this form."""
+
+
 def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
-    """Send the request of a flow, and return its answer when the first token has come.
+    """Send the request of a flow, and return its answer when the first token has come."""
+    deadline = connection.deadline()
+    request = yield from run(connection, preparation, deadline)
+    deadline.touch(time.monotonic())
+    return (yield from sent(connection, request, deadline))
+
+
+def sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[StreamedAnswer]:
+    """Send a request, and return its answer when the first token has come.
 
     If the server gives up before that, the request is sent again.
 
@@ -35,9 +47,6 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
         MlxcelStreamError: The server gave up on the answer, or it was not a stream.
         openai.APIError: The server refused the request or could not be reached.
     """
-    deadline = connection.deadline()
-    request = yield from run(connection, preparation, deadline)
-    deadline.touch(time.monotonic())
     retries = Retries(connection.max_retries)
     call = Call(request.route, request.body, session=request.session)
     while True:
@@ -46,7 +55,11 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
             began = time.monotonic()
             incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
-                raise to_exception(connection, incoming, call) from incoming.cause
+                if request.otherwise is None or incoming.status not in REFUSED:
+                    raise to_exception(connection, incoming, call) from incoming.cause
+                connection.refuses_begun = True
+                connection.line.leave(place)
+                return (yield from sent(connection, request.otherwise, deadline))
             answer = StreamedAnswer(connection, request, incoming, began, place)
             yield from _first_token(answer)
             if answer.begun or not answer.gave_up:

@@ -14,7 +14,7 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
-from .generation import opened
+from .generation import opened, sent
 from .network import sent_within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .sync_pool import SyncPool
@@ -58,33 +58,42 @@ class SyncDriver:
     def stream(self, preparation: Flow[Request]) -> Iterator[Delta]:
         """Send the request of a flow, and yield what each event adds to the answer.
 
+        If another request follows the answer, what is added to that one is yielded, too.
+
         Raises:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
-        answer = self._drive(opened(self._connection, preparation))
-        incoming = answer.incoming
-        try:
-            deltas = answer.first
-            while True:
-                yield from deltas
-                # After the reader, whose time is not the server's.
-                incoming.deadline.renew(time.monotonic(), bool(deltas))
-                if answer.done or (piece := _next(incoming)) is None:
-                    break
-                # A traceback with locals would show what is left in it.
-                deltas, piece = answer.feed(piece), b""
-            if answer.gave_up:
-                # The log of a managed server, which says why, arrives a moment later.
-                time.sleep(self._connection.settle_seconds)
-            if answer.close():
-                _drain(incoming)
-        except LOST as error:
-            time.sleep(answer.lose())
-            answer.close_after(error)
-        finally:
-            answer.leave()
-            incoming.body.close()
+        steps = opened(self._connection, preparation)
+        while True:
+            answer = self._drive(steps)
+            incoming = answer.incoming
+            try:
+                deltas = answer.first
+                while True:
+                    yield from deltas
+                    # After the reader, whose time is not the server's.
+                    incoming.deadline.renew(time.monotonic(), bool(deltas))
+                    if answer.done or (piece := _next(incoming)) is None:
+                        break
+                    # A traceback with locals would show what is left in it.
+                    deltas, piece = answer.feed(piece), b""
+                if answer.gave_up:
+                    # The log of a managed server, which says why, arrives a moment later.
+                    time.sleep(self._connection.settle_seconds)
+                if answer.close():
+                    _drain(incoming)
+            except LOST as error:
+                time.sleep(answer.lose())
+                answer.close_after(error)
+            finally:
+                answer.leave()
+                incoming.body.close()
+            request = answer.following()
+            if request is None:
+                return
+            deadline = incoming.deadline.following(time.monotonic())
+            steps = sent(self._connection, request, deadline)
 
     def _drive(self, steps: Steps[T]) -> T:
         try:

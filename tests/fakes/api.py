@@ -94,6 +94,7 @@ class FakeApi:
         template_error: Why the chat template fails, which the older server only logs.
         log: What a line of the log is given to: its text, its level, where it is from.
         tool_call_parser: What the older server reads calls with; None without a chat template.
+        chat_template: The template that the newest server shows.
         n_predict: Tokens of an answer when the request sets no limit; -1 is the whole context.
         api_prefix: Path above every route.
         props: Whether the older generation has `/props`, and the newest lets it be changed.
@@ -136,6 +137,7 @@ class FakeApi:
         self.template_error: str | None = None
         self.log: Callable[[str, str, str], None] = lambda text, level, source: None
         self.tool_call_parser: str | None = "mlxcel"
+        self.chat_template = ""
         self.n_predict = -1
         self.api_prefix = ""
         self.props = False
@@ -405,7 +407,7 @@ class FakeApi:
                     "video": "video_url" in self.media,
                     "audio": "input_audio" in self.media,
                 },
-                "chat_template": "",
+                "chat_template": self.chat_template,
                 "chat_template_caps": {"supports_tools": True},
                 "bos_token": "<bos>",
                 "eos_token": "<eos>",

@@ -1,0 +1,66 @@
+"""Thoughts that are streamed before an answer, which is asked for in a request of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .chat import ChatStream
+from .stream import Delta
+
+__all__ = ["ThoughtStream"]
+
+_ANSWER = re.compile(r"^\s*(?:[\[\"\d-]|true|false|null)|[{`]")
+"""The beginning of an answer in JSON, or of a block of code that holds one."""
+
+
+class ThoughtStream(ChatStream):
+    """Read the thoughts before an answer, and leave the stream when the answer begins.
+
+    Only the thoughts are handed on: finish reason, token counts and the rest come with the answer.
+
+    Args:
+        separates: Whether the server tells thoughts from the answer. mlxcel up to v0.4.2 does not
+            if the prompt ends in an open ``<think>``; everything up to JSON is a thought there.
+
+    Attributes:
+        thoughts: The thoughts so far.
+        tokens: Tokens that were generated.
+    """
+
+    def __init__(self, *, separates: bool = True) -> None:
+        super().__init__()
+        self.tokens = 0
+        self._separates = separates
+        self._separated = False
+        self._parts: list[str] = []
+
+    @property
+    def thoughts(self) -> str:
+        """The thoughts so far."""
+        return "".join(self._parts)
+
+    def _read_event(self, data: bytes) -> Delta | None:
+        delta = super()._read_event(data)
+        if delta is None:
+            return None
+        if delta.usage and not self.left:
+            self.tokens = delta.usage.get("completion_tokens") or self.tokens
+        return Delta(reasoning=delta.reasoning) if delta.reasoning else None
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
+        delta = super()._read_choice(choice)
+        if delta.reasoning:
+            self._separated = True
+        elif delta.text and not (self._separates or self._separated):
+            begins = _ANSWER.search(delta.text) if self._parts else _ANSWER.match(delta.text)
+            delta.reasoning = delta.text[: begins.start()] if begins else delta.text
+            delta.text = delta.text[begins.start() :] if begins else ""
+        if delta.reasoning:
+            self._parts.append(delta.reasoning)
+            # One token, or one for each byte of its characters.
+            size = len(delta.reasoning.encode(errors="surrogatepass"))
+            self.tokens += 1 + size - len(delta.reasoning)
+        if (delta.text or delta.tool_calls) and not delta.finish_reason:
+            self._leave(delta)
+        return delta

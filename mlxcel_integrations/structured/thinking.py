@@ -1,0 +1,133 @@
+"""Thinking before an answer in form: in one request where the server can do both, else in two.
+
+mlxcel applies a schema from the first token on, so the model would have to think in JSON. There,
+the first request has no schema and is left as soon as the model has thought; the second one has the
+schema, and shows the model its thoughts. llama.cpp applies a schema from the end of the thoughts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ..protocol.features import ServerFeatures
+from ..protocol.sampling import asks_for_thinking
+from ..protocol.stream import DeltaStream, Request, has_schema
+from ..protocol.thought_stream import ThoughtStream
+from .request import with_text_added
+
+__all__ = ["thinking_budget", "thinks_first", "with_thinking_first"]
+
+ANSWER_TOKENS = 1024
+"""Tokens of ``max_tokens`` that are kept for the answer, or half of them if that is less."""
+
+USUAL_CONTEXT = 16384
+"""Context to assume for a server that does not tell its own."""
+
+CHARACTERS_PER_TOKEN = 3
+"""Fewest characters of a token on average, so that a prompt is not taken for shorter than it is."""
+
+ONLY_FOR_ANSWERS = {
+    *("response_format", "stop", "logprobs", "top_logprobs", "thinking_budget_tokens", "echo"),
+}
+"""Fields that do not belong to a request for thoughts."""
+
+Body = Mapping[str, Any]
+
+
+def thinks_first(body: Body) -> bool:
+    """Tell whether the answer to a request has a schema, and the model is to think before it."""
+    return has_schema(body) and asks_for_thinking(body)
+
+
+def with_thinking_first(
+    request: Request, features: ServerFeatures, characters: int, *, may_continue: bool
+) -> Request:
+    """Return the request to send for an answer with a schema, before which the model thinks.
+
+    Args:
+        request: The request for thoughts and answer.
+        features: The server's features.
+        characters: Length of the conversation.
+        may_continue: Whether the server may be sent the beginning of an answer.
+    """
+    budget = thinking_budget(request.body, features.context_size, characters)
+    if budget == 0:
+        return _answering(request, request.body)
+    if features.engine == "llama.cpp":
+        limit = {} if budget is None else {"thinking_budget_tokens": budget}
+        return dataclasses.replace(request, body={**request.body, **limit})
+    body = {name: value for name, value in request.body.items() if name not in ONLY_FOR_ANSWERS}
+    if budget is not None:
+        body["max_tokens"] = budget
+    separates = features.engine != "mlxcel" or features.build is not None
+    return Request(
+        request.route,
+        body,
+        partial(ThoughtStream, separates=separates),
+        request.session,
+        then=partial(_after_thoughts, request, may_continue and features.continues),
+    )
+
+
+def thinking_budget(body: Body, context_size: int | None, characters: int) -> int | None:
+    """Return the most tokens that the model may think, so that there is room for the answer.
+
+    Args:
+        body: The request body.
+        context_size: Tokens of the context, None if unknown.
+        characters: Length of the conversation.
+
+    Returns:
+        The tokens; 0 if there is no room to think, None for no limit.
+    """
+    given, most = body.get("thinking_budget_tokens"), body.get("max_tokens")
+    limits = [] if given is None or given < 0 else [given]
+    if most is not None:
+        limits.append(most - min((most + 1) // 2, ANSWER_TOKENS))
+    if context_size is not None or (given is None and most is None):
+        free = (context_size or USUAL_CONTEXT) - characters // CHARACTERS_PER_TOKEN
+        limits.append(max(free // 2, 1))
+    return min(limits, default=None)
+
+
+def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> Request:
+    """Return the request for the answer that follows thoughts.
+
+    Args:
+        request: The request for thoughts and answer.
+        continues: Whether the server continues an answer that begins with thoughts.
+        stream: The reader of the thoughts.
+    """
+    assert isinstance(stream, ThoughtStream)
+    thoughts, messages = stream.thoughts.strip(), request.body["messages"]
+    body = {name: v for name, v in request.body.items() if name != "thinking_budget_tokens"}
+    if body.get("max_tokens") is not None:
+        body["max_tokens"] = max(body["max_tokens"] - stream.tokens, 1)
+    if not thoughts:
+        return _answering(request, body, stream.tokens)
+    text = f"You have already thought about it:\n\n{thoughts}\n\nNow give the answer."
+    shown = _answering(
+        request, {**body, "messages": with_text_added(messages, text)}, stream.tokens
+    )
+    if not continues or messages[-1]["role"] == "assistant":
+        return shown
+    begun = {"role": "assistant", "content": "", "reasoning_content": thoughts}
+    continued = {**body, "messages": [*messages, begun]}
+    return dataclasses.replace(shown, body=continued, otherwise=shown)
+
+
+def _answering(request: Request, body: Body, thought_tokens: int = 0) -> Request:
+    """Return a request for nothing but the answer."""
+    variables = {**(body.get("chat_template_kwargs") or {}), "enable_thinking": False}
+
+    def read() -> DeltaStream:
+        stream: DeltaStream = partial(request.stream, thinks=False)()
+        stream.thought_tokens = thought_tokens
+        return stream
+
+    return dataclasses.replace(
+        request, body={**body, "chat_template_kwargs": variables}, stream=read
+    )

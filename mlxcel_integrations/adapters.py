@@ -13,7 +13,7 @@ from pydantic import BaseModel, PrivateAttr, field_validator, model_validator
 from .async_client import AsyncLLM
 from .client import LLM
 from .errors import MlxcelError
-from .modes import connect, split_timeout
+from .modes import connect, embedding_settings, split_timeout
 from .options import (
     ChatOptions,
     ConnectionOptions,
@@ -209,9 +209,13 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 "server_options": self._server_options(),
             }
         )
-        self._connection = connect(settings, known=lease)
+        self._connection = connect(self._needed(settings), known=lease)
         self._llm = LLM._sharing(self._connection)
         self._async_llm = AsyncLLM._sharing(self._connection)
+
+    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
+        """Return the settings of the server that this model needs."""
+        return settings
 
     @property
     def _chat_settings(self) -> dict[str, Any]:
@@ -380,6 +384,10 @@ class ChatAdapter(GenerationAdapter, ChatOptions):
 
 class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
     """A model that embeds texts."""
+
+    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
+        # Where a second server embeds, the first one is not started for it.
+        return embedding_settings(settings) or settings
 
     def _text_arguments(self) -> dict[str, Any]:
         """Return the arguments of ``LLM.embed`` for texts to be found."""

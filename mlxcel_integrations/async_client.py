@@ -72,6 +72,8 @@ class AsyncLLM(BaseClient):
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
         self._driver = AsyncDriver(connection, transport)
+        embedder = connection.embedder
+        self._embedder = AsyncDriver(embedder, None) if embedder is not None else self._driver
         self._transport = transport
         self._openai: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
             WeakKeyDictionary()
@@ -80,6 +82,8 @@ class AsyncLLM(BaseClient):
     async def start(self) -> Self:
         """Start the managed server now instead of on first use; see ``LLM.start``."""
         await self._driver.start()
+        if self._connection.embeds_from_start:
+            await self._embedder.start()
         return self
 
     async def close(self) -> None:
@@ -87,7 +91,11 @@ class AsyncLLM(BaseClient):
         client = self._openai.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
-        await self._driver.close()
+        try:
+            if self._embedder is not self._driver:
+                await self._embedder.close()
+        finally:
+            await self._driver.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -292,10 +300,10 @@ class AsyncLLM(BaseClient):
         """Return the vectors of texts; see ``LLM.embed``."""
         texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
-            return await self._driver.run(
+            return await self._embedder.run(
                 embed_texts(
                     texts,
-                    self._connection.vectors,
+                    self._vectors,
                     done,
                     model=model,
                     prefix=prefix,

@@ -100,24 +100,34 @@ class LLM(BaseClient):
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
         self._driver = SyncDriver(connection, transport)
+        embedder = connection.embedder
+        self._embedder = SyncDriver(embedder, None) if embedder is not None else self._driver
         self._transport = transport
         self._openai: openai.OpenAI | None = None
 
     def start(self) -> Self:
         """Start the managed server now instead of on first use; does nothing in connect mode.
 
+        With ``embedding_model``, that of a second server, too.
+
         Raises:
             MlxcelServerError: It did not start.
             MlxcelTimeoutError: It was not ready in time.
         """
         self._driver.start()
+        if self._connection.embeds_from_start:
+            self._embedder.start()
         return self
 
     def close(self) -> None:
         """Close all connections and give the managed server back; it stops with its last user."""
         if self._openai is not None:
             self._openai.close()
-        self._driver.close()
+        try:
+            if self._embedder is not self._driver:
+                self._embedder.close()
+        finally:
+            self._driver.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -409,10 +419,10 @@ class LLM(BaseClient):
         """
         texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
-            return self._driver.run(
+            return self._embedder.run(
                 embed_texts(
                     texts,
-                    self._connection.vectors,
+                    self._vectors,
                     done,
                     model=model,
                     prefix=prefix,

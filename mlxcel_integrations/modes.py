@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import httpx
 
+from .embedded import embedder_beside
 from .errors import MlxcelError
 from .protocol.arguments import as_path, as_whole, check_text
 from .protocol.timeouts import USUAL_CONNECT_TIMEOUT, Timeouts
+from .protocol.vector_models import VectorMemory
 from .secret import hidden, hidden_values, with_secrets, without_password
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
@@ -23,7 +25,14 @@ from .transport.tls import TLS
 if TYPE_CHECKING:
     from .keywords import ServerKeywords
 
-__all__ = ["BaseClient", "Mode", "connect", "resolve_mode", "split_timeout"]
+__all__ = [
+    "BaseClient",
+    "Mode",
+    "connect",
+    "embedding_settings",
+    "resolve_mode",
+    "split_timeout",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +79,58 @@ def connect(
         if options:
             raise _only_managed(options, mode.endpoint)
         return Connection(settings, _with_tls(mode.endpoint, settings.tls), None)
+    beside = embedding_settings(settings)
+    if beside is not None:
+        # The first server does not know the second one.
+        options.pop("embedding_model", None)
+    embedder = _managed(beside, beside.server_options) if beside is not None else None
+    return _managed(settings, options, known, embedder)
+
+
+def _managed(
+    settings: ConnectionSettings,
+    options: Mapping[str, Any],
+    known: ServerLease | None = None,
+    embedder: Connection | None = None,
+) -> Connection:
+    """Return the connection to a server of our own; nothing is started yet."""
     # Imported here since a program that only connects needs no supervisor.
     from .supervisor.leases import lease
 
-    assert mode.model is not None
     if known is None or not known.alive:
+        model = resolve_mode(settings.model, settings.base_url, settings.socket).model
         key = checked_key(settings.api_key)
-        known = lease(mode.model, socket=settings.socket, api_key=key, **options)
-    return Connection(settings, None, known)
+        known = lease(model or "", socket=settings.socket, api_key=key, **options)
+    return Connection(settings, None, known, embedder)
+
+
+def embedding_settings(settings: ConnectionSettings) -> ConnectionSettings | None:
+    """Return the settings of a second server that embeds; None if the first one does.
+
+    The embedded engine serves one model at a time, and mlxcel serves none of the engine's.
+
+    Raises:
+        MlxcelError: The settings contradict each other, name no server, or name a model for
+            embeddings that was not made for them.
+    """
+    model = resolve_mode(settings.model, settings.base_url, settings.socket).model
+    options = settings.server_options
+    wanted = options.get("embedding_model")
+    if model is None or (wanted is None and options.get("binary") is not None):
+        return None
+    embedder = embedder_beside(model, absolute_model(wanted) if wanted else None)
+    if embedder is None:
+        return None
+    from .options import LIFECYCLE_FIELDS
+
+    kept = {"share", *LIFECYCLE_FIELDS} & options.keys()
+    return dataclasses.replace(
+        settings,
+        model=embedder,
+        socket=None,
+        served_model=None,
+        server_options={name: options[name] for name in kept},
+    )
 
 
 def resolve_mode(
@@ -240,6 +293,11 @@ class BaseClient:
 
     def _use(self, connection: Connection, transport: Any) -> None:
         self._connection = connection
+
+    @property
+    def _vectors(self) -> VectorMemory:
+        """What is known about embeddings, on the server that makes them."""
+        return (self._connection.embedder or self._connection).vectors
 
     @property
     def counting_route(self) -> str | None:

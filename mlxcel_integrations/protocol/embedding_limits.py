@@ -13,7 +13,7 @@ from .tokens import count_texts, read_tokens
 from .validation import as_count, as_object, error_text
 from .vector_models import VectorMemory, served_models
 
-__all__ = ["fit_texts", "known_limit", "token_limit"]
+__all__ = ["fit_texts", "known_limit", "may_exceed", "token_limit"]
 
 SHORTEST_LIMIT = 256
 """No model embeds fewer tokens than this; a token has at least one byte."""
@@ -46,7 +46,7 @@ def known_limit(texts: Sequence[str], model: str, memory: VectorMemory) -> Flow[
         model: Name of the model.
         memory: What is known about the server.
     """
-    if not any(_may_exceed(text, SHORTEST_LIMIT) for text in texts):
+    if not any(may_exceed(text, SHORTEST_LIMIT) for text in texts):
         return None
     served = yield from served_models(memory)
     # With several models, the server counts with the tokenizer of another one.
@@ -75,7 +75,7 @@ def fit_texts(
     Raises:
         MlxcelError: A text is too long, and ``truncate`` is off.
     """
-    long = [index for index, text in enumerate(texts) if _may_exceed(text, limit)]
+    long = [index for index, text in enumerate(texts) if may_exceed(text, limit)]
     if not long:
         return texts
     special = yield from _count_alone("", add_special=True)
@@ -94,7 +94,7 @@ def fit_texts(
     return result
 
 
-def _may_exceed(text: str, limit: int) -> bool:
+def may_exceed(text: str, limit: int) -> bool:
     """Tell quickly whether a text may have more tokens than the limit."""
     if 4 * len(text) + MOST_SPECIAL <= limit:
         return False

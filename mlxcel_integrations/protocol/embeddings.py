@@ -15,6 +15,7 @@ from .embedding_limits import fit_texts, known_limit, token_limit
 from .failures import Failure
 from .flow import MISSING_ROUTE, Call, Flow
 from .vector_models import (
+    BATCH_SIZE,
     Done,
     VectorMemory,
     batches,
@@ -25,6 +26,7 @@ from .vector_models import (
     refuse_missing_route,
     unusable,
 )
+from .word_pieces import BUILT_IN_EMBEDDER, mean_vectors, split_texts
 
 __all__ = ["embed_texts"]
 
@@ -72,14 +74,18 @@ def embed_texts(
     fields = yield from common_fields("embedding", memory, model, instruction)
     if dimensions is not None:
         fields["dimensions"] = dimensions
-    limit = yield from known_limit(sent, fields["model"], memory)
-    if limit is not None:
-        sent = [*(yield from fit_texts(sent, filled, limit, truncate, memory))]
-    flows, first = [], 0
-    for batch in batches(sent, batch_size):
-        places = filled[first : first + len(batch)]
-        flows.append(_embed_batch(batch, places, fields, memory, truncate))
-        first += len(batch)
+    if fields["model"] == BUILT_IN_EMBEDDER:
+        groups = batches(sent, batch_size)
+        flows = [_embed_parts(group, fields, memory, truncate) for group in groups]
+    else:
+        limit = yield from known_limit(sent, fields["model"], memory)
+        if limit is not None:
+            sent = [*(yield from fit_texts(sent, filled, limit, truncate, memory))]
+        flows, first = [], 0
+        for batch in batches(sent, batch_size):
+            places = filled[first : first + len(batch)]
+            flows.append(_embed_batch(batch, places, fields, memory, truncate))
+            first += len(batch)
     vectors: list[Vector] = yield from in_batches(flows, memory, done)
     check_dimensions(vectors, dimensions)
     if len(filled) == len(texts):
@@ -122,13 +128,29 @@ def _embed_batch(
     return read_vectors(answer, len(texts))
 
 
+def _embed_parts(
+    texts: Sequence[str], fields: Mapping[str, Any], memory: VectorMemory, truncate: bool
+) -> Flow[list[Vector]]:
+    """Return the vectors of texts that the built-in embedder reads in parts if they are long."""
+    parts = yield from split_texts(texts, truncate, memory.tokens)
+    vectors: list[Vector] = []
+    for batch in batches([part for text in parts for part in text], BATCH_SIZE):
+        answer = yield from _ask(batch, fields, memory, too_long=False)
+        vectors += read_vectors(answer, len(batch))
+    return mean_vectors(vectors, parts)
+
+
 def _ask(
-    texts: Sequence[str], fields: Mapping[str, Any], memory: VectorMemory, *, too_long: bool
+    texts: Sequence[str | list[int]],
+    fields: Mapping[str, Any],
+    memory: VectorMemory,
+    *,
+    too_long: bool,
 ) -> Flow[Any]:
     """Return the answer of the server, as bytes if it can send them.
 
     Args:
-        texts: The texts.
+        texts: The texts, or the ids of their tokens.
         fields: The other fields of the request.
         memory: What is known about the server.
         too_long: Whether to return the refusal of a text that is too long.

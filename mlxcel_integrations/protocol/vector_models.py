@@ -6,7 +6,7 @@ Shared by ``/v1/embeddings`` and ``/v1/rerank``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..errors import MlxcelError
 from .arguments import as_whole
@@ -47,6 +47,8 @@ _FLAGS = {
 
 Capability = Literal["embedding", "rerank"]
 Done = Callable[[int], object]
+Text = TypeVar("Text", bound=str | list[int])
+"""A text, or the ids of its tokens."""
 
 
 class VectorMemory:
@@ -154,7 +156,7 @@ def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
 # --------------------------------------------------------------------------- batches
 
 
-def batches(texts: Sequence[str], batch_size: int) -> Iterator[Sequence[str]]:
+def batches(texts: Sequence[Text], batch_size: int) -> Iterator[Sequence[Text]]:
     """Yield the texts in groups that fit into one request."""
     first, tokens = 0, 0
     for index, text in enumerate(texts):
@@ -167,8 +169,10 @@ def batches(texts: Sequence[str], batch_size: int) -> Iterator[Sequence[str]]:
     yield texts[first:]
 
 
-def _about_tokens(text: str) -> int:
+def _about_tokens(text: str | list[int]) -> int:
     """Estimate tokens at 3 bytes each: counting takes a request, and would change little."""
+    if not isinstance(text, str):
+        return len(text)
     size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
     return size // 3 + 1
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 
+from ..embedded import BUILT_IN_EMBEDDER, is_embedded
 from ..errors import MlxcelError
 from ..options import ServerOptions
 from ..secret import Secret
@@ -52,6 +53,12 @@ def arguments(
         MlxcelError: The executable does not have an option, or no command line can hold its value.
     """
     dialect = executable.dialect
+    if options.embedding_model and is_embedded(options.embedding_model):
+        raise MlxcelError(
+            f"embedding_model={options.embedding_model!r} needs a second server, and this is one "
+            "server: pass it to LLM or an adapter, which start both, or start "
+            f"ManagedServer({BUILT_IN_EMBEDDER!r})."
+        )
     if not dialect.second_models and (options.embedding_model or options.reranker_model):
         raise MlxcelError(
             "embedding_model= and reranker_model= need mlxcel; "

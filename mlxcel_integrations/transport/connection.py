@@ -92,6 +92,7 @@ class Connection(NotPicklable):
         settings: What the user has set.
         endpoint: Address of a running server (connect mode).
         lease: The right to use a server of our own (managed mode).
+        embedder: A second server of our own that embeds; None if this one does.
 
     Attributes:
         features: What the server can do, None if it is not known yet.
@@ -115,11 +116,16 @@ class Connection(NotPicklable):
     _endpoint: Endpoint | None = None
 
     def __init__(
-        self, settings: ConnectionSettings, endpoint: Endpoint | None, lease: ServerLease | None
+        self,
+        settings: ConnectionSettings,
+        endpoint: Endpoint | None,
+        lease: ServerLease | None,
+        embedder: Connection | None = None,
     ) -> None:
         self._settings = settings
         self._endpoint = endpoint
         self.lease = lease
+        self.embedder = embedder
         self.api_key = checked_key(settings.api_key)
         self.timeouts = settings.timeouts
         self.max_retries = settings.max_retries
@@ -155,6 +161,13 @@ class Connection(NotPicklable):
         """
         self.check_open()
         return self.lease.server if self.lease is not None else None
+
+    @property
+    def embeds_from_start(self) -> bool:
+        """Whether the user has named the model of the second server, which starts with this one."""
+        settings = self._settings
+        named = settings is not None and settings.server_options.get("embedding_model")
+        return self.embedder is not None and bool(named)
 
     def check_open(self) -> None:
         """Check that the connection was not closed.
@@ -206,8 +219,12 @@ class Connection(NotPicklable):
         It stops when nobody else uses it.
         """
         self._closed = True
-        if self.lease is not None:
-            self.lease.release()
+        try:
+            if self.embedder is not None:
+                self.embedder.release()
+        finally:
+            if self.lease is not None:
+                self.lease.release()
 
     def deadline(self) -> Deadline:
         """Return the deadline of a request that is made now."""

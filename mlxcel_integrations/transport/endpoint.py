@@ -15,6 +15,7 @@ import httpx
 
 from ..errors import MlxcelError
 from ..protocol.arguments import as_path
+from ..protocol.word_pieces import BUILT_IN_EMBEDDER
 from ..secret import without_password
 from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS
@@ -161,7 +162,7 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
             "model= is empty: pass a repository id, a directory, a .gguf file, or "
             '"embedded" for a small built-in model.'
         )
-    if name == "embedded":
+    if name in ("embedded", BUILT_IN_EMBEDDER):
         return name
     # Where the working directory was deleted, or a user has no home, there is no file either.
     with contextlib.suppress(MlxcelError):

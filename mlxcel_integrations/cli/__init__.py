@@ -1,4 +1,4 @@
-"""The command line: ``mlxcel-integrations ask``, ``demo``, ``doctor`` and ``models``."""
+"""The command line: ``mlxcel-integrations`` with ``ask``, ``chat``, ``serve`` and others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from .. import __version__
+from .parser import make_parser
 from .terminal import Terminal, is_self_explanatory, visible
 
 __all__ = ["main"]
@@ -27,11 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    options = _parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A model may write characters that the encoding of the terminal lacks.
-        sys.stdout.reconfigure(errors="replace")
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A model may write characters that the encoding of the terminal lacks.
+            stream.reconfigure(errors="replace")
     try:
+        if options.command is None:
+            parser.print_help()
+            return 0
         return _run(options)
     except KeyboardInterrupt:
         return _report("\nStopped.", INTERRUPTED)
@@ -45,94 +49,59 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(str(error), 1)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Quotes arguments, which may be names of files, without their control characters."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(visible(message))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "mlxcel-integrations", description="Try and check local models served by mlxcel."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    about = "answer a question from your own files, and cite the sources"
-    _add_ask(commands.add_parser("ask", help=about, description=about.capitalize() + "."))
-    about = "answer two questions about the documentation with a local model"
-    commands.add_parser("demo", help=about, description=about.capitalize() + ".")
-    about = "check this machine, and say how to fix what does not work"
-    doctor = commands.add_parser("doctor", help=about, description=about.capitalize() + ".")
-    engine = doctor.add_mutually_exclusive_group()
-    engine.add_argument(
-        "--base-url", metavar="URL", help="check the running server at this address"
-    )
-    engine.add_argument("--socket", metavar="PATH", help="check the running server on this socket")
-    engine.add_argument("--model", metavar="MODEL", help="check that a server can run this model")
-    about = "list the models that mlxcel has on this machine"
-    models = commands.add_parser("models", help=about, description=about.capitalize() + ".")
-    models.add_argument("--json", action="store_true", help="print a JSON list")
-    return parser
-
-
-def _add_ask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="a text, Markdown or PDF file, or a folder of them"
-    )
-    parser.add_argument("--question", required=True, metavar="TEXT", help="the question")
-    parser.add_argument(
-        "--with",
-        dest="framework",
-        choices=["langchain", "llamaindex"],
-        default="langchain",
-        help="the framework that runs the chain (default: %(default)s)",
-    )
-    engine = parser.add_mutually_exclusive_group()
-    engine.add_argument("--base-url", metavar="URL", help="use the running server at this address")
-    engine.add_argument("--model", metavar="MODEL", help="start a server for this model")
-    parser.add_argument(
-        "--embedding-model", metavar="MODEL", help="a model for that server to embed with"
-    )
-    parser.add_argument(
-        "--embed-all",
-        action="store_true",
-        help="embed all passages first, however long it takes; the vectors are kept",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON object, and everything else to standard error",
-    )
-
-
 def _run(options: argparse.Namespace) -> int:
-    if options.command == "ask":
-        from .ask.command import run_ask
+    out, log = Terminal(sys.stdout), Terminal(sys.stderr)
+    match options.command:
+        case "ask":
+            from .ask.command import Request, run_ask
 
-        return run_ask(
-            Terminal(sys.stderr if options.json else sys.stdout),
-            options.files,
-            options.question,
-            framework=options.framework,
-            model=options.model,
-            base_url=options.base_url,
-            embedding_model=options.embedding_model,
-            embed_all=options.embed_all,
-            as_json=options.json,
-        )
-    terminal = Terminal(sys.stdout)
-    if options.command == "demo":
-        from .demo import run_demo
+            request = Request(
+                options.files,
+                options.question,
+                framework=options.framework,
+                model=options.model,
+                base_url=options.base_url,
+                embedding_model=options.embedding_model,
+                embed_all=options.embed_all,
+                keep=options.keep,
+                as_json=options.json,
+            )
+            return run_ask(request, out, log)
+        case "chat":
+            from .chat import run_chat
 
-        return run_demo(terminal)
-    if options.command == "models":
-        from .models import run_models
+            return run_chat(
+                out,
+                log,
+                model=options.model,
+                base_url=options.base_url,
+                system=options.system,
+                keep=options.keep,
+            )
+        case "serve":
+            from .serve import run_serve
 
-        return run_models(terminal, as_json=options.json)
-    from .doctor import run_doctor
+            return run_serve(
+                out,
+                log,
+                options.model,
+                socket=options.socket,
+                host=options.host,
+                port=options.port,
+                embedding_model=options.embedding_model,
+            )
+        case "demo":
+            from .demo import run_demo
 
-    return run_doctor(terminal, options.model, options.base_url, options.socket)
+            return run_demo(out)
+        case "models":
+            from .models import run_models
+
+            return run_models(out, as_json=options.json)
+        case _:
+            from .doctor import run_doctor
+
+            return run_doctor(out, options.model, options.base_url, options.socket)
 
 
 def _report(message: str, status: int) -> int:

@@ -52,7 +52,10 @@ def run_demo(terminal: Terminal) -> int:
             terminal.line()
             terminal.fact("Question", question)
             retrieval.prepare(question, _EMBEDDING_SECONDS)
-            print_answer(terminal, langchain, base_url, llm.model, retrieval.find, question)
+            terminal.label("Answer")
+            print_answer(
+                terminal, terminal, langchain, base_url, llm.model, retrieval.find, question
+            )
     _print_next_steps(terminal)
     return 0
 
@@ -61,7 +64,7 @@ def _print_next_steps(terminal: Terminal) -> None:
     terminal.line()
     terminal.line("Next steps:")
     terminal.line(f"  your own model  MLXCEL_MODEL=/path/to/model.gguf {_command()} demo")
-    terminal.line(f'  your own files  {_command()} ask FILE... --question "..."')
+    terminal.line(f'  your own files  {_command()} ask FILE... "your question"')
     terminal.line("  your own code   from mlxcel_integrations.langchain import ChatMlxcel")
     terminal.line(f"  your machine    {_command()} doctor")
 

@@ -19,7 +19,7 @@ from ..supervisor.managed_server import ManagedServer
 from ..transport.endpoint import Endpoint
 from .terminal import Terminal
 
-__all__ = ["Choice", "choose_engine", "describe_executable", "running_engine"]
+__all__ = ["Choice", "choose_engine", "describe_executable", "running_engine", "start_server"]
 
 _VARIABLES = ("MLXCEL_BASE_URL", "MLXCEL_SOCKET", "MLXCEL_MODEL")
 """Environment variables that choose an engine, in order of precedence."""
@@ -65,22 +65,28 @@ def describe_executable(executable: Executable) -> str:
 
 @contextlib.contextmanager
 def running_engine(
-    terminal: Terminal, choice: Choice, meanwhile: Callable[[], object], **options: Any
+    terminal: Terminal,
+    choice: Choice,
+    meanwhile: Callable[[], object],
+    keep: float | None = None,
+    **options: Any,
 ) -> Iterator[Endpoint]:
-    """Print which engine is used and why; start a server if need be, and stop it at the end.
+    """Print which engine is used and why; start a server if need be, and stop it unless it is kept.
 
     Args:
         terminal: Where to print.
         choice: The engine.
         meanwhile: Called in a thread while a server starts.
+        keep: Seconds that a server that is started stays for the next command; None to stop it.
         options: Fields of ``ServerOptions`` for a server that is started.
 
     Raises:
         MlxcelError: The server did not start, or options were given for one that runs already.
     """
     if choice.mode.endpoint is not None:
-        if options:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+        given = options if keep is None else {**options, "keep": keep}
+        if given:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise MlxcelError(
                 f"{names} is only for a server that this command starts. Pass --model as well, or "
                 f"drop {names} to use the server at {choice.mode.endpoint}."
@@ -88,17 +94,20 @@ def running_engine(
         terminal.fact("Engine", f"the running server at {choice.mode.endpoint} ({choice.reason})")
         yield choice.mode.endpoint
         return
+    if keep is not None:
+        options |= {"share": "user", "keep_alive": keep}
     server = ManagedServer(str(choice.mode.model), progress=False, **options)
     terminal.fact("Engine", describe_executable(server.executable))
     terminal.fact("Model", f"{server.model} ({choice.reason})")
     with contextlib.closing(server):
-        _start(terminal, server, meanwhile)
+        threading.Thread(target=meanwhile, name="mlxcel-import").start()
+        start_server(terminal, server)
         yield server.endpoint
 
 
-def _start(terminal: Terminal, server: ManagedServer, meanwhile: Callable[[], object]) -> None:
+def start_server(terminal: Terminal, server: ManagedServer) -> None:
+    """Start a server, and print its progress and its address."""
     begin = time.monotonic()
-    threading.Thread(target=meanwhile, name="mlxcel-import").start()
     with terminal.waiting("Starting the server", lambda: _progress_text(server)):
         server.start()
     terminal.fact("Server", f"ready after {time.monotonic() - begin:.1f} s at {server.base_url}")

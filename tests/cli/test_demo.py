@@ -179,7 +179,7 @@ def test_closed_pipe_is_quiet(command_line: CommandLine, fake: dict[str, str]) -
     assert [] == list(command_line.runtime.iterdir())
 
 
-@pytest.mark.parametrize("module", ["langchain_core", "bm25s"])
+@pytest.mark.parametrize("module", ["langchain_core", "mammoth"])
 def test_missing_packages_name_the_extras(module: str, command_line: CommandLine) -> None:
     hidden = (
         f"import sys; sys.modules['{module}'] = None;"

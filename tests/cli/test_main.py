@@ -2,24 +2,27 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
+import sys
 from argparse import _SubParsersAction
 from pathlib import Path
 
 import pytest
 
 from mlxcel_integrations import __version__
-from mlxcel_integrations.cli import _parser, main
+from mlxcel_integrations.cli import main
+from mlxcel_integrations.cli.parser import make_parser
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ask", "notes.md"], "--question"),
         (["ask", "--question", "x"], "FILE"),
+        (["serve", "--port", "http"], "invalid int value"),
         (["ask", "f", "--question", "x", "--with", "haystack"], "invalid choice"),
         (["ask", "f", "--question", "x", "--model", "m", "--base-url", "u"], "not allowed with"),
         (["doctor", "--socket", "/x.sock", "--model", "m"], "not allowed with"),
-        ([], "COMMAND"),
+        (["sing"], "invalid choice"),
     ],
 )
 def test_a_wrong_command_line_is_rejected(
@@ -39,13 +42,36 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"mlxcel-integrations {__version__}\n" == capsys.readouterr().out
 
 
+def test_help_is_printed_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == main([])
+
+    out, err = capsys.readouterr()
+    assert "" == err
+    for command in commands():
+        assert f"    {command} " in out
+
+
+def test_the_package_runs_as_a_module() -> None:
+    argv = [sys.executable, "-m", "mlxcel_integrations", "--version"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+
+    assert (0, f"mlxcel-integrations {__version__}\n") == (done.returncode, done.stdout)
+
+
 # --------------------------------------------------------------------------- the page
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 
 
+SECTIONS = {
+    "ask": PAGE.partition("## Ask your own files\n")[2],
+    "chat": PAGE.partition("## Chat\n")[2],
+    "serve": PAGE.partition("## Serve a model\n")[2],
+}
+
+
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [each for each in _parser()._actions if isinstance(each, _SubParsersAction)]
+    (action,) = [each for each in make_parser()._actions if isinstance(each, _SubParsersAction)]
     return dict(action.choices)
 
 
@@ -59,10 +85,13 @@ def test_the_page_has_a_row_for_each_command() -> None:
     assert sorted(commands()) == sorted(listed)
 
 
-def test_the_page_has_a_row_for_each_option_of_ask() -> None:
-    listed = re.findall(r"^\| `(--[\w-]+)` \|", PAGE, re.MULTILINE)
+@pytest.mark.parametrize("command", ["ask", "chat", "serve"])
+def test_the_page_has_a_row_for_each_option(command: str) -> None:
+    section = SECTIONS[command].partition("\n## ")[0]
+    listed = re.findall(r"^\| (`-[^|]+`) \|", section, re.MULTILINE)
+    names = {name for cell in listed for name in re.findall(r"--?[\w-]+", cell)}
 
-    assert sorted(options(commands()["ask"])) == sorted(listed)
+    assert options(commands()[command]) == names
 
 
 @pytest.mark.parametrize("command", ["demo", "doctor", "models"])

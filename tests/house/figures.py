@@ -27,8 +27,8 @@ DECISIONS = ast.If | ast.IfExp | ast.While | ast.Try | ast.ExceptHandler | ast.C
 
 
 def flat_modules() -> list[str]:
-    """Return the files at the top of the package."""
-    return sorted(path.name for path in PACKAGE.glob("*.py"))
+    """Return the files at the top of the package, without the one that only runs a command."""
+    return sorted(path.name for path in PACKAGE.glob("*.py") if path.name != "__main__.py")
 
 
 def class_named(name: str, module: str) -> ast.ClassDef:

@@ -26,6 +26,7 @@ LAYERS = [
     ["adapters"],
     ["langchain", "llama_index", "ray"],
     ["cli"],
+    ["__main__"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 

@@ -13,17 +13,24 @@ from ..terminal import Terminal
 from .passages import Passage
 from .prompt import prompt_style
 
-__all__ = ["FRAMEWORKS", "Answer", "Framework", "print_answer", "require_packages"]
+__all__ = [
+    "FRAMEWORKS",
+    "NO_FRAMEWORK",
+    "Answer",
+    "Framework",
+    "print_answer",
+    "require_packages",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A framework that runs the chain.
+    """A framework that runs the chain, or none: the client of this package.
 
     Attributes:
         module: The module of this folder that uses it.
-        package: The package that it is imported from.
-        extra: The extra that installs it.
+        package: The package that it is imported from, "" for none.
+        extra: The extra that installs it, "" for none.
     """
 
     module: str
@@ -31,11 +38,12 @@ class Framework:
     extra: str
 
 
+NO_FRAMEWORK = Framework("client_chat", "", "")
 FRAMEWORKS = {
     "langchain": Framework("langchain_chain", "langchain_core", "langchain"),
     "llamaindex": Framework("llama_index_engine", "llama_index", "llama-index"),
 }
-_PACKAGES = ("bm25s", "numpy", "pypdf", "semantic_text_splitter", "Stemmer")
+_PACKAGES = ("bs4", "mammoth", "markdownify", "numpy", "pypdf", "semantic_text_splitter", "Stemmer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +71,30 @@ def require_packages(framework: Framework) -> None:
     Raises:
         MlxcelError: A package is missing.
     """
-    needed = (*_PACKAGES, framework.package)
+    needed = [*_PACKAGES, *filter(None, [framework.package])]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
+        extras = ",".join(filter(None, ["ask", framework.extra, "embedded"]))
         raise MlxcelError(
             f"Some packages are not installed ({', '.join(missing)}): "
-            f"pip install 'mlxcel-integrations[ask,{framework.extra},embedded]'."
+            f"pip install 'mlxcel-integrations[{extras}]'."
         )
 
 
 def print_answer(
-    terminal: Terminal,
+    out: Terminal,
+    log: Terminal,
     framework: Framework,
     base_url: str,
     model: str,
     find: Callable[[str, int], Sequence[Passage]],
     question: str,
 ) -> Answer:
-    """Print where the passages are from, and the answer while it is generated.
+    """Print the answer while it is generated, and then its sources.
 
     Args:
-        terminal: Where to print.
+        out: Where to print them.
+        log: Where to print the speed.
         framework: The framework that runs the chain.
         base_url: Address of the server.
         model: Name of its model.
@@ -93,40 +104,40 @@ def print_answer(
     style = prompt_style(model)
     sources: list[Passage] = []
 
-    def find_and_print(question: str) -> Sequence[Passage]:
+    def find_sources(question: str) -> Sequence[Passage]:
         sources[:] = find(question, style.sources)
-        for passage in sources:
-            terminal.fact("Source", f"{passage.source}, {passage.place}")
         return sources
 
     begin = time.monotonic()
     first, text, tokens = None, "", 0
     chain = importlib.import_module(f".{framework.module}", __package__)
-    for piece, count in chain.stream_answer(base_url, find_and_print, question, style.options):
+    for piece, count in chain.stream_answer(base_url, find_sources, question, style.options):
         tokens = max(tokens, count)
         if first is None and piece.strip():
             first = time.monotonic() - begin
-            terminal.label("Answer")
             piece = piece.lstrip()
         if first is not None:
-            terminal.piece(piece)
+            out.piece(piece)
             text += piece
     result = Answer(text.rstrip(), sources, tokens, first, time.monotonic() - begin)
-    _print_end(terminal, result)
+    _print_end(out, log, result)
     return result
 
 
-def _print_end(terminal: Terminal, result: Answer) -> None:
+def _print_end(out: Terminal, log: Terminal, result: Answer) -> None:
     if result.first is None:
-        terminal.fact("Answer", f"(none: {result.output_tokens} tokens without text)")
-        return
-    terminal.line()
-    terminal.fact(
-        "", _speed_text(result.first, result.seconds - result.first, result.output_tokens)
-    )
+        out.line("(no answer)")
+    else:
+        out.line()
+    for passage in result.sources:
+        out.fact("Source", f"{passage.source}, {passage.place}")
+    log.fact("Speed", _speed_text(result))
 
 
-def _speed_text(first: float, rest: float, tokens: int) -> str:
-    text = f"first word after {first:.2f} s"
+def _speed_text(result: Answer) -> str:
+    if result.first is None:
+        return f"{result.output_tokens} tokens without text"
+    text = f"first word after {result.first:.2f} s"
+    rest, tokens = result.seconds - result.first, result.output_tokens
     # The time of the first token is not part of `rest`.
-    return f"{text}, {(tokens - 1) / rest:.0f} tokens/s" if tokens > 1 else text
+    return f"{text}, {(tokens - 1) / rest:.0f} tokens/s" if tokens > 1 and rest > 0 else text

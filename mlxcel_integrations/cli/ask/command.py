@@ -1,4 +1,4 @@
-"""Command ``mlxcel-integrations ask``: read files, find passages, print the answer."""
+"""Command ``mlxcel-integrations ask``: read files, find passages, print the answers."""
 
 from __future__ import annotations
 
@@ -7,54 +7,70 @@ import importlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...client import LLM
 from ...embedded.model import cache_directory
 from ...errors import MlxcelError
 from ..engine import Choice, choose_engine, running_engine
+from ..lines import answer_lines
 from ..terminal import Terminal
-from .answer import FRAMEWORKS, Answer, Framework, print_answer, require_packages
-from .files import Corpus, UnreadableFile
+from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, Framework, print_answer, require_packages
+from .documents import is_table
+from .files import STANDARD_INPUT, Corpus
 from .passages import Passage
 from .store import Store
 
 if TYPE_CHECKING:
     from .retrieval import Retrieval
 
-__all__ = ["open_search", "open_store", "run_ask"]
+__all__ = ["Request", "open_search", "open_store", "run_ask", "split_question"]
 
-_EMBEDDING_SECONDS = 30.0
+_EMBEDDING_SECONDS = 3.0
 """How long a question waits for passages to be embedded; the last batch may take longer."""
 
 _SHOWN_LEFT_OUT = 5
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+"""The usual one, and those of Chinese, Japanese and Arabic."""
 
 
-def run_ask(
-    terminal: Terminal,
-    names: Sequence[str],
-    question: str,
-    *,
-    framework: str = "langchain",
-    model: str | None = None,
-    base_url: str | None = None,
-    embedding_model: str | None = None,
-    embed_all: bool = False,
-    as_json: bool = False,
-) -> int:
-    """Answer a question from files.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of the command.
 
-    Args:
-        terminal: Where to print everything but the JSON.
-        names: Files and folders.
-        question: The question.
-        framework: ``langchain`` or ``llamaindex``.
+    Attributes:
+        names: Files and folders, and perhaps the question behind them.
+        question: The question; None to ask for it, and for more.
+        framework: ``langchain`` or ``llamaindex``; None for the client of this package.
         model: A model to start a server for.
         base_url: Address of a running server.
         embedding_model: A second model for that server, which embeds.
         embed_all: Whether to wait until all passages are embedded.
-        as_json: Whether to print one JSON object to standard output.
+        keep: Seconds that the server stays for the next question.
+        as_json: Whether to print a JSON object for each answer.
+    """
+
+    names: Sequence[str]
+    question: str | None = None
+    framework: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    embedding_model: str | None = None
+    embed_all: bool = False
+    keep: float | None = None
+    as_json: bool = False
+
+
+def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
+    """Answer questions from files.
+
+    Args:
+        request: The options.
+        out: Where to print answers and sources.
+        log: Where to print everything else.
 
     Returns:
         The exit status.
@@ -64,24 +80,69 @@ def run_ask(
             not start.
         openai.APIError: The server rejected the question, or could not be reached.
     """
-    if not question.strip():
-        raise MlxcelError('The question is empty. Pass one, as in --question "What is this?".')
-    chosen = FRAMEWORKS[framework]
-    require_packages(chosen)
-    options = {} if embedding_model is None else {"embedding_model": embedding_model}
-    with open_store(terminal) as store:
-        corpus = _read_files(terminal, names, store)
-        choice = choose_engine(model, base_url)
-        with open_search(terminal, corpus.passages, store, choice, chosen, **options) as search:
+    names, question = split_question(request.names, request.question)
+    framework = FRAMEWORKS[request.framework] if request.framework else NO_FRAMEWORK
+    require_packages(framework)
+    options: dict[str, Any] = {"keep": request.keep}
+    if request.embedding_model is not None:
+        options["embedding_model"] = request.embedding_model
+    with open_store(log) as store:
+        corpus = _read_files(log, names, store)
+        choice = choose_engine(request.model, request.base_url)
+        with open_search(log, corpus.passages, store, choice, framework, **options) as search:
             base_url, llm, retrieval = search
-            terminal.line()
-            terminal.fact("Question", question)
-            retrieval.prepare(question, math.inf if embed_all else _EMBEDDING_SECONDS)
-            result = print_answer(terminal, chosen, base_url, llm.model, retrieval.find, question)
-            if as_json:
-                about = {"question": question, "framework": framework, "model": llm.model}
-                _print_json(about, result, corpus, retrieval.embedded)
+            log.line()
+
+            def answer(question: str) -> None:
+                seconds = math.inf if request.embed_all else _EMBEDDING_SECONDS
+                retrieval.prepare(question, seconds)
+                place = log if request.as_json else out
+                result = print_answer(
+                    place, log, framework, base_url, llm.model, retrieval.find, question
+                )
+                _tell_of_tables(log, result.sources, corpus.passages)
+                if request.as_json:
+                    about = {"question": question, "framework": request.framework}
+                    about["model"] = llm.model
+                    _print_json(about, result, corpus, retrieval.embedded)
+
+            if question is not None:
+                answer(question)
+            else:
+                answer_lines(log, answer)
     return 0
+
+
+def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence[str], str | None]:
+    """Return the files and the question, which may be the last of the arguments.
+
+    Raises:
+        MlxcelError: The question is empty, there is no file, or no way to ask for a question.
+    """
+    if question is None and _is_question(names[-1]):
+        *names, question = names
+    if question is not None and not question.strip():
+        raise MlxcelError('The question is empty. Pass one, as in -q "What is this?".')
+    if not names:
+        raise MlxcelError(f'No file is named: mlxcel-integrations ask FILE "{question}".')
+    if question is None and STANDARD_INPUT in names:
+        raise MlxcelError(
+            "Standard input is read as a file, so no question can be typed there. "
+            'Pass one, as in -q "What is this?".'
+        )
+    return names, question
+
+
+def _is_question(argument: str) -> bool:
+    """Tell whether an argument is no file, and more than a word or with a question mark."""
+    stripped = argument.strip()
+    if len(stripped.split()) < 2 and not stripped.endswith(_QUESTION_MARKS):
+        return argument != "" and not stripped
+    try:
+        return not Path(argument).expanduser().exists()
+    except (OSError, ValueError):
+        # It is too long for a path, or has a zero byte.
+        return True
 
 
 @contextlib.contextmanager
@@ -120,30 +181,35 @@ def open_search(
         yield str(endpoint), llm, Retrieval(terminal, passages, llm, store)
 
 
-def _read_files(terminal: Terminal, names: Sequence[str], store: Store) -> Corpus:
+def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
     corpus = Corpus()
-    with terminal.waiting("Reading", lambda: f"{corpus.files} files"):
+    with log.waiting("Reading", lambda: corpus.progress):
         corpus.read(names, store)
-    terminal.fact("Files", f"{corpus.files} read, {len(corpus.passages)} passages")
+    log.fact("Files", f"{corpus.files} read, {len(corpus.passages)} passages")
     for file in corpus.left_out[:_SHOWN_LEFT_OUT]:
-        terminal.fact("Left out", f"{file.name}: {file.reason}")
+        log.fact("Left out", f"{file.name}: {file.reason}")
     more = len(corpus.left_out) - _SHOWN_LEFT_OUT
     if more > 0:
-        terminal.fact("Left out", f"{more} more")
+        log.fact("Left out", f"{more} more")
     if corpus.skipped:
-        terminal.fact("Left out", _skipped_text(corpus.skipped))
+        log.fact("Left out", corpus.skipped_text)
     return corpus
 
 
-def _skipped_text(skipped: Sequence[UnreadableFile]) -> str:
-    named = [f"{file.name} ({file.reason})" for file in skipped[:_SHOWN_LEFT_OUT]]
-    more = ["..."] if len(skipped) > _SHOWN_LEFT_OUT else []
-    files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
-    return f"{files} skipped: {', '.join([*named, *more])}"
+def _tell_of_tables(log: Terminal, sources: Sequence[Passage], passages: Sequence[Passage]) -> None:
+    """Say that a sum is not to be had if an answer is from a part of a table."""
+    tables = {passage.source for passage in sources if is_table(passage)}
+    for name in sorted(tables):
+        if sum(p.source == name for p in passages) > sum(p.source == name for p in sources):
+            log.fact(
+                "Table",
+                f"the model saw only some rows of {name}, and does not calculate: for sums, "
+                "counts and averages, use a spreadsheet or a database.",
+            )
 
 
 def _print_json(
-    about: Mapping[str, str], result: Answer, corpus: Corpus, embedded: int | None
+    about: dict[str, str | None], result: Answer, corpus: Corpus, embedded: int | None
 ) -> None:
     sources = [
         {"file": passage.source, "place": passage.place, "text": passage.text}
@@ -160,3 +226,4 @@ def _print_json(
     }
     whole = {**about, "answer": result.text, "sources": sources, **counts, "left_out": left_out}
     sys.stdout.write(json.dumps(whole) + "\n")
+    sys.stdout.flush()

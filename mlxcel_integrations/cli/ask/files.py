@@ -1,43 +1,35 @@
-"""Files of the user: find them in folders, and read text, Markdown and PDF."""
+"""Files of the user: find them in folders, read them, and count what is skipped."""
 
 from __future__ import annotations
 
-import codecs
-import hashlib
-import logging
 import os
-import re
 import stat
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from ...errors import MlxcelError
-from .passages import Passage, cut_markdown, cut_pages, cut_text
+from .documents import LARGEST, Unreadable, is_binary, read_document
+from .passages import Passage
 from .store import Store
 
-__all__ = ["Corpus", "UnreadableFile"]
+__all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content"]
 
-_MARKDOWN = {".md", ".markdown"}
-_IN_FOLDERS = _MARKDOWN | {".txt", ".text", ".rst", ".pdf"}
-"""Suffixes that are read in a folder; a file passed by name may have any other."""
-
-_LARGEST = 100_000_000
-"""Bytes of a file; a larger one is likely a mistake, and may not fit into memory."""
-
-# No text has these, and nearly every binary file has a zero byte.
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+STANDARD_INPUT = "-"
+_TOO_LARGE = f"it is larger than {LARGEST // 1_000_000} MB. Split it"
+_MOST_KINDS = 6
+_BEGINNING = 8192
 
 
-class Unreadable(Exception):
-    """No text can be read from a file; the message says why, and what to do."""
+class _Skipped(Exception):
+    """A file in a folder has nothing to read; the message is its kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
-    """A file that could not be read.
+    """A file that was not read.
 
     Attributes:
         name: Its path.
@@ -55,7 +47,7 @@ class Corpus:
         files: Number of files that were read.
         passages: Their passages.
         left_out: The files that could not be read.
-        skipped: The entries of folders that are not regular files, or lead out of their folder.
+        skipped: The entries of folders that are no texts: pictures, programs, devices, links.
     """
 
     def __init__(self) -> None:
@@ -63,133 +55,138 @@ class Corpus:
         self.passages: list[Passage] = []
         self.left_out: list[UnreadableFile] = []
         self.skipped: list[UnreadableFile] = []
+        self._bytes = self._bytes_found = 0
 
     def read(self, names: Sequence[str], store: Store) -> None:
-        """Read files, and in folders those with a suffix of text or PDF.
+        """Read files, and all texts and documents in folders.
 
         Args:
-            names: Files and folders; hidden files in folders are skipped.
-            store: Where the text of PDFs is kept.
+            names: Files and folders, or ``-``; hidden files in folders are skipped.
+            store: Where texts that are slow to extract are kept.
 
         Raises:
             MlxcelError: No text was found in any of them.
         """
-        found = [path for name in names for path in self._find(name)]
-        for path in dict.fromkeys(found):
-            try:
-                self.passages += _read_file(path, store)
-                self.files += 1
-            except OSError as error:
-                self._leave_out(path, f"{error.strerror}. Check the path and its permissions")
-            except Unreadable as error:
-                self._leave_out(path, str(error))
+        found: dict[str, bool] = {}
+        for name in names:
+            for path, in_folder in self._find(name):
+                found.setdefault(path, in_folder)
+        self._bytes_found = sum(map(_size, found))
+        for path, in_folder in found.items():
+            self._read_file(path, in_folder, store)
+            self._bytes += _size(path)
         if not self.passages:
             raise MlxcelError(self._explain_nothing(names))
 
-    def _find(self, name: str) -> Iterator[Path]:
+    @property
+    def progress(self) -> str:
+        """How much was read so far."""
+        done, found = self._bytes / 1e6, self._bytes_found / 1e6
+        return f"{self.files} files, {done:.0f} of {found:.0f} MB"
+
+    @property
+    def skipped_text(self) -> str:
+        """The number of skipped files, by their kinds: "7 files skipped: 4 .png, 3 .zip"."""
+        counts = Counter(file.reason for file in self.skipped)
+        kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+        named = [f"{count} {kind}" for kind, count in kinds[:_MOST_KINDS]]
+        others = sum(count for _, count in kinds[_MOST_KINDS:])
+        files = "1 file" if len(self.skipped) == 1 else f"{len(self.skipped)} files"
+        return f"{files} skipped: {', '.join([*named, *([f'{others} others'] if others else [])])}"
+
+    def _find(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Yield the files of an argument, each with whether it was found in a folder."""
         path = Path(name).expanduser()
         # An empty name would mean the current folder.
-        if not name or not path.is_dir():
-            yield path
+        if name in ("", STANDARD_INPUT) or not path.is_dir():
+            yield (name if name == STANDARD_INPUT else str(path)), False
             return
         root = Path(os.path.realpath(path))
         for folder, folders, files in os.walk(path, onerror=self._leave_out_folder):
             folders[:] = sorted(child for child in folders if not child.startswith("."))
             for file in sorted(files):
-                if not file.startswith(".") and Path(file).suffix.lower() in _IN_FOLDERS:
+                if not file.startswith("."):
                     yield from self._check(Path(folder) / file, root)
 
-    def _check(self, path: Path, root: Path) -> Iterator[Path]:
+    def _check(self, path: Path, root: Path) -> Iterator[tuple[str, bool]]:
         """Yield a file of a folder, unless it is a device or a link to somewhere else."""
-        if not Path(os.path.realpath(path)).is_relative_to(root):
-            self.skipped.append(UnreadableFile(str(path), "a link out of the folder"))
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            self._skip(path, "links out of the folder")
         elif path.exists() and not path.is_file():
-            self.skipped.append(UnreadableFile(str(path), "not a regular file"))
+            self._skip(path, "not regular files")
         else:
-            yield path
+            yield str(path), True
+
+    def _read_file(self, name: str, in_folder: bool, store: Store) -> None:
+        try:
+            content = file_content(name, skip_binary=in_folder)
+            self.passages += read_document(_shown_name(name), content, store)
+            self.files += 1
+        except _Skipped as error:
+            self._skip(name, str(error))
+        except OSError as error:
+            self._leave_out(name, f"{error.strerror}. Check the path and its permissions")
+        except Unreadable as error:
+            self._leave_out(name, str(error))
 
     def _leave_out_folder(self, error: OSError) -> None:
         self._leave_out(error.filename, f"{error.strerror}. Check its permissions")
 
-    def _leave_out(self, path: str | Path, reason: str) -> None:
-        self.left_out.append(UnreadableFile(str(path), reason))
+    def _leave_out(self, path: str, reason: str) -> None:
+        self.left_out.append(UnreadableFile(_shown_name(path), reason))
+
+    def _skip(self, path: str | Path, kind: str) -> None:
+        self.skipped.append(UnreadableFile(str(path), kind))
 
     def _explain_nothing(self, names: Sequence[str]) -> str:
-        left_out = [*self.left_out, *self.skipped]
-        if not left_out:
-            return (
-                f"There is nothing to read in {', '.join(names)}. In folders, only these files are "
-                f"read: {', '.join(sorted(_IN_FOLDERS))}. Pass others by name."
-            )
-        first, *others = left_out
-        more = f" {len(others)} more could not be read either." if others else ""
+        if not self.left_out:
+            skipped = f" {self.skipped_text}." if self.skipped else ""
+            return f"There is no text to read in {', '.join(names)}.{skipped}"
+        first = self.left_out[0]
+        others = len(self.left_out) - 1 + len(self.skipped)
+        more = f" {others} more could not be read either." if others else ""
         return f"Cannot read {first.name}: {first.reason}.{more}"
 
 
-def _read_file(path: Path, store: Store) -> list[Passage]:
-    content = _content(path)
-    if not content.strip():
-        raise Unreadable("it is empty")
-    suffix = path.suffix.lower()
-    if suffix == ".pdf" or content.startswith(b"%PDF-"):
-        return cut_pages(str(path), _pages(content, store))
-    text = _text(content)
-    return (cut_markdown if suffix in _MARKDOWN else cut_text)(str(path), text)
+def file_content(name: str, *, skip_binary: bool = False) -> bytes:
+    """Return what is in a file.
 
+    Args:
+        name: Its path, or ``-`` for standard input.
+        skip_binary: Whether to leave a file alone whose first bytes are no text.
 
-def _content(path: Path) -> bytes:
+    Raises:
+        Unreadable: It is too large, or no regular file.
+        OSError: It cannot be opened.
+    """
+    if name == STANDARD_INPUT:
+        content = sys.stdin.buffer.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise Unreadable(_TOO_LARGE)
+        return content
     # Without blocking, since it may have become a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("it is not a regular file. Pass a file or a folder")
-        if status.st_size > _LARGEST:
-            raise Unreadable(f"it is larger than {_LARGEST // 1_000_000} MB. Split it")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            beginning = file.read(_BEGINNING)
+            if skip_binary and is_binary(name, beginning):
+                raise _Skipped(Path(name).suffix.lower() or "without a suffix")
+            if status.st_size > LARGEST:
+                raise Unreadable(_TOO_LARGE)
+            return beginning + file.read()
     finally:
         os.close(descriptor)
 
 
-def _text(content: bytes) -> str:
-    """Decode UTF-8, else UTF-16 with a byte order mark, else Windows-1252."""
-    encoding = "utf-16" if content.startswith(_BYTE_ORDER_MARKS) else "utf-8-sig"
+def _shown_name(name: str) -> str:
+    return "standard input" if name == STANDARD_INPUT else name
+
+
+def _size(name: str) -> int:
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", "replace")
-    if _CONTROL.search(text):
-        raise Unreadable("it is neither text nor PDF. Convert it first")
-    return text
-
-
-def _pages(content: bytes, store: Store) -> list[str]:
-    """Return the text of the pages of a PDF, which is slow to extract and therefore kept."""
-    key = hashlib.sha256(content).digest()
-    pages = store.pages(key)
-    if pages is None:
-        pages = _extract(content)
-        store.keep_pages(key, pages)
-    return pages
-
-
-def _extract(content: bytes) -> list[str]:
-    from pypdf import PdfReader
-    from pypdf.errors import DependencyError, FileNotDecryptedError
-
-    # It logs each flaw of a file, even of one that it can read.
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-    try:
-        pages = [page.extract_text() for page in PdfReader(BytesIO(content)).pages]
-    except FileNotDecryptedError:
-        reason = "it is protected by a password. Save a copy without one"
-        raise Unreadable(reason) from None
-    except DependencyError:
-        raise Unreadable("it is encrypted. Run: pip install 'pypdf[crypto]'") from None
-    except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        first = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        raise Unreadable(f"it is not a valid PDF ({first}). Save it again") from None
-    if not any(page.strip() for page in pages):
-        raise Unreadable("it has images but no text. Run text recognition (OCR) on it first")
-    return pages
+        return Path(name).stat().st_size
+    except OSError:
+        return 0

@@ -2,74 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import heapq
+import math
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, takewhile
 
-import bm25s
 from Stemmer import Stemmer
 
 __all__ = ["KeywordIndex", "fuse_rankings"]
 
 # Chinese and Japanese have no spaces: each character counts as a word.
-_WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
+_SINGLE = r"[\u3040-\u30ff\u3400-\u9fff]"
+_REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff]*"
+_WORD = re.compile(f"{_SINGLE}|{_REST.replace('*', '+')}")
+_LETTER = re.compile(_REST.replace("*", ""))
 
-_USUAL_OFFSET, _ROUGH_OFFSET = 60, 10
-"""The smaller the offset, the more the first places count."""
+_SATURATION, _LENGTH_WEIGHT = 1.5, 0.75
+"""The parameters of BM25 that are usually called k1 and b."""
 
-_ROUGH_WEIGHT = 0.15
-"""Too little to put another text ahead of the best one by keywords."""
+_OFFSET = 60
+"""Of reciprocal rank fusion: the smaller, the more the first places count."""
+
+_FEW_PLACES = 10_000
+"""A word with more places than this, and than texts, is looked up only if no other is found."""
 
 
 class KeywordIndex:
-    """An index of texts by their words, ranked by BM25.
+    """Texts that are ranked by their words with BM25.
+
+    Nothing is prepared but one long text, in which the words of each question are looked up: to
+    index all words of a large log would take far longer than to search it for a few.
 
     Args:
         texts: The texts to search.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._count = len(texts)
+        lowered = [text.lower() for text in texts]
+        self._text = "\n".join(lowered)
+        self._lengths = [len(text) + 1 for text in lowered]
+        self._starts = list(accumulate(self._lengths, initial=0))[:-1]
+        self._mean_length = max(len(self._text) / max(len(texts), 1), 1)
         self._stemmer = Stemmer("english")
-        self._index = bm25s.BM25()
-        tokens = self._tokens(texts)
-        self._has_words = bool(tokens.vocab)
-        if self._has_words:
-            self._index.index(tokens, show_progress=False)
 
     def rank(self, question: str, k: int) -> list[int]:
         """Return the indices of at most k texts that share words with a question, best first."""
-        if not self._has_words:
-            return []
-        words = self._tokens([question], return_ids=False)
-        found = self._index.retrieve(words, k=min(k, self._count), show_progress=False)
-        (indices,), (scores,) = found
-        return [int(index) for index, score in zip(indices, scores, strict=True) if score > 0]
+        scores: dict[int, float] = defaultdict(float)
+        for places, stem, prefix in self._rarest_first(question):
+            if places > max(_FEW_PLACES, len(self._starts)) and scores:
+                break
+            self._add(scores, Counter(self._texts_with(stem, prefix)))
+        return heapq.nlargest(k, scores, key=lambda index: (scores[index], -index))
 
-    def _tokens(self, texts: Sequence[str], **options: Any) -> Any:
-        return bm25s.tokenize(
-            list(texts),
-            token_pattern=_WORD,
-            # They depend on the language, and BM25 gives frequent words little weight anyway.
-            stopwords=None,
-            stemmer=self._stemmer,
-            show_progress=False,
-            **options,
-        )
+    def _rarest_first(self, question: str) -> list[tuple[int, str, str]]:
+        """Return each word as the places with its first letters, its stem, and these letters."""
+        stems = {self._stemmer.stemWord(word): word for word in _WORD.findall(question.lower())}
+        prefixes = {stem: _common_beginning(stem, word) for stem, word in stems.items()}
+        return sorted((self._text.count(p), stem, p) for stem, p in prefixes.items() if p)
+
+    def _texts_with(self, stem: str, prefix: str) -> Iterator[int]:
+        """Yield the index of a text for each word in it that has this stem."""
+        known: dict[str, bool] = {}
+        single = re.match(_SINGLE, prefix)
+        for found in re.finditer(re.escape(prefix) + ("" if single else _REST), self._text):
+            start, word = found.start(), found.group()
+            if not single and start and _LETTER.match(self._text, start - 1):
+                continue
+            if word not in known:
+                known[word] = self._stemmer.stemWord(word) == stem
+            if known[word]:
+                yield bisect_right(self._starts, start) - 1
+
+    def _add(self, scores: dict[int, float], counts: Counter[int]) -> None:
+        """Add to the scores what BM25 gives for a word, given how often it is in which texts."""
+        others = len(self._starts) - len(counts)
+        rarity = math.log(1 + (others + 0.5) / (len(counts) + 0.5))
+        for index, count in counts.items():
+            length = 1 - _LENGTH_WEIGHT * (1 - self._lengths[index] / self._mean_length)
+            scores[index] += rarity * count / (count + _SATURATION * length)
 
 
-def fuse_rankings(
-    by_words: Sequence[int], by_meaning: Sequence[int], *, rough: bool = False
-) -> list[int]:
+def _common_beginning(stem: str, word: str) -> str:
+    """Return the letters that a word keeps in its stem: "happ" of "happi" and "happy"."""
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(stem, word, strict=False))
+    return "".join(letter for letter, _ in pairs)
+
+
+def fuse_rankings(by_words: Sequence[int], by_meaning: Sequence[int]) -> list[int]:
     """Join two rankings by reciprocal rank: a text high in both comes first.
 
     Args:
         by_words: Texts by the words that they share with a question, best first.
         by_meaning: Texts by their similarity in meaning, best first.
-        rough: Whether the ranking by meaning is unreliable: it then counts little, and first
-            places count more.
     """
-    offset, weight = (_ROUGH_OFFSET, _ROUGH_WEIGHT) if rough else (_USUAL_OFFSET, 1.0)
-    scores = {index: 1 / (offset + place) for place, index in enumerate(by_words, 1)}
-    for place, index in enumerate(by_meaning, 1):
-        scores[index] = scores.get(index, 0) + weight / (offset + place)
+    scores: dict[int, float] = defaultdict(float)
+    for ranking in (by_words, by_meaning):
+        for place, index in enumerate(ranking, 1):
+            scores[index] += 1 / (_OFFSET + place)
     return sorted(scores, key=lambda index: -scores[index])

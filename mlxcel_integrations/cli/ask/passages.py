@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import metadata
 from pathlib import Path
 
-__all__ = ["Passage", "cut_markdown", "cut_pages", "cut_text", "documentation_passages"]
+__all__ = [
+    "Passage",
+    "cut_lines",
+    "cut_markdown",
+    "cut_pages",
+    "cut_records",
+    "cut_text",
+    "documentation_passages",
+]
 
 SIZES = (300, 600)
 """Smallest and largest passage in characters; it ends with a paragraph or sentence if possible."""
@@ -48,6 +56,52 @@ def cut_text(source: str, text: str) -> list[Passage]:
         Passage(source, f"line {bisect_right(ends, start) + 1}", piece)
         for start, piece in _cut(text)
     ]
+
+
+def cut_lines(source: str, text: str) -> list[Passage]:
+    """Cut code, a log or a very long text between lines: a blank one if there is one near."""
+    smallest, largest = SIZES
+    passages, line, start = [], 1, 0
+    while start < len(text):
+        end = start + largest
+        if end < len(text):
+            end = (
+                text.rfind("\n\n", start + smallest, end) + 1
+                or text.rfind("\n", start, end) + 1
+                or text.rfind(" ", start, end) + 1
+                or end
+            )
+        piece = text[start:end]
+        if stripped := piece.strip("\n").rstrip():
+            blank = len(piece) - len(piece.lstrip("\n"))
+            passages.append(Passage(source, f"line {line + blank}", stripped))
+        line += piece.count("\n")
+        start = end
+    return passages
+
+
+def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]:
+    """Put whole records of a table into passages, as many as fit; they are counted from 1.
+
+    Args:
+        source: The file.
+        unit: Name of a record, such as ``row``.
+        records: Their texts.
+    """
+    passages: list[Passage] = []
+    lines: list[str] = []
+    first, size = 1, 0
+    for number, record in enumerate(records, 1):
+        if lines and size + len(record) > SIZES[1]:
+            passages.append(Passage(source, f"{unit} {first}", "\n".join(lines)))
+            lines, size = [], 0
+        if not lines:
+            first = number
+        lines.append(record[: SIZES[1]])
+        size += len(lines[-1]) + 1
+    if lines:
+        passages.append(Passage(source, f"{unit} {first}", "\n".join(lines)))
+    return passages
 
 
 def cut_markdown(source: str, text: str) -> list[Passage]:

@@ -16,16 +16,16 @@ from .vector_search import VectorIndex, vector_name
 
 __all__ = ["Retrieval"]
 
-CANDIDATES, ROUGH_CANDIDATES = 20, 10
-"""Passages that each index proposes; fewer if vectors are slow and unreliable."""
+CANDIDATES = 20
+"""Passages that each index proposes."""
 
 
 class Retrieval:
     """Finds passages for questions.
 
     Passages that share words with a question are embedded first, then as many others as time
-    allows. Vectors are kept, so that the next question continues where this one stopped. With
-    the built-in model, which is slow and whose vectors are rough, the others are not embedded.
+    allows. Vectors are kept, so that the next question continues where this one stopped. The
+    built-in chat model is not asked for vectors: they are slow to make, and find less than words.
 
     Args:
         terminal: Where to print progress.
@@ -42,11 +42,9 @@ class Retrieval:
         self._terminal = terminal
         self._passages = passages
         self._keywords = KeywordIndex(texts)
-        self._vectors: VectorIndex | None = VectorIndex(
-            llm, vector_name(llm.features), texts, store
-        )
-        self._rough = model == BUILT_IN_MODEL
-        self._k = ROUGH_CANDIDATES if self._rough else CANDIDATES
+        self._vectors: VectorIndex | None = None
+        if model != BUILT_IN_MODEL:
+            self._vectors = VectorIndex(llm, vector_name(llm.features), texts, store)
 
     @property
     def embedded(self) -> int | None:
@@ -62,8 +60,7 @@ class Retrieval:
         """
         if self._vectors is None:
             return
-        by_words = self._keywords.rank(question, self._k)
-        wanted = [*by_words, *self._compared(by_words)]
+        wanted = [*self._keywords.rank(question, CANDIDATES), *range(len(self._passages))]
         try:
             left = self._embed(self._vectors, question, wanted, seconds)
             if left.remaining:
@@ -76,17 +73,11 @@ class Retrieval:
 
     def find(self, question: str, k: int) -> list[Passage]:
         """Return the k best passages for a question that was prepared."""
-        by_words = self._keywords.rank(question, self._k)
-        if self._vectors is None:
-            best = by_words
-        else:
-            by_meaning = self._vectors.rank(question, self._compared(by_words), self._k)
-            best = fuse_rankings(by_words, by_meaning, rough=self._rough)
+        best = self._keywords.rank(question, CANDIDATES)
+        if self._vectors is not None:
+            by_meaning = self._vectors.rank(question, range(len(self._passages)), CANDIDATES)
+            best = fuse_rankings(best, by_meaning)
         return [self._passages[index] for index in best[:k]]
-
-    def _compared(self, by_words: Sequence[int]) -> Sequence[int]:
-        """Return the passages to compare by meaning, given the best ones by keywords."""
-        return by_words if self._rough and by_words else range(len(self._passages))
 
     def _embed(
         self, vectors: VectorIndex, question: str, wanted: Sequence[int], seconds: float

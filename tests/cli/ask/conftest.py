@@ -82,8 +82,9 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def ask(server: FakeServer, store: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
-    def run(*arguments: str | Path, question: str = QUESTION) -> Result:
-        given = ["ask", *map(str, arguments), "--question", question, "--base-url", server.url]
+    def run(*arguments: str | Path, question: str | None = QUESTION) -> Result:
+        asked = [] if question is None else ["--question", question]
+        given = ["ask", *map(str, arguments), *asked, "--base-url", server.url]
         return Result(main(given), *capsys.readouterr())
 
     return run

@@ -7,7 +7,13 @@ from io import StringIO
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.cli.ask.answer import FRAMEWORKS, Framework, print_answer, require_packages
+from mlxcel_integrations.cli.ask.answer import (
+    FRAMEWORKS,
+    NO_FRAMEWORK,
+    Framework,
+    print_answer,
+    require_packages,
+)
 from mlxcel_integrations.cli.ask.passages import Passage
 from mlxcel_integrations.cli.terminal import Terminal
 from tests.fakes.server import FakeServer, Reply
@@ -19,13 +25,15 @@ def find(question: str, k: int) -> Sequence[Passage]:
     return PASSAGES[:k]
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_sources_answer_and_speed_are_printed(framework: str, server: FakeServer) -> None:
-    log = StringIO()
+@pytest.mark.parametrize(
+    "framework", [*FRAMEWORKS.values(), NO_FRAMEWORK], ids=lambda framework: framework.module
+)
+def test_sources_answer_and_speed_are_printed(framework: Framework, server: FakeServer) -> None:
+    out, log = StringIO(), StringIO()
     server.script(Reply.text("  It is tall. "))
 
     answer = print_answer(
-        Terminal(log), FRAMEWORKS[framework], server.url, "model", find, "How tall?"
+        Terminal(out), Terminal(log), framework, server.url, "model", find, "How tall?"
     )
 
     assert "It is tall." == answer.text
@@ -33,21 +41,24 @@ def test_sources_answer_and_speed_are_printed(framework: str, server: FakeServer
     assert answer.output_tokens > 1
     assert answer.first is not None
     assert answer.first <= answer.seconds
-    assert log.getvalue().startswith("Source    notes.md, line 0\nSource    notes.md, line 1\n")
-    assert "\nAnswer    It is tall." in log.getvalue()
-    assert re.search(r"first word after [\d.]+ s, \d+ tokens/s\n$", log.getvalue())
+    assert out.getvalue().splitlines() == [
+        "It is tall. ",
+        *[f"Source    notes.md, line {number}" for number in range(4)],
+    ]
+    assert re.fullmatch(r"Speed +first word after [\d.]+ s, \d+ tokens/s\n", log.getvalue())
 
 
 def test_an_answer_without_text_has_no_first_word(server: FakeServer) -> None:
-    log = StringIO()
+    out, log = StringIO(), StringIO()
     server.script(Reply.text(""))
 
     answer = print_answer(
-        Terminal(log), FRAMEWORKS["langchain"], server.url, "model", find, "How tall?"
+        Terminal(out), Terminal(log), NO_FRAMEWORK, server.url, "model", find, "How tall?"
     )
 
     assert ("", None) == (answer.text, answer.first)
-    assert re.search(r"Answer +\(none: \d+ tokens without text\)\n$", log.getvalue())
+    assert out.getvalue().startswith("(no answer)\nSource")
+    assert re.fullmatch(r"Speed +\d+ tokens without text\n", log.getvalue())
 
 
 def test_missing_packages_are_named_with_the_extras() -> None:

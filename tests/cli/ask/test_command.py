@@ -1,36 +1,43 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.ask.conftest import NOTES, QUESTION, Ask, count_vectors, embedded_texts, pdf
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.cli.ask.command import split_question
+from tests.cli.ask.conftest import MODELS, NOTES, QUESTION, Ask, count_vectors, embedded_texts, pdf
 from tests.cli.conftest import CommandLine
 from tests.fakes.server import FakeServer, Reply
 
 
-@pytest.mark.parametrize("framework", ["langchain", "llamaindex"])
+@pytest.mark.parametrize("options", [[], ["--with", "langchain"], ["--with", "llamaindex"]])
 def test_the_answer_comes_with_its_sources(
-    framework: str, ask: Ask, notes: Path, server: FakeServer
+    options: list[str], ask: Ask, notes: Path, server: FakeServer
 ) -> None:
-    said = ask(notes, "--with", framework)
+    said = ask(notes, *options)
 
-    assert (0, "") == (said.status, said.err)
-    assert "Files     1 read, 2 passages\n" in said.out
-    assert f'Source    {notes}, "Notes"\n' in said.out
-    assert f"Answer    echo: {QUESTION}\n" in said.out
-    assert "tokens/s" in said.out
+    assert 0 == said.status
+    first, *sources = said.out.splitlines()
+    assert f"echo: {QUESTION}" == first
+    assert f'Source    {notes}, "Notes"' == sources[0]
+    assert "Files     1 read, 2 passages\n" in said.err
+    assert "tokens/s" in said.err
     system, human = server.posts[-1].json["messages"]
     assert "The lighthouse is 32 metres tall." in system["content"]
     assert QUESTION == human["content"]
 
 
-@pytest.mark.parametrize("framework", ["langchain", "llamaindex"])
-def test_only_the_json_is_on_standard_output(framework: str, ask: Ask, notes: Path) -> None:
-    said = ask(notes, "--json", "--with", framework)
+@pytest.mark.parametrize("framework", [None, "langchain", "llamaindex"])
+def test_only_the_json_is_on_standard_output(framework: str | None, ask: Ask, notes: Path) -> None:
+    said = ask(notes, "--json", *(["--with", framework] if framework else []))
 
     result: dict[str, Any] = json.loads(said.out)
     assert f"echo: {QUESTION}" == result["answer"]
@@ -43,7 +50,76 @@ def test_only_the_json_is_on_standard_output(framework: str, ask: Ask, notes: Pa
     )
     assert (2, 2, []) == (result["passages"], result["embedded_passages"], result["left_out"])
     assert result["output_tokens"] > 1
-    assert "Answer    echo" in said.err
+    assert f"echo: {QUESTION}" in said.err
+
+
+# --------------------------------------------------------------------------- the question
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.txt", "How tall is it?"], (["a.txt"], "How tall is it?")),
+        (["a.txt", "height of the lighthouse"], (["a.txt"], "height of the lighthouse")),
+        (["a.txt", "Why?"], (["a.txt"], "Why?")),
+        (["a.txt", "なぜ\uff1f"], (["a.txt"], "なぜ\uff1f")),
+        (["a.txt", "x" * 5000 + " y"], (["a.txt"], "x" * 5000 + " y")),
+        (["a.txt", "b.txt"], (["a.txt", "b.txt"], None)),
+        (["a.txt", "my notes.txt"], (["a.txt", "my notes.txt"], None)),
+        (["a.txt"], (["a.txt"], None)),
+    ],
+)
+def test_the_last_argument_is_the_question_if_it_is_no_file(
+    names: list[str],
+    expected: tuple[list[str], str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my notes.txt").touch()
+
+    assert expected == split_question(names, None)
+    assert (names, "Named?") == split_question(names, "Named?")
+
+
+@pytest.mark.parametrize(
+    ("names", "question", "message"),
+    [
+        (["a.txt"], "", "The question is empty"),
+        (["a.txt"], "  ", "The question is empty"),
+        (["a.txt", "  "], None, "The question is empty"),
+        (["How tall is it?"], None, r'No file is named: mlxcel-integrations ask FILE "How tall'),
+        (["a.txt", "-"], None, "Standard input is read as a file"),
+    ],
+)
+def test_a_question_that_is_missing_is_told(
+    names: list[str], question: str | None, message: str
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        split_question(names, question)
+
+
+def test_lines_of_standard_input_are_questions(
+    ask: Ask, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("How tall?\n\nWho sleeps?\n"))
+
+    said = ask(notes, "--json", question=None)
+
+    assert ["How tall?", "Who sleeps?"] == [
+        json.loads(line)["question"] for line in said.out.splitlines()
+    ]
+
+
+def test_standard_input_is_a_file(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"The lighthouse is 32 m tall.")))
+
+    said = ask("-")
+
+    assert "Source    standard input, line 1\n" in said.out
+
+
+# --------------------------------------------------------------------------- many files
 
 
 def test_the_second_question_embeds_only_itself(ask: Ask, notes: Path, server: FakeServer) -> None:
@@ -75,7 +151,9 @@ def test_an_interrupted_run_is_continued(
         pass
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
-    assert (130, "\nStopped.\n") == (process.returncode, err)
+    assert 130 == process.returncode
+    assert err.endswith("\nStopped.\n")
+    assert "Traceback" not in err
     kept = count_vectors(store)
     server.unroute("/v1/embeddings")
     server.requests.clear()
@@ -99,14 +177,6 @@ def test_ten_thousand_files(ask: Ask, tmp_path: Path) -> None:
     assert f"{folder}/7123.txt" == result["sources"][0]["file"]
 
 
-@pytest.mark.parametrize("question", ["", "  "])
-def test_an_empty_question_is_refused(question: str, ask: Ask, notes: Path) -> None:
-    said = ask(notes, question=question)
-
-    assert (1, "") == (said.status, said.out)
-    assert "The question is empty" in said.err
-
-
 def test_a_second_model_is_refused_for_a_running_server(ask: Ask, notes: Path) -> None:
     said = ask(notes, "--embedding-model", "owner/embedder")
 
@@ -114,19 +184,59 @@ def test_a_second_model_is_refused_for_a_running_server(ask: Ask, notes: Path) -
     assert "--embedding-model is only for a server that this command starts" in said.err
 
 
+def test_a_large_log_is_read_and_searched(ask: Ask, tmp_path: Path, server: FakeServer) -> None:
+    """Its size shows that nothing grows faster than it: an index of all words would take long."""
+    server.models = MODELS[:1]
+    lines = [f"{n:09d} worker restarted by the scheduler after a timeout\n" for n in range(100_000)]
+    lines[70_000] = "The zebra gate was opened by Ingrid Dahl.\n"
+    (tmp_path / "large.log").write_text("".join(lines))
+
+    said = ask(tmp_path / "large.log", question="Who opened the zebra gate?")
+
+    place = re.search(r"Source .*, line (\d+)\n", said.out)
+    assert place is not None
+    assert 69_980 <= int(place[1]) <= 70_001
+    assert "zebra gate" in server.posts[-1].json["messages"][0]["content"]
+
+
+def test_sums_over_tables_are_not_its_job(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "short.csv").write_text("item,price\nbun,3\n")
+    rows = "".join(f"boat {number},{number}\n" for number in range(1000))
+    (tmp_path / "long.csv").write_text(f"item,price\n{rows}")
+
+    assert "Table " not in ask(tmp_path / "short.csv", question="What is the sum?").err
+    told = ask(tmp_path / "long.csv", question="What is the sum of the price of boats?").err
+    assert 1 == told.count("Table     the model saw only some rows of ")
+    assert "use a spreadsheet" in told
+
+
 @pytest.mark.engine
-def test_the_embedded_engine_answers_from_a_pdf(command_line: CommandLine, tmp_path: Path) -> None:
+def test_the_embedded_engine_answers_from_a_pdf_and_is_kept(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
     file = tmp_path / "lighthouse.pdf"
     file.write_bytes(pdf("Cats sleep a lot.", "The lighthouse is 32 metres tall."))
+    kept = ("--keep", "20", "--json")
 
-    done = command_line.run(
-        "ask", str(file), "--question", QUESTION, "--with", "llamaindex", "--json"
-    )
+    first = command_line.run("ask", str(file), QUESTION, "--with", "llamaindex", *kept)
+    second = command_line.run("ask", str(file), "What do cats do?", *kept)
 
-    assert 0 == done.returncode, done.stderr
-    result = json.loads(done.stdout)
+    assert 0 == first.returncode, first.stderr
+    result = json.loads(first.stdout)
     assert "32" in result["answer"]
     assert ["page 2"] == [source["place"] for source in result["sources"]]
-    # Its slow model embeds only passages that share words with the question.
-    assert (2, 1) == (result["passages"], result["embedded_passages"])
-    assert [] == list(command_line.runtime.iterdir())
+    # It does not embed.
+    assert (2, None) == (result["passages"], result["embedded_passages"])
+    assert "sleep" in json.loads(second.stdout)["answer"]
+    address = r"at (unix://\S+)"
+    assert re.findall(address, first.stderr) == re.findall(address, second.stderr)
+    end_shared_server(command_line)
+    assert [] == [path for path in command_line.runtime.rglob("*") if path.is_socket()]
+
+
+def end_shared_server(command_line: CommandLine) -> None:
+    code = (
+        "from mlxcel_integrations import ManagedServer\n"
+        "with ManagedServer('embedded', share='user') as server: server.terminate(); server.wait()"
+    )
+    subprocess.run([sys.executable, "-c", code], env=command_line.environ, check=True)

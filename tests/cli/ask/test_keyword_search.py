@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from mlxcel_integrations.cli.ask import keyword_search
 from mlxcel_integrations.cli.ask.keyword_search import KeywordIndex, fuse_rankings
 
 
@@ -27,5 +30,24 @@ def test_a_text_in_both_rankings_comes_first() -> None:
     assert [5, 6] == fuse_rankings([], [5, 6])
 
 
-def test_a_rough_ranking_by_meaning_leaves_the_best_by_words_in_front() -> None:
-    assert [1, 2, 3, 4] == fuse_rankings([1, 2, 3, 4], [4, 2, 1, 3], rough=True)
+def test_a_word_is_found_where_it_begins_and_in_all_its_forms() -> None:
+    texts = ["He is this.", "An island.", "Happily he is_free.", "He was happy.", "HAPPINESS"]
+    keywords = KeywordIndex(texts)
+
+    assert [0, 2] == sorted(keywords.rank("is", 5))
+    assert [3, 4] == sorted(keywords.rank("happy", 5))
+    assert [2] == keywords.rank("happily", 5)
+
+
+def test_a_frequent_word_is_looked_up_only_if_no_other_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keyword_search, "_FEW_PLACES", 3)
+    keywords = KeywordIndex(["the the", "the the", "the the zebra"])
+
+    assert [2] == keywords.rank("the zebra", 3)
+    assert [0, 1, 2] == keywords.rank("the", 3)
+
+
+def test_no_texts_have_no_words() -> None:
+    assert [] == KeywordIndex([]).rank("zebra", 2)

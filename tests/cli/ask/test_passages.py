@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from mlxcel_integrations.cli.ask.passages import (
+    cut_lines,
     cut_markdown,
     cut_pages,
+    cut_records,
     cut_text,
     documentation_passages,
 )
@@ -67,6 +69,39 @@ def test_nothing_but_space_is_lost() -> None:
 
     assert "".join(text.split()) == "".join(cut.split())
     assert max(len(passage.text) for passage in cut_text("t.txt", text)) <= 600
+
+
+def test_code_is_cut_between_lines_at_a_blank_one_if_it_is_near() -> None:
+    lines = [f"def function_{number}():\n    return {number}\n\n\n" for number in range(60)]
+    text = "".join(lines)
+
+    passages = cut_lines("a.py", text)
+
+    assert len(passages) > 3
+    for passage in passages:
+        number = int(passage.place.removeprefix("line "))
+        assert text.splitlines()[number - 1] == passage.text.splitlines()[0]
+        assert passage.text.startswith("def ")
+        assert len(passage.text) <= 600
+    assert text.split() == " ".join(passage.text for passage in passages).split()
+
+
+def test_a_line_of_any_length_is_cut() -> None:
+    text = "x" * 1500 + " " + "word " * 200
+
+    passages = cut_lines("a.log", text)
+
+    assert "".join(text.split()) == "".join("".join(p.text for p in passages).split())
+    assert max(len(passage.text) for passage in passages) <= 600
+    assert [] == cut_lines("a.log", "\n\n")
+
+
+def test_records_stay_whole_and_are_counted() -> None:
+    passages = cut_records("a.csv", "row", ["a" * 250, "b" * 250, "c" * 250, "d" * 900])
+
+    assert ["row 1", "row 3", "row 4"] == [passage.place for passage in passages]
+    assert "a" * 250 + "\n" + "b" * 250 == passages[0].text
+    assert "d" * 600 == passages[2].text
 
 
 def test_the_documentation_is_that_for_users() -> None:

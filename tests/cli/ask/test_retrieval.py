@@ -45,7 +45,7 @@ def test_vectors_of_another_length_are_replaced(
 
     said = ask(notes)
 
-    assert "the model's vectors have changed size" in said.out
+    assert "the model's vectors have changed size" in said.err
     server.unroute("/v1/embeddings")
     server.requests.clear()
     assert 2 == json.loads(ask(notes, "--json").out)["embedded_passages"]

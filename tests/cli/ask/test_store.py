@@ -18,7 +18,7 @@ def test_a_damaged_store_is_replaced(ask: Ask, notes: Path, store: Path) -> None
     said = ask(notes)
 
     assert 0 == said.status
-    assert f"Cache     {store} was damaged, and has been replaced" in said.out
+    assert f"Cache     {store} was damaged, and has been replaced" in said.err
     assert 2 == count_vectors(store)
     assert 0o600 == store.stat().st_mode & 0o777
 
@@ -31,7 +31,7 @@ def test_nothing_is_kept_in_a_directory_without_write_access(
     said = ask(notes)
 
     assert 0 == said.status
-    assert f"Cache     Nothing is kept for the next time: cannot use {store}" in said.out
+    assert f"Cache     Nothing is kept for the next time: cannot use {store}" in said.err
 
 
 def test_pages_and_vectors_are_kept_by_content(store: Path) -> None:

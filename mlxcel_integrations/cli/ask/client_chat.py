@@ -1,0 +1,41 @@
+"""Chat with the client of this package: passages, a prompt and a model, without a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ...client import LLM
+from ...protocol.messages import Message
+from ...protocol.sampling import with_reasoning
+from .passages import Passage
+from .prompt import INSTRUCTION
+
+__all__ = ["stream_answer"]
+
+
+def stream_answer(
+    base_url: str,
+    find: Callable[[str], Sequence[Passage]],
+    question: str,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[str, int]]:
+    """Yield the pieces of an answer, each with the number of tokens so far, 0 if unknown.
+
+    Args:
+        base_url: Address of the server.
+        find: Returns the passages for a question, best first.
+        question: The question.
+        options: Fields of the request.
+    """
+    text = "\n\n".join(passage.text for passage in find(question))
+    messages: list[Message] = [
+        {"role": "system", "content": f"{INSTRUCTION}\n\n{text}"},
+        {"role": "user", "content": question},
+    ]
+    sampling = {name: value for name, value in options.items() if name != "reasoning"}
+    fields = with_reasoning(sampling, options.get("reasoning"))
+    with LLM(base_url=base_url) as llm:
+        # A piece is a token, or a few that belong together.
+        for count, piece in enumerate(llm.chat_stream(messages, **fields), 1):
+            yield piece, count

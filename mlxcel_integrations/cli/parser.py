@@ -1,0 +1,130 @@
+"""Parser of the command line: the commands, their arguments and their help."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from .. import __version__
+from .terminal import visible
+
+__all__ = ["make_parser"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Quotes arguments, which may be names of files, without their control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; without a command, its result has ``command`` None."""
+    parser = _Parser(
+        "mlxcel-integrations", description="Try, use and check local models served by mlxcel."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (about, add_arguments) in _COMMANDS.items():
+        command = commands.add_parser(
+            name, help=about, description=f"{about[0].upper()}{about[1:]}."
+        )
+        add_arguments(command)
+    return parser
+
+
+def _add_ask(parser: argparse.ArgumentParser) -> None:
+    parser.usage = '%(prog)s [options] FILE... ["QUESTION"]'
+    parser.epilog = (
+        "The answer and its sources go to standard output, everything else to standard error. The "
+        "model sees only the passages that are found, and does not calculate: for sums over a "
+        "table, use a spreadsheet or a database."
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="text, code, Markdown, PDF, .docx, HTML, CSV or JSON, a folder, or - for standard "
+        "input; then the question, or else you are asked for questions",
+    )
+    parser.add_argument(
+        "-q", "--question", metavar="TEXT", help="the question, if it is not the last argument"
+    )
+    parser.add_argument(
+        "--with",
+        dest="framework",
+        choices=["langchain", "llamaindex"],
+        help="answer with a chain of this framework",
+    )
+    _add_engine(parser)
+    parser.add_argument(
+        "--embedding-model", metavar="MODEL", help="a model for that server to embed with"
+    )
+    parser.add_argument(
+        "--embed-all",
+        action="store_true",
+        help="embed all passages first, however long it takes; the vectors are kept",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object for each answer, and everything else to standard error",
+    )
+
+
+def _add_chat(parser: argparse.ArgumentParser) -> None:
+    _add_engine(parser)
+    parser.add_argument("--system", metavar="TEXT", help="instructions for the whole conversation")
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="the model (default: MLXCEL_MODEL, or the built-in one)",
+    )
+    parser.add_argument("--host", default=None, help="host to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=None, help="port to listen on (default: 8080)")
+    parser.add_argument("--socket", metavar="PATH", help="listen on this Unix socket instead")
+    parser.add_argument("--embedding-model", metavar="MODEL", help="a second model, for embeddings")
+    parser.epilog = "MLXCEL_API_KEY is the key that the server asks for."
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    engine = parser.add_mutually_exclusive_group()
+    engine.add_argument(
+        "--base-url", metavar="URL", help="check the running server at this address"
+    )
+    engine.add_argument("--socket", metavar="PATH", help="check the running server on this socket")
+    engine.add_argument("--model", metavar="MODEL", help="check that a server can run this model")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print a JSON list")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    engine = parser.add_mutually_exclusive_group()
+    engine.add_argument("--base-url", metavar="URL", help="use the running server at this address")
+    engine.add_argument("--model", metavar="MODEL", help="start a server for this model")
+    parser.add_argument(
+        "--keep",
+        metavar="SECONDS",
+        type=float,
+        help="leave that server running for so long, for the next command with this option",
+    )
+
+
+_COMMANDS = {
+    "ask": ("answer questions from your own files, and cite the sources", _add_ask),
+    "chat": ("talk to a model in the terminal", _add_chat),
+    "demo": ("answer two questions about the documentation with a local model", _add_demo),
+    "doctor": ("check this machine, and say how to fix what does not work", _add_doctor),
+    "models": ("list the models that mlxcel has on this machine", _add_models),
+    "serve": ("serve a model to other programs, until Ctrl-C", _add_serve),
+}

@@ -1,0 +1,69 @@
+"""Command ``mlxcel-integrations serve``: a server for other programs, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ..embedded import BUILT_IN_MODEL
+from ..errors import MlxcelServerError
+from ..supervisor.managed_server import ManagedServer
+from .engine import describe_executable, start_server
+from .terminal import Terminal
+
+__all__ = ["run_serve"]
+
+_PORT = 8080
+"""Where mlxcel itself listens, and this package's pages expect a server."""
+
+
+def run_serve(
+    out: Terminal,
+    log: Terminal,
+    model: str | None = None,
+    *,
+    socket: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    embedding_model: str | None = None,
+) -> int:
+    """Start a server, print its address, and wait until it ends or the user presses Ctrl-C.
+
+    Args:
+        out: Where to print the address.
+        log: Where to print everything else.
+        model: The model; ``MLXCEL_MODEL`` or the built-in one if not given.
+        socket: Path of a Unix socket to listen on.
+        host: Host to listen on, this machine if not given.
+        port: Port to listen on, 8080 if not given.
+        embedding_model: A second model, for embeddings.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        MlxcelError: The server did not start, or has ended by itself.
+    """
+    server = ManagedServer(
+        model or os.environ.get("MLXCEL_MODEL") or BUILT_IN_MODEL,
+        socket=socket,
+        api_key=os.environ.get("MLXCEL_API_KEY") or None,
+        progress=False,
+        host=host,
+        port=port if socket is not None else port or _PORT,
+        embedding_model=embedding_model,
+    )
+    log.fact("Engine", describe_executable(server.executable))
+    log.fact("Model", server.model)
+    with contextlib.closing(server):
+        try:
+            start_server(log, server)
+            out.line(server.base_url)
+            if server.socket is None:
+                log.fact("OpenAI", f"{server.base_url}/v1 for clients of OpenAI")
+            log.line("Press Ctrl-C to stop.")
+            server.wait()
+        except KeyboardInterrupt:
+            log.line("\nStopped.")
+            return 0
+        raise MlxcelServerError(f"{server.end()}\n{server.log_tail}".rstrip())

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from mlxcel_integrations import LLM
+from mlxcel_integrations.cli import main
+from mlxcel_integrations.cli.chat import Conversation
+from mlxcel_integrations.cli.terminal import Terminal
+from tests.fakes.server import FakeServer, Reply
+
+
+class Talk:
+    """A conversation with the scripted server, and what it printed."""
+
+    def __init__(self, llm: LLM, server: FakeServer, system: str | None = None) -> None:
+        self.server, self.out, self.log = server, StringIO(), StringIO()
+        self.conversation = Conversation(llm, Terminal(self.out), Terminal(self.log), system)
+
+    def say(self, line: str) -> str:
+        before = len(self.out.getvalue())
+        self.conversation.take(line)
+        return self.out.getvalue()[before:]
+
+    @property
+    def sent(self) -> list[tuple[str, str]]:
+        """The messages of the last request."""
+        messages = self.server.posts[-1].json["messages"]
+        return [(message["role"], message["content"]) for message in messages]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def talk(server: FakeServer) -> Callable[..., Talk]:
+    return lambda system=None: Talk(LLM(base_url=server.url), server, system)
+
+
+def test_a_conversation_goes_on(talk: Callable[..., Talk]) -> None:
+    chat = talk("Be brief.")
+
+    assert "echo: One.\n" == chat.say("One.")
+    chat.say("Two.")
+
+    expected = [
+        ("system", "Be brief."),
+        ("user", "One."),
+        ("assistant", "echo: One."),
+        ("user", "Two."),
+    ]
+    assert expected == chat.sent
+
+
+def test_a_new_conversation_keeps_the_system_message(talk: Callable[..., Talk]) -> None:
+    chat = talk("Be brief.")
+    chat.say("One.")
+    chat.say("/clear")
+    chat.say("Two.")
+
+    assert [("system", "Be brief."), ("user", "Two.")] == chat.sent
+
+
+def test_commands_answer_without_the_model(talk: Callable[..., Talk]) -> None:
+    chat = talk()
+    chat.say("/help")
+    chat.say("/stats")
+    chat.say("/nonsense")
+    assert [] == chat.server.posts
+    assert "/clear   begin a new conversation" in chat.log.getvalue()
+    assert "Speed     no answer yet" in chat.log.getvalue()
+    assert "There is no command /nonsense: see /help." in chat.log.getvalue()
+
+    chat.say("One.")
+    chat.say("/stats")
+    assert "Speed     first word after " in chat.log.getvalue()
+    assert "Length    2 messages" in chat.log.getvalue()
+    with pytest.raises(EOFError):
+        chat.say("/exit")
+
+
+def test_a_file_goes_into_the_message(
+    talk: Callable[..., Talk], tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "my notes.txt").write_text("The lighthouse is 32 metres tall.")
+    (tmp_path / "b.csv").write_text("item,price\nbun,3\n")
+    line = f'How tall, says @"{tmp_path}/my notes.txt" or @{tmp_path}/b.csv?'
+    chat = talk()
+
+    chat.say(line)
+
+    texts = [
+        f"{tmp_path}/my notes.txt:\n\nThe lighthouse is 32 metres tall.",
+        f"{tmp_path}/b.csv:\n\nitem: bun; price: 3",
+        line,
+    ]
+    assert [("user", "\n\n".join(texts))] == chat.sent
+
+
+def test_other_words_with_an_at_sign_are_left_alone(talk: Callable[..., Talk]) -> None:
+    chat = talk()
+    chat.say("Write to @ada or ada@example.org.")
+
+    assert [("user", "Write to @ada or ada@example.org.")] == chat.sent
+
+
+def test_what_was_said_before_an_interrupt_is_kept(talk: Callable[..., Talk]) -> None:
+    chat = talk()
+    chat.server.script(Reply.text("one two three", cut_after=700))
+    with pytest.raises(Exception, match="cut short"):
+        chat.say("Count.")
+    chat.say("Go on.")
+
+    assert ["user", "assistant", "user"] == [role for role, _ in chat.sent]
+
+
+def test_a_message_without_an_answer_is_forgotten(talk: Callable[..., Talk]) -> None:
+    chat = talk()
+    chat.server.script(Reply.error(400, "no"))
+    with pytest.raises(Exception, match="no"):
+        chat.say("One.")
+    chat.say("Two.")
+
+    assert [("user", "Two.")] == chat.sent
+
+
+def test_lines_of_standard_input_are_messages(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("One.\n/exit\nTwo.\n"))
+
+    assert 0 == main(["chat", "--base-url", server.url])
+
+    assert "echo: One.\n" == capsys.readouterr().out

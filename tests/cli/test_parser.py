@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from mlxcel_integrations.cli.parser import make_parser
+
+
+def test_a_question_may_stand_before_the_files_or_behind_them() -> None:
+    behind = make_parser().parse_args(["ask", "a.txt", "b.txt", "-q", "Why?"])
+    before = make_parser().parse_args(["ask", "-q", "Why?", "a.txt", "b.txt"])
+
+    assert (["a.txt", "b.txt"], "Why?") == (behind.files, behind.question)
+    assert behind == before
+
+
+def test_standard_input_is_a_file() -> None:
+    assert ["-"] == make_parser().parse_args(["ask", "-", "-q", "Why?"]).files
+
+
+def test_control_characters_of_arguments_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["\x1b[2J"])
+
+    assert "\x1b" not in capsys.readouterr().err

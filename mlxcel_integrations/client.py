@@ -202,7 +202,8 @@ class LLM(BaseClient):
             show_schema: Whether to show the schema to the model, at the end of the last message.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
                 ``bounded=False`` sends the schema without limits for texts, lists and numbers
-                that have none.
+                that have none. With ``reasoning=True``, or an effort such as ``"low"``, the model
+                thinks first, also before an answer with a schema.
 
         Returns:
             The text of the answer, without the model's thinking; with ``schema``, the object.

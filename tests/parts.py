@@ -36,6 +36,7 @@ LONG = (
     "tests/soak/",
     # Random questions to the engine: others ask it chosen ones.
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
+    "tests/client/test_engine_thinking.py::test_of_twenty_answers_all_have_thoughts",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",

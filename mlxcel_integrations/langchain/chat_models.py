@@ -184,7 +184,8 @@ class ChatMlxcel(
                 are valid, with None for values that have not come. JSON schemas and ``TypedDict``
                 always stream the values so far.
             **kwargs: Further fields of the requests. ``bounded=False`` sends the schema without
-                limits for texts, lists and numbers that have none.
+                limits for texts, lists and numbers that have none; ``reasoning=True`` or an effort
+                makes the model think before it answers.
 
         Raises:
             MlxcelError: No schema can be made from ``schema``, or no server accepts it; or an

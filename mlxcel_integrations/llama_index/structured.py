@@ -65,7 +65,8 @@ class StructuredPredict(ChatRequests):
             output_cls: The class.
             prompt: The question, sent unchanged together with the schema.
             llm_kwargs: Sampling fields. ``bounded=False`` sends the schema without limits for
-                texts, lists and numbers that have none.
+                texts, lists and numbers that have none; ``reasoning=True`` or an effort makes the
+                model think before it answers.
             **prompt_args: Values for the variables of the prompt.
 
         Raises:

@@ -10,8 +10,11 @@ from .stream import Delta
 
 __all__ = ["ThoughtStream"]
 
-_ANSWER = re.compile(r"^\s*(?:[\[\"\d-]|true|false|null)|[{`]")
-"""The beginning of an answer in JSON, or of a block of code that holds one."""
+_JSON = re.compile(r'[\["\d-]|true|false|null')
+"""The beginning of an answer that is nothing but JSON."""
+
+_BLOCK = re.compile(r"\{|```")
+"""The beginning of JSON, or of a block of code, behind text."""
 
 
 class ThoughtStream(ChatStream):
@@ -53,7 +56,8 @@ class ThoughtStream(ChatStream):
         if delta.reasoning:
             self._separated = True
         elif delta.text and not (self._separates or self._separated):
-            begins = _ANSWER.search(delta.text) if self._parts else _ANSWER.match(delta.text)
+            json = None if self._parts else _JSON.match(delta.text)
+            begins = json or _BLOCK.search(delta.text)
             delta.reasoning = delta.text[: begins.start()] if begins else delta.text
             delta.text = delta.text[begins.start() :] if begins else ""
         if delta.reasoning:

@@ -8,11 +8,10 @@ schema, and shows the model its thoughts. llama.cpp applies a schema from the en
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from ..protocol.features import ServerFeatures
+from ..protocol.message_tokens import Body
 from ..protocol.sampling import asks_for_thinking
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
@@ -33,8 +32,6 @@ ONLY_FOR_ANSWERS = {
     *("response_format", "stop", "logprobs", "top_logprobs", "thinking_budget_tokens", "echo"),
 }
 """Fields that do not belong to a request for thoughts."""
-
-Body = Mapping[str, Any]
 
 
 def thinks_first(body: Body) -> bool:

@@ -15,9 +15,10 @@ from ..protocol.stream import Delta, Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started
-from .generation import opened, sent
+from .generation import following, opened
 from .sockets import hang_up
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
+from .streamed_answer import StreamedAnswer
 from .sync_driver import DRAIN_SECONDS
 from .turns import DELTAS_PER_TURN, Turns
 
@@ -65,9 +66,9 @@ class AsyncDriver:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
-        steps = opened(self._connection, preparation)
+        steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
         turns = Turns.of_this_loop()
-        while True:
+        while steps is not None:
             answer = await self._drive(steps)
             incoming = answer.incoming
             yielded = 0
@@ -96,11 +97,7 @@ class AsyncDriver:
             finally:
                 answer.leave()
                 await _close(incoming)
-            request = answer.following()
-            if request is None:
-                return
-            deadline = incoming.deadline.following(time.monotonic())
-            steps = sent(self._connection, request, deadline)
+            steps = following(self._connection, answer)
 
     async def _drive(self, steps: Steps[T]) -> T:
         try:

@@ -9,7 +9,7 @@ import time
 
 from ..protocol.failures import Failure, no_slot
 from ..protocol.features import reported, slots_to_respect
-from ..protocol.flow import Call, Flow
+from ..protocol.flow import REJECTED, Call, Flow
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
 from ..protocol.timeouts import Deadline, Timeouts
@@ -20,14 +20,10 @@ from .line import Place
 from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
-__all__ = ["opened", "sent"]
+__all__ = ["following", "opened"]
 
 HEALTH_SECONDS = 2.0
 """Longest wait for the slots of a server before a request is sent without knowing them."""
-
-
-REFUSED = (400, 422, 500)
-"""Statuses of a request that the server does not take in this form."""
 
 
 def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
@@ -35,10 +31,18 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
     deadline = connection.deadline()
     request = yield from run(connection, preparation, deadline)
     deadline.touch(time.monotonic())
-    return (yield from sent(connection, request, deadline))
+    return (yield from _sent(connection, request, deadline))
 
 
-def sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[StreamedAnswer]:
+def following(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedAnswer] | None:
+    """Return the steps to the answer that follows this one, None if it was the last."""
+    request = answer.next_request()
+    if request is None:
+        return None
+    return _sent(connection, request, answer.incoming.deadline.following(time.monotonic()))
+
+
+def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[StreamedAnswer]:
     """Send a request, and return its answer when the first token has come.
 
     If the server gives up before that, the request is sent again.
@@ -55,11 +59,11 @@ def sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[
             began = time.monotonic()
             incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
-                if request.otherwise is None or incoming.status not in REFUSED:
+                if request.otherwise is None or incoming.status not in REJECTED:
                     raise to_exception(connection, incoming, call) from incoming.cause
                 connection.refuses_begun = True
                 connection.line.leave(place)
-                return (yield from sent(connection, request.otherwise, deadline))
+                return (yield from _sent(connection, request.otherwise, deadline))
             answer = StreamedAnswer(connection, request, incoming, began, place)
             yield from _first_token(answer)
             if answer.begun or not answer.gave_up:

@@ -99,7 +99,7 @@ class StreamedAnswer:
         self._learn()
         return keeps_alive(self.incoming.headers) and not self._stream.left
 
-    def following(self) -> Request | None:
+    def next_request(self) -> Request | None:
         """Return the request that follows this answer, None if it was the last one."""
         then = self._request.then
         return then(self._stream) if then is not None else None

@@ -14,9 +14,10 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
-from .generation import opened, sent
+from .generation import following, opened
 from .network import sent_within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
+from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
 
 __all__ = ["SyncDriver"]
@@ -64,8 +65,8 @@ class SyncDriver:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
-        steps = opened(self._connection, preparation)
-        while True:
+        steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
+        while steps is not None:
             answer = self._drive(steps)
             incoming = answer.incoming
             try:
@@ -89,11 +90,7 @@ class SyncDriver:
             finally:
                 answer.leave()
                 incoming.body.close()
-            request = answer.following()
-            if request is None:
-                return
-            deadline = incoming.deadline.following(time.monotonic())
-            steps = sent(self._connection, request, deadline)
+            steps = following(self._connection, answer)
 
     def _drive(self, steps: Steps[T]) -> T:
         try:

@@ -54,7 +54,7 @@ def cut(page: Path) -> Iterator[Section]:
 
 
 def passages(section: Section, size: int = 450) -> list[str]:
-    """Return the text of a section in passages of at most so many characters, each with its heading.
+    """Return the text of a section in passages of about so many characters, each with its heading.
 
     Short passages are about one thing, and so are their vectors.
     """

@@ -1,4 +1,4 @@
-"""The built-in embedder beside the built-in model, and the limits of a model as the engine tells."""
+"""The built-in embedder beside the built-in model, and limits as the engine tells them."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(minilm, "write_gguf", write)
 
-    with pytest.raises(MlxcelError, match="No space left on device.* 25 MB"):
+    with pytest.raises(MlxcelError, match=r"No space left on device.* 25 MB"):
         locate_model(BUILT_IN_EMBEDDER, tmp_path)
     assert [] == list(tmp_path.iterdir())
 

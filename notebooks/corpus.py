@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,3 +51,27 @@ def cut(page: Path) -> Iterator[Section]:
             yield Section(page.name, heading, f"{about}\n\n{body}")
         heading, lines = line.lstrip("# "), []
         title = title or heading
+
+
+def passages(section: Section, size: int = 450) -> list[str]:
+    """Return the text of a section in passages of about so many characters, each with its heading.
+
+    Short passages are about one thing, and so are their vectors.
+    """
+    about, _, body = section.text.partition("\n\n")
+    found: list[str] = []
+    for piece in pieces(body, size):
+        if found and len(found[-1]) + len(piece) <= size:
+            found[-1] += f"\n\n{piece}"
+        else:
+            found.append(piece)
+    return [f"{about}\n\n{passage}" for passage in found]
+
+
+def pieces(body: str, size: int) -> Iterator[str]:
+    """Yield the paragraphs of a text; of a long one, its lines or sentences."""
+    for paragraph in body.split("\n\n"):
+        if len(paragraph) <= size:
+            yield paragraph
+        else:
+            yield from re.split(r"\n|(?<=[.!?]) ", paragraph)

@@ -27,7 +27,7 @@ class MlxcelEmbeddings(EmbeddingAdapter, Embeddings, defer_build=False):
         >>> with MlxcelEmbeddings(model="embedded") as embeddings:
         ...     vectors = embeddings.embed_documents(["The sea is blue.", "Cats sleep a lot."])
         >>> len(vectors), len(vectors[0])
-        (2, 640)
+        (2, 384)
     """
 
     batch_size: int = Field(

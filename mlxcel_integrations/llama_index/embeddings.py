@@ -32,7 +32,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
         >>> with MlxcelEmbedding(model="embedded") as embed_model:
         ...     vectors = embed_model.get_text_embedding_batch(["The sea is blue.", "Cats sleep."])
         >>> len(vectors), len(vectors[0])
-        (2, 640)
+        (2, 384)
     """
 
     model_name: str = Field(

@@ -367,6 +367,8 @@ def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool)
             "The model's chat template does not accept these messages: begin with a user message, "
             "let user and assistant take turns, and do not set merge_messages=False."
         )
+    if "does not support logits" in text:
+        return "The model was made for embeddings, and cannot answer: pass another as model=."
     return _ADVICE.get(status)
 
 

@@ -37,9 +37,9 @@ BATCH_TOKENS = 16_384
 """Approximate tokens in one request: a slow machine answers it well within the usual timeout."""
 
 _FLAGS = {
-    "embedding": "Embeddings need an embedding model: start the server with embedding_model= "
-    "(mlxcel after 0.4.2, --embedding-model on its command line), or llama-server with "
-    "--embeddings.",
+    "embedding": "Embeddings need an embedding model: pass embedding_model= to the object that "
+    "starts the server (--embedding-model on the command line of mlxcel after 0.4.2), start "
+    'llama-server with --embeddings, or use model="embedded" for the embeddings alone.',
     "rerank": "Reranking needs a reranking model: start the server with reranker_model= "
     "(mlxcel after 0.4.2, --reranker-model on its command line), or llama-server with "
     "--reranking.",

@@ -8,14 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations.embedded import command, installed, is_embedded
+from mlxcel_integrations.embedded import (
+    BUILT_IN_EMBEDDER,
+    command,
+    embedder_beside,
+    installed,
+    is_embedded,
+)
+from mlxcel_integrations.errors import MlxcelError
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [("embedded", True), ("some/path/x.gguf", True), ("owner/name", False), ("x.bin", False)],
+    [
+        ("embedded", True),
+        (BUILT_IN_EMBEDDER, True),
+        ("some/path/x.gguf", True),
+        ("owner/name", False),
+        ("x.bin", False),
+    ],
 )
 def test_models_of_this_engine(model: str, expected: bool) -> None:
     assert expected is is_embedded(model)
@@ -38,3 +51,44 @@ def test_files_in_the_working_directory_are_not_imported(tmp_path: Path) -> None
     shown = subprocess.run([*command(), "--help"], cwd=tmp_path, capture_output=True, text=True)
 
     assert (0, "") == (shown.returncode, shown.stderr)
+
+
+def gguf(folder: Path, name: str, *keys: bytes) -> str:
+    path = folder / name
+    path.write_bytes(b"GGUF" + b"".join(keys))
+    return str(path)
+
+
+def test_which_model_embeds_beside_a_first_server(tmp_path: Path) -> None:
+    chat = gguf(tmp_path, "chat.gguf")
+    embedder = gguf(tmp_path, "embedder.gguf", b"bert.pooling_type")
+    table = {
+        # The built-in model and other chat models do not embed.
+        ("embedded", None): BUILT_IN_EMBEDDER,
+        (chat, None): BUILT_IN_EMBEDDER,
+        (embedder, None): None,
+        (BUILT_IN_EMBEDDER, None): None,
+        ("/missing.gguf", None): None,
+        # mlxcel embeds with its own models, and with none of these.
+        ("owner/name", None): None,
+        ("owner/name", "owner/embedder"): None,
+        ("owner/name", "embedded"): BUILT_IN_EMBEDDER,
+        ("owner/name", embedder): embedder,
+        ("embedded", embedder): embedder,
+        ("embedded", "embedded"): BUILT_IN_EMBEDDER,
+        (chat, embedder): embedder,
+        (embedder, embedder): None,
+        (embedder, "embedded"): BUILT_IN_EMBEDDER,
+        # A server that embeds is refused with it later.
+        ("embedded", "owner/embedder"): None,
+    }
+
+    assert table == {given: embedder_beside(*given) for given in table}
+
+
+def test_a_file_of_a_chat_model_does_not_embed(tmp_path: Path) -> None:
+    chat = gguf(tmp_path, "chat.gguf")
+
+    told = r"embedding_model='.*chat\.gguf' was not made for embeddings.*\"embedded\""
+    with pytest.raises(MlxcelError, match=told):
+        embedder_beside("embedded", chat)

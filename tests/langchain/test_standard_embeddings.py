@@ -29,16 +29,16 @@ class TestUnit(EmbeddingsUnitTests):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ChatMlxcel]:
+def server() -> Iterator[MlxcelEmbeddings]:
     """Keep the one server that all objects share."""
-    with ChatMlxcel(model="embedded", max_tokens=4, temperature=0) as llm:
-        yield llm
+    with MlxcelEmbeddings(model="embedded") as embeddings:
+        yield embeddings
 
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("server")
 class TestEmbedded(EmbeddingsIntegrationTests):
-    """On the model that also chats."""
+    """On the built-in embedder."""
 
     @property
     def embeddings_class(self) -> type[MlxcelEmbeddings]:
@@ -50,14 +50,20 @@ class TestEmbedded(EmbeddingsIntegrationTests):
 
 
 @pytest.mark.engine
-def test_chats_and_embeddings_share_one_server(server: ChatMlxcel) -> None:
-    with MlxcelEmbeddings(model="embedded") as embeddings:
-        texts = ["Paris is a city.", "Oslo is a town.", "def f(x): return x"]
-        paris, oslo, code = embeddings.embed_documents(texts)
-        assert "Paris" in server.invoke("What is the capital of France?").text
+def test_embeddings_start_their_own_server_alone_and_share_it_with_a_chat_model(
+    server: MlxcelEmbeddings,
+) -> None:
+    chat = ChatMlxcel(model="embedded")
+    second = chat._connection.embedder
+    assert second is not None
 
-        assert server._connection.server is embeddings._connection.server
-    assert 640 == len(paris)
+    paris, oslo, code = server.embed_documents(
+        ["Paris is a city.", "Oslo is a town.", "def f(x): return x"]
+    )
+
+    assert second.server is server._connection.server
+    assert "stopped" == chat._connection.server.state
+    assert 384 == len(paris)
     assert dot(paris, oslo) > dot(paris, code)
 
 

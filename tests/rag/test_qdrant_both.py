@@ -21,7 +21,6 @@ from llama_index.core.schema import TextNode
 from llama_index.vector_stores.qdrant import QdrantVectorStore as NodeStore
 from qdrant_client import QdrantClient
 
-from mlxcel_integrations import ManagedServer
 from mlxcel_integrations.langchain import MlxcelEmbeddings
 from mlxcel_integrations.llama_index import MlxcelEmbedding
 from tests.fakes.server import FakeServer
@@ -102,8 +101,8 @@ def test_both_read_what_one_wrote(server: FakeServer, tmp_path: Path, write: Any
 
 @pytest.mark.engine
 def test_both_find_by_meaning_with_a_real_model(tmp_path: Path) -> None:
-    with ManagedServer("embedded") as server:
-        write_with_langchain(tmp_path, socket=server.socket)
+    with MlxcelEmbeddings(model="embedded"):
+        write_with_langchain(tmp_path, model="embedded")
         for read in (read_by_langchain, read_by_llama_index):
-            text, _ = read(tmp_path, "Where do ships lie at anchor?", socket=server.socket)
+            text, _ = read(tmp_path, "Where do ships lie at anchor?", model="embedded")
             assert TEXTS["boats"] == text

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...client import LLM
+from ...embedded import embedder_beside
 from ...embedded.model import cache_directory
 from ...errors import MlxcelError
 from ..engine import Choice, choose_engine, running_engine
@@ -172,13 +173,27 @@ def open_search(
             importlib.import_module(".retrieval", __package__)
             importlib.import_module(f".{framework.module}", __package__)
 
+    embedder = _second_embedder(choice, options)
     with (
         running_engine(terminal, choice, import_packages, **options) as endpoint,
         LLM(base_url=str(endpoint)) as llm,
+        contextlib.closing(embedder or llm) as embedding_client,
     ):
         from .retrieval import Retrieval
 
-        yield str(endpoint), llm, Retrieval(terminal, passages, llm, store)
+        yield str(endpoint), llm, Retrieval(terminal, passages, embedding_client, store)
+
+
+def _second_embedder(choice: Choice, options: dict[str, Any]) -> LLM | None:
+    """Return the client of a second server that embeds; None if the first one does."""
+    model = choice.mode.model
+    name = embedder_beside(model, options.get("embedding_model")) if model is not None else None
+    if name is None:
+        return None
+    options.pop("embedding_model", None)
+    keep = options.get("keep")
+    kept = {} if keep is None else {"share": "user", "keep_alive": keep}
+    return LLM(model=name, progress=False, **kept)
 
 
 def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:

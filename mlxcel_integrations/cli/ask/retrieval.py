@@ -25,7 +25,7 @@ class Retrieval:
 
     Passages that share words with a question are embedded first, then as many others as time
     allows. Vectors are kept, so that the next question continues where this one stopped. The
-    built-in chat model is not asked for vectors: they are slow to make, and find less than words.
+    built-in chat model, which a running server may have, makes no vectors.
 
     Args:
         terminal: Where to print progress.

@@ -20,14 +20,14 @@ _REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff]*"
 _WORD = re.compile(f"{_SINGLE}|{_REST.replace('*', '+')}")
 _LETTER = re.compile(_REST.replace("*", ""))
 
-_SATURATION, _LENGTH_WEIGHT = 1.5, 0.75
-"""The parameters of BM25 that are usually called k1 and b."""
+_SATURATION, _LENGTH_WEIGHT = 1.5, 0.3
+"""The parameters of BM25 that are usually called k1 and b; passages are nearly equal in length."""
 
 _OFFSET = 60
 """Of reciprocal rank fusion: the smaller, the more the first places count."""
 
-_FEW_PLACES = 10_000
-"""A word with more places than this, and than texts, is looked up only if no other is found."""
+_FREQUENT = 5
+"""A word whose letters are more often than this in a text is left out if any other is found."""
 
 
 class KeywordIndex:
@@ -52,7 +52,7 @@ class KeywordIndex:
         """Return the indices of at most k texts that share words with a question, best first."""
         scores: dict[int, float] = defaultdict(float)
         for places, stem, prefix in self._rarest_first(question):
-            if places > max(_FEW_PLACES, len(self._starts)) and scores:
+            if places > _FREQUENT * len(self._starts) and scores:
                 break
             self._add(scores, Counter(self._texts_with(stem, prefix)))
         return heapq.nlargest(k, scores, key=lambda index: (scores[index], -index))

@@ -98,6 +98,7 @@ class Connection(NotPicklable):
         model: Name of the model in use, given or told by the server; None if it is not known yet.
         roles: What is known about the roles of messages.
         refused_schemas: What is known about schemas that the server cannot compile.
+        refuses_tools: Whether the server has refused a request because it knows no tools.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
@@ -126,6 +127,7 @@ class Connection(NotPicklable):
         self.tokens = TokenMemory(TokenCache(), self.roles)
         self.vectors = VectorMemory(settings.served_model, self.tokens)
         self.refused_schemas = RefusedSchemas()
+        self.refuses_tools = False
         self.features: ServerFeatures | None = None
         self.model = settings.served_model
         self._closed = False
@@ -268,6 +270,7 @@ class Connection(NotPicklable):
         self.model = self._settings.served_model if self._settings else None
         self.roles.forget()
         self.refused_schemas = RefusedSchemas()
+        self.refuses_tools = False
         self.tokens.forget(TokenCache())
         self.vectors.forget()
         if self.lease is None:

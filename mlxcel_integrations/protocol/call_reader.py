@@ -43,22 +43,32 @@ LONGEST_UNIT = 12
 class CallReader:
     """Reads an answer that arrives in pieces, as text and as parts of calls.
 
+    A small model often repeats a call to the end of its answer. So a call that is equal to an
+    earlier one is left out, and held back until it differs.
+
     Args:
         names: The tools that may be called.
 
     Attributes:
         called: Whether a whole call has come.
+        repeats: Whether the answer has begun to repeat itself.
     """
 
     def __init__(self, names: Collection[str]) -> None:
         self.called = False
+        self.repeats = False
         self._names = names
         self._read: Callable[[], bool] = self._begin
         self._pending = ""
         self._text: list[str] = []
         self._parts: list[CallPart] = []
-        self._count = 0
         self._end = JSONEnd()
+        self._count = 0
+        self._whole: list[tuple[str, str]] = []
+        self._name = ""
+        self._arguments: list[str] = []
+        self._length = 0
+        self._equal: list[str] = []
 
     def feed(self, piece: str) -> tuple[str, list[CallPart]]:
         """Take the next piece, and return the text and the parts of calls that it brings."""
@@ -119,17 +129,38 @@ class CallReader:
         if name not in self._names:
             self._read = self._plain
             return True
-        self._add_call(name)
         self._end = JSONEnd()
-        return self._go_on(self._arguments, begun)
+        self._name, self._arguments, self._length = name, [], 0
+        self._equal = [arguments for called, arguments in self._whole if called == name]
+        if not self._equal:
+            self._add_call(name)
+        return self._go_on(self._call, begun)
 
-    def _arguments(self) -> bool:
+    def _call(self) -> bool:
+        """Read the arguments of a call."""
         length = self._end.feed(self._pending)
-        self._parts[-1:] = self._with_arguments(self._pending[:length])
-        self._pending = self._pending[length:]
+        piece, self._pending = self._pending[:length], self._pending[length:]
+        self._arguments.append(piece)
+        if self._equal:
+            self._compare(piece)
+        else:
+            self._add_arguments(piece)
+        self._length += length
         if self._end.complete:
-            self.called, self._read = True, self._next_call
+            self.called = True
+            self._whole.append((self._name, "".join(self._arguments)))
+            self._read = self._ended if self.repeats else self._next_call
         return True
+
+    def _compare(self, piece: str) -> None:
+        """Hold a call back as long as it may become equal to an earlier one."""
+        place = self._length
+        self._equal = [each for each in self._equal if each.startswith(piece, place)]
+        if self._end.complete:
+            self._equal = [each for each in self._equal if len(each) == place + len(piece)]
+            self.repeats = bool(self._equal)
+        if not self._equal:
+            self._add_call(self._name, "".join(self._arguments))
 
     def _string(self) -> bool:
         """Read the text of an answer."""
@@ -183,13 +214,11 @@ class CallReader:
         )
         self._count += 1
 
-    def _with_arguments(self, piece: str) -> list[CallPart]:
-        """Return the last part with more arguments, or a new part for them."""
+    def _add_arguments(self, piece: str) -> None:
+        """Add to the last part, or make a new one."""
         if not self._parts:
-            return [{"index": self._count - 1, "function": {"arguments": piece}}]
-        function = self._parts[-1]["function"]
-        function["arguments"] += piece
-        return [self._parts[-1]]
+            self._parts.append({"index": self._count - 1, "function": {"arguments": ""}})
+        self._parts[-1]["function"]["arguments"] += piece
 
     def _read_at_once(self, text: str) -> None:
         """Read an answer whose properties are in another order."""

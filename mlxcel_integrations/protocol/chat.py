@@ -352,7 +352,7 @@ class PromptedStream(SchemaStream):
     ) -> None:
         super().__init__(may_repeat=may_repeat)
         self._reader = CallReader(names)
-        self._text_stop = StopFilter(stops) if stops else None
+        self._stop_text = StopFilter(stops)
         self._shown = io.StringIO()
         self._ended = False
 
@@ -365,32 +365,28 @@ class PromptedStream(SchemaStream):
         delta = super()._read_event(data)
         if delta is None:
             return None
-        delta.text, parts = self._reader.feed(delta.text)
+        text, parts = self._reader.feed(delta.text)
+        text = self._stop_text.feed(text)
+        if (self._reader.repeats or self._stop_text.stopped) and not (self.left or self._ended):
+            self._leave_at(delta, data)
         if delta.finish_reason and not self._ended:
             self._ended = True
-            text, more = self._reader.close(cut=delta.finish_reason in CUT)
-            delta.text, parts = delta.text + text, parts + more
+            rest, more = self._reader.close(cut=delta.finish_reason in CUT)
+            text += self._stop_text.feed(rest) + self._stop_text.close()
+            parts += more
             if delta.finish_reason not in CUT:
                 delta.finish_reason = "tool_calls" if self._reader.called else "stop"
-        if self._text_stop is not None:
-            self._stop_text(self._text_stop, delta, data)
-        delta.tool_calls = parts or None
-        self._shown.write(delta.text)
+        delta.text, delta.tool_calls = text, parts or None
+        self._shown.write(text)
         return delta if delta != Delta() else None
 
-    def _stop_text(self, stop: StopFilter, delta: Delta, data: bytes) -> None:
-        """Cut the final text before a stop text, and leave the answer there."""
-        if stop.stopped:
-            delta.text = ""
-            return
-        delta.text = stop.feed(delta.text)
-        if stop.stopped and not delta.finish_reason:
+    def _leave_at(self, delta: Delta, data: bytes) -> None:
+        """End the answer with an event, although the server goes on."""
+        if not delta.finish_reason:
             self._leave(delta)
             event = as_object(from_json(data))
             self.model = delta.model = event.get("model")
             delta.id = event.get("id")
-        elif delta.finish_reason:
-            delta.text += stop.close()
 
 
 _CALL_BEGUN = re.compile(

@@ -71,7 +71,9 @@ def with_prompted_tools(
         return dataclasses.replace(conversation, messages=list(messages)), fields, frozenset()
     answer = answer_schema(fields)
     may_answer = choice in FREE
-    fields["response_format"] = _answer_format(tools, answer, several=several, may_answer=may_answer)
+    fields["response_format"] = _answer_format(
+        tools, answer, several=several, may_answer=may_answer
+    )
     text = _description(tools, answer, several=several, may_answer=may_answer)
     messages = with_text_at_end(messages, text)
     names = frozenset(tool["function"]["name"] for tool in tools)
@@ -168,7 +170,9 @@ def _result(message: Message, call: str) -> Message:
 
 def _spoken(message: Message) -> Message:
     """Return a message whose calls stand in its text, as the model would write them now."""
-    calls = [{"name": _name(call), "arguments": _called_with(call)} for call in message["tool_calls"]]
+    calls = [
+        {"name": _name(call), "arguments": _called_with(call)} for call in message["tool_calls"]
+    ]
     text = compact(calls[0] if len(calls) == 1 else {"calls": calls})
     kept = {name: value for name, value in message.items() if name != "tool_calls"}
     return {**kept, "content": with_text(message.get("content"), text)}

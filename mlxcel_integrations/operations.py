@@ -55,8 +55,13 @@ def discover_model(connection: Connection) -> Flow[str]:
 
 def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     """Return the features of the server, discovered once."""
-    if connection.features is not None:
-        return connection.features
+    features = connection.features or (yield from _discovered(connection))
+    if connection.refuses_tools and features.tools is not False:
+        features = dataclasses.replace(features, tools=False)
+    return features
+
+
+def _discovered(connection: Connection) -> Flow[ServerFeatures]:
     health = yield Call("/health", optional=True)
     props = yield Call("/props", optional=True)
     features = read_features(reported(health), reported(props), (yield _get(MODELS)))
@@ -87,7 +92,7 @@ def prepare_chat(
     request = yield from _chat_request(connection, conversation, sampling)
     conversation.check_answerable()
     check = connection.check_context
-    if check or (check is None and is_long(conversation, request.body)):
+    if check or (check is None and is_long(conversation, len(sampling.get("tools") or ()))):
         features = yield from discover_features(connection)
         room = room_to_check(features, check, request.body)
         if room is not None:
@@ -135,10 +140,13 @@ def fit_messages(
         openai.BadRequestError: Even the last turn alone does not fit.
     """
     sampling = _checked(sampling)
-    request = yield from _chat_request(connection, inspect(messages), sampling)
+    conversation = inspect(messages)
+    request = yield from _chat_request(connection, conversation, sampling)
     features = yield from discover_features(connection)
     room = room_for_prompt(features, reserve, request.body)
-    kept, tokens = yield from fit_chat(request.body, room.limit, connection.tokens)
+    kept, tokens = yield from fit_chat(
+        request.body, conversation.messages, room.limit, connection.tokens
+    )
     _refuse_overflow(connection, tokens, room)
     return kept
 

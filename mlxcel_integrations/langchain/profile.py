@@ -38,16 +38,21 @@ def to_profile(features: ServerFeatures) -> ModelProfile:
         "max_input_tokens": features.context_size or None,
         # The server has the files of the weights.
         "open_weights": True if features.model_path else None,
-        "tool_calling": features.tools,
-        "tool_choice": features.tools,
-        # mlxcel up to v0.4.2, which does not tell its build, leaves calls out of some streams.
-        "tool_call_streaming": features.tools if features.build else None,
+        "tool_call_streaming": _streams_calls(features),
         "reasoning_output": features.thinks,
         "reasoning_effort_levels": EFFORTS if features.efforts else None,
         **_inputs(features),
     }
     known: Any = {name: value for name, value in reported.items() if value is not None}
     return ModelProfile(**{**DEFAULT_PROFILE, **known})
+
+
+def _streams_calls(features: ServerFeatures) -> bool | None:
+    """Return whether calls are streamed, None if unknown."""
+    if features.tools is False:
+        return True  # as JSON, whatever the server
+    # mlxcel up to v0.4.2, which does not tell its build, leaves calls out of some streams.
+    return features.tools if features.build else None
 
 
 def _inputs(features: ServerFeatures) -> dict[str, bool]:

@@ -88,7 +88,8 @@ class Mlxcel(
             # LlamaIndex subtracts it from the room for the prompt.
             num_output=min(self.max_tokens or DEFAULT_NUM_OUTPUTS, window // 4),
             is_chat_model=True,
-            is_function_calling_model=features.tools is not False,
+            # Where the chat template knows no tools, they are described in a message.
+            is_function_calling_model=True,
             model_name=self._llm.model,
         )
 

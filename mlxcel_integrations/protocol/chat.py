@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import re
 import uuid
@@ -10,28 +12,34 @@ from functools import partial
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from .call_reader import CallReader
 from .features import ServerFeatures
 from .headers import check_session
 from .json_end import JSONEnd
 from .messages import Conversation
+from .prompted_tools import with_prompted_tools
 from .repetition import MOST_BLANK
 from .sampling import asks_for_thinking, depends_on_engine, request_fields
+from .stop import StopFilter
 from .stream import (
     BEYOND_JSON,
     CONNECTION_ENDED,
+    CUT,
     Delta,
     DeltaStream,
     Request,
     ending,
     has_schema,
+    stop_texts,
 )
 from .tool_calls import CallNumbering
 from .tools import with_tools
-from .validation import NOT_JSON, from_json
+from .validation import NOT_JSON, as_object, from_json
 
 __all__ = [
     "CallStream",
     "ChatStream",
+    "PromptedStream",
     "SchemaStream",
     "ToolStream",
     "chat_depends_on_server",
@@ -62,21 +70,56 @@ def chat_request(
         MlxcelError: No server accepts a part of a message, or a field.
     """
     conversation.check_media(features)
+    if features is not None and features.tools is False:
+        return _prompted_request(model, conversation, sampling, features)
     names: list[str] = []
+    without_tools = None
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
+        if features is not None:
+            known = dataclasses.replace(features, tools=False)
+            without_tools = partial(_prompted_request, model, conversation, sampling, known)
         sampling, names = with_tools(sampling, features)
-    body = {
+    body = _chat_body(model, conversation, sampling, features)
+    reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
+    session = check_session(sampling.get("session"))
+    # Arguments of calls are checked by the tools.
+    relaxable = bool(names or sampling.get("relaxable"))
+    return Request(ROUTE, body, reader, session, relaxable, without_tools)
+
+
+def _prompted_request(
+    model: str,
+    conversation: Conversation,
+    sampling: Mapping[str, Any],
+    features: ServerFeatures,
+) -> Request:
+    """Ask for the next turn of a conversation where the chat template knows no tools."""
+    conversation, sampling, names = with_prompted_tools(conversation, sampling)
+    body = _chat_body(model, conversation, sampling, features)
+    may_repeat = sampling.get("bounded") is False
+    reader = _reader(body, (), features, may_repeat=may_repeat)
+    if names:
+        # They end the text of an answer, not the JSON around it.
+        stops = stop_texts(body)
+        body.pop("stop", None)
+        reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
+    session = check_session(sampling.get("session"))
+    return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
+
+
+def _chat_body(
+    model: str,
+    conversation: Conversation,
+    sampling: Mapping[str, Any],
+    features: ServerFeatures | None,
+) -> dict[str, Any]:
+    return {
         "model": model,
         "messages": conversation.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
     }
-    reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
-    session = check_session(sampling.get("session"))
-    # Arguments of calls are checked by the tools.
-    relaxable = bool(names or sampling.get("relaxable"))
-    return Request(ROUTE, body, reader, session, relaxable)
 
 
 def _reader(
@@ -107,7 +150,9 @@ def _reader(
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:
     """Tell whether a request depends on the features of the server."""
-    return bool(sampling.get("tools")) or depends_on_engine(sampling) or bool(conversation.media)
+    if sampling.get("tools") or conversation.has_calls or conversation.media:
+        return True
+    return depends_on_engine(sampling)
 
 
 class ChatStream(DeltaStream):
@@ -303,6 +348,57 @@ class CallStream(SchemaStream):
         if begun is None or begun[1] not in self._names or from_json(text) is not NOT_JSON:
             return None
         return _to_call(begun[1], begun[2] or "{")
+
+
+class PromptedStream(SchemaStream):
+    """Read an answer that is a call of prompted tools, or a final text, in JSON.
+
+    Args:
+        names: The tools that may be called.
+        stops: Stop texts that end the final text.
+        may_repeat: Whether an answer that repeats itself is read to its end.
+    """
+
+    def __init__(
+        self, names: frozenset[str], stops: Sequence[str] = (), *, may_repeat: bool = False
+    ) -> None:
+        super().__init__(may_repeat=may_repeat)
+        self._reader = CallReader(names)
+        self._stop_text = StopFilter(stops)
+        self._shown = io.StringIO()
+        self._ended = False
+
+    @property
+    def shown(self) -> str:
+        """The final text that has come so far."""
+        return self._shown.getvalue()
+
+    def _read_event(self, data: bytes) -> Delta | None:
+        delta = super()._read_event(data)
+        if delta is None:
+            return None
+        text, parts = self._reader.feed(delta.text)
+        text = self._stop_text.feed(text)
+        if (self._reader.repeats or self._stop_text.stopped) and not (self.left or self._ended):
+            self._leave_at(delta, data)
+        if delta.finish_reason and not self._ended:
+            self._ended = True
+            rest, more = self._reader.close(cut=delta.finish_reason in CUT)
+            text += self._stop_text.feed(rest) + self._stop_text.close()
+            parts += more
+            if delta.finish_reason not in CUT:
+                delta.finish_reason = "tool_calls" if self._reader.called else "stop"
+        delta.text, delta.tool_calls = text, parts or None
+        self._shown.write(text)
+        return delta if delta != Delta() else None
+
+    def _leave_at(self, delta: Delta, data: bytes) -> None:
+        """End the answer with an event, although the server goes on."""
+        if not delta.finish_reason:
+            self._leave(delta)
+            event = as_object(from_json(data))
+            self.model = delta.model = event.get("model")
+            delta.id = event.get("id")
 
 
 _CALL_BEGUN = re.compile(

@@ -43,9 +43,14 @@ class Room:
         return self.context_size - self.reserve
 
 
-def is_long(conversation: Conversation, body: Body) -> bool:
-    """Tell, as quickly as possible, whether a chat request may not fit into some context."""
-    return conversation.characters + PER_TOOL * len(body.get("tools") or ()) > SHORT
+def is_long(conversation: Conversation, tools: int) -> bool:
+    """Tell, as quickly as possible, whether a chat request may not fit into some context.
+
+    Args:
+        conversation: The messages.
+        tools: The number of tools.
+    """
+    return conversation.characters + PER_TOOL * tools > SHORT
 
 
 def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> Room | None:
@@ -94,7 +99,9 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
     return Room(context_size, reserve, features.context_source)
 
 
-def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int], int]]:
+def fit_chat(
+    body: Body, messages: Sequence[Body], limit: int, memory: TokenMemory
+) -> Flow[tuple[list[int], int]]:
     """Return the indices of the messages to keep, and the tokens of the prompt with these alone.
 
     The oldest turns go first, then the oldest rounds of tool calls within the last turn. System
@@ -102,14 +109,14 @@ def fit_chat(body: Body, limit: int, memory: TokenMemory) -> Flow[tuple[list[int
 
     Args:
         body: Body of the chat request with all messages.
+        messages: The same messages with the roles that they have for the user.
         limit: Most tokens of the prompt; if even the shortest one has more, that is returned.
         memory: What is known about the server.
     """
-    messages = body["messages"]
     choices = _choices(messages)
 
     def count(kept: Sequence[int]) -> Flow[int]:
-        return count_chat({**body, "messages": [messages[index] for index in kept]}, memory)
+        return count_chat({**body, "messages": [body["messages"][index] for index in kept]}, memory)
 
     tokens = yield from count(choices[0])
     if tokens <= limit or len(choices) == 1:

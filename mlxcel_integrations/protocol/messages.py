@@ -13,7 +13,16 @@ from .arguments import shown
 from .features import ServerFeatures
 from .tool_calls import CallIds
 
-__all__ = ["Conversation", "Message", "Messages", "as_list", "inspect", "plain_content"]
+__all__ = [
+    "Conversation",
+    "Message",
+    "Messages",
+    "as_list",
+    "inspect",
+    "plain_content",
+    "with_text",
+    "with_text_at_end",
+]
 
 Message = Mapping[str, Any]
 Messages = str | Iterable[Message]
@@ -55,6 +64,7 @@ class Conversation:
         is_empty: Whether no message says anything.
         stray_result: Index of the first tool result without a call before it, None if each has
             one.
+        has_calls: Whether a message calls tools, or is the result of one.
     """
 
     messages: list[Message]
@@ -62,6 +72,7 @@ class Conversation:
     characters: int
     is_empty: bool
     stray_result: int | None
+    has_calls: bool = False
 
     def check_answerable(self) -> None:
         """Check that the conversation can be answered; any conversation can be counted.
@@ -143,6 +154,34 @@ def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return parts
 
 
+def with_text_at_end(messages: Sequence[Message], text: str) -> Sequence[Message]:
+    """Return messages with a text at the end of the last one that the model is to answer.
+
+    What is added to a conversation for one request stands there because servers reuse what they
+    have computed for the beginning of a prompt, up to the first difference: everything before the
+    text stays cheap. A tool result takes the text, too: many templates refuse a user message
+    behind it.
+    """
+    # An assistant's message at the end is the beginning of the answer.
+    answered = [at for at, message in enumerate(messages) if message.get("role") != "assistant"]
+    if not answered:
+        return [*messages, {"role": "user", "content": text}]
+    last = answered[-1]
+    content = with_text(messages[last].get("content"), text)
+    return [*messages[:last], {**messages[last], "content": content}, *messages[last + 1 :]]
+
+
+def with_text(content: Any, text: str) -> Any:
+    """Return the content of a message with a text at its end."""
+    if not isinstance(content, list):
+        return f"{content or ''}\n\n{text}".lstrip()
+    *parts, last = content or [None]
+    if isinstance(last, Mapping) and last.get("type") == "text":
+        # Not a part of its own, since servers differ in how they join parts.
+        return [*parts, {**last, "text": f"{last.get('text') or ''}\n\n{text}".lstrip()}]
+    return [*content, {"type": "text", "text": text}]
+
+
 def inspect(messages: Messages) -> Conversation:
     """Walk over messages once, check them, and note what requests depend on.
 
@@ -159,22 +198,24 @@ def inspect(messages: Messages) -> Conversation:
     media: dict[str, Any] = {}
     texts: list[str] = []
     calls = CallIds()
-    says_more, stray_result = False, None
+    says_more, stray_result, has_calls = False, None, False
     for index, message in enumerate(messages):
         message = _with_known_role(index, message)
         _split(index, message.get("content"), texts, media)
         tool_calls = message.get("tool_calls")
         says_more = says_more or bool(tool_calls or message.get("reasoning_content"))
         if tool_calls and message["role"] == "assistant":
-            message = calls.with_ids(index, message)
+            has_calls, message = True, calls.with_ids(index, message)
         elif message["role"] == "tool":
+            has_calls = True
             result = calls.of_result(message)
             if result is None and stray_result is None:
                 stray_result = index
             message = result or message
         checked.append(message)
     is_empty = not (media or says_more) and all(not text or text.isspace() for text in texts)
-    return Conversation(checked, media, sum(map(len, texts)), is_empty, stray_result)
+    characters = sum(map(len, texts))
+    return Conversation(checked, media, characters, is_empty, stray_result, has_calls)
 
 
 def _with_known_role(index: int, message: Message) -> Message:

@@ -32,6 +32,7 @@ from .validation import (
 __all__ = [
     "BEYOND_JSON",
     "CONNECTION_ENDED",
+    "CUT",
     "ChatReply",
     "Delta",
     "DeltaStream",
@@ -39,11 +40,15 @@ __all__ = [
     "ending",
     "fold",
     "has_schema",
+    "stop_texts",
     "with_thoughts_counted",
 ]
 
 
 CONNECTION_ENDED = "the connection ended"
+
+CUT = ("length", "repetition")
+"""Finish reasons of answers that did not end by themselves."""
 
 BEYOND_JSON = 2
 """Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
@@ -63,6 +68,8 @@ class Request:
         then: Makes the request that follows, from the reader of the whole answer; None if none
             does. Both answers are read as one.
         otherwise: The request to send if the server refuses this one; None if there is none.
+        without_tools: Makes the request to send if the server refuses this one because it knows
+            no tools; None without tools.
     """
 
     route: str
@@ -72,6 +79,7 @@ class Request:
     relaxable: bool = False
     then: Callable[[DeltaStream], Request] | None = None
     otherwise: Request | None = None
+    without_tools: Callable[[], Request] | None = None
 
 
 @dataclass(slots=True)
@@ -182,6 +190,11 @@ class DeltaStream:
         """The text that has come so far."""
         return self._text.getvalue() + (self._stop.held if self._stop is not None else "")
 
+    @property
+    def shown(self) -> str:
+        """The text that has come so far, as its reader gets it."""
+        return self.text
+
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the next bytes and return the deltas that they complete.
 
@@ -199,7 +212,7 @@ class DeltaStream:
                 if self.left:
                     break
         except MlxcelStreamError as error:
-            error.partial = self.text
+            error.partial = self.shown
             self.done, self._failure = True, error
         return deltas
 
@@ -222,7 +235,7 @@ class DeltaStream:
             raise MlxcelStreamError(
                 f"The answer was cut short: {reason} before {self._who} had finished it. The "
                 "text so far is in .partial; check the server's log, and send the request again.",
-                partial=self.text,
+                partial=self.shown,
                 stderr=log,
             )
 
@@ -351,10 +364,15 @@ def ending(
     """
     if has_schema(body):
         return partial(stream, has_schema=True, may_repeat=may_repeat)
+    stops = stop_texts(body)
+    return partial(stream, stops) if stops else stream
+
+
+def stop_texts(body: Mapping[str, Any]) -> list[str]:
+    """Return the texts that end the answer to a request body."""
     stop = body.get("stop") or ()
     texts = [stop] if isinstance(stop, str) else stop
-    stops = [text for text in texts if isinstance(text, str) and text]
-    return partial(stream, stops) if stops else stream
+    return [text for text in texts if isinstance(text, str) and text]
 
 
 def has_schema(body: Mapping[str, Any]) -> bool:

@@ -13,11 +13,20 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .body import to_json
+from .call_schemas import CallSchemas, any_of
 from .features import ServerFeatures
-from .json_schema import check_references, check_schema_size, rebased
 from .sampling import without_thinking
 
-__all__ = ["check_choice", "check_tools", "with_tools"]
+__all__ = [
+    "FREE",
+    "Tools",
+    "answer_schema",
+    "check_choice",
+    "check_tools",
+    "named",
+    "take_tools",
+    "with_tools",
+]
 
 MOST_TOOLS = 128
 FREE = (None, "auto", "none")
@@ -102,6 +111,22 @@ def check_choice(choice: Any, names: Sequence[str]) -> Any:
     return {"type": "function", "function": {"name": name}}
 
 
+def take_tools(fields: dict[str, Any]) -> tuple[Tools, Any]:
+    """Remove the tools from the fields of a request, and return them with the ``tool_choice``.
+
+    Raises:
+        MlxcelError: No server accepts a tool, two have one name, or the choice names none.
+    """
+    tools = fields.pop("tools", None) or []
+    names = check_tools(tools)
+    for name in names:
+        if names.count(name) > 1:
+            raise MlxcelError(
+                f"Two tools are named {name!r}, so calls would be ambiguous: rename one."
+            )
+    return tools, check_choice(fields.pop("tool_choice", None), names)
+
+
 def with_tools(
     sampling: Mapping[str, Any], features: ServerFeatures | None
 ) -> tuple[dict[str, Any], list[str]]:
@@ -115,33 +140,20 @@ def with_tools(
         The fields, and the names of tools whose calls come as JSON: usually none.
 
     Raises:
-        MlxcelError: No server accepts a tool, two have one name, or the model's chat template does
-            not support tools.
+        MlxcelError: No server accepts a tool, or two have one name.
     """
     fields = dict(sampling)
-    tools = fields.get("tools") or []
-    names = check_tools(tools)
-    for name in names:
-        if names.count(name) > 1:
-            raise MlxcelError(
-                f"Two tools are named {name!r}, so calls would be ambiguous: rename one."
-            )
-    choice = check_choice(fields.pop("tool_choice", None), names)
+    tools, choice = take_tools(fields)
     if not tools:
-        fields.pop("tools", None)
         fields.pop("parallel_tool_calls", None)
         return fields, []
-    if choice != "none" and features is not None and features.tools is False:
-        raise MlxcelError(
-            "The chat template of this model does not support tools, so the model would not see "
-            f"{', '.join(names)}. Use a model made for tools, or a schema for the answer."
-        )
+    fields["tools"] = tools
     # All tools stay in the prompt, whose beginning servers would otherwise compute anew.
     callable_tools = tools
     if isinstance(choice, Mapping):
-        callable_tools = [tools[names.index(choice["function"]["name"])]]
+        callable_tools = named(tools, choice)
         choice = "required"
-    answer = None if choice == "required" else _answer_schema(fields)
+    answer = None if choice == "required" else answer_schema(fields)
     if choice == "none" or (choice in FREE and answer is None):
         return fields | {"tool_choice": choice}, []
     is_llama_cpp = features is not None and features.engine == "llama.cpp"
@@ -157,7 +169,12 @@ def with_tools(
     return without_thinking(fields), [tool["function"]["name"] for tool in callable_tools]
 
 
-def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def named(tools: Tools, choice: Mapping[str, Any]) -> Tools:
+    """Return the tool that a ``tool_choice`` names, in a list."""
+    return [tool for tool in tools if tool["function"]["name"] == choice["function"]["name"]]
+
+
+def answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the schema of the answer, None without one."""
     wanted = fields.get("response_format") or {}
     schema: Mapping[str, Any] | None = (wanted.get("json_schema") or {}).get("schema")
@@ -165,42 +182,9 @@ def _answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the ``response_format`` of a call of one of the tools, or of an answer.
-
-    Raises:
-        MlxcelError: Their schemas together exceed the limits of servers.
-    """
-    definitions: dict[str, Any] = {}
-    forms: list[dict[str, Any]] = []
-    for index, tool in enumerate(tools):
-        function = tool["function"]
-        place = f"call{index}"
-        check_schema_size(_parameters(function))  # first, since the rest recurses as deep
-        definitions[place] = rebased(_parameters(function), f"#/$defs/{place}")
-        forms.append(
-            {
-                "type": "object",
-                "properties": {
-                    "name": {"const": function["name"]},
-                    "arguments": {"$ref": f"#/$defs/{place}"},
-                },
-                "required": ["name", "arguments"],
-                "additionalProperties": False,
-            }
-        )
+    """Return the ``response_format`` of a call of one of the tools, or of an answer."""
+    schemas = CallSchemas()
+    forms = [schemas.call(tool["function"]) for tool in tools]
     if answer is not None:
-        check_schema_size(answer)
-        definitions["answer"] = rebased(answer, "#/$defs/answer")
-        forms.append({"$ref": "#/$defs/answer"})
-    schema = {**(forms[0] if len(forms) == 1 else {"anyOf": forms}), "$defs": definitions}
-    check_schema_size(schema)
-    check_references(schema)
-    return {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
-
-
-def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = function.get("parameters") or {}
-    if parameters.keys() <= {"type", "properties", "required", "title", "description", "$defs"}:
-        # Otherwise the model may invent arguments.
-        return {"type": "object", "properties": {}, **parameters, "additionalProperties": False}
-    return parameters
+        forms.append(schemas.placed(answer))
+    return schemas.response_format(any_of(forms))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
-from ..protocol.messages import Message, Messages, as_list
+from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
 from ..protocol.stream import ChatReply
 from .answer_stream import AnswerStream, TextStream
@@ -193,9 +193,7 @@ def with_schema_shown(
 ) -> Sequence[Message]:
     """Return messages with the schema at the end of the last one that the model is to answer.
 
-    Servers only constrain the answer by the schema. A model that has read it answers better. It
-    stands at the end because servers reuse what they have computed for the beginning of a prompt,
-    up to the first difference: everything before the schema stays cheap.
+    Servers only constrain the answer by the schema. A model that has read it answers better.
 
     Args:
         schema: Schema of the answer.
@@ -210,27 +208,7 @@ def with_text_added(messages: Messages, text: str) -> Sequence[Message]:
     messages = as_list(messages)
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request
-    # An assistant's message at the end is the beginning of the answer.
-    answered = [at for at, message in enumerate(messages) if message.get("role") != "assistant"]
-    if not answered:
-        return [*messages, {"role": "user", "content": text}]
-    last = answered[-1]
-    content = _with_text(messages[last].get("content"), text)
-    return [*messages[:last], {**messages[last], "content": content}, *messages[last + 1 :]]
-
-
-def _with_text(content: Any, text: str) -> Any:
-    """Return the content of a message with a text at its end.
-
-    A tool result takes the text, too: many templates refuse a user message behind it.
-    """
-    if not isinstance(content, list):
-        return f"{content or ''}\n\n{text}".lstrip()
-    *parts, last = content or [None]
-    if isinstance(last, Mapping) and last.get("type") == "text":
-        # Not a part of its own, since servers differ in how they join parts.
-        return [*parts, {**last, "text": f"{last.get('text') or ''}\n\n{text}".lstrip()}]
-    return [*content, {"type": "text", "text": text}]
+    return with_text_at_end(messages, text)
 
 
 def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:

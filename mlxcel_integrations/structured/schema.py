@@ -8,14 +8,12 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import StructuredOutputError, StructuredOutputTruncated
 from ..protocol.json_schema import pointer
+from ..protocol.stream import CUT
 from .partial_json import MISSING, MOST_OPEN, IncrementalJSON, is_deep, parsed
 
 __all__ = ["Schema", "SchemaMismatch"]
 
 T = TypeVar("T")
-
-CUT = ("length", "repetition")
-"""Finish reasons of answers that did not end by themselves."""
 
 
 class SchemaMismatch(Exception):

@@ -101,6 +101,7 @@ class Connection(NotPicklable):
         refused_schemas: What is known about schemas that the server cannot compile.
         refuses_begun: Whether the server has refused a conversation that ends with the beginning
             of its answer.
+        refuses_tools: Whether the server has refused a request because it knows no tools.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
@@ -135,6 +136,7 @@ class Connection(NotPicklable):
         self.vectors = VectorMemory(settings.served_model, self.tokens)
         self.refused_schemas = RefusedSchemas()
         self.refuses_begun = False
+        self.refuses_tools = False
         self.features: ServerFeatures | None = None
         self.model = settings.served_model
         self._closed = False
@@ -289,6 +291,7 @@ class Connection(NotPicklable):
         self.roles.forget()
         self.refused_schemas = RefusedSchemas()
         self.refuses_begun = False
+        self.refuses_tools = False
         self.tokens.forget(TokenCache())
         self.vectors.forget()
         if self.lease is None:

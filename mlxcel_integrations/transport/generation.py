@@ -10,6 +10,7 @@ import time
 from ..protocol.failures import Failure, no_slot
 from ..protocol.features import reported, slots_to_respect
 from ..protocol.flow import REJECTED, Call, Flow
+from ..protocol.prompted_tools import refuses_tools
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
 from ..protocol.timeouts import Deadline, Timeouts
@@ -52,12 +53,12 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
         openai.APIError: The server refused the request or could not be reached.
     """
     retries = Retries(connection.max_retries)
-    call = Call(request.route, request.body, session=request.session)
     while True:
+        call = Call(request.route, request.body, session=request.session)
         place = yield from _slot(connection, call, deadline)
         try:
             began = time.monotonic()
-            incoming = yield from _respond(connection, request, deadline, retries)
+            request, incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
                 if request.otherwise is None or incoming.status not in REJECTED:
                     raise to_exception(connection, incoming, call) from incoming.cause
@@ -82,8 +83,12 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
 
 def _respond(
     connection: Connection, request: Request, deadline: Deadline, retries: Retries
-) -> Steps[Incoming | Failure]:
-    """Send a request; again with other messages or another schema if the server refuses these."""
+) -> Steps[tuple[Request, Incoming | Failure]]:
+    """Send a request; again with other messages, schema or tools if the server refuses these.
+
+    Returns:
+        The request as it was answered, and its answer.
+    """
     roles, schemas = connection.roles, connection.refused_schemas
     level, body = roles.level, request.body
     if request.relaxable:
@@ -93,13 +98,17 @@ def _respond(
         response = yield from respond(connection, call, deadline, retries)
         if not isinstance(response, Failure):
             roles.level = max(roles.level, level)
-            return response
-        if (higher := roles.after_refusal(response, request.body, level)) is not None:
+            return request, response
+        if request.without_tools is not None and refuses_tools(response):
+            connection.refuses_tools = True
+            request = request.without_tools()
+            body = schemas.adapted(request.body)
+        elif (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
         elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:
             body = relaxed
         else:
-            return response
+            return request, response
         deadline.touch(time.monotonic())
 
 

@@ -456,7 +456,7 @@ BY_PATH: dict[str, list[Any]] = {
 FLOWS: list[Callable[[], Flow[Any]]] = [
     lambda: count_texts(["a", "<eos> b", "a" * 2000], TokenMemory(TokenCache())),
     lambda: count_chat(BODY, TokenMemory(TokenCache())),
-    lambda: fit_chat(BODY, 4, TokenMemory(TokenCache())),
+    lambda: fit_chat(BODY, BODY["messages"], 4, TokenMemory(TokenCache())),
     lambda: embed_texts(
         ["a", "b"],
         VectorMemory(),

@@ -20,7 +20,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
-from mlxcel_integrations import ManagedServer, MlxcelError, MlxcelServerError
+from mlxcel_integrations import ManagedServer, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 from tests.fakes.slots import busy_slots, within
 from tests.langchain.histories import ANSWERS
@@ -208,14 +208,6 @@ def test_a_tool_can_be_named(llm: ChatMlxcel) -> None:
     calls = bound.invoke("What is the weather in Paris?").tool_calls
 
     assert [("news", {})] == [(call["name"], call["args"]) for call in calls]
-
-
-def test_a_template_without_tools_is_an_error() -> None:
-    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    with ChatMlxcel(model="embedded", chat_template=template) as llm:
-        with pytest.raises(MlxcelError, match="does not support tools"):
-            llm.bind_tools([get_weather]).invoke("x")
-        assert llm.refresh_profile()["tool_calling"] is False
 
 
 def test_the_profile_holds_the_context_of_a_slot(llm: ChatMlxcel) -> None:

@@ -56,9 +56,10 @@ TOLD = {"open_weights", "tool_call_streaming", "image_tool_message", "reasoning_
         (
             {},
             {**LLAMA, "modalities": {}, "chat_template_caps": {"supports_tools": False}},
-            {"open_weights": True, "tool_call_streaming": False, "image_tool_message": False},
+            {"open_weights": True, "tool_call_streaming": True, "image_tool_message": False},
         ),
         ({"tool_call_parser": "hermes"}, None, {}),
+        ({"tool_call_parser": None}, None, {"tool_call_streaming": True}),
         ({}, {"build_info": "mlxcel-0.5.0"}, {}),
     ],
 )
@@ -68,6 +69,8 @@ def test_only_what_the_server_tells_is_in_the_profile(
     profile = to_profile(read_features(health, props, {"data": [{"id": "m"}]}))
 
     assert expected == {name: value for name, value in profile.items() if name in TOLD}
+    assert profile["tool_calling"]
+    assert profile["tool_choice"]
     assert ModelProfile.__annotations__.keys() >= profile.keys()
     assert profile.get("reasoning_output") is (
         True if "reasoning_effort_levels" in expected else None

@@ -189,18 +189,6 @@ def test_a_choice_of_no_tool_is_refused_when_it_is_bound() -> None:
         ChatMlxcel(base_url="http://x").bind_tools([News], tool_choice="Olds")
 
 
-def test_a_model_without_tools_is_an_error_before_it_is_asked(server: FakeServer) -> None:
-    server.route("/health", Reply.json({"status": "ok", "tool_call_parser": None}))
-    llm = ChatMlxcel(base_url=server.url)
-
-    with pytest.raises(MlxcelError, match="does not support tools"):
-        llm.bind_tools([News]).invoke("x")
-    with pytest.raises(MlxcelError, match="does not support tools"):
-        asyncio.run(llm.bind_tools([News]).ainvoke("x"))
-    assert [] == server.posts
-    llm.close()
-
-
 # --------------------------------------------------------------------------- agents
 
 

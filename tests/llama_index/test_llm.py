@@ -324,11 +324,12 @@ def test_after_astart_the_metadata_asks_nothing(server: FakeServer) -> None:
     asyncio.run(use())
 
 
-def test_a_template_without_tools_is_no_function_calling_model(server: FakeServer) -> None:
-    props = {"build_info": "b1-x", "chat_template_caps": {"supports_tools": False}}
+@pytest.mark.parametrize("tools", [True, False, None])
+def test_every_model_can_call_functions(server: FakeServer, tools: bool | None) -> None:
+    props = {"build_info": "b1-x", "chat_template_caps": {"supports_tools": tools}}
     server.route("/props", Reply.json(props))
 
-    assert Mlxcel(base_url=server.url).metadata.is_function_calling_model is False
+    assert Mlxcel(base_url=server.url).metadata.is_function_calling_model
 
 
 class Recorder(BaseEventHandler):

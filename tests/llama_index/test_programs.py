@@ -13,11 +13,11 @@ from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.program.function_program import get_function_tool
 from pydantic import BaseModel
 
-from mlxcel_integrations import MlxcelError, StructuredOutputTruncated
+from mlxcel_integrations import StructuredOutputTruncated
 from mlxcel_integrations.llama_index import Mlxcel
 from tests.fakes.model import capable
 from tests.fakes.server import FakeServer, Reply
-from tests.llama_index.tool_calls import NEWS, made, ways
+from tests.llama_index.tool_calls import made, ways
 
 
 @pytest.fixture(params=["newest", "v0.4.2"])
@@ -119,6 +119,3 @@ def test_a_program_does_without_a_template_for_tools(server: FakeServer, llm: Ml
     server.route("/health", Reply.json({"status": "ok", "tool_call_parser": None}))
     response = llm.chat_with_tools([get_function_tool(Tree)], "Name a tree.", tool_choice=None)
     assert [("Tree", {"name": "x", "leaves": ["x"]})] == made(llm, response)
-
-    with pytest.raises(MlxcelError, match="does not support tools"):
-        llm.chat_with_tools([NEWS], "Hello!")

@@ -49,7 +49,7 @@ class Counting:
 
 def fit(messages: list[dict[str, Any]], limit: int, server: Counting | None = None) -> Any:
     body = {"model": "m", "messages": messages}
-    flow = fit_chat(body, limit, TokenMemory(TokenCache()))
+    flow = fit_chat(body, body["messages"], limit, TokenMemory(TokenCache()))
     return drive(flow, server or Counting())
 
 
@@ -116,15 +116,14 @@ def test_a_long_conversation_takes_few_counts() -> None:
 @pytest.mark.parametrize(
     ("messages", "tools", "expected"),
     [
-        (conversation("u"), None, False),
-        (conversation("u", size=2000), [], False),
-        (conversation("u", size=2001), None, True),
-        (conversation("u"), [{}] * 4, False),
-        (conversation("u"), [{}] * 5, True),
+        (conversation("u", size=2000), 0, False),
+        (conversation("u", size=2001), 0, True),
+        (conversation("u"), 4, False),
+        (conversation("u"), 5, True),
     ],
 )
-def test_what_may_be_too_long_for_some_context(messages: Any, tools: Any, expected: bool) -> None:
-    assert expected == is_long(inspect(messages), {"tools": tools})
+def test_what_may_be_too_long_for_some_context(messages: Any, tools: int, expected: bool) -> None:
+    assert expected == is_long(inspect(messages), tools)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +189,8 @@ def test_a_context_that_would_have_nothing_left_is_told(reserve: int) -> None:
 
 
 def test_a_request_without_tools_is_as_long_as_its_text() -> None:
-    assert is_long(inspect("x" * 2001), {})
-    assert not is_long(inspect("x" * 2000), {})
+    assert is_long(inspect("x" * 2001), 0)
+    assert not is_long(inspect("x" * 2000), 0)
 
 
 def test_an_unknown_context_is_told() -> None:

@@ -117,20 +117,6 @@ def test_two_tools_of_one_name_are_refused() -> None:
         request(tools=[NEWS, NEWS])
 
 
-def test_a_template_without_tools_is_an_error_that_names_them() -> None:
-    with pytest.raises(
-        MlxcelError,
-        match=r"^The chat template of this model does not support tools.* weather, news",
-    ):
-        request(features(tools=False), tools=[WEATHER, NEWS])
-
-
-def test_tools_that_are_not_to_be_called_need_no_template_for_them() -> None:
-    made = request(features(tools=False), tools=[WEATHER, NEWS], tool_choice="none")
-
-    assert "none" == made.body["tool_choice"]
-
-
 @pytest.mark.parametrize("choice", [None, "auto", "none"])
 @pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp", None])
 def test_a_free_choice_is_sent_as_it_is(engine: str | None, choice: str | None) -> None:

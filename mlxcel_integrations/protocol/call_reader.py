@@ -1,0 +1,249 @@
+"""Reader of answers in JSON that are calls of prompted tools, or a final text.
+
+The forms are ``{"name": ..., "arguments": ...}``, ``{"calls": [...]}`` of these, and
+``{"answer": ...}``. Any other text, as of a server that ignores the schema, is the answer itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any
+
+from .json_end import JSONEnd
+from .validation import NOT_JSON, from_json
+
+__all__ = ["CallReader"]
+
+CallPart = dict[str, Any]
+
+JSON_STRING = r'"(?:[^"\\]|\\.)*"'
+CALL_BEGUN = re.compile(
+    rf'[\s,}}]*\{{\s*"name"\s*:\s*({JSON_STRING})\s*,\s*"arguments"\s*:\s*(?=\{{)'
+)
+"""The beginning of a call, after the end of another one."""
+
+LIST_BEGUN = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
+ANSWER_BEGUN = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
+
+LONGEST_BEGINNING = 4096
+"""Characters after which a text that begins like a call is none; names of tools are shorter."""
+
+WHOLE_CHARACTERS = re.compile(
+    r'(?:[^"\\]+|\\[^u]|\\u(?![dD][89abAB])[^"]{4}'
+    r'|\\u[^"]{4}(?:\\u[^"]{4}|(?=[^\\]|\\[^u])))*'
+)
+"""The characters of a JSON string that are whole: of two escapes for one character, both."""
+
+LONGEST_UNIT = 12
+
+
+class CallReader:
+    """Reads an answer that arrives in pieces, as text and as parts of calls.
+
+    A small model often repeats a call to the end of its answer. So a call that is equal to an
+    earlier one is left out, and held back until it differs.
+
+    Args:
+        names: The tools that may be called.
+
+    Attributes:
+        called: Whether a whole call has come.
+        repeats: Whether the answer has begun to repeat itself.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.called = False
+        self.repeats = False
+        self._names = names
+        self._read: Callable[[], bool] = self._begin
+        self._pending = ""
+        self._text: list[str] = []
+        self._parts: list[CallPart] = []
+        self._end = JSONEnd()
+        self._count = 0
+        self._whole: list[tuple[str, str]] = []
+        self._name = ""
+        self._arguments: list[str] = []
+        self._length = 0
+        self._equal: list[str] = []
+
+    def feed(self, piece: str) -> tuple[str, list[CallPart]]:
+        """Take the next piece, and return the text and the parts of calls that it brings."""
+        self._pending += piece
+        while self._pending and self._read():
+            pass
+        return self._taken()
+
+    def close(self, *, cut: bool) -> tuple[str, list[CallPart]]:
+        """Take note that the answer has ended, and return what was held back.
+
+        Args:
+            cut: Whether it was cut off: the beginning of a call is then left out.
+        """
+        if self._read == self._begin and not (cut and self._pending.lstrip()[:1] == "{"):
+            self._read_at_once(self._pending)
+        self._pending = ""
+        return self._taken()
+
+    def _taken(self) -> tuple[str, list[CallPart]]:
+        text, parts = "".join(self._text), self._parts
+        self._text, self._parts = [], []
+        return text, parts
+
+    # ----------------------------------------------------------------------- states
+    # Each takes what it can from the pending text, and tells whether there may be more to do.
+
+    def _begin(self) -> bool:
+        """Read the beginning of the answer, which tells its form."""
+        if self._open_call():
+            return True
+        if begun := LIST_BEGUN.match(self._pending):
+            return self._go_on(self._next_call, begun)
+        if begun := ANSWER_BEGUN.match(self._pending):
+            first = self._pending[begun.end()]
+            return self._go_on(
+                self._string if first == '"' else self._value, begun, begun.end() + (first == '"')
+            )
+        text = self._pending.lstrip()
+        if (text and text[0] != "{") or len(text) > LONGEST_BEGINNING:
+            self._read = self._plain
+            return True
+        return False
+
+    def _next_call(self) -> bool:
+        """Read the beginning of one call in a list."""
+        if self._open_call():
+            return True
+        if len(self._pending) > LONGEST_BEGINNING:
+            self._read = self._ended
+        return False
+
+    def _open_call(self) -> bool:
+        begun = CALL_BEGUN.match(self._pending)
+        if begun is None:
+            return False
+        name = from_json(begun[1])
+        if name not in self._names:
+            self._read = self._plain
+            return True
+        self._end = JSONEnd()
+        self._name, self._arguments, self._length = name, [], 0
+        self._equal = [arguments for called, arguments in self._whole if called == name]
+        if not self._equal:
+            self._add_call(name)
+        return self._go_on(self._call, begun)
+
+    def _call(self) -> bool:
+        """Read the arguments of a call."""
+        length = self._end.feed(self._pending)
+        piece, self._pending = self._pending[:length], self._pending[length:]
+        self._arguments.append(piece)
+        if self._equal:
+            self._compare(piece)
+        else:
+            self._add_arguments(piece)
+        self._length += length
+        if self._end.complete:
+            self.called = True
+            self._whole.append((self._name, "".join(self._arguments)))
+            self._read = self._ended if self.repeats else self._next_call
+        return True
+
+    def _compare(self, piece: str) -> None:
+        """Hold a call back as long as it may become equal to an earlier one."""
+        place = self._length
+        self._equal = [each for each in self._equal if each.startswith(piece, place)]
+        if self._end.complete:
+            self._equal = [each for each in self._equal if len(each) == place + len(piece)]
+            self.repeats = bool(self._equal)
+        if not self._equal:
+            self._add_call(self._name, "".join(self._arguments))
+
+    def _string(self) -> bool:
+        """Read the text of an answer."""
+        units = WHOLE_CHARACTERS.match(self._pending)
+        length = units.end() if units is not None else 0
+        if not length and self._pending[0] != '"':
+            if len(self._pending) < LONGEST_UNIT:
+                return False
+            length = 1  # an escape that is none
+        self._text.append(_string_text(self._pending[:length]))
+        self._pending = self._pending[length:]
+        if self._pending[:1] == '"':
+            self._read = self._ended
+        return True
+
+    def _value(self) -> bool:
+        """Read the object or list of an answer, as it is."""
+        length = self._end.feed(self._pending)
+        self._text.append(self._pending[:length])
+        self._pending = self._pending[length:]
+        if self._end.complete:
+            self._read = self._ended
+        return True
+
+    def _plain(self) -> bool:
+        self._text.append(self._pending)
+        self._pending = ""
+        return False
+
+    def _ended(self) -> bool:
+        self._pending = ""
+        return False
+
+    # ----------------------------------------------------------------------- steps
+
+    def _go_on(
+        self, read: Callable[[], bool], begun: re.Match[str], length: int | None = None
+    ) -> bool:
+        self._read = read
+        self._pending = self._pending[begun.end() if length is None else length :]
+        return True
+
+    def _add_call(self, name: str, arguments: str = "") -> None:
+        self._parts.append(
+            {
+                "index": self._count,
+                "id": f"call_{uuid.uuid4().hex}",
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+        )
+        self._count += 1
+
+    def _add_arguments(self, piece: str) -> None:
+        """Add to the last part, or make a new one."""
+        if not self._parts:
+            self._parts.append({"index": self._count - 1, "function": {"arguments": ""}})
+        self._parts[-1]["function"]["arguments"] += piece
+
+    def _read_at_once(self, text: str) -> None:
+        """Read an answer whose properties are in another order."""
+        value = from_json(text)
+        calls = value.get("calls", [value]) if isinstance(value, dict) else []
+        if not calls or not all(map(self._is_call, calls)):
+            self._text.append(text)
+            return
+        self.called = True
+        for call in calls:
+            self._add_call(call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+
+    def _is_call(self, value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and value.keys() == {"name", "arguments"}
+            and isinstance(value["name"], str)
+            and value["name"] in self._names
+            and isinstance(value["arguments"], dict)
+        )
+
+
+def _string_text(text: str) -> str:
+    """Return the text of the inside of a JSON string, as it is if it is not JSON."""
+    if "\\" not in text:
+        return text
+    value = from_json(f'"{text}"')
+    return text if value is NOT_JSON else value

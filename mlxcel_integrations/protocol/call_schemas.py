@@ -1,0 +1,80 @@
+"""Schemas of tool calls that come as JSON: ``{"name": ..., "arguments": ...}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .json_schema import JsonSchema, check_references, check_schema_size, containers, rebased
+
+__all__ = ["CallSchemas", "any_of", "object_of"]
+
+
+class CallSchemas:
+    """The schemas of calls, which stand together in one schema."""
+
+    def __init__(self) -> None:
+        self._definitions: JsonSchema = {}
+
+    def call(self, function: Mapping[str, Any]) -> JsonSchema:
+        """Return the schema of a call of a tool.
+
+        Args:
+            function: The function of an OpenAI tool.
+
+        Raises:
+            MlxcelError: The schema of its parameters exceeds the limits of servers.
+        """
+        arguments = self.placed(_parameters(function))
+        return object_of(name={"const": function["name"]}, arguments=arguments)
+
+    def placed(self, schema: Mapping[str, Any]) -> JsonSchema:
+        """Return a schema as a part of another one.
+
+        With references in it, it becomes a definition. Others do not, since servers accept only
+        so many references.
+
+        Raises:
+            MlxcelError: It exceeds the limits of servers.
+        """
+        check_schema_size(schema)  # first, since the rest recurses as deep
+        if not any(isinstance(part, dict) and "$ref" in part for _, part in containers(schema)):
+            return dict(schema)
+        name = f"part{len(self._definitions)}"
+        self._definitions[name] = rebased(schema, f"#/$defs/{name}")
+        return {"$ref": f"#/$defs/{name}"}
+
+    def response_format(self, schema: JsonSchema) -> dict[str, Any]:
+        """Return the ``response_format`` of answers that have a schema of these parts.
+
+        Raises:
+            MlxcelError: It exceeds the limits of servers.
+        """
+        if self._definitions:
+            schema = {**schema, "$defs": self._definitions}
+        check_schema_size(schema)
+        check_references(schema)
+        return {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
+
+
+def any_of(forms: Sequence[JsonSchema]) -> JsonSchema:
+    """Return the schema of values that have one of several forms."""
+    return forms[0] if len(forms) == 1 else {"anyOf": list(forms)}
+
+
+def object_of(**properties: JsonSchema) -> JsonSchema:
+    """Return the schema of objects with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = function.get("parameters") or {}
+    if parameters.keys() <= {"type", "properties", "required", "title", "description", "$defs"}:
+        # Otherwise the model may invent arguments.
+        return {"type": "object", "properties": {}, **parameters, "additionalProperties": False}
+    return parameters

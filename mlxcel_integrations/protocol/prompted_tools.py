@@ -1,0 +1,191 @@
+"""Prompted tools: for models whose chat template knows none.
+
+The last message describes the tools, and the answer is JSON: a call of one of them, several calls,
+or a text. In a conversation, earlier calls and their results are given as plain messages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .call_schemas import CallSchemas, any_of, object_of
+from .failures import Failure
+from .json_schema import JsonSchema, check_schema_size, compact, mapped
+from .messages import Conversation, Message, with_text, with_text_at_end
+from .sampling import without_thinking
+from .tools import FREE, Tools, answer_schema, named, take_tools
+from .validation import error_text, from_json
+
+__all__ = ["refuses_tools", "with_prompted_tools"]
+
+MOST_CALLS = 8
+"""Most calls in one answer: small models often find no end of a list."""
+
+SHOWN_KEYWORDS = ("title", "description", "default", "examples", "$comment")
+"""Keywords that the model reads in the message, and that forbid nothing."""
+
+TOOLS_REFUSED = (400, 404, 422, 500, 501)
+"""Statuses of a request whose tools a server or its chat template does not know."""
+
+ABOUT_TOOLS = re.compile(
+    r"(not|n't) support(ed by)?\b.{0,40}\b(tools?|functions?)\b"
+    r"|\b(tools?|functions?)\b.{0,40}\b(not supported|unsupported)"
+    r"|\b(tools?|tool.choice)\b.{0,20}\brequires?\b.{0,3}--",
+    re.IGNORECASE,
+)
+"""What servers say about tools that they do not know, or that a flag switches on."""
+
+
+def refuses_tools(failure: Failure) -> bool:
+    """Tell whether a server refused a request because it knows no tools."""
+    return failure.status in TOOLS_REFUSED and bool(ABOUT_TOOLS.search(error_text(failure.body)))
+
+
+def with_prompted_tools(
+    conversation: Conversation, sampling: Mapping[str, Any]
+) -> tuple[Conversation, dict[str, Any], frozenset[str]]:
+    """Return a request with tools as one without any, whose answer may be a call in JSON.
+
+    Args:
+        conversation: The messages.
+        sampling: The fields of the request.
+
+    Returns:
+        The messages, the fields, and the names of tools that the answer may call.
+
+    Raises:
+        MlxcelError: A tool or the choice is wrong, or the schemas exceed the limits of servers.
+    """
+    fields = dict(sampling)
+    tools, choice = take_tools(fields)
+    several = bool(fields.pop("parallel_tool_calls", None))
+    messages: Sequence[Message] = conversation.messages
+    if conversation.has_calls:
+        messages = _without_calls(messages)
+    if isinstance(choice, Mapping):
+        tools = named(tools, choice)
+    if not tools or choice == "none":
+        return dataclasses.replace(conversation, messages=list(messages)), fields, frozenset()
+    answer = answer_schema(fields)
+    may_answer = choice in FREE
+    fields["response_format"] = _answer_format(
+        tools, answer, several=several, may_answer=may_answer
+    )
+    text = _description(tools, answer, several=several, may_answer=may_answer)
+    messages = with_text_at_end(messages, text)
+    names = frozenset(tool["function"]["name"] for tool in tools)
+    conversation = dataclasses.replace(conversation, messages=list(messages))
+    return conversation, without_thinking(fields), names
+
+
+# --------------------------------------------------------------------------- requests
+
+
+def _answer_format(
+    tools: Tools, answer: Mapping[str, Any] | None, *, several: bool, may_answer: bool
+) -> dict[str, Any]:
+    """Return the ``response_format`` of calls, and of a final answer if there may be one."""
+    schemas = CallSchemas()
+    call = any_of([schemas.call(_bare(tool["function"])) for tool in tools])
+    if several:
+        calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MOST_CALLS}
+        call = object_of(calls=calls)
+    forms = call.get("anyOf") or [call]
+    if may_answer:
+        schema = {"type": "string"} if answer is None else schemas.placed(answer)
+        forms = [*forms, object_of(answer=schema)]
+    return schemas.response_format(any_of(forms))
+
+
+def _bare(function: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a function whose parameters have no annotations."""
+    parameters = function.get("parameters") or {}
+    check_schema_size(parameters)  # first, since the rest recurses as deep
+    return {**function, "parameters": _without_annotations(parameters)}
+
+
+def _without_annotations(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    kept: JsonSchema = {name: part for name, part in schema.items() if name not in SHOWN_KEYWORDS}
+    return mapped(kept, _without_annotations)
+
+
+def _description(
+    tools: Tools, answer: Mapping[str, Any] | None, *, several: bool, may_answer: bool
+) -> str:
+    """Return the text that shows the tools to the model, and the forms of its answer."""
+    shown = ("name", "description", "parameters")
+    functions = [
+        compact({name: tool["function"][name] for name in shown if tool["function"].get(name)})
+        for tool in tools
+    ]
+    lines = ["Tools:", *functions, "", "Reply with JSON. To call a tool:", CALL_FORM]
+    if several:
+        lines[-2:] = ["Reply with JSON. To call one or more tools:", CALLS_FORM]
+    if may_answer:
+        lines += ["To answer without another call:", TEXT_FORM if answer is None else OBJECT_FORM]
+    return "\n".join(lines)
+
+
+CALL_FORM = '{"name": <name of the tool>, "arguments": <object that fits its parameters>}'
+CALLS_FORM = '{"calls": [' + CALL_FORM + ", ...]}"
+TEXT_FORM = '{"answer": <text>}'
+OBJECT_FORM = '{"answer": <JSON that fits the schema of the answer>}'
+
+
+# --------------------------------------------------------------------------- conversations
+
+
+def _without_calls(messages: Sequence[Message]) -> list[Message]:
+    """Return messages whose calls are JSON in the text, and whose results are the user's."""
+    calls: dict[Any, str] = {}
+    result = []
+    for message in messages:
+        if message["role"] == "tool":
+            call = calls.get(message.get("tool_call_id")) or str(message.get("name") or "a tool")
+            result.append(_result(message, call))
+        elif message["role"] == "assistant" and message.get("tool_calls"):
+            calls |= {call.get("id"): _name(call) for call in message["tool_calls"]}
+            result.append(_spoken(message))
+        else:
+            result.append(message)
+    return result
+
+
+def _result(message: Message, call: str) -> Message:
+    """Return the message of a user who tells the result of a call."""
+    content, before = message.get("content"), f"Result of {call}:"
+    if not isinstance(content, list):
+        return {"role": "user", "content": f"{before}\n{content or ''}"}
+    first = content[0] if content else None
+    if isinstance(first, Mapping) and first.get("type") == "text":
+        text = {**first, "text": f"{before}\n{first.get('text') or ''}"}
+        return {"role": "user", "content": [text, *content[1:]]}
+    return {"role": "user", "content": [{"type": "text", "text": before}, *content]}
+
+
+def _spoken(message: Message) -> Message:
+    """Return a message whose calls stand in its text, as the model would write them now."""
+    calls = [
+        {"name": _name(call), "arguments": _called_with(call)} for call in message["tool_calls"]
+    ]
+    text = compact(calls[0] if len(calls) == 1 else {"calls": calls})
+    kept = {name: value for name, value in message.items() if name != "tool_calls"}
+    return {**kept, "content": with_text(message.get("content"), text)}
+
+
+def _name(call: Mapping[str, Any]) -> str:
+    function = call.get("function")
+    return str(function.get("name") or "") if isinstance(function, Mapping) else ""
+
+
+def _called_with(call: Mapping[str, Any]) -> Any:
+    """Return the arguments of a call: an object, or a text that is none."""
+    function = call.get("function")
+    text = function.get("arguments") if isinstance(function, Mapping) else None
+    value = from_json(text or "{}") if isinstance(text, str) else {}
+    return value if isinstance(value, dict) else text

@@ -1,0 +1,79 @@
+"""Schemas of calls: what a server is to compile, within its limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.call_schemas import CallSchemas, any_of, object_of
+
+NODE = {
+    "type": "object",
+    "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+    "required": ["next"],
+}
+POINT = {
+    "type": "object",
+    "properties": {"at": {"$ref": "#/$defs/Point"}},
+    "$defs": {"Point": {"type": "integer"}},
+    "required": ["at"],
+}
+
+
+def schema_of(*functions: dict[str, Any]) -> Any:
+    schemas = CallSchemas()
+    forms = any_of([schemas.call(function) for function in functions])
+    return schemas.response_format(forms)["json_schema"]["schema"]
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ({"name": "a", "arguments": {"next": {"next": None}}}, True),
+        ({"name": "b", "arguments": {"at": 1}}, True),
+        ({"name": "c", "arguments": {}}, True),
+        ({"name": "a", "arguments": {"at": 1}}, False),
+        ({"name": "b", "arguments": {"at": "1"}}, False),
+        ({"name": "b", "arguments": {"at": 1, "more": 1}}, False),
+        ({"name": "c", "arguments": {"at": 1}}, False),
+        ({"name": "d", "arguments": {}}, False),
+        ({"name": "c"}, False),
+    ],
+)
+def test_each_call_has_the_arguments_of_its_tool(value: Any, fits: bool) -> None:
+    schema = schema_of(
+        {"name": "a", "parameters": NODE}, {"name": "b", "parameters": POINT}, {"name": "c"}
+    )
+
+    assert fits == jsonschema.Draft202012Validator(schema).is_valid(value)
+
+
+def test_tools_without_references_add_none() -> None:
+    """Servers accept 64."""
+    flat = {"type": "object", "properties": {"city": {"type": "string"}}}
+    schema = schema_of(*({"name": f"tool{n}", "parameters": flat} for n in range(128)))
+
+    assert 128 == len(schema["anyOf"])
+    assert "$defs" not in schema
+
+
+def test_an_object_has_exactly_its_properties() -> None:
+    schema = object_of(a={"const": 1})
+
+    assert [True, False, False] == [
+        jsonschema.Draft202012Validator(schema).is_valid(value)
+        for value in ({"a": 1}, {}, {"a": 1, "b": 1})
+    ]
+
+
+def test_too_many_references_and_too_deep_parameters_are_errors() -> None:
+    with pytest.raises(MlxcelError, match="references"):
+        schema_of(*({"name": f"tool{n}", "parameters": POINT} for n in range(64)))
+    deep: dict[str, Any] = {}
+    for _ in range(2000):
+        deep = {"type": "object", "properties": {"x": deep}}
+    with pytest.raises(MlxcelError, match="nested deeper"):
+        schema_of({"name": "deep", "parameters": deep})

@@ -130,9 +130,7 @@ def test_the_total_includes_all_requests_that_counting_takes() -> None:
 
     def serve(_: RawServer, connection: socket.socket) -> None:
         time.sleep(0.3)
-        connection.sendall(
-            b"HTTP/1.1 400 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
-        )
+        connection.sendall(b"HTTP/1.1 400 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
 
     with (
         RawServer(serve) as server,

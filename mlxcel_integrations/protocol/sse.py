@@ -2,7 +2,8 @@ r"""Server-sent events: bytes in, the data of whole events out, whatever the chu
 
 Follows the event stream format of the HTML standard (section 9.2.6), as far as model servers
 use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``. An error that is told
-by ``event: error``, or by llama.cpp's ``error:`` lines, becomes data with the key ``error``.
+by ``event: error``, by llama.cpp's ``error:`` lines, or by a line of JSON alone, becomes data with
+the key ``error``.
 Bytes are split before they are decoded, and only at these line ends: U+0085, U+2028 and U+2029
 are text.
 """
@@ -70,7 +71,7 @@ class SSEDecoder:
         data = self._data
         for line in lines:
             if not line:
-                if data:
+                if data or self._is_error:
                     whole = b"\n".join(data)
                     events.append(_as_error(whole) if self._is_error else whole)
                     data = self._data = []
@@ -81,10 +82,14 @@ class SSEDecoder:
                 self._data_bytes += len(line)
                 if self._data_bytes > self._max:
                     raise self._too_large()
-            elif line.startswith(b"error:"):
-                data.append(line[6:])
+            elif line.startswith(b"error:") or (line.startswith(b"{") and b'"error"' in line):
+                # The latter is written by a handler that does not know of the stream.
+                data.append(line.removeprefix(b"error:"))
+                self._data_bytes += len(line)
                 self._is_error = True
-            elif line.startswith(b"event:") and line[6:].strip() == b"error":
+                if self._data_bytes > self._max:
+                    raise self._too_large()
+            elif line.startswith(b"event:") and line[6:].strip().lower() == b"error":
                 self._is_error = True
         return events
 

@@ -255,8 +255,9 @@ class DeltaStream:
             delta = self._read_choice(choices[0]) if choices else None
             usage = event.get("usage")
             timings = event.get("timings")
-            if event.get("error") or (not choices and _is_error(event)):
-                raise self._given_up(error_text(event.get("error") or event))
+            error = event.get("error") or (choices[0].get("error") if choices else _bare(event))
+            if error:
+                raise self._given_up(error_text(error))
             if delta is None:
                 delta = Delta()
             if self._stop is not None:
@@ -474,9 +475,12 @@ def _check(delta: Delta) -> None:
         raise TypeError
 
 
-def _is_error(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event without choices is an error object by itself."""
-    return isinstance(event.get("message"), str) and ("code" in event or "type" in event)
+def _bare(event: Mapping[str, Any]) -> Any:
+    """Return the error that an event without choices is by itself, None if it is none."""
+    if isinstance(event.get("message"), str) and event.keys() & {"code", "type", "status"}:
+        return event
+    # As web frameworks write them.
+    return event.get("detail") or event.get("errors")
 
 
 def _sample(data: bytes) -> str:

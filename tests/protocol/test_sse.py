@@ -89,7 +89,13 @@ def test_any_text_survives_any_splits(texts: list[str], line_end: bytes, cuts: l
     assert [text.encode() for text in texts] == decode(pieces)
 
 
-@pytest.mark.parametrize("line", [b"data: " + b"x" * 200, b"data: xxxx\n" * 20])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"data: " + b"x" * 200, b"data: xxxx\n" * 20, b"error: xxxx\n" * 20),
+        b'{"error": "x"}\n' * 20,
+    ],
+)
 def test_an_event_that_is_too_large_is_refused(line: bytes) -> None:
     for pieces in ([line + b"\n"], one_by_one(line), [line[:90], line[90:], b"\n"]):
         with pytest.raises(MlxcelStreamError, match="more than 100 bytes"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 
 from tests.faults.measurements import Figure
+from tests.soak.chaos import chaos
 from tests.soak.kills import kills
 from tests.soak.restarts import connected, managed
 from tests.soak.trials import cancels, slow_reader, streams, together
@@ -17,7 +18,9 @@ from tests.soak.trials import cancels, slow_reader, streams, together
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="how long servers are restarted")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="how long chaos lasts, and restarts"
+    )
     parser.add_argument("--kills", type=int, default=1000, help="how many owners are killed")
     parser.add_argument("--only", help="the one trial to run")
     arguments = parser.parse_args()
@@ -29,6 +32,7 @@ def main() -> int:
         "together": lambda: together(10),
         "managed": lambda: managed(seconds),
         "connected": lambda: connected(seconds),
+        "chaos": lambda: chaos(arguments.minutes * 60),
         "kills": lambda: kills(arguments.kills),
     }
     failed = 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.measurements import Figure
+from tests.soak.chaos import chaos
 from tests.soak.kills import kills
 from tests.soak.restarts import connected, managed
 from tests.soak.trials import cancels, slow_reader, streams, together
@@ -19,13 +20,14 @@ TRIALS: dict[str, Callable[[], Figure]] = {
     "together": lambda: together(1),
     "managed": lambda: managed(1),
     "connected": lambda: connected(1),
+    "chaos": lambda: chaos(20),
     "kills": lambda: kills(150),
 }
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
 def test_a_short_run(trial: Callable[[], Figure]) -> None:
-    if trial is TRIALS["kills"] and sys.platform != "linux":
+    if trial in (TRIALS["kills"], TRIALS["chaos"]) and sys.platform != "linux":
         pytest.skip("looks into /proc")
     figure = trial()
 

@@ -132,6 +132,10 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
             raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
 
+    def model_post_init(self, context: Any, /) -> None:
+        """Go on to the framework's own, which Pydantic's for private attributes would end."""
+        super().model_post_init(context)
+
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
         self._connect()

@@ -235,7 +235,7 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         # LangChain makes the token callbacks of chat models itself.
-        usage = kwargs.pop("stream_usage", self.stream_usage)
+        usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
             chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
@@ -252,7 +252,7 @@ class ChatMlxcel(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        usage = kwargs.pop("stream_usage", self.stream_usage)
+        usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
             chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
@@ -271,7 +271,7 @@ class ChatMlxcel(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
-        usage = kwargs.pop("stream_usage", self.stream_usage)
+        usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
             chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
@@ -286,7 +286,7 @@ class ChatMlxcel(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
-        usage = kwargs.pop("stream_usage", self.stream_usage)
+        usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
             chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
@@ -296,6 +296,12 @@ class ChatMlxcel(
                         yield event
         for event in events.finish(usage=usage):
             yield event
+
+    def _wants_usage(self, call: dict[str, Any]) -> bool:
+        """Tell whether a stream ends with token counts: as the call says, or else the model."""
+        options = call.get("stream_options") or {}
+        wanted: bool = call.pop("stream_usage", options.get("include_usage", self.stream_usage))
+        return wanted
 
     def _generate_with_cache(self, *args: Any, **kwargs: Any) -> ChatResult:
         return with_llm_output(super()._generate_with_cache(*args, **kwargs))

@@ -16,9 +16,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
+from langchain_core.version import VERSION
 
-from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.langchain import ChatMlxcel
+from mlxcel_integrations import MlxcelError, __version__
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 from tests.fakes.samples import SAMPLING
 from tests.fakes.server import FakeServer, Reply
 from tests.langchain.ways import ALL_WAYS, Ask
@@ -138,6 +139,34 @@ def test_what_is_said_about_thinking_in_detail_beats_reasoning(
 
     body = server.posts[-1].json
     assert (own, 7) == (body["chat_template_kwargs"], body["thinking_budget_tokens"])
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ({}, True),
+        ({"stream_usage": False}, False),
+        ({"stream_options": {"include_usage": False}}, False),
+        ({"stream_options": {"include_usage": False}, "stream_usage": True}, True),
+        ({"stream_options": None}, True),
+    ],
+    ids=str,
+)
+def test_a_call_says_whether_its_stream_ends_with_token_counts(
+    llm: ChatMlxcel, call: dict[str, Any], expected: bool
+) -> None:
+    assert expected == any(chunk.usage_metadata for chunk in llm.stream("x", **call))
+
+
+@pytest.mark.parametrize("kind", [ChatMlxcel, MlxcelLLM])
+def test_traces_have_the_versions_of_all_packages(kind: Any) -> None:
+    with kind(base_url="http://127.0.0.1:9") as llm:
+        versions = llm.metadata["lc_versions"]
+
+    assert {
+        "langchain-core": VERSION,
+        "mlxcel-integrations": __version__,
+    }.items() <= versions.items()
 
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])

@@ -53,12 +53,12 @@ def cut(page: Path) -> Iterator[Section]:
         title = title or heading
 
 
-def passages(section: Section, size: int = 450) -> list[str]:
-    """Return the text of a section in passages of about so many characters, each with its heading.
+def passages(text: str, size: int = 300) -> list[str]:
+    """Return a text in passages of about so many characters, each with the first line of all.
 
-    Short passages are about one thing, and so are their vectors.
+    A short passage is about one thing, and so is its vector.
     """
-    about, _, body = section.text.partition("\n\n")
+    about, _, body = text.partition("\n\n")
     found: list[str] = []
     for piece in pieces(body, size):
         if found and len(found[-1]) + len(piece) <= size:
@@ -68,9 +68,9 @@ def passages(section: Section, size: int = 450) -> list[str]:
     return [f"{about}\n\n{passage}" for passage in found]
 
 
-def pieces(body: str, size: int) -> Iterator[str]:
+def pieces(text: str, size: int) -> Iterator[str]:
     """Yield the paragraphs of a text; of a long one, its lines or sentences."""
-    for paragraph in body.split("\n\n"):
+    for paragraph in text.split("\n\n"):
         if len(paragraph) <= size:
             yield paragraph
         else:

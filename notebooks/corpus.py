@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
 
 DOCS = Path("../docs")
 
@@ -75,3 +77,18 @@ def pieces(text: str, size: int) -> Iterator[str]:
             yield paragraph
         else:
             yield from re.split(r"\n|(?<=[.!?]) ", paragraph)
+
+
+def mean_of_passages(
+    texts: list[str], embed: Callable[[list[str]], list[list[float]]]
+) -> list[list[float]]:
+    """Return a vector for each text: the mean of those of its passages.
+
+    Args:
+        texts: The texts.
+        embed: Returns the vectors of passages.
+    """
+    parts = [passages(text) for text in texts]
+    vectors = iter(embed([passage for part in parts for passage in part]))
+    means = [np.mean([next(vectors) for _ in part], axis=0) for part in parts]
+    return [(mean / np.linalg.norm(mean)).tolist() for mean in means]

@@ -72,8 +72,7 @@ class AsyncLLM(BaseClient):
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
         self._driver = AsyncDriver(connection, transport)
-        embedder = connection.embedder
-        self._embedder = AsyncDriver(embedder, None) if embedder is not None else self._driver
+        self._embedder = self._beside(self._driver, AsyncDriver)
         self._transport = transport
         self._openai: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
             WeakKeyDictionary()
@@ -81,9 +80,8 @@ class AsyncLLM(BaseClient):
 
     async def start(self) -> Self:
         """Start the managed server now instead of on first use; see ``LLM.start``."""
-        await self._driver.start()
-        if self._connection.embeds_from_start:
-            await self._embedder.start()
+        for driver in self._to_start(self._driver, self._embedder):
+            await driver.start()
         return self
 
     async def close(self) -> None:
@@ -92,8 +90,7 @@ class AsyncLLM(BaseClient):
         if client is not None:
             await client.close()
         try:
-            if self._embedder is not self._driver:
-                await self._embedder.close()
+            await self._embedder.close()
         finally:
             await self._driver.close()
 

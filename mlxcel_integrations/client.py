@@ -100,8 +100,7 @@ class LLM(BaseClient):
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
         self._driver = SyncDriver(connection, transport)
-        embedder = connection.embedder
-        self._embedder = SyncDriver(embedder, None) if embedder is not None else self._driver
+        self._embedder = self._beside(self._driver, SyncDriver)
         self._transport = transport
         self._openai: openai.OpenAI | None = None
 
@@ -114,9 +113,8 @@ class LLM(BaseClient):
             MlxcelServerError: It did not start.
             MlxcelTimeoutError: It was not ready in time.
         """
-        self._driver.start()
-        if self._connection.embeds_from_start:
-            self._embedder.start()
+        for driver in self._to_start(self._driver, self._embedder):
+            driver.start()
         return self
 
     def close(self) -> None:
@@ -124,8 +122,7 @@ class LLM(BaseClient):
         if self._openai is not None:
             self._openai.close()
         try:
-            if self._embedder is not self._driver:
-                self._embedder.close()
+            self._embedder.close()
         finally:
             self._driver.close()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 import httpx
 
@@ -33,6 +33,8 @@ __all__ = [
     "resolve_mode",
     "split_timeout",
 ]
+
+Driver = TypeVar("Driver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +295,15 @@ class BaseClient:
 
     def _use(self, connection: Connection, transport: Any) -> None:
         self._connection = connection
+
+    def _beside(self, driver: Driver, make: Callable[[Connection, None], Driver]) -> Driver:
+        """Return the driver of the server that embeds: of a second one, or of the first."""
+        embedder = self._connection.embedder
+        return driver if embedder is None else make(embedder, None)
+
+    def _to_start(self, driver: Driver, embedder: Driver) -> list[Driver]:
+        """Return the drivers of the servers that start together."""
+        return [driver, embedder] if self._connection.embeds_from_start else [driver]
 
     @property
     def _vectors(self) -> VectorMemory:

@@ -175,7 +175,9 @@ class ServerOptions(BaseModel):
         default=None, description="Jinja text to use instead of the model's own chat template."
     )
     embedding_model: str | None = Field(
-        default=None, description="A second model, for embeddings (mlxcel)."
+        default=None,
+        description="A second model, for embeddings: for mlxcel to serve, or a .gguf file or "
+        '"embedded" for a second server.',
     )
     reranker_model: str | None = Field(
         default=None, description="A second model, for reranking (mlxcel)."

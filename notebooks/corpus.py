@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
 
 DOCS = Path("../docs")
 
@@ -53,12 +55,12 @@ def cut(page: Path) -> Iterator[Section]:
         title = title or heading
 
 
-def passages(section: Section, size: int = 450) -> list[str]:
-    """Return the text of a section in passages of about so many characters, each with its heading.
+def passages(text: str, size: int = 300) -> list[str]:
+    """Return a text in passages of about so many characters, each with the first line of all.
 
-    Short passages are about one thing, and so are their vectors.
+    A short passage is about one thing, and so is its vector.
     """
-    about, _, body = section.text.partition("\n\n")
+    about, _, body = text.partition("\n\n")
     found: list[str] = []
     for piece in pieces(body, size):
         if found and len(found[-1]) + len(piece) <= size:
@@ -68,10 +70,25 @@ def passages(section: Section, size: int = 450) -> list[str]:
     return [f"{about}\n\n{passage}" for passage in found]
 
 
-def pieces(body: str, size: int) -> Iterator[str]:
+def pieces(text: str, size: int) -> Iterator[str]:
     """Yield the paragraphs of a text; of a long one, its lines or sentences."""
-    for paragraph in body.split("\n\n"):
+    for paragraph in text.split("\n\n"):
         if len(paragraph) <= size:
             yield paragraph
         else:
             yield from re.split(r"\n|(?<=[.!?]) ", paragraph)
+
+
+def mean_of_passages(
+    texts: list[str], embed: Callable[[list[str]], list[list[float]]]
+) -> list[list[float]]:
+    """Return a vector for each text: the mean of those of its passages.
+
+    Args:
+        texts: The texts.
+        embed: Returns the vectors of passages.
+    """
+    parts = [passages(text) for text in texts]
+    vectors = iter(embed([passage for part in parts for passage in part]))
+    means = [np.mean([next(vectors) for _ in part], axis=0) for part in parts]
+    return [(mean / np.linalg.norm(mean)).tolist() for mean in means]

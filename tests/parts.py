@@ -15,7 +15,7 @@ LONG = (
     # waits for programs, and its neighbours look at one of them every day.
     "tests/adapters/test_changes.py::test_a_managed_server_goes_on_if_it_is_still_the_right_one",
     "tests/adapters/test_changes.py::test_a_server_that_another_object_names_stays",
-    "tests/embedded/test_server.py::test_it_serves_embeddings_of_texts_longer_than_a_batch",
+    "tests/embedded/test_server.py::test_a_model_is_served_for_what_it_was_made_for",
     "tests/faults/test_environment.py::test_a_server_starts_wherever_the_program_runs",
     "tests/faults/test_forks.py",
     "tests/faults/test_kernels.py",
@@ -40,6 +40,8 @@ LONG = (
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
+    # All our docs are embedded.
+    "tests/evaluation/test_retrieval.py::test_most_questions_find_their_section",
     # Conversations and long texts on the engine, whose cached tokens are counted.
     "tests/adapters/test_prompt_cache.py",
     "tests/client/test_engine_embeddings.py",

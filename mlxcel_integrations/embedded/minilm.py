@@ -27,7 +27,7 @@ _SOURCE_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2
 
 _WIDTH, _LAYERS, _HEADS, _INNER_WIDTH = 384, 6, 12, 1536
 
-_LONGEST = 256
+_MOST_PIECES = 256
 """Word pieces of a text. The model has 512 positions, but was trained on shorter texts."""
 
 _SPECIAL = {"padding": 0, "unknown": 100, "bos": 101, "seperator": 102, "eos": 102, "mask": 103}
@@ -78,7 +78,7 @@ def _metadata() -> dict[str, str | int | float | bool | list[str] | list[int]]:
         "general.architecture": "bert",
         "general.name": "all-MiniLM-L6-v2",
         "general.license": "apache-2.0",
-        "bert.context_length": _LONGEST,
+        "bert.context_length": _MOST_PIECES,
         "bert.embedding_length": _WIDTH,
         "bert.block_count": _LAYERS,
         "bert.feed_forward_length": _INNER_WIDTH,
@@ -108,7 +108,7 @@ def _marked(piece: str) -> str:
 def _tensors(weights: Mapping[str, Tensor]) -> Iterator[GGUFTensor]:
     names = (name.removesuffix("_q") for name in weights if name.endswith("_q"))
     yield _by_rows("token_embd.weight", weights, next(names))
-    yield _by_rows("position_embd.weight", weights, next(names), most=_LONGEST)
+    yield _by_rows("position_embd.weight", weights, next(names), most=_MOST_PIECES)
     embeddings = "inner.embeddings."
     types = weights[f"{embeddings}token_type_embeddings.weight"]
     yield GGUFTensor("token_types.weight", types.shape, F32, types.data)

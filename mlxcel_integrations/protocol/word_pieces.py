@@ -15,17 +15,17 @@ from .embedding_limits import may_exceed
 from .flow import Call, Flow
 from .tokens import TokenMemory, count_texts, read_tokens
 
-__all__ = ["BUILT_IN_EMBEDDER", "LONGEST", "Part", "mean_vectors", "normalize", "split_texts"]
+__all__ = ["BUILT_IN_EMBEDDER", "MOST_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
 
 BUILT_IN_EMBEDDER = "embedded/all-MiniLM-L6-v2"
 """Name of the small built-in model that embeds."""
 
-LONGEST = 256
+MOST_PIECES = 256
 """Most word pieces of a text, with the two that begin and end it."""
 
 _BEGIN, _END = 101, 102
 
-_UNKNOWN = "[UNK]"
+_UNKNOWN_WORD = "[UNK]"
 
 _LONG_WORD = re.compile(r"[^\s!-/:-@\[-`{-~]{101,}")
 """A word of more than 100 characters, which BERT does not read."""
@@ -55,10 +55,10 @@ def split_texts(
     """
     # A text without any character is refused.
     parts: list[list[Part]] = [[normalize(text) or " "] for text in texts]
-    long = [index for index, (text,) in enumerate(parts) if may_exceed(str(text), LONGEST)]
+    long = [index for index, (text,) in enumerate(parts) if may_exceed(str(text), MOST_PIECES)]
     counts = yield from count_texts([str(parts[index][0]) for index in long], tokens)
     for index, count in zip(long, counts, strict=True):
-        if count + 2 > LONGEST:
+        if count + 2 > MOST_PIECES:
             body = {"content": parts[index][0], "add_special": False}
             pieces = read_tokens((yield Call("/tokenize", body, frozenset())))
             parts[index] = [*_windows(pieces)][: 1 if truncate else None]
@@ -82,7 +82,7 @@ def normalize(text: str) -> str:
     """Return a text as the tokenizer of BERT without capitals normalizes it."""
     if not text.isascii():
         text = unicodedata.normalize("NFD", text).translate(_NORMAL)
-    return _LONG_WORD.sub(_UNKNOWN, text)
+    return _LONG_WORD.sub(_UNKNOWN_WORD, text)
 
 
 class _Normal(dict[int, str]):
@@ -110,7 +110,7 @@ def _normal(character: str) -> str:
 
 def _windows(pieces: Sequence[int]) -> Iterator[Part]:
     """Yield the word pieces of a text in parts, each with what begins and ends it."""
-    size = LONGEST - 2
+    size = MOST_PIECES - 2
     for first in range(0, len(pieces), size):
         yield [_BEGIN, *pieces[first : first + size], _END]
 

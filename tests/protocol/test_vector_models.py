@@ -142,6 +142,6 @@ def test_a_missing_route_is_told_once_with_the_advice_that_helps() -> None:
         embed(["a"], Server(_v1_embeddings=refused))
 
     assert (
-        "http://h answered 501: No embedder. Embeddings need an embedding model: start"
-        == (str(caught.value)[:77])
+        "http://h answered 501: No embedder. Embeddings need an embedding model: pass"
+        == (str(caught.value)[:76])
     )

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 
 from ...client import LLM
-from ...embedded import BUILT_IN_MODEL
+from ...embedded import BUILT_IN_EMBEDDER, BUILT_IN_MODEL
 from ...protocol.features import choose_capable
 from ..terminal import Terminal, is_self_explanatory
+from .english import are_english
 from .keyword_search import KeywordIndex, fuse_rankings
 from .passages import Passage
 from .store import Store
@@ -43,7 +44,9 @@ class Retrieval:
         self._passages = passages
         self._keywords = KeywordIndex(texts)
         self._vectors: VectorIndex | None = None
-        if model != BUILT_IN_MODEL:
+        if model == BUILT_IN_EMBEDDER and not are_english(texts):
+            terminal.fact("Search", "by keywords alone: the built-in embedder knows only English")
+        elif model != BUILT_IN_MODEL:
             self._vectors = VectorIndex(llm, vector_name(llm.features), texts, store)
 
     @property

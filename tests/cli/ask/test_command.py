@@ -225,8 +225,7 @@ def test_the_embedded_engine_answers_from_a_pdf_and_is_kept(
     result = json.loads(first.stdout)
     assert "32" in result["answer"]
     assert ["page 2"] == [source["place"] for source in result["sources"]]
-    # It does not embed.
-    assert (2, None) == (result["passages"], result["embedded_passages"])
+    assert (2, 2) == (result["passages"], result["embedded_passages"])
     assert ["page 1"] == [source["place"] for source in json.loads(second.stdout)["sources"]]
     address = r"at (unix://\S+)"
     assert re.findall(address, first.stderr) == re.findall(address, second.stderr)
@@ -237,6 +236,7 @@ def test_the_embedded_engine_answers_from_a_pdf_and_is_kept(
 def end_shared_server(command_line: CommandLine) -> None:
     code = (
         "from mlxcel_integrations import ManagedServer\n"
-        "with ManagedServer('embedded', share='user') as server: server.terminate(); server.wait()"
+        "for model in ('embedded', 'embedded/all-MiniLM-L6-v2'):\n"
+        "    with ManagedServer(model, share='user') as server: server.terminate(); server.wait()"
     )
     subprocess.run([sys.executable, "-c", code], env=command_line.environ, check=True)

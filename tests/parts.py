@@ -44,6 +44,8 @@ LONG = (
     "tests/evaluation/test_retrieval.py::test_most_questions_find_their_section",
     # Conversations and long texts on the engine, whose cached tokens are counted.
     "tests/adapters/test_prompt_cache.py",
+    # Twenty tasks on the engine, of which one is done every day.
+    "tests/adapters/test_prompted_tools_engine.py::test_twenty_tasks_have_only_valid_calls",
     "tests/client/test_engine_embeddings.py",
     # Processes that are stopped: each test waits for several limits.
     "tests/faults/test_deadlines.py",

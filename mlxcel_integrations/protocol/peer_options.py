@@ -106,7 +106,7 @@ PEER_OPTIONS = {
     "top_k_results": "use top_n=",
     # What is not needed.
     "is_chat_model": "leave it out: chat() uses the chat template, and complete() does not",
-    "is_function_calling_model": "leave it out: the server reports it",
+    "is_function_calling_model": "leave it out: every model can call tools",
     "streaming": "call the methods that stream, for an answer in pieces",
     "stream_usage": "leave it out: the number of tokens ends every stream",
     "disable_streaming": "leave it out: every answer is streamed from the server",

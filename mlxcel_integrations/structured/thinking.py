@@ -12,10 +12,10 @@ from functools import partial
 
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
+from ..protocol.messages import with_text_at_end
 from ..protocol.sampling import asks_for_thinking
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
-from .request import with_text_added
 
 __all__ = ["thinking_budget", "thinks_first", "with_thinking_first"]
 
@@ -107,7 +107,7 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
         return _answering(request, body, stream.tokens)
     text = f"You have already thought about it:\n\n{thoughts}\n\nNow give the answer."
     shown = _answering(
-        request, {**body, "messages": with_text_added(messages, text)}, stream.tokens
+        request, {**body, "messages": with_text_at_end(messages, text)}, stream.tokens
     )
     if not continues or messages[-1]["role"] == "assistant":
         return shown

@@ -144,6 +144,19 @@ def test_a_result_stays_with_its_call_when_old_messages_are_left_out(
     assert HISTORY == kept
 
 
+def test_a_model_that_thinks_calls_a_tool_after_its_thoughts(
+    client: Any, server: FakeServer
+) -> None:
+    answer = Reply.text(json.dumps(PARIS))
+    server.script(Reply.text("", reasoning="Paris."), answer)
+
+    reply = client.complete_chat("hi", tools=[WEATHER], reasoning_effort="low")
+
+    assert ("Paris.", [PARIS]) == (reply.reasoning, calls(reply))
+    assert "response_format" not in server.posts[0].json
+    assert "response_format" in server.posts[1].json
+
+
 def test_a_call_that_is_cut_is_no_success(client: Any, server: FakeServer) -> None:
     server.script(
         Reply.text('{"name": "weather", "arguments": {"city": "Pa', finish="length"),

@@ -8,8 +8,10 @@ schema, and shows the model its thoughts. llama.cpp applies a schema from the en
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 
+from ..protocol.chat import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.sampling import asks_for_thinking
@@ -55,7 +57,8 @@ def with_thinking_first(
         return _answering(request, request.body)
     if features.engine == "llama.cpp":
         limit = {} if budget is None else {"thinking_budget_tokens": budget}
-        return dataclasses.replace(request, body={**request.body, **limit})
+        read = partial(_thinking_reader, request.stream)
+        return dataclasses.replace(request, body={**request.body, **limit}, stream=read)
     body = {name: value for name, value in request.body.items() if name not in ONLY_FOR_ANSWERS}
     if budget is not None:
         body["max_tokens"] = budget
@@ -119,12 +122,19 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
 def _answering(request: Request, body: Body, thought_tokens: int = 0) -> Request:
     """Return a request for nothing but the answer."""
     variables = {**(body.get("chat_template_kwargs") or {}), "enable_thinking": False}
+    body = {**body, "chat_template_kwargs": variables}
+    read = partial(_counting_reader, request.stream, thought_tokens)
+    return dataclasses.replace(request, body=body, stream=read)
 
-    def read() -> DeltaStream:
-        stream: DeltaStream = partial(request.stream, thinks=False)()
-        stream.thought_tokens = thought_tokens
-        return stream
 
-    return dataclasses.replace(
-        request, body={**body, "chat_template_kwargs": variables}, stream=read
-    )
+def _thinking_reader(make: Callable[[], DeltaStream]) -> DeltaStream:
+    stream = make()
+    assert isinstance(stream, SchemaStream)
+    stream.expect_thoughts()
+    return stream
+
+
+def _counting_reader(make: Callable[[], DeltaStream], thought_tokens: int) -> DeltaStream:
+    stream = make()
+    stream.thought_tokens = thought_tokens
+    return stream

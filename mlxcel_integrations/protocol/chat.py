@@ -84,7 +84,7 @@ def chat_request(
     session = check_session(sampling.get("session"))
     # Arguments of calls are checked by the tools.
     relaxable = bool(names or sampling.get("relaxable"))
-    return Request(ROUTE, body, reader, session, relaxable, without_tools)
+    return Request(ROUTE, body, reader, session, relaxable, without_tools=without_tools)
 
 
 def _prompted_request(

@@ -31,7 +31,6 @@ __all__ = [
     "with_response_format",
     "with_schema_applied",
     "with_schema_shown",
-    "with_text_added",
 ]
 
 
@@ -200,11 +199,7 @@ def with_schema_shown(
         messages: The conversation.
         tools: Whether the model may call a tool instead.
     """
-    return with_text_added(messages, schema_text(schema, tools=tools))
-
-
-def with_text_added(messages: Messages, text: str) -> Sequence[Message]:
-    """Return messages with a text at the end of the last one that the model is to answer."""
+    text = schema_text(schema, tools=tools)
     messages = as_list(messages)
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request

@@ -14,10 +14,10 @@ from functools import partial
 from ..protocol.chat import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
+from ..protocol.messages import with_text_at_end
 from ..protocol.sampling import asks_for_thinking
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
-from .request import with_text_added
 
 __all__ = ["thinking_budget", "thinks_first", "with_thinking_first"]
 
@@ -36,9 +36,10 @@ ONLY_FOR_ANSWERS = {
 """Fields that do not belong to a request for thoughts."""
 
 
-def thinks_first(body: Body) -> bool:
-    """Tell whether the answer to a request has a schema, and the model is to think before it."""
-    return has_schema(body) and asks_for_thinking(body)
+def thinks_first(request: Request) -> bool:
+    """Tell whether the model is to think before an answer that has, or may get, a schema."""
+    may_have_schema = has_schema(request.body) or request.without_tools is not None
+    return may_have_schema and asks_for_thinking(request.body)
 
 
 def with_thinking_first(
@@ -52,6 +53,14 @@ def with_thinking_first(
         characters: Length of the conversation.
         may_continue: Whether the server may be sent the beginning of an answer.
     """
+    if (make := request.without_tools) is not None:
+
+        def without_tools() -> Request:
+            return with_thinking_first(make(), features, characters, may_continue=may_continue)
+
+        request = dataclasses.replace(request, without_tools=without_tools)
+    if not has_schema(request.body):
+        return request
     budget = thinking_budget(request.body, features.context_size, characters)
     if budget == 0:
         return _answering(request, request.body)
@@ -69,6 +78,7 @@ def with_thinking_first(
         partial(ThoughtStream, separates=separates),
         request.session,
         then=partial(_after_thoughts, request, may_continue and features.continues),
+        without_tools=request.without_tools,
     )
 
 
@@ -110,7 +120,7 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
         return _answering(request, body, stream.tokens)
     text = f"You have already thought about it:\n\n{thoughts}\n\nNow give the answer."
     shown = _answering(
-        request, {**body, "messages": with_text_added(messages, text)}, stream.tokens
+        request, {**body, "messages": with_text_at_end(messages, text)}, stream.tokens
     )
     if not continues or messages[-1]["role"] == "assistant":
         return shown

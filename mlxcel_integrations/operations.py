@@ -98,7 +98,7 @@ def prepare_chat(
         if room is not None:
             tokens = yield from count_chat(request.body, connection.tokens)
             _refuse_overflow(connection, tokens, room)
-    if thinks_first(request.body):
+    if thinks_first(request):
         features = yield from discover_features(connection)
         may_continue = not connection.refuses_begun
         return with_thinking_first(

@@ -19,7 +19,7 @@ from .json_end import JSONEnd
 from .messages import Conversation
 from .prompted_tools import with_prompted_tools
 from .repetition import MOST_BLANK
-from .sampling import asks_for_thinking, depends_on_engine, request_fields
+from .sampling import depends_on_engine, request_fields
 from .stop import StopFilter
 from .stream import (
     BEYOND_JSON,
@@ -138,11 +138,10 @@ def _reader(
         features: The server's features, None if they do not matter.
         may_repeat: Whether an answer that repeats itself is read to its end.
     """
-    thinks = asks_for_thinking(body)
     if names:
-        return partial(CallStream, frozenset(names), may_repeat=may_repeat, thinks=thinks)
+        return partial(CallStream, frozenset(names), may_repeat=may_repeat)
     if has_schema(body):
-        return partial(SchemaStream, may_repeat=may_repeat, thinks=thinks)
+        return partial(SchemaStream, may_repeat=may_repeat)
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
@@ -250,15 +249,18 @@ class SchemaStream(ChatStream):
 
     Args:
         may_repeat: Whether an answer that repeats itself is read to its end.
-        thinks: Whether the model was asked to think, so that JSON in its thoughts is no answer.
     """
 
-    def __init__(self, *, may_repeat: bool = False, thinks: bool = False) -> None:
+    def __init__(self, *, may_repeat: bool = False) -> None:
         super().__init__(has_schema=True, may_repeat=may_repeat)
         self._thoughts: list[str] = []
-        self._thinks = thinks
-        self._thought_json: JSONEnd | None = None if thinks else JSONEnd()
+        self._thinks = False
+        self._thought_json: JSONEnd | None = JSONEnd()
         self._beyond_thought = 0
+
+    def expect_thoughts(self) -> None:
+        """Take JSON in thoughts for thoughts, since the model was asked to think."""
+        self._thinks, self._thought_json = True, None
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         delta = super()._read_choice(choice)
@@ -301,13 +303,10 @@ class CallStream(SchemaStream):
     Args:
         names: The tools that may be called.
         may_repeat: Whether an answer that repeats itself is read to its end.
-        thinks: Whether the model was asked to think.
     """
 
-    def __init__(
-        self, names: frozenset[str], *, may_repeat: bool = False, thinks: bool = False
-    ) -> None:
-        super().__init__(may_repeat=may_repeat, thinks=thinks)
+    def __init__(self, names: frozenset[str], *, may_repeat: bool = False) -> None:
+        super().__init__(may_repeat=may_repeat)
         self._names = names
         self._called = self._told = False
 

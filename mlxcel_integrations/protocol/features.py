@@ -70,8 +70,8 @@ class ServerFeatures:
         context_source: File of the model that tells the ``context_size``, None if the server does.
         thinks: Whether the model thinks before it answers, by its chat template; None if unknown.
         efforts: Whether the template takes an effort of thinking, None if unknown.
-        continues: Whether the server continues an answer that a conversation ends with, with the
-            thoughts of it shown by the template, as far as is known.
+        continues: Whether the server continues an answer that begins with thoughts, as far as is
+            known.
     """
 
     engine: str | None
@@ -213,7 +213,7 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         model_path=as_text(props.get("model_path")),
         thinks=_thinks(props),
         efforts=_ability(props, "supports_reasoning_effort"),
-        continues="reasoning_content" in (as_text(props.get("chat_template")) or ""),
+        continues=_continues(props),
     )
 
 
@@ -246,6 +246,16 @@ def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None
     if build is None:
         return None
     return "mlxcel" if build.startswith("mlxcel") else "llama.cpp"
+
+
+def _continues(props: Mapping[str, Any]) -> bool:
+    """Return whether the server continues an answer that begins with thoughts.
+
+    mlxcel after v0.4.2, which has this route, continues answers; the template decides whether it
+    shows the thoughts of one. llama.cpp would go on thinking.
+    """
+    template = as_text(props.get("chat_template")) or ""
+    return engine_of({}, props) == "mlxcel" and "reasoning_content" in template
 
 
 def _tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:

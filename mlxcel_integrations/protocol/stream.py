@@ -74,7 +74,7 @@ class Request:
 
     route: str
     body: dict[str, Any]
-    stream: Callable[..., DeltaStream]
+    stream: Callable[[], DeltaStream]
     session: str | None = None
     relaxable: bool = False
     then: Callable[[DeltaStream], Request] | None = None

@@ -61,10 +61,10 @@ class ThoughtStream(ChatStream):
             delta.reasoning = delta.text[: begins.start()] if begins else delta.text
             delta.text = delta.text[begins.start() :] if begins else ""
         if delta.reasoning:
-            self._parts.append(delta.reasoning)
             # One token, or one for each byte of its characters.
             size = len(delta.reasoning.encode(errors="surrogatepass"))
             self.tokens += 1 + size - len(delta.reasoning)
+            self._parts.append(delta.reasoning)
         if (delta.text or delta.tool_calls) and not delta.finish_reason:
             self._leave(delta)
         return delta

@@ -8,8 +8,10 @@ schema, and shows the model its thoughts. llama.cpp applies a schema from the en
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 
+from ..protocol.chat import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import with_text_at_end
@@ -34,9 +36,10 @@ ONLY_FOR_ANSWERS = {
 """Fields that do not belong to a request for thoughts."""
 
 
-def thinks_first(body: Body) -> bool:
-    """Tell whether the answer to a request has a schema, and the model is to think before it."""
-    return has_schema(body) and asks_for_thinking(body)
+def thinks_first(request: Request) -> bool:
+    """Tell whether the model is to think before an answer that has, or may get, a schema."""
+    may_have_schema = has_schema(request.body) or request.without_tools is not None
+    return may_have_schema and asks_for_thinking(request.body)
 
 
 def with_thinking_first(
@@ -50,12 +53,21 @@ def with_thinking_first(
         characters: Length of the conversation.
         may_continue: Whether the server may be sent the beginning of an answer.
     """
+    if (make := request.without_tools) is not None:
+
+        def without_tools() -> Request:
+            return with_thinking_first(make(), features, characters, may_continue=may_continue)
+
+        request = dataclasses.replace(request, without_tools=without_tools)
+    if not has_schema(request.body):
+        return request
     budget = thinking_budget(request.body, features.context_size, characters)
     if budget == 0:
         return _answering(request, request.body)
     if features.engine == "llama.cpp":
         limit = {} if budget is None else {"thinking_budget_tokens": budget}
-        return dataclasses.replace(request, body={**request.body, **limit})
+        read = partial(_thinking_reader, request.stream)
+        return dataclasses.replace(request, body={**request.body, **limit}, stream=read)
     body = {name: value for name, value in request.body.items() if name not in ONLY_FOR_ANSWERS}
     if budget is not None:
         body["max_tokens"] = budget
@@ -66,6 +78,7 @@ def with_thinking_first(
         partial(ThoughtStream, separates=separates),
         request.session,
         then=partial(_after_thoughts, request, may_continue and features.continues),
+        without_tools=request.without_tools,
     )
 
 
@@ -119,12 +132,19 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
 def _answering(request: Request, body: Body, thought_tokens: int = 0) -> Request:
     """Return a request for nothing but the answer."""
     variables = {**(body.get("chat_template_kwargs") or {}), "enable_thinking": False}
+    body = {**body, "chat_template_kwargs": variables}
+    read = partial(_counting_reader, request.stream, thought_tokens)
+    return dataclasses.replace(request, body=body, stream=read)
 
-    def read() -> DeltaStream:
-        stream: DeltaStream = partial(request.stream, thinks=False)()
-        stream.thought_tokens = thought_tokens
-        return stream
 
-    return dataclasses.replace(
-        request, body={**body, "chat_template_kwargs": variables}, stream=read
-    )
+def _thinking_reader(make: Callable[[], DeltaStream]) -> DeltaStream:
+    stream = make()
+    assert isinstance(stream, SchemaStream)
+    stream.expect_thoughts()
+    return stream
+
+
+def _counting_reader(make: Callable[[], DeltaStream], thought_tokens: int) -> DeltaStream:
+    stream = make()
+    stream.thought_tokens = thought_tokens
+    return stream

@@ -188,11 +188,8 @@ def test_a_stream_is_of_growing_objects(client: Any, server: FakeServer) -> None
     assert {None, "x"} <= {city.name for city in objects}
 
 
-def test_the_prompt_of_the_second_request_is_that_of_the_usage(
-    client: Any, server: FakeServer
-) -> None:
-    if server.generation == "v0.4.2":
-        pytest.skip("It counts nothing when the JSON is complete.")
+@pytest.mark.parametrize("generation", ["newest"], indirect=True)
+def test_the_counts_of_both_requests_add_up(client: Any, server: FakeServer) -> None:
     server.script(Reply.text("Oslo", reasoning="a b c"))
 
     usage = client.complete_chat("Which one?", schema=City, reasoning=True).usage
@@ -267,6 +264,44 @@ def test_an_answer_with_a_schema_and_tools_may_be_a_call_after_thoughts(
     (made,) = reply.tool_calls
     assert ("Hm", "f") == (reply.reasoning, made["function"]["name"])
     assert all(body["tools"] == [TOOL] for body in bodies(server))
+
+
+CALL = '{"name": "f", "arguments": {"a": 1}}'
+NO_TOOLS = Reply.error(500, "this template does not support tools", "server_error")
+
+
+def thinks_then_calls(body: Json) -> Reply:
+    if "tools" in body:
+        return NO_TOOLS
+    if "response_format" in body:
+        return Reply.text(CALL)
+    return Reply.text("I call f", reasoning="Hm")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "refused"])
+def test_a_model_whose_template_knows_no_tools_thinks_before_a_call(
+    client: Any, server: FakeServer, known: bool
+) -> None:
+    server.think = thinks_then_calls
+    if known:
+        server.tool_call_parser = None
+        props = {"build_info": "mlxcel-1", "chat_template_caps": {"supports_tools": False}}
+        server.route("/props", Reply.json(props if server.generation == "newest" else {}))
+
+    reply = client.complete_chat("Do it", tools=[TOOL], reasoning=True)
+
+    (made,) = reply.tool_calls
+    assert ("Hm", "f") == (reply.reasoning, made["function"]["name"])
+    assert [False] * (not known) + [False, True] == schemas(server)
+
+
+def test_a_forced_call_comes_after_thoughts(client: Any, server: FakeServer) -> None:
+    server.script(Reply.text("I call f", reasoning="Hm"), Reply.text(CALL))
+
+    reply = client.complete_chat("Do it", tools=[TOOL], tool_choice="f", reasoning=True)
+
+    (made,) = reply.tool_calls
+    assert ("Hm", "f") == (reply.reasoning, made["function"]["name"])
 
 
 def test_stop_texts_and_probabilities_are_for_the_answer(client: Any, server: FakeServer) -> None:

@@ -33,6 +33,7 @@ from mlxcel_integrations.protocol.rerank import rerank_documents
 from mlxcel_integrations.protocol.retries import Retries
 from mlxcel_integrations.protocol.sse import SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
+from mlxcel_integrations.protocol.thought_stream import ThoughtStream
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text
 from mlxcel_integrations.protocol.vector_models import VectorMemory
 from mlxcel_integrations.structured.answer_stream import AnswerStream
@@ -86,6 +87,13 @@ ANSWERS: dict[Callable[[], DeltaStream], list[list[Any]]] = {
     ],
     SchemaStream: [
         [chunk(reasoning_content='{"a": '), chunk(reasoning_content="1}"), chunk("stop"), DONE]
+    ],
+    ThoughtStream: [
+        [chunk(reasoning_content="hm"), chunk(reasoning_content="{"), chunk(content="a"), DONE],
+        [chunk(reasoning_content="hm"), chunk("length"), LAST, DONE],
+    ],
+    functools.partial(ThoughtStream, separates=False): [
+        [chunk(content="hm"), chunk(content=' so: {"a": 1}'), chunk("stop"), LAST, DONE]
     ],
     functools.partial(CallStream, frozenset({"add"})): [
         [chunk(content=CALL[:9]), chunk(content=CALL[9:]), chunk("stop"), LAST, DONE]

@@ -10,6 +10,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.chat import (
     ChatStream,
+    SchemaStream,
     chat_depends_on_server,
     chat_request,
 )
@@ -354,3 +355,26 @@ def test_other_silent_ends_beside_tools_are_answers(events: list[Any], choice: s
     stream, _ = stream_of(*events, tools=[TOOL], tool_choice=choice)
 
     stream.close()
+
+
+@pytest.mark.parametrize(
+    ("thoughts", "expected"),
+    [
+        (['{"a": 1}', "\n\n", "\n\n", "\n\n", "\n\n", "No."], ""),
+        (['{"a": 1}'], '{"a": 1}'),
+        (['{"a": 1} is wrong'], ""),
+        (['{"a": '], ""),
+    ],
+)
+def test_only_thoughts_that_are_json_and_nothing_else_are_the_answer_of_a_model_that_thinks(
+    thoughts: list[str], expected: str
+) -> None:
+    stream = SchemaStream()
+    stream.expect_thoughts()
+    parts = [{"delta": {"reasoning_content": text}} for text in thoughts]
+    choices = [*parts, {"delta": {}, "finish_reason": "length"}]
+    events = [json.dumps({"choices": [choice]}).encode() for choice in choices]
+
+    reply = fold(delta for event in events for delta in stream.feed(b"data: " + event + b"\n\n"))
+
+    assert ("".join(thoughts), expected) == (reply.reasoning, reply.text)

@@ -231,3 +231,21 @@ def test_the_chat_template_tells_whether_the_model_thinks(
     features = read_features({"status": "ok"}, props, {"data": [{"id": "m"}]})
 
     assert (thinks, efforts) == (features.thinks, features.efforts)
+
+
+@pytest.mark.parametrize(
+    ("build", "template", "expected"),
+    [
+        ("mlxcel-0.5.0", "{{ m.reasoning_content }}", True),
+        ("mlxcel-0.5.0", "{{ m.content }}", False),
+        ("mlxcel-0.5.0", None, False),
+        ("b6000-abc", "{{ m.reasoning_content }}", False),
+        (None, "{{ m.reasoning_content }}", False),
+    ],
+)
+def test_only_a_newer_mlxcel_continues_thoughts_that_its_template_shows(
+    build: str | None, template: str | None, expected: bool
+) -> None:
+    props = {"build_info": build, "chat_template": template}
+
+    assert expected == read_features({}, props, {"data": []}).continues

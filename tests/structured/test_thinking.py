@@ -43,7 +43,7 @@ def features(engine: str | None, build: str | None = None, size: int | None = No
 def test_only_an_answer_with_a_schema_that_asks_for_thoughts_has_them_first(
     fields: dict[str, Any], expected: bool
 ) -> None:
-    assert expected == thinks_first(request(**fields).body)
+    assert expected == thinks_first(request(**fields))
 
 
 @pytest.mark.parametrize(

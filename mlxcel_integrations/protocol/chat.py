@@ -102,8 +102,7 @@ def _prompted_request(
         # They end the text of an answer, not the JSON around it.
         stops = stop_texts(body)
         body.pop("stop", None)
-        thinks = asks_for_thinking(body)
-        reader = partial(PromptedStream, names, stops, may_repeat=may_repeat, thinks=thinks)
+        reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
     session = check_session(sampling.get("session"))
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 
@@ -357,18 +356,12 @@ class PromptedStream(SchemaStream):
         names: The tools that may be called.
         stops: Stop texts that end the final text.
         may_repeat: Whether an answer that repeats itself is read to its end.
-        thinks: Whether the model was asked to think.
     """
 
     def __init__(
-        self,
-        names: frozenset[str],
-        stops: Sequence[str] = (),
-        *,
-        may_repeat: bool = False,
-        thinks: bool = False,
+        self, names: frozenset[str], stops: Sequence[str] = (), *, may_repeat: bool = False
     ) -> None:
-        super().__init__(may_repeat=may_repeat, thinks=thinks)
+        super().__init__(may_repeat=may_repeat)
         self._reader = CallReader(names)
         self._stop_text = StopFilter(stops)
         self._shown = io.StringIO()

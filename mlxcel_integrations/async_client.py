@@ -32,6 +32,7 @@ from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
+from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.request import structured_chat
 
 # Imported here since constructors, which may be called in an event loop, would block it for as long
@@ -126,6 +127,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> str: ...
     @overload
@@ -135,6 +137,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> T: ...
     @overload
@@ -144,6 +147,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Any: ...
     async def chat(
@@ -152,11 +156,16 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Any:
         """Return the answer to a conversation; see ``LLM.chat``."""
         reply = await self.complete_chat(
-            messages, schema=schema, show_schema=show_schema, **sampling
+            messages,
+            schema=schema,
+            show_schema=show_schema,
+            max_attempts=max_attempts,
+            **sampling,
         )
         return reply.text if schema is None else reply.parsed
 
@@ -167,6 +176,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[str]: ...
     @overload
@@ -176,6 +186,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[T]: ...
     @overload
@@ -185,6 +196,7 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]: ...
     async def chat_stream(
@@ -193,18 +205,23 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]:
         """Yield the answer to a conversation as it is generated; see ``LLM.chat_stream``."""
         structured = structured_chat(messages, sampling, schema, show_schema)
-        answers = structured.answer_stream()
-        chat = self._chat(structured.messages, structured.sampling)
-        async with OwnedGenerator(chat) as deltas:
-            async for delta in deltas:
-                for answer in answers.feed(delta):
+        attempts = Attempts(max_attempts)
+        while True:
+            with attempts:
+                answers = structured.answer_stream()
+                chat = self._chat(*structured.request(attempts.fields))
+                async with OwnedGenerator(chat) as deltas:
+                    async for delta in deltas:
+                        for answer in answers.feed(delta):
+                            yield answer
+                for answer in answers.close():
                     yield answer
-        for answer in answers.close():
-            yield answer
+                return
 
     async def complete_chat(
         self,
@@ -212,12 +229,16 @@ class AsyncLLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer with everything known about it; see ``LLM.complete_chat``."""
         structured = structured_chat(messages, sampling, schema, show_schema)
-        chat = self._chat(structured.messages, structured.sampling)
-        return structured.read(fold([delta async for delta in chat]))
+        attempts = Attempts(max_attempts)
+        while True:
+            with attempts:
+                chat = self._chat(*structured.request(attempts.fields))
+                return structured.read(attempts.counted(fold([delta async for delta in chat])))
 
     async def models(self) -> list[str]:
         """Return the names of all served models."""

@@ -29,6 +29,7 @@ from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import ChatReply, Delta, fold
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
+from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.request import structured_chat
 from .transport.connection import Connection
 from .transport.sync_driver import SyncDriver
@@ -162,6 +163,7 @@ class LLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> str: ...
     @overload
@@ -171,6 +173,7 @@ class LLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> T: ...
     @overload
@@ -180,6 +183,7 @@ class LLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Any: ...
     def chat(
@@ -188,6 +192,7 @@ class LLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Any:
         """Return the answer to a conversation.
@@ -197,6 +202,8 @@ class LLM(BaseClient):
             schema: What the answer must look like: a Pydantic model, a dataclass, a
                 ``TypedDict``, an ``Enum``, a ``Literal``, another type of data, or a JSON schema.
             show_schema: Whether to show the schema to the model, at the end of the last message.
+            max_attempts: How often to ask for an object. After an answer that did not fit, or did
+                not end, the model is told what was wrong.
             sampling: Fields of ``SamplingParams``; others are forwarded to the server.
                 ``bounded=False`` sends the schema without limits for texts, lists and numbers
                 that have none. With ``reasoning=True``, or an effort such as ``"low"``, the model
@@ -209,7 +216,13 @@ class LLM(BaseClient):
             StructuredOutputTruncated: The answer was cut before its JSON ended.
             StructuredOutputError: The answer does not fit the schema.
         """
-        reply = self.complete_chat(messages, schema=schema, show_schema=show_schema, **sampling)
+        reply = self.complete_chat(
+            messages,
+            schema=schema,
+            show_schema=show_schema,
+            max_attempts=max_attempts,
+            **sampling,
+        )
         return reply.text if schema is None else reply.parsed
 
     @overload
@@ -219,6 +232,7 @@ class LLM(BaseClient):
         *,
         schema: None = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[str]: ...
     @overload
@@ -228,6 +242,7 @@ class LLM(BaseClient):
         *,
         schema: type[T],
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[T]: ...
     @overload
@@ -237,6 +252,7 @@ class LLM(BaseClient):
         *,
         schema: Any,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[Any]: ...
     def chat_stream(
@@ -245,18 +261,24 @@ class LLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[Any]:
         """Yield the answer to a conversation as it is generated.
 
         With ``schema``, yield objects that fill up: a field that has not arrived is None or has
-        its default, and no validator has run. The last object is complete and valid.
+        its default, and no validator has run. The last object is complete and valid. With a
+        further attempt (``max_attempts``), the objects begin anew.
         """
         structured = structured_chat(messages, sampling, schema, show_schema)
-        answers = structured.answer_stream()
-        for delta in self._chat(structured.messages, structured.sampling):
-            yield from answers.feed(delta)
-        yield from answers.close()
+        attempts = Attempts(max_attempts)
+        while True:
+            with attempts:
+                answers = structured.answer_stream()
+                for delta in self._chat(*structured.request(attempts.fields)):
+                    yield from answers.feed(delta)
+                yield from answers.close()
+                return
 
     def complete_chat(
         self,
@@ -264,14 +286,20 @@ class LLM(BaseClient):
         *,
         schema: Any = None,
         show_schema: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
         **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer to a conversation with everything the server reports about it.
 
-        With ``schema``, the object is in ``parsed``.
+        With ``schema``, the object is in ``parsed``, and the token counts are those of all
+        attempts together.
         """
         structured = structured_chat(messages, sampling, schema, show_schema)
-        return structured.read(fold(self._chat(structured.messages, structured.sampling)))
+        attempts = Attempts(max_attempts)
+        while True:
+            with attempts:
+                deltas = self._chat(*structured.request(attempts.fields))
+                return structured.read(attempts.counted(fold(deltas)))
 
     def models(self) -> list[str]:
         """Return the names of all served models."""

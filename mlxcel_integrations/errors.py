@@ -81,12 +81,22 @@ class StructuredOutputError(MlxcelError):
         message: What does not fit, and what to do next.
         raw: The text of the answer.
         finish_reason: Why the server ended it.
+        problem: What is wrong with the answer, in words for the model; None if it would not help
+            to ask again.
     """
 
-    def __init__(self, message: str, *, raw: str = "", finish_reason: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        raw: str = "",
+        finish_reason: str | None = None,
+        problem: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.raw = raw
         self.finish_reason = finish_reason
+        self.problem = problem
 
 
 class StructuredOutputTruncated(StructuredOutputError):
@@ -96,6 +106,7 @@ class StructuredOutputTruncated(StructuredOutputError):
         message: What does not fit, and what to do next.
         raw: The text of the answer.
         finish_reason: Why the server ended it.
+        problem: What is wrong with the answer, in words for the model.
         partial: The readable part of the answer, as plain JSON; None if there is none.
     """
 
@@ -105,9 +116,10 @@ class StructuredOutputTruncated(StructuredOutputError):
         *,
         raw: str = "",
         finish_reason: str | None = None,
+        problem: str | None = None,
         partial: Any = None,
     ) -> None:
-        super().__init__(message, raw=raw, finish_reason=finish_reason)
+        super().__init__(message, raw=raw, finish_reason=finish_reason, problem=problem)
         self.partial = partial
 
 

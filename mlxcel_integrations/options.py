@@ -403,6 +403,7 @@ _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n",
     "parallel_tool_calls",
     "bounded",
     "relaxable",
+    "tight",
     "reasoning_effort",
     "session",
     "user",
@@ -425,7 +426,7 @@ _OF_OBJECTS = (
 
 _OF_GENERATION = SamplingParams.model_fields.keys() | ChatOptions.model_fields.keys()
 
-_OF_CHATS = ("schema", "show_schema")
+_OF_CHATS = ("schema", "show_schema", "max_attempts")
 """Arguments of methods that answer with an object."""
 
 

@@ -17,19 +17,30 @@ from ..structured.type_schema import is_typed_dict, to_schema
 from ..transport.owned_generator import OwnedGenerator
 from .error_translation import langchain_errors
 
-__all__ = ["AnswerParser"]
+__all__ = ["AnswerParser", "RawAnswer"]
 
 
 class RawAnswer(dict[str, Any]):
     """A part of a streamed answer with ``include_raw``.
 
     ``raw`` is what the part adds, the other items are the latest. LangChain adds parts up, and
-    would make a list out of two versions of an object.
+    would make a list out of two versions of an object. A further attempt replaces the one before.
+
+    Attributes:
+        attempt: Number of the attempt that the part belongs to.
     """
 
+    attempt = 1
+
     def __add__(self, later: Mapping[str, Any]) -> RawAnswer:
-        raw = {"raw": self["raw"] + later["raw"]} if "raw" in self and "raw" in later else {}
-        return RawAnswer({**self, **later, **raw})
+        attempt = getattr(later, "attempt", self.attempt)
+        if attempt > self.attempt:
+            total = RawAnswer(later)
+        else:
+            raw = {"raw": self["raw"] + later["raw"]} if "raw" in self and "raw" in later else {}
+            total = RawAnswer({**self, **later, **raw})
+        total.attempt = attempt
+        return total
 
 
 class GrowingList(list[Any]):

@@ -19,6 +19,7 @@ from .. import __version__
 from ..adapters import ChatAdapter
 from ..operations import prepare_chat
 from ..protocol.stream import fold
+from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator
@@ -120,6 +121,7 @@ class ChatMlxcel(
         tools: None = ...,
         show_schema: bool = ...,
         partial: bool = ...,
+        max_attempts: int = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, T]: ...
 
@@ -134,6 +136,7 @@ class ChatMlxcel(
         tools: Sequence[ToolLike] | None = ...,
         show_schema: bool = ...,
         partial: bool = ...,
+        max_attempts: int = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
 
@@ -148,6 +151,7 @@ class ChatMlxcel(
         tools: Sequence[ToolLike] | None = ...,
         show_schema: bool = ...,
         partial: bool = ...,
+        max_attempts: int = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]: ...
 
@@ -161,6 +165,7 @@ class ChatMlxcel(
         tools: Sequence[ToolLike] | None = None,
         show_schema: bool = True,
         partial: bool = False,
+        max_attempts: int = MAX_ATTEMPTS,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Return this model with answers that are objects of a type, or JSON that fits a schema.
@@ -183,6 +188,9 @@ class ChatMlxcel(
             partial: Whether ``stream`` yields objects of a type at every new value, before they
                 are valid, with None for values that have not come. JSON schemas and ``TypedDict``
                 always stream the values so far.
+            max_attempts: How often to ask for an answer. After one that did not fit, or did not
+                end, the model is told what was wrong. Each attempt makes its runs, and the token
+                counts of ``raw`` are those of all together.
             **kwargs: Further fields of the requests. ``bounded=False`` sends the schema without
                 limits for texts, lists and numbers that have none; ``reasoning=True`` or an effort
                 makes the model think before it answers.
@@ -203,7 +211,7 @@ class ChatMlxcel(
             **kwargs,
         )
         parser = AnswerParser(answer, partial=partial, include_raw=include_raw)
-        return StructuredModel(bound, parser)
+        return StructuredModel(bound, parser, max_attempts)
 
     def _generate(
         self,

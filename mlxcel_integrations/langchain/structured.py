@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, Literal, get_args
 
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
-from langchain_core.runnables.config import ensure_config, get_callback_manager_for_config
+from langchain_core.runnables import (
+    ConfigurableFieldSpec,
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableSequence,
+)
+from langchain_core.runnables.config import (
+    ensure_config,
+    get_callback_manager_for_config,
+    patch_config,
+)
+from langchain_core.runnables.graph import Graph
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError, StructuredOutputError
+from ..structured.attempts import Attempts
 from ..structured.request import is_free, is_whole_format, to_response_format
 from ..structured.schema import Schema
 from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
+from .attempts import MessageAttempts
 from .base import Batches, Configs
 
 __all__ = [
@@ -86,23 +100,30 @@ def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[s
     return {"show_schema": True, **fields, **wanted}
 
 
-class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[LanguageModelInput, Any]):
+class StructuredModel(Batches[LanguageModelInput, Any]):
     """A model whose answers are objects of a type, or JSON.
 
-    For LangChain it is a sequence of the model and a parser, each of which makes a run. If nothing
-    observes the runs, they are left out, since they take several times as long as reading an
-    answer.
+    Its run is that of a sequence, whose steps are the model and a parser; each attempt makes a run
+    of both. If nothing observes the runs, they are left out, since they take several times as long
+    as reading an answer.
 
     Args:
         model: The model, bound to the schema.
         parser: The parser of its answers.
+        max_attempts: How often to ask for an answer.
     """
 
-    first: RunnableBinding[LanguageModelInput, AIMessage]
-    last: AnswerParser
-
-    def __init__(self, model: Runnable[LanguageModelInput, AIMessage], parser: AnswerParser):
-        RunnableSequence.__init__(self, model, parser, name="RunnableSequence")
+    def __init__(
+        self,
+        model: RunnableBinding[LanguageModelInput, AIMessage],
+        parser: AnswerParser,
+        max_attempts: int,
+    ) -> None:
+        Attempts(max_attempts)  # checks it
+        self.name = "RunnableSequence"
+        self.first = model
+        self.last = parser
+        self.max_attempts = max_attempts
 
     def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:
         model: Any = self.first.bound
@@ -121,11 +142,10 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
         **kwargs: Any,
     ) -> Any:
         """Return the object that the model answers."""
-        inner = _unobserved(config)
-        with _asking_again(config) as unfit:
-            if inner is None:
-                return RunnableSequence.invoke(self, input, config, **kwargs)
-            return self.last.read(self.first.invoke(input, inner, **kwargs))
+        with _leaving_attempts_to_caller(config) as unfit:
+            if (inner := _unobserved(config)) is not None:
+                return self._answer(input, (inner, inner), kwargs)
+            return self._call_with_config(self._observed_answer, input, config, **kwargs)
         return unfit[0]
 
     async def ainvoke(
@@ -135,11 +155,10 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
         **kwargs: Any,
     ) -> Any:
         """Return the object that the model answers."""
-        inner = _unobserved(config)
-        with _asking_again(config) as unfit:
-            if inner is None:
-                return await RunnableSequence.ainvoke(self, input, config, **kwargs)
-            return self.last.read(await self.first.ainvoke(input, inner, **kwargs))
+        with _leaving_attempts_to_caller(config) as unfit:
+            if (inner := _unobserved(config)) is not None:
+                return await self._aanswer(input, (inner, inner), kwargs)
+            return await self._acall_with_config(self._observed_aanswer, input, config, **kwargs)
         return unfit[0]
 
     def stream(
@@ -148,11 +167,21 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """Yield the object that the model answers, as it grows."""
-        inner = _unobserved(config)
-        if inner is None:
-            return RunnableSequence.stream(self, input, config, **kwargs)
-        return self.last.read_chunks(self.first.stream(input, inner, **kwargs))
+        """Yield the object that the model answers, as it grows.
+
+        With another attempt, it begins anew.
+        """
+        if (inner := _unobserved(config)) is not None:
+            yield from self._answers(input, (inner, inner), kwargs)
+            return
+        with contextlib.ExitStack() as stack:
+
+            def answers(_: Any, run_manager: CallbackManagerForChainRun) -> Iterator[Any]:
+                configs = _steps(config, run_manager)
+                made = contextlib.closing(self._answers(input, configs, kwargs))
+                return stack.enter_context(made)
+
+            yield from self._transform_stream_with_config(iter([input]), answers, config)
 
     async def astream(
         self,
@@ -160,21 +189,128 @@ class StructuredModel(Batches[LanguageModelInput, Any], RunnableSequence[Languag
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """Yield the object that the model answers, as it grows."""
-        inner = _unobserved(config)
+        """Yield the object that the model answers, as it grows; see ``stream``."""
         objects: Any
-        if inner is None:
-            objects = RunnableSequence.astream(self, input, config, **kwargs)
+        if (inner := _unobserved(config)) is not None:
+            objects = self._aanswers(input, (inner, inner), kwargs)
         else:
-            objects = self.last.aread_chunks(self.first.astream(input, inner, **kwargs))
+
+            def answers(_: Any, run_manager: AsyncCallbackManagerForChainRun) -> AsyncIterator[Any]:
+                return self._aanswers(input, _steps(config, run_manager), kwargs)
+
+            objects = self._atransform_stream_with_config(_only(input), answers, config)
         async with OwnedGenerator(objects) as values:
             async for value in values:
                 yield value
 
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Tell that ``dumpd`` cannot write a schema."""
-        return False
+    # ----------------------------------------------------------------------- attempts
+
+    def _observed_answer(
+        self,
+        question: LanguageModelInput,
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Any:
+        return self._answer(question, _steps(config, run_manager), kwargs)
+
+    async def _observed_aanswer(
+        self,
+        question: LanguageModelInput,
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Any:
+        return await self._aanswer(question, _steps(config, run_manager), kwargs)
+
+    def _answer(
+        self, question: LanguageModelInput, configs: StepConfigs, kwargs: dict[str, Any]
+    ) -> Any:
+        attempts = self._attempts(configs)
+        while True:
+            with attempts:
+                message = self.first.invoke(question, configs[0], **kwargs, **attempts.fields)
+                answer = self.last.invoke(attempts.counted(message), configs[1])
+                attempts.check(answer)
+                return answer
+
+    async def _aanswer(
+        self, question: LanguageModelInput, configs: StepConfigs, kwargs: dict[str, Any]
+    ) -> Any:
+        attempts = self._attempts(configs)
+        while True:
+            with attempts:
+                fields = {**kwargs, **attempts.fields}
+                message = await self.first.ainvoke(question, configs[0], **fields)
+                answer = await self.last.ainvoke(attempts.counted(message), configs[1])
+                attempts.check(answer)
+                return answer
+
+    def _answers(
+        self, question: LanguageModelInput, configs: StepConfigs, kwargs: dict[str, Any]
+    ) -> Generator[Any, None, None]:
+        attempts = self._attempts(configs)
+        while True:
+            with attempts:
+                chunks = self.first.stream(question, configs[0], **kwargs, **attempts.fields)
+                for answer in self.last.transform(map(attempts.counted, chunks), configs[1]):
+                    attempts.check(answer)
+                    yield attempts.marked(answer)
+                return
+
+    async def _aanswers(
+        self, question: LanguageModelInput, configs: StepConfigs, kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
+        attempts = self._attempts(configs)
+        while True:
+            with attempts:
+                chunks: Any = self.first.astream(question, configs[0], **kwargs, **attempts.fields)
+                parts: Any = self.last.atransform(attempts.acounted(chunks), configs[1])
+                async with OwnedGenerator(parts) as answers:
+                    async for answer in answers:
+                        attempts.check(answer)
+                        yield attempts.marked(answer)
+                return
+
+    def _attempts(self, configs: StepConfigs) -> MessageAttempts:
+        return MessageAttempts(1 if _asks_again_itself(configs[0]) else self.max_attempts)
+
+    # ----------------------------------------------------------------------- as a sequence
+
+    @property
+    def steps(self) -> list[Runnable[Any, Any]]:
+        """The model and the parser."""
+        return [self.first, self.last]
+
+    @property
+    def InputType(self) -> Any:
+        """The type of questions."""
+        return self.first.InputType
+
+    @property
+    def OutputType(self) -> Any:
+        """The type of the objects, ``Any`` for JSON."""
+        return self.last.OutputType
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the type of questions as a Pydantic model."""
+        return self.first.get_input_schema(config)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the type of the results as a Pydantic model."""
+        return self.last.get_output_schema(config)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the graph of the model and the parser."""
+        return RunnableSequence(self.first, self.last).get_graph(config)
+
+    def __repr__(self) -> str:
+        return repr(RunnableSequence(self.first, self.last))
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """What a config can set of the model."""
+        return self.first.config_specs
 
 
 def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
@@ -188,16 +324,37 @@ def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
     return config
 
 
-@contextlib.contextmanager
-def _asking_again(config: RunnableConfig | None) -> Iterator[list[Any]]:
-    """Keep an answer that does not fit, for a caller that looks for these and asks again.
+StepConfigs = tuple[RunnableConfig, RunnableConfig]
+"""The configs of the model and of the parser."""
+
+
+def _steps(config: RunnableConfig | None, run_manager: Any) -> StepConfigs:
+    model, parser = (
+        patch_config(config, callbacks=run_manager.get_child(f"seq:step:{number}"))
+        for number in (1, 2)
+    )
+    return model, parser
+
+
+async def _only(value: Any) -> AsyncIterator[Any]:
+    yield value
+
+
+def _asks_again_itself(config: RunnableConfig | None) -> bool:
+    """Tell whether the caller looks for answers that do not fit, and asks again.
 
     LangChain's ``LLMToolSelectorMiddleware`` catches no errors, but counts such answers.
     """
+    return ((config or {}).get("metadata") or {}).get("lc_source") == "tool_selection"
+
+
+@contextlib.contextmanager
+def _leaving_attempts_to_caller(config: RunnableConfig | None) -> Iterator[list[Any]]:
+    """Keep an answer that does not fit, for a caller that asks again itself."""
     unfit: list[Any] = []
     try:
         yield unfit
     except StructuredOutputError as error:
-        if ((config or {}).get("metadata") or {}).get("lc_source") != "tool_selection":
+        if not _asks_again_itself(config):
             raise
         unfit.append(error.raw)

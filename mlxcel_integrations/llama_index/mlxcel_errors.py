@@ -29,9 +29,13 @@ def llama_index_errors() -> Iterator[None]:
         yield
     except StructuredOutputTruncated as error:
         raise LlamaIndexStructuredOutputTruncated(
-            str(error), raw=error.raw, finish_reason=error.finish_reason, partial=error.partial
+            str(error),
+            raw=error.raw,
+            finish_reason=error.finish_reason,
+            problem=error.problem,
+            partial=error.partial,
         ).with_traceback(error.__traceback__) from error.__cause__
     except StructuredOutputError as error:
         raise LlamaIndexStructuredOutputError(
-            str(error), raw=error.raw, finish_reason=error.finish_reason
+            str(error), raw=error.raw, finish_reason=error.finish_reason, problem=error.problem
         ).with_traceback(error.__traceback__) from error.__cause__

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import json
 import uuid
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ToolCallBlock
 
 from ..structured.answer_stream import AnswerStream
+from ..structured.attempts import Attempts
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator
@@ -60,32 +61,47 @@ def as_tool_call(schema: Schema[Any], response: ChatResponse, name: str) -> Chat
 
 
 def read_stream(
-    schema: Schema[Any], responses: Generator[ChatResponse, None, None]
+    schema: Schema[Any],
+    stream: Callable[..., Generator[ChatResponse, None, None]],
+    attempts: Attempts,
 ) -> Generator[ChatResponse, None, None]:
     """Yield responses that a program can read: each holds complete JSON of the object so far.
 
     A program itself repairs only quotes and braces, and does not notice that an answer was cut.
+
+    Args:
+        schema: Schema of the object.
+        stream: Makes the stream of one attempt with its fields.
+        attempts: The attempts.
     """
-    answers = _plain_values(schema)
-    with contextlib.closing(responses):
-        for response in responses:
-            for value in filter(None, answers.feed(to_delta(response))):
-                yield _with_text(response, json.dumps(value))
-    last_values(answers)  # raises if the answer does not fit, or is empty
-    yield _with_text(response, answer_text(response))
+    while True:
+        with attempts:
+            answers = _plain_values(schema)
+            with contextlib.closing(stream(**attempts.fields)) as responses:
+                for response in responses:
+                    for value in filter(None, answers.feed(to_delta(response))):
+                        yield _with_text(response, json.dumps(value))
+            last_values(answers)  # raises if the answer does not fit, or is empty
+            yield _with_text(response, answer_text(response))
+            return
 
 
 async def aread_stream(
-    schema: Schema[Any], responses: AsyncGenerator[ChatResponse, None]
+    schema: Schema[Any],
+    stream: Callable[..., Awaitable[AsyncGenerator[ChatResponse, None]]],
+    attempts: Attempts,
 ) -> AsyncGenerator[ChatResponse, None]:
     """Yield responses that a program can read; see ``read_stream``."""
-    answers = _plain_values(schema)
-    async with OwnedGenerator(responses) as owned:
-        async for response in owned:
-            for value in filter(None, answers.feed(to_delta(response))):
-                yield _with_text(response, json.dumps(value))
-    last_values(answers)  # raises if the answer does not fit, or is empty
-    yield _with_text(response, answer_text(response))
+    while True:
+        with attempts:
+            answers = _plain_values(schema)
+            async with OwnedGenerator(await stream(**attempts.fields)) as responses:
+                async for response in responses:
+                    for value in filter(None, answers.feed(to_delta(response))):
+                        yield _with_text(response, json.dumps(value))
+            last_values(answers)  # raises if the answer does not fit, or is empty
+            yield _with_text(response, answer_text(response))
+            return
 
 
 def _plain_values(schema: Schema[Any]) -> AnswerStream:

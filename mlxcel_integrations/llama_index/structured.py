@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from ..protocol.stream import Delta
 from ..structured.answer_stream import AnswerStream
+from ..structured.attempts import Attempts
 from ..structured.request import constrained
 from ..structured.schema import Schema
 from ..structured.type_schema import to_schema
@@ -66,7 +67,9 @@ class StructuredPredict(ChatRequests):
             prompt: The question, sent unchanged together with the schema.
             llm_kwargs: Sampling fields. ``bounded=False`` sends the schema without limits for
                 texts, lists and numbers that have none; ``reasoning=True`` or an effort makes the
-                model think before it answers.
+                model think before it answers. ``max_attempts`` says how often to ask for an
+                object, 2 unless given: after an answer that did not fit, or did not end, the model
+                is told what was wrong.
             **prompt_args: Values for the variables of the prompt.
 
         Raises:
@@ -79,10 +82,12 @@ class StructuredPredict(ChatRequests):
             predicted: Model = predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return predicted
         dispatcher.event(_start_event(output_cls, prompt, prompt_args))
-        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
-        result = read_object(schema, self.chat(**chat))
-        dispatcher.event(LLMStructuredPredictEndEvent(output=result))
-        return result
+        schema, chat, attempts = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
+        while True:
+            with attempts:
+                result = read_object(schema, self.chat(**chat, **attempts.fields))
+                dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+                return result
 
     @dispatcher.span
     async def astructured_predict(
@@ -99,10 +104,12 @@ class StructuredPredict(ChatRequests):
             predicted: Model = await predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return predicted
         dispatcher.event(_start_event(output_cls, prompt, prompt_args))
-        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
-        result = read_object(schema, await self.achat(**chat))
-        dispatcher.event(LLMStructuredPredictEndEvent(output=result))
-        return result
+        schema, chat, attempts = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
+        while True:
+            with attempts:
+                result = read_object(schema, await self.achat(**chat, **attempts.fields))
+                dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+                return result
 
     def _structured_stream_call(
         self,
@@ -114,8 +121,7 @@ class StructuredPredict(ChatRequests):
         if self._uses_program:
             prompt, llm_kwargs = _copies(prompt, llm_kwargs)
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._objects(schema, chat)
+        return self._objects(*self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args))
 
     async def _structured_astream_call(
         self,
@@ -129,8 +135,7 @@ class StructuredPredict(ChatRequests):
             return await super()._structured_astream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )
-        schema, chat = self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._aobjects(schema, chat)
+        return self._aobjects(*self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args))
 
     @property
     def _uses_program(self) -> bool:
@@ -143,30 +148,41 @@ class StructuredPredict(ChatRequests):
         prompt: PromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
-    ) -> tuple[Schema[Model], dict[str, Any]]:
-        """Return the schema of a class, and the arguments of ``chat`` for one of its objects."""
+    ) -> tuple[Schema[Model], dict[str, Any], Attempts]:
+        """Return the schema of a class, arguments of ``chat`` for an object, and the attempts."""
         schema = to_schema(output_cls)
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
-        fields = self._chat_fields(without_program_options(llm_kwargs or {}))
-        return schema, constrained_chat(schema, messages, fields)
+        given = without_program_options(llm_kwargs or {})
+        attempts = Attempts(given.pop("max_attempts", None))
+        return schema, constrained_chat(schema, messages, self._chat_fields(given)), attempts
 
-    def _objects(self, schema: Schema[Model], chat: dict[str, Any]) -> Generator[Model, None, None]:
-        answers = AnswerStream(schema, partial=True)
-        with contextlib.closing(self.stream_chat(**chat)) as responses:
-            for response in responses:
-                yield from _begun(answers.feed(to_delta(response)))
-        yield from last_values(answers)
+    def _objects(
+        self, schema: Schema[Model], chat: dict[str, Any], attempts: Attempts
+    ) -> Generator[Model, None, None]:
+        while True:
+            with attempts:
+                answers = AnswerStream(schema, partial=True)
+                made = self.stream_chat(**chat, **attempts.fields)
+                with contextlib.closing(made) as responses:
+                    for response in responses:
+                        yield from _begun(answers.feed(to_delta(response)))
+                yield from last_values(answers)
+                return
 
     async def _aobjects(
-        self, schema: Schema[Model], chat: dict[str, Any]
+        self, schema: Schema[Model], chat: dict[str, Any], attempts: Attempts
     ) -> AsyncGenerator[Model, None]:
-        answers = AnswerStream(schema, partial=True)
-        async with OwnedGenerator(await self.astream_chat(**chat)) as responses:
-            async for response in responses:
-                for answer in _begun(answers.feed(to_delta(response))):
+        while True:
+            with attempts:
+                answers = AnswerStream(schema, partial=True)
+                made = await self.astream_chat(**chat, **attempts.fields)
+                async with OwnedGenerator(made) as responses:
+                    async for response in responses:
+                        for answer in _begun(answers.feed(to_delta(response))):
+                            yield answer
+                for answer in last_values(answers):
                     yield answer
-        for answer in last_values(answers):
-            yield answer
+                return
 
 
 # --------------------------------------------------------------------------- requests

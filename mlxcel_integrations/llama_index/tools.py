@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
@@ -17,6 +18,7 @@ from pydantic import PydanticUserError
 
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.tools import check_choice, check_tools
+from ..structured.attempts import Attempts
 from ..structured.partial_json import IncrementalJSON
 from ..transport.owned_generator import OwnedGenerator
 from .base import ChatRequests
@@ -41,6 +43,28 @@ class ToolCalling(ChatRequests):
     chat template need not know tools.
     """
 
+    def chat_with_tools(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> ChatResponse:
+        """Return an answer that may call tools.
+
+        Args:
+            tools: The tools.
+            *args: The message, the history and more, as in LlamaIndex.
+            **kwargs: The same by their names, and fields of the request.
+        """
+        attempts = Attempts(kwargs.pop("max_attempts", None))
+        while True:
+            with attempts:
+                return super().chat_with_tools(tools, *args, **{**kwargs, **attempts.fields})
+
+    async def achat_with_tools(
+        self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any
+    ) -> ChatResponse:
+        """Return an answer that may call tools; see ``chat_with_tools``."""
+        attempts = Attempts(kwargs.pop("max_attempts", None))
+        while True:
+            with attempts:
+                return await super().achat_with_tools(tools, *args, **{**kwargs, **attempts.fields})
+
     def stream_chat_with_tools(
         self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any
     ) -> Generator[ChatResponse, None, None]:
@@ -51,10 +75,12 @@ class ToolCalling(ChatRequests):
             *args: As for ``chat_with_tools``.
             **kwargs: As for ``chat_with_tools``.
         """
-        responses = super().stream_chat_with_tools(tools, *args, **kwargs)
+        attempts = Attempts(kwargs.pop("max_attempts", None))
+        stream = partial(super().stream_chat_with_tools, tools, *args, **kwargs)
         schema = program_schema(tools, **kwargs)
         if schema is not None:
-            return read_stream(schema, responses)
+            return read_stream(schema, stream, attempts)
+        responses = stream()
         return (
             responses if kwargs.get("allow_parallel_tool_calls") else _with_one_call_each(responses)
         )
@@ -63,10 +89,12 @@ class ToolCalling(ChatRequests):
         self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any
     ) -> AsyncGenerator[ChatResponse, None]:
         """Return a generator of an answer that may call tools; see ``stream_chat_with_tools``."""
-        responses = await super().astream_chat_with_tools(tools, *args, **kwargs)
+        attempts = Attempts(kwargs.pop("max_attempts", None))
+        stream = partial(super().astream_chat_with_tools, tools, *args, **kwargs)
         schema = program_schema(tools, **kwargs)
         if schema is not None:
-            return aread_stream(schema, responses)
+            return aread_stream(schema, stream, attempts)
+        responses = await stream()
         return (
             responses
             if kwargs.get("allow_parallel_tool_calls")

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .json_schema import DEFINITIONS, MAX_BYTES, JsonSchema, compact, containers, mapped, target
+from .json_schema import DEFINITIONS, JsonSchema, compact, containers, mapped, target
+from .schema_limits import MAX_BYTES
 
-__all__ = ["bounded", "bounded_format"]
+__all__ = ["MOST_INTEGER", "bounded", "bounded_format", "combined_parts", "kinds"]
 
 TOKEN_CHARACTERS = 5
 """Characters of JSON in a token, at most on average: prose in English has four and a half."""
@@ -60,17 +61,25 @@ contradict another."""
 
 CACHED_CHANGES = 128
 
+Bounding = Callable[[JsonSchema, int | None], JsonSchema]
 
-def bounded_format(response_format: Any, tokens: int | None) -> Any:
-    """Return a ``response_format`` whose schema has bounds; the same object if it needs none."""
+
+def bounded_format(response_format: Any, tokens: int | None, change: Bounding | None = None) -> Any:
+    """Return a ``response_format`` whose schema has bounds; the same object if it needs none.
+
+    Args:
+        response_format: The format.
+        tokens: Room for the answer; None if it is not limited.
+        change: Sets the bounds; ``bounded`` if not given.
+    """
     inner = response_format.get("json_schema") if isinstance(response_format, dict) else None
     if not isinstance(inner, dict) or not isinstance(schema := inner.get("schema"), dict):
         return response_format
     try:
-        found = _changed(compact(schema), tokens)
+        found = (change or bounded)(schema, tokens)
     except (AttributeError, RecursionError, TypeError, ValueError, OverflowError):
         return response_format  # a schema of an unusual form is left to the server
-    if found is None or len(compact(found).encode()) > MAX_BYTES >= len(compact(schema).encode()):
+    if found is schema or len(compact(found).encode()) > MAX_BYTES >= len(compact(schema).encode()):
         return response_format
     return {**response_format, "json_schema": {**inner, "schema": found}}
 
@@ -104,11 +113,10 @@ class _Bounds:
     def __init__(self, schema: JsonSchema) -> None:
         self._schema = schema
         self._found: dict[int, dict[str, Any]] = {}
-        self._seen: set[int] = set()
+        self._seen = combined_parts(schema)
         self._sizes: dict[int, int] = {}
         self._open: dict[int, bool] = {}
         self._room: float | None = None
-        self._leave_combined_parts()
 
     def within(self, room: float | None) -> dict[int, dict[str, Any]]:
         """Return new keywords of parts by their ids.
@@ -125,23 +133,6 @@ class _Bounds:
                 waiting.extend(self._visit(part, room))
         return self._found
 
-    def _leave_combined_parts(self) -> None:
-        """Mark parts as seen that apply to a value together with others: they get no bounds."""
-        waiting = [
-            part
-            for _, part in containers(self._schema)
-            if isinstance(part, dict) and _is_combined(part)
-        ]
-        while waiting:
-            part = waiting.pop()
-            if isinstance(part, list):
-                waiting += part
-            elif isinstance(part, dict) and id(part) not in self._seen:
-                self._seen.add(id(part))
-                waiting += (inner for name, inner in part.items() if name not in DEFINITIONS)
-                if isinstance(part.get("$ref"), str):
-                    waiting.append(target(self._schema, part["$ref"]))
-
     def _visit(self, part: JsonSchema, room: float | None) -> Iterator[tuple[Any, float | None]]:
         """Note the bounds of a part, and yield the parts in it with their rooms."""
         if "enum" in part or "const" in part:
@@ -150,14 +141,14 @@ class _Bounds:
             yield target(self._schema, part["$ref"]), room
             return
         yield from ((branch, room) for branch in part.get("anyOf", ()))
-        kinds = _kinds(part)
-        if "integer" in kinds and "number" not in kinds:
+        types = kinds(part)
+        if "integer" in types and "number" not in types:
             self._bound_integer(part)
-        if "string" in kinds and room is not None:
+        if "string" in types and room is not None:
             self._bound_text(part, room)
-        if "array" in kinds:
+        if "array" in types:
             yield from self._items(part, room)
-        if "object" in kinds:
+        if "object" in types:
             yield from self._properties(part, room)
 
     def _bound(self, part: JsonSchema, keyword: str, most: float, least: Any = 0) -> None:
@@ -233,14 +224,14 @@ class _Bounds:
             return self._size(target(self._schema, part["$ref"]))
         if part.get("anyOf"):
             return max(map(self._size, part["anyOf"]))
-        kinds = _kinds(part)
-        if "object" in kinds and part.get("properties"):
+        types = kinds(part)
+        if "object" in types and part.get("properties"):
             named = part["properties"].items()
             return 2 + sum(len(name) + 6 + self._size(each) for name, each in named)
-        if "array" in kinds:
+        if "array" in types:
             least: int = part.get("minItems", 1)
             return 2 + max(least, 1) * (self._size(part.get("items")) + 2)
-        return max((TYPICAL.get(kind, ANYTHING) for kind in kinds), default=ANYTHING)
+        return max((TYPICAL.get(kind, ANYTHING) for kind in types), default=ANYTHING)
 
     def _is_open(self, part: Any) -> bool:
         """Tell whether a text, a list or a map in a part may be of any length."""
@@ -256,14 +247,32 @@ class _Bounds:
             return False
         if "$ref" in part:
             return self._is_open(target(self._schema, part["$ref"]))
-        kinds = _kinds(part)
-        if "string" in kinds and not part.keys() & {"maxLength", "format"}:
+        types = kinds(part)
+        if "string" in types and not part.keys() & {"maxLength", "format"}:
             return True
-        if "array" in kinds and "maxItems" not in part:
+        if "array" in types and "maxItems" not in part:
             return True
         inner = [*part.get("anyOf", ()), *part.get("properties", {}).values()]
         inner += [part[name] for name in ("items", "additionalProperties") if name in part]
         return any(map(self._is_open, inner))
+
+
+def combined_parts(schema: JsonSchema) -> set[int]:
+    """Return the ids of parts that apply to a value together with others: they get no bounds."""
+    found: set[int] = set()
+    waiting = [
+        part for _, part in containers(schema) if isinstance(part, dict) and _is_combined(part)
+    ]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict) and id(part) not in found:
+            found.add(id(part))
+            waiting += (inner for name, inner in part.items() if name not in DEFINITIONS)
+            if isinstance(part.get("$ref"), str):
+                waiting.append(target(schema, part["$ref"]))
+    return found
 
 
 def _is_combined(part: JsonSchema) -> bool:
@@ -274,7 +283,7 @@ def _is_combined(part: JsonSchema) -> bool:
     return alone in part and bool(part.keys() - ANNOTATIONS - {alone})
 
 
-def _kinds(part: JsonSchema) -> tuple[str, ...]:
+def kinds(part: JsonSchema) -> tuple[str, ...]:
     """Return the types of a part's values; those of its keywords if it names none."""
     named = part.get("type")
     if named is None:

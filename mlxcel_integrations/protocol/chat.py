@@ -20,6 +20,7 @@ from .messages import Conversation
 from .prompted_tools import with_prompted_tools
 from .repetition import MOST_BLANK
 from .sampling import depends_on_engine, request_fields
+from .smallest_answer import check_room
 from .stop import StopFilter
 from .stream import (
     BEYOND_JSON,
@@ -80,6 +81,8 @@ def chat_request(
             without_tools = partial(_prompted_request, model, conversation, sampling, known)
         sampling, names = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
+    if sampling.get("relaxable") and has_schema(body) and not names:
+        check_room(sampling["response_format"], body.get("max_tokens"))
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
     session = check_session(sampling.get("session"))
     # Arguments of calls are checked by the tools.

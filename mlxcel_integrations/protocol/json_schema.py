@@ -1,7 +1,6 @@
-"""JSON schemas as servers take them: limits, references, keywords.
+"""JSON schemas as servers take them: sizes, references, keywords.
 
-mlxcel refuses a schema beyond its limits with one general message. Here the error names the
-place, as a JSON pointer.
+Errors name the place of what is wrong as a JSON pointer.
 """
 
 from __future__ import annotations
@@ -16,13 +15,15 @@ from urllib.parse import unquote
 from ..errors import MlxcelError
 
 __all__ = [
-    "MAX_BYTES",
+    "DEEPEST",
+    "LONGEST_SCHEMA",
     "JsonSchema",
     "check_references",
     "check_schema_size",
     "compact",
     "containers",
     "is_object",
+    "largest_part",
     "mapped",
     "normalized",
     "pointer",
@@ -32,9 +33,11 @@ __all__ = [
     "wrapped",
 ]
 
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 32
-MAX_REFERENCES = 64
+LONGEST_SCHEMA = 256 * 1024
+"""Bytes of a schema: more is no plausible description of one answer."""
+
+DEEPEST = 64
+"""Levels of a schema: more exceed the recursion that Python allows."""
 
 KEYWORDS = {
     *("$ref", "$defs", "definitions", "title", "description", "default", "examples"),
@@ -86,22 +89,22 @@ def pointer(path: Iterable[object]) -> str:
 
 
 def check_schema_size(schema: Mapping[str, Any]) -> None:
-    """Check that servers accept a schema of this depth and length.
+    """Check that a schema is not too deep and not too long to be worked with.
 
     Raises:
-        MlxcelError: They do not.
+        MlxcelError: It is.
     """
     for path, _ in containers(schema):
-        if len(path) >= MAX_DEPTH:
+        if len(path) >= DEEPEST:
             raise MlxcelError(
-                f"The schema is nested deeper than the {MAX_DEPTH} levels that servers accept, "
-                f"at {pointer(path)}: move inner objects to $defs and refer to them."
+                f"The schema is nested deeper than {DEEPEST} levels, at {pointer(path)}: move "
+                "inner objects to $defs and refer to them."
             )
     size = len(compact(schema).encode())
-    if size > MAX_BYTES:
+    if size > LONGEST_SCHEMA:
         raise MlxcelError(
-            f"The schema has {size} bytes, but servers accept at most {MAX_BYTES}. "
-            f"The largest part is {_largest(schema)}: shorten it, or ask in several steps."
+            f"The schema has {size} bytes, more than the {LONGEST_SCHEMA} that are possible. The "
+            f"largest part is {largest_part(schema)}: shorten it, or ask in several steps."
         )
 
 
@@ -115,7 +118,8 @@ def containers(schema: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
                 waiting.append(((*path, key), value))
 
 
-def _largest(schema: Mapping[str, Any]) -> str:
+def largest_part(schema: Mapping[str, Any]) -> str:
+    """Return the place of the largest part at the second level."""
     parts = [(len(compact(part)), path) for path, part in containers(schema) if len(path) == 2]
     return pointer(max(parts, key=itemgetter(0), default=(0, ()))[1])
 
@@ -127,7 +131,7 @@ def check_references(schema: JsonSchema) -> None:
     """Check that a server can follow all references, and that a matching answer can end.
 
     Raises:
-        MlxcelError: There are too many, one leads nowhere, or they never end.
+        MlxcelError: One leads nowhere, or they never end.
     """
     for path, part in containers(schema):
         for keyword in DYNAMIC:
@@ -141,12 +145,6 @@ def check_references(schema: JsonSchema) -> None:
         for path, part in containers(schema)
         if isinstance(part, dict) and isinstance(part.get("$ref"), str)
     ]
-    if len(references) > MAX_REFERENCES:
-        place = pointer(references[MAX_REFERENCES][0])
-        raise MlxcelError(
-            f"The schema has {len(references)} references ($ref), but servers accept at most "
-            f"{MAX_REFERENCES}. The first one too many is at {place}: use fewer kinds of objects."
-        )
     targets = {name: _checked_target(schema, path, name) for path, name in references}
     try:
         _check_ends(schema, targets)

@@ -9,6 +9,8 @@ from ..errors import MlxcelError
 from .arguments import as_strings, check_mapping, check_text, number, shown, whole
 from .bounds import bounded_format
 from .definition_names import with_safe_names
+from .schema_limits import exceeds_limits, format_within_limits
+from .tight_bounds import tightly_bounded
 
 __all__ = [
     "asks_for_thinking",
@@ -28,9 +30,11 @@ _OTHER_NAMES = {
 }
 """Names known from OpenAI and llama.cpp that older servers silently ignore."""
 
-_NOT_FIELDS = ("bounded", "extra_body", "relaxable", "session", "stream", "stream_options")
-"""Not sent as they are: every generation streams, a session is a header, ``extra_body`` is merged
-in, and two decide how a schema is sent."""
+_NOT_FIELDS = {
+    *("bounded", "tight", "relaxable", "extra_body", "session", "stream", "stream_options"),
+}
+"""Not sent as they are: three decide how a schema is sent, ``extra_body`` is merged in, a session
+is a header, and every generation streams."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
@@ -120,8 +124,8 @@ def _converted(name: str, value: Any) -> Any:
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
-    """Tell whether the engine must be known to name the fields."""
-    return any(
+    """Tell whether the engine must be known to name the fields, or to send the schema."""
+    return exceeds_limits(sampling.get("response_format")) or any(
         _OTHER_NAMES.get(name, name) in _LLAMA_NAMES and value is not None
         for name, value in sampling.items()
     )
@@ -152,7 +156,10 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     if "response_format" in fields:
         wanted = fields["response_format"]
         if sampling.get("bounded") is not False:
-            wanted = bounded_format(wanted, fields.get("max_tokens"))
+            change = tightly_bounded if sampling.get("tight") else None
+            wanted = bounded_format(wanted, fields.get("max_tokens"), change)
+        if engine != "llama.cpp":
+            wanted = format_within_limits(wanted)
         fields["response_format"] = with_safe_names(wanted)
     if "max_tokens" in fields and fields["max_tokens"] < 0:
         raise MlxcelError(

@@ -28,6 +28,7 @@ __all__ = [
     "schema_text",
     "structured_chat",
     "to_response_format",
+    "with_correction",
     "with_response_format",
     "with_schema_applied",
     "with_schema_shown",
@@ -59,6 +60,14 @@ class StructuredChat:
         parsed = self.schema.validate(reply.text, reply.finish_reason)
         return dataclasses.replace(reply, parsed=parsed)
 
+    def request(self, fields: Mapping[str, Any]) -> tuple[Messages, Mapping[str, Any]]:
+        """Return the messages and fields of one attempt.
+
+        Args:
+            fields: Fields of this attempt.
+        """
+        return with_correction(self.messages, {**self.sampling, **fields})
+
     def answer_stream(self) -> TextStream | AnswerStream:
         """Return a reader of the deltas of a streamed answer."""
         return TextStream() if self.schema is None else AnswerStream(self.schema, partial=True)
@@ -85,7 +94,7 @@ def structured_chat(
     from .type_schema import to_schema
 
     schema = to_schema(output_type)
-    shown = with_schema_shown(schema.json_schema, messages) if show_schema else messages
+    shown = with_schema_shown(schema.json_schema, messages) if show_schema else as_list(messages)
     return StructuredChat(shown, constrained(schema, sampling), schema)
 
 
@@ -178,13 +187,21 @@ def with_schema_applied(
 
     ``show_schema``, which is not sent, marks such a request: frameworks bind nothing but fields.
     """
-    if "show_schema" not in fields:
-        return messages, dict(fields)
-    fields = {"relaxable": True, **without_thinking(fields)}
-    if fields.pop("show_schema"):
-        schema = fields["response_format"]["json_schema"]["schema"]
-        messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
-    return messages, fields
+    if "show_schema" in fields:
+        fields = {"relaxable": True, **without_thinking(fields)}
+        if fields.pop("show_schema"):
+            schema = fields["response_format"]["json_schema"]["schema"]
+            messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
+    return with_correction(messages, fields)
+
+
+def with_correction(
+    messages: Messages, fields: Mapping[str, Any]
+) -> tuple[Sequence[Message], dict[str, Any]]:
+    """Return messages and fields of a request, whose ``correction`` is for the model to read."""
+    fields = dict(fields)
+    correction = fields.pop("correction", None)
+    return (with_text_added(messages, correction) if correction else as_list(messages)), fields
 
 
 def with_schema_shown(

@@ -77,12 +77,13 @@ class Schema(Generic[T]):
                 raise SchemaMismatch((), "it is not an object with the property 'value'")
             return self._read(value)
         except SchemaMismatch as mismatch:
+            place, reason = pointer(mismatch.path), _shortened(str(mismatch))
             raise StructuredOutputError(
-                f"The answer does not fit the schema {self.name!r} at {pointer(mismatch.path)}: "
-                f"{_shortened(str(mismatch))}. It is in .raw; ask again, or loosen the schema "
-                "there.",
+                f"The answer does not fit the schema {self.name!r} at {place}: {reason}. It is in "
+                ".raw; ask again, or loosen the schema there.",
                 raw=text,
                 finish_reason=finish_reason,
+                problem=f"it does not fit the schema at {place}: {reason}",
             ) from mismatch.__cause__
 
     def unwrapped(self, answer: Any) -> Any:
@@ -131,6 +132,7 @@ class Schema(Generic[T]):
             message,
             raw=text,
             finish_reason=finish_reason,
+            problem="it was too long" if finish_reason in CUT else "it was not complete",
             partial=None if partial is MISSING else partial,
         )
 

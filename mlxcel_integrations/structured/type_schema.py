@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overload
@@ -21,6 +23,7 @@ from ..protocol.json_schema import (
     normalized,
     wrapped,
 )
+from ..protocol.smallest_answer import check_satisfiable
 from .schema import Schema, SchemaMismatch
 
 __all__ = ["to_schema"]
@@ -31,6 +34,19 @@ CACHED = 128
 SCHEMA_KEYWORDS = {"type", "properties", "items", "prefixItems", "enum", "const"} | {
     *("$ref", "anyOf", "oneOf", "allOf"),
 }
+
+
+_making = threading.RLock()
+"""Held while a schema is made, so that threads which need the same one make it once."""
+
+
+def _forget_making() -> None:
+    global _making
+    _making = threading.RLock()
+
+
+# A thread of the parent may have held it.
+os.register_at_fork(after_in_child=_forget_making)
 
 
 @overload
@@ -53,7 +69,9 @@ def to_schema(output_type: Any) -> Schema[Any]:
         return output_type
     if isinstance(output_type, Mapping):
         try:
-            return _from_json(compact(output_type))
+            text = compact(output_type)
+            with _making:
+                return _from_json(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise MlxcelError(f"The schema cannot be written as JSON: {error}.") from None
     if output_type is None or isinstance(output_type, str | int | float | list | tuple):
@@ -61,7 +79,8 @@ def to_schema(output_type: Any) -> Schema[Any]:
     if inspect.isroutine(output_type):  # Pydantic would call it with the answer
         raise _no_schema(output_type, "it is a function")
     try:
-        return _from_type(output_type)
+        with _making:
+            return _from_type(output_type)
     except TypeError:  # it is unhashable
         return _from_type.__wrapped__(output_type)
 
@@ -82,6 +101,7 @@ def _new_schema(
         schema = wrapped(schema)
     check_schema_size(schema)
     check_references(schema)
+    check_satisfiable(schema, name or "answer")
     return Schema(name or "answer", schema, inside, output_type, read)
 
 

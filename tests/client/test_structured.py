@@ -223,7 +223,7 @@ def test_a_cut_answer_is_an_error(client: Any, server: FakeServer, method: str) 
     server.script(Reply.text('{"name": "x",', finish="length"))
 
     with pytest.raises(StructuredOutputTruncated, match="raise max_tokens") as caught:
-        getattr(client, method)("Which one?", schema=City, max_tokens=2)
+        getattr(client, method)("Which one?", schema=City, max_tokens=2, max_attempts=1)
 
     error = caught.value
     assert ('{"name": "x",', "length", {"name": "x"}) == (
@@ -238,7 +238,7 @@ def test_an_answer_that_does_not_fit_is_an_error(client: Any, server: FakeServer
     server.script(Reply.text('{"name": "Oslo"}'), Reply.text("Oslo, I think."))
 
     with pytest.raises(StructuredOutputError, match="'people' is a required"):
-        client.chat("Which one?", schema=CITY)
+        client.chat("Which one?", schema=CITY, max_attempts=1)
     with pytest.raises(StructuredOutputError, match="not JSON: 'Oslo, I think"):
         client.chat("Which one?", schema=CITY)
 
@@ -330,7 +330,7 @@ def test_a_schema_that_the_server_refuses_is_sent_without_what_it_does_not_know(
     assert first != others[0]
     assert others[0] == others[1]
 
-    answers = [misfits]
+    answers = [misfits] * 2
     with pytest.raises(StructuredOutputError, match=r"does not fit the schema .* at /a: "):
         client.chat("Which one?", schema=schema)
 
@@ -358,3 +358,27 @@ def test_a_format_of_the_user_whose_answer_nobody_checks_is_not_relaxed(
         client.chat("Which one?", response_format=format_)
 
     assert 1 == len(old.posts)
+
+
+# --------------------------------------------------------------------------- large schemas
+
+
+LARGE = {"type": "object", "properties": {"a": {"enum": ["x", "y" * 70_000]}}, "required": ["a"]}
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["chat", "chat_stream"])
+def test_a_schema_beyond_the_limits_of_mlxcel_is_refused_before_anything_is_sent(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    with pytest.raises(MlxcelError, match="bytes, but mlxcel accepts at most 65536"):
+        getattr(client, method)("Which one?", schema=LARGE)
+    assert [] == server.posts
+
+
+@BOTH
+def test_unused_definitions_do_not_count(client: Any, server: FakeServer) -> None:
+    schema = {**CITY, "$defs": {"Large": {"enum": ["y" * 70_000]}}}
+
+    assert {"name": "x", "people": 1} == client.chat("Which?", schema=schema, show_schema=False)
+    assert "$defs" not in server.posts[-1].json["response_format"]["json_schema"]["schema"]

@@ -193,7 +193,7 @@ def test_json_that_ends_in_the_middle_is_an_error(
     server.script(Reply.text('{"name": "Os'))
 
     with pytest.raises(StructuredOutputError) as caught:
-        getattr(client, method)("Which one?", schema=City)
+        getattr(client, method)("Which one?", schema=City, max_attempts=1)
     assert ('{"name": "Os', "stop") == (caught.value.raw, caught.value.finish_reason)
 
 
@@ -215,7 +215,7 @@ def test_json_that_does_not_fit_is_an_error_although_it_is_whole(
     server.script(Reply.text('{"name": "Oslo"}', finish="error"))
 
     with pytest.raises(StructuredOutputError, match="does not fit") as caught:
-        client.chat("Which one?", schema=City)
+        client.chat("Which one?", schema=City, max_attempts=1)
     assert "error" == caught.value.finish_reason
 
 
@@ -343,7 +343,7 @@ def test_an_answer_that_repeats_itself_is_left_and_an_error(
     server.script(pieces(*texts))
 
     with pytest.raises(StructuredOutputTruncated, match="went on with only white space") as caught:
-        getattr(client, method)("Which one?", schema=City)
+        getattr(client, method)("Which one?", schema=City, max_attempts=1)
 
     assert "repetition" == caught.value.finish_reason
     assert len(caught.value.raw) < 1500

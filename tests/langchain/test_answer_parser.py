@@ -96,7 +96,8 @@ def test_a_structured_model_is_a_sequence_of_a_model_and_a_parser_in_traces(
 
     def asked() -> bool:
         try:
-            ask(llm.with_structured_output(kind), "x", {"callbacks": [runs], "run_name": None})
+            model = llm.with_structured_output(kind, max_attempts=1)
+            ask(model, "x", {"callbacks": [runs], "run_name": None})
         except OutputParserException:
             return False
         return True
@@ -107,7 +108,7 @@ def test_a_structured_model_is_a_sequence_of_a_model_and_a_parser_in_traces(
 
 
 @ALL_WAYS
-def test_in_a_chain_the_model_and_the_parser_are_two_of_its_steps(
+def test_in_a_chain_the_model_and_the_parser_are_a_sequence_of_their_own(
     server: FakeServer, llm: ChatMlxcel, ask: Ask
 ) -> None:
     server.script(Reply.text(OSLO))
@@ -119,7 +120,8 @@ def test_in_a_chain_the_model_and_the_parser_are_two_of_its_steps(
     assert City(name="Oslo", people=7) == answer
     prompt = ["prompt", "ChatPromptTemplate", False]
     rest = [["llm", "ChatMlxcel", False], ["parser", "PydanticOutputParser", False]]
-    assert [["chain", "mine", False, prompt, *rest]] == list(map(tree, runs.roots))
+    inner = ["chain", "RunnableSequence", False, *rest]
+    assert [["chain", "mine", False, prompt, inner]] == list(map(tree, runs.roots))
 
 
 @ALL_WAYS
@@ -259,3 +261,16 @@ def test_leaving_a_traced_stream_frees_the_server(
     leave(runnable, {"x": "y"} if chained else "x")
 
     assert freed(server)
+
+
+def test_a_structured_model_looks_like_a_sequence(llm: ChatMlxcel) -> None:
+    model = llm.with_structured_output(City)
+
+    assert [model.first, model.last] == model.steps
+    nodes = [node.name for node in model.get_graph().nodes.values()]
+    assert ["ChatMlxcelInput", "ChatMlxcel", "PydanticOutputParser"] == nodes[:3]
+    assert City is model.OutputType
+    assert model.InputType == llm.InputType
+    assert "ChatMlxcel" in repr(model)
+    assert model.get_input_jsonschema() == llm.get_input_jsonschema()
+    assert [] == list(model.config_specs)

@@ -72,12 +72,13 @@ def test_a_program_says_when_its_answer_was_cut(
     server: FakeServer, llm: Mlxcel, index: int
 ) -> None:
     replies = [Reply.text(TEXT) for _ in range(4)]
-    replies[index] = Reply.text(TEXT[:20], finish="length")
+    replies[index : index + 1] = [Reply.text(TEXT[:20], finish="length")] * 2
     server.script(*replies)
 
     with pytest.raises(StructuredOutputTruncated) as caught:
         programs(llm)
     assert {"name": "oak"} == caught.value.partial
+    assert index + 2 == len(server.posts)
 
 
 def test_leaving_a_program_frees_the_server(server: FakeServer, llm: Mlxcel) -> None:

@@ -207,7 +207,7 @@ def test_what_is_no_answer_is_an_error_that_tells_what_came(
 ) -> None:
     server.script(reply)
     with pytest.raises(StructuredOutputError) as caught:
-        way(llm)
+        way(llm, llm_kwargs={"max_attempts": 1})
 
     assert reply.answer is not None
     truncated = isinstance(caught.value, StructuredOutputTruncated)
@@ -308,3 +308,42 @@ def test_a_chosen_program_is_used(server: FakeServer, way: Way) -> None:
     assert "{{" in by_text["messages"][-1]["content"]  # core's way of showing it
     assert "response_format" in by_function
     assert before == prompt
+
+
+# --------------------------------------------------------------------------- further attempts
+
+MISFIT = '{"title": "1", "songs": []}'
+
+
+@every_way
+@pytest.mark.parametrize("text", [MISFIT, TEXT[:40]], ids=["misfit", "cut"])
+def test_an_answer_that_does_not_fit_is_asked_for_again(
+    server: FakeServer, llm: Mlxcel, events: list[str], way: Way, text: str
+) -> None:
+    server.script(Reply.text(text), Reply.text(TEXT))
+
+    assert BLUE == way(llm)[-1]
+
+    assert "Your last answer" in server.posts[1].json["messages"][-1]["content"]
+    assert 2 == len(server.posts) == events.count("LLMChatStartEvent")
+    assert 1 == events.count("LLMStructuredPredictEndEvent")
+
+
+@every_way
+def test_there_are_as_many_attempts_as_wanted(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    server.script(*[Reply.text(MISFIT)] * 3)
+
+    with pytest.raises(ValueError, match="letters only"):
+        way(llm, llm_kwargs={"max_attempts": 3})
+    assert 3 == len(server.posts)
+    with pytest.raises(MlxcelError, match="max_attempts=0"):
+        way(llm, llm_kwargs={"max_attempts": 0})
+
+
+@every_way
+def test_a_program_asks_again_as_well(server: FakeServer, llm: Mlxcel, way: Way) -> None:
+    llm.pydantic_program_mode = PydanticProgramMode.FUNCTION
+    server.script(Reply.text(TEXT[:40]), Reply.text(TEXT))
+
+    assert BLUE == way(llm)[-1]
+    assert 2 == len(server.posts)

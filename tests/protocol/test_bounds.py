@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.protocol.bounds import MOST_INTEGER, bounded, bounded_format
-from mlxcel_integrations.protocol.json_schema import MAX_BYTES, compact
+from mlxcel_integrations.protocol.json_schema import compact
+from mlxcel_integrations.protocol.schema_limits import MAX_BYTES
 
 JsonSchema = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""JSON schemas as servers take them: limits, references, and what is changed in one."""
+"""JSON schemas as servers take them: sizes, references, and what is changed in one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.json_schema import (
-    MAX_BYTES,
-    MAX_DEPTH,
-    MAX_REFERENCES,
+    DEEPEST,
+    LONGEST_SCHEMA,
     check_references,
     check_schema_size,
     compact,
@@ -57,46 +56,33 @@ def test_texts_are_counted_as_they_are_sent() -> None:
         compact(float("nan"))
 
 
-def test_a_schema_may_be_as_large_as_servers_take() -> None:
-    check_schema_size(of_size(MAX_BYTES))
+def test_a_schema_may_be_very_large() -> None:
+    check_schema_size(of_size(LONGEST_SCHEMA))
 
     assert (
-        f"The schema has {MAX_BYTES + 1} bytes, but servers accept at most {MAX_BYTES}. The "
-        "largest part is /properties/large: shorten it, or ask in several steps."
-    ) == refused(check_schema_size, of_size(MAX_BYTES + 1))
+        f"The schema has {LONGEST_SCHEMA + 1} bytes, more than the {LONGEST_SCHEMA} that are "
+        "possible. The largest part is /properties/large: shorten it, or ask in several steps."
+    ) == refused(check_schema_size, of_size(LONGEST_SCHEMA + 1))
 
 
 def test_a_large_schema_without_parts_is_told_as_a_whole() -> None:
-    assert "The largest part is /:" in refused(check_schema_size, {"title": "x" * MAX_BYTES})
+    assert "The largest part is /:" in refused(check_schema_size, {"title": "x" * LONGEST_SCHEMA})
 
 
 def test_the_largest_part_may_be_in_a_list() -> None:
-    schema = {"anyOf": [{"title": "x" * MAX_BYTES}, {"title": "y", "type": "string"}]}
+    schema = {"anyOf": [{"title": "x" * LONGEST_SCHEMA}, {"title": "y", "type": "string"}]}
 
     assert "The largest part is /anyOf/0:" in refused(check_schema_size, schema)
 
 
-def test_a_schema_may_be_as_deep_as_servers_take() -> None:
-    check_schema_size(nested(MAX_DEPTH))
+def test_a_schema_may_be_very_deep() -> None:
+    check_schema_size(nested(DEEPEST))
 
-    place = "/items" * MAX_DEPTH
+    place = "/items" * DEEPEST
     assert (
-        f"The schema is nested deeper than the {MAX_DEPTH} levels that servers accept, at "
-        f"{place}: move inner objects to $defs and refer to them."
-    ) == refused(check_schema_size, nested(MAX_DEPTH + 1))
-
-
-def test_there_may_be_as_many_references_as_servers_take() -> None:
-    def schema(count: int) -> Any:
-        return {"prefixItems": [{"$ref": "#/$defs/A"}] * count, "$defs": {"A": TEXT}}
-
-    check_references(schema(MAX_REFERENCES))
-
-    assert (
-        f"The schema has {MAX_REFERENCES + 1} references ($ref), but servers accept at most "
-        f"{MAX_REFERENCES}. The first one too many is at /prefixItems/{MAX_REFERENCES}/$ref: use "
-        "fewer kinds of objects."
-    ) == refused(check_references, schema(MAX_REFERENCES + 1))
+        f"The schema is nested deeper than {DEEPEST} levels, at {place}: move inner objects to "
+        "$defs and refer to them."
+    ) == refused(check_schema_size, nested(DEEPEST + 1))
 
 
 @pytest.mark.parametrize(

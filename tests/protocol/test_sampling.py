@@ -177,3 +177,16 @@ def test_thinking_is_off_unless_the_fields_ask_for_it(given: dict[str, Any], exp
     assert expected == fields.pop("chat_template_kwargs", None)
     assert {"top_k": 3} == {name: fields[name] for name in fields.keys() - given.keys()}
     assert before == repr(given)
+
+
+def test_the_limits_of_mlxcel_for_schemas_do_not_hold_for_llama_cpp() -> None:
+    schema = {"enum": ["x" * 70_000]}
+    fields = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    }
+
+    assert depends_on_engine(fields)
+    assert fields == request_fields(fields, "llama.cpp")
+    for engine in ("mlxcel", None):
+        with pytest.raises(MlxcelError, match="mlxcel accepts at most 65536"):
+            request_fields(fields, engine)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import ChatReply, MlxcelError, StructuredOutputError
 from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.json_schema import LONGEST_SCHEMA
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.structured.request import (
@@ -195,7 +196,7 @@ def test_without_a_schema_nothing_changes() -> None:
 
 @pytest.mark.parametrize(
     ("show", "expected"),
-    [(False, "Where?"), (True, [ASKED])],
+    [(False, [{"role": "user", "content": "Where?"}]), (True, [ASKED])],
 )
 def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
     assert expected == structured_chat("Where?", {}, City, show).messages
@@ -234,7 +235,7 @@ def test_a_format_of_other_code_is_sent_as_every_engine_takes_it() -> None:
     ("given", "message"),
     [
         (given_format({"type": "objekt"}), "The schema is invalid at /type"),
-        (given_format({"enum": ["x" * 70_000]}), "has 700.. bytes"),
+        (given_format({"enum": ["x" * 2_000_000]}), "has 2000... bytes"),
         ({"type": "json_schema"}, "The schema is invalid at /type"),
         (
             {"type": "json_schema", "json_schema": {"name": "f"}},
@@ -250,10 +251,15 @@ def test_a_format_that_no_server_takes_is_refused(given: dict[str, Any], message
 
 def test_closing_a_schema_may_make_it_too_long() -> None:
     """What is sent is checked as well as what was given."""
-    fields = {f"f{at:04}": {"type": "object", "properties": {}} for at in range(1_300)}
+    fields = {f"f{at:02}": {"type": "object", "properties": {}} for at in range(20)}
+    schema = {
+        "type": "object",
+        "properties": fields,
+        "description": "x" * (LONGEST_SCHEMA - 1000),
+    }
 
     with pytest.raises(MlxcelError, match=r"has \d+ bytes"):
-        to_response_format(given_format({"type": "object", "properties": fields}))
+        to_response_format(given_format(schema))
 
 
 def test_a_whole_answer_is_read_by_the_schema_of_its_chat() -> None:

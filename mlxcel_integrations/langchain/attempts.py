@@ -1,0 +1,52 @@
+"""Attempts at a structured answer, whose messages have the token counts of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, TypeVar
+
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+
+from ..structured.attempts import Attempts
+from ..transport.owned_generator import OwnedGenerator
+from .answer_parser import RawAnswer
+
+__all__ = ["MessageAttempts"]
+
+M = TypeVar("M", bound=AIMessage)
+
+
+class MessageAttempts(Attempts):
+    """Attempts whose answers are messages, or the results of ``include_raw``."""
+
+    _spent: UsageMetadata | None = None
+
+    def counted(self, message: M) -> M:  # type: ignore[override]  # a message instead of a reply
+        """Return a message, or a chunk of one, with the token counts of all attempts together."""
+        usage = message.usage_metadata
+        if usage is None:
+            return message
+        self._spent = add_usage(self._spent, usage)
+        if self.number == 1:
+            return message
+        return message.model_copy(update={"usage_metadata": self._spent})
+
+    async def acounted(self, chunks: AsyncIterator[M]) -> AsyncGenerator[M, None]:
+        """Yield the chunks of a message as ``counted`` returns them."""
+        stream: Any = chunks
+        async with OwnedGenerator(stream) as owned:
+            async for chunk in owned:
+                yield self.counted(chunk)
+
+    def check(self, answer: Any) -> None:
+        """Raise the error that a result of ``include_raw`` holds, if another attempt follows."""
+        error = answer.get("parsing_error") if isinstance(answer, dict) else None
+        if isinstance(error, Exception) and self.continues_after(error):
+            raise error
+
+    def marked(self, answer: Any) -> Any:
+        """Return a part of a streamed answer that knows its attempt."""
+        if isinstance(answer, RawAnswer):
+            answer.attempt = self.number
+        return answer

@@ -1,0 +1,227 @@
+"""Smallest answer to a schema: the tokens that it takes at least, and schemas that nothing fits."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import MlxcelError
+from .json_schema import JsonSchema, Path, compact, containers, pointer, target
+
+__all__ = ["check_room", "check_satisfiable"]
+
+MANY_TOKENS = 512
+"""Room of an answer that is not compared with the smallest one, which hardly ever needs as much."""
+
+FEWEST = {"object": 1, "array": 1}
+"""Tokens of an empty value; a scalar may share its token with what stands around it."""
+
+TYPES: dict[str, tuple[type, ...]] = {
+    **{"string": (str,), "object": (dict,), "array": (list,), "null": (type(None),)},
+    **{"boolean": (bool,), "integer": (int, float), "number": (int, float)},
+}
+
+UNUSUAL = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
+"""What a schema of an unusual form raises, which is left to the server."""
+
+MOST_ROUNDS = 10
+"""Definitions that refer to each other one after the other and are followed."""
+
+CACHED_ANSWERS = 64
+
+NOTHING = math.inf
+"""Size of the smallest value where nothing fits."""
+
+
+def check_satisfiable(schema: JsonSchema, name: str) -> None:
+    """Check that something fits a schema, as far as its bounds and its required parts tell.
+
+    Raises:
+        MlxcelError: Nothing does.
+    """
+    try:
+        smallest = _Smallest(schema)
+    except UNUSUAL:
+        return
+    if smallest.tokens < NOTHING:
+        return
+    path, reason = next(smallest.contradictions(), ((), "its parts contradict each other"))
+    raise MlxcelError(
+        f"Nothing fits the schema {name!r}: at {pointer(path)}, {reason}. Change it there."
+    )
+
+
+def check_room(response_format: Any, tokens: int | None) -> None:
+    """Check that the smallest answer to the schema of a ``response_format`` may have room.
+
+    Raises:
+        MlxcelError: It has more tokens than that.
+    """
+    if tokens is None or tokens > MANY_TOKENS:
+        return
+    inner = response_format["json_schema"]
+    least = _least_tokens(compact(inner["schema"]))
+    if tokens < least < NOTHING:
+        raise MlxcelError(
+            f"max_tokens={tokens} is too small: the smallest answer to the schema "
+            f"{inner.get('name', 'answer')!r} has at least {least} tokens, and most need several "
+            "times as many. Raise max_tokens, or ask for less."
+        )
+
+
+@functools.lru_cache(CACHED_ANSWERS)
+def _least_tokens(text: str) -> float:
+    try:
+        return _Smallest(json.loads(text)).tokens
+    except UNUSUAL:
+        return 0
+
+
+class _Smallest:
+    """The smallest value of a schema, found by its references until nothing changes.
+
+    Attributes:
+        tokens: Tokens of the smallest value, at least; ``NOTHING`` if nothing fits.
+    """
+
+    def __init__(self, schema: JsonSchema) -> None:
+        self._schema = schema
+        references = {
+            part["$ref"]
+            for _, part in containers(schema)
+            if isinstance(part, dict) and isinstance(part.get("$ref"), str)
+        }
+        self._known: dict[int, float] = {}
+        self._found: dict[str, float] = dict.fromkeys(references, NOTHING)
+        for _ in range(MOST_ROUNDS):
+            self._known = {}
+            found = {name: self._of(target(schema, name)) for name in references}
+            if found == self._found:
+                break
+            self._found = found
+        else:
+            self._found = dict.fromkeys(references, 0)
+        self._known = {}
+        self.tokens = self._of(schema)
+
+    def contradictions(self) -> Iterator[tuple[Path, str]]:
+        """Yield the places where nothing fits, and why."""
+        for path, part in containers(self._schema):
+            if isinstance(part, dict) and (reason := self._contradiction(part)):
+                yield path, reason
+
+    def _of(self, part: Any) -> float:
+        if not isinstance(part, dict):
+            return NOTHING if part is False else 0
+        if id(part) not in self._known:
+            self._known[id(part)] = self._measured(part)
+        return self._known[id(part)]
+
+    def _measured(self, part: JsonSchema) -> float:
+        sizes = [self._of_types(part)]
+        if isinstance(part.get("$ref"), str):
+            sizes.append(self._found.get(part["$ref"], 0))
+        sizes += [self._of(each) for each in part.get("allOf", ())]
+        sizes += [
+            min(map(self._of, part[union])) for union in ("anyOf", "oneOf") if part.get(union)
+        ]
+        return max(sizes)
+
+    def _of_types(self, part: JsonSchema) -> float:
+        if "enum" in part or "const" in part:
+            return 0 if any(_has_type(value, part) for value in _allowed_values(part)) else NOTHING
+        types = part.get("type", ())
+        types = (types,) if isinstance(types, str) else types
+        return min((self._of_type(kind, part) for kind in types), default=0)
+
+    def _of_type(self, kind: str, part: JsonSchema) -> float:
+        if _crossed(kind, part):
+            return NOTHING
+        size: float = FEWEST.get(kind, 0)
+        if kind == "array":
+            first, least = part.get("prefixItems", ()), int(part.get("minItems", 0))
+            size += sum(map(self._of, first[:least]))
+            if least > len(first):
+                # Commas stand between items, if not within them.
+                size += (least - len(first)) * max(self._of(part.get("items")), 0.5)
+        if kind == "object":
+            properties = part.get("properties", {})
+            for name in part.get("required", ()):
+                if name not in properties and _is_closed(part):
+                    return NOTHING
+                # The name, and what stands around it.
+                size += max(2, 1 + self._of(properties.get(name)))
+        return math.ceil(size) if size < NOTHING else NOTHING
+
+    def _contradiction(self, part: JsonSchema) -> str | None:
+        if "enum" in part or "const" in part:
+            wrong = self._of_types(part) == NOTHING
+            return "none of the choices has the type" if wrong else None
+        for kind in TYPES:
+            if self._is_only(kind, part) and (crossed := _crossed(kind, part)):
+                return crossed
+        if self._is_only("object", part):
+            for name in part.get("required", ()):
+                named = part.get("properties", {})
+                if (name not in named and _is_closed(part)) or named.get(name) is False:
+                    return f"the required property {name!r} is not allowed"
+        return None
+
+    @staticmethod
+    def _is_only(kind: str, part: JsonSchema) -> bool:
+        return part.get("type") in (kind, [kind])
+
+
+def _allowed_values(part: JsonSchema) -> list[Any]:
+    values: list[Any] = part["enum"] if "enum" in part else [part["const"]]
+    return values
+
+
+def _has_type(value: Any, part: JsonSchema) -> bool:
+    types = part.get("type")
+    if types is None:
+        return True
+    known = TYPES.get
+    return any(
+        isinstance(value, known(kind, (object,)))
+        and (kind == "boolean" or not isinstance(value, bool) or kind not in TYPES)
+        for kind in ([types] if isinstance(types, str) else types)
+    )
+
+
+def _is_closed(part: JsonSchema) -> bool:
+    return part.get("additionalProperties") is False and not part.get("patternProperties")
+
+
+LENGTHS = {"string": "Length", "array": "Items", "object": "Properties"}
+
+
+def _crossed(kind: str, part: Mapping[str, Any]) -> str | None:
+    """Return how the bounds of values of a type contradict each other, None if they do not."""
+    if kind in LENGTHS:
+        low, high = f"min{LENGTHS[kind]}", f"max{LENGTHS[kind]}"
+        if part.get(low, 0) > part.get(high, math.inf):
+            return f"{low} {part[low]} is above {high} {part[high]}"
+    if kind == "object" and len(part.get("required", ())) > part.get("maxProperties", math.inf):
+        return f"more is required than maxProperties {part['maxProperties']}"
+    return _crossed_numbers(kind, part) if kind in ("integer", "number") else None
+
+
+def _crossed_numbers(kind: str, part: Mapping[str, Any]) -> str | None:
+    lower = [(part[name], name) for name in ("minimum", "exclusiveMinimum") if name in part]
+    upper = [(part[name], name) for name in ("maximum", "exclusiveMaximum") if name in part]
+    for low, low_name in lower:
+        for high, high_name in upper:
+            if isinstance(low, bool) or isinstance(high, bool):  # an older dialect
+                continue
+            exclusive = "exclusive" in low_name + high_name
+            first, last = low, high
+            if kind == "integer":
+                first = math.floor(low) + 1 if "exclusive" in low_name else math.ceil(low)
+                last = math.ceil(high) - 1 if "exclusive" in high_name else math.floor(high)
+            if first > last or (kind == "number" and exclusive and first == last):
+                return f"no value is between {low_name} {low} and {high_name} {high}"
+    return None

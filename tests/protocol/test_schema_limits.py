@@ -1,0 +1,143 @@
+"""Limits of mlxcel for schemas: what is beyond them, and what is made smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.protocol.json_schema import compact
+from mlxcel_integrations.protocol.schema_limits import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_REFERENCES,
+    exceeds_limits,
+    format_within_limits,
+    within_limits,
+)
+
+TEXT = {"type": "string"}
+
+
+def of_size(size: int) -> dict[str, Any]:
+    """Return a schema with so many bytes, most of them in one of two properties."""
+    schema = {"properties": {"small": {"title": "S"}, "large": {"title": ""}}}
+    schema["properties"]["large"]["title"] = "x" * (size - len(compact(schema)))
+    return schema
+
+
+def nested(depth: int) -> Any:
+    return {"items": nested(depth - 1)} if depth > 1 else {}
+
+
+def referring(count: int) -> Any:
+    return {"prefixItems": [{"$ref": "#/$defs/A"}] * count, "$defs": {"A": TEXT}}
+
+
+def as_format(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+BEYOND = {
+    "bytes": (
+        of_size(MAX_BYTES),
+        of_size(MAX_BYTES + 1),
+        f"The schema has {MAX_BYTES + 1} bytes, but mlxcel accepts at most {MAX_BYTES}. The "
+        "largest part is /properties/large: shorten it, or ask in several steps.",
+    ),
+    "levels": (
+        nested(MAX_DEPTH),
+        nested(MAX_DEPTH + 1),
+        f"The schema is nested deeper than the {MAX_DEPTH} levels that mlxcel accepts, at "
+        f"{'/items' * MAX_DEPTH}: move inner objects to $defs and refer to them.",
+    ),
+    "references": (
+        referring(MAX_REFERENCES),
+        referring(MAX_REFERENCES + 1),
+        f"The schema has {MAX_REFERENCES + 1} references ($ref), but mlxcel accepts at most "
+        f"{MAX_REFERENCES}. The first one too many is at /prefixItems/{MAX_REFERENCES}/$ref: use "
+        "fewer kinds of objects.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("within", "beyond", "message"), BEYOND.values(), ids=list(BEYOND))
+def test_a_schema_beyond_a_limit_is_refused(within: Any, beyond: Any, message: str) -> None:
+    assert within is within_limits(within)
+    assert not exceeds_limits(as_format(within))
+
+    assert exceeds_limits(as_format(beyond))
+    for _ in range(2):
+        with pytest.raises(MlxcelError) as caught:
+            within_limits(beyond)
+        assert message == str(caught.value)
+
+
+LONG = {"title": "x" * MAX_BYTES}
+BOX = {"type": "object", "properties": {"in": {"$ref": "#/$defs/Box"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"items": TEXT, "$defs": {"A": LONG}}, {"items": TEXT}),
+        (
+            {"items": {"$ref": "#/$defs/A"}, "$defs": {"A": TEXT, "B": LONG}},
+            {"items": {"$ref": "#/$defs/A"}, "$defs": {"A": TEXT}},
+        ),
+        (
+            {"$ref": "#/definitions/Box", "definitions": {"Box": TEXT}, "$defs": {"B": LONG}},
+            {"$ref": "#/definitions/Box", "definitions": {"Box": TEXT}},
+        ),
+        (
+            {"$ref": "#/$defs/Box", "$defs": {"Box": BOX, "Long": LONG}},
+            {"$ref": "#/$defs/Box", "$defs": {"Box": BOX}},
+        ),
+    ],
+    ids=["none used", "one used", "two keywords", "recursive"],
+)
+def test_definitions_that_nothing_uses_are_left_out(schema: Any, expected: Any) -> None:
+    assert expected == within_limits(schema)
+
+
+def test_definitions_that_are_used_once_are_put_into_their_place() -> None:
+    names = [f"d{at}" for at in range(MAX_REFERENCES)]
+    part = {"type": "object", "properties": {"twin": {"$ref": "#/$defs/both"}}}
+    properties = {name: {"$ref": f"#/$defs/{name}", "description": name} for name in names}
+    schema = {
+        "properties": {**properties, "box": {"$ref": "#/$defs/Box"}},
+        "$defs": {**dict.fromkeys(names, TEXT), "both": TEXT, "Box": BOX, "d0": part, "d1": part},
+    }
+
+    smaller = within_limits(schema)
+
+    assert {**TEXT, "description": "d5"} == smaller["properties"]["d5"]
+    assert {"both": TEXT, "Box": BOX} == smaller["$defs"]
+    for value in ({"d0": {"twin": "x"}}, {"d0": {"twin": 1}}, {"d5": 1}, {"box": {"in": {}}}):
+        assert fits(value, schema) == fits(value, smaller)
+
+
+def test_a_definition_that_would_change_beside_its_reference_stays() -> None:
+    definitions = {f"d{at}": {"type": "string", "title": "T"} for at in range(MAX_REFERENCES + 1)}
+    properties = {name: {"$ref": f"#/$defs/{name}", "title": "Mine"} for name in definitions}
+
+    with pytest.raises(MlxcelError, match="references"):
+        within_limits({"properties": properties, "$defs": definitions})
+
+
+def fits(value: Any, schema: Any) -> bool:
+    return jsonschema.Draft202012Validator(schema).is_valid(value)
+
+
+@pytest.mark.parametrize("given", [None, {"type": "json_object"}, as_format(TEXT), "x"], ids=str)
+def test_other_formats_stay_as_they_are(given: Any) -> None:
+    assert given is format_within_limits(given)
+    assert not exceeds_limits(given)
+
+
+def test_a_format_gets_a_smaller_schema() -> None:
+    given = as_format({**TEXT, "$defs": {"A": LONG}})
+
+    assert as_format(TEXT) == format_within_limits(given)

@@ -216,10 +216,15 @@ def with_schema_shown(
         messages: The conversation.
         tools: Whether the model may call a tool instead.
     """
+    return with_text_added(messages, schema_text(schema, tools=tools))
+
+
+def with_text_added(messages: Messages, text: str) -> Sequence[Message]:
+    """Return messages with a text at the end of the last one that the model is to answer."""
     messages = as_list(messages)
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request
-    return with_text_at_end(messages, schema_text(schema, tools=tools))
+    return with_text_at_end(messages, text)
 
 
 def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:

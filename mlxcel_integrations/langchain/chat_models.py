@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, Self, TypeVar, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -17,7 +18,6 @@ from pydantic import Field, model_validator
 
 from .. import __version__
 from ..adapters import ChatAdapter
-from ..operations import prepare_chat
 from ..protocol.stream import fold
 from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
@@ -213,8 +213,8 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            return to_result(fold(self._deltas(chat)))
+            deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
+            return to_result(fold(deltas))
 
     async def _agenerate(
         self,
@@ -224,8 +224,8 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            return to_result(fold([delta async for delta in self._adeltas(chat)]))
+            deltas = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
+            return to_result(fold([delta async for delta in deltas]))
 
     def _stream(
         self,
@@ -238,8 +238,7 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            for delta in self._deltas(chat):
+            for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
                 final.collect(delta)
                 if (chunk := to_chunk(delta)) is not None:
                     yield chunk
@@ -255,8 +254,8 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            async with OwnedGenerator(self._adeltas(chat)) as deltas:
+            answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
+            async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
                     final.collect(delta)
                     if (chunk := to_chunk(delta)) is not None:
@@ -346,7 +345,7 @@ class ChatMlxcel(
     def _llm_type(self) -> str:
         return "mlxcel-chat"
 
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
+    @cached_property
+    def _identity(self) -> Mapping[str, Any]:
         own = {"reasoning": self.reasoning, "send_reasoning": self.send_reasoning}
-        return {**super()._identifying_params, **own}
+        return {**super()._identity, **own}

@@ -17,8 +17,8 @@ from mlxcel_integrations.transport.async_driver import AsyncDriver
 from mlxcel_integrations.transport.connection import ConnectionSettings
 from mlxcel_integrations.transport.sync_driver import SyncDriver
 from mlxcel_integrations.transport.tls import TLS
-from tests.house import figures
-from tests.house.imports import RANK, Import, circles, imports, modules, room, upward_imports
+from tests.structure import figures
+from tests.structure.imports import RANK, Import, circles, imports, modules, room, upward_imports
 
 PACKAGE = mlxcel_integrations.__name__
 FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}

@@ -273,8 +273,7 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            for delta in self._deltas(chat):
+            for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
                 yield from events.add(delta)
         yield from events.finish(usage=usage)
 
@@ -288,8 +287,8 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            async with OwnedGenerator(self._adeltas(chat)) as deltas:
+            answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
+            async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
                     for event in events.add(delta):
                         yield event

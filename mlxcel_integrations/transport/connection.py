@@ -161,8 +161,10 @@ class Connection(NotPicklable):
         Raises:
             MlxcelError: The connection was closed.
         """
+        if self.lease is not None:
+            return self.lease.server
         self.check_open()
-        return self.lease.server if self.lease is not None else None
+        return None
 
     @property
     def embeds_from_start(self) -> bool:
@@ -254,7 +256,9 @@ class Connection(NotPicklable):
             # With ``content=``, httpx would look for headers to add, which takes longer than all
             # of this.
             stream=httpx.ByteStream(content),
-            extensions={"timeout": {**waits, "connect": min(timeout, self.timeouts.connect)}},
+            extensions={
+                "timeout": {**waits, "connect": min(timeout, self.timeouts.connect_timeout)}
+            },
         )
         # Transports for tests look at its content.
         request.read()

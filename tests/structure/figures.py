@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.house.imports import PACKAGE, circles, is_package, modules, upward_imports
-from tests.house.trace import SOCKET, streamed_message
+from tests.structure.imports import PACKAGE, circles, is_package, modules, upward_imports
+from tests.structure.trace import SOCKET, streamed_message
 
 TESTS = Path(__file__).parents[1]
 CORE = ("protocol", "structured", "transport", "supervisor")

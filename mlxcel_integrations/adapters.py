@@ -192,16 +192,14 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         Args:
             lease: The right to use the managed server that is known already.
         """
-        given = {name: getattr(self, name) for name in ConnectionOptions.model_fields}
+        names = ConnectionOptions.model_fields.keys() - {"api_key", "default_headers"}
         settings = ConnectionSettings.of(
-            {
-                **given,
-                # No variable may hold the key: a traceback with locals would show it.
-                "api_key": hidden(self.api_key.get_secret_value()) if self.api_key else None,
-                "default_headers": hidden_values(self.default_headers),
-                **self._chat_settings,
-                "server_options": self._server_options(),
-            }
+            # No variable may hold the key: a traceback with locals would show it.
+            api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
+            default_headers=hidden_values(self.default_headers),
+            server_options=self._server_options(),
+            **{name: getattr(self, name) for name in names},
+            **self._chat_settings,
         )
         return connect(self._needed(settings), known=lease)
 

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from .. import __version__
 from ..adapters import ChatAdapter
-from ..protocol.stream import fold
+from ..protocol.reply import fold
 from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator

@@ -17,7 +17,8 @@ from pydantic import model_validator
 from .. import __version__
 from ..adapters import GenerationAdapter
 from ..protocol.features import DEFAULT_SLOTS
-from ..protocol.stream import ChatReply, Delta, fold
+from ..protocol.reply import ChatReply, fold
+from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel
 from .error_translation import langchain_errors

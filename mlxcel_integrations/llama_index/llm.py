@@ -22,7 +22,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
 from ..adapters import ChatAdapter
-from ..protocol.stream import fold
+from ..protocol.reply import fold
 from ..structured.request import with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response

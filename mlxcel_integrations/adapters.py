@@ -16,15 +16,15 @@ from .async_client import AsyncLLM
 from .client import LLM
 from .errors import MlxcelError
 from .modes import connect, embedding_settings, split_timeout
-from .options import (
+from .options.fields import (
     ChatOptions,
     ConnectionOptions,
     EmbeddingOptions,
     RerankOptions,
     SamplingParams,
     ServerOptions,
-    hint_for,
 )
+from .options.names import hint_for
 from .protocol.arguments import plain, shown
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning

@@ -123,7 +123,7 @@ def embedding_settings(settings: ConnectionSettings) -> ConnectionSettings | Non
     embedder = embedder_beside(model, absolute_model(wanted) if wanted else None)
     if embedder is None:
         return None
-    from .options import LIFECYCLE_FIELDS
+    from .options.fields import LIFECYCLE_FIELDS
 
     kept = {"share", *LIFECYCLE_FIELDS} & options.keys()
     return dataclasses.replace(
@@ -183,7 +183,7 @@ def resolve_mode(
 
 def _only_managed(options: Mapping[str, object], endpoint: Endpoint) -> MlxcelError:
     """Return the error for options of a managed server in connect mode."""
-    from .options import server_options
+    from .options.names import server_options
 
     try:
         server_options(dict(options))

@@ -134,7 +134,9 @@ def moves(files: list[str]) -> int:
 
 def figures() -> dict[str, object]:
     """Return each figure by its name."""
-    path = [call.function for call in streamed_message() if call.function.module != SOCKET]
+    called = [call.function for call in streamed_message()]
+    # Comprehensions are calls in Python 3.11 only.
+    path = [call for call in called if call.module != SOCKET and call.is_named]
     shells = decisions_of_shells()
     places = places_to_edit("connect_timeout")
     return {

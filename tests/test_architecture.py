@@ -33,15 +33,9 @@ TESTED_ELSEWHERE = {
         "transport.diagnosis",
         "transport.exchange",
         "transport.generation",
-        "transport.openai_errors",
-        "transport.sockets",
         "transport.sync_driver",
         "transport.sync_pool",
-        "transport.steps",
         "transport.streamed_answer",
-    ],
-    "tests/faults/test_deadlines.py: servers that drip, flood, or read slowly": [
-        "transport.network"
     ],
     "tests/faults/test_event_loops.py: cancelled at the moment at which data arrives": [
         "transport.async_network"
@@ -49,12 +43,10 @@ TESTED_ELSEWHERE = {
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"
     ],
-    "tests/client/test_vectors.py: the bar is shown by these methods": ["progress_bar"],
     "tests/supervisor/test_managed_server.py: types that its servers fit": ["transport.server"],
     "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
         "supervisor.shared_start"
     ],
-    "tests/test_architecture.py: the public names below are loaded by it": ["lazy"],
 }
 
 # --------------------------------------------------------------------------- limits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -69,14 +68,14 @@ PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids
 """Fields of the frameworks whose objects may hold locks, files or connections of this process."""
 
 
-CLIENTS = {"_connection", "_llm", "_async_llm"}
-
-FROM_OPTIONS = {"_own_sampling", "_identity"}
-"""Properties that are cached until an option changes."""
+CLIENTS = ("_connection", "_llm", "_async_llm")
 
 
 class HasClients:
-    """The clients of an adapter, made when they are first used, and its connection."""
+    """The connection of an adapter, and the clients that share it.
+
+    All three are set when the connection is made. Without one, the next use connects.
+    """
 
     @cached_property
     def _connection(self) -> Connection:
@@ -92,6 +91,11 @@ class HasClients:
 
     def _connect(self, lease: ServerLease | None = None) -> Connection:
         raise NotImplementedError
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        self._llm = LLM._sharing(connection)
+        self._async_llm = AsyncLLM._sharing(connection)
 
 
 # ``defer_build``: these are abstract, and their validators, which take time to build, are unused.
@@ -133,7 +137,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
-        self._connection = self._connect()
+        self._use(self._connect())
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -162,18 +166,17 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         """Make sure that changed options are used from now on."""
-        for name in FROM_OPTIONS & self.__dict__.keys():
-            del self.__dict__[name]
         if not changed & RECONNECTING:
             return
         # Kept until there is another, so that a server of both keeps running.
         former = self.__dict__.get("_connection")
-        for name in CLIENTS & self.__dict__.keys():
-            del self.__dict__[name]
         is_own = self.share is False and not changed & RESTARTING
-        # Two may have to change together, as for another mode; then the next use connects.
-        with contextlib.suppress(MlxcelError):
-            self._connection = self._connect(former.lease if former and is_own else None)
+        try:
+            self._use(self._connect(former.lease if former and is_own else None))
+        except MlxcelError:
+            # Two may have to change together, as for another mode, so the next use connects.
+            for name in CLIENTS:
+                self.__dict__.pop(name, None)
 
     if not TYPE_CHECKING:  # type checkers would accept any positional argument
 
@@ -286,7 +289,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         BaseModel.__setstate__(self, {**state, "__pydantic_private__": {}})
-        self._connection = self._connect()
+        self._use(self._connect())
 
     def _server_options(self) -> dict[str, Any]:
         return {
@@ -351,8 +354,8 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
     def _accept_types(cls, value: Any) -> Any:
         return value if isinstance(value, Mapping | None) else to_response_format(value)
 
-    @cached_property
-    def _own_sampling(self) -> Mapping[str, Any]:
+    @property
+    def _own_sampling(self) -> dict[str, Any]:
         """The sampling fields that were given to the constructor."""
         fields = self.__dict__
         return {

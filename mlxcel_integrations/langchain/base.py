@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import LangSmithParams
@@ -126,7 +125,7 @@ class LangChainModel(Batches[Input, Output]):
         model: str | None
         served_model: str | None
         stop: list[str] | None
-        _own_sampling: Mapping[str, Any]
+        _own_sampling: dict[str, Any]
 
         def _server_options(self) -> dict[str, Any]: ...
 
@@ -142,10 +141,6 @@ class LangChainModel(Batches[Input, Output]):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Parameters that decide an answer, for cache keys and traces; timeouts do not."""
-        return {**self._identity}
-
-    @cached_property
-    def _identity(self) -> Mapping[str, Any]:
         server = self._server_options()
         for name in LIFECYCLE_FIELDS:
             server.pop(name, None)

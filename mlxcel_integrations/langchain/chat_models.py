@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal, Self, TypeVar, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -344,7 +343,7 @@ class ChatMlxcel(
     def _llm_type(self) -> str:
         return "mlxcel-chat"
 
-    @cached_property
-    def _identity(self) -> Mapping[str, Any]:
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
         own = {"reasoning": self.reasoning, "send_reasoning": self.send_reasoning}
-        return {**super()._identity, **own}
+        return {**super()._identifying_params, **own}

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         StructuredOutputTruncated,
     )
     from .protocol.features import ServerFeatures
+    from .protocol.reply import ChatReply
     from .protocol.rerank import RankedDocument
-    from .protocol.stream import ChatReply
     from .supervisor.managed_server import ManagedServer
 
 __all__ = [
@@ -48,7 +48,7 @@ _HOMES = {
     "AsyncLLM": "async_client",
     "ManagedServer": "supervisor.managed_server",
     "ServerFeatures": "protocol.features",
-    "ChatReply": "protocol.stream",
+    "ChatReply": "protocol.reply",
     "RankedDocument": "protocol.rerank",
     "MlxcelError": "errors",
     "MlxcelServerError": "errors",

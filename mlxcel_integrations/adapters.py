@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from .async_client import AsyncLLM
 from .client import LLM
 from .errors import MlxcelError
 from .modes import connect, embedding_settings, split_timeout
-from .options import (
+from .options.fields import (
     ChatOptions,
     ConnectionOptions,
     EmbeddingOptions,
     RerankOptions,
     SamplingParams,
     ServerOptions,
-    hint_for,
 )
+from .options.names import hint_for
 from .protocol.arguments import plain, shown
-from .protocol.flow import Flow
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
-from .protocol.stream import Delta, Request
 from .protocol.timeouts import USUAL_CONNECT_TIMEOUT
 from .secret import hidden, hidden_values, with_secrets
 from .structured.request import to_response_format
@@ -43,8 +42,6 @@ __all__ = [
     "RerankAdapter",
     "picklable_fields",
 ]
-
-T = TypeVar("T")
 
 OPTION_LISTS = (
     SamplingParams,
@@ -70,38 +67,40 @@ RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
 PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids", "rate_limiter"}
 """Fields of the frameworks whose objects may hold locks, files or connections of this process."""
 
-CLIENTS = {"_connection", "_llm", "_async_llm"}
+
+CLIENTS = ("_connection", "_llm", "_async_llm")
 
 
 class HasClients:
-    """The clients that an adapter has, declared for the mixins that use them."""
+    """The connection of an adapter, and the clients that share it.
 
-    _connection: Connection
-    _llm: LLM
-    _async_llm: AsyncLLM
+    All three are set when the connection is made. Without one, the next use connects.
+    """
 
-    def _run(self, flow: Flow[T]) -> T:
-        """Make the calls of a flow, and return its result."""
-        return self._llm._driver.run(flow)
+    @cached_property
+    def _connection(self) -> Connection:
+        return self._connect()
 
-    async def _arun(self, flow: Flow[T]) -> T:
-        return await self._async_llm._driver.run(flow)
+    @cached_property
+    def _llm(self) -> LLM:
+        return LLM._sharing(self._connection)
 
-    def _deltas(self, preparation: Flow[Request]) -> Iterator[Delta]:
-        """Send the request of a flow, and yield what each event adds to the answer."""
-        return self._llm._driver.stream(preparation)
+    @cached_property
+    def _async_llm(self) -> AsyncLLM:
+        return AsyncLLM._sharing(self._connection)
 
-    def _adeltas(self, preparation: Flow[Request]) -> AsyncGenerator[Delta, None]:
-        return self._async_llm._driver.stream(preparation)
+    def _connect(self, lease: ServerLease | None = None) -> Connection:
+        raise NotImplementedError
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        self._llm = LLM._sharing(connection)
+        self._async_llm = AsyncLLM._sharing(connection)
 
 
 # ``defer_build``: these are abstract, and their validators, which take time to build, are unused.
 class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=True):
     """A model on this machine, or on a server."""
-
-    _connection: Connection = PrivateAttr()
-    _llm: LLM = PrivateAttr()
-    _async_llm: AsyncLLM = PrivateAttr()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -138,7 +137,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
-        self._connect()
+        self._use(self._connect())
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -169,17 +168,17 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         """Make sure that changed options are used from now on."""
         if not changed & RECONNECTING:
             return
-        private = self.__pydantic_private__ or {}
-        former = private.get("_connection")
+        # Kept until there is another, so that a server of both keeps running.
+        former = self.__dict__.get("_connection")
+        is_own = self.share is False and not changed & RESTARTING
         try:
-            # Before the former connection is given up, so that a server of both keeps running.
-            is_own = self.share is False and not changed & RESTARTING
-            self._connect(former.lease if former is not None and is_own else None)
+            self._use(self._connect(former.lease if former and is_own else None))
         except MlxcelError:
             # Two may have to change together, as for another mode, so the next use connects.
-            self.__pydantic_private__ = {n: private[n] for n in private if n not in CLIENTS}
+            for name in CLIENTS:
+                self.__dict__.pop(name, None)
 
-    if not TYPE_CHECKING:  # type checkers would accept any name, and any positional argument
+    if not TYPE_CHECKING:  # type checkers would accept any positional argument
 
         def __new__(cls, *args: Any, **options: Any) -> Self:
             """Refuse a positional model, for which Pydantic's error names no option."""
@@ -190,32 +189,22 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 )
             return super().__new__(cls)
 
-        def __getattr__(self, name: str) -> Any:
-            """Connect before the first use after options have changed."""
-            if name in CLIENTS and name not in (self.__pydantic_private__ or ()):
-                self._connect()
-            return super().__getattr__(name)
-
-    def _connect(self, lease: ServerLease | None = None) -> None:
-        """Connect to the model; nothing is started or sent yet.
+    def _connect(self, lease: ServerLease | None = None) -> Connection:
+        """Return a connection to the model; nothing is started or sent yet.
 
         Args:
             lease: The right to use the managed server that is known already.
         """
-        given = {name: getattr(self, name) for name in ConnectionOptions.model_fields}
+        names = ConnectionOptions.model_fields.keys() - {"api_key", "default_headers"}
         settings = ConnectionSettings.of(
-            {
-                **given,
-                # No variable may hold the key: a traceback with locals would show it.
-                "api_key": hidden(self.api_key.get_secret_value()) if self.api_key else None,
-                "default_headers": hidden_values(self.default_headers),
-                **self._chat_settings,
-                "server_options": self._server_options(),
-            }
+            # No variable may hold the key: a traceback with locals would show it.
+            api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
+            default_headers=hidden_values(self.default_headers),
+            server_options=self._server_options(),
+            **{name: getattr(self, name) for name in names},
+            **self._chat_settings,
         )
-        self._connection = connect(self._needed(settings), known=lease)
-        self._llm = LLM._sharing(self._connection)
-        self._async_llm = AsyncLLM._sharing(self._connection)
+        return connect(self._needed(settings), known=lease)
 
     def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
         """Return the settings of the server that this model needs."""
@@ -294,12 +283,13 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         """
         # LlamaIndex's own method removes from this object whatever it cannot pickle.
         state = BaseModel.__getstate__(self)
-        fields = {**picklable_fields(type(self), state["__dict__"]), "api_key": None}
+        fields = {name: state["__dict__"][name] for name in type(self).model_fields}
+        fields = {**picklable_fields(type(self), fields), "api_key": None}
         return {**state, "__dict__": fields, "__pydantic_private__": None}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         BaseModel.__setstate__(self, {**state, "__pydantic_private__": {}})
-        self._connect()
+        self._use(self._connect())
 
     def _server_options(self) -> dict[str, Any]:
         return {
@@ -383,7 +373,8 @@ class ChatAdapter(GenerationAdapter, ChatOptions):
     def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
         """Return sampling fields that switch thinking on or off, by the call or else the model."""
         effort = sampling.pop("reasoning_effort", self.reasoning)
-        return with_reasoning(sampling, sampling.pop("reasoning", effort))
+        effort = sampling.pop("reasoning", effort)
+        return sampling if effort is None else with_reasoning(sampling, effort)
 
 
 class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):

@@ -25,8 +25,9 @@ from .protocol.arguments import as_strings
 from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
+from .protocol.reply import ChatReply, fold
 from .protocol.rerank import RankedDocument, rerank_documents
-from .protocol.stream import ChatReply, Delta, fold
+from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts

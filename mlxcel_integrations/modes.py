@@ -14,7 +14,7 @@ import httpx
 from .embedded import embedder_beside
 from .errors import MlxcelError
 from .protocol.arguments import as_path, as_whole, check_text
-from .protocol.timeouts import USUAL_CONNECT_TIMEOUT, Timeouts
+from .protocol.timeouts import USUAL_CONNECT_TIMEOUT
 from .protocol.vector_models import VectorMemory
 from .secret import hidden, hidden_values, with_secrets, without_password
 from .transport.connection import Connection, ConnectionSettings, checked_key
@@ -123,7 +123,7 @@ def embedding_settings(settings: ConnectionSettings) -> ConnectionSettings | Non
     embedder = embedder_beside(model, absolute_model(wanted) if wanted else None)
     if embedder is None:
         return None
-    from .options import LIFECYCLE_FIELDS
+    from .options.fields import LIFECYCLE_FIELDS
 
     kept = {"share", *LIFECYCLE_FIELDS} & options.keys()
     return dataclasses.replace(
@@ -183,7 +183,7 @@ def resolve_mode(
 
 def _only_managed(options: Mapping[str, object], endpoint: Endpoint) -> MlxcelError:
     """Return the error for options of a managed server in connect mode."""
-    from .options import server_options
+    from .options.names import server_options
 
     try:
         server_options(dict(options))
@@ -256,8 +256,8 @@ class BaseClient:
             if text is not None:
                 check_text(name, text)
         self._check_transport(transport)
-        limits = split_timeout(timeout, connect_timeout)
-        settings = ConnectionSettings(
+        silence, connecting = split_timeout(timeout, connect_timeout)
+        settings = ConnectionSettings.of(
             model=as_path("model", model),
             base_url=base_url,
             socket=as_path("socket", socket),
@@ -268,12 +268,13 @@ class BaseClient:
             max_retries=as_whole("max_retries", max_retries, least=0),
             check_context=check_context,
             merge_messages=merge_messages,
-            timeouts=Timeouts(*limits, token_timeout, total_timeout),
-            tls=TLS(
-                verify if isinstance(verify, bool) else as_path("verify", verify) or True,
-                as_path("client_cert", client_cert),
-                as_path("client_key", client_key),
-            ),
+            timeout=silence,
+            connect_timeout=connecting,
+            token_timeout=token_timeout,
+            total_timeout=total_timeout,
+            verify=verify if isinstance(verify, bool) else as_path("verify", verify) or True,
+            client_cert=as_path("client_cert", client_cert),
+            client_key=as_path("client_key", client_key),
             server_options=server_options,
         )
         self._use(connect(settings, custom_transport=transport is not None), transport)

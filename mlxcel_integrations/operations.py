@@ -211,7 +211,7 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _check_names(sampling: Mapping[str, Any]) -> None:
     # Imported here since pydantic, which it needs, takes longer to import than the whole client.
-    from .options import check_field_name, nearest_sampling_field
+    from .options.names import check_field_name, nearest_sampling_field
 
     for name in sampling.keys() - _KNOWN_FIELDS:
         check_field_name(name)

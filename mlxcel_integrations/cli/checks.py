@@ -15,7 +15,7 @@ from ..embedded import BUILT_IN_MODEL, is_embedded
 from ..embedded.gguf import read_metadata
 from ..embedded.model import locate_model
 from ..errors import MlxcelError
-from ..options import server_options
+from ..options.names import server_options
 from ..protocol.features import choose_model
 from ..supervisor.binary import EMBEDDED, Executable, find_mlxcel
 from ..supervisor.bind_address import choose_bind_address

@@ -12,7 +12,7 @@ from langchain_core.runnables.config import get_config_list, patch_config
 from langchain_core.runnables.utils import Input, Output
 
 from ..adapters import HasClients
-from ..options import LIFECYCLE_FIELDS
+from ..options.fields import LIFECYCLE_FIELDS
 from ..protocol.features import DEFAULT_SLOTS
 from .content_blocks import PROVIDER
 

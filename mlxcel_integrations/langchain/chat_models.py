@@ -17,8 +17,7 @@ from pydantic import Field, model_validator
 
 from .. import __version__
 from ..adapters import ChatAdapter
-from ..operations import prepare_chat
-from ..protocol.stream import fold
+from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import with_schema_applied
 from ..structured.type_schema import to_schema
@@ -221,8 +220,8 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            return to_result(fold(self._deltas(chat)))
+            deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
+            return to_result(fold(deltas))
 
     async def _agenerate(
         self,
@@ -232,8 +231,8 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            return to_result(fold([delta async for delta in self._adeltas(chat)]))
+            deltas = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
+            return to_result(fold([delta async for delta in deltas]))
 
     def _stream(
         self,
@@ -246,8 +245,7 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            for delta in self._deltas(chat):
+            for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
                 final.collect(delta)
                 if (chunk := to_chunk(delta)) is not None:
                     yield chunk
@@ -263,8 +261,8 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            async with OwnedGenerator(self._adeltas(chat)) as deltas:
+            answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
+            async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
                     final.collect(delta)
                     if (chunk := to_chunk(delta)) is not None:
@@ -282,8 +280,7 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            for delta in self._deltas(chat):
+            for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
                 yield from events.add(delta)
         yield from events.finish(usage=usage)
 
@@ -297,8 +294,8 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
-            chat = prepare_chat(self._connection, *self._to_openai(messages, stop, kwargs))
-            async with OwnedGenerator(self._adeltas(chat)) as deltas:
+            answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
+            async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
                     for event in events.add(delta):
                         yield event

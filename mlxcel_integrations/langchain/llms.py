@@ -16,9 +16,9 @@ from pydantic import model_validator
 
 from .. import __version__
 from ..adapters import GenerationAdapter
-from ..operations import prepare_completion
 from ..protocol.features import DEFAULT_SLOTS
-from ..protocol.stream import ChatReply, Delta, fold
+from ..protocol.reply import ChatReply, fold
+from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel
 from .error_translation import langchain_errors
@@ -65,7 +65,7 @@ class MlxcelLLM(
         sampling = self._sampling(stop, kwargs)
 
         def complete(prompt: str) -> ChatReply:
-            return fold(self._deltas(prepare_completion(self._connection, prompt, sampling)))
+            return fold(self._llm._complete(prompt, sampling))
 
         with langchain_errors():
             if len(prompts) == 1:
@@ -84,7 +84,7 @@ class MlxcelLLM(
 
         async def complete(prompt: str, room: asyncio.Semaphore) -> ChatReply:
             async with room:
-                deltas = self._adeltas(prepare_completion(self._connection, prompt, sampling))
+                deltas = self._async_llm._complete(prompt, sampling)
                 return fold([delta async for delta in deltas])
 
         with langchain_errors():
@@ -108,8 +108,7 @@ class MlxcelLLM(
         final = FinalChunk()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
-            completion = prepare_completion(self._connection, prompt, sampling)
-            for delta in self._deltas(completion):
+            for delta in self._llm._complete(prompt, sampling):
                 final.collect(delta)
                 if (chunk := _to_chunk(delta)) is None:
                     continue
@@ -129,8 +128,7 @@ class MlxcelLLM(
         final = FinalChunk()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
-            completion = prepare_completion(self._connection, prompt, sampling)
-            async with OwnedGenerator(self._adeltas(completion)) as deltas:
+            async with OwnedGenerator(self._async_llm._complete(prompt, sampling)) as deltas:
                 async for delta in deltas:
                     final.collect(delta)
                     if (chunk := _to_chunk(delta)) is None:

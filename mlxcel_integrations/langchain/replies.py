@@ -17,7 +17,8 @@ from langchain_core.messages.tool import (
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.json import parse_partial_json
 
-from ..protocol.stream import ChatReply, Delta
+from ..protocol.reply import ChatReply
+from ..protocol.stream import Delta
 from ..protocol.validation import NOT_JSON, from_json
 from .content_blocks import PROVIDER
 

@@ -140,7 +140,7 @@ class TokenCounting(TextCounting):
         """
         with langchain_errors():
             chat, fields = self._to_openai(messages, None, _tool_fields(tools))
-            kept = self._run(fit_messages(self._connection, chat, reserve, fields))
+            kept = self._llm._driver.run(fit_messages(self._connection, chat, reserve, fields))
         return _sources(messages, chat, kept)
 
     async def afit_messages(
@@ -156,7 +156,9 @@ class TokenCounting(TextCounting):
         """
         with langchain_errors():
             chat, fields = self._to_openai(messages, None, _tool_fields(tools))
-            kept = await self._arun(fit_messages(self._connection, chat, reserve, fields))
+            kept = await self._async_llm._driver.run(
+                fit_messages(self._connection, chat, reserve, fields)
+            )
         return _sources(messages, chat, kept)
 
 

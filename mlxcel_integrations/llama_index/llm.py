@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from llama_index.core.base.llms.types import (
@@ -22,9 +22,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
 from ..adapters import ChatAdapter
-from ..operations import prepare_chat, prepare_completion
-from ..protocol.flow import Flow
-from ..protocol.stream import Request, fold
+from ..protocol.reply import fold
 from ..structured.request import with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
@@ -124,12 +122,12 @@ class Mlxcel(
             openai.APIError: The server refused the request or could not be reached.
             MlxcelError: A message cannot be sent, or the answer broke off.
         """
-        return to_chat_response(fold(self._deltas(self._chat_request(messages, kwargs))))
+        return to_chat_response(fold(self._llm._chat(*self._to_openai(messages, kwargs))))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation; see ``chat``."""
-        deltas = self._adeltas(self._chat_request(messages, kwargs))
+        deltas = self._async_llm._chat(*self._to_openai(messages, kwargs))
         return to_chat_response(fold([delta async for delta in deltas]))
 
     @instrumented(llm_chat_callback)
@@ -140,7 +138,7 @@ class Mlxcel(
         token counts.
         """
         chunks = ChatChunks()
-        for delta in self._deltas(self._chat_request(messages, kwargs)):
+        for delta in self._llm._chat(*self._to_openai(messages, kwargs)):
             chunk = chunks.add(delta)
             if chunk is not None:
                 yield chunk
@@ -152,8 +150,8 @@ class Mlxcel(
     ) -> ChatResponseAsyncGen:
         """Return a generator of the answer to a conversation; see ``stream_chat``."""
         chunks = ChatChunks()
-        request = self._chat_request(messages, kwargs)
-        async with OwnedGenerator(self._adeltas(request)) as deltas:
+        answer = self._async_llm._chat(*self._to_openai(messages, kwargs))
+        async with OwnedGenerator(answer) as deltas:
             async for delta in deltas:
                 chunk = chunks.add(delta)
                 if chunk is not None:
@@ -173,15 +171,15 @@ class Mlxcel(
             openai.APIError: The server refused the request or could not be reached.
             MlxcelError: The answer broke off.
         """
-        request = self._completion_request(prompt, formatted, kwargs)
-        return to_completion_response(fold(self._deltas(request)))
+        deltas = self._llm._complete(*self._completion(prompt, formatted, kwargs))
+        return to_completion_response(fold(deltas))
 
     @llm_completion_callback()
     async def acomplete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Return the continuation of a text; see ``complete``."""
-        deltas = self._adeltas(self._completion_request(prompt, formatted, kwargs))
+        deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
         return to_completion_response(fold([delta async for delta in deltas]))
 
     @instrumented(llm_completion_callback)
@@ -194,7 +192,7 @@ class Mlxcel(
         counts.
         """
         chunks = CompletionChunks()
-        for delta in self._deltas(self._completion_request(prompt, formatted, kwargs)):
+        for delta in self._llm._complete(*self._completion(prompt, formatted, kwargs)):
             chunk = chunks.add(delta)
             if chunk is not None:
                 yield chunk
@@ -206,22 +204,24 @@ class Mlxcel(
     ) -> CompletionResponseAsyncGen:
         """Return a generator of the continuation of a text; see ``stream_complete``."""
         chunks = CompletionChunks()
-        request = self._completion_request(prompt, formatted, kwargs)
-        async with OwnedGenerator(self._adeltas(request)) as deltas:
+        answer = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
+        async with OwnedGenerator(answer) as deltas:
             async for delta in deltas:
                 chunk = chunks.add(delta)
                 if chunk is not None:
                     yield chunk
         yield chunks.last()
 
-    def _chat_request(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Flow[Request]:
-        given = self._openai_messages(messages)
-        chat = with_schema_applied(given, self._chat_fields(call))
-        return prepare_chat(self._connection, *chat)
+    def _to_openai(
+        self, messages: Sequence[ChatMessage], call: dict[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return OpenAI messages, and the fields of the request."""
+        return with_schema_applied(self._openai_messages(messages), self._chat_fields(call))
 
-    def _completion_request(
+    def _completion(
         self, prompt: str, formatted: bool, call: dict[str, Any]
-    ) -> Flow[Request]:
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the prompt of a completion, and the fields of the request."""
         if not formatted and self.completion_to_prompt is not None:
             prompt = self.completion_to_prompt(prompt)
-        return prepare_completion(self._connection, prompt, {**self._own_sampling, **call})
+        return prompt, {**self._own_sampling, **call}

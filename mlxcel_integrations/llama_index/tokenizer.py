@@ -10,7 +10,7 @@ from typing import Any, overload
 from ..adapters import GenerationAdapter
 from ..client import LLM
 from ..errors import MlxcelError
-from ..options import ConnectionOptions, ServerOptions
+from ..options.fields import ConnectionOptions, ServerOptions
 from .local_tokenizer import Encode, find_tokenizer_file, load_tokenizer
 
 __all__ = ["MlxcelTokenizer", "TokenIds"]

@@ -18,14 +18,7 @@ LONGEST = 14 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The limits of requests, in seconds.
-
-    Attributes:
-        timeout: Longest silence of the server until an answer begins; 600 if None.
-        connect_timeout: Longest time until a connection is made; at most ``timeout``.
-        token_timeout: Longest time from one token to the next; ``timeout`` if None.
-        total_timeout: Longest time for one request and its answer; no limit if None.
-    """
+    """The limits of requests, in seconds: options of ``LLM``, whose docstring describes them."""
 
     timeout: float | None = None
     connect_timeout: float = USUAL_CONNECT_TIMEOUT

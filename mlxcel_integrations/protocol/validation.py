@@ -30,6 +30,8 @@ MOST_CHARACTERS = 2000
 """Longest quotation of a server's message in an error."""
 
 
+_decode = json.JSONDecoder().decode
+
 NOT_JSON: Any = object()
 """What ``from_json`` returns for a text that is not JSON."""
 
@@ -37,7 +39,10 @@ NOT_JSON: Any = object()
 def from_json(text: str | bytes) -> Any:
     """Return the value of a JSON text, ``NOT_JSON`` if it is not JSON or nested too deeply."""
     try:
-        return json.loads(text)
+        if isinstance(text, bytes):
+            # json.loads would guess the encoding, which takes as long as reading a token's event.
+            text = text.decode(errors="surrogatepass").removeprefix("\ufeff")
+        return _decode(text)
     except (ValueError, RecursionError):
         return NOT_JSON
 

@@ -14,7 +14,7 @@ from ..adapters import ChatAdapter
 from ..async_client import AsyncLLM
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError
 from ..protocol.features import DEFAULT_SLOTS
-from ..protocol.stream import ChatReply
+from ..protocol.reply import ChatReply
 from ..structured.request import StructuredChat
 
 __all__ = ["BatchModel", "ServerLost", "Servers"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from ..protocol.arguments import shown, whole
-from ..protocol.stream import ChatReply
+from ..protocol.reply import ChatReply
 
 __all__ = ["MAX_ATTEMPTS", "Attempts", "correction", "total_usage"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
+from ..protocol.reply import ChatReply
 from ..protocol.sampling import reasoning_read, without_thinking
-from ..protocol.stream import ChatReply
 from .answer_stream import AnswerStream, TextStream
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MlxcelError
-from ..options import ServerOptions
+from ..options.fields import ServerOptions
 from ..transport.endpoint import Endpoint
 from ..unix_sockets import check_socket_path, is_stale
 from .cleanup import sweep

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ..embedded import BUILT_IN_EMBEDDER, is_embedded
 from ..errors import MlxcelError
-from ..options import ServerOptions
+from ..options.fields import ServerOptions
 from ..secret import Secret
 from ..transport.endpoint import Endpoint
 from .binary import Dialect, Executable

@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 from ..errors import MlxcelError
-from ..options import LIFECYCLE_FIELDS
+from ..options.fields import LIFECYCLE_FIELDS
 from ..secret import Secret
 from .managed_server import ManagedServer
 from .server_spec import ServerSpec

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from ..errors import MlxcelServerError
-from ..options import ServerOptions
+from ..options.fields import ServerOptions
 from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..options import ServerOptions, server_options
+from ..options.fields import ServerOptions
+from ..options.names import server_options
 from ..protocol.features import TrainedContext
 from ..secret import Secret
 from ..transport.endpoint import Endpoint, absolute_model, absolute_path

@@ -12,7 +12,7 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .network import BACKEND
+from .sockets import wrap_backend
 
 if TYPE_CHECKING:
     import httpcore
@@ -27,10 +27,7 @@ FULL_QUEUE_SECONDS = 0.01
 
 def over_asyncio(transport: T) -> T:
     """Return a transport of httpx after making it use asyncio for Unix sockets."""
-    pool = getattr(transport, "_pool", None)
-    backend = getattr(pool, BACKEND, None)
-    if backend is not None:
-        setattr(pool, BACKEND, AsyncBackend(backend))
+    wrap_backend(transport, AsyncBackend)
     return transport
 
 

@@ -37,22 +37,8 @@ __all__ = ["Connection", "ConnectionSettings", "checked_key"]
 class ConnectionSettings:
     """Everything that a user can set about a connection.
 
-    Attributes:
-        model: Model to start a server with (managed mode).
-        base_url: Address of a running server (connect mode).
-        socket: Unix socket of a running server, or the path to bind in managed mode.
-        api_key: Key that the server asks for; ``MLXCEL_API_KEY`` if None.
-        default_headers: Headers to send with every request.
-        session: Name of the conversation that requests belong to unless they name another.
-        served_model: Name of the served model to use; discovered if None.
-        max_retries: How often to resend a request that the server has not started to process.
-        check_context: Whether to refuse a chat that does not fit instead of sending it; None to
-            do so only where the server would silently drop its beginning.
-        merge_messages: Whether to merge messages of one role; None to do so once the server has
-            refused them.
-        timeouts: Timeouts of requests.
-        tls: How secure connections are made.
-        server_options: Fields of ``ServerOptions``.
+    The attributes are options of ``LLM``, whose docstring describes them; those of timeouts and of
+    TLS are grouped.
     """
 
     model: str | os.PathLike[str] | None
@@ -70,8 +56,8 @@ class ConnectionSettings:
     server_options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> ConnectionSettings:
-        """Group options by their names, which are those of ``LLM``.
+    def of(cls, **options: Any) -> ConnectionSettings:
+        """Group options, which have the names that ``LLM`` gives them.
 
         Args:
             options: A value for each connection option, and ``server_options``.
@@ -161,8 +147,10 @@ class Connection(NotPicklable):
         Raises:
             MlxcelError: The connection was closed.
         """
+        if self.lease is not None:
+            return self.lease.server
         self.check_open()
-        return self.lease.server if self.lease is not None else None
+        return None
 
     @property
     def embeds_from_start(self) -> bool:
@@ -242,6 +230,7 @@ class Connection(NotPicklable):
         url = _url(self.endpoint.url, call.path)
         content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)
+        waits["connect"] = min(timeout, self.timeouts.connect_timeout)
         request = httpx.Request(
             call.method,
             url,
@@ -254,7 +243,7 @@ class Connection(NotPicklable):
             # With ``content=``, httpx would look for headers to add, which takes longer than all
             # of this.
             stream=httpx.ByteStream(content),
-            extensions={"timeout": {**waits, "connect": min(timeout, self.timeouts.connect)}},
+            extensions={"timeout": waits},
         )
         # Transports for tests look at its content.
         request.read()

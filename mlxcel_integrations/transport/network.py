@@ -13,17 +13,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..protocol.timeouts import Deadline
+from .sockets import wrap_backend
 
 if TYPE_CHECKING:
     # Imported with the first connection, since it takes as long to import as httpx itself.
     import httpcore
 
-__all__ = ["BACKEND", "DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sent_within"]
+__all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sent_within"]
 
 T = TypeVar("T")
-
-BACKEND = "_network_backend"
-"""The attribute of httpcore's pools that is replaced; httpx has no argument for it."""
 
 WRITTEN_AT_ONCE = 64 * 1024
 
@@ -49,11 +47,13 @@ def sent_within(deadline: Deadline) -> Iterator[None]:
 
 def keeping_deadlines(transport: T) -> T:
     """Return a transport after making it keep the deadlines of requests, if it is httpx's."""
-    pool = getattr(transport, "_pool", None)
-    backend = getattr(pool, BACKEND, None)
-    if backend is not None and not isinstance(backend, DeadlineBackend):
-        setattr(pool, BACKEND, DeadlineBackend(backend))
+    wrap_backend(transport, _with_deadlines)
     return transport
+
+
+def _with_deadlines(backend: Any) -> DeadlineBackend:
+    # Several clients may have been given the same transport.
+    return backend if isinstance(backend, DeadlineBackend) else DeadlineBackend(backend)
 
 
 class DeadlineBackend:

@@ -13,6 +13,7 @@ import weakref
 from typing import Any, TypeVar
 
 from .server import ServerLease
+from .sockets import wrap_backend
 
 __all__ = ["proving_peers"]
 
@@ -29,12 +30,13 @@ def proving_peers(transport: T, lease: ServerLease | None) -> T:
     Raises:
         AttributeError: This version of ``httpx`` makes its connections in another way.
     """
-    if lease is not None:
-        # Neither library has a public way to replace what connects.
-        pool: Any = transport._pool  # type: ignore[attr-defined]  # an attribute of both classes
-        kind = _AsyncBackend if hasattr(pool, "handle_async_request") else _Backend
-        error = importlib.import_module(type(pool).__module__.partition(".")[0]).ConnectError
-        pool._network_backend = kind(pool._network_backend, lease, error)
+    if lease is None:
+        return transport
+    kind = _AsyncBackend if hasattr(transport, "handle_async_request") else _Backend
+    library = type(transport).__module__.partition(".")[0]
+    error = importlib.import_module(library).ConnectError
+    if not wrap_backend(transport, lambda backend: kind(backend, lease, error)):
+        raise AttributeError(f"{library} {type(transport).__name__} has no network backend")
     return transport
 
 

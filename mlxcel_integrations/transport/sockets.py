@@ -5,13 +5,32 @@ from __future__ import annotations
 import contextlib
 import socket
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 
 from ..errors import causes
 
-__all__ = ["close_leaked_socket", "hang_up", "keeps_alive"]
+__all__ = ["close_leaked_socket", "hang_up", "keeps_alive", "wrap_backend"]
+
+
+def wrap_backend(transport: object, wrapper: Callable[[Any], Any]) -> bool:
+    """Let a wrapper make the connections of a transport; return whether the transport can.
+
+    ``httpx`` and ``httpx2`` have no argument for this, only a private attribute of their pools.
+    Other transports have no such pool, and stay as they are.
+
+    Args:
+        transport: A transport that has not been used yet.
+        wrapper: Makes a network backend of ``httpcore`` from the one that the transport has.
+    """
+    pool = getattr(transport, "_pool", None)
+    backend = getattr(pool, "_network_backend", None)
+    if pool is None or backend is None:
+        return False
+    pool._network_backend = wrapper(backend)
+    return True
 
 
 def close_leaked_socket(error: Exception) -> None:

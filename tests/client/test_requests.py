@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.options import SamplingParams
+from mlxcel_integrations.options.fields import SamplingParams
 from mlxcel_integrations.protocol.timeouts import LONGEST
 from mlxcel_integrations.transport.endpoint import MOST_CONNECTIONS
 from tests.fakes.server import FakeServer, Reply

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests import tree
-from tests.house import picture
-from tests.house.imports import LAYERS
+from tests.structure import picture
+from tests.structure.imports import LAYERS
 
 PAGE = tree.PAGE.read_text()
 

@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from tests.house.imports import modules
+from tests.structure.imports import modules
 
 MODULES = (
     "client",

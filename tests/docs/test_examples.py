@@ -21,7 +21,7 @@ from llama_index.core import Settings
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mlxcel_integrations.options import (
+from mlxcel_integrations.options.fields import (
     ChatOptions,
     ConnectionOptions,
     EmbeddingOptions,

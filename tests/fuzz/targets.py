@@ -29,10 +29,11 @@ from mlxcel_integrations.protocol.failures import Failure, from_status, not_a_st
 from mlxcel_integrations.protocol.features import choose_capable, choose_model, read_features
 from mlxcel_integrations.protocol.flow import Flow, Gather
 from mlxcel_integrations.protocol.message_tokens import count_chat
+from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.rerank import rerank_documents
 from mlxcel_integrations.protocol.retries import Retries
 from mlxcel_integrations.protocol.sse import SSEDecoder
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
+from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 from mlxcel_integrations.protocol.thought_stream import ThoughtStream
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text
 from mlxcel_integrations.protocol.vector_models import VectorMemory

@@ -17,8 +17,9 @@ from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain.replies import FinalChunk
 from mlxcel_integrations.llama_index.replies import ChatChunks
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
+from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream, fold
+from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.partial_json import IncrementalJSON
 from mlxcel_integrations.structured.type_schema import to_schema

@@ -14,7 +14,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import MlxcelEmbeddings
-from mlxcel_integrations.options import SamplingParams
+from mlxcel_integrations.options.fields import SamplingParams
 from tests.fakes.server import FakeServer
 from tests.vectors import near, sent
 

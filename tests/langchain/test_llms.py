@@ -18,7 +18,7 @@ from langchain_core.prompts import PromptTemplate
 
 from mlxcel_integrations import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.langchain import MlxcelLLM
-from mlxcel_integrations.options import SamplingParams
+from mlxcel_integrations.options.fields import SamplingParams
 from tests.fakes.samples import SAMPLING
 from tests.fakes.server import FakeServer, Reply
 

@@ -10,7 +10,8 @@ from langchain_core.messages import (
 from langchain_core.outputs import ChatGenerationChunk
 
 from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk, to_result
-from mlxcel_integrations.protocol.stream import ChatReply, Delta
+from mlxcel_integrations.protocol.reply import ChatReply
+from mlxcel_integrations.protocol.stream import Delta
 
 
 def test_the_fast_text_chunk_equals_the_validated_one() -> None:

@@ -13,7 +13,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import MlxcelEmbedding
-from mlxcel_integrations.options import SamplingParams
+from mlxcel_integrations.options.fields import SamplingParams
 from tests.fakes.server import FakeServer
 from tests.vectors import near, sent
 

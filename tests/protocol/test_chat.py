@@ -16,7 +16,8 @@ from mlxcel_integrations.protocol.chat import (
 )
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.stream import ChatReply, Delta, DeltaStream, fold
+from mlxcel_integrations.protocol.reply import ChatReply, fold
+from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 
 USER = {"role": "user", "content": "hi"}
 

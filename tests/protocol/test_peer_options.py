@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxcel_integrations.options import (
+from mlxcel_integrations.options.fields import (
     ChatOptions,
     ConnectionOptions,
     EmbeddingOptions,

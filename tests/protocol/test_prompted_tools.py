@@ -14,7 +14,8 @@ from mlxcel_integrations.protocol.failures import Failure, from_status
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.prompted_tools import refuses_tools
-from mlxcel_integrations.protocol.stream import ChatReply, Request, fold
+from mlxcel_integrations.protocol.reply import ChatReply, fold
+from mlxcel_integrations.protocol.stream import Request
 
 CITY = {
     "type": "object",

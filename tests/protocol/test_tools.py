@@ -12,7 +12,8 @@ from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
 from mlxcel_integrations.protocol.chat import CallStream, ChatStream, ToolStream, chat_request
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.stream import ChatReply, Delta, Request, fold
+from mlxcel_integrations.protocol.reply import ChatReply, fold
+from mlxcel_integrations.protocol.stream import Delta, Request
 from mlxcel_integrations.protocol.tools import check_choice, check_tools
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

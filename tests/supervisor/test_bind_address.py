@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.supervisor.bind_address import (
     BindAddress,
     choose_bind_address,

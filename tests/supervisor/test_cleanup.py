@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.supervisor.bind_address import choose_bind_address
 from mlxcel_integrations.supervisor.cleanup import sweep, wait_for_end
 from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE

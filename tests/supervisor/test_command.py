@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
-from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.binary import (
     EMBEDDED,

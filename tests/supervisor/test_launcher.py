@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations import MlxcelServerError, MlxcelTimeoutError
-from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.supervisor.launcher import Launcher, health_status
 from mlxcel_integrations.supervisor.server_process import ServerProcess
 from mlxcel_integrations.supervisor.server_spec import ServerSpec
@@ -181,7 +181,7 @@ def test_what_a_start_imports_is_there_before_it(options: str, loaded: list[str]
     code = (
         "import sys; from mlxcel_integrations.supervisor.server_spec import ServerSpec\n"
         "from mlxcel_integrations.supervisor.launcher import import_dependencies\n"
-        "from mlxcel_integrations.options import ServerOptions\n"
+        "from mlxcel_integrations.options.fields import ServerOptions\n"
         f"import_dependencies(ServerSpec('m', ServerOptions({options})))\n"
         "print(*({'psutil', 'asyncio.unix_events'} & set(sys.modules)))"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.options import ServerOptions
+from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.protocol.features import TrainedContext
 from mlxcel_integrations.secret import Secret
 from mlxcel_integrations.supervisor.server_spec import ServerSpec

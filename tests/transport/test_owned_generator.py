@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.transport.owned_generator import OwnedGenerator
-from tests.house.imports import PACKAGE
+from tests.structure.imports import PACKAGE
 
 
 class Numbers:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mlxcel_integrations.langchain import ChatMlxcel
 from tests.fakes.server import FakeServer, Reply
-from tests.house.imports import PACKAGE, room
+from tests.structure.imports import PACKAGE, room
 
 SOCKET = "socket"
 PURE = ("protocol", "structured")

@@ -1,6 +1,6 @@
 """``docs/images/request.svg``: the path of a request, drawn from the names in the code.
 
-``python -m tests.house.picture`` draws it.
+``python -m tests.structure.picture`` draws it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from itertools import dropwhile, zip_longest
 from typing import NamedTuple
 
-from tests.house.imports import PACKAGE
-from tests.house.trace import PURE, SOCKET, Call, Function, streamed_message
+from tests.structure.imports import PACKAGE
+from tests.structure.trace import PURE, SOCKET, Call, Function, streamed_message
 
 PICTURE = PACKAGE.parent / "docs" / "images" / "request.svg"
-COMMAND = "python -m tests.house.picture"
+COMMAND = "python -m tests.structure.picture"
 TITLE = "The path of a streamed message: each function at its first call"
 TOP = PACKAGE.name
 

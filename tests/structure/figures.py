@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.house.imports import PACKAGE, circles, is_package, modules, upward_imports
-from tests.house.trace import SOCKET, streamed_message
+from tests.structure.imports import PACKAGE, circles, is_package, modules, upward_imports
+from tests.structure.trace import SOCKET, streamed_message
 
 TESTS = Path(__file__).parents[1]
 CORE = ("protocol", "structured", "transport", "supervisor")
@@ -134,7 +134,9 @@ def moves(files: list[str]) -> int:
 
 def figures() -> dict[str, object]:
     """Return each figure by its name."""
-    path = [call.function for call in streamed_message() if call.function.module != SOCKET]
+    called = [call.function for call in streamed_message()]
+    # Comprehensions are calls in Python 3.11 only.
+    path = [call for call in called if call.module != SOCKET and call.is_named]
     shells = decisions_of_shells()
     places = places_to_edit("connect_timeout")
     return {

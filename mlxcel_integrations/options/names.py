@@ -1,0 +1,157 @@
+"""Names of options as users write them: unknown ones are refused, with what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import MlxcelError
+from ..protocol.arguments import plain, shown
+from ..protocol.peer_options import is_harmless, named_options, peer_hint
+from .fields import ChatOptions, ConnectionOptions, SamplingParams, ServerOptions
+
+__all__ = ["check_field_name", "hint_for", "nearest_sampling_field", "server_options"]
+
+_ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {
+    "tool_choice",
+    "parallel_tool_calls",
+    "bounded",
+    "relaxable",
+    "tight",
+    "reasoning_effort",
+    "session",
+    "user",
+    "max_completion_tokens",
+    "repeat_penalty",
+    "repeat_last_n",
+}
+"""Other known fields of the routes."""
+
+_OF_SERVERS = {"n_predict", "grammar", "mirostat", "mirostat_eta", "mirostat_tau", "reasoning"} | {
+    "json_schema",
+    "n_probs",
+    "suffix",
+}
+"""Fields that some servers know, and that other packages or our objects have as options, too."""
+
+_OF_OBJECTS = (
+    ConnectionOptions.model_fields.keys() | ServerOptions.model_fields.keys()
+) | ChatOptions.model_fields.keys()
+
+_OF_GENERATION = SamplingParams.model_fields.keys() | ChatOptions.model_fields.keys()
+
+_OF_CHATS = ("schema", "show_schema", "max_attempts")
+"""Arguments of methods that answer with an object."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a misspelled name probably stands for, None if none is close."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
+def check_field_name(name: str) -> None:
+    """Check that a name given to a call can be a field of a request.
+
+    Raises:
+        MlxcelError: It is an option of the object, an argument of other methods, or an option of
+            another package that no server knows.
+    """
+    if name in SamplingParams.model_fields or name in _ROUTE_FIELDS or name in _OF_SERVERS:
+        return
+    if name in _OF_OBJECTS:
+        raise MlxcelError(
+            f"{name}= is an option of the object, not of a call: pass it to the constructor. For "
+            "another value, make a second object."
+        )
+    if name in _OF_CHATS:
+        raise MlxcelError(f"{name}= is an argument of chat, chat_stream and complete_chat only.")
+    near = nearest(name, [*_OF_CHATS, *SamplingParams.model_fields, *_ROUTE_FIELDS])
+    if near in _OF_CHATS:
+        raise MlxcelError(
+            f"{name}= is not an argument. Did you mean {near}=? If the server has a field of this "
+            "name, pass it in extra_body=."
+        )
+    if not is_harmless(name):
+        raise MlxcelError(
+            f"{name}= is not an argument. {peer_hint(name)} If the server has a field of this "
+            "name, pass it in extra_body=."
+        )
+
+
+def nearest_sampling_field(name: str) -> str | None:
+    """Return the field that a misspelled name probably stands for, None for a known name."""
+    known = SamplingParams.model_fields.keys() | _ROUTE_FIELDS
+    return None if name in known else nearest(name, known)
+
+
+def server_options(given: dict[str, Any]) -> ServerOptions:
+    """Check the options of a managed server.
+
+    Raises:
+        MlxcelError: An option is unknown, or its value is invalid.
+    """
+    known = ServerOptions.model_fields
+    for name in given:
+        if name in SamplingParams.model_fields:
+            raise MlxcelError(f"{name!r} is a sampling field: pass it with each request.")
+        if name not in known:
+            hint = hint_for(name, [*known, *ConnectionOptions.model_fields], has_calls=True)
+            hint = hint or f"The options are {', '.join(known)}."
+            raise MlxcelError(f"{name!r} is not an option. {hint}")
+    try:
+        return ServerOptions(**{name: plain(value) for name, value in given.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MlxcelError(f"{first['loc'][0]}={shown(first['input'])} {_demand(first)}.") from None
+
+
+def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str | None:
+    """Return what to use instead of a name that is not an option, None if nothing is known.
+
+    Args:
+        name: The name.
+        known: The names of the options.
+        has_calls: Whether options of generation are given to each call instead.
+    """
+    known = list(known)
+    hint = peer_hint(name)
+    missing = {name} if name in _OF_GENERATION else set(named_options(hint or "")) - {*known}
+    if missing & _OF_GENERATION:
+        if has_calls:
+            return f"{hint} Pass it with each request." if hint else "Pass it with each request."
+        kind = "chat models" if missing <= ChatOptions.model_fields.keys() else "models of text"
+        return f"Leave it out: it is an option of {kind} only."
+    if hint is not None:
+        return hint
+    near = nearest(name, known)
+    return f"Did you mean {near!r}?" if near else None
+
+
+_DEMANDS = {
+    "bool": "must be True or False",
+    "float": "must be a number",
+    "int": "must be a whole number",
+    "string": "must be a str",
+    "tuple": "must be a tuple of strings",
+    "path": "must be a str or a path",
+}
+"""Demands on values, by the beginning of Pydantic's name for what is wrong."""
+
+_LIMITS = {
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be one of {expected}",
+}
+
+
+def _demand(problem: Any) -> str:
+    """Return what a value that Pydantic refuses must be."""
+    kind = str(problem["type"])
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(**problem["ctx"])
+    return _DEMANDS.get(kind.partition("_")[0], f"is not possible: {problem['msg']}")

@@ -1,0 +1,94 @@
+"""Streams of the network end with the deadline of the request that is sent over them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
+from mlxcel_integrations.transport import network
+from mlxcel_integrations.transport.network import (
+    WRITTEN_AT_ONCE,
+    DeadlineBackend,
+    DeadlineStream,
+    keeping_deadlines,
+    sent_within,
+)
+
+
+class Wire:
+    """A stream of httpcore that notes what is written, and the limit of each wait."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.limits: list[float | None] = []
+
+    def write(self, buffer: bytes, timeout: float | None) -> None:
+        self.written.append(buffer)
+        self.limits.append(timeout)
+
+    def read(self, max_bytes: int, timeout: float | None) -> bytes:
+        self.limits.append(timeout)
+        return b"x"
+
+    def close(self) -> None: ...
+
+    def get_extra_info(self, info: str) -> None: ...
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that tells its only entry."""
+    now = [100.0]
+    monkeypatch.setattr(network.time, "monotonic", lambda: now[0])
+    return now
+
+
+def stream_over(wire: Wire) -> DeadlineStream:
+    kept: Any = wire
+    return DeadlineStream(kept)
+
+
+def test_each_wait_gets_what_is_left_of_the_total(clock: list[float]) -> None:
+    wire = Wire()
+    stream = stream_over(wire)
+    with sent_within(Deadline(Timeouts(timeout=60, total_timeout=10), clock[0])):
+        stream.write(b"request", 60)
+        clock[0] += 4
+        stream.read(1, 60)
+        clock[0] += 7
+        with pytest.raises(TimeoutError):
+            stream.read(1, 60)
+
+    assert [10, 6] == wire.limits
+
+
+def test_a_large_body_is_written_in_parts_that_are_limited_each(clock: list[float]) -> None:
+    wire = Wire()
+    body = bytes(2 * WRITTEN_AT_ONCE + 1)
+    with sent_within(Deadline(Timeouts(), clock[0])):
+        stream_over(wire).write(body, 600)
+
+    assert [WRITTEN_AT_ONCE, WRITTEN_AT_ONCE, 1] == list(map(len, wire.written))
+    assert body == b"".join(wire.written)
+
+
+def test_the_deadline_of_a_request_is_that_of_its_own_thread(clock: list[float]) -> None:
+    wire = Wire()
+    with sent_within(Deadline(Timeouts(total_timeout=1), clock[0])):
+        other = threading.Thread(target=stream_over(wire).write, args=(b"request", 60))
+        other.start()
+        other.join()
+
+    assert [60] == wire.limits
+
+
+def test_a_transport_that_two_clients_share_is_changed_once() -> None:
+    transport = httpx.HTTPTransport()
+    backends = [keeping_deadlines(transport)._pool._network_backend for _ in range(2)]
+
+    assert isinstance(backends[0], DeadlineBackend)
+    assert backends[0] is backends[1]

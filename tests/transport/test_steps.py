@@ -1,0 +1,19 @@
+"""Steps of an exchange: what they tell about a response."""
+
+from __future__ import annotations
+
+import httpx
+
+from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
+from mlxcel_integrations.transport.steps import Incoming
+
+
+def test_headers_are_found_by_lower_case_names_and_not_shown() -> None:
+    """A server may send a key back in them, and a traceback with locals shows a response."""
+    headers = [(b"Content-Type", b"text/plain"), (b"X-Served-By", b"m\xfcnchen"), (b"X-Key", b"k9")]
+    incoming = Incoming(httpx.Response(200, headers=headers), None, None, Deadline(Timeouts(), 0))
+
+    assert {"content-type": "text/plain", "x-served-by": "m\ufffdnchen", "x-key": "k9"} == (
+        incoming.headers
+    )
+    assert "k9" not in repr(incoming)

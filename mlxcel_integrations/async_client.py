@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
@@ -91,10 +92,9 @@ class AsyncLLM(BaseClient):
         client = self._openai.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(self._driver.close)
             await self._embedder.close()
-        finally:
-            await self._driver.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -123,10 +124,9 @@ class LLM(BaseClient):
         """Close all connections and give the managed server back; it stops with its last user."""
         if self._openai is not None:
             self._openai.close()
-        try:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._driver.close)
             self._embedder.close()
-        finally:
-            self._driver.close()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -89,7 +89,7 @@ def _answer_format(
 ) -> dict[str, Any]:
     """Return the ``response_format`` of calls, and of a final answer if there may be one."""
     schemas = CallSchemas()
-    call = any_of([schemas.call(_bare(tool["function"])) for tool in tools])
+    call = any_of([schemas.call(_unannotated(tool["function"])) for tool in tools])
     if several:
         calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MOST_CALLS}
         call = object_of(calls=calls)
@@ -100,7 +100,7 @@ def _answer_format(
     return schemas.response_format(any_of(forms))
 
 
-def _bare(function: Mapping[str, Any]) -> dict[str, Any]:
+def _unannotated(function: Mapping[str, Any]) -> dict[str, Any]:
     """Return a function whose parameters have no annotations."""
     parameters = function.get("parameters") or {}
     check_schema_size(parameters)  # first, since the rest recurses as deep

@@ -101,7 +101,7 @@ def _sequence(parts: Iterable[Any], length: int) -> Work:
     """Return the work of parts in a row: each is tried once for every way to match those before."""
     ways, steps = 1.0, 0.0
     for kind, given in parts:
-        part_ways, part_steps = _part(kind, given, length)
+        part_ways, part_steps = _cost_of_part(kind, given, length)
         steps += ways * part_steps
         ways *= part_ways
         if steps > FEW_STEPS or ways > FEW_STEPS:
@@ -109,7 +109,7 @@ def _sequence(parts: Iterable[Any], length: int) -> Work:
     return ways, steps
 
 
-def _part(kind: Any, given: Any, length: int) -> Work:
+def _cost_of_part(kind: Any, given: Any, length: int) -> Work:
     match kind:
         case _constants.SUBPATTERN:
             return _sequence(given[-1], length)

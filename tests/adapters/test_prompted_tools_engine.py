@@ -88,14 +88,6 @@ def selector_chooses(server: ManagedServer, number: int) -> None:
     assert 1 == len(chosen.selections)
 
 
-def test_an_agent_a_program_and_a_selector_are_constrained(server: ManagedServer) -> None:
-    with LLM(socket=server.socket) as llm:
-        assert llm.features.tools is False
-    agent_calls(server, TASKS[1])
-    program_makes_an_object(server, 1)
-    selector_chooses(server, 1)
-
-
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: str(task[0]))
 def test_twenty_tasks_have_only_valid_calls(
     server: ManagedServer, task: tuple[int, int, int]
@@ -105,7 +97,7 @@ def test_twenty_tasks_have_only_valid_calls(
     selector_chooses(server, task[0])
 
 
-def test_a_call_and_a_text_arrive_in_pieces(server: ManagedServer) -> None:
+def test_a_call_is_forced_where_the_template_knows_no_tools(server: ManagedServer) -> None:
     with LLM(socket=server.socket) as llm:
         tools: Any = [
             {
@@ -120,6 +112,7 @@ def test_a_call_and_a_text_arrive_in_pieces(server: ManagedServer) -> None:
                 },
             }
         ]
+        assert llm.features.tools is False
         reply = llm.complete_chat("Say a word.", tools=tools, tool_choice="say", max_tokens=64)
         assert ["say"] == [call["function"]["name"] for call in reply.tool_calls or ()]
         assert "tool_calls" == reply.finish_reason

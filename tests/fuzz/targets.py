@@ -21,7 +21,12 @@ import pydantic
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain import replies as to_langchain
 from mlxcel_integrations.llama_index import replies as to_llama_index
-from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
+from mlxcel_integrations.protocol.chat import (
+    CallStream,
+    ChatStream,
+    PromptedStream,
+    SchemaStream,
+)
 from mlxcel_integrations.protocol.completions import CompletionStream, InfillStream
 from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
 from mlxcel_integrations.protocol.embeddings import embed_texts
@@ -99,6 +104,16 @@ ANSWERS: dict[Callable[[], DeltaStream], list[list[Any]]] = {
     functools.partial(CallStream, frozenset({"add"})): [
         [chunk(content=CALL[:9]), chunk(content=CALL[9:]), chunk("stop"), LAST, DONE]
     ],
+    functools.partial(PromptedStream, frozenset({"add"}), ["4"]): [
+        [chunk(content=CALL[:9]), chunk(content=CALL[9:]), chunk("stop"), LAST, DONE],
+        [chunk(content='{"answer": "It '), chunk(content='is\\n 4."}'), chunk("stop"), DONE],
+        [
+            chunk(content='{"calls": [' + CALL),
+            chunk(content=", " + CALL + "]}"),
+            chunk("stop"),
+            DONE,
+        ],
+    ],
     CompletionStream: [
         [completion("a", None, LEGACY), completion("b"), completion("", "length"), LAST, DONE]
     ],
@@ -122,7 +137,7 @@ def read(stream: DeltaStream, parts: Iterable[bytes]) -> tuple[list[Delta], str]
     failure = caught(MlxcelStreamError, stream.close)
     if failure is None:
         return deltas, ""
-    assert stream.text == failure.partial
+    assert stream.shown == failure.partial
     return deltas, f"{failure} {failure.partial!r}"
 
 

@@ -16,7 +16,12 @@ import pytest
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain.replies import FinalChunk
 from mlxcel_integrations.llama_index.replies import ChatChunks
-from mlxcel_integrations.protocol.chat import CallStream, ChatStream, SchemaStream
+from mlxcel_integrations.protocol.chat import (
+    CallStream,
+    ChatStream,
+    PromptedStream,
+    SchemaStream,
+)
 from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream
@@ -89,6 +94,10 @@ CHATS: dict[str, tuple[Callable[[], DeltaStream], dict[str, object]]] = {
     "text": (ChatStream, {"content": "x"}),
     "thoughts": (SchemaStream, {"reasoning_content": "x"}),
     "a call in text": (lambda: CallStream(frozenset({"f"})), {"content": "x"}),
+    "a call or text of prompted tools": (
+        lambda: PromptedStream(frozenset({"f"}), ["y"]),
+        {"content": "x"},
+    ),
     "parts of a call": (ChatStream, {"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]}),
     "many calls": (ChatStream, {"tool_calls": [{"id": "a", "function": {"name": "f"}}]}),
 }

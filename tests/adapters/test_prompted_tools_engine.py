@@ -24,7 +24,8 @@ TEMPLATE = (
     "{% for m in messages %}<start_of_turn>{{ m.role }}\n{{ m.content }}<end_of_turn>\n"
     "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
-TOKENS = {"max_tokens": 160, "temperature": 0}
+TOKENS = {"max_tokens": 160, "temperature": 0, "repetition_penalty": 1.1}
+"""With room for whole calls; the penalty keeps the model from saying one thing for ever."""
 
 
 class Tree(BaseModel):

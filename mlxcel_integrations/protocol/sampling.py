@@ -211,9 +211,21 @@ def with_reasoning(sampling: Mapping[str, Any], reasoning: bool | str | None) ->
 
 
 def reasoning_read(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields in which ``reasoning``, if they have it, is written as servers know it."""
-    if not isinstance(sampling.get("reasoning"), bool | str):
+    """Return fields in which ``reasoning``, if they have it, is written as servers know it.
+
+    A dictionary is sent as it is, since newer servers know that form.
+
+    Raises:
+        MlxcelError: It is of another type.
+    """
+    given = sampling.get("reasoning")
+    if given is None or isinstance(given, Mapping):
         return sampling
+    if not isinstance(given, bool | str):
+        raise MlxcelError(
+            f"reasoning={shown(given)} must be True, False, or an effort such as 'low', not "
+            f"{type(given).__name__}."
+        )
     fields = dict(sampling)
     return with_reasoning(fields, fields.pop("reasoning"))
 

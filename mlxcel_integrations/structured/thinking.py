@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
+from ..errors import MlxcelError
+from ..protocol.arguments import whole
 from ..protocol.chat import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
@@ -92,9 +94,18 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
 
     Returns:
         The tokens; 0 if there is no room to think, None for no limit.
+
+    Raises:
+        MlxcelError: The budget in the request is not a number from -1.
     """
-    given, most = body.get("thinking_budget_tokens"), body.get("max_tokens")
-    limits = [] if given is None or given < 0 else [given]
+    given, most = body.get("thinking_budget_tokens"), whole(body.get("max_tokens"))
+    wanted = -1 if given is None else whole(given)
+    if wanted is None or wanted < -1:
+        raise MlxcelError(
+            f"thinking_budget_tokens is {given!r:.40}: pass the most tokens of thinking, 0 to "
+            "switch it off, or -1 for no limit."
+        )
+    limits = [] if wanted < 0 else [wanted]
     if most is not None:
         limits.append(most - min((most + 1) // 2, ANSWER_TOKENS))
     if context_size is not None or (given is None and most is None):
@@ -114,8 +125,8 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
     assert isinstance(stream, ThoughtStream)
     thoughts, messages = stream.thoughts.strip(), request.body["messages"]
     body = {name: v for name, v in request.body.items() if name != "thinking_budget_tokens"}
-    if body.get("max_tokens") is not None:
-        body["max_tokens"] = max(body["max_tokens"] - stream.tokens, 1)
+    if (most := whole(body.get("max_tokens"))) is not None:
+        body["max_tokens"] = max(most - stream.tokens, 1)
     if not thoughts:
         return _answering(request, body, stream.tokens)
     text = f"You have already thought about it:\n\n{thoughts}\n\nNow give the answer."

@@ -9,7 +9,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations import MlxcelStreamError, StructuredOutputTruncated
+from mlxcel_integrations import MlxcelError, MlxcelStreamError, StructuredOutputTruncated
 from mlxcel_integrations.protocol.reply import fold
 from tests.fakes.answers import Generation, Json
 from tests.fakes.server import FakeServer, Reply
@@ -107,6 +107,33 @@ def test_otherwise_thinking_is_off_and_there_is_one_request(
     (body,) = bodies(server)
     assert not thinking(body)
     assert "reasoning" not in body
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reasoning": 1}, "reasoning=1 must be True, False"),
+        ({"reasoning": ["low"]}, "must be True, False"),
+        ({"thinking_budget_tokens": -2}, "thinking_budget_tokens is -2"),
+        ({"thinking_budget_tokens": 1.5}, "must be a whole number"),
+        ({"reasoning": True, "max_tokens": -1}, "max_tokens is -1"),
+    ],
+)
+def test_wrong_values_are_told_before_anything_is_sent(
+    client: Any, server: FakeServer, fields: Json, message: str
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        client.chat("Which one?", schema=City, **fields)
+
+    assert [] == server.posts
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "thinking_budget_tokens", "chat_template_kwargs"])
+def test_wrong_values_in_extra_body_are_errors_of_the_server_or_ours(
+    client: Any, server: FakeServer, name: str
+) -> None:
+    with pytest.raises((openai.APIStatusError, MlxcelError)):
+        client.chat("Which one?", schema=City, reasoning=True, extra_body={name: "x"})
 
 
 def test_one_token_has_no_room_for_thoughts(client: Any, server: FakeServer) -> None:

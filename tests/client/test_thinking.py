@@ -377,7 +377,7 @@ def test_both_requests_share_the_total_time(
     server.script(Reply.text("Oslo", reasoning="Hm"), Reply(action="hang"))
 
     with pytest.raises(openai.APITimeoutError, match="total_timeout"):
-        connect(total_timeout=0.5).chat("Which one?", schema=City, reasoning=True)
+        connect(total_timeout=0.2).chat("Which one?", schema=City, reasoning=True)
 
 
 def test_one_slot_is_enough(generation: Generation, connect: Callable[..., Any]) -> None:

@@ -17,14 +17,11 @@ from ..protocol.chat import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import with_text_at_end
-from ..protocol.sampling import asks_for_thinking
+from ..protocol.sampling import answer_room, asks_for_thinking
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
 
 __all__ = ["thinking_budget", "thinks_first", "with_thinking_first"]
-
-ANSWER_TOKENS = 1024
-"""Tokens of ``max_tokens`` that are kept for the answer, or half of them if that is less."""
 
 USUAL_CONTEXT = 16384
 """Context to assume for a server that does not tell its own."""
@@ -107,7 +104,7 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
         )
     limits = [] if wanted < 0 else [wanted]
     if most is not None:
-        limits.append(most - min((most + 1) // 2, ANSWER_TOKENS))
+        limits.append(most - answer_room(most))
     if context_size is not None or (given is None and most is None):
         free = (context_size or USUAL_CONTEXT) - characters // CHARACTERS_PER_TOKEN
         limits.append(max(free // 2, 1))

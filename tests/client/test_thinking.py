@@ -137,8 +137,7 @@ def test_wrong_values_in_extra_body_are_errors_of_the_server_or_ours(
 
 
 def test_one_token_has_no_room_for_thoughts(client: Any, server: FakeServer) -> None:
-    with pytest.raises(StructuredOutputTruncated):
-        client.chat("Which one?", schema=City, reasoning=True, max_tokens=1)
+    client.chat("Which one?", response_format=City, reasoning=True, max_tokens=1)
 
     (body,) = bodies(server)
     assert not thinking(body)
@@ -368,7 +367,7 @@ def test_an_answer_that_is_cut_after_the_thoughts_is_an_error(
     server.script(Reply.text("Oslo", reasoning="Hm"), cut)
 
     with pytest.raises(StructuredOutputTruncated):
-        client.chat("Which one?", schema=City, reasoning=True)
+        client.chat("Which one?", schema=City, reasoning=True, max_attempts=1)
 
 
 def test_both_requests_share_the_total_time(
@@ -417,3 +416,17 @@ def test_the_deltas_of_both_requests_are_those_of_one_answer(server: FakeServer)
     assert not any(delta.reasoning for delta in deltas[begins:])
     assert 1 == sum(delta.finish_reason is not None for delta in deltas)
     assert "Oslo has more." == fold(deltas).reasoning
+
+
+def test_a_further_attempt_thinks_again_and_all_tokens_are_counted(
+    client: Any, server: FakeServer
+) -> None:
+    bad, good = Reply.text('{"name": 1}'), Reply.text('{"name": "x", "people": 1}')
+    thought = Reply.text("Oslo", reasoning="a b")
+    server.script(thought, bad, thought, good)
+
+    reply = client.complete_chat("Which one?", schema=City, reasoning=True)
+
+    assert (ANSWER, "a b") == (reply.parsed, reply.reasoning)
+    assert [False, True] * 2 == schemas(server)
+    assert 4 == reply.usage["completion_tokens_details"]["reasoning_tokens"]

@@ -160,7 +160,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     if "response_format" in fields:
         wanted = fields["response_format"]
         if sampling.get("bounded") is not False:
-            wanted = _with_bounds(wanted, fields, tight=bool(sampling.get("tight")))
+            wanted = _bounded_for_room(wanted, fields, tight=bool(sampling.get("tight")))
         if engine != "llama.cpp":
             wanted = format_within_limits(wanted)
         fields["response_format"] = with_safe_names(wanted)
@@ -177,7 +177,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     return {**fields, **(sampling.get("extra_body") or {})}
 
 
-def _with_bounds(wanted: Any, fields: Mapping[str, Any], *, tight: bool) -> Any:
+def _bounded_for_room(wanted: Any, fields: Mapping[str, Any], *, tight: bool) -> Any:
     room = fields.get("max_tokens")
     if not tight:
         return bounded_format(wanted, room)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from .arguments import whole
 from .call_reader import CallReader
 from .features import ServerFeatures
 from .headers import check_session
@@ -82,7 +83,7 @@ def chat_request(
         sampling, names = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
     if sampling.get("relaxable") and has_schema(body) and not names:
-        check_room(sampling["response_format"], body.get("max_tokens"))
+        check_room(sampling["response_format"], whole(body.get("max_tokens")))
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
     session = check_session(sampling.get("session"))
     # Arguments of calls are checked by the tools.

@@ -13,6 +13,7 @@ from .schema_limits import exceeds_limits, format_within_limits
 from .tight_bounds import tightly_bounded
 
 __all__ = [
+    "answer_room",
     "asks_for_thinking",
     "checked_fields",
     "depends_on_engine",
@@ -41,6 +42,9 @@ _LLAMA_NAMES = {
     "repetition_context_size": "repeat_last_n",
 }
 """llama.cpp knows only these older names, and mlxcel refuses them beside the newer ones."""
+
+ANSWER_TOKENS = 1024
+"""Most tokens of ``max_tokens`` that are kept for an answer after thoughts."""
 
 _NO_REASONING = ("none", "off", "disabled")
 
@@ -156,8 +160,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     if "response_format" in fields:
         wanted = fields["response_format"]
         if sampling.get("bounded") is not False:
-            change = tightly_bounded if sampling.get("tight") else None
-            wanted = bounded_format(wanted, fields.get("max_tokens"), change)
+            wanted = _bounded_for_room(wanted, fields, tight=bool(sampling.get("tight")))
         if engine != "llama.cpp":
             wanted = format_within_limits(wanted)
         fields["response_format"] = with_safe_names(wanted)
@@ -172,6 +175,15 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         raise MlxcelError("n is more than 1: the server gives one answer, so make several calls.")
     fields.pop("n", None)
     return {**fields, **(sampling.get("extra_body") or {})}
+
+
+def _bounded_for_room(wanted: Any, fields: Mapping[str, Any], *, tight: bool) -> Any:
+    room = fields.get("max_tokens")
+    if not tight:
+        return bounded_format(wanted, room)
+    if room is not None and asks_for_thinking(fields):
+        room = answer_room(room)
+    return bounded_format(wanted, room, tightly_bounded)
 
 
 def _set_stop(fields: dict[str, Any]) -> None:
@@ -211,9 +223,21 @@ def with_reasoning(sampling: Mapping[str, Any], reasoning: bool | str | None) ->
 
 
 def reasoning_read(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields in which ``reasoning``, if they have it, is written as servers know it."""
-    if not isinstance(sampling.get("reasoning"), bool | str):
+    """Return fields in which ``reasoning``, if they have it, is written as servers know it.
+
+    A dictionary is sent as it is, since newer servers know that form.
+
+    Raises:
+        MlxcelError: It is of another type.
+    """
+    given = sampling.get("reasoning")
+    if given is None or isinstance(given, Mapping):
         return sampling
+    if not isinstance(given, bool | str):
+        raise MlxcelError(
+            f"reasoning={shown(given)} must be True, False, or an effort such as 'low', not "
+            f"{type(given).__name__}."
+        )
     fields = dict(sampling)
     return with_reasoning(fields, fields.pop("reasoning"))
 
@@ -242,6 +266,11 @@ def asks_for_thinking(fields: Mapping[str, Any]) -> bool:
     if switch is False or budget == 0 or effort in _NO_REASONING:
         return False
     return bool(switch or budget or effort)
+
+
+def answer_room(max_tokens: int) -> int:
+    """Return the part of ``max_tokens`` that is kept for an answer after thoughts."""
+    return min((max_tokens + 1) // 2, ANSWER_TOKENS)
 
 
 def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

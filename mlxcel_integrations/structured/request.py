@@ -199,9 +199,9 @@ def with_correction(
     messages: Messages, fields: Mapping[str, Any]
 ) -> tuple[Sequence[Message], dict[str, Any]]:
     """Return messages and fields of a request, whose ``correction`` is for the model to read."""
-    fields = dict(fields)
+    fields, messages = dict(fields), as_list(messages)
     correction = fields.pop("correction", None)
-    return (with_text_added(messages, correction) if correction else as_list(messages)), fields
+    return (with_text_at_end(messages, correction) if correction else messages), fields
 
 
 def with_schema_shown(

@@ -11,18 +11,17 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
+from ..errors import MlxcelError
+from ..protocol.arguments import whole
 from ..protocol.chat import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import with_text_at_end
-from ..protocol.sampling import asks_for_thinking
+from ..protocol.sampling import answer_room, asks_for_thinking
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
 
 __all__ = ["thinking_budget", "thinks_first", "with_thinking_first"]
-
-ANSWER_TOKENS = 1024
-"""Tokens of ``max_tokens`` that are kept for the answer, or half of them if that is less."""
 
 USUAL_CONTEXT = 16384
 """Context to assume for a server that does not tell its own."""
@@ -92,11 +91,20 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
 
     Returns:
         The tokens; 0 if there is no room to think, None for no limit.
+
+    Raises:
+        MlxcelError: The budget in the request is not a number from -1.
     """
-    given, most = body.get("thinking_budget_tokens"), body.get("max_tokens")
-    limits = [] if given is None or given < 0 else [given]
+    given, most = body.get("thinking_budget_tokens"), whole(body.get("max_tokens"))
+    wanted = -1 if given is None else whole(given)
+    if wanted is None or wanted < -1:
+        raise MlxcelError(
+            f"thinking_budget_tokens is {given!r:.40}: pass the most tokens of thinking, 0 to "
+            "switch it off, or -1 for no limit."
+        )
+    limits = [] if wanted < 0 else [wanted]
     if most is not None:
-        limits.append(most - min((most + 1) // 2, ANSWER_TOKENS))
+        limits.append(most - answer_room(most))
     if context_size is not None or (given is None and most is None):
         free = (context_size or USUAL_CONTEXT) - characters // CHARACTERS_PER_TOKEN
         limits.append(max(free // 2, 1))
@@ -114,8 +122,8 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
     assert isinstance(stream, ThoughtStream)
     thoughts, messages = stream.thoughts.strip(), request.body["messages"]
     body = {name: v for name, v in request.body.items() if name != "thinking_budget_tokens"}
-    if body.get("max_tokens") is not None:
-        body["max_tokens"] = max(body["max_tokens"] - stream.tokens, 1)
+    if (most := whole(body.get("max_tokens"))) is not None:
+        body["max_tokens"] = max(most - stream.tokens, 1)
     if not thoughts:
         return _answering(request, body, stream.tokens)
     text = f"You have already thought about it:\n\n{thoughts}\n\nNow give the answer."

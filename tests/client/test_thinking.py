@@ -9,7 +9,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations import MlxcelStreamError, StructuredOutputTruncated
+from mlxcel_integrations import MlxcelError, MlxcelStreamError, StructuredOutputTruncated
 from mlxcel_integrations.protocol.reply import fold
 from tests.fakes.answers import Generation, Json
 from tests.fakes.server import FakeServer, Reply
@@ -109,9 +109,35 @@ def test_otherwise_thinking_is_off_and_there_is_one_request(
     assert "reasoning" not in body
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reasoning": 1}, "reasoning=1 must be True, False"),
+        ({"reasoning": ["low"]}, "must be True, False"),
+        ({"thinking_budget_tokens": -2}, "thinking_budget_tokens is -2"),
+        ({"thinking_budget_tokens": 1.5}, "must be a whole number"),
+        ({"reasoning": True, "max_tokens": -1}, "max_tokens is -1"),
+    ],
+)
+def test_wrong_values_are_told_before_anything_is_sent(
+    client: Any, server: FakeServer, fields: Json, message: str
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        client.chat("Which one?", schema=City, **fields)
+
+    assert [] == server.posts
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "thinking_budget_tokens", "chat_template_kwargs"])
+def test_wrong_values_in_extra_body_are_errors_of_the_server_or_ours(
+    client: Any, server: FakeServer, name: str
+) -> None:
+    with pytest.raises((openai.APIStatusError, MlxcelError)):
+        client.chat("Which one?", schema=City, reasoning=True, extra_body={name: "x"})
+
+
 def test_one_token_has_no_room_for_thoughts(client: Any, server: FakeServer) -> None:
-    with pytest.raises(StructuredOutputTruncated):
-        client.chat("Which one?", schema=City, reasoning=True, max_tokens=1)
+    client.chat("Which one?", response_format=City, reasoning=True, max_tokens=1)
 
     (body,) = bodies(server)
     assert not thinking(body)
@@ -341,7 +367,7 @@ def test_an_answer_that_is_cut_after_the_thoughts_is_an_error(
     server.script(Reply.text("Oslo", reasoning="Hm"), cut)
 
     with pytest.raises(StructuredOutputTruncated):
-        client.chat("Which one?", schema=City, reasoning=True)
+        client.chat("Which one?", schema=City, reasoning=True, max_attempts=1)
 
 
 def test_both_requests_share_the_total_time(
@@ -350,7 +376,7 @@ def test_both_requests_share_the_total_time(
     server.script(Reply.text("Oslo", reasoning="Hm"), Reply(action="hang"))
 
     with pytest.raises(openai.APITimeoutError, match="total_timeout"):
-        connect(total_timeout=0.5).chat("Which one?", schema=City, reasoning=True)
+        connect(total_timeout=0.2).chat("Which one?", schema=City, reasoning=True)
 
 
 def test_one_slot_is_enough(generation: Generation, connect: Callable[..., Any]) -> None:
@@ -390,3 +416,17 @@ def test_the_deltas_of_both_requests_are_those_of_one_answer(server: FakeServer)
     assert not any(delta.reasoning for delta in deltas[begins:])
     assert 1 == sum(delta.finish_reason is not None for delta in deltas)
     assert "Oslo has more." == fold(deltas).reasoning
+
+
+def test_a_further_attempt_thinks_again_and_all_tokens_are_counted(
+    client: Any, server: FakeServer
+) -> None:
+    bad, good = Reply.text('{"name": 1}'), Reply.text('{"name": "x", "people": 1}')
+    thought = Reply.text("Oslo", reasoning="a b")
+    server.script(thought, bad, thought, good)
+
+    reply = client.complete_chat("Which one?", schema=City, reasoning=True)
+
+    assert (ANSWER, "a b") == (reply.parsed, reply.reasoning)
+    assert [False, True] * 2 == schemas(server)
+    assert 4 == reply.usage["completion_tokens_details"]["reasoning_tokens"]

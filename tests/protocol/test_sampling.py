@@ -13,6 +13,7 @@ from mlxcel_integrations.protocol.completions import completion_request
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.sampling import (
+    answer_room,
     depends_on_engine,
     request_fields,
     with_reasoning,
@@ -190,3 +191,26 @@ def test_the_limits_of_mlxcel_for_schemas_do_not_hold_for_llama_cpp() -> None:
     for engine in ("mlxcel", None):
         with pytest.raises(MlxcelError, match="mlxcel accepts at most 65536"):
             request_fields(fields, engine)
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "expected"), [(0, 0), (1, 1), (3, 2), (100, 50), (2048, 1024), (9000, 1024)]
+)
+def test_an_answer_after_thoughts_has_half_of_the_room_but_not_too_much(
+    max_tokens: int, expected: int
+) -> None:
+    assert expected == answer_room(max_tokens)
+
+
+def test_tight_bounds_fit_into_the_room_behind_thoughts() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    think = {"chat_template_kwargs": {"enable_thinking": True}}
+
+    def longest(**fields: Any) -> int:
+        body = request_fields({"response_format": wanted, "tight": True, **fields})
+        sent = body["response_format"]["json_schema"]["schema"]
+        return int(sent["properties"]["a"]["maxLength"])
+
+    assert longest(max_tokens=200) > longest(max_tokens=200, **think)
+    assert longest(max_tokens=100) == longest(max_tokens=200, **think)

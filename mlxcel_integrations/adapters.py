@@ -283,8 +283,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         """
         # LlamaIndex's own method removes from this object whatever it cannot pickle.
         state = BaseModel.__getstate__(self)
-        fields = {name: state["__dict__"][name] for name in type(self).model_fields}
-        fields = {**picklable_fields(type(self), fields), "api_key": None}
+        own = {n: value for n, value in state["__dict__"].items() if n in type(self).model_fields}
+        fields = {**picklable_fields(type(self), own), "api_key": None}
         return {**state, "__dict__": fields, "__pydantic_private__": None}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

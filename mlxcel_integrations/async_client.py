@@ -90,11 +90,11 @@ class AsyncLLM(BaseClient):
     async def close(self) -> None:
         """Close all connections and give the managed server back; it stops with its last user."""
         client = self._openai.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(self._driver.close)
-            await self._embedder.close()
+            closing.push_async_callback(self._embedder.close)
+            if client is not None:
+                closing.push_async_callback(client.close)
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -122,11 +122,12 @@ class LLM(BaseClient):
 
     def close(self) -> None:
         """Close all connections and give the managed server back; it stops with its last user."""
-        if self._openai is not None:
-            self._openai.close()
+        # Whatever closing one of them raises, the others are closed, too.
         with contextlib.ExitStack() as closing:
             closing.callback(self._driver.close)
-            self._embedder.close()
+            closing.callback(self._embedder.close)
+            if self._openai is not None:
+                closing.callback(self._openai.close)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -183,9 +183,10 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         def __new__(cls, *args: Any, **options: Any) -> Self:
             """Refuse a positional model, for which Pydantic's error names no option."""
             if args:
-                option = "base_url" if "://" in str(args[0]) else "model"
+                given = args[0] if isinstance(args[0], str) else "embedded"
+                option = "base_url" if "://" in given else "model"
                 raise MlxcelError(
-                    f"{cls.__name__} takes its options by name: {option}={shown(args[0])}."
+                    f"{cls.__name__} takes its options by name, such as {option}={shown(given)}."
                 )
             return super().__new__(cls)
 

@@ -45,7 +45,8 @@ class Peer(NamedTuple):
         if find_spec(self.module.partition(".")[0]) is None:
             return None
         # Two adapters import llama-cpp-python, which has to be compiled, but only use it later.
-        sys.modules.setdefault("llama_cpp", types.SimpleNamespace(Llama=object))  # type: ignore[arg-type]
+        stand_in: Any = types.SimpleNamespace(Llama=object)
+        sys.modules.setdefault("llama_cpp", stand_in)
         try:
             return getattr(import_module(self.module), self.name)
         except ImportError:

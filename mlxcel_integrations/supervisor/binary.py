@@ -85,7 +85,8 @@ def find_executable(
     meant = f"{suggestion(model)} ".lstrip()
     raise MlxcelServerError(
         f"There is no mlxcel on this machine to serve {model!r}: neither binary= nor MLXCEL_BIN "
-        f"is given, and it is not on PATH. {meant}Install it (https://github.com/lablup/mlxcel), "
+        f"is given, and it is not on PATH. {meant}Install mlxcel "
+        "(https://github.com/lablup/mlxcel), "
         'or use a running server with base_url=, or try model="embedded" '
         "(pip install 'mlxcel-integrations[embedded]')."
     )

@@ -11,7 +11,8 @@ from .model_store import DEFAULT_OWNER
 
 __all__ = ["similar_names", "suggestion"]
 
-_OLLAMA_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
+# Only digits after the colon would be a port.
+_OLLAMA_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*:(?!\d+$)[\w.-]+")
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:

@@ -75,12 +75,18 @@ def test_a_hint_names_only_what_the_class_has(model: Any, option: str, hint: str
 )
 @pytest.mark.parametrize(
     ("given", "option"),
-    [("embedded", "model='embedded'"), ("http://host:8080", "base_url='http://host:8080'")],
+    [
+        ("qwen", "model='qwen'"),
+        ("http://host:8080", "base_url='http://host:8080'"),
+        (5, "model='embedded'"),
+    ],
 )
 def test_a_positional_model_is_an_error_that_names_the_option(
-    model: Any, given: str, option: str
+    model: Any, given: object, option: str
 ) -> None:
-    with pytest.raises(MlxcelError, match=f"^{model.__name__} takes its options by name: {option}"):
+    with pytest.raises(
+        MlxcelError, match=f"^{model.__name__} takes its options by name, such as {option}"
+    ):
         model(given)
 
 

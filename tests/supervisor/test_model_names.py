@@ -59,6 +59,8 @@ def test_the_most_similar_name_is_the_first() -> None:
         ("Embedded", "Did you mean 'embedded', the small built-in model?"),
         ("qwen3:4b", OLLAMA.format(name="qwen3:4b")),
         ("someone/qwen3:4b-q4_K_M", OLLAMA.format(name="someone/qwen3:4b-q4_K_M")),
+        ("hf.co/someone/qwen:Q4", OLLAMA.format(name="hf.co/someone/qwen:Q4")),
+        ("localhost:8080", ""),
         ("C:\\models\\qwen", ""),
     ],
 )
@@ -71,4 +73,4 @@ def test_a_machine_without_mlxcel_suggests_names_too(name: str) -> None:
     with pytest.raises(MlxcelServerError) as caught:
         find_executable(name, None, {})
 
-    assert f"not on PATH. {suggestion(name)} Install it" in str(caught.value)
+    assert f"not on PATH. {suggestion(name)} Install mlxcel" in str(caught.value)

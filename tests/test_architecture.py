@@ -238,5 +238,5 @@ def test_a_client_takes_the_options_of_a_connection() -> None:
 def test_an_option_of_a_connection_is_described_and_has_a_setting(name: str) -> None:
     settings = [ConnectionSettings, Timeouts, TLS]
 
-    assert f"        {name}: " in (LLM.__doc__ or "")
+    assert f"    {name}: " in (inspect.getdoc(LLM) or "")
     assert any(name in [field.name for field in dataclasses.fields(kind)] for kind in settings)

@@ -84,6 +84,7 @@ class AsyncDriver:
                     incoming.deadline.renew(time.monotonic(), bool(deltas))
                     if answer.done or (piece := await _anext(incoming)) is None:
                         break
+                    await turns.join()
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
                 if answer.gave_up:
@@ -115,6 +116,7 @@ class AsyncDriver:
     async def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
+                await Turns.of_this_loop().join()
                 async with asyncio.timeout(deadline.left(time.monotonic())):
                     response = await self._pool.send(endpoint, request)
                 body: Any = response.stream

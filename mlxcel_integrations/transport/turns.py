@@ -15,7 +15,7 @@ __all__ = ["DELTAS_PER_TURN", "Turns"]
 DELTAS_PER_TURN = 32
 """Deltas that a stream yields before it lets others run."""
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Streams that have a turn in one iteration of the loop."""
 
 
@@ -25,6 +25,7 @@ class Turns:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._joined = 0
 
     @classmethod
     def of_this_loop(cls) -> Turns:
@@ -36,9 +37,13 @@ class Turns:
         return turns
 
     async def join(self) -> None:
-        """Begin a stream: at once if no other waits for its turn."""
-        if self._waiting:
+        """Begin, or go on after a wait: at once if few others do so in this iteration."""
+        if self._waiting or self._joined == AT_ONCE:
             await self.take()
+        else:
+            if not self._joined:
+                self._loop.call_soon(self._end_iteration)
+            self._joined += 1
 
     async def take(self) -> None:
         """Let others run, and return when it is this stream's turn again."""
@@ -47,6 +52,9 @@ class Turns:
             self._loop.call_soon(self._admit)
         self._waiting.append(turn)
         await turn
+
+    def _end_iteration(self) -> None:
+        self._joined = 0
 
     def _admit(self) -> None:
         for _ in range(min(AT_ONCE, len(self._waiting))):

@@ -46,6 +46,24 @@ async def test_a_stream_begins_at_once_if_no_other_waits() -> None:
     assert ["old", "new"] == done
 
 
+async def test_of_many_streams_that_begin_together_a_few_do_so_in_each_iteration() -> None:
+    turns, begun = Turns.of_this_loop(), []
+
+    async def begin(name: int) -> None:
+        await turns.join()
+        begun.append(name)
+
+    streams = [asyncio.ensure_future(begin(name)) for name in range(3 * AT_ONCE)]
+    seen = [0]
+    while len(begun) < 3 * AT_ONCE:
+        await asyncio.sleep(0)
+        seen.append(len(begun))
+    await asyncio.gather(*streams)
+
+    assert [*range(3 * AT_ONCE)] == begun
+    assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= AT_ONCE
+
+
 async def test_a_stream_that_is_left_takes_no_turn() -> None:
     turns = Turns.of_this_loop()
     left = asyncio.ensure_future(turns.take())

@@ -70,7 +70,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
         """Name the vectors, by which a cache finds them, after the model and the options."""
         if not getattr(self, "_is_named", False):  # pickles lose it
             started = self._connection.model_to_start
-            beside = started if started != self.model else None
+            beside = str(started) if started not in (None, self.model) else None
             known = self.served_model or beside or self.embedding_model or self.model
             self.model_name = known or repr(self._connection)
         store = self.embeddings_cache

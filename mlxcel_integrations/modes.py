@@ -120,6 +120,9 @@ def embedding_settings(settings: ConnectionSettings) -> ConnectionSettings | Non
     wanted = options.get("embedding_model")
     if model is None or (wanted is None and options.get("binary") is not None):
         return None
+    if not isinstance(wanted, str | None):
+        # The error about it comes from the options of the server.
+        return None
     embedder = embedder_beside(model, absolute_model(wanted) if wanted else None)
     if embedder is None:
         return None

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mlxcel_integrations import LLM
+from mlxcel_integrations.embedded import BUILT_IN_EMBEDDER
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.modes import resolve_mode
 from mlxcel_integrations.transport.endpoint import Endpoint
@@ -72,3 +74,62 @@ def test_a_local_model_means_the_same_everywhere(
     assert [str(tmp_path / "m.gguf")] * 2 + ["embedded", "other.gguf"] == [
         resolve_mode(name, None, None, {}).model for name in names
     ]
+
+
+# --------------------------------------------------------------------------- a second server
+
+
+@pytest.mark.parametrize("model", ["owner/name", "embedded"])
+def test_the_built_in_embedder_is_a_second_server_beside_any_model(model: str) -> None:
+    options = {"ctx_size": 4096, "socket": "/tmp/first.sock", "alias": "first", "share": False}
+    llm = LLM(model=model, embedding_model="embedded", keep_alive=7, **options)
+
+    first, second = llm._connection, llm._connection.embedder
+    assert second is not None
+    assert second.lease is not None
+    assert first.lease is not None
+    started = second.lease.server
+    assert (BUILT_IN_EMBEDDER, None, False, 7) == (
+        started.model,
+        started.options.ctx_size,  # type: ignore[attr-defined]  # of ManagedServer
+        started.options.share,  # type: ignore[attr-defined]  # of ManagedServer
+        started.options.keep_alive,  # type: ignore[attr-defined]  # of ManagedServer
+    )
+    # mlxcel would look for a model of this name.
+    assert None is first.lease.server.options.embedding_model  # type: ignore[attr-defined]
+    assert first.embeds_from_start
+
+
+@pytest.mark.parametrize(
+    ("options", "second"),
+    [
+        ({"model": "embedded"}, True),
+        ({"model": "embedded", "binary": "llama-server"}, False),
+        ({"model": "embedded", "embedding_model": "owner/embedder"}, False),
+        ({"model": BUILT_IN_EMBEDDER}, False),
+        ({"model": "owner/name"}, False),
+        ({"model": "owner/name", "embedding_model": "owner/embedder"}, False),
+        ({"base_url": URL}, False),
+    ],
+)
+def test_where_no_second_server_is_needed_there_is_none(
+    options: dict[str, Any], second: bool
+) -> None:
+    connection = LLM(**options)._connection
+
+    assert second == (connection.embedder is not None)
+    # It starts with the first one only if the user names its model.
+    assert not connection.embeds_from_start
+
+
+def test_a_model_for_embeddings_of_another_type_is_told() -> None:
+    with pytest.raises(MlxcelError, match="embedding_model"):
+        LLM(model="embedded", embedding_model=3)  # type: ignore[arg-type]  # on purpose
+
+
+def test_equal_embedders_are_one_server() -> None:
+    one, other = LLM(model="embedded"), LLM(model="owner/name", embedding_model="embedded")
+
+    embedders = [one._connection.embedder, other._connection.embedder]
+    first, second = (connection.server for connection in embedders if connection is not None)
+    assert first is second

@@ -69,7 +69,9 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
     def _set_names(self) -> None:
         """Name the vectors, by which a cache finds them, after the model and the options."""
         if not getattr(self, "_is_named", False):  # pickles lose it
-            known = self.served_model or self.embedding_model or self.model
+            started = self._connection.model_to_start
+            beside = str(started) if started not in (None, self.model) else None
+            known = self.served_model or beside or self.embedding_model or self.model
             self.model_name = known or repr(self._connection)
         store = self.embeddings_cache
         if store:

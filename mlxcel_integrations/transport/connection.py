@@ -153,6 +153,11 @@ class Connection(NotPicklable):
         return None
 
     @property
+    def model_to_start(self) -> str | os.PathLike[str] | None:
+        """The model of the managed server; None in connect mode, or where a variable names it."""
+        return self._settings.model if self._settings is not None else None
+
+    @property
     def embeds_from_start(self) -> bool:
         """Whether the user has named the model of the second server, which starts with this one."""
         settings = self._settings

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OTHER = json.loads(Path(__file__).with_name("other_documents.json").read_text("utf-8"))
 
 _LONGEST_TOPIC = 4500
-_FOUND, _CANDIDATES = 10, 20
+_FOUND, _CANDIDATES = 10, 25
 
 Scores = NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def evaluate(collection: Collection, llm: LLM) -> list[Ranks]:
     words = _by_words(["\n\n".join(parts) for parts in collection.texts.values()], asked)
     meaning = _by_meaning([*collection.texts.values()], asked, llm)
     # Names and error messages are found by words; all else is better found by meaning.
-    both = _scaled(words) + 2 * _scaled(meaning)
+    both = _scaled(words) + 1.5 * _scaled(meaning)
     ways = {"words": words, "meaning": meaning, "both": both}
     return [Ranks(way, _ranks(collection, scores)) for way, scores in ways.items()]
 

@@ -59,3 +59,14 @@ def test_vectors_of_different_kinds_share_a_cache_and_are_not_mixed_up(
 
     # Two questions are the same: the prefix of texts is not in front of them.
     assert 2 * 4 - 1 == len(sent(server)) == len(store.get_all("embeddings"))
+
+
+def test_vectors_of_the_built_in_embedder_are_not_those_that_the_built_in_model_once_made() -> None:
+    """Those had other lengths, and a cache that is kept would still have them."""
+    named = [
+        MlxcelEmbedding(model=model, embedding_model=embedder).model_name
+        for model, embedder in [("embedded", None), ("owner/name", "embedded")]
+    ]
+
+    assert ["embedded/all-MiniLM-L6-v2"] * 2 == named
+    assert "owner/e" == MlxcelEmbedding(model="owner/n", embedding_model="owner/e").model_name

@@ -95,6 +95,16 @@ class Store:
             self._database.execute("DELETE FROM vector WHERE model = ?", (model,))
             return True
 
+    def drop_former(self) -> bool:
+        """Remove the vectors that the built-in model made before there was a built-in embedder.
+
+        Returns:
+            Whether there were any.
+        """
+        with self._explained_errors(), self._database:
+            dropped = self._database.execute("DELETE FROM vector WHERE model GLOB 'embedded *'")
+            return dropped.rowcount > 0
+
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Only for its owner: it holds texts of the user.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...client import LLM
+from ...embedded import BUILT_IN_EMBEDDER
 from ...protocol.features import ServerFeatures, choose_capable
 from .store import Store
 
@@ -57,6 +58,8 @@ class VectorIndex:
         if self._vectors:
             return False
         dropped = self._store.drop_others(self._model, vector.nbytes)
+        if self._model.startswith(BUILT_IN_EMBEDDER):
+            dropped |= self._store.drop_former()
         kept = self._store.vectors(self._model, self._texts)
         self._vectors = {text: np.frombuffer(numbers, np.float32) for text, numbers in kept.items()}
         return dropped

@@ -56,6 +56,19 @@ def test_vectors_of_another_size_are_dropped(store: Path) -> None:
         assert {} == kept.vectors("model", ["text"])
 
 
+def test_vectors_of_the_built_in_model_are_dropped_and_those_of_others_stay(store: Path) -> None:
+    names = ("embedded /cache/model.gguf", "embedded/all-MiniLM-L6-v2 /cache/e.gguf", "owner/e")
+    with closing(Store(store)) as kept:
+        for name in names:
+            kept.keep_vectors(name, {"text": b"12345678"})
+
+        assert kept.drop_former()
+        assert not kept.drop_former()
+        assert [{}, {"text"}, {"text"}] == [
+            kept.vectors(name, ["text"]).keys() or {} for name in names
+        ]
+
+
 def test_a_locked_or_full_file_is_an_error_that_names_it(store: Path) -> None:
     with closing(Store(store)) as kept:
         with closing(sqlite3.connect(store)) as other:

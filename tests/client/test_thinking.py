@@ -21,6 +21,7 @@ class City(BaseModel):
 
 
 ANSWER = City(name="x", people=1)
+NOTES = {"type": "object", "properties": {"note": {"type": "string"}}}
 TEMPLATE = "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>"
 ENDLESS = Reply.raw_text("<think>", *["hm "] * 300)
 TOOL: Json = {
@@ -137,7 +138,8 @@ def test_wrong_values_in_extra_body_are_errors_of_the_server_or_ours(
 
 
 def test_one_token_has_no_room_for_thoughts(client: Any, server: FakeServer) -> None:
-    client.chat("Which one?", response_format=City, reasoning=True, max_tokens=1)
+    with pytest.raises(StructuredOutputTruncated):
+        client.chat("?", schema=NOTES, reasoning=True, max_tokens=1, max_attempts=1)
 
     (body,) = bodies(server)
     assert not thinking(body)

@@ -11,7 +11,9 @@ from typing import get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations import keywords, options
+from mlxcel_integrations import keywords
+from mlxcel_integrations.options import fields as option_fields
+from mlxcel_integrations.options import names
 
 EVERY_REQUEST = {"bounded", "model", "session", "user"}
 
@@ -19,8 +21,8 @@ EVERY_REQUEST = {"bounded", "model", "session", "user"}
 @pytest.mark.parametrize(
     ("typed", "fields", "more"),
     [
-        (keywords.ServerKeywords, options.ServerOptions, set()),
-        (keywords.SamplingKeywords, options.SamplingParams, EVERY_REQUEST),
+        (keywords.ServerKeywords, option_fields.ServerOptions, set()),
+        (keywords.SamplingKeywords, option_fields.SamplingParams, EVERY_REQUEST),
     ],
 )
 def test_the_keywords_are_the_options(typed: type, fields: type[BaseModel], more: set[str]) -> None:
@@ -32,7 +34,7 @@ def test_the_keywords_are_the_options(typed: type, fields: type[BaseModel], more
 def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:
     named = get_type_hints(keywords.ChatKeywords) | get_type_hints(keywords.CompletionKeywords)
 
-    assert [] == [name for name in named if options.nearest_sampling_field(name) is not None]
+    assert [] == [name for name in named if names.nearest_sampling_field(name) is not None]
 
 
 RIGHT_CALLS = (

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations.embedded.model import cache_directory
+from tests import WARNINGS_ARE_ERRORS
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,8 +25,7 @@ class CommandLine:
 
     argv = (
         sys.executable,
-        "-W",
-        "error",
+        *WARNINGS_ARE_ERRORS,
         "-c",
         # Programs that are started in the background may have been told to ignore Ctrl-C.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"

@@ -29,6 +29,7 @@ from mlxcel_integrations.options.fields import (
     SamplingParams,
     ServerOptions,
 )
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.program import executable
 from tests.fakes.server import FakeServer
 
@@ -151,7 +152,7 @@ def test_the_first_example_runs_as_a_file(tmp_path: Path, engine: None) -> None:
     program.write_text(examples(README)[0].code)
 
     ended = subprocess.run(
-        [sys.executable, "-W", "error", program], capture_output=True, text=True, check=False
+        [sys.executable, *WARNINGS_ARE_ERRORS, program], capture_output=True, text=True, check=False
     )
 
     assert (0, "") == (ended.returncode, ended.stderr)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 
 from mlxcel_integrations import ManagedServer, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.slots import busy_slots, within
 from tests.langchain.histories import ANSWERS
 
@@ -281,7 +282,7 @@ print(answers)
 
 def test_20_event_loops_and_no_close_leave_no_warning_behind() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", LOOPS],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-X", "dev", "-c", LOOPS],
         capture_output=True,
         text=True,
         timeout=60,

@@ -188,7 +188,7 @@ def outcome_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-QUESTION = {"prompt": "The capital of France is", "max_tokens": 12}
+QUESTION: dict[str, Any] = {"prompt": "The capital of France is", "max_tokens": 12}
 
 
 def ask(ended: threading.Event, **options: Any) -> None:
@@ -240,7 +240,12 @@ def main(kind: str) -> None:
     # A slow machine is no error.
     warnings.filterwarnings("ignore", category=UserWarning)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
     if kind == "tasks":
         asyncio.run(aask(ended, **SHARED), debug=False)
     else:

@@ -95,7 +95,9 @@ def _builtin(name: str, directory: Path) -> Path:
     try:
         model = load()
     except ImportError:
-        raise MlxcelError(f"The built-in model {name!r} is not installed: {INSTALL}") from None
+        raise MlxcelError(
+            f"The built-in model is not installed ({package} is missing): {INSTALL}"
+        ) from None
     path = directory / model.name
     try:
         if not _is_intact(path, model.checksum):

@@ -6,7 +6,11 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, Literal, get_args
 
-from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    CallbackManager,
+    CallbackManagerForChainRun,
+)
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import (
@@ -144,7 +148,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         """Return the object that the model answers."""
         with _leaving_attempts_to_caller(config) as unfit:
             if (inner := _unobserved(config)) is not None:
-                return self._answer(input, (inner, inner), kwargs)
+                return self._answer(input, (inner, UNOBSERVED), kwargs)
             return self._call_with_config(self._observed_answer, input, config, **kwargs)
         return unfit[0]
 
@@ -157,7 +161,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         """Return the object that the model answers."""
         with _leaving_attempts_to_caller(config) as unfit:
             if (inner := _unobserved(config)) is not None:
-                return await self._aanswer(input, (inner, inner), kwargs)
+                return await self._aanswer(input, (inner, UNOBSERVED), kwargs)
             return await self._acall_with_config(self._observed_aanswer, input, config, **kwargs)
         return unfit[0]
 
@@ -172,7 +176,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         With another attempt, it begins anew.
         """
         if (inner := _unobserved(config)) is not None:
-            yield from self._answers(input, (inner, inner), kwargs)
+            yield from self._answers(input, (inner, UNOBSERVED), kwargs)
             return
         with contextlib.ExitStack() as stack:
 
@@ -192,7 +196,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         """Yield the object that the model answers, as it grows; see ``stream``."""
         objects: Any
         if (inner := _unobserved(config)) is not None:
-            objects = self._aanswers(input, (inner, inner), kwargs)
+            objects = self._aanswers(input, (inner, UNOBSERVED), kwargs)
         else:
 
             def answers(_: Any, run_manager: AsyncCallbackManagerForChainRun) -> AsyncIterator[Any]:
@@ -326,6 +330,9 @@ def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
 
 StepConfigs = tuple[RunnableConfig, RunnableConfig]
 """The configs of the model and of the parser."""
+
+UNOBSERVED: RunnableConfig = {"callbacks": CallbackManager([])}
+"""Config of a parser whose run nothing observes."""
 
 
 def _steps(config: RunnableConfig | None, run_manager: Any) -> StepConfigs:

@@ -223,7 +223,7 @@ def test_a_cut_answer_is_an_error(client: Any, server: FakeServer, method: str) 
     server.script(Reply.text('{"name": "x",', finish="length"))
 
     with pytest.raises(StructuredOutputTruncated, match="raise max_tokens") as caught:
-        getattr(client, method)("Which one?", schema=City, max_tokens=2, max_attempts=1)
+        getattr(client, method)("Which one?", schema=City, max_tokens=5, max_attempts=1)
 
     error = caught.value
     assert ('{"name": "x",', "length", {"name": "x"}) == (

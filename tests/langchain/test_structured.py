@@ -241,7 +241,7 @@ def test_a_cut_answer_is_an_error_in_every_way(
 ) -> None:
     server.script(*[Reply.text('{"name": "x",', finish="length")] * 3)
 
-    cut = llm.with_structured_output(kind, max_tokens=2, max_attempts=1)
+    cut = llm.with_structured_output(kind, max_tokens=5, max_attempts=1)
     for ask in (cut.invoke, lambda x: list(cut.stream(x)), lambda x: asyncio.run(streamed(cut))):
         with pytest.raises(StructuredOutputTruncated) as caught:
             ask("x")

@@ -159,7 +159,7 @@ def test_a_model_that_is_asked_to_think_does(server: FakeServer, fields: dict[st
     with ChatMlxcel(base_url=server.url, **fields) as llm:
         llm.with_structured_output(City, temperature=0).invoke("x")
 
-    sent = server.posts[-1].json
+    sent = server.posts[0].json
     assert (True, 0) == (sent["chat_template_kwargs"]["enable_thinking"], sent["temperature"])
 
 

@@ -145,7 +145,7 @@ def test_thinking_is_off_unless_it_is_asked_for(
 ) -> None:
     with Mlxcel(base_url=server.url, **own) as llm:
         predict(llm, llm_kwargs=call)
-    assert sent == server.posts[-1].json["chat_template_kwargs"]
+    assert sent == server.posts[0].json["chat_template_kwargs"]
 
 
 def test_a_class_without_a_schema_is_refused_before_anything_is_sent(

@@ -19,7 +19,14 @@ from ..supervisor.managed_server import ManagedServer
 from ..transport.endpoint import Endpoint
 from .terminal import Terminal
 
-__all__ = ["Choice", "choose_engine", "describe_executable", "running_engine", "start_server"]
+__all__ = [
+    "Choice",
+    "choose_engine",
+    "describe_executable",
+    "kept_options",
+    "running_engine",
+    "start_server",
+]
 
 _VARIABLES = ("MLXCEL_BASE_URL", "MLXCEL_SOCKET", "MLXCEL_MODEL")
 """Environment variables that choose an engine, in order of precedence."""
@@ -94,8 +101,7 @@ def running_engine(
         terminal.fact("Engine", f"the running server at {choice.mode.endpoint} ({choice.reason})")
         yield choice.mode.endpoint
         return
-    if keep is not None:
-        options |= {"share": "user", "keep_alive": keep}
+    options |= kept_options(keep)
     server = ManagedServer(str(choice.mode.model), progress=False, **options)
     terminal.fact("Engine", describe_executable(server.executable))
     terminal.fact("Model", f"{server.model} ({choice.reason})")
@@ -103,6 +109,11 @@ def running_engine(
         threading.Thread(target=meanwhile, name="mlxcel-import").start()
         start_server(terminal, server)
         yield server.endpoint
+
+
+def kept_options(keep: float | None) -> dict[str, Any]:
+    """Return the options of a server that stays so many seconds for the next command."""
+    return {} if keep is None else {"share": "user", "keep_alive": keep}
 
 
 def start_server(terminal: Terminal, server: ManagedServer) -> None:

@@ -50,6 +50,7 @@ class ChatBatches:
     Args:
         prompt: As for ``chat``.
         schema: As for ``chat``.
+        show_schema: As for ``chat``.
         base_url: As for ``chat``.
         concurrency: As for ``chat``.
         options: As for ``chat``.
@@ -63,6 +64,7 @@ class ChatBatches:
         *,
         prompt: Prompt,
         schema: Any = None,
+        show_schema: bool = True,
         base_url: str | Sequence[str] | None = None,
         concurrency: int | None = None,
         **options: Any,
@@ -82,6 +84,7 @@ class ChatBatches:
             raise MlxcelError(f"concurrency={concurrency} sends nothing: pass 1 or more.")
         self._prompt = Template(prompt) if isinstance(prompt, str) else prompt
         self._schema = None if schema is None else to_schema(schema)
+        self._show_schema = show_schema
         self._types = {} if self._schema is None else column_types(self._schema)
         for name in self._types.keys() & TYPES.keys():
             raise MlxcelError(
@@ -146,7 +149,7 @@ class ChatBatches:
         answer = Answer()
         try:
             messages = messages_for(row, self._prompt)
-            chat = structured_chat(messages, self._sampling, self._schema, True)
+            chat = structured_chat(messages, self._sampling, self._schema, self._show_schema)
             reply = await self._servers.complete(chat)
             usage = reply.usage or {}
             answer.generated_text, answer.finish_reason = reply.text, reply.finish_reason

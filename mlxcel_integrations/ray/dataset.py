@@ -18,6 +18,7 @@ def chat(
     *,
     prompt: Prompt,
     schema: Any = None,
+    show_schema: bool = True,
     base_url: str | Sequence[str] | None = None,
     concurrency: int | None = None,
     actors: int = 1,
@@ -37,6 +38,7 @@ def chat(
         prompt: A text with names of columns in braces, such as ``"Translate: {text}"``, or a
             function that takes a row and returns a text, or OpenAI messages.
         schema: Schema of each answer: a Pydantic model, another type, or a JSON schema.
+        show_schema: Whether the model sees the schema, too; not needed if the prompt shows answers.
         base_url: Address of a running server or balancer; or several, and each row goes to one
             that has a free slot.
         concurrency: Rows that an actor sends to each server at once; the number of the server's
@@ -58,6 +60,7 @@ def chat(
     arguments = {
         "prompt": prompt,
         "schema": schema,
+        "show_schema": show_schema,
         "base_url": base_url,
         "concurrency": concurrency,
         **options,

@@ -80,7 +80,8 @@ class Servers:
             attempt += 1
             llm = await free.get()
             try:
-                return await llm.complete_chat(chat.messages, **chat.sampling)
+                # The messages show the schema already, if they are to.
+                return await llm.complete_chat(chat.messages, show_schema=False, **chat.sampling)
             except openai.APITimeoutError:
                 raise
             except LOST:

@@ -86,6 +86,20 @@ def test_the_properties_of_a_schema_are_columns(server: FakeServer) -> None:
     assert [pa.string(), pa.int64()] == [table.schema.field(n).type for n in ("kind", "hurt")]
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_schema_is_shown_to_the_model_unless_it_is_not_wanted(
+    shown: bool, server: FakeServer
+) -> None:
+    server.script(Reply.text('{"kind": "storm", "hurt": 3}'))
+    batches = ChatBatches(prompt="{text}", schema=Event, show_schema=shown, base_url=server.url)
+
+    asyncio.run(batches(pa.table({"text": ["A storm."]})))
+
+    sent = server.posts[-1].json
+    assert shown == ("hurt" in sent["messages"][-1]["content"])
+    assert "hurt" in str(sent["response_format"])
+
+
 def test_a_batch_without_answers_has_the_same_columns(server: FakeServer) -> None:
     """Else Ray could not put the batches together."""
     batches = ChatBatches(prompt="{text}", schema=Event, base_url=server.url)

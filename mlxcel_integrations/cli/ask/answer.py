@@ -45,6 +45,9 @@ FRAMEWORKS = {
 }
 _PACKAGES = ("bs4", "mammoth", "markdownify", "numpy", "pypdf", "semantic_text_splitter", "Stemmer")
 
+_SHORTEST = 0.05
+"""Seconds of an answer whose speed is worth telling: some arrive at once, at their end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -140,4 +143,6 @@ def _speed_text(result: Answer) -> str:
     text = f"first word after {result.first:.2f} s"
     rest, tokens = result.seconds - result.first, result.output_tokens
     # The time of the first token is not part of `rest`.
-    return f"{text}, {(tokens - 1) / rest:.0f} tokens/s" if tokens > 1 and rest > 0 else text
+    return (
+        f"{text}, {(tokens - 1) / rest:.0f} tokens/s" if tokens > 1 and rest > _SHORTEST else text
+    )

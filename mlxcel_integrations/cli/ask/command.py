@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...client import LLM
-from ...embedded import embedder_beside
+from ...embedded import BUILT_IN_EMBEDDER, embedder_beside, is_embedded
 from ...embedded.model import cache_directory
 from ...errors import MlxcelError
-from ..engine import Choice, choose_engine, running_engine
+from ..engine import Choice, choose_engine, kept_options, running_engine
 from ..lines import answer_lines
 from ..terminal import Terminal
 from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, Framework, print_answer, require_packages
 from .documents import is_table
+from .english import are_english
 from .files import STANDARD_INPUT, Corpus
 from .passages import Passage
 from .store import Store
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "open_search", "open_store", "run_ask", "split_question"]
 
-_EMBEDDING_SECONDS = 3.0
+_EMBEDDING_SECONDS = 1.5
 """How long a question waits for passages to be embedded; the last batch may take longer."""
 
 _SHOWN_LEFT_OUT = 5
@@ -90,8 +91,14 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
     with open_store(log) as store:
         corpus = _read_files(log, names, store)
         choice = choose_engine(request.model, request.base_url)
-        with open_search(log, corpus.passages, store, choice, framework, **options) as search:
-            base_url, llm, retrieval = search
+        with (
+            _second_server(log, corpus.passages, choice, options) as embedder,
+            open_search(log, corpus.passages, store, choice, framework, embedder, **options) as (
+                base_url,
+                llm,
+                retrieval,
+            ),
+        ):
             log.line()
 
             def answer(question: str) -> None:
@@ -163,37 +170,60 @@ def open_search(
     store: Store,
     choice: Choice,
     framework: Framework,
+    embedder: LLM | None = None,
     **options: Any,
 ) -> Iterator[tuple[str, LLM, Retrieval]]:
-    """Yield a server's address, a client and a retrieval; stop the server if we started it."""
+    """Yield a server's address, a client and a retrieval; stop the servers that were started.
 
-    def import_packages() -> None:
-        # Imports take about as long as the server's start. An error is raised again below.
+    Args:
+        terminal: Where to print progress.
+        passages: The passages to search.
+        store: Where vectors are kept.
+        choice: The engine.
+        framework: The framework that runs the chain.
+        embedder: A second server, which is started meanwhile, if the first one does not embed.
+        options: Of ``running_engine``.
+    """
+
+    def prepare() -> None:
+        # Both take about as long as the server's start. An error is raised again below.
         with contextlib.suppress(Exception):
             importlib.import_module(".retrieval", __package__)
             importlib.import_module(f".{framework.module}", __package__)
+        with contextlib.suppress(Exception):
+            if embedder is not None:
+                embedder.start()
 
-    embedder = _second_embedder(choice, options)
     with (
-        running_engine(terminal, choice, import_packages, **options) as endpoint,
+        running_engine(terminal, choice, prepare, **options) as endpoint,
         LLM(base_url=str(endpoint)) as llm,
-        contextlib.closing(embedder or llm) as embedding_client,
     ):
         from .retrieval import Retrieval
 
-        yield str(endpoint), llm, Retrieval(terminal, passages, embedding_client, store)
+        answers_only = is_embedded(choice.mode.model or "")
+        embeds = embedder or (None if answers_only else llm)
+        yield str(endpoint), llm, Retrieval(terminal, passages, embeds, store)
 
 
-def _second_embedder(choice: Choice, options: dict[str, Any]) -> LLM | None:
-    """Return the client of a second server that embeds; None if the first one does."""
+@contextlib.contextmanager
+def _second_server(
+    log: Terminal, passages: Sequence[Passage], choice: Choice, options: dict[str, Any]
+) -> Iterator[LLM | None]:
+    """Yield a server that embeds, if that of the answers does not; it is not started yet."""
     model = choice.mode.model
-    name = embedder_beside(model, options.get("embedding_model")) if model is not None else None
-    if name is None:
-        return None
+    wanted = embedder_beside(model, options.get("embedding_model")) if model else None
+    if wanted is None:
+        yield None
+        return
     options.pop("embedding_model", None)
-    keep = options.get("keep")
-    kept = {} if keep is None else {"share": "user", "keep_alive": keep}
-    return LLM(model=name, progress=False, **kept)
+    if wanted == BUILT_IN_EMBEDDER and not are_english([passage.text for passage in passages]):
+        log.fact("Search", "by keywords alone: the built-in embedder knows only English")
+        yield None
+        return
+    with contextlib.closing(
+        LLM(wanted, progress=False, **kept_options(options["keep"]))
+    ) as embedder:
+        yield embedder
 
 
 def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:

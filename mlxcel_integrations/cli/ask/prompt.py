@@ -27,10 +27,8 @@ class Style:
 
 
 _USUAL = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
-# It was not trained to chat: it mixes up several passages, and does not stop by itself.
-_BUILT_IN = Style(
-    1, {"temperature": 0, "reasoning": False, "max_tokens": 60, "stop": ["\n\n", "\n#"]}
-)
+# It was not trained to chat: it mixes up several passages. Its server knows where it is to stop.
+_BUILT_IN = Style(1, {"temperature": 0, "reasoning": False, "max_tokens": 60})
 
 
 def prompt_style(model: str) -> Style:

@@ -6,14 +6,11 @@ import time
 from collections.abc import Sequence
 
 from ...client import LLM
-from ...embedded import BUILT_IN_EMBEDDER, BUILT_IN_MODEL
-from ...protocol.features import choose_capable
 from ..terminal import Terminal, is_self_explanatory
-from .english import are_english
 from .keyword_search import KeywordIndex, fuse_rankings
 from .passages import Passage
 from .store import Store
-from .vector_search import VectorIndex, vector_name
+from .vector_search import VectorIndex
 
 __all__ = ["Retrieval"]
 
@@ -25,29 +22,23 @@ class Retrieval:
     """Finds passages for questions.
 
     Passages that share words with a question are embedded first, then as many others as time
-    allows. Vectors are kept, so that the next question continues where this one stopped. The
-    built-in chat model, which a running server may have, makes no vectors.
+    allows. Vectors are kept, so that the next question continues where this one stopped.
 
     Args:
         terminal: Where to print progress.
         passages: The passages to search.
-        llm: The server; if it does not embed, keywords alone decide.
+        embedder: The server that embeds; if there is none, keywords alone decide.
         store: Where vectors are kept.
     """
 
     def __init__(
-        self, terminal: Terminal, passages: Sequence[Passage], llm: LLM, store: Store
+        self, terminal: Terminal, passages: Sequence[Passage], embedder: LLM | None, store: Store
     ) -> None:
         texts = [passage.text for passage in passages]
-        model = choose_capable(llm.features.models, "embedding") or ""
         self._terminal = terminal
         self._passages = passages
         self._keywords = KeywordIndex(texts)
-        self._vectors: VectorIndex | None = None
-        if model == BUILT_IN_EMBEDDER and not are_english(texts):
-            terminal.fact("Search", "by keywords alone: the built-in embedder knows only English")
-        elif model != BUILT_IN_MODEL:
-            self._vectors = VectorIndex(llm, vector_name(llm.features), texts, store)
+        self._vectors = VectorIndex(embedder, texts, store) if embedder is not None else None
 
     @property
     def embedded(self) -> int | None:

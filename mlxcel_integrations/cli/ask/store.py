@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS vector (
 ) WITHOUT ROWID;
 """
 
+_ROWS = 500
+"""Rows that are looked up at once: all the values that older versions of SQLite take are 999."""
+
 
 class Store:
     """Vectors of texts and the text of documents, by a digest of their content, not by file name.
@@ -66,13 +69,14 @@ class Store:
 
     def vectors(self, model: str, texts: Sequence[str]) -> dict[str, bytes]:
         """Return those vectors of a model for these texts that are kept."""
-        query = "SELECT numbers FROM vector WHERE model = ? AND text = ?"
         found = {}
         with self._explained_errors():
-            for text in texts:
-                row = self._database.execute(query, (model, _digest(text))).fetchone()
-                if row:
-                    found[text] = row[0]
+            for first in range(0, len(texts), _ROWS):
+                digests = {_digest(text): text for text in texts[first : first + _ROWS]}
+                places = ", ".join("?" * len(digests))
+                query = f"SELECT text, numbers FROM vector WHERE model = ? AND text IN ({places})"
+                for digest, numbers in self._database.execute(query, (model, *digests)):
+                    found[digests[digest]] = numbers
         return found
 
     def keep_vectors(self, model: str, vectors: Mapping[str, bytes]) -> None:

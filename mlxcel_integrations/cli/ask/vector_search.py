@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +27,21 @@ class VectorIndex:
 
     Args:
         llm: A server that embeds.
-        model: Name of the vectors in the store.
         texts: The texts to search.
         store: Where vectors are kept.
     """
 
-    def __init__(self, llm: LLM, model: str, texts: Sequence[str], store: Store) -> None:
+    def __init__(self, llm: LLM, texts: Sequence[str], store: Store) -> None:
         self._llm = llm
-        self._model = model
         self._texts = texts
         self._store = store
         self._questions: dict[str, Vector] = {}
         self._vectors: dict[str, Vector] = {}
+
+    @cached_property
+    def _model(self) -> str:
+        """Name of the vectors in the store."""
+        return vector_name(self._llm.features)
 
     @property
     def known(self) -> int:

@@ -30,7 +30,7 @@ def find(question: str, k: int) -> Sequence[Passage]:
 )
 def test_sources_answer_and_speed_are_printed(framework: Framework, server: FakeServer) -> None:
     out, log = StringIO(), StringIO()
-    server.script(Reply.text("  It is tall. "))
+    server.script(Reply.text("  It is tall. ", delay=0.05))
 
     answer = print_answer(
         Terminal(out), Terminal(log), framework, server.url, "model", find, "How tall?"

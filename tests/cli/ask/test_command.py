@@ -29,7 +29,7 @@ def test_the_answer_comes_with_its_sources(
     assert f"echo: {QUESTION}" == first
     assert f'Source    {notes}, "Notes"' == sources[0]
     assert "Files     1 read, 2 passages\n" in said.err
-    assert "tokens/s" in said.err
+    assert "first word after" in said.err
     system, human = server.posts[-1].json["messages"]
     assert "The lighthouse is 32 metres tall." in system["content"]
     assert QUESTION == human["content"]

@@ -13,8 +13,6 @@ def test_the_built_in_model_is_given_less_and_stopped_sooner() -> None:
 
     assert small.sources < usual.sources
     assert small.options["max_tokens"] < usual.options["max_tokens"]
-    assert small.options["stop"]
-    assert "stop" not in usual.options
 
 
 @pytest.mark.parametrize("model", [BUILT_IN_MODEL, "another"])

@@ -19,7 +19,7 @@ TEXTS = ["zebra", "cat", "zebra", "lighthouse"]
 @pytest.fixture
 def index(server: FakeServer, store: Path) -> Iterator[VectorIndex]:
     with LLM(base_url=server.url) as llm, closing(Store(store)) as kept:
-        yield VectorIndex(llm, "embedder", TEXTS, kept)
+        yield VectorIndex(llm, TEXTS, kept)
 
 
 def test_equal_texts_share_one_vector(index: VectorIndex, server: FakeServer) -> None:

@@ -13,6 +13,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from mlxcel_integrations.embedded import BUILT_IN_EMBEDDER
+
 from . import servers
 from .servers import Server
 
@@ -32,7 +34,11 @@ def running() -> Iterator[Callable[[str], Server]]:
 
         def start(kind: str) -> Server:
             if kind not in started:
-                starts = {"embedded": servers.embedded, "mlxcel": servers.real}
+                starts = {
+                    "embedded": servers.embedded,
+                    "embedder": lambda: servers.embedded(BUILT_IN_EMBEDDER),
+                    "mlxcel": servers.real,
+                }
                 make = starts.get(kind) or (lambda: servers.scripted(kind))
                 started[kind] = stack.enter_context(make())
             return started[kind]

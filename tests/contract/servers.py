@@ -131,8 +131,8 @@ def scripted(dialect: Literal["v0.4.2", "newest"], **options: Any) -> Iterator[S
 
 
 @contextmanager
-def embedded() -> Iterator[Server]:
-    with managed("embedded") as url, client(url) as http:
+def embedded(model: str = "embedded", **options: Any) -> Iterator[Server]:
+    with managed(model, **options) as url, client(url) as http:
         yield Server("llama.cpp", http, url)
 
 

@@ -51,6 +51,8 @@ OURS = {
 }
 """Fields that a decision sets."""
 
+_SPELLING = json.JSONEncoder(ensure_ascii=False)
+
 Prior = bool | Messages
 """Whether to subtract the prior, or the conversation by which to measure it."""
 
@@ -64,8 +66,9 @@ class Decision:
         probabilities: The probability of each label, in the order in which they were given; their
             sum is 1.
         usage: Token counts of all its requests, as OpenAI's ``usage``.
-        estimated: The part of the probabilities that was shared out evenly among labels that were
-            too unlikely for another request.
+        estimated: The part of the probabilities that is an estimate: that of labels which were not
+            among the server's alternatives, and of those which together were too unlikely for
+            another request, and share their probability evenly.
         model: Name of the model that decided.
         requests: How many requests it took.
     """
@@ -121,13 +124,14 @@ class Deciding:
             conversations.append(_neutral(given))
         elif calibrate is not False:
             conversations.append(as_list(calibrate))
+        spelled = list(map(_SPELLING.encode, self._labels))
         by_spelling = sorted(
-            (_spelling(label).encode(errors="surrogatepass"), label) for label in self._labels
+            (text.encode(errors="surrogatepass"), label)
+            for text, label in zip(spelled, self._labels, strict=True)
         )
         self._spellings = [spelling for spelling, _ in by_spelling]
         self._sorted_labels = [label for _, label in by_spelling]
-        listed = ", ".join(map(_spelling, self._labels))
-        question = f"Answer with one of these labels, as JSON:\n[{listed}]"
+        question = f"Answer with one of these labels, as JSON:\n[{', '.join(spelled)}]"
         self._rounds = [
             _Round(with_text_added(messages, question), self._spellings)
             for messages in conversations
@@ -244,8 +248,9 @@ class _Round:
         asked = self.asked
         self.groups.remove(asked)
         for group in groups:
-            share = group.probability
-            splits = 1 < group.size < asked.size and share >= WORTH_ASKING
+            splits = (
+                group.seen and 1 < group.size < asked.size and group.probability >= WORTH_ASKING
+            )
             (self.groups if splits else self.done).append(group)
 
     def probabilities(self) -> list[float]:
@@ -257,8 +262,9 @@ class _Round:
 
     @property
     def estimated(self) -> float:
-        """The probability of groups of several labels."""
-        return math.fsum(one.probability for one in [*self.groups, *self.done] if one.size > 1)
+        """The probability of labels that were not seen, or not told apart."""
+        groups = [*self.groups, *self.done]
+        return math.fsum(one.probability for one in groups if one.size > 1 or not one.seen)
 
 
 def _checked_labels(labels: Iterable[str]) -> list[str]:
@@ -278,10 +284,6 @@ def _checked_labels(labels: Iterable[str]) -> list[str]:
     if "" in seen:
         raise MlxcelError("labels= has an empty label.")
     return found
-
-
-def _spelling(label: str) -> str:
-    return json.dumps(label, ensure_ascii=False)
 
 
 def _neutral(messages: Sequence[Message]) -> list[Message]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["LabelGroup", "spelled", "split"]
 
 BLANK = b" \t\r\n"
+NOT_IMPOSSIBLE = 1e-12
+"""Least probability of a token that was taken: servers round, or send none for certain ones."""
+
+Range = tuple[int, int]
+
 AFTER_ALL = b"\xff"
 """Sorts after every text, since no UTF-8 contains it."""
 
@@ -23,11 +28,13 @@ class LabelGroup:
         start: Index of the first.
         end: Index after the last.
         probability: That of all of them together.
+        seen: Whether a token or an alternative begins them.
     """
 
     start: int
     end: int
     probability: float = 1.0
+    seen: bool = True
 
     @property
     def size(self) -> int:
@@ -37,8 +44,10 @@ class LabelGroup:
 
 def spelled(token: Mapping[str, Any]) -> bytes:
     """Return the bytes of a token, which need not be whole characters."""
-    given = token.get("bytes")
-    return bytes(given) if given else str(token.get("token") or "").encode(errors="replace")
+    given = token.get("bytes") or ()
+    if given and all(0 <= byte < 256 for byte in given):
+        return bytes(given)
+    return str(token.get("token") or "").encode(errors="replace")
 
 
 def split(
@@ -71,7 +80,8 @@ def split(
             if not alternatives:
                 return None
             weights = _weights(spellings, path, way, text, [token, *alternatives])
-            path, others = _shared_out(path, way, weights)
+            least = min(_probability(other) for other in alternatives)
+            path, others = _shared_out(path, weights, least)
             found += others
         text += spelled(token)
     return [*found, path]
@@ -88,8 +98,8 @@ def _weights(
     way: LabelGroup,
     text: bytes,
     tokens: Sequence[Mapping[str, Any]],
-) -> dict[tuple[int, int], float]:
-    """Return how likely the ways on from a text are, and the labels that are in none of them.
+) -> dict[Range, float]:
+    """Return how likely the ways on from a text are; the one that was taken is the first.
 
     Args:
         spellings: All labels.
@@ -99,44 +109,50 @@ def _weights(
         tokens: The token that was taken, and its alternatives, which may hold it again.
     """
     taken, *alternatives = tokens
-    weights = {(way.start, way.end): 0.0}
+    own = way.start, way.end
+    weights: dict[Range, float] = {own: 0.0}
     for token in sorted(alternatives, key=_probability, reverse=True):
         one = _beginning_with(spellings, path, (text + spelled(token)).lstrip(BLANK))
         if not one.size or (one.start <= way.start and one.end >= way.end and one.size > way.size):
             continue  # no label, or a shorter beginning of the way that was taken
-        key = next((k for k in weights if k[0] < one.end and one.start < k[1]), None)
-        if key is None:
-            weights[one.start, one.end] = _probability(token)
-        else:
-            # Another spelling in tokens of the same labels, or of some of them.
-            wider = min(key[0], one.start), max(key[1], one.end)
-            weights[wider] = weights.pop(key) + _probability(token)
-    own = way.start, way.end
-    weights[own] = max(weights[own], _probability(taken))
-    least = min(_probability(token) for token in alternatives)
-    unseen = _gaps(path, weights)
-    count = sum(end - start for start, end in unseen)
-    return weights | {(start, end): least * (end - start) / count for start, end in unseen}
-
-
-def _gaps(path: LabelGroup, ways: Mapping[tuple[int, int], float]) -> list[tuple[int, int]]:
-    """Return the ranges of labels in none of the ways."""
-    starts = [path.start, *(end for _, end in sorted(ways))]
-    ends = [*(start for start, _ in sorted(ways)), path.end]
-    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+        # Of two beginnings of the same label, one begins the other.
+        wider = next((key for key in weights if key[0] <= one.start and one.end <= key[1]), None)
+        within = [key for key in weights if one.start <= key[0] and key[1] <= one.end]
+        key = wider or (one.start, one.end)
+        shorter = 0.0 if wider else math.fsum(weights.pop(each) for each in within)
+        weights[key] = weights.get(key, 0.0) + shorter + _probability(token)
+    weights[own] = max(weights[own], _probability(taken), NOT_IMPOSSIBLE)
+    return weights
 
 
 def _shared_out(
-    path: LabelGroup, way: LabelGroup, weights: Mapping[tuple[int, int], float]
+    path: LabelGroup, weights: Mapping[Range, float], least: float
 ) -> tuple[LabelGroup, list[LabelGroup]]:
-    """Return the way that was taken and the others, which have the probability of the path."""
-    total = sum(weights.values())
-    groups = [
-        LabelGroup(start, end, path.probability * (weight / total if total else 1 / len(weights)))
-        for (start, end), weight in weights.items()
-    ]
-    own = next(group for group in groups if group.start == way.start and group.end == way.end)
-    return own, [group for group in groups if group is not own]
+    """Return the way that was taken, and the others; together as likely as the path.
+
+    Args:
+        path: The labels that could follow.
+        weights: How likely each way is.
+        least: How likely the labels in none of the ways are together.
+    """
+    unseen = _gaps(path, weights)
+    count = sum(end - start for start, end in unseen)
+    shares = {(start, end): least * (end - start) / count for start, end in unseen}
+    total = math.fsum([*weights.values(), *shares.values()]) or 1.0
+    own, *others = (
+        LabelGroup(start, end, path.probability * weight / total, seen)
+        for ways, seen in ((weights, True), (shares, False))
+        for (start, end), weight in ways.items()
+    )
+    return own, others
+
+
+def _gaps(path: LabelGroup, ways: Iterable[Range]) -> list[Range]:
+    """Return the ranges of labels in none of the ways."""
+    ordered = sorted(ways)
+    starts = [path.start, *(end for _, end in ordered)]
+    ends = [*(start for start, _ in ordered), path.end]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
 def _probability(token: Mapping[str, Any]) -> float:

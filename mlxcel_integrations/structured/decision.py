@@ -191,15 +191,16 @@ class Deciding:
 
     def decision(self) -> Decision:
         """Return the decision, when nothing is left to ask."""
-        question, *priors = (one.probabilities() for one in self._rounds)
-        shares = _without_prior(question, priors[0]) if priors else question
+        question, *priors = self._rounds
+        found = question.probabilities()
+        shares = _without_prior(question, priors[0]) if priors else found
         by_label = dict(zip(self._sorted_labels, shares, strict=True))
         probabilities = {label: by_label[label] for label in self._labels}
         return Decision(
             label=max(probabilities, key=probabilities.__getitem__),
             probabilities=probabilities,
             usage=self._usage,
-            estimated=self._rounds[0].estimated,
+            estimated=math.fsum(found[index] for index in question.estimates),
             model=self._model,
             requests=sum(one.requests for one in self._rounds),
         )
@@ -261,10 +262,15 @@ class _Round:
         return shares
 
     @property
-    def estimated(self) -> float:
-        """The probability of labels that were not seen, or not told apart."""
+    def estimates(self) -> set[int]:
+        """The labels that were not seen, or not told apart."""
         groups = [*self.groups, *self.done]
-        return math.fsum(one.probability for one in groups if one.size > 1 or not one.seen)
+        return {
+            index
+            for group in groups
+            if group.size > 1 or not group.seen
+            for index in range(group.start, group.end)
+        }
 
 
 def _checked_labels(labels: Iterable[str]) -> list[str]:
@@ -296,7 +302,16 @@ def _neutral(messages: Sequence[Message]) -> list[Message]:
     return [*kept, {"role": "user", "content": "N/A"}]
 
 
-def _without_prior(shares: Sequence[float], prior: Sequence[float]) -> list[float]:
-    ratios = [share / max(known, LEAST_PRIOR) for share, known in zip(shares, prior, strict=True)]
-    total = math.fsum(ratios)
-    return [ratio / total for ratio in ratios]
+def _without_prior(question: _Round, prior: _Round) -> list[float]:
+    """Return probabilities divided by their prior; estimates, which this would blow up, stay."""
+    shares, priors = question.probabilities(), prior.probabilities()
+    estimates = question.estimates | prior.estimates
+    ratios = {
+        index: share / max(priors[index], LEAST_PRIOR)
+        for index, share in enumerate(shares)
+        if index not in estimates
+    }
+    total = math.fsum(ratios.values())
+    known = math.fsum(shares[index] for index in ratios)
+    calibrated = {index: known * ratio / total for index, ratio in ratios.items() if total}
+    return [calibrated.get(index, share) for index, share in enumerate(shares)]

@@ -114,8 +114,7 @@ def test_the_engine_decides_among_labels_that_begin_alike(engine: LLM, calibrate
     labels = ["billing", "bug", "bug report", "größer", 'say "no"']
     decision = engine.decide("My card was charged twice.", labels, calibrate=calibrate)
 
-    if not calibrate:
-        assert "billing" == decision.label
+    assert "billing" == decision.label
     assert labels == list(decision.probabilities)
     assert 1 == pytest.approx(sum(decision.probabilities.values()))
     assert decision.usage is not None
@@ -124,8 +123,8 @@ def test_the_engine_decides_among_labels_that_begin_alike(engine: LLM, calibrate
 
 @pytest.mark.engine
 def test_more_labels_than_alternatives_take_the_engine_few_requests(engine: LLM) -> None:
-    labels = [f"room {number}" for number in range(100)]
-    decision = engine.decide("We meet in room 42. Where do we meet?", labels)
+    labels = [f"room {number}" for number in range(25)]
+    decision = engine.decide("We meet in room 12. Where do we meet?", labels)
 
     assert decision.requests <= MOST_REQUESTS
     assert 1 == pytest.approx(sum(decision.probabilities.values()))

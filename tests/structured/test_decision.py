@@ -145,6 +145,17 @@ def test_the_prior_is_divided_out(calibrate: Any) -> None:
     assert (calibrate is True) == (len(model.requests[1]["messages"]) == 2)
 
 
+def test_estimates_are_not_divided_by_a_prior() -> None:
+    deciding = Deciding("Which?", list("abcd"), True, {})
+    deciding.read(Model({"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.1}, 2)(*deciding.request()))
+    deciding.read(Model({"a": 0.6, "b": 0.3, "c": 0.05, "d": 0.05})(*deciding.request()))
+    decision = deciding.decision()
+
+    assert {"a": 5 / 11, "b": 3 / 11, "c": 1.5 / 11, "d": 1.5 / 11} != decision.probabilities
+    assert [1.5 / 11] * 2 == pytest.approx([decision.probabilities[one] for one in "cd"])
+    assert (5 / 6) == pytest.approx(decision.probabilities["a"] / decision.probabilities["b"])
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

@@ -26,7 +26,7 @@ MOST_LABELS = 2000
 MOST_REQUESTS = 8
 """Most requests for one distribution."""
 
-WORTH_ASKING = 0.01
+WORTH_A_REQUEST = 0.01
 """Least probability of labels for which another request tells them apart."""
 
 ALTERNATIVES = 20
@@ -250,7 +250,7 @@ class _Round:
         self.groups.remove(asked)
         for group in groups:
             splits = (
-                group.seen and 1 < group.size < asked.size and group.probability >= WORTH_ASKING
+                group.seen and 1 < group.size < asked.size and group.probability >= WORTH_A_REQUEST
             )
             (self.groups if splits else self.done).append(group)
 

@@ -80,7 +80,7 @@ def test_questions_are_answered_with_probabilities(
 
     answer = response.answers["q"].model_dump()
     assert approximately(expected) == approximately(answer)
-    assert server.model == response.model
+    assert server.model_id == response.model
     assert response.usage["output_tokens"] > 0
 
 

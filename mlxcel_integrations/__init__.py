@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from .protocol.features import ServerFeatures
     from .protocol.reply import ChatReply
     from .protocol.rerank import RankedDocument
+    from .structured.decision import Decision
     from .supervisor.managed_server import ManagedServer
 
 __all__ = [
     "LLM",
     "AsyncLLM",
     "ChatReply",
+    "Decision",
     "ManagedServer",
     "MlxcelError",
     "MlxcelServerError",
@@ -50,6 +52,7 @@ _HOMES = {
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.reply",
     "RankedDocument": "protocol.rerank",
+    "Decision": "structured.decision",
     "MlxcelError": "errors",
     "MlxcelServerError": "errors",
     "MlxcelStreamError": "errors",

@@ -35,7 +35,8 @@ from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
-from .structured.request import structured_chat
+from .structured.decision import Deciding, Decision, Prior
+from .structured.request import content, structured_chat
 
 # Imported here since constructors, which may be called in an event loop, would block it for as long
 # as the import takes.
@@ -168,7 +169,7 @@ class AsyncLLM(BaseClient):
             max_attempts=max_attempts,
             **sampling,
         )
-        return reply.text if schema is None else reply.parsed
+        return content(reply, schema)
 
     @overload
     def chat_stream(
@@ -240,6 +241,21 @@ class AsyncLLM(BaseClient):
             with attempts:
                 chat = self._chat(*structured.request(attempts.fields))
                 return structured.read(attempts.counted(fold([delta async for delta in chat])))
+
+    async def decide(
+        self,
+        messages: Messages,
+        labels: Iterable[str],
+        *,
+        calibrate: Prior = False,
+        **sampling: Unpack[ChatKeywords],
+    ) -> Decision:
+        """Return the most likely of some labels, with probabilities; see ``LLM.decide``."""
+        deciding = Deciding(messages, labels, calibrate, sampling)
+        while deciding.unfinished:
+            chat = self._chat(*deciding.request())
+            deciding.read(fold([delta async for delta in chat]))
+        return deciding.decision()
 
     async def models(self) -> list[str]:
         """Return the names of all served models."""

@@ -32,7 +32,8 @@ from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once, count_texts
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
-from .structured.request import structured_chat
+from .structured.decision import Deciding, Decision, Prior
+from .structured.request import content, structured_chat
 from .transport.connection import Connection
 from .transport.sync_driver import SyncDriver
 
@@ -225,7 +226,7 @@ class LLM(BaseClient):
             max_attempts=max_attempts,
             **sampling,
         )
-        return reply.text if schema is None else reply.parsed
+        return content(reply, schema)
 
     @overload
     def chat_stream(
@@ -302,6 +303,46 @@ class LLM(BaseClient):
             with attempts:
                 deltas = self._chat(*structured.request(attempts.fields))
                 return structured.read(attempts.counted(fold(deltas)))
+
+    def decide(
+        self,
+        messages: Messages,
+        labels: Iterable[str],
+        *,
+        calibrate: Prior = False,
+        **sampling: Unpack[ChatKeywords],
+    ) -> Decision:
+        """Return the most likely of some labels, and the probability of each.
+
+        The server constrains the answer to the labels, and its log probabilities tell how likely
+        each was: one request is enough where labels part early or the model is sure. Labels that
+        share their first tokens and at least 1 % of the probability take another one.
+
+        Args:
+            messages: As for ``chat``. The labels are shown at the end of the last message.
+            labels: The labels: texts, none of them twice.
+            calibrate: Whether to divide by the prior, which is how likely the model finds each
+                label for the question ``"N/A"``, and takes another request; or the conversation
+                by which to measure it.
+            sampling: Fields of ``SamplingParams`` that do not contradict a decision.
+
+        Raises:
+            MlxcelError: The labels are none, too many, not texts, or have duplicates; or the
+                server sends no log probabilities.
+
+        Examples:
+            >>> from mlxcel_integrations import LLM
+            >>> with LLM(model="embedded") as llm:
+            ...     decision = llm.decide("Is Paris in France?", ["yes", "no"])
+            >>> decision.label
+            'yes'
+            >>> round(sum(decision.probabilities.values()), 3)
+            1.0
+        """
+        deciding = Deciding(messages, labels, calibrate, sampling)
+        while deciding.unfinished:
+            deciding.read(fold(self._chat(*deciding.request())))
+        return deciding.decision()
 
     def models(self) -> list[str]:
         """Return the names of all served models."""

@@ -120,6 +120,7 @@ TIMED = (
     "tests/protocol/test_sse.py::test_time_grows_with_the_bytes_and_not_faster",
     "tests/structured/test_answer_stream.py",
     "tests/structured/test_partial_json.py",
+    "tests/structured/test_decision.py::test_our_part_of_a_thousand_labels_takes_two_milliseconds",
     "tests/structured/test_type_schema.py::test_a_hostile_schema_or_answer_ends_within_a_second",
     "tests/supervisor/test_cleanup.py",
     "tests/supervisor/test_guard.py",

@@ -164,6 +164,7 @@ PUBLIC = [
     "LLM",
     "AsyncLLM",
     "ChatReply",
+    "Decision",
     "ManagedServer",
     "MlxcelError",
     "MlxcelServerError",

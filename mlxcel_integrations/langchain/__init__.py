@@ -11,6 +11,7 @@ from ..lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from .chat_models import ChatMlxcel
+    from .decisions import MlxcelDecision
     from .embeddings import MlxcelEmbeddings
     from .llms import MlxcelLLM
     from .registration import register_with_langchain
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChatMlxcel",
+    "MlxcelDecision",
     "MlxcelEmbeddings",
     "MlxcelLLM",
     "MlxcelRerank",
@@ -26,6 +28,7 @@ __all__ = [
 
 _HOMES = {
     "ChatMlxcel": "chat_models",
+    "MlxcelDecision": "decisions",
     "MlxcelEmbeddings": "embeddings",
     "MlxcelLLM": "llms",
     "MlxcelRerank": "rerank",

@@ -29,6 +29,7 @@ __all__ = [
     "to_llm_output",
     "to_metadata",
     "to_result",
+    "to_usage",
     "with_llm_output",
 ]
 
@@ -137,7 +138,7 @@ class FinalChunk:
         message = AIMessageChunk(
             content="",
             response_metadata=to_metadata(self.reply, usage=usage),
-            usage_metadata=_usage(self.reply.usage) if usage else None,
+            usage_metadata=to_usage(self.reply.usage) if usage else None,
             chunk_position="last",
         )
         yield ChatGenerationChunk(message=message)
@@ -187,7 +188,7 @@ def to_result(reply: ChatReply) -> ChatResult:
         tool_calls=calls,
         invalid_tool_calls=invalid_calls,
         response_metadata=metadata,
-        usage_metadata=_usage(reply.usage),
+        usage_metadata=to_usage(reply.usage),
     )
     # LangChain copies this into the metadata of the message, so it must not hold more than that.
     return ChatResult(
@@ -243,7 +244,8 @@ def to_metadata(reply: ChatReply, *, usage: bool = True) -> dict[str, Any]:
     return metadata
 
 
-def _usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
+def to_usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
+    """Return token counts as LangChain's, None if there are none."""
     # An answer that was left before its end has no count of its prompt.
     if not usage or "prompt_tokens" not in usage:
         return None

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from .embeddings import MlxcelEmbedding
     from .llm import Mlxcel
     from .rerank import MlxcelRerank
+    from .selector import MlxcelSelector
     from .tokenizer import MlxcelTokenizer
 
-__all__ = ["Mlxcel", "MlxcelEmbedding", "MlxcelRerank", "MlxcelTokenizer"]
+__all__ = ["Mlxcel", "MlxcelEmbedding", "MlxcelRerank", "MlxcelSelector", "MlxcelTokenizer"]
 
 _HOMES = {
     "Mlxcel": "llm",
     "MlxcelEmbedding": "embeddings",
     "MlxcelRerank": "rerank",
+    "MlxcelSelector": "selector",
     "MlxcelTokenizer": "tokenizer",
 }
 __getattr__, __dir__ = loaded_on_use(__name__, _HOMES)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "StructuredChat",
     "constrained",
+    "content",
     "is_free",
     "is_whole_format",
     "schema_text",
@@ -96,6 +97,11 @@ def structured_chat(
     schema = to_schema(output_type)
     shown = with_schema_shown(schema.json_schema, messages) if show_schema else as_list(messages)
     return StructuredChat(shown, constrained(schema, sampling), schema)
+
+
+def content(reply: ChatReply, output_type: Any) -> Any:
+    """Return the object of a reply if there is a type for it, else its text."""
+    return reply.text if output_type is None else reply.parsed
 
 
 def _formatted_chat(

@@ -17,8 +17,10 @@ MODULES = (
     "langchain.chat_models",
     "langchain.llms",
     "langchain.embeddings",
+    "langchain.decisions",
     "llama_index.llm",
     "llama_index.embeddings",
+    "llama_index.selector",
     "llama_index.tokenizer",
     "embedded",
 )

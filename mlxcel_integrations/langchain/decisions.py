@@ -1,0 +1,98 @@
+"""``MlxcelDecision``: decisions for LangChain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from pydantic import Field
+
+try:
+    from langchain_core.decisions import (
+        BaseDecisionModel,
+        ClassifierRequest,
+        ClassifierResponse,
+        Question,
+        State,
+    )
+except ImportError as error:
+    raise ImportError(
+        "MlxcelDecision needs langchain-core 1.8 or newer: pip install -U langchain-core. "
+        "LLM.decide works without it."
+    ) from error
+
+from ..adapters import ModelAdapter
+from .base import Batches
+from .content_blocks import PROVIDER
+from .error_translation import langchain_errors
+from .questions import asked_questions, to_response
+
+__all__ = ["MlxcelDecision"]
+
+
+class MlxcelDecision(
+    Batches[ClassifierRequest, ClassifierResponse],
+    ModelAdapter,
+    BaseDecisionModel,
+    defer_build=False,
+):
+    """Answers questions with probabilities: yes or no, one of some labels, a level on a scale.
+
+    Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``,
+    which must send log probabilities. Each question takes a request, or a few if labels begin
+    alike; see ``LLM.decide``. The confidence of an answer is the probability of its most likely
+    label. Needs langchain-core 1.8.
+
+    Examples:
+        >>> from langchain_core.decisions import Choice
+        >>> from mlxcel_integrations.langchain import MlxcelDecision
+        >>> team = Choice(
+        ...     instructions="Which team should handle this request?",
+        ...     criteria={"billing": "Payments and invoices.", "technical": "Bugs."},
+        ... )
+        >>> with MlxcelDecision(model="embedded") as model:
+        ...     response = model.invoke(
+        ...         {"state": "My card was charged twice.", "questions": {"team": team}}
+        ...     )
+        >>> response.choices["team"].choice
+        'billing'
+    """
+
+    model: str | None = None  # type: ignore[assignment]  # a running server needs no name
+    calibrate: bool = Field(
+        default=False,
+        description="Whether to divide by how likely each label is for a text that says nothing.",
+    )
+
+    @property
+    def _provider(self) -> str:
+        return PROVIDER
+
+    def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
+        with langchain_errors():
+            asked = asked_questions(state, questions, calibrate=self.calibrate)
+            decisions = {
+                name: self._llm.decide(one.messages, one.labels, calibrate=one.calibrate)
+                for name, one in asked.items()
+            }
+            return to_response(questions, decisions, self._name)
+
+    async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
+        with langchain_errors():
+            asked = asked_questions(state, questions, calibrate=self.calibrate)
+            decisions = {
+                name: await self._async_llm.decide(
+                    one.messages, one.labels, calibrate=one.calibrate
+                )
+                for name, one in asked.items()
+            }
+            return to_response(questions, decisions, self._name)
+
+    @property
+    def _name(self) -> str:
+        return self._connection.model_to_send or repr(self._connection)
+
+    def _traced_config(self, config: RunnableConfig | None) -> Any:
+        traced = super()._traced_config(config)
+        traced["metadata"]["ls_model_name"] = self._name
+        return traced

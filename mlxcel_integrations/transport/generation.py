@@ -6,6 +6,7 @@ The steps are those of ``exchange``.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ..protocol.failures import Failure, no_slot
 from ..protocol.features import reported, slots_to_respect
@@ -62,9 +63,11 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             if isinstance(incoming, Failure):
                 if request.otherwise is None or incoming.status not in REJECTED:
                     raise to_exception(connection, incoming, call) from incoming.cause
-                connection.refuses_begun = True
                 connection.line.leave(place)
-                return (yield from _sent(connection, request.otherwise, deadline))
+                answer = yield from _sent(connection, request.otherwise, deadline)
+                # Only now, since the server may have refused something that both have.
+                connection.refuses_begun = True
+                return answer
             answer = StreamedAnswer(connection, request, incoming, began, place)
             yield from _first_token(answer)
             if answer.begun or not answer.gave_up:
@@ -90,9 +93,7 @@ def _respond(
         The request as it was answered, and its answer.
     """
     roles, schemas = connection.roles, connection.refused_schemas
-    level, body = roles.level, request.body
-    if request.relaxable:
-        body = schemas.adapted(body)
+    level, body = roles.level, _with_known_schema(connection, request)
     while True:
         call = Call(request.route, roles.fit(body, level), session=request.session)
         response = yield from respond(connection, call, deadline, retries)
@@ -102,7 +103,7 @@ def _respond(
         if request.without_tools is not None and refuses_tools(response):
             connection.refuses_tools = True
             request = request.without_tools()
-            body = schemas.adapted(request.body)
+            body = _with_known_schema(connection, request)
         elif (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
         elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:
@@ -110,6 +111,11 @@ def _respond(
         else:
             return request, response
         deadline.touch(time.monotonic())
+
+
+def _with_known_schema(connection: Connection, request: Request) -> dict[str, Any]:
+    """Return the body of a request, with its schema as earlier refusals require."""
+    return connection.refused_schemas.adapted(request.body) if request.relaxable else request.body
 
 
 def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:

@@ -261,6 +261,22 @@ def test_a_server_that_refuses_to_continue_is_shown_the_thoughts(
     assert "Hm, Oslo." in bodies(server)[-1]["messages"][-1]["content"]
 
 
+@pytest.mark.parametrize("generation", ["newest"], indirect=True)
+def test_another_refusal_does_not_keep_the_server_from_continuing(
+    client: Any, server: FakeServer
+) -> None:
+    server.chat_template = TEMPLATE
+    refusal = Reply.error(400, "no", "invalid_request_error")
+    server.script(Reply.text("Oslo", reasoning="Hm"), refusal, refusal)
+
+    with pytest.raises(openai.BadRequestError):
+        client.chat("Which one?", schema=City, reasoning=True)
+    server.script(Reply.text("Oslo", reasoning="Hm"))
+    client.chat("Which one?", schema=City, reasoning=True)
+
+    assert "assistant" == bodies(server)[-1]["messages"][-1]["role"]
+
+
 def test_a_begun_answer_stays_the_last_message(client: Any, server: FakeServer) -> None:
     server.chat_template = TEMPLATE
     server.script(Reply.text("Oslo", reasoning="Hm"))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .json_end import JSONEnd
 from .validation import NOT_JSON, from_json
 
-__all__ = ["CallReader"]
+__all__ = ["CallReader", "call_in_json", "is_call", "new_call"]
 
 CallPart = dict[str, Any]
 
@@ -204,14 +204,7 @@ class CallReader:
         return True
 
     def _add_call(self, name: str, arguments: str = "") -> None:
-        self._parts.append(
-            {
-                "index": self._count,
-                "id": f"call_{uuid.uuid4().hex}",
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
-        )
+        self._parts.append(new_call(self._count, name, arguments))
         self._count += 1
 
     def _add_arguments(self, piece: str) -> None:
@@ -224,21 +217,37 @@ class CallReader:
         """Read an answer whose properties are in another order."""
         value = from_json(text)
         calls = value.get("calls", [value]) if isinstance(value, dict) else []
-        if not calls or not all(map(self._is_call, calls)):
+        if not calls or not all(is_call(call, self._names) for call in calls):
             self._text.append(text)
             return
         self.called = True
-        for call in calls:
-            self._add_call(call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+        self._parts += [call_in_json(number, call) for number, call in enumerate(calls)]
 
-    def _is_call(self, value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and value.keys() == {"name", "arguments"}
-            and isinstance(value["name"], str)
-            and value["name"] in self._names
-            and isinstance(value["arguments"], dict)
-        )
+
+def is_call(value: Any, names: Collection[str]) -> bool:
+    """Tell whether a value is a call of one of the tools with these names."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"name", "arguments"}
+        and isinstance(value["name"], str)
+        and value["name"] in names
+        and isinstance(value["arguments"], dict)
+    )
+
+
+def call_in_json(index: int, call: Mapping[str, Any]) -> CallPart:
+    """Return the part of an answer for a call as the model has written it."""
+    return new_call(index, call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+
+
+def new_call(index: int, name: str, arguments: str) -> CallPart:
+    """Return the part of an answer that begins a call."""
+    return {
+        "index": index,
+        "id": f"call_{uuid.uuid4().hex}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
 
 
 def _string_text(text: str) -> str:

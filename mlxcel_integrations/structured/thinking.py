@@ -13,7 +13,7 @@ from functools import partial
 
 from ..errors import MlxcelError
 from ..protocol.arguments import whole
-from ..protocol.chat import SchemaStream
+from ..protocol.chat_streams import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import with_text_at_end

@@ -6,7 +6,6 @@ The steps are those of ``exchange``.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from ..protocol.failures import Failure, no_slot
 from ..protocol.features import reported, slots_to_respect
@@ -93,7 +92,9 @@ def _respond(
         The request as it was answered, and its answer.
     """
     roles, schemas = connection.roles, connection.refused_schemas
-    level, body = roles.level, _with_known_schema(connection, request)
+    level, body = roles.level, request.body
+    if request.relaxable:
+        body = schemas.adapted(body)
     while True:
         call = Call(request.route, roles.fit(body, level), session=request.session)
         response = yield from respond(connection, call, deadline, retries)
@@ -103,7 +104,7 @@ def _respond(
         if request.without_tools is not None and refuses_tools(response):
             connection.refuses_tools = True
             request = request.without_tools()
-            body = _with_known_schema(connection, request)
+            body = schemas.adapted(request.body) if request.relaxable else request.body
         elif (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
         elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:
@@ -111,11 +112,6 @@ def _respond(
         else:
             return request, response
         deadline.touch(time.monotonic())
-
-
-def _with_known_schema(connection: Connection, request: Request) -> dict[str, Any]:
-    """Return the body of a request, with its schema as earlier refusals require."""
-    return connection.refused_schemas.adapted(request.body) if request.relaxable else request.body
 
 
 def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:

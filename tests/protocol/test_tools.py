@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
-from mlxcel_integrations.protocol.chat import CallStream, ChatStream, ToolStream, chat_request
+from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.chat_streams import CallStream, ChatStream, ToolStream
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.reply import ChatReply, fold

@@ -216,8 +216,8 @@ class CallReader:
     def _read_at_once(self, text: str) -> None:
         """Read an answer whose properties are in another order."""
         value = from_json(text)
-        calls = value.get("calls", [value]) if isinstance(value, dict) else []
-        if not calls or not all(is_call(call, self._names) for call in calls):
+        calls = value.get("calls", [value]) if isinstance(value, dict) else None
+        if not (calls and isinstance(calls, list) and all(is_call(e, self._names) for e in calls)):
             self._text.append(text)
             return
         self.called = True

@@ -272,6 +272,8 @@ class PromptedStream(SchemaStream):
         """End the answer with an event, although the server goes on."""
         if not delta.finish_reason:
             self._leave(delta)
+            if self.thought_tokens:
+                self._count_thoughts(delta)
             event = as_object(from_json(data))
             self.model = delta.model = event.get("model")
             delta.id = event.get("id")

@@ -339,6 +339,32 @@ def test_a_model_whose_template_knows_no_tools_thinks_before_a_call(
     assert [False] * (not known) + [False, True] == schemas(server)
 
 
+@pytest.mark.parametrize(
+    ("answer", "options"),
+    [
+        ('{"answer": "one two three"}', {"stop": "two"}),
+        (f'{{"calls": [{CALL}, {CALL}, {CALL}]}}', {"parallel_tool_calls": True}),
+    ],
+    ids=["a stop text", "a call again"],
+)
+def test_the_tokens_of_thoughts_count_for_an_answer_of_prompted_tools_that_is_left(
+    client: Any, server: FakeServer, answer: str, options: Json
+) -> None:
+    server.think = lambda body: (
+        NO_TOOLS
+        if "tools" in body
+        else Reply.text(answer)
+        if "response_format" in body
+        else Reply.text("Well", reasoning="Hm hm hm")
+    )
+
+    used = client.complete_chat("Do it", tools=[TOOL], reasoning=True, **options).usage
+
+    assert {"completion_tokens", "completion_tokens_details"} == used.keys()
+    assert 3 == used["completion_tokens_details"]["reasoning_tokens"]
+    assert used["completion_tokens"] > 3
+
+
 def test_a_forced_call_comes_after_thoughts(client: Any, server: FakeServer) -> None:
     server.script(Reply.text("I call f", reasoning="Hm"), Reply.text(CALL))
 

@@ -29,13 +29,13 @@ LIST_BEGUN = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
 ANSWER_BEGUN = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
 
 LONGEST_BEGINNING = 4096
-"""Characters after which a text that begins like a call is none; names of tools are shorter."""
+"""Characters after which the beginning of a call is taken for text; names of tools are shorter."""
 
 WHOLE_CHARACTERS = re.compile(
     r'(?:[^"\\]+|\\[^u]|\\u(?![dD][89abAB])[^"]{4}'
     r'|\\u[^"]{4}(?:\\u[^"]{4}|(?=[^\\]|\\[^u])))*'
 )
-"""The characters of a JSON string that are whole: of two escapes for one character, both."""
+"""The complete characters of a JSON string; two escapes may stand for one of them."""
 
 LONGEST_UNIT = 12
 
@@ -169,7 +169,7 @@ class CallReader:
         if not length and self._pending[0] != '"':
             if len(self._pending) < LONGEST_UNIT:
                 return False
-            length = 1  # an escape that is none
+            length = 1  # not a valid escape
         self._text.append(_string_text(self._pending[:length]))
         self._pending = self._pending[length:]
         if self._pending[:1] == '"':

@@ -101,7 +101,7 @@ class ToolStream(ChatStream):
         return delta
 
     def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
-        """Say that no more bytes come; see ``DeltaStream.close``.
+        """Take note that no more bytes come; see ``DeltaStream.close``.
 
         Raises:
             MlxcelStreamError: The answer is not complete, or the server dropped all of it.

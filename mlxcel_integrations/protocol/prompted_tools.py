@@ -57,7 +57,7 @@ def with_prompted_tools(
         The messages, the fields, and the names of tools that the answer may call.
 
     Raises:
-        MlxcelError: A tool or the choice is wrong, or the schemas exceed the limits of servers.
+        MlxcelError: A tool, its schema or the choice is wrong.
     """
     fields = dict(sampling)
     tools, choice = take_tools(fields)

@@ -239,6 +239,21 @@ def test_references_in_a_tool_still_lead_somewhere() -> None:
     assert 1 == made.body["chat_template_kwargs"]["x"]
 
 
+@pytest.mark.parametrize("tools", [True, False], ids=["forced", "prompted"])
+def test_too_many_references_are_an_error_for_mlxcel_alone(tools: bool) -> None:
+    point = {"$ref": "#/$defs/Point"}
+    parameters = {"properties": {"a": point, "b": point}, "$defs": {"Point": CITY}}
+    functions = [{"name": f"tool{n}", "parameters": parameters} for n in range(40)]
+    fields = {
+        "tools": [{"type": "function", "function": function} for function in functions],
+        "tool_choice": "required",
+    }
+
+    with pytest.raises(MlxcelError, match="references"):
+        chat_request("m", inspect("hi"), fields, features(tools=tools))
+    assert chat_request("m", inspect("hi"), fields, features("llama.cpp", tools))
+
+
 def test_references_in_the_schema_of_the_answer_still_lead_somewhere() -> None:
     answer = {
         "type": "object",

@@ -388,7 +388,8 @@ class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
     def _text_arguments(self) -> dict[str, Any]:
         """Return the arguments of ``LLM.embed`` for texts to be found."""
         return {
-            "model": self.served_model,
+            # A second server that embeds does not serve the model that is named for the first.
+            "model": self._connection.vectors.preferred,
             "prefix": self.text_prefix,
             "dimensions": self.dimensions,
             "skip_empty": self.skip_empty,

@@ -101,9 +101,7 @@ def prepare_chat(
     if thinks_first(request):
         features = yield from discover_features(connection)
         may_continue = not connection.refuses_begun
-        return with_thinking_first(
-            request, features, conversation.characters, may_continue=may_continue
-        )
+        return with_thinking_first(request, features, may_continue=may_continue)
     return request
 
 

@@ -1,4 +1,4 @@
-"""Events of LangChain's protocol, version 3, from the deltas of an answer: pure.
+"""Events of LangChain's protocol, version 3, made from the deltas of an answer.
 
 LangChain would make them from chunks of messages, which takes longer, and lose the log
 probabilities of all tokens but the last.

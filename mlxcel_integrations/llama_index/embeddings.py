@@ -71,7 +71,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
         if not getattr(self, "_is_named", False):  # pickles lose it
             started = self._connection.model_to_start
             beside = str(started) if started not in (None, self.model) else None
-            known = self.served_model or beside or self.embedding_model or self.model
+            known = beside or self.served_model or self.embedding_model or self.model
             self.model_name = known or repr(self._connection)
         store = self.embeddings_cache
         if store:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .json_end import JSONEnd
 from .validation import NOT_JSON, from_json
 
-__all__ = ["CallReader"]
+__all__ = ["CallReader", "call_in_json", "is_call", "new_call"]
 
 CallPart = dict[str, Any]
 
@@ -29,13 +29,13 @@ LIST_BEGUN = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
 ANSWER_BEGUN = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
 
 LONGEST_BEGINNING = 4096
-"""Characters after which a text that begins like a call is none; names of tools are shorter."""
+"""Characters after which the beginning of a call is taken for text; names of tools are shorter."""
 
 WHOLE_CHARACTERS = re.compile(
     r'(?:[^"\\]+|\\[^u]|\\u(?![dD][89abAB])[^"]{4}'
     r'|\\u[^"]{4}(?:\\u[^"]{4}|(?=[^\\]|\\[^u])))*'
 )
-"""The characters of a JSON string that are whole: of two escapes for one character, both."""
+"""The complete characters of a JSON string; two escapes may stand for one of them."""
 
 LONGEST_UNIT = 12
 
@@ -169,7 +169,7 @@ class CallReader:
         if not length and self._pending[0] != '"':
             if len(self._pending) < LONGEST_UNIT:
                 return False
-            length = 1  # an escape that is none
+            length = 1  # not a valid escape
         self._text.append(_string_text(self._pending[:length]))
         self._pending = self._pending[length:]
         if self._pending[:1] == '"':
@@ -204,14 +204,7 @@ class CallReader:
         return True
 
     def _add_call(self, name: str, arguments: str = "") -> None:
-        self._parts.append(
-            {
-                "index": self._count,
-                "id": f"call_{uuid.uuid4().hex}",
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
-        )
+        self._parts.append(new_call(self._count, name, arguments))
         self._count += 1
 
     def _add_arguments(self, piece: str) -> None:
@@ -223,22 +216,38 @@ class CallReader:
     def _read_at_once(self, text: str) -> None:
         """Read an answer whose properties are in another order."""
         value = from_json(text)
-        calls = value.get("calls", [value]) if isinstance(value, dict) else []
-        if not calls or not all(map(self._is_call, calls)):
+        calls = value.get("calls", [value]) if isinstance(value, dict) else None
+        if not (calls and isinstance(calls, list) and all(is_call(e, self._names) for e in calls)):
             self._text.append(text)
             return
         self.called = True
-        for call in calls:
-            self._add_call(call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+        self._parts += [call_in_json(number, call) for number, call in enumerate(calls)]
 
-    def _is_call(self, value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and value.keys() == {"name", "arguments"}
-            and isinstance(value["name"], str)
-            and value["name"] in self._names
-            and isinstance(value["arguments"], dict)
-        )
+
+def is_call(value: Any, names: Collection[str]) -> bool:
+    """Tell whether a value is a call of one of the tools with these names."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"name", "arguments"}
+        and isinstance(value["name"], str)
+        and value["name"] in names
+        and isinstance(value["arguments"], dict)
+    )
+
+
+def call_in_json(index: int, call: Mapping[str, Any]) -> CallPart:
+    """Return the part of an answer for a call as the model has written it."""
+    return new_call(index, call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+
+
+def new_call(index: int, name: str, arguments: str) -> CallPart:
+    """Return the part of an answer that begins a call."""
+    return {
+        "index": index,
+        "id": f"call_{uuid.uuid4().hex}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
 
 
 def _string_text(text: str) -> str:

@@ -23,7 +23,7 @@ class CallSchemas:
             function: The function of an OpenAI tool.
 
         Raises:
-            MlxcelError: The schema of its parameters exceeds the limits of servers.
+            MlxcelError: The schema of its parameters is too deep or too long to be worked with.
         """
         arguments = self.placed(_parameters(function))
         return object_of(name={"const": function["name"]}, arguments=arguments)
@@ -31,11 +31,11 @@ class CallSchemas:
     def placed(self, schema: Mapping[str, Any]) -> JsonSchema:
         """Return a schema as a part of another one.
 
-        With references in it, it becomes a definition. Others do not, since servers accept only
+        With references in it, it becomes a definition. Others do not, since mlxcel accepts only
         so many references.
 
         Raises:
-            MlxcelError: It exceeds the limits of servers.
+            MlxcelError: It is too deep or too long to be worked with.
         """
         check_schema_size(schema)  # first, since the rest recurses as deep
         if not any(isinstance(part, dict) and "$ref" in part for _, part in containers(schema)):
@@ -48,7 +48,7 @@ class CallSchemas:
         """Return the ``response_format`` of answers that have a schema of these parts.
 
         Raises:
-            MlxcelError: It exceeds the limits of servers.
+            MlxcelError: It is too long, or one of its references leads nowhere or never ends.
         """
         if self._definitions:
             schema = {**schema, "$defs": self._definitions}

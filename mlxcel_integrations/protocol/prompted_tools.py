@@ -57,7 +57,7 @@ def with_prompted_tools(
         The messages, the fields, and the names of tools that the answer may call.
 
     Raises:
-        MlxcelError: A tool or the choice is wrong, or the schemas exceed the limits of servers.
+        MlxcelError: A tool, its schema or the choice is wrong.
     """
     fields = dict(sampling)
     tools, choice = take_tools(fields)
@@ -184,7 +184,7 @@ def _name(call: Mapping[str, Any]) -> str:
 
 
 def _called_with(call: Mapping[str, Any]) -> Any:
-    """Return the arguments of a call: an object, or a text that is none."""
+    """Return the arguments of a call: an object, or the text if it does not hold one."""
     function = call.get("function")
     text = function.get("arguments") if isinstance(function, Mapping) else None
     value = from_json(text or "{}") if isinstance(text, str) else {}

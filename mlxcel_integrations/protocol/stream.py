@@ -235,9 +235,7 @@ class DeltaStream:
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
             if self.thought_tokens and (delta.finish_reason or delta.usage):
-                # A generation that has failed after its JSON sends no counts.
-                own = delta.usage or {"completion_tokens": self._pieces}
-                delta.usage = with_thoughts_counted(own, self.thought_tokens)
+                self._count_thoughts(delta)
             _check(delta)
             if usage:
                 self.prompt_tokens = usage.get("prompt_tokens")
@@ -292,6 +290,12 @@ class DeltaStream:
         delta.finish_reason = reason
         delta.usage = {"completion_tokens": self._pieces}
         self.done = self.left = True
+
+    def _count_thoughts(self, delta: Delta) -> None:
+        """Add the tokens that were thought in a request before this one."""
+        # A generation that has failed after its JSON sends no counts.
+        own = delta.usage or {"completion_tokens": self._pieces}
+        delta.usage = with_thoughts_counted(own, self.thought_tokens)
 
     def _is_whole(self) -> bool:
         """Tell whether the answer is whole although its generation failed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .chat import ChatStream
+from .chat_streams import ChatStream, tokens_in_piece
 from .stream import Delta
 
 __all__ = ["ThoughtStream"]
@@ -61,9 +61,7 @@ class ThoughtStream(ChatStream):
             delta.reasoning = delta.text[: begins.start()] if begins else delta.text
             delta.text = delta.text[begins.start() :] if begins else ""
         if delta.reasoning:
-            # One token, or one for each byte of its characters.
-            size = len(delta.reasoning.encode(errors="surrogatepass"))
-            self.tokens += 1 + size - len(delta.reasoning)
+            self.tokens += tokens_in_piece(delta.reasoning)
             self._parts.append(delta.reasoning)
         if (delta.text or delta.tool_calls) and not delta.finish_reason:
             self._leave(delta)

@@ -16,7 +16,6 @@ from .body import to_json
 from .call_schemas import CallSchemas, any_of
 from .features import ServerFeatures
 from .sampling import without_thinking
-from .schema_limits import format_within_limits
 
 __all__ = [
     "FREE",
@@ -167,8 +166,6 @@ def with_tools(
         # It cannot force one of several tools, and would also allow calls in the model's own form.
         fields["tool_choice"] = "none"
     fields["response_format"] = _calls_format(callable_tools, answer)
-    if not is_llama_cpp:
-        fields["response_format"] = format_within_limits(fields["response_format"])
     return without_thinking(fields), [tool["function"]["name"] for tool in callable_tools]
 
 

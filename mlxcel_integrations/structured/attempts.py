@@ -101,4 +101,7 @@ def total_usage(
             total[name] = total_usage(first.get(name), second.get(name))
         else:
             total.setdefault(name, value)
+    if "total_tokens" in total:
+        # The counts of an answer that was left have no total.
+        total["total_tokens"] = total.get("prompt_tokens", 0) + total.get("completion_tokens", 0)
     return total

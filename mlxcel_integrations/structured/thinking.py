@@ -13,10 +13,11 @@ from functools import partial
 
 from ..errors import MlxcelError
 from ..protocol.arguments import whole
-from ..protocol.chat import SchemaStream
+from ..protocol.body import to_json
+from ..protocol.chat_streams import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
-from ..protocol.messages import with_text_at_end
+from ..protocol.messages import inspect, with_text_at_end
 from ..protocol.sampling import answer_room, asks_for_thinking
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
@@ -42,25 +43,24 @@ def thinks_first(request: Request) -> bool:
 
 
 def with_thinking_first(
-    request: Request, features: ServerFeatures, characters: int, *, may_continue: bool
+    request: Request, features: ServerFeatures, *, may_continue: bool
 ) -> Request:
     """Return the request to send for an answer with a schema, before which the model thinks.
 
     Args:
         request: The request for thoughts and answer.
         features: The server's features.
-        characters: Length of the conversation.
         may_continue: Whether the server may be sent the beginning of an answer.
     """
     if (make := request.without_tools) is not None:
 
         def without_tools() -> Request:
-            return with_thinking_first(make(), features, characters, may_continue=may_continue)
+            return with_thinking_first(make(), features, may_continue=may_continue)
 
         request = dataclasses.replace(request, without_tools=without_tools)
     if not has_schema(request.body):
         return request
-    budget = thinking_budget(request.body, features.context_size, characters)
+    budget = thinking_budget(request.body, features.context_size, _length(request.body))
     if budget == 0:
         return _answering(request, request.body)
     if features.engine == "llama.cpp":
@@ -87,7 +87,7 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
     Args:
         body: The request body.
         context_size: Tokens of the context, None if unknown.
-        characters: Length of the conversation.
+        characters: Length of the prompt.
 
     Returns:
         The tokens; 0 if there is no room to think, None for no limit.
@@ -109,6 +109,12 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
         free = (context_size or USUAL_CONTEXT) - characters // CHARACTERS_PER_TOKEN
         limits.append(max(free // 2, 1))
     return min(limits, default=None)
+
+
+def _length(body: Body) -> int:
+    """Return the characters of the text and of the tools in a prompt, wherever the tools are."""
+    tools = body.get("tools")
+    return inspect(body["messages"]).characters + (len(to_json(tools)) if tools else 0)
 
 
 def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> Request:

@@ -62,9 +62,11 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             if isinstance(incoming, Failure):
                 if request.otherwise is None or incoming.status not in REJECTED:
                     raise to_exception(connection, incoming, call) from incoming.cause
-                connection.refuses_begun = True
                 connection.line.leave(place)
-                return (yield from _sent(connection, request.otherwise, deadline))
+                answer = yield from _sent(connection, request.otherwise, deadline)
+                # Only now, since the server may have refused something that both have.
+                connection.refuses_begun = True
+                return answer
             answer = StreamedAnswer(connection, request, incoming, began, place)
             yield from _first_token(answer)
             if answer.begun or not answer.gave_up:
@@ -102,7 +104,7 @@ def _respond(
         if request.without_tools is not None and refuses_tools(response):
             connection.refuses_tools = True
             request = request.without_tools()
-            body = schemas.adapted(request.body)
+            body = schemas.adapted(request.body) if request.relaxable else request.body
         elif (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
         elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:

@@ -301,3 +301,20 @@ def test_a_server_that_refuses_the_schema_too_says_so(client: Any, server: FakeS
 
     with pytest.raises(openai.BadRequestError, match="no grammars here"):
         client.chat("hi", tools=[WEATHER])
+
+
+@pytest.mark.parametrize("generation", ["newest"], indirect=True)
+def test_a_format_of_the_user_stays_whole_where_the_tools_are_refused(
+    client: Any, server: FakeServer
+) -> None:
+    """Nobody checks its answer, so that it is not relaxed as one that is checked was before."""
+    server.unroute("/props")
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?i)a"}}}
+    answer = Reply.text('{"a": "A"}')
+    server.script(Reply.error(400, "schema compilation failed"), answer, REFUSAL, answer)
+
+    client.chat("Which one?", schema=schema)
+    client.chat("Which one?", response_format=schema, tools=[WEATHER], tool_choice="none")
+
+    formats = [str(post.json["response_format"]) for post in server.posts]
+    assert [True, False, True, True] == ["(?i)a" in one for one in formats]

@@ -261,6 +261,22 @@ def test_a_server_that_refuses_to_continue_is_shown_the_thoughts(
     assert "Hm, Oslo." in bodies(server)[-1]["messages"][-1]["content"]
 
 
+@pytest.mark.parametrize("generation", ["newest"], indirect=True)
+def test_another_refusal_does_not_keep_the_server_from_continuing(
+    client: Any, server: FakeServer
+) -> None:
+    server.chat_template = TEMPLATE
+    refusal = Reply.error(400, "no", "invalid_request_error")
+    server.script(Reply.text("Oslo", reasoning="Hm"), refusal, refusal)
+
+    with pytest.raises(openai.BadRequestError):
+        client.chat("Which one?", schema=City, reasoning=True)
+    server.script(Reply.text("Oslo", reasoning="Hm"))
+    client.chat("Which one?", schema=City, reasoning=True)
+
+    assert "assistant" == bodies(server)[-1]["messages"][-1]["role"]
+
+
 def test_a_begun_answer_stays_the_last_message(client: Any, server: FakeServer) -> None:
     server.chat_template = TEMPLATE
     server.script(Reply.text("Oslo", reasoning="Hm"))
@@ -321,6 +337,32 @@ def test_a_model_whose_template_knows_no_tools_thinks_before_a_call(
     (made,) = reply.tool_calls
     assert ("Hm", "f") == (reply.reasoning, made["function"]["name"])
     assert [False] * (not known) + [False, True] == schemas(server)
+
+
+@pytest.mark.parametrize(
+    ("answer", "options"),
+    [
+        ('{"answer": "one two three"}', {"stop": "two"}),
+        (f'{{"calls": [{CALL}, {CALL}, {CALL}]}}', {"parallel_tool_calls": True}),
+    ],
+    ids=["a stop text", "a call again"],
+)
+def test_the_tokens_of_thoughts_count_for_an_answer_of_prompted_tools_that_is_left(
+    client: Any, server: FakeServer, answer: str, options: Json
+) -> None:
+    server.think = lambda body: (
+        NO_TOOLS
+        if "tools" in body
+        else Reply.text(answer)
+        if "response_format" in body
+        else Reply.text("Well", reasoning="Hm hm hm")
+    )
+
+    used = client.complete_chat("Do it", tools=[TOOL], reasoning=True, **options).usage
+
+    assert {"completion_tokens", "completion_tokens_details"} == used.keys()
+    assert 3 == used["completion_tokens_details"]["reasoning_tokens"]
+    assert used["completion_tokens"] > 3
 
 
 def test_a_forced_call_comes_after_thoughts(client: Any, server: FakeServer) -> None:

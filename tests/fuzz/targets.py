@@ -21,7 +21,7 @@ import pydantic
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain import replies as to_langchain
 from mlxcel_integrations.llama_index import replies as to_llama_index
-from mlxcel_integrations.protocol.chat import (
+from mlxcel_integrations.protocol.chat_streams import (
     CallStream,
     ChatStream,
     PromptedStream,

@@ -16,7 +16,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain.replies import FinalChunk
 from mlxcel_integrations.llama_index.replies import ChatChunks
-from mlxcel_integrations.protocol.chat import (
+from mlxcel_integrations.protocol.chat_streams import (
     CallStream,
     ChatStream,
     PromptedStream,

@@ -99,3 +99,9 @@ def test_texts_that_are_empty_are_told_or_skipped(server: FakeServer) -> None:
         embeddings.embed_documents(["a", ""])
     with MlxcelEmbeddings(base_url=server.url, skip_empty=True) as embeddings:
         assert [near("a"), [0.0] * 8] == embeddings.embed_documents(["a", ""])
+
+
+def test_a_second_server_is_not_asked_for_the_model_of_the_first() -> None:
+    embeddings = MlxcelEmbeddings(model="embedded", served_model="chat")
+
+    assert None is embeddings._text_arguments()["model"]

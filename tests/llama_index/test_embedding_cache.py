@@ -70,3 +70,11 @@ def test_vectors_of_the_built_in_embedder_are_not_those_that_the_built_in_model_
 
     assert ["embedded/all-MiniLM-L6-v2"] * 2 == named
     assert "owner/e" == MlxcelEmbedding(model="owner/n", embedding_model="owner/e").model_name
+
+
+@pytest.mark.parametrize("served", [None, "chat"])
+def test_a_second_server_is_not_asked_for_the_model_of_the_first(served: str | None) -> None:
+    embedding = MlxcelEmbedding(model="embedded", served_model=served)
+
+    assert "embedded/all-MiniLM-L6-v2" == embedding.model_name
+    assert None is embedding._text_arguments()["model"]

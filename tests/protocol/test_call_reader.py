@@ -71,6 +71,7 @@ def read(text: str, size: int, *, cut: bool = False) -> tuple[str, list[tuple[st
         ('{"name": 1, "arguments": {}}', '{"name": 1, "arguments": {}}', []),
         ('{"name": "add", "arguments": 1}', '{"name": "add", "arguments": 1}', []),
         ('{"answer": 1}', '{"answer": 1}', []),
+        *[(text, text, []) for text in ('{"calls": 5}', '{"calls": "add"}', '{"calls": null}')],
         ('{"arguments": {"x": 1}, "name": "add"}', "", [call("add", {"x": 1})]),
         ("", "", []),
         # Equal calls.

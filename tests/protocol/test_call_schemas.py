@@ -1,4 +1,4 @@
-"""Schemas of calls: what a server is to compile, within its limits."""
+"""Schemas of calls: what a server is to compile."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_call_has_the_arguments_of_its_tool(value: Any, fits: bool) -> None
 
 
 def test_tools_without_references_add_none() -> None:
-    """Servers accept 64."""
+    """mlxcel accepts 64."""
     flat = {"type": "object", "properties": {"city": {"type": "string"}}}
     schema = schema_of(*({"name": f"tool{n}", "parameters": flat} for n in range(128)))
 

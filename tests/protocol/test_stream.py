@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxcel_integrations.errors import MlxcelStreamError
-from mlxcel_integrations.protocol.chat import ChatStream
+from mlxcel_integrations.protocol.chat_streams import ChatStream
 from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
-from mlxcel_integrations.protocol.chat import CallStream, ChatStream, ToolStream, chat_request
+from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.chat_streams import CallStream, ChatStream, ToolStream
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.reply import ChatReply, fold
@@ -236,6 +237,21 @@ def test_references_in_a_tool_still_lead_somewhere() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"name": "grow", "arguments": {"tree": {}}}, schema(made.body))
     assert 1 == made.body["chat_template_kwargs"]["x"]
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["forced", "prompted"])
+def test_too_many_references_are_an_error_for_mlxcel_alone(tools: bool) -> None:
+    point = {"$ref": "#/$defs/Point"}
+    parameters = {"properties": {"a": point, "b": point}, "$defs": {"Point": CITY}}
+    functions = [{"name": f"tool{n}", "parameters": parameters} for n in range(40)]
+    fields = {
+        "tools": [{"type": "function", "function": function} for function in functions],
+        "tool_choice": "required",
+    }
+
+    with pytest.raises(MlxcelError, match="references"):
+        chat_request("m", inspect("hi"), fields, features(tools=tools))
+    assert chat_request("m", inspect("hi"), fields, features("llama.cpp", tools))
 
 
 def test_references_in_the_schema_of_the_answer_still_lead_somewhere() -> None:

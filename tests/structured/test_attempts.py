@@ -99,7 +99,11 @@ CACHED = {"prompt_tokens_details": {"cached_tokens": 7}}
             {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30} | CACHED,
         ),
         (FIRST | CACHED, FIRST | CACHED, {"prompt_tokens_details": {"cached_tokens": 14}}),
-        ({"completion_tokens": 3}, FIRST, {"completion_tokens": 8, "prompt_tokens": 10}),
+        (
+            {"completion_tokens": 3},
+            FIRST,
+            {"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 18},
+        ),
         ({"completion_tokens": 0}, {"completion_tokens": 0}, {"completion_tokens": 0}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -77,24 +78,34 @@ def test_a_budget_leaves_room_for_the_answer(
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({"max_tokens": 100}, 50), ({"thinking_budget_tokens": 7}, 7), ({}, 500)],
+    [({"max_tokens": 100}, 50), ({"thinking_budget_tokens": 7}, 7), ({}, 498)],
 )
 def test_llama_cpp_thinks_and_answers_in_one_request(fields: dict[str, Any], expected: int) -> None:
     given = request(**fields)
 
-    sent = with_thinking_first(
-        given, features("llama.cpp", "b1", 1000), characters=0, may_continue=True
-    )
+    sent = with_thinking_first(given, features("llama.cpp", "b1", 1000), may_continue=True)
 
     assert {**given.body, "thinking_budget_tokens": expected} == sent.body
     assert sent.then is None
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["of the template", "in the message"])
+def test_tools_leave_less_room_for_thoughts(tools: bool) -> None:
+    server = dataclasses.replace(features("llama.cpp", "b1", 1000), tools=tools)
+    tool = {"type": "function", "function": {"name": "f", "description": "x" * 1500}}
+    fields = {"response_format": FORMAT, "tools": [tool], **THINK}
+    given = chat_request("m", inspect("How many?"), fields, server)
+
+    sent = with_thinking_first(given, server, may_continue=True)
+
+    assert 150 < sent.body["thinking_budget_tokens"] < 250
 
 
 @pytest.mark.parametrize("engine", ["mlxcel", None])
 def test_other_servers_think_in_a_request_of_its_own(engine: str | None) -> None:
     given = request(max_tokens=100, stop=["x"], logprobs=True, temperature=0)
 
-    sent = with_thinking_first(given, features(engine), characters=9, may_continue=True)
+    sent = with_thinking_first(given, features(engine), may_continue=True)
 
     kept = {**THINK, "temperature": 0, "max_tokens": 50, "messages": given.body["messages"]}
     assert {name: sent.body[name] for name in kept} == kept
@@ -103,9 +114,9 @@ def test_other_servers_think_in_a_request_of_its_own(engine: str | None) -> None
 
 
 def test_without_room_for_thoughts_the_answer_comes_at_once() -> None:
-    sent = with_thinking_first(
-        request(max_tokens=1), features("llama.cpp", "b1"), characters=0, may_continue=True
-    )
+    given = request(max_tokens=1)
+
+    sent = with_thinking_first(given, features("llama.cpp", "b1"), may_continue=True)
 
     assert not sent.body["chat_template_kwargs"]["enable_thinking"]
     assert sent.then is None

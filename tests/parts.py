@@ -20,14 +20,17 @@ LONG = (
     "tests/faults/test_forks.py",
     "tests/faults/test_kernels.py",
     "tests/faults/test_parents.py::test_a_subreaper_has_no_zombies",
+    "tests/faults/test_signals.py::test_handlers_of_the_user_are_untouched_and_the_end_is_told",
     "tests/faults/test_signals.py::test_a_program_ends_in_peace_though_something_still_asks",
     "tests/faults/test_workers.py",
     "tests/structured/test_json_validator.py::test_a_validation_ends_soon",
+    "tests/supervisor/test_guard.py::test_kills_at_random_moments_leave_nothing",
     "tests/supervisor/test_shared_process.py::test_an_end_is_told_to_all_and_the_next_call_starts_another",
     "tests/supervisor/test_shared_process.py::test_it_stays_for_a_while_after_its_last_user",
     "tests/transport/test_peers.py::test_a_stranger_gets_no_byte",
     # Notebooks: the examples of the pages run every day.
     "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
+    "tests/notebooks/test_notebooks.py::test_nine_values_of_ten_are_right",
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
     # Loops over thousands of requests, and many starts and ends: others look at one of each.
     "tests/client/test_leaks.py",
@@ -53,6 +56,9 @@ LONG = (
     "tests/faults/test_stopped.py",
     # A suite that is run on the scripted server, too.
     "tests/langchain/test_standard_engine.py",
+    # A whole run of mypy, and one of the benchmarks.
+    "tests/benchmarks/test_benchmarks.py::test_a_part_runs_from_the_command_line",
+    "tests/langchain/test_structured.py::test_type_checkers_know_the_type_of_an_answer",
     # How long we take beside others.
     "tests/client/test_engine_tokens.py::test_many_texts_at_once_are_several_times_faster",
     "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",

@@ -31,7 +31,12 @@ CHARACTERS_PER_TOKEN = 3
 """Fewest characters of a token on average, so that a prompt is not taken for shorter than it is."""
 
 ONLY_FOR_ANSWERS = {
-    *("response_format", "stop", "logprobs", "top_logprobs", "thinking_budget_tokens", "echo"),
+    "echo",
+    "logprobs",
+    "response_format",
+    "stop",
+    "thinking_budget_tokens",
+    "top_logprobs",
 }
 """Fields that do not belong to a request for thoughts."""
 

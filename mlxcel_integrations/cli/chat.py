@@ -30,6 +30,7 @@ _HELP = """\
 @FILE    put a text or document into a message: What is in @report.pdf? or @"my report.pdf" """
 
 _FILE = re.compile(r'(?<!\S)@(?:"([^"]+)"|(\S+))')
+_LIKE_A_FILE = re.compile(r"[./\\~]")
 _COMMAND = re.compile(r"/\w*")
 
 
@@ -165,6 +166,10 @@ def _leave() -> None:
 def _with_files(line: str, log: Terminal) -> str:
     """Return a message with the texts of the files that it names as ``@name`` before it."""
     names = [quoted or plain.rstrip("?!,;:.") for quoted, plain in _FILE.findall(line)]
+    for quoted, plain in _FILE.findall(line):
+        name = quoted or plain.rstrip("?!,;:.")
+        if not _exists(name) and (quoted or _LIKE_A_FILE.search(name)):
+            log.line(f"(there is no file {name}: the model sees only its name)")
     texts = [f"{name}:\n\n{_text(name, log)}" for name in dict.fromkeys(names) if _exists(name)]
     return "\n\n".join([*texts, line])
 

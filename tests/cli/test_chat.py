@@ -110,6 +110,13 @@ def test_other_words_with_an_at_sign_are_left_alone(talk: Callable[..., Talk]) -
     assert [("user", "Write to @ada or ada@example.org.")] == chat.sent
 
 
+def test_a_file_that_does_not_exist_is_reported(talk: Callable[..., Talk]) -> None:
+    chat = talk()
+    chat.say("What is in @missing.pdf?")
+
+    assert "(there is no file missing.pdf: the model sees only its name)" in chat.log.getvalue()
+
+
 def test_what_was_said_before_an_interrupt_is_kept(talk: Callable[..., Talk]) -> None:
     chat = talk()
     chat.server.script(Reply.text("one two three", cut_after=700))

@@ -22,3 +22,13 @@ def test_control_characters_of_arguments_are_shown(capsys: pytest.CaptureFixture
         make_parser().parse_args(["\x1b[2J"])
 
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["-5", "nan", "soon"])
+def test_the_time_to_keep_a_server_is_checked(
+    seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["chat", "--keep", seconds])
+
+    assert f"argument --keep: '{seconds}' is not a number of seconds" in capsys.readouterr().err

@@ -217,7 +217,11 @@ def _second_server(
         return
     options.pop("embedding_model", None)
     if wanted == BUILT_IN_EMBEDDER and not are_english([passage.text for passage in passages]):
-        log.fact("Search", "by keywords alone: the built-in embedder knows only English")
+        log.fact(
+            "Search",
+            "by keywords alone: the texts do not look English, the only language of the "
+            "built-in embedder",
+        )
         yield None
         return
     with contextlib.closing(
@@ -230,7 +234,8 @@ def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
     corpus = Corpus()
     with log.waiting("Reading", lambda: corpus.progress):
         corpus.read(names, store)
-    log.fact("Files", f"{corpus.files} read, {len(corpus.passages)} passages")
+    count = len(corpus.passages)
+    log.fact("Files", f"{corpus.files} read, {count} passage{'s' if count != 1 else ''}")
     for file in corpus.left_out[:_SHOWN_LEFT_OUT]:
         log.fact("Left out", f"{file.name}: {file.reason}")
     more = len(corpus.left_out) - _SHOWN_LEFT_OUT

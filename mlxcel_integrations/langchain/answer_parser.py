@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -120,14 +120,20 @@ class AnswerParser(Runnable[AIMessage, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Yield the object in a streamed message, as it grows."""
-        objects: Any = self.aread_chunks(input)
-        if _is_observed(config):
+        if not _is_observed(config):
+            objects: Any = self.aread_chunks(input)
+            async with OwnedGenerator(objects) as values:
+                async for value in values:
+                    yield value
+            return
+        stream: Any = input
+        async with OwnedGenerator(stream) as chunks:
             objects = self._atransform_stream_with_config(
-                input, self.aread_chunks, config, run_type="parser"
+                _Unclosable(chunks), self.aread_chunks, config, run_type="parser"
             )
-        async with OwnedGenerator(objects) as values:
-            async for value in values:
-                yield value
+            async with OwnedGenerator(objects) as values:
+                async for value in values:
+                    yield value
 
     def read(self, message: AIMessage) -> Any:
         """Return the object in a message."""
@@ -267,3 +273,17 @@ def _streamed(value: Any) -> Any:
 def _replaces(value: Any) -> bool:
     """Tell whether LangChain, which adds streamed parts up, replaces one by this value instead."""
     return isinstance(value, GrowingList) or not hasattr(value, "__add__")
+
+
+class _Unclosable(AsyncIterator[AIMessage]):
+    """The chunks of a message, for a reader that is not to close them.
+
+    LangChain's second copy of a stream, for its traces, closes it when the copy is collected, which
+    may be while the owner does.
+    """
+
+    def __init__(self, chunks: AsyncIterator[AIMessage]) -> None:
+        self._chunks = chunks
+
+    def __anext__(self) -> Awaitable[AIMessage]:
+        return self._chunks.__anext__()

@@ -200,7 +200,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         else:
 
             def answers(_: Any, run_manager: AsyncCallbackManagerForChainRun) -> AsyncIterator[Any]:
-                return self._aanswers(input, _steps(config, run_manager), kwargs)
+                return OwnedGenerator(self._aanswers(input, _steps(config, run_manager), kwargs))
 
             objects = self._atransform_stream_with_config(_only(input), answers, config)
         async with OwnedGenerator(objects) as values:
@@ -268,13 +268,23 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         attempts = self._attempts(configs)
         while True:
             with attempts:
-                chunks: Any = self.first.astream(question, configs[0], **kwargs, **attempts.fields)
+                chunks = self._achunks(question, configs[0], {**kwargs, **attempts.fields})
                 parts: Any = self.last.atransform(attempts.acounted(chunks), configs[1])
                 async with OwnedGenerator(parts) as answers:
                     async for answer in answers:
                         attempts.check(answer)
                         yield attempts.marked(answer)
                 return
+
+    def _achunks(
+        self, question: LanguageModelInput, config: RunnableConfig, fields: dict[str, Any]
+    ) -> AsyncIterator[Any]:
+        """Return the chunks of the model itself: a binding does not close what it passes on."""
+        binding: Any = self.first
+        config = binding._merge_configs(config)
+        chunks: AsyncIterator[Any]
+        chunks = binding.bound.astream(question, config, **{**binding.kwargs, **fields})
+        return chunks
 
     def _attempts(self, configs: StepConfigs) -> MessageAttempts:
         return MessageAttempts(1 if _asks_again_itself(configs[0]) else self.max_attempts)

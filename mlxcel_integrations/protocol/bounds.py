@@ -13,10 +13,27 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .json_schema import DEFINITIONS, JsonSchema, compact, containers, mapped, target
+from .json_schema import (
+    DEFINITIONS,
+    UNUSUAL,
+    JsonSchema,
+    compact,
+    containers,
+    mapped,
+    schema_in,
+    target,
+    with_schema_in,
+)
 from .schema_limits import MAX_BYTES
 
-__all__ = ["MOST_INTEGER", "bounded", "bounded_format", "combined_parts", "kinds"]
+__all__ = [
+    "MOST_INTEGER",
+    "bounded",
+    "bounded_format",
+    "combined_parts",
+    "is_too_long",
+    "kinds",
+]
 
 TOKEN_CHARACTERS = 5
 """Characters of JSON in a token, at most on average: prose in English has four and a half."""
@@ -72,16 +89,14 @@ def bounded_format(response_format: Any, tokens: int | None, change: Bounding | 
         tokens: Room for the answer; None if it is not limited.
         change: Sets the bounds; ``bounded`` if not given.
     """
-    inner = response_format.get("json_schema") if isinstance(response_format, dict) else None
-    if not isinstance(inner, dict) or not isinstance(schema := inner.get("schema"), dict):
+    schema = schema_in(response_format)
+    if schema is None:
         return response_format
     try:
         found = (change or bounded)(schema, tokens)
-    except (AttributeError, RecursionError, TypeError, ValueError, OverflowError):
-        return response_format  # a schema of an unusual form is left to the server
-    if found is schema or len(compact(found).encode()) > MAX_BYTES >= len(compact(schema).encode()):
+    except UNUSUAL:
         return response_format
-    return {**response_format, "json_schema": {**inner, "schema": found}}
+    return with_schema_in(response_format, found)
 
 
 def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
@@ -98,7 +113,13 @@ def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
 def _changed(text: str, tokens: int | None) -> JsonSchema | None:
     schema = json.loads(text)
     found = _Bounds(schema).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
-    return _with_bounds(schema, found) if found else None
+    changed = _with_bounds(schema, found)
+    return changed if found and not is_too_long(changed, schema) else None
+
+
+def is_too_long(changed: JsonSchema, schema: JsonSchema) -> bool:
+    """Tell whether its bounds have taken a schema beyond the limit of mlxcel."""
+    return len(compact(changed).encode()) > MAX_BYTES >= len(compact(schema).encode())
 
 
 def _with_bounds(schema: Any, found: Mapping[int, JsonSchema]) -> Any:

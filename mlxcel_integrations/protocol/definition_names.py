@@ -15,7 +15,17 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from .json_schema import DEFINITIONS, NAMED, JsonSchema, containers, mapped, pointer, steps
+from .json_schema import (
+    DEFINITIONS,
+    NAMED,
+    JsonSchema,
+    containers,
+    mapped,
+    pointer,
+    schema_in,
+    steps,
+    with_schema_in,
+)
 
 __all__ = ["uri_safe", "with_safe_names"]
 
@@ -31,12 +41,10 @@ ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 def with_safe_names(response_format: Any) -> Any:
     """Return a ``response_format`` whose schema has no definitions of odd names."""
-    inner = response_format.get("json_schema") if isinstance(response_format, dict) else None
-    given = inner.get("schema") if isinstance(inner, dict) else None
-    schema = uri_safe(given)
-    if inner is None or schema is given:
+    schema = schema_in(response_format)
+    if schema is None:
         return response_format
-    return {**response_format, "json_schema": {**inner, "schema": schema}}
+    return with_schema_in(response_format, uri_safe(schema))
 
 
 def uri_safe(schema: Any) -> Any:

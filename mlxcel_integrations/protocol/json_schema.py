@@ -17,6 +17,7 @@ from ..errors import MlxcelError
 __all__ = [
     "DEEPEST",
     "LONGEST_SCHEMA",
+    "UNUSUAL",
     "JsonSchema",
     "check_references",
     "check_schema_size",
@@ -28,8 +29,11 @@ __all__ = [
     "normalized",
     "pointer",
     "rebased",
+    "references",
+    "schema_in",
     "steps",
     "target",
+    "with_schema_in",
     "wrapped",
 ]
 
@@ -70,6 +74,9 @@ NESTED = {
     *("anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
 }
 """Keywords that hold a schema, or a list of schemas."""
+
+UNUSUAL = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
+"""What working with a schema of an unusual form raises; such a schema is left to the server."""
 
 JsonSchema = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -140,12 +147,9 @@ def check_references(schema: JsonSchema) -> None:
                     f"The schema refers to {part[keyword]!r} by {keyword} at {pointer(path)}, "
                     "which servers do not follow: use $ref, and put the schema into $defs."
                 )
-    references = [
-        ([*path, "$ref"], part["$ref"])
-        for path, part in containers(schema)
-        if isinstance(part, dict) and isinstance(part.get("$ref"), str)
-    ]
-    targets = {name: _checked_target(schema, path, name) for path, name in references}
+    targets = {
+        name: _checked_target(schema, [*path, "$ref"], name) for path, name in references(schema)
+    }
     try:
         _check_ends(schema, targets)
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
@@ -153,6 +157,13 @@ def check_references(schema: JsonSchema) -> None:
             f"The schema has a keyword with a value of the wrong kind: {error}. Check required, "
             "properties, anyOf, oneOf, allOf, prefixItems and minItems."
         ) from None
+
+
+def references(schema: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield all references, each with the path of the part that has it."""
+    for path, part in containers(schema):
+        if isinstance(part, dict) and isinstance(part.get("$ref"), str):
+            yield path, part["$ref"]
 
 
 def steps(reference: str) -> list[str]:
@@ -315,3 +326,21 @@ def mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
         elif keyword in NESTED:
             result[keyword] = [change(i) for i in part] if isinstance(part, list) else change(part)
     return result
+
+
+# --------------------------------------------------------------------------- response formats
+
+
+def schema_in(response_format: Any) -> JsonSchema | None:
+    """Return the schema of a ``response_format``, None if it has none."""
+    inner = response_format.get("json_schema") if isinstance(response_format, Mapping) else None
+    schema = inner.get("schema") if isinstance(inner, Mapping) else None
+    return schema if isinstance(schema, dict) else None
+
+
+def with_schema_in(response_format: Any, schema: JsonSchema) -> Any:
+    """Return a ``response_format`` with another schema; the same object if it has this one."""
+    inner = response_format["json_schema"]
+    if inner["schema"] is schema:
+        return response_format
+    return {**response_format, "json_schema": {**inner, "schema": schema}}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .failures import Failure
-from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped
+from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped, with_schema_in
 from .stream import has_schema
 from .validation import error_text
 
@@ -171,6 +171,4 @@ def _schema(body: Mapping[str, Any]) -> Any:
 
 
 def _with_schema(body: Mapping[str, Any], schema: Any) -> dict[str, Any]:
-    wanted = body["response_format"]
-    inner = {**wanted["json_schema"], "schema": schema}
-    return {**body, "response_format": {**wanted, "json_schema": inner}}
+    return {**body, "response_format": with_schema_in(body["response_format"], schema)}

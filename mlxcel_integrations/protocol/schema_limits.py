@@ -9,21 +9,22 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from ..errors import MlxcelError
 from .json_schema import (
     DEFINITIONS,
     JsonSchema,
-    Path,
     compact,
     containers,
     largest_part,
     mapped,
     pointer,
+    references,
+    schema_in,
     steps,
     target,
+    with_schema_in,
 )
 
 __all__ = [
@@ -44,7 +45,7 @@ CACHED_SCHEMAS = 32
 
 def exceeds_limits(response_format: Any) -> bool:
     """Tell whether the schema of a ``response_format`` is beyond the limits of mlxcel."""
-    schema = _schema_of(response_format)
+    schema = schema_in(response_format)
     return schema is not None and _problem(_compacted(schema)) is not None
 
 
@@ -54,14 +55,10 @@ def format_within_limits(response_format: Any) -> Any:
     Raises:
         MlxcelError: Its schema cannot be made small enough.
     """
-    schema = _schema_of(response_format)
+    schema = schema_in(response_format)
     if schema is None:
         return response_format
-    found = within_limits(schema)
-    if found is schema:
-        return response_format
-    inner = {**response_format["json_schema"], "schema": found}
-    return {**response_format, "json_schema": inner}
+    return with_schema_in(response_format, within_limits(schema))
 
 
 def within_limits(schema: JsonSchema) -> JsonSchema:
@@ -84,12 +81,6 @@ def _smaller(text: str) -> JsonSchema:
         if _problem(_compacted(smaller)) is None:
             return smaller
     raise MlxcelError(_problem(_compacted(used)))
-
-
-def _schema_of(response_format: Any) -> JsonSchema | None:
-    inner = response_format.get("json_schema") if isinstance(response_format, dict) else None
-    schema = inner.get("schema") if isinstance(inner, dict) else None
-    return schema if isinstance(schema, dict) else None
 
 
 def _compacted(schema: JsonSchema) -> str:
@@ -128,7 +119,7 @@ def _looked_for_problem(text: str) -> str | None:
             f"The schema has {size} bytes, but mlxcel accepts at most {MAX_BYTES}. The largest "
             f"part is {largest_part(schema)}: shorten it, or ask in several steps."
         )
-    places = [path for path, _ in _references(schema)]
+    places = [path for path, _ in references(schema)]
     if len(places) > MAX_REFERENCES:
         place = pointer([*places[MAX_REFERENCES], "$ref"])
         return (
@@ -138,26 +129,20 @@ def _looked_for_problem(text: str) -> str | None:
     return None
 
 
-def _references(schema: JsonSchema) -> Iterator[tuple[Path, str]]:
-    for path, part in containers(schema):
-        if isinstance(part, dict) and isinstance(part.get("$ref"), str):
-            yield path, part["$ref"]
-
-
 # --------------------------------------------------------------------------- smaller schemas
 
 
 def _without_unused(schema: JsonSchema) -> JsonSchema:
     """Return a schema without the definitions at its top that nothing refers to."""
     rest = {name: part for name, part in schema.items() if name not in DEFINITIONS}
-    waiting, used = [reference for _, reference in _references(rest)], set[str]()
+    waiting, used = [reference for _, reference in references(rest)], set[str]()
     while waiting:
         reference = waiting.pop()
         if reference not in used:
             used.add(reference)
             found = target(schema, reference)
             if isinstance(found, dict):
-                waiting += (inner for _, inner in _references(found))
+                waiting += (inner for _, inner in references(found))
     kept = {tuple(steps(reference)[:2]) for reference in used}
     if any(len(path) < 2 for path in kept):  # the whole schema, with all definitions
         return schema
@@ -171,7 +156,7 @@ def _without_unused(schema: JsonSchema) -> JsonSchema:
 
 def _inlined(schema: JsonSchema) -> JsonSchema:
     """Return a schema whose definitions that are used once stand in their place."""
-    counts = Counter(reference for _, reference in _references(schema))
+    counts = Counter(reference for _, reference in references(schema))
     once = {
         reference
         for reference, count in counts.items()
@@ -200,7 +185,7 @@ def _contains_itself(schema: JsonSchema, reference: str) -> bool:
         part = waiting.pop()
         if not isinstance(part, dict):
             continue
-        for _, inner in _references(part):
+        for _, inner in references(part):
             if inner == reference:
                 return True
             if inner not in seen:

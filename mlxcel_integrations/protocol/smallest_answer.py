@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .json_schema import JsonSchema, Path, compact, containers, pointer, target
+from .json_schema import UNUSUAL, JsonSchema, Path, compact, containers, pointer, references, target
 
 __all__ = ["check_room", "check_satisfiable"]
 
@@ -23,9 +23,6 @@ TYPES: dict[str, tuple[type, ...]] = {
     **{"string": (str,), "object": (dict,), "array": (list,), "null": (type(None),)},
     **{"boolean": (bool,), "integer": (int, float), "number": (int, float)},
 }
-
-UNUSUAL = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
-"""What a schema of an unusual form raises, which is left to the server."""
 
 MOST_ROUNDS = 10
 """Definitions that refer to each other one after the other and are followed."""
@@ -89,21 +86,17 @@ class _Smallest:
 
     def __init__(self, schema: JsonSchema) -> None:
         self._schema = schema
-        references = {
-            part["$ref"]
-            for _, part in containers(schema)
-            if isinstance(part, dict) and isinstance(part.get("$ref"), str)
-        }
+        names = {name for _, name in references(schema)}
         self._known: dict[int, float] = {}
-        self._found: dict[str, float] = dict.fromkeys(references, NOTHING)
+        self._found: dict[str, float] = dict.fromkeys(names, NOTHING)
         for _ in range(MOST_ROUNDS):
             self._known = {}
-            found = {name: self._of(target(schema, name)) for name in references}
+            found = {name: self._of(target(schema, name)) for name in names}
             if found == self._found:
                 break
             self._found = found
         else:
-            self._found = dict.fromkeys(references, 0)
+            self._found = dict.fromkeys(names, 0)
         self._known = {}
         self.tokens = self._of(schema)
 

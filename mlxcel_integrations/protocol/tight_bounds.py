@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .bounds import ANNOTATIONS, combined_parts, kinds
+from .bounds import ANNOTATIONS, combined_parts, is_too_long, kinds
 from .json_schema import JsonSchema, compact, mapped, target
 
 __all__ = ["tightly_bounded"]
@@ -62,7 +62,7 @@ def tightly_bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
         if bounds.longest(schema) <= room:
             break
     found: JsonSchema = bounds.applied(schema)
-    return found
+    return schema if is_too_long(found, schema) else found
 
 
 class _TightBounds:

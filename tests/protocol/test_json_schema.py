@@ -21,19 +21,9 @@ from mlxcel_integrations.protocol.json_schema import (
     rebased,
     wrapped,
 )
+from tests.protocol.large_schemas import nested, of_size
 
 TEXT = {"type": "string"}
-
-
-def of_size(size: int) -> dict[str, Any]:
-    """Return a schema with so many bytes, most of them in one of two properties."""
-    schema = {"properties": {"small": {"title": "S"}, "large": {"title": ""}}}
-    schema["properties"]["large"]["title"] = "x" * (size - len(compact(schema)))
-    return schema
-
-
-def nested(depth: int) -> Any:
-    return {"items": nested(depth - 1)} if depth > 1 else {}
 
 
 def refused(check: Any, schema: Any) -> str:

@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.protocol.json_schema import compact
 from mlxcel_integrations.protocol.schema_limits import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -17,19 +16,9 @@ from mlxcel_integrations.protocol.schema_limits import (
     format_within_limits,
     within_limits,
 )
+from tests.protocol.large_schemas import nested, of_size
 
 TEXT = {"type": "string"}
-
-
-def of_size(size: int) -> dict[str, Any]:
-    """Return a schema with so many bytes, most of them in one of two properties."""
-    schema = {"properties": {"small": {"title": "S"}, "large": {"title": ""}}}
-    schema["properties"]["large"]["title"] = "x" * (size - len(compact(schema)))
-    return schema
-
-
-def nested(depth: int) -> Any:
-    return {"items": nested(depth - 1)} if depth > 1 else {}
 
 
 def referring(count: int) -> Any:

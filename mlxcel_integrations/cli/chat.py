@@ -12,7 +12,6 @@ from ..client import LLM
 from ..embedded import BUILT_IN_MODEL
 from ..errors import MlxcelError
 from ..protocol.messages import Message
-from ..protocol.sampling import with_reasoning
 from .ask.answer import NO_FRAMEWORK, require_packages
 from .ask.command import open_store
 from .ask.prompt import prompt_style
@@ -115,10 +114,8 @@ class Conversation:
         message = {"role": "user", "content": _with_files(line, self._log)}
         self._messages = self._fitting([*self._messages, message])
         begin, first, pieces = time.monotonic(), None, list[str]()
-        sampling = {n: value for n, value in self._sampling.items() if n != "reasoning"}
-        fields = with_reasoning(sampling, self._sampling["reasoning"])
         try:
-            for piece in self._llm.chat_stream(self._messages, **fields):
+            for piece in self._llm.chat_stream(self._messages, **self._sampling):
                 first = first or time.monotonic()
                 pieces.append(piece)
                 self._out.piece(piece)
@@ -165,13 +162,16 @@ def _leave() -> None:
 
 def _with_files(line: str, log: Terminal) -> str:
     """Return a message with the texts of the files that it names as ``@name`` before it."""
-    names = [quoted or plain.rstrip("?!,;:.") for quoted, plain in _FILE.findall(line)]
+    texts = {}
     for quoted, plain in _FILE.findall(line):
         name = quoted or plain.rstrip("?!,;:.")
-        if not _exists(name) and (quoted or _LIKE_A_FILE.search(name)):
+        if name in texts:
+            continue
+        if _exists(name):
+            texts[name] = f"{name}:\n\n{_text(name, log)}"
+        elif quoted or _LIKE_A_FILE.search(name):
             log.line(f"(there is no file {name}: the model sees only its name)")
-    texts = [f"{name}:\n\n{_text(name, log)}" for name in dict.fromkeys(names) if _exists(name)]
-    return "\n\n".join([*texts, line])
+    return "\n\n".join([*texts.values(), line])
 
 
 def _exists(name: str) -> bool:

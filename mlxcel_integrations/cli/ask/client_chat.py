@@ -7,7 +7,6 @@ from typing import Any
 
 from ...client import LLM
 from ...protocol.messages import Message
-from ...protocol.sampling import with_reasoning
 from .passages import Passage
 from .prompt import INSTRUCTION
 
@@ -33,9 +32,7 @@ def stream_answer(
         {"role": "system", "content": f"{INSTRUCTION}\n\n{text}"},
         {"role": "user", "content": question},
     ]
-    sampling = {name: value for name, value in options.items() if name != "reasoning"}
-    fields = with_reasoning(sampling, options.get("reasoning"))
     with LLM(base_url=base_url) as llm:
         # A piece is a token, or a few that belong together.
-        for count, piece in enumerate(llm.chat_stream(messages, **fields), 1):
+        for count, piece in enumerate(llm.chat_stream(messages, **options), 1):
             yield piece, count

@@ -34,4 +34,4 @@ _HOMES = {
     "MlxcelRerank": "rerank",
     "register_with_langchain": "registration",
 }
-__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES, extra="langchain")

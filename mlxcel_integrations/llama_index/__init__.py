@@ -25,4 +25,4 @@ _HOMES = {
     "MlxcelSelector": "selector",
     "MlxcelTokenizer": "tokenizer",
 }
-__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES, extra="llama-index")

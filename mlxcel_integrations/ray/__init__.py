@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 __all__ = ["ChatBatches", "ServerLost", "chat"]
 
 _HOMES = {"ChatBatches": "batches", "ServerLost": "servers", "chat": "dataset"}
-__getattr__, __dir__ = loaded_on_use(__name__, _HOMES)
+__getattr__, __dir__ = loaded_on_use(__name__, _HOMES, extra="ray")

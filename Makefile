@@ -9,13 +9,16 @@ export NO_MKDOCS_2_WARNING := 1
 
 # Two targets must not install into one environment at the same time, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help demo test test-long test-mlxcel bench evaluate soak coverage mutants lint types docs links build audit clean
+.PHONY: help demo dev test test-long test-mlxcel bench evaluate soak coverage mutants lint types docs links build audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed-demo ## answer two questions about the docs with a local model
 	@$(VENV)/bin/mlxcel-integrations demo
+
+dev: $(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-docs ## install what tests, checks and pages need, for work on the code
+	@echo 'Ready. Your editor should use $(VENV)/bin/python; make test, make lint and make docs run now.'
 
 test: $(VENV)/.installed-test ## run the tests that need no mlxcel binary, except slow ones
 	@$(RUN) tests $(ARGS)

@@ -20,6 +20,7 @@ from tests.parts import ALONE, LONG, TIMED, is_timed, may_have, part_of
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKEFILE = (ROOT / "Makefile").read_text()
+WORKFLOWS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / ".github").rglob("*.yml"))]
 
 
 def test_one_version_everywhere() -> None:
@@ -52,14 +53,14 @@ def test_declared_pythons_are_the_tested_ones() -> None:
 def make_targets_named_in(path: str) -> set[str]:
     """Only commands: alone on a line, in backquotes, or a step; prose says "make sure" too."""
     line = r"^\s*(?:\$ )?make ([a-z-]+)(?=\s*$|\s+#|\s+[A-Z_]+=)"
-    step = r"(?:`|run: |' )make ([a-z-]+)"
+    step = r"(?:`|run: |' |\": \")make ([a-z-]+)"
     found = re.findall(f"{line}|{step}", (ROOT / path).read_text(), re.MULTILINE)
     return {target for pair in found for target in pair if target}
 
 
 @pytest.mark.parametrize(
     "path",
-    ["README.md", ".ci/run", ".github/workflows/ci.yml"]
+    ["README.md", ".ci/run", *WORKFLOWS, ".devcontainer/devcontainer.json"]
     + [str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md"))],
 )
 def test_every_make_command_shown_or_run_exists(path: str) -> None:

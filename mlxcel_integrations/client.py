@@ -12,6 +12,7 @@ import httpx
 from .modes import BaseClient
 from .operations import (
     count_messages,
+    count_tokens,
     detokenize,
     discover_features,
     discover_model,
@@ -29,7 +30,7 @@ from .protocol.messages import Messages, as_list
 from .protocol.reply import ChatReply, fold
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
-from .protocol.tokens import can_count_at_once, count_texts
+from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.decision import Deciding, Decision, Prior
@@ -389,10 +390,7 @@ class LLM(BaseClient):
         Returns:
             The number of ids that ``tokenize`` gives; for a list, one number for each text.
         """
-        tokens = self._connection.tokens
-        if isinstance(text, str):
-            return self._driver.run(count_texts([text], tokens))[0]
-        return self._driver.run(count_texts(text, tokens))
+        return self._driver.run(count_tokens(self._connection, text))
 
     def counts_at_once(self) -> bool:
         """Tell whether many texts can be counted in one request; tried once."""

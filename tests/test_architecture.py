@@ -60,12 +60,11 @@ def test_the_top_of_the_package_has_12_modules() -> None:
     assert 12 >= len(figures.flat_modules()), figures.flat_modules()
 
 
-@pytest.mark.parametrize(
-    ("shell", "limit"), [("LLM", 10), ("AsyncLLM", 10), ("SyncDriver", 20), ("AsyncDriver", 20)]
-)
-def test_what_waits_for_a_server_decides_little(shell: str, limit: int) -> None:
+def test_what_waits_for_a_server_decides_little() -> None:
     """Decisions belong in ``protocol``, ``operations`` and ``transport.exchange``, for both."""
-    assert limit >= figures.decisions_of_shells()[shell]
+    found = figures.decisions_of_shells()
+
+    assert 50 >= sum(found.values()), found
 
 
 def test_a_chat_model_is_not_a_tower_of_mixins() -> None:

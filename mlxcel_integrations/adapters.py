@@ -27,7 +27,6 @@ from .options.names import hint_for
 from .protocol.arguments import plain, shown
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
-from .protocol.timeouts import USUAL_CONNECT_TIMEOUT
 from .secret import hidden, hidden_values, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
@@ -57,7 +56,10 @@ FIELD_ORDER = dict.fromkeys(
 """Fields in the order in which editors, ``help`` and ``model_fields`` show them."""
 
 
-RECONNECTING = {*ConnectionOptions.model_fields, *ServerOptions.model_fields, "check_context"}
+CONNECTING = {*ConnectionOptions.model_fields, "check_context", "merge_messages"}
+"""Options of a connection, two of which only chats have."""
+
+RECONNECTING = CONNECTING | ServerOptions.model_fields.keys()
 """Options that are part of a connection; the others are read at each request."""
 
 RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
@@ -117,10 +119,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         # A traceback with locals shows the arguments of a function.
         values = {name: plain(value) for name, value in with_secrets(values).items()}
-        if "timeout" in values:
-            connect_timeout = values.get("connect_timeout", USUAL_CONNECT_TIMEOUT)
-            limits = split_timeout(values["timeout"], connect_timeout)
-            values["timeout"], values["connect_timeout"] = limits
+        values = split_timeout(values)
         for name in values:
             cls._check_name(name)
         return values
@@ -196,25 +195,19 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         Args:
             lease: The right to use the managed server that is known already.
         """
-        names = ConnectionOptions.model_fields.keys() - {"api_key", "default_headers"}
-        settings = ConnectionSettings.of(
+        options = {
+            **self._server_options(),
+            **{name: value for name, value in self.__dict__.items() if name in CONNECTING},
             # No variable may hold the key: a traceback with locals would show it.
-            api_key=hidden(self.api_key.get_secret_value()) if self.api_key else None,
-            default_headers=hidden_values(self.default_headers),
-            server_options=self._server_options(),
-            **{name: getattr(self, name) for name in names},
-            **self._chat_settings,
-        )
+            "api_key": hidden(self.api_key),
+            "default_headers": hidden_values(self.default_headers),
+        }
+        settings = ConnectionSettings.of(options)
         return connect(self._needed(settings), known=lease)
 
     def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
         """Return the settings of the server that this model needs."""
         return settings
-
-    @property
-    def _chat_settings(self) -> dict[str, Any]:
-        """Settings of a connection that only chats have."""
-        return {"check_context": None, "merge_messages": None}
 
     def start(self) -> Self:
         """Start the managed server now instead of on first use; does nothing in connect mode.
@@ -366,10 +359,6 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
 class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
-
-    @property
-    def _chat_settings(self) -> dict[str, Any]:
-        return {"check_context": self.check_context, "merge_messages": self.merge_messages}
 
     def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
         """Return sampling fields that switch thinking on or off, by the call or else the model."""

@@ -15,6 +15,7 @@ from .client import Message, T
 from .modes import BaseClient
 from .operations import (
     count_messages,
+    count_tokens,
     detokenize,
     discover_features,
     discover_model,
@@ -32,7 +33,7 @@ from .protocol.messages import Messages, as_list
 from .protocol.reply import ChatReply, fold
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
-from .protocol.tokens import can_count_at_once, count_texts
+from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.decision import Deciding, Decision, Prior
@@ -287,10 +288,7 @@ class AsyncLLM(BaseClient):
 
     async def count_tokens(self, text: str | list[str]) -> int | list[int]:
         """Return the number of tokens of a text, or of each text; see ``LLM.count_tokens``."""
-        tokens = self._connection.tokens
-        if isinstance(text, str):
-            return (await self._driver.run(count_texts([text], tokens)))[0]
-        return await self._driver.run(count_texts(text, tokens))
+        return await self._driver.run(count_tokens(self._connection, text))
 
     async def counts_at_once(self) -> bool:
         """Tell whether many texts are counted in one request; found out once."""

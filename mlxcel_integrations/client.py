@@ -12,6 +12,7 @@ import httpx
 from .modes import BaseClient
 from .operations import (
     count_messages,
+    count_tokens,
     detokenize,
     discover_features,
     discover_model,
@@ -29,7 +30,7 @@ from .protocol.messages import Messages, as_list
 from .protocol.reply import ChatReply, fold
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
-from .protocol.tokens import can_count_at_once, count_texts
+from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.decision import Deciding, Decision, Prior
@@ -56,37 +57,36 @@ class LLM(BaseClient):
     ``MLXCEL_MODEL`` are looked up. May be used from many threads at once.
 
     Args:
-        model: Model to start a server with: a repository id or a directory for mlxcel, a
-            ``.gguf`` file, or ``"embedded"`` for a small built-in model.
-        base_url: Address of a running server, with or without ``/v1``; ``unix:///path`` too.
+        model: Model to start a server with: a repository id or a directory for mlxcel, a .gguf
+            file, or "embedded" for a small built-in model.
+        base_url: Address of a running server, with or without /v1; unix:///path too.
         socket: Unix socket of a running server; in managed mode, the path to bind.
-        api_key: Key of the server; ``MLXCEL_API_KEY`` if not given.
+        api_key: Key of the server; MLXCEL_API_KEY if not given.
         default_headers: Headers to send with every request to the server.
         session: Name of the conversation, by which balancers keep it on one server; each chat or
             completion can name another.
-        verify: Whether to check the certificate of an https server, or the path of the
-            authorities to trust.
+        verify: Whether to check the certificate of an https server, or the path of the authorities
+            to trust.
         client_cert: Path of the certificate to present to an https server.
         client_key: Path of its key, if that is in a separate file.
         served_model: Which of several served models to use; discovered if not given.
-        timeout: Longest silence of the server until an answer begins, in seconds; 600 if not
-            given. Reading a long prompt takes a while. An ``httpx.Timeout`` sets
-            ``connect_timeout``, too.
+        timeout: Longest silence of the server until an answer begins, in seconds; 600 if not given.
+            Reading a long prompt takes a while. An httpx.Timeout sets connect_timeout, too.
         connect_timeout: Longest time until a connection is made, in seconds.
-        token_timeout: Longest time from one token to the next, in seconds; ``timeout`` if not
+        token_timeout: Longest time from one token to the next, in seconds; timeout if not given.
+        total_timeout: Longest time for a request and all of its answer, in seconds; no limit if not
             given.
-        total_timeout: Longest time for a request and all of its answer, in seconds; no limit if
-            not given.
         max_retries: How often to resend a request that the server has not started to process.
         check_context: Whether to refuse a chat that does not fit into the context instead of
             sending it; by default where the server would silently drop its beginning.
-        merge_messages: Whether to join messages of one role that follow each other, and to put
-            the system message before the first question; by default once the chat template has
-            refused them.
+        merge_messages: Whether to join messages of one role that follow each other, and to put the
+            system message before the first question; by default once the chat template has refused
+            them.
         transport: An ``httpx`` transport to use instead of connecting, for tests; not with
             ``model``.
-        server_options: Fields of ``ServerOptions`` for the server that is started: ``binary``,
-            ``host``, ``port``, ``ctx_size``, ``parallel``, ``startup_timeout`` and more.
+        options: The options above, and fields of ``ServerOptions`` for the server that is started:
+            ``binary``, ``host``, ``port``, ``ctx_size``, ``parallel``, ``startup_timeout`` and
+            more.
 
     Raises:
         MlxcelError: The arguments contradict each other, name no server, or one is unknown.
@@ -389,10 +389,7 @@ class LLM(BaseClient):
         Returns:
             The number of ids that ``tokenize`` gives; for a list, one number for each text.
         """
-        tokens = self._connection.tokens
-        if isinstance(text, str):
-            return self._driver.run(count_texts([text], tokens))[0]
-        return self._driver.run(count_texts(text, tokens))
+        return self._driver.run(count_tokens(self._connection, text))
 
     def counts_at_once(self) -> bool:
         """Tell whether many texts can be counted in one request; tried once."""

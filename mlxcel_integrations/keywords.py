@@ -5,17 +5,43 @@ The fields are those of ``options``, which a test compares; pydantic is not need
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import httpx
+
 __all__ = [
     "ChatKeywords",
+    "ClientKeywords",
     "CompletionKeywords",
+    "ConnectionKeywords",
     "PromptKeywords",
     "SamplingKeywords",
     "ServerKeywords",
 ]
+
+
+class ConnectionKeywords(TypedDict, total=False):
+    """Fields of ``ConnectionOptions``, and those of ``ChatOptions`` that a connection heeds."""
+
+    base_url: str | None
+    socket: str | os.PathLike[str] | None
+    api_key: str | None
+    default_headers: Mapping[str, str] | None
+    session: str | None
+    verify: bool | str | os.PathLike[str]
+    client_cert: str | os.PathLike[str] | None
+    client_key: str | os.PathLike[str] | None
+    served_model: str | None
+    timeout: float | httpx.Timeout | None
+    connect_timeout: float
+    token_timeout: float | None
+    total_timeout: float | None
+    max_retries: int
+    check_context: bool | None
+    merge_messages: bool | None
 
 
 class ServerKeywords(TypedDict, total=False):
@@ -40,6 +66,10 @@ class ServerKeywords(TypedDict, total=False):
     embedding_model: str | None
     reranker_model: str | None
     extra_args: tuple[str, ...]
+
+
+class ClientKeywords(ConnectionKeywords, ServerKeywords, total=False):
+    """Options of ``LLM`` and ``AsyncLLM``."""
 
 
 class SamplingKeywords(TypedDict, total=False):

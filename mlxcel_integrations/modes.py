@@ -7,23 +7,21 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
 
 from .embedded import embedder_beside
 from .errors import MlxcelError
-from .protocol.arguments import as_path, as_whole, check_text
-from .protocol.timeouts import USUAL_CONNECT_TIMEOUT
 from .protocol.vector_models import VectorMemory
-from .secret import hidden, hidden_values, with_secrets, without_password
+from .secret import hidden, hidden_values, with_secrets
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
 from .transport.server import ServerLease
 from .transport.tls import TLS
 
 if TYPE_CHECKING:
-    from .keywords import ServerKeywords
+    from .keywords import ClientKeywords
 
 __all__ = [
     "BaseClient",
@@ -211,15 +209,18 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
     return dataclasses.replace(endpoint, tls=tls)
 
 
-def split_timeout(timeout: Any, connect_timeout: Any) -> tuple[Any, Any]:
-    """Return the two timeouts of an ``httpx.Timeout``; anything else stays as it is.
+def split_timeout(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options in which an ``httpx.Timeout`` is written as the two limits of it that count.
 
     Its ``connect`` counts only if ``connect_timeout`` is not set.
     """
-    if not isinstance(timeout, httpx.Timeout):
-        return timeout, connect_timeout
-    limits = [math.inf if limit is None else limit for limit in (timeout.read, timeout.connect)]
-    return limits[0], limits[1] if connect_timeout == USUAL_CONNECT_TIMEOUT else connect_timeout
+    given = options.get("timeout")
+    if not isinstance(given, httpx.Timeout):
+        return options
+    silence, connecting = (
+        math.inf if limit is None else limit for limit in (given.read, given.connect)
+    )
+    return {"connect_timeout": connecting, **options, "timeout": silence}
 
 
 class BaseClient:
@@ -231,55 +232,17 @@ class BaseClient:
         self,
         model: str | os.PathLike[str] | None = None,
         *,
-        base_url: str | None = None,
-        socket: str | os.PathLike[str] | None = None,
-        api_key: str | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        session: str | None = None,
-        verify: bool | str | os.PathLike[str] = True,
-        client_cert: str | os.PathLike[str] | None = None,
-        client_key: str | os.PathLike[str] | None = None,
-        served_model: str | None = None,
-        timeout: float | httpx.Timeout | None = None,
-        connect_timeout: float = USUAL_CONNECT_TIMEOUT,
-        token_timeout: float | None = None,
-        total_timeout: float | None = None,
-        max_retries: int = 2,
-        check_context: bool | None = None,
-        merge_messages: bool | None = None,
         transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
-        **server_options: Unpack[ServerKeywords],
+        **options: Unpack[ClientKeywords],
     ) -> None:
         # A traceback with locals shows the arguments of a function, which must not be secrets.
-        key, api_key = hidden(api_key), None
-        headers, default_headers = hidden_values(default_headers), None
-        base_url = without_password(base_url) if isinstance(base_url, str) else base_url
-        server_options = cast("ServerKeywords", with_secrets(dict(server_options)))
-        for name, text in {"base_url": base_url, "served_model": served_model}.items():
-            if text is not None:
-                check_text(name, text)
+        given: dict[str, Any] = {**options, "model": model}
+        options = {}
+        given["api_key"] = hidden(given.get("api_key"))
+        given["default_headers"] = hidden_values(given.get("default_headers"))
+        given = with_secrets(given)
         self._check_transport(transport)
-        silence, connecting = split_timeout(timeout, connect_timeout)
-        settings = ConnectionSettings.of(
-            model=as_path("model", model),
-            base_url=base_url,
-            socket=as_path("socket", socket),
-            api_key=key,
-            default_headers=headers,
-            session=session,
-            served_model=served_model,
-            max_retries=as_whole("max_retries", max_retries, least=0),
-            check_context=check_context,
-            merge_messages=merge_messages,
-            timeout=silence,
-            connect_timeout=connecting,
-            token_timeout=token_timeout,
-            total_timeout=total_timeout,
-            verify=verify if isinstance(verify, bool) else as_path("verify", verify) or True,
-            client_cert=as_path("client_cert", client_cert),
-            client_key=as_path("client_key", client_key),
-            server_options=server_options,
-        )
+        settings = ConnectionSettings.of(split_timeout(given))
         self._use(connect(settings, custom_transport=transport is not None), transport)
 
     def _check_transport(self, transport: object) -> None:

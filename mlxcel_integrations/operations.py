@@ -18,7 +18,7 @@ from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read
 from .protocol.stream import Request
-from .protocol.tokens import read_text, read_tokens
+from .protocol.tokens import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
 from .structured.thinking import thinks_first, with_thinking_first
 from .transport.connection import Connection
@@ -26,6 +26,7 @@ from .transport.diagnosis import to_exception
 
 __all__ = [
     "count_messages",
+    "count_tokens",
     "detokenize",
     "discover_features",
     "discover_model",
@@ -115,6 +116,13 @@ def prepare_completion(
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
     return completion_request(model, prompt, sampling, engine)
+
+
+def count_tokens(connection: Connection, text: str | list[str]) -> Flow[int | list[int]]:
+    """Return the number of tokens of a text, or of each text of a list."""
+    if isinstance(text, str):
+        return (yield from count_texts([text], connection.tokens))[0]
+    return (yield from count_texts(text, connection.tokens))
 
 
 def count_messages(

@@ -39,12 +39,15 @@ def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:
 
 RIGHT_CALLS = (
     'LLM(model="embedded", ctx_size=4096)',
+    'LLM(base_url="http://host", api_key="key", timeout=60, verify=False)',
     'llm.chat("hi", temperature=0, stop="x", extra_body={"new": 1})',
     'llm.generate("hi", suffix="there")',
     'llm.count_message_tokens("hi", tools=[], reasoning_effort="low")',
 )
 WRONG_CALLS = (
     'LLM(model="embedded", ctx_sise=4096)',
+    'LLM(base_url="http://host", timeout="long")',
+    'LLM("one", "two")',
     'AsyncLLM("embedded", parallel="2")',
     'llm.generate("hi", temprature=0)',
     'llm.chat("hi", temprature=0)',

@@ -32,8 +32,8 @@ class ConnectionOptions(BaseModel):
 
     model: str | None = Field(
         default=None,
-        description="Model to start a server with: a repository id or directory for mlxcel, a "
-        '.gguf file, or "embedded".',
+        description="Model to start a server with: a repository id or a directory for mlxcel, a "
+        '.gguf file, or "embedded" for a small built-in model.',
     )
     base_url: str | None = Field(
         default=None,
@@ -55,7 +55,8 @@ class ConnectionOptions(BaseModel):
     )
     session: str | None = Field(
         default=None,
-        description="Name of the conversation, by which balancers keep it on one server.",
+        description="Name of the conversation, by which balancers keep it on one server; each chat "
+        "or completion can name another.",
     )
     verify: bool | str = Field(
         default=True,
@@ -75,7 +76,7 @@ class ConnectionOptions(BaseModel):
         default=None,
         gt=0,
         description="Longest silence of the server until an answer begins, in seconds; 600 if not "
-        "given.",
+        "given. Reading a long prompt takes a while. An httpx.Timeout sets connect_timeout, too.",
     )
     connect_timeout: float = Field(
         default=10.0, gt=0, description="Longest time until a connection is made, in seconds."
@@ -381,11 +382,11 @@ class ChatOptions(BaseModel):
     check_context: bool | None = Field(
         default=None,
         description="Whether to refuse a chat that does not fit into the context instead of "
-        "sending it; None does so where the server would silently drop its beginning.",
+        "sending it; by default where the server would silently drop its beginning.",
     )
     merge_messages: bool | None = Field(
         default=None,
         description="Whether to join messages of one role that follow each other, and to put the "
-        "system message before the first question; None does so once the chat template has "
+        "system message before the first question; by default once the chat template has "
         "refused them.",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator
 from typing import Any, TypeVar, cast
@@ -15,11 +14,10 @@ from ..protocol.stream import Delta, Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started
-from .generation import following, opened
+from .generation import ended, following, lost, opened
 from .sockets import hang_up
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
-from .sync_driver import DRAIN_SECONDS
 from .turns import DELTAS_PER_TURN, Turns
 
 __all__ = ["AsyncDriver"]
@@ -87,14 +85,9 @@ class AsyncDriver:
                     await turns.join()
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
-                if answer.gave_up:
-                    # The log of a managed server, which says why, arrives a moment later.
-                    await asyncio.sleep(self._connection.settle_seconds)
-                if answer.close():
-                    await _adrain(incoming)
+                await self._drive(ended(self._connection, answer))
             except LOST as error:
-                await asyncio.sleep(answer.lose())
-                answer.close_after(error)
+                await self._drive(lost(answer, error))
             finally:
                 answer.leave()
                 await _close(incoming)
@@ -160,16 +153,6 @@ async def _anext(incoming: Incoming) -> bytes | None:
         piece: bytes | None = await anext(incoming.pieces, None)
     incoming.ended = piece is None
     return piece
-
-
-async def _adrain(incoming: Incoming) -> None:
-    """Read what follows ``[DONE]``, so that the connection can be used again.
-
-    A server that neither sends more nor ends the response must not delay the answer.
-    """
-    incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
-    with contextlib.suppress(*LOST):
-        await _anext(incoming)
 
 
 async def _close(incoming: Incoming) -> None:

@@ -6,12 +6,13 @@ import functools
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import httpx
 
 from ..errors import MlxcelError, warn_caller
+from ..protocol.arguments import as_path, as_whole, check_text
 from ..protocol.body import encode_body
 from ..protocol.buffering import BufferingDetector
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
@@ -27,10 +28,14 @@ from ..secret import NotPicklable, Secret, hidden, redacted
 from .endpoint import Endpoint
 from .line import Line, Place, line_of
 from .server import Server, ServerLease
-from .tls import TLS
+from .tls import TLS, USUAL_TLS
 from .token_cache import TokenCache
 
 __all__ = ["Connection", "ConnectionSettings", "checked_key"]
+
+
+GROUPS = ("timeouts", "tls", "server_options")
+"""Fields of ``ConnectionSettings`` that hold several options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +44,51 @@ class ConnectionSettings:
 
     The attributes are options of ``LLM``, whose docstring describes them; those of timeouts and of
     TLS are grouped.
+
+    Raises:
+        MlxcelError: One has a type or a value that it cannot have.
     """
 
-    model: str | os.PathLike[str] | None
-    base_url: str | None
-    socket: str | os.PathLike[str] | None
-    api_key: Secret | None
-    default_headers: Mapping[str, Secret] | None
-    session: str | None
-    served_model: str | None
-    max_retries: int
-    check_context: bool | None
-    merge_messages: bool | None
-    timeouts: Timeouts
-    tls: TLS
-    server_options: Mapping[str, Any]
+    model: str | None = None
+    base_url: str | None = None
+    socket: str | None = None
+    api_key: Secret | None = None
+    default_headers: Mapping[str, Secret] | None = None
+    session: str | None = None
+    served_model: str | None = None
+    max_retries: int = 2
+    check_context: bool | None = None
+    merge_messages: bool | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    tls: TLS = USUAL_TLS
+    server_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("model", "socket"):
+            object.__setattr__(self, name, as_path(name, getattr(self, name)))
+        for name in ("base_url", "served_model"):
+            if getattr(self, name) is not None:
+                check_text(name, getattr(self, name))
+        retries = as_whole("max_retries", self.max_retries, least=0)
+        object.__setattr__(self, "max_retries", retries)
 
     @classmethod
-    def of(cls, **options: Any) -> ConnectionSettings:
+    def of(cls, options: Mapping[str, Any]) -> ConnectionSettings:
         """Group options, which have the names that ``LLM`` gives them.
 
         Args:
-            options: A value for each connection option, and ``server_options``.
+            options: Options of a connection. All others are for the server that is started.
         """
-        groups = {"timeouts": Timeouts, "tls": TLS}
-        values = {
-            name: group(**{field.name: options[field.name] for field in fields(group)})
-            for name, group in groups.items()
-        }
-        own = {field.name: options[field.name] for field in fields(cls) if field.name not in groups}
-        return cls(**own, **values)
+        rest = dict(options)
+        timeouts, tls = Timeouts(**_taken(rest, Timeouts)), TLS(**_taken(rest, TLS))
+        own = _taken(rest, cls)
+        return cls(**own, timeouts=timeouts, tls=tls, server_options=rest)
+
+
+def _taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """Take those options away that are fields of a class, and return them."""
+    names = [field.name for field in fields(kind) if field.name not in GROUPS]
+    return {name: options.pop(name) for name in names if name in options}
 
 
 class Connection(NotPicklable):
@@ -153,7 +173,7 @@ class Connection(NotPicklable):
         return None
 
     @property
-    def model_to_start(self) -> str | os.PathLike[str] | None:
+    def model_to_start(self) -> str | None:
         """The model of the managed server; None in connect mode, or where a variable names it."""
         return self._settings.model if self._settings is not None else None
 

@@ -5,6 +5,7 @@ The steps are those of ``exchange``.
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from ..protocol.failures import Failure, no_slot
@@ -21,7 +22,10 @@ from .line import Place
 from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
-__all__ = ["following", "opened"]
+__all__ = ["ended", "following", "lost", "opened"]
+
+DRAIN_SECONDS = 0.05
+"""Longest wait for what follows ``[DONE]``."""
 
 HEALTH_SECONDS = 2.0
 """Longest wait for the slots of a server before a request is sent without knowing them."""
@@ -41,6 +45,34 @@ def following(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedA
     if request is None:
         return None
     return _sent(connection, request, answer.incoming.deadline.following(time.monotonic()))
+
+
+def ended(connection: Connection, answer: StreamedAnswer) -> Steps[None]:
+    """Check that an answer of which nothing is left to read is complete.
+
+    What follows ``[DONE]`` is read so that the connection can be used again; a server that neither
+    sends more nor ends the response must not delay the answer.
+
+    Raises:
+        MlxcelStreamError: It is not complete.
+    """
+    if answer.gave_up:
+        # The log of a managed server, which says why, arrives a moment later.
+        yield Sleep(connection.settle_seconds)
+    if answer.close():
+        answer.incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
+        with contextlib.suppress(*LOST):
+            yield Next(answer.incoming)
+
+
+def lost(answer: StreamedAnswer, error: Exception) -> Steps[None]:
+    """Check that an answer was complete when a read of it failed.
+
+    Raises:
+        MlxcelStreamError: It was not.
+    """
+    yield Sleep(answer.lose())
+    answer.close_after(error)
 
 
 def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[StreamedAnswer]:
@@ -181,8 +213,7 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
     except LOST as error:
         answer.leave()
         yield Close(incoming)
-        yield Sleep(answer.lose())
-        answer.close_after(error)
+        yield from lost(answer, error)
     except BaseException as error:
         answer.leave()
         # A generator that is being closed cannot yield another step.

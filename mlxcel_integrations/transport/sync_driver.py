@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import weakref
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
-from .generation import following, opened
+from .generation import ended, following, lost, opened
 from .network import sent_within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
@@ -23,7 +22,6 @@ from .sync_pool import SyncPool
 __all__ = ["SyncDriver"]
 
 T = TypeVar("T")
-DRAIN_SECONDS = 0.05
 
 
 class SyncDriver:
@@ -79,14 +77,9 @@ class SyncDriver:
                         break
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
-                if answer.gave_up:
-                    # The log of a managed server, which says why, arrives a moment later.
-                    time.sleep(self._connection.settle_seconds)
-                if answer.close():
-                    _drain(incoming)
+                self._drive(ended(self._connection, answer))
             except LOST as error:
-                time.sleep(answer.lose())
-                answer.close_after(error)
+                self._drive(lost(answer, error))
             finally:
                 answer.leave()
                 incoming.body.close()
@@ -145,13 +138,3 @@ def _next(incoming: Incoming) -> bytes | None:
     """Return the next bytes of a body, None at its end."""
     piece: bytes | None = next(incoming.pieces, None)
     return piece
-
-
-def _drain(incoming: Incoming) -> None:
-    """Read what follows ``[DONE]``, so that the connection can be used again.
-
-    A server that neither sends more nor ends the response must not delay the answer.
-    """
-    incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
-    with contextlib.suppress(*LOST):
-        _next(incoming)

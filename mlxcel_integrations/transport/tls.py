@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import MlxcelError
+from ..protocol.arguments import as_path
 
 __all__ = ["TLS", "USUAL_TLS"]
 
@@ -22,11 +23,20 @@ class TLS:
             trust: a file, or a folder in the form of OpenSSL.
         client_cert: Path of the certificate to present to the server, None for none.
         client_key: Path of its key, None if that is in the same file.
+
+    Raises:
+        MlxcelError: A path is of another type.
     """
 
     verify: bool | str = True
     client_cert: str | None = None
     client_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.verify, bool):
+            object.__setattr__(self, "verify", as_path("verify", self.verify) or True)
+        for name in ("client_cert", "client_key"):
+            object.__setattr__(self, name, as_path(name, getattr(self, name)))
 
     def check(self) -> None:
         """Check that the files exist.

@@ -157,6 +157,23 @@ def test_a_changed_timeout_is_used_from_then_on(
     model.close()
 
 
+@pytest.mark.parametrize("change", [copied, assigned])
+def test_a_chat_model_that_is_to_merge_messages_does_so_from_then_on(
+    servers: list[FakeServer], change: Change
+) -> None:
+    pytest.importorskip("langchain_core", reason="this framework is not installed")
+    from mlxcel_integrations.langchain import ChatMlxcel
+
+    model = ChatMlxcel(base_url=servers[0].url, api_key="one")
+
+    changed = change(model, {"merge_messages": True})
+    changed.invoke([("user", "One."), ("user", "Two.")])
+
+    assert ["One.\n\nTwo."] == [m["content"] for m in posts(servers[0])[-1].json["messages"]]
+    changed.close()
+    model.close()
+
+
 @CHANGE
 def test_a_managed_server_that_no_object_names_any_more_is_given_back(
     tmp_path: Path, servers: list[FakeServer], kind: Any, use: Use, change: Change

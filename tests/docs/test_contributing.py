@@ -1,8 +1,8 @@
-"""The page for contributors shows the code as it is."""
+"""The page for contributors shows the code as it is, and the reference the options."""
 
 from __future__ import annotations
 
-from tests import tree
+from tests import help_texts, tree
 from tests.structure import picture
 from tests.structure.imports import LAYERS
 
@@ -11,6 +11,13 @@ PAGE = tree.PAGE.read_text()
 
 def test_the_tree_is_that_of_the_package() -> None:
     assert tree.with_tree(PAGE) == PAGE, f"The package has changed: run `{tree.COMMAND}`."
+
+
+def test_help_texts_are_written_once() -> None:
+    code, reference = help_texts.CLIENT.read_text(), help_texts.REFERENCE.read_text()
+
+    assert help_texts.with_arguments(code) == code, f"Run `{help_texts.COMMAND}`."
+    assert help_texts.with_tables(reference) == reference, f"Run `{help_texts.COMMAND}`."
 
 
 def test_the_layers_are_those_that_are_checked() -> None:

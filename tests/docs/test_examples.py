@@ -18,17 +18,7 @@ from typing import Any
 import llama_index.core
 import pytest
 from llama_index.core import Settings
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
-from mlxcel_integrations.options.fields import (
-    ChatOptions,
-    ConnectionOptions,
-    EmbeddingOptions,
-    RerankOptions,
-    SamplingParams,
-    ServerOptions,
-)
 from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.program import executable
 from tests.fakes.server import FakeServer
@@ -181,33 +171,6 @@ def test_the_links_of_notebooks_lead_to_files() -> None:
 
     assert DOCS / "rag.md" in links
     assert [] == [link for link in links if not link.exists()]
-
-
-def field_table(options: type[BaseModel]) -> str:
-    rows = [
-        f"| `{name}` | {_default(field.get_default())} | {field.description} |"
-        for name, field in options.model_fields.items()
-    ]
-    return "\n".join(["| Name | Default | Meaning |", "| --- | --- | --- |", *rows])
-
-
-def _default(value: object) -> str:
-    return "" if value in (None, (), PydanticUndefined) else f"`{value!r}`"
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ConnectionOptions,
-        ServerOptions,
-        SamplingParams,
-        ChatOptions,
-        EmbeddingOptions,
-        RerankOptions,
-    ],
-)
-def test_the_reference_lists_every_option_with_its_help_text(options: type[BaseModel]) -> None:
-    assert field_table(options) in (DOCS / "reference.md").read_text()
 
 
 def shown_messages() -> list[str]:

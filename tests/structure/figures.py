@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from tests.help_texts import arguments
 from tests.structure.imports import PACKAGE, circles, is_package, modules, upward_imports
 from tests.structure.trace import SOCKET, streamed_message
 
@@ -56,7 +57,10 @@ def bases(name: str, module: str) -> list[str]:
 
 
 def places_to_edit(option: str) -> list[str]:
-    """Return the lines that declare an option, describe it, or hand it to a constructor."""
+    """Return the lines that declare an option, describe it, or hand it to a constructor.
+
+    What ``tests.help_texts`` writes need not be edited.
+    """
     return [
         f"{module}:{line}"
         for module, tree in modules().items()
@@ -74,7 +78,7 @@ def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
                 yield node.lineno
             case ast.Call(func=ast.Name(id=function), args=args) if function[0].isupper():
                 yield from (arg.lineno for arg in args if is_named(arg, option))
-            case ast.Expr(value=ast.Constant(value=str(docstring))):
+            case ast.Expr(value=ast.Constant(value=str(docstring))) if arguments() not in docstring:
                 for entry in re.finditer(rf"^ +{option}: ", docstring, re.MULTILINE):
                     yield node.lineno + docstring[: entry.start()].count("\n")
 

@@ -400,7 +400,7 @@ def _check(delta: Delta) -> None:
 
 def _bare(event: Mapping[str, Any]) -> Any:
     """Return the error that an event without choices is by itself, None if it is none."""
-    if isinstance(event.get("message"), str) and event.keys() & {"code", "type", "status"}:
+    if isinstance(event.get("message"), str):
         return event
     # As web frameworks write them.
     return event.get("detail") or event.get("errors")

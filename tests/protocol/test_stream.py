@@ -164,6 +164,8 @@ def test_either_ending_completes_an_answer(ending: bytes) -> None:
         (event({"detail": "no memory"}), "gave up on the answer: no memory"),
         (event({"errors": [{"message": "no memory"}]}), "no memory"),
         (event({"status": 500, "message": "no memory"}), "gave up on the answer: no memory"),
+        (event({"object": "error", "message": "no memory"}), "the answer: no memory"),
+        (event({"message": "no memory"}), "gave up on the answer: no memory"),
         (b"event: error\ndata: null\n\n", "gave up on the answer: an error without a message"),
     ],
 )

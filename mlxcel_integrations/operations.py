@@ -13,7 +13,7 @@ from .protocol.completions import completion_depends_on_engine, completion_reque
 from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
 from .protocol.failures import Failure, overflow
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models, reported
-from .protocol.flow import Call, Flow
+from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read
@@ -65,7 +65,7 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
 def _discovered(connection: Connection) -> Flow[ServerFeatures]:
     health = yield Call("/health", optional=True)
     props = yield Call("/props", optional=True)
-    features = read_features(reported(health), reported(props), (yield _get(MODELS)))
+    features = read_features(reported(health), reported(props), (yield from _listing(connection)))
     if features.context_size is None and connection.server is not None:
         # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
         features = features.with_context(connection.server.trained_context)
@@ -77,6 +77,13 @@ def _discovered(connection: Connection) -> Flow[ServerFeatures]:
     if not any(isinstance(answer, Failure) and answer.busy for answer in (health, props)):
         connection.features = features
     return features
+
+
+def _listing(connection: Connection) -> Flow[Any]:
+    """Return the server's list of models, which some gateways lack; a named model needs none."""
+    expected = MISSING_ROUTE if connection.model else frozenset()
+    listing = yield Call(MODELS, expected=expected)
+    return {"data": []} if isinstance(listing, Failure) else listing
 
 
 def prepare_chat(

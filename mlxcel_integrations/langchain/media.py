@@ -147,10 +147,21 @@ def _titles(fields: Json) -> tuple[str, ...]:
     return tuple(text for text in found if text and isinstance(text, str))
 
 
+_IMAGE_STARTS = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+}
+"""How images begin in base64; OpenAI's pictures come without a media type."""
+
+
 def _image(media: Media) -> Json:
-    if media.url is None and media.data is not None and not media.mime_type:
+    data = media.data or ""
+    found = next((kind for start, kind in _IMAGE_STARTS.items() if data.startswith(start)), None)
+    if media.url is None and data and not (media.mime_type or found):
         raise ValueError("has data, but no mime_type")
-    return {"type": "image_url", "image_url": {"url": _address(media, ""), **media.more}}
+    return {"type": "image_url", "image_url": {"url": _address(media, found or ""), **media.more}}
 
 
 def _video(media: Media) -> Json:

@@ -98,6 +98,7 @@ class Content:
         return plain_content(self.parts)
 
     def _read_block(self, block: Block, place: str, levels: int) -> None:
+        block = _typed(block)
         kind = _kind(block)
         if kind in _TEXTS:
             text = _TEXTS[kind](block)
@@ -119,7 +120,7 @@ class Content:
             self.read(block.get("output") or "", place, levels - 1)
         elif kind == "non_standard":
             value = block.get("value")
-            if isinstance(value, Mapping) and _kind(value) in _KNOWN:
+            if isinstance(value, Mapping) and _kind(_typed(value)) in _KNOWN:
                 self.read(value, place, levels - 1)
         elif kind == "tool_result" and not self.is_answer:
             self._read_result(block, place, levels)
@@ -193,8 +194,19 @@ def _joined(thoughts: Any, separator: str = "") -> str:
 
 # --------------------------------------------------------------------------- types of blocks
 
-_UNTYPED = ("text", "image", "document", "video", "json", "guard_content", "cachePoint")
-"""Keys that tell what a block of Bedrock holds, since it has no type."""
+_UNTYPED = {
+    "text": "text",
+    "image": "image",
+    "document": "document",
+    "video": "video",
+    "audio": "audio",
+    "json": "json",
+    "guard_content": "guard_content",
+    "guardContent": "guard_content",
+    "searchResult": "search_result",
+    "cachePoint": "cache_point",
+}
+"""Keys that tell what a block of Bedrock holds, since it has no type, and types for them."""
 
 _TEXTS: Mapping[Any, Callable[[Block], Any]] = {
     "text": lambda block: block.get("text"),
@@ -232,8 +244,8 @@ _KNOWN = frozenset({*_TEXTS, *_THOUGHTS, *_CALLS, *_OUTPUTS, *KINDS, "non_standa
 
 _FOREIGN = frozenset(
     {
-        "cachePoint",
         "cache_point",
+        "mcp_approval_response",
         "redacted_thinking",
         "server_tool_call",
         "server_tool_result",
@@ -243,8 +255,16 @@ _FOREIGN = frozenset(
 """Blocks that only other providers can read, also in messages of users and tools."""
 
 
+def _typed(block: Block) -> Block:
+    """Return a block that has a type, as only those of Bedrock have none."""
+    key = next((key for key in _UNTYPED if key in block), None) if "type" not in block else None
+    if key is None:
+        return block
+    return {**block, "type": _UNTYPED[key], _UNTYPED[key]: block[key]}
+
+
 def _kind(block: Block) -> str | None:
-    kind = block.get("type") or next((name for name in _UNTYPED if name in block), None)
+    kind = block.get("type")
     return kind if isinstance(kind, str) else None
 
 

@@ -71,12 +71,12 @@ def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) ->
     content.read(message.content, f"{place}.content")
     if isinstance(message, AIMessage):
         return [result | _answer_fields(place, message, content, reasoning)]
+    if content.results and not content.parts:
+        return content.results
     if isinstance(message, ToolMessage):
         result["tool_call_id"] = message.tool_call_id
     elif isinstance(message, FunctionMessage):
         result["tool_call_id"] = ""
-    elif content.results and not content.parts:
-        return content.results
     failed = isinstance(message, ToolMessage) and message.status == "error"
     result["content"] = as_error(content.joined()) if failed else content.joined()
     return [*content.results, result]
@@ -101,6 +101,9 @@ def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: 
     more = message.additional_kwargs
     if more.get("refusal") and not content.has_refusal:
         content.read({"type": "refusal", "refusal": more["refusal"]}, f"{place}.additional_kwargs")
+    spoken = more.get("audio")
+    if isinstance(spoken, Mapping) and not content.parts:
+        content.add_text(str(spoken.get("transcript") or ""))
     fields: Json = {"content": content.joined()}
     calls = _calls(place, message, content.calls)
     if calls:

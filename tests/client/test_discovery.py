@@ -79,6 +79,20 @@ def test_a_name_may_have_a_folder_and_an_ending(connect: Any, name: str) -> None
     assert "echo: hi" == connect(served_model=name).chat("hi")
 
 
+@BOTH
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_named_model_needs_no_list(connect: Any, server: FakeServer, status: int) -> None:
+    """Some gateways have the routes of answers alone."""
+    for path in ("/v1/models", "/health", "/props"):
+        server.route(path, Reply.plain(status))
+    client = connect(served_model="fake-model")
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+    assert "echo: hi" == client.chat("hi", tools=[tool])
+    assert () == client.features.models
+    assert 1 == paths(server).count("/v1/models")
+
+
 def test_no_model_that_generates_is_told(client: Any, server: FakeServer) -> None:
     server.models = SERVED[:2]
 

@@ -37,6 +37,8 @@ TEXTS: list[tuple[Json, str]] = [
     ({"type": "refusal"}, ""),
     ({"type": "json", "json": {"a": 1}}, '{"a": 1}'),
     ({"guard_content": {"text": {"text": "yes"}}}, "yes"),
+    ({"guardContent": {"text": {"text": "yes"}}}, "yes"),
+    ({"searchResult": {"source": "s", "title": "T", "content": [{"text": "yes"}]}}, "T\nyes"),
     ({"type": "guard_content", "guard_content": {"type": "text", "text": "yes"}}, "yes"),
     ({"type": "non_standard", "value": {"type": "output_text", "text": "yes"}}, "yes"),
 ]
@@ -61,6 +63,13 @@ def test_what_is_left_out_between_texts_parts_them() -> None:
 
     assert "I look.\nYes." == sent(AIMessage(["I look.", search, "Yes."]))["content"]
     assert "I look.\nNo." == sent(AIMessage(["I look.", refusal]))["content"]
+
+
+def test_what_a_model_said_aloud_is_text_once() -> None:
+    beside = {"audio": {"id": "a", "data": "AAAA", "transcript": "yes"}}
+
+    for content in ("", "yes", ["yes"]):
+        assert "yes" == sent(AIMessage(content, additional_kwargs=beside))["content"]
 
 
 def test_a_refusal_beside_the_content_is_text_once() -> None:
@@ -242,10 +251,18 @@ def test_what_only_another_provider_can_read_is_left_out(block: Json) -> None:
         {"cachePoint": {"type": "default"}},
         {"type": "non_standard", "value": {"type": "compaction"}},
         {"type": "server_tool_result", "tool_call_id": "s"},
+        {"type": "mcp_approval_response", "approval_request_id": "a", "approve": True},
     ],
 )
 def test_marks_of_a_provider_in_a_question_are_left_out(block: Json) -> None:
     assert {"role": "user", "content": "hi"} == sent(HumanMessage(["hi", block]))
+
+
+def test_a_tool_message_may_hold_results_in_the_form_of_anthropic() -> None:
+    content = [{"type": "tool_result", "tool_use_id": "c", "content": "sunny"}]
+    expected = {"role": "tool", "tool_call_id": "c", "content": "sunny"}
+
+    assert expected == sent(ToolMessage(content, tool_call_id="c"))
 
 
 def test_results_in_a_question_come_right_after_their_calls() -> None:

@@ -54,8 +54,14 @@ WIRE_PNG = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{P
         ),
         (WIRE_PNG, WIRE_PNG),
         ({"type": "image_url", "image_url": f"data:image/png;base64,{PNG}"}, WIRE_PNG),
+        ({"type": "image_generation_call", "id": "ig", "result": PNG}, WIRE_PNG),
+        ({"type": "image", "base64": PNG}, WIRE_PNG),
         (
             {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"},
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        ),
+        (
+            {"audio": {"format": "wav", "source": {"bytes": bytes(3)}}},
             {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
         ),
         (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         StructuredOutputTruncated,
     )
     from .protocol.features import ServerFeatures
+    from .protocol.prompt_progress import PromptProgress
     from .protocol.reply import ChatReply
     from .protocol.rerank import RankedDocument
     from .structured.decision import Decision
@@ -36,6 +37,7 @@ __all__ = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "PromptProgress",
     "RankedDocument",
     "ServerFeatures",
     "StructuredOutputError",
@@ -50,6 +52,7 @@ _HOMES = {
     "AsyncLLM": "async_client",
     "ManagedServer": "supervisor.managed_server",
     "ServerFeatures": "protocol.features",
+    "PromptProgress": "protocol.prompt_progress",
     "ChatReply": "protocol.reply",
     "RankedDocument": "protocol.rerank",
     "Decision": "structured.decision",

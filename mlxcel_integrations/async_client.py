@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from weakref import WeakKeyDictionary
@@ -30,6 +38,7 @@ from .protocol.arguments import as_strings
 from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
+from .protocol.prompt_progress import PromptProgress
 from .protocol.reply import ChatReply, fold
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
@@ -180,6 +189,7 @@ class AsyncLLM(BaseClient):
         schema: None = None,
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[str]: ...
     @overload
@@ -190,6 +200,7 @@ class AsyncLLM(BaseClient):
         schema: type[T],
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[T]: ...
     @overload
@@ -200,6 +211,7 @@ class AsyncLLM(BaseClient):
         schema: Any,
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]: ...
     async def chat_stream(
@@ -209,9 +221,12 @@ class AsyncLLM(BaseClient):
         schema: Any = None,
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]:
         """Yield the answer to a conversation as it is generated; see ``LLM.chat_stream``."""
+        if progress is not None:
+            sampling.setdefault("return_progress", True)
         structured = structured_chat(messages, sampling, schema, show_schema)
         attempts = Attempts(max_attempts)
         while True:
@@ -220,6 +235,8 @@ class AsyncLLM(BaseClient):
                 chat = self._chat(*structured.request(attempts.fields))
                 async with OwnedGenerator(chat) as deltas:
                     async for delta in deltas:
+                        if delta.prompt_progress is not None and progress is not None:
+                            progress(delta.prompt_progress)
                         for answer in answers.feed(delta):
                             yield answer
                 for answer in answers.close():

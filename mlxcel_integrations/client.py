@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
@@ -27,6 +27,7 @@ from .protocol.arguments import as_strings
 from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
+from .protocol.prompt_progress import PromptProgress
 from .protocol.reply import ChatReply, fold
 from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
@@ -236,6 +237,7 @@ class LLM(BaseClient):
         schema: None = None,
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[str]: ...
     @overload
@@ -246,6 +248,7 @@ class LLM(BaseClient):
         schema: type[T],
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[T]: ...
     @overload
@@ -256,6 +259,7 @@ class LLM(BaseClient):
         schema: Any,
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[Any]: ...
     def chat_stream(
@@ -265,6 +269,7 @@ class LLM(BaseClient):
         schema: Any = None,
         show_schema: bool = True,
         max_attempts: int = MAX_ATTEMPTS,
+        progress: Callable[[PromptProgress], object] | None = None,
         **sampling: Unpack[ChatKeywords],
     ) -> Iterator[Any]:
         """Yield the answer to a conversation as it is generated.
@@ -272,13 +277,40 @@ class LLM(BaseClient):
         With ``schema``, yield objects that fill up: a field that has not arrived is None or has
         its default, and no validator has run. The last object is complete and valid. With a
         further attempt (``max_attempts``), the objects begin anew.
+
+        Args:
+            messages: As for ``chat``.
+            schema: As for ``chat``.
+            show_schema: As for ``chat``.
+            max_attempts: As for ``chat``.
+            progress: Called with each progress of the prompt that the server reports before the
+                first token. Sets ``return_progress``; servers that report none are not asked.
+            sampling: As for ``chat``.
+
+        Examples:
+            >>> from mlxcel_integrations import LLM
+            >>> shares = []
+            >>> with LLM(model="embedded") as llm:
+            ...     for text in llm.chat_stream(
+            ...         "What is the capital of France?",
+            ...         max_tokens=8,
+            ...         progress=lambda progress: shares.append(progress.share),
+            ...     ):
+            ...         print(text, end="")
+            Paris
+            >>> shares[-1]
+            1.0
         """
+        if progress is not None:
+            sampling.setdefault("return_progress", True)
         structured = structured_chat(messages, sampling, schema, show_schema)
         attempts = Attempts(max_attempts)
         while True:
             with attempts:
                 answers = structured.answer_stream()
                 for delta in self._chat(*structured.request(attempts.fields)):
+                    if delta.prompt_progress is not None and progress is not None:
+                        progress(delta.prompt_progress)
                     yield from answers.feed(delta)
                 yield from answers.close()
                 return

@@ -110,6 +110,7 @@ class SamplingKeywords(TypedDict, total=False):
     chat_template_kwargs: Mapping[str, Any] | None
     cache_prompt: bool | None
     prompt_cache_key: str | None
+    return_progress: bool | None
     extra_body: Mapping[str, Any] | None
 
 

@@ -16,7 +16,7 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
-from .protocol.sampling import checked_fields, reasoning_read
+from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
@@ -118,6 +118,7 @@ def prepare_completion(
 ) -> Flow[Request]:
     """Return the request for the continuation of a text."""
     sampling = with_response_format(_checked(sampling))
+    sampling = yield from _with_known_progress(connection, sampling)
     model = yield from _model_to_ask(connection, sampling)
     engine = None
     if completion_depends_on_engine(sampling):
@@ -185,11 +186,22 @@ def _chat_request(
     connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
     sampling = with_response_format(sampling)
+    sampling = yield from _with_known_progress(connection, sampling)
     model = yield from _model_to_ask(connection, sampling)
     features = None
     if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)
     return chat_request(model, conversation, sampling, features)
+
+
+def _with_known_progress(
+    connection: Connection, sampling: Mapping[str, Any]
+) -> Flow[Mapping[str, Any]]:
+    """Return sampling fields that ask for progress only where the server reports it."""
+    if not sampling.get("return_progress"):
+        return without_progress(sampling)
+    features = yield from discover_features(connection)
+    return sampling if features.reports_progress else without_progress(sampling)
 
 
 def _model_to_ask(connection: Connection, sampling: Mapping[str, Any]) -> Flow[str]:

@@ -17,6 +17,7 @@ from .ask.command import open_store
 from .ask.prompt import prompt_style
 from .engine import choose_engine, running_engine
 from .lines import answer_lines
+from .reading import reading_line
 from .terminal import Terminal
 
 __all__ = ["Conversation", "run_chat"]
@@ -115,8 +116,12 @@ class Conversation:
         self._messages = self._fitting([*self._messages, message])
         begin, first, pieces = time.monotonic(), None, list[str]()
         try:
-            for piece in self._llm.chat_stream(self._messages, **self._sampling):
-                first = first or time.monotonic()
+            for piece in self._llm.chat_stream(
+                self._messages, progress=reading_line(self._log), **self._sampling
+            ):
+                if first is None:
+                    first = time.monotonic()
+                    self._log.live()
                 pieces.append(piece)
                 self._out.piece(piece)
         finally:
@@ -124,6 +129,7 @@ class Conversation:
                 self._out.line()
                 self._messages.append({"role": "assistant", "content": "".join(pieces)})
             else:
+                self._log.live()
                 # Without an answer, the message would stand before the next one.
                 self._messages.remove(message)
         if first is not None:

@@ -56,6 +56,16 @@ class Terminal:
         """Print a piece of text that anybody may have written, in a style if this is a terminal."""
         self._write(self._styled(visible(text), style))
 
+    def live(self, text: str = "") -> None:
+        """Show a line that the next one replaces, if this is a terminal; without a text, remove it.
+
+        What else is printed must not follow it: remove it first.
+        """
+        if self._is_live:
+            # A line that wraps cannot be overwritten.
+            text = visible(text)[: shutil.get_terminal_size().columns - 1]
+            self._write(f"\r\x1b[K{self._styled(text, 'dim')}")
+
     @contextlib.contextmanager
     def waiting(self, task: str, detail: Callable[[], str]) -> Iterator[None]:
         """Show that a task is running, and for how long.
@@ -74,8 +84,7 @@ class Terminal:
         finally:
             ended.set()
             thread.join()
-            if self._is_live:
-                self._write("\r\x1b[K")
+            self.live()
 
     def _show(self, task: str, detail: Callable[[], str], ended: threading.Event) -> None:
         begin = time.monotonic()
@@ -83,14 +92,12 @@ class Terminal:
             progress = visible(detail()).replace("\n", " ")
             text = f"{task} ... {time.monotonic() - begin:.1f} s  {progress}".rstrip()
             if self._is_live:
-                # A line that wraps cannot be overwritten.
-                text = text[: shutil.get_terminal_size().columns - 1]
-                self._write(f"\r\x1b[K{self._styled(text, 'dim')}")
+                self.live(text)
             else:
                 self.line(text)
 
     def _styled(self, text: str, style: str | None) -> str:
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and self._is_live else text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if text and style and self._is_live else text
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

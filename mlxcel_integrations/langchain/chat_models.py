@@ -28,6 +28,7 @@ from .error_translation import langchain_errors
 from .events import MessageEvents
 from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
+from .prompt_progress import adispatch_progress, dispatch_progress, progress_chunk
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
 from .structured import (
     Method,
@@ -246,6 +247,9 @@ class ChatMlxcel(
         final = FinalChunk()
         with langchain_errors():
             for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
+                if delta.prompt_progress is not None:
+                    dispatch_progress(delta.prompt_progress, run_manager)
+                    yield progress_chunk(delta.prompt_progress)
                 final.collect(delta)
                 if (chunk := to_chunk(delta)) is not None:
                     yield chunk
@@ -264,6 +268,9 @@ class ChatMlxcel(
             answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
+                    if delta.prompt_progress is not None:
+                        await adispatch_progress(delta.prompt_progress, run_manager)
+                        yield progress_chunk(delta.prompt_progress)
                     final.collect(delta)
                     if (chunk := to_chunk(delta)) is not None:
                         yield chunk
@@ -281,6 +288,8 @@ class ChatMlxcel(
         events = MessageEvents(run_manager)
         with langchain_errors():
             for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
+                if delta.prompt_progress is not None:
+                    dispatch_progress(delta.prompt_progress, run_manager)
                 yield from events.add(delta)
         yield from events.finish(usage=usage)
 
@@ -297,6 +306,8 @@ class ChatMlxcel(
             answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
+                    if delta.prompt_progress is not None:
+                        await adispatch_progress(delta.prompt_progress, run_manager)
                     for event in events.add(delta):
                         yield event
         for event in events.finish(usage=usage):
@@ -341,7 +352,8 @@ class ChatMlxcel(
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """Return the cache key; LangChain's own would depend on all fields, even on timeouts."""
         key = {**self._identifying_params, **self._sampling(stop, kwargs)}
-        key.pop("session", None)
+        for name in ("session", "return_progress"):
+            key.pop(name, None)
         return json.dumps(key, sort_keys=True, default=repr)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:

@@ -12,11 +12,19 @@ from ..lazy import loaded_on_use
 if TYPE_CHECKING:
     from .embeddings import MlxcelEmbedding
     from .llm import Mlxcel
+    from .prompt_progress import PromptProgressEvent
     from .rerank import MlxcelRerank
     from .selector import MlxcelSelector
     from .tokenizer import MlxcelTokenizer
 
-__all__ = ["Mlxcel", "MlxcelEmbedding", "MlxcelRerank", "MlxcelSelector", "MlxcelTokenizer"]
+__all__ = [
+    "Mlxcel",
+    "MlxcelEmbedding",
+    "MlxcelRerank",
+    "MlxcelSelector",
+    "MlxcelTokenizer",
+    "PromptProgressEvent",
+]
 
 _HOMES = {
     "Mlxcel": "llm",
@@ -24,5 +32,6 @@ _HOMES = {
     "MlxcelRerank": "rerank",
     "MlxcelSelector": "selector",
     "MlxcelTokenizer": "tokenizer",
+    "PromptProgressEvent": "prompt_progress",
 }
 __getattr__, __dir__ = loaded_on_use(__name__, _HOMES, extra="llama-index")

@@ -25,6 +25,7 @@ from ..adapters import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.request import with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
+from .prompt_progress import reported
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
 from .structured import StructuredPredict
@@ -122,13 +123,14 @@ class Mlxcel(
             openai.APIError: The server refused the request or could not be reached.
             MlxcelError: A message cannot be sent, or the answer broke off.
         """
-        return to_chat_response(fold(self._llm._chat(*self._to_openai(messages, kwargs))))
+        deltas = self._llm._chat(*self._to_openai(messages, kwargs))
+        return to_chat_response(fold(map(reported, deltas)))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation; see ``chat``."""
         deltas = self._async_llm._chat(*self._to_openai(messages, kwargs))
-        return to_chat_response(fold([delta async for delta in deltas]))
+        return to_chat_response(fold([reported(delta) async for delta in deltas]))
 
     @instrumented(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -172,7 +174,7 @@ class Mlxcel(
             MlxcelError: The answer broke off.
         """
         deltas = self._llm._complete(*self._completion(prompt, formatted, kwargs))
-        return to_completion_response(fold(deltas))
+        return to_completion_response(fold(map(reported, deltas)))
 
     @llm_completion_callback()
     async def acomplete(
@@ -180,7 +182,7 @@ class Mlxcel(
     ) -> CompletionResponse:
         """Return the continuation of a text; see ``complete``."""
         deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
-        return to_completion_response(fold([delta async for delta in deltas]))
+        return to_completion_response(fold([reported(delta) async for delta in deltas]))
 
     @instrumented(llm_completion_callback)
     def stream_complete(

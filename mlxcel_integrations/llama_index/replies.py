@@ -24,6 +24,7 @@ from ..protocol.reply import ChatReply
 from ..protocol.stream import Delta
 from ..protocol.tool_calls import CallParts
 from ..protocol.validation import from_json
+from .prompt_progress import reported
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
 
@@ -74,6 +75,7 @@ class _Chunks:
     def _add(self, delta: Delta) -> bool:
         """Add a delta to the answer, and return whether it makes a chunk."""
         reply = self.reply
+        reported(delta)
         reply.text += delta.text
         if delta.reasoning:
             reply.reasoning += delta.reasoning

@@ -309,6 +309,11 @@ class SamplingParams(BaseModel):
     prompt_cache_key: str | None = Field(
         default=None, description="Keeps the cache of a conversation together."
     )
+    return_progress: bool | None = Field(
+        default=None,
+        description="Whether streams report how much of the prompt is read; asked of servers that "
+        "are known to do so (llama.cpp).",
+    )
     extra_body: dict[str, Any] | None = Field(
         default=None, description="Further fields, sent unchanged; they override all others."
     )

@@ -72,6 +72,7 @@ class ServerFeatures:
         efforts: Whether the template takes an effort of thinking, None if unknown.
         continues: Whether the server continues an answer that begins with thoughts, as far as is
             known.
+        reports_progress: Whether the server is known to report how much of a prompt it has read.
     """
 
     engine: str | None
@@ -87,6 +88,7 @@ class ServerFeatures:
     thinks: bool | None = None
     efforts: bool | None = None
     continues: bool = False
+    reports_progress: bool = False
 
     @property
     def forgets(self) -> bool:
@@ -214,6 +216,7 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         thinks=_thinks(props),
         efforts=_ability(props, "supports_reasoning_effort"),
         continues=_continues(props),
+        reports_progress=_reports_progress(props),
     )
 
 
@@ -256,6 +259,15 @@ def _continues(props: Mapping[str, Any]) -> bool:
     """
     template = as_text(props.get("chat_template")) or ""
     return engine_of({}, props) == "mlxcel" and "reasoning_content" in template
+
+
+def _reports_progress(props: Mapping[str, Any]) -> bool:
+    """Return whether the server is known to report how much of a prompt it has read.
+
+    llama.cpp does since September 2025. Packaged builds have no number, but those that tell whether
+    they sleep are newer than that. mlxcel does not.
+    """
+    return engine_of({}, props) == "llama.cpp" and "is_sleeping" in props
 
 
 def _tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:

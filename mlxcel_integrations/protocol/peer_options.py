@@ -182,7 +182,6 @@ PEER_OPTIONS = {
     "reasoning_control": _LLAMA_CPP,
     "reasoning_format": _LLAMA_CPP,
     "response_fields": _LLAMA_CPP,
-    "return_progress": _LLAMA_CPP,
     "return_tokens": _LLAMA_CPP,
     "samplers": _LLAMA_CPP,
     "sse_ping_interval": _LLAMA_CPP,

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import MlxcelStreamError
 from ..secret import redacted
 from .json_end import JSONEnd
+from .prompt_progress import PromptProgress, read_progress
 from .repetition import RepetitionDetector
 from .sse import SSEDecoder
 from .stop import StopFilter
@@ -93,6 +94,7 @@ class Delta:
         timings: The server's own measurements, once, if it gives any.
         model: Name of the model that answers, with the finish reason.
         id: The server's name for the answer, with the finish reason.
+        prompt_progress: How much of the prompt the server has read, if that is more than before.
     """
 
     text: str = ""
@@ -104,6 +106,7 @@ class Delta:
     timings: dict[str, Any] | None = None
     model: str | None = None
     id: str | None = None
+    prompt_progress: PromptProgress | None = None
 
 
 class DeltaStream:
@@ -129,6 +132,8 @@ class DeltaStream:
         prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
         thought_tokens: Tokens that the model has thought in a request before this one.
         server: Name of the server that answers, for errors, None if unknown.
+        stands_still: Whether the server has reported progress of the prompt that had not moved, and
+            nothing else since then.
     """
 
     def __init__(
@@ -141,6 +146,8 @@ class DeltaStream:
         self.prompt_tokens: int | None = None
         self.thought_tokens = 0
         self.server: str | None = None
+        self.stands_still = False
+        self._processed = -1
         self._finished = False
         self._failure: MlxcelStreamError | None = None
         self._stop = StopFilter(stops) if stops else None
@@ -180,6 +187,8 @@ class DeltaStream:
         except MlxcelStreamError as error:
             error.partial = self.shown
             self.done, self._failure = True, error
+        if deltas:
+            self.stands_still = False
         return deltas
 
     def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
@@ -232,6 +241,8 @@ class DeltaStream:
                 self._cut_after_json(self._json, delta)
             if usage or timings:
                 delta.usage, delta.timings = usage or delta.usage, timings or None
+            if event.get("prompt_progress"):
+                delta.prompt_progress = self._moved(read_progress(event))
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
             if self.thought_tokens and (delta.finish_reason or delta.usage):
@@ -252,6 +263,14 @@ class DeltaStream:
                 "is in .partial; check that the address is that of an mlxcel server."
             ) from None
         return delta if delta != _NOTHING else None
+
+    def _moved(self, progress: PromptProgress | None) -> PromptProgress | None:
+        """Return a progress; None instead of one that stands still or goes backwards."""
+        if progress is None or progress.processed <= self._processed:
+            self.stands_still = True
+            return None
+        self._processed = progress.processed
+        return progress
 
     def _cut_at_stop(self, stop: StopFilter, delta: Delta) -> None:
         """Cut the answer before a stop text that the server ignored, and stop reading there."""

@@ -53,7 +53,8 @@ class Deadline:
     """The deadline of the next read of one request, and the end of all of its reads.
 
     Until the first token, anything that arrives shows that the server is alive, since it sends
-    comments while it reads a long prompt. After that, only tokens do.
+    comments while it reads a long prompt; unless it reports progress that does not move. After
+    that, only tokens do.
 
     Args:
         timeouts: The limits.
@@ -61,11 +62,12 @@ class Deadline:
 
     Attributes:
         timeout: Longest time that the next read may take, in seconds.
+        stands_still: Whether the server reports progress of the prompt that does not move.
     """
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self._timeouts = timeouts
-        self._began = False
+        self._began = self.stands_still = False
         self._name, self._limit = "timeout", timeouts.read
         self._alive_at = now
         total = timeouts.total_timeout
@@ -86,7 +88,7 @@ class Deadline:
         if progress and not self._began:
             self._began = True
             self._name, self._limit = self._timeouts.between_tokens
-        if progress or not self._began:
+        if progress or not (self._began or self.stands_still):
             self._alive_at = now
         self.check(now)
 

@@ -79,7 +79,7 @@ class AsyncDriver:
                         if yielded % DELTAS_PER_TURN == 0:
                             await turns.take()
                     # After the reader, whose time is not the server's.
-                    incoming.deadline.renew(time.monotonic(), bool(deltas))
+                    answer.renew_deadline()
                     if answer.done or (piece := await _anext(incoming)) is None:
                         break
                     await turns.join()

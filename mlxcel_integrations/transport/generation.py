@@ -209,7 +209,7 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
             if piece is None:
                 break
             answer.first, piece = answer.feed(piece), b""
-            incoming.deadline.renew(time.monotonic(), bool(answer.first))
+            answer.renew_deadline()
     except LOST as error:
         answer.leave()
         yield Close(incoming)

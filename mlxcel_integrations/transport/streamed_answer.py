@@ -59,11 +59,12 @@ class StreamedAnswer:
         self._is_stream = self._content_type.startswith("text/event-stream")
         self._exceeded = "", 0.0
         self._lost = False
+        self._has_token = False
         self._sample = b""
 
     @property
     def begun(self) -> bool:
-        """Whether a token has come."""
+        """Whether a token has come, or progress of the prompt."""
         return bool(self.first or self._stream.text)
 
     @property
@@ -80,10 +81,21 @@ class StreamedAnswer:
             self.done, self._sample = True, redacted(piece[: begun_at_end(piece, least=4)])
             return []
         deltas = self._stream.feed(piece)
-        if self._buffering.undecided and deltas:
+        self._has_token = bool(deltas) and deltas[-1].prompt_progress is None
+        if self._buffering.undecided and self._has_token:
             self._buffering.observe(time.monotonic(), len(deltas))
         self.done = self._stream.done
         return deltas
+
+    def renew_deadline(self) -> None:
+        """Set the deadline of the next read by what the last one has brought.
+
+        Raises:
+            TimeoutError: No time is left for it.
+        """
+        deadline = self.incoming.deadline
+        deadline.stands_still = self._stream.stands_still
+        deadline.renew(time.monotonic(), self._has_token)
 
     def close(self) -> bool:
         """Check that the answer is complete; return whether its connection can be used again.

@@ -72,7 +72,7 @@ class SyncDriver:
                 while True:
                     yield from deltas
                     # After the reader, whose time is not the server's.
-                    incoming.deadline.renew(time.monotonic(), bool(deltas))
+                    answer.renew_deadline()
                     if answer.done or (piece := _next(incoming)) is None:
                         break
                     # A traceback with locals would show what is left in it.

@@ -28,6 +28,22 @@ def event(data: bytes) -> bytes:
 DONE = event(b"[DONE]")
 
 
+LLAMA_CPP: Json = {
+    "default_generation_settings": {"n_ctx": 4096},
+    "total_slots": 2,
+    "build_info": "b0-unknown",
+    "is_sleeping": False,
+}
+"""The part of its ``/props`` by which a llama.cpp is known that reports progress."""
+
+
+def progress(processed: int, total: int = 2000, cache: int = 0) -> Json:
+    """Return an event of llama.cpp while it reads a prompt."""
+    told = {"total": total, "cache": cache, "processed": processed, "time_ms": 10 * processed}
+    first = {"index": 0, "delta": {"role": "assistant", "content": None}, "finish_reason": None}
+    return {"choices": [first], "prompt_progress": told}
+
+
 def completion_tokens(answer: Answer) -> int:
     if answer.raw is not None:
         return len(answer.raw)

@@ -78,3 +78,15 @@ def test_connecting_takes_no_longer_than_an_answer_may(
 def test_what_is_no_time_is_refused(name: str, seconds: float) -> None:
     with pytest.raises(MlxcelError, match=f"{name}="):
         Timeouts(**{name: seconds})
+
+
+def test_progress_of_the_prompt_that_does_not_move_is_no_sign_of_life() -> None:
+    deadline = Deadline(READING, 0)
+    deadline.renew(100, progress=False)
+
+    deadline.stands_still = True
+    deadline.renew(200, progress=False)
+    assert 200 == deadline.timeout
+    deadline.stands_still = False
+    deadline.renew(300, progress=False)
+    assert 300 == deadline.timeout

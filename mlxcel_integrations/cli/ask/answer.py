@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...errors import MlxcelError
+from ..reading import reading_line
 from ..terminal import Terminal
 from .passages import Passage
 from .prompt import prompt_style
@@ -97,7 +98,7 @@ def print_answer(
 
     Args:
         out: Where to print them.
-        log: Where to print the speed.
+        log: Where to print the speed, and how much of the prompt is read.
         framework: The framework that runs the chain.
         base_url: Address of the server.
         model: Name of its model.
@@ -114,14 +115,22 @@ def print_answer(
     begin = time.monotonic()
     first, text, tokens = None, "", 0
     chain = importlib.import_module(f".{framework.module}", __package__)
-    for piece, count in chain.stream_answer(base_url, find_sources, question, style.options):
-        tokens = max(tokens, count)
-        if first is None and piece.strip():
-            first = time.monotonic() - begin
-            piece = piece.lstrip()
-        if first is not None:
-            out.piece(piece)
-            text += piece
+    reading = reading_line(log)
+    try:
+        for piece, count in chain.stream_answer(
+            base_url, find_sources, question, style.options, reading
+        ):
+            tokens = max(tokens, count)
+            if first is None and piece.strip():
+                first = time.monotonic() - begin
+                piece = piece.lstrip()
+                log.live()
+            if first is not None:
+                out.piece(piece)
+                text += piece
+    finally:
+        if first is None:
+            log.live()
     result = Answer(text.rstrip(), sources, tokens, first, time.monotonic() - begin)
     _print_end(out, log, result)
     return result

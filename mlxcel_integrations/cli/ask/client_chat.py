@@ -7,6 +7,7 @@ from typing import Any
 
 from ...client import LLM
 from ...protocol.messages import Message
+from ...protocol.prompt_progress import PromptProgress
 from .passages import Passage
 from .prompt import INSTRUCTION
 
@@ -18,6 +19,7 @@ def stream_answer(
     find: Callable[[str], Sequence[Passage]],
     question: str,
     options: Mapping[str, Any],
+    progress: Callable[[PromptProgress], object],
 ) -> Iterator[tuple[str, int]]:
     """Yield the pieces of an answer, each with the number of tokens so far, 0 if unknown.
 
@@ -26,6 +28,7 @@ def stream_answer(
         find: Returns the passages for a question, best first.
         question: The question.
         options: Fields of the request.
+        progress: Called with each progress of the prompt.
     """
     text = "\n\n".join(passage.text for passage in find(question))
     messages: list[Message] = [
@@ -34,5 +37,5 @@ def stream_answer(
     ]
     with LLM(base_url=base_url) as llm:
         # A piece is a token, or a few that belong together.
-        for count, piece in enumerate(llm.chat_stream(messages, **options), 1):
+        for count, piece in enumerate(llm.chat_stream(messages, progress=progress, **options), 1):
             yield piece, count

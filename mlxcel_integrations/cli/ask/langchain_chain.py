@@ -14,6 +14,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableParallel, RunnablePassthrough
 
 from ...langchain import ChatMlxcel
+from ...protocol.prompt_progress import PromptProgress
 from .passages import Passage
 from .prompt import INSTRUCTION
 
@@ -47,6 +48,7 @@ def stream_answer(
     find: Callable[[str], Sequence[Passage]],
     question: str,
     options: Mapping[str, Any],
+    progress: Callable[[PromptProgress], object],
 ) -> Iterator[tuple[str, int]]:
     """Yield the pieces of an answer, each with the number of tokens so far, 0 if unknown.
 
@@ -55,17 +57,23 @@ def stream_answer(
         find: Returns the passages for a question, best first.
         question: The question.
         options: Fields of the model's class.
+        progress: Called with each progress of the prompt.
     """
-    with ChatMlxcel(base_url=base_url, **options) as llm:
-        yield from _stream(llm, PassageRetriever(find=find), question)
+    with ChatMlxcel(base_url=base_url, return_progress=True, **options) as llm:
+        yield from _stream(llm, PassageRetriever(find=find), question, progress)
 
 
 def _stream(
-    llm: BaseChatModel, retriever: BaseRetriever, question: str
+    llm: BaseChatModel,
+    retriever: BaseRetriever,
+    question: str,
+    progress: Callable[[PromptProgress], object],
 ) -> Iterator[tuple[str, int]]:
     found = RunnableParallel(text=retriever | _text, question=RunnablePassthrough())
     chain = found | _PROMPT | llm
     for chunk in chain.stream(question):
+        for told in chunk.response_metadata.get("prompt_progress", ()):
+            progress(PromptProgress(**told))
         usage = chunk.usage_metadata if isinstance(chunk, AIMessageChunk) else None
         yield chunk.text, usage["output_tokens"] if usage else 0
 

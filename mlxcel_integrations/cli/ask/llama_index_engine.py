@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # missing in __all__ there
+    get_dispatcher,
+)
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from ...llama_index import Mlxcel
+from ...llama_index import Mlxcel, PromptProgressEvent
+from ...protocol.prompt_progress import PromptProgress
 from .passages import Passage
 from .prompt import INSTRUCTION
 
@@ -52,6 +59,7 @@ def stream_answer(
     find: Callable[[str], Sequence[Passage]],
     question: str,
     options: Mapping[str, Any],
+    progress: Callable[[PromptProgress], object],
 ) -> Iterator[tuple[str, int]]:
     """Yield the pieces of an answer, each with the number of tokens so far, 0 if unknown.
 
@@ -60,9 +68,33 @@ def stream_answer(
         find: Returns the passages for a question, best first.
         question: The question.
         options: Fields of the model's class.
+        progress: Called with each progress of the prompt.
     """
     nodes = PassageRetriever(find).retrieve(question)
     text = "\n\n".join(found.text for found in nodes)
-    with Mlxcel(base_url=base_url, **options) as llm:
+    with (
+        _reporting(progress),
+        Mlxcel(base_url=base_url, return_progress=True, **options) as llm,
+    ):
         for reply in llm.stream_chat(_PROMPT.format_messages(text=text, question=question)):
             yield reply.delta or "", reply.additional_kwargs.get("completion_tokens", 0)
+
+
+class _ProgressHandler(BaseEventHandler):
+    progress: Callable[[PromptProgress], object]
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        if isinstance(event, PromptProgressEvent):
+            told = PromptProgress(event.total, event.cache, event.processed, event.time_ms)
+            self.progress(told)
+
+
+@contextlib.contextmanager
+def _reporting(progress: Callable[[PromptProgress], object]) -> Iterator[None]:
+    """Pass the progress of prompts on."""
+    handlers, handler = get_dispatcher().event_handlers, _ProgressHandler(progress=progress)
+    handlers.append(handler)
+    try:
+        yield
+    finally:
+        handlers.remove(handler)

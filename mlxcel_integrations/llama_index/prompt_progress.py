@@ -1,0 +1,47 @@
+"""Progress of a prompt in LlamaIndex: an event of its instrumentation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # missing in __all__ there
+    get_dispatcher,
+)
+from llama_index.core.instrumentation.events import BaseEvent
+
+from ..protocol.stream import Delta
+
+__all__ = ["PromptProgressEvent", "reported"]
+
+dispatcher = get_dispatcher(__name__)
+
+
+class PromptProgressEvent(BaseEvent):
+    """How much of a prompt the server has read, with ``return_progress=True``.
+
+    Attributes:
+        total: Tokens of the prompt.
+        cache: Tokens of it that the server still knew from an earlier request.
+        processed: Tokens that it has read, those of the cache included.
+        time_ms: Milliseconds that it has spent on them.
+        share: The part of the prompt that has been read, from 0 to 1.
+    """
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: float
+    share: float
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the event."""
+        return "PromptProgressEvent"
+
+
+def reported(delta: Delta) -> Delta:
+    """Return a delta after sending the event of its progress, if it has any."""
+    if (progress := delta.prompt_progress) is not None:
+        numbers = dataclasses.asdict(progress)
+        dispatcher.event(PromptProgressEvent(**numbers, share=progress.share))
+    return delta

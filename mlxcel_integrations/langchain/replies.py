@@ -19,7 +19,7 @@ from langchain_core.utils.json import parse_partial_json
 
 from ..protocol.reply import ChatReply
 from ..protocol.stream import Delta
-from ..protocol.validation import NOT_JSON, from_json
+from ..protocol.validation import call_arguments
 from .content_blocks import PROVIDER
 
 __all__ = [
@@ -147,8 +147,8 @@ class FinalChunk:
 def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return parts that make tool calls invalid whose arguments were cut, as by ``max_tokens``.
 
-    LangChain repairs the JSON of streamed arguments, and would run a tool with half of them. A
-    closing bracket too many keeps it from doing so.
+    LangChain repairs the JSON of streamed arguments, and would run a tool with half of them, or
+    with NaN. A closing bracket too many keeps it from doing so.
     """
     arguments: dict[int, list[str]] = {}
     for part in parts:
@@ -158,7 +158,7 @@ def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
     return [
         {"index": index, "function": {"arguments": _mark(text)}}
         for index, pieces in arguments.items()
-        if (text := "".join(pieces)) and from_json(text) is NOT_JSON and _would_be_repaired(text)
+        if call_arguments(text := "".join(pieces)) is None and _would_be_repaired(text)
     ]
 
 
@@ -269,8 +269,8 @@ def _calls(calls: Iterable[dict[str, Any]]) -> tuple[list[ToolCall], list[Invali
     valid, invalid = [], []
     for call in calls:
         function = call["function"]
-        arguments = from_json(function["arguments"] or "{}")
-        if isinstance(arguments, dict):
+        arguments = call_arguments(function["arguments"])
+        if arguments is not None:
             valid.append(tool_call(name=function["name"], args=arguments, id=call["id"]))
         else:
             invalid.append(

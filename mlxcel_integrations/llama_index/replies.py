@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from ..protocol.reply import ChatReply
 from ..protocol.stream import Delta
 from ..protocol.tool_calls import CallParts
-from ..protocol.validation import from_json
+from ..protocol.validation import call_arguments
 from .prompt_progress import reported
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
@@ -174,8 +174,8 @@ def _calls_beside_blocks(reply: ChatReply) -> dict[str, Any]:
 def _whole_call(call: Call) -> ToolCallBlock:
     """Return a call with parsed arguments; those that are not a JSON object stay text."""
     text = call["function"]["arguments"]
-    arguments = from_json(text or "{}")
-    return _call(call, arguments if isinstance(arguments, dict) else text)
+    arguments = call_arguments(text)
+    return _call(call, text if arguments is None else arguments)
 
 
 def _call(call: Call, arguments: dict[str, Any] | str) -> ToolCallBlock:

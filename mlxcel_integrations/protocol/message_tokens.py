@@ -10,7 +10,7 @@ from .body import to_json
 from .failures import Failure
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow
 from .tokens import TokenMemory, read_tokens, unreadable
-from .validation import NOT_JSON, as_object, as_text, from_json
+from .validation import as_object, as_text, call_arguments
 
 __all__ = ["Body", "chat_to_check", "count_chat", "to_anthropic"]
 
@@ -241,8 +241,8 @@ def _assistant_blocks(message: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def _arguments(text: Any) -> Any:
-    value = from_json(text or "{}")
-    return {"": text} if value is NOT_JSON else value
+    arguments = call_arguments(text)
+    return {"": text} if arguments is None else arguments
 
 
 def _content(message: Mapping[str, Any]) -> str | list[Json]:

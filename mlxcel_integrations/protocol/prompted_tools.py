@@ -17,7 +17,7 @@ from .json_schema import JsonSchema, check_schema_size, compact, mapped
 from .messages import Conversation, Message, with_text, with_text_at_end
 from .sampling import without_thinking
 from .tools import FREE, Tools, answer_schema, named, take_tools
-from .validation import error_text, from_json
+from .validation import call_arguments, error_text
 
 __all__ = ["refuses_tools", "with_prompted_tools"]
 
@@ -187,5 +187,5 @@ def _called_with(call: Mapping[str, Any]) -> Any:
     """Return the arguments of a call: an object, or the text if it does not hold one."""
     function = call.get("function")
     text = function.get("arguments") if isinstance(function, Mapping) else None
-    value = from_json(text or "{}") if isinstance(text, str) else {}
-    return value if isinstance(value, dict) else text
+    value = call_arguments(text) if isinstance(text, str) else {}
+    return text if value is None else value

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .json_end import JSONEnd
-from .validation import are_calls, from_json
+from .validation import are_calls, call_arguments
 
 __all__ = ["CallIds", "CallNumbering", "CallParts", "tool_call"]
 
@@ -43,8 +43,8 @@ def tool_call(name: Any, arguments: Any, call_id: Any) -> dict[str, Any]:
 
 def _object_in(arguments: str) -> dict[str, Any] | str:
     """Return the object that JSON holds, or the text itself."""
-    value = from_json(arguments or "{}")
-    return value if isinstance(value, dict) else arguments
+    value = call_arguments(arguments)
+    return arguments if value is None else value
 
 
 def _with_json(call: JsonObject) -> JsonObject:

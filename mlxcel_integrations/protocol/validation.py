@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,12 @@ __all__ = [
     "as_count",
     "as_object",
     "as_text",
+    "call_arguments",
     "error_text",
     "from_json",
     "is_text",
     "is_usage",
+    "parsed",
 ]
 
 MOST_LEVELS = 16
@@ -30,7 +33,19 @@ MOST_CHARACTERS = 2000
 """Longest quotation of a server's message in an error."""
 
 
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text:.40} is too large")
+    return number
+
+
 _decode = json.JSONDecoder().decode
+_decode_finite = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite).decode
 
 NOT_JSON: Any = object()
 """What ``from_json`` returns for a text that is not JSON."""
@@ -45,6 +60,25 @@ def from_json(text: str | bytes) -> Any:
         return _decode(text)
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def parsed(text: str) -> Any:
+    """Return the value of JSON, in which NaN and infinite numbers are not numbers.
+
+    Raises:
+        ValueError: It is not JSON, or has a number too large.
+        RecursionError: It is nested far too deeply.
+    """
+    return _decode_finite(text)
+
+
+def call_arguments(text: str | None) -> dict[str, Any] | None:
+    """Return the arguments of a call, None if they are not the JSON of an object."""
+    try:
+        value = parsed(text or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def as_object(value: Any) -> Mapping[str, Any]:

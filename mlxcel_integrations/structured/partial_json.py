@@ -11,11 +11,12 @@ of a number as a number.
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
-__all__ = ["MISSING", "MOST_OPEN", "IncrementalJSON", "is_deep", "parsed"]
+from ..protocol.validation import parsed
+
+__all__ = ["MISSING", "MOST_OPEN", "IncrementalJSON", "is_deep"]
 
 MISSING: Any = object()
 """Stands for no value yet, since None is a value."""
@@ -185,27 +186,6 @@ class IncrementalJSON:
 
     def _error(self, position: int, found: str) -> ValueError:
         return ValueError(f"not JSON at character {self._at + position}: {found[:20]!r}")
-
-
-def parsed(text: str) -> Any:
-    """Return the value of JSON, in which NaN and infinite numbers are not numbers.
-
-    Raises:
-        ValueError: It is not JSON, or has a number too large.
-        RecursionError: It is nested far too deeply.
-    """
-    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
-
-
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text:.40} is too large")
-    return number
 
 
 def is_deep(value: Any) -> bool:

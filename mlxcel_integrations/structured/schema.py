@@ -9,7 +9,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 from ..errors import StructuredOutputError, StructuredOutputTruncated
 from ..protocol.json_schema import pointer
 from ..protocol.stream import CUT
-from .partial_json import MISSING, MOST_OPEN, IncrementalJSON, is_deep, parsed
+from ..protocol.validation import parsed
+from .partial_json import MISSING, MOST_OPEN, IncrementalJSON, is_deep
 
 __all__ = ["Schema", "SchemaMismatch"]
 

@@ -107,6 +107,50 @@ def check_results(messages: list[Json]) -> None:
     assert all(cities)
 
 
+NO_JSON = ['{"x": NaN}', '{"x": [-Infinity]}', '{"x": 1e999}', '{"x": 1', "[1]"]
+
+
+@pytest.mark.parametrize("choice", ["auto", "any"])
+@pytest.mark.parametrize("arguments", NO_JSON)
+def test_a_call_whose_arguments_are_no_json_is_invalid_in_langchain(
+    server: FakeServer, choice: str, arguments: str
+) -> None:
+    pytest.importorskip("langchain_core", reason="this framework is not installed")
+    from mlxcel_integrations.langchain import ChatMlxcel
+
+    server.script(*[Reply.text(tool_calls=[{"name": "f", "arguments": arguments}])] * 2)
+
+    with ChatMlxcel(base_url=server.url) as chat:
+        llm = chat.bind_tools([f], tool_choice=choice)
+        whole, *chunks = llm.invoke(QUESTION), *llm.stream(QUESTION)
+
+    for answer in (whole, sum(chunks[1:], chunks[0])):
+        assert [] == answer.tool_calls
+        (invalid,) = answer.invalid_tool_calls
+        assert "f" == invalid["name"]
+        assert str(invalid["args"]).startswith(arguments)
+
+
+@pytest.mark.parametrize("arguments", NO_JSON)
+def test_a_call_whose_arguments_are_no_json_is_an_error_in_llama_index(
+    server: FakeServer, arguments: str
+) -> None:
+    pytest.importorskip("llama_index.core", reason="this framework is not installed")
+    from llama_index.core.tools import FunctionTool
+
+    from mlxcel_integrations import StructuredOutputError
+    from mlxcel_integrations.llama_index import Mlxcel
+
+    server.script(*[Reply.text(tool_calls=[{"name": "f", "arguments": arguments}])] * 2)
+    tools = [FunctionTool.from_defaults(f)]
+
+    with Mlxcel(base_url=server.url) as llm:
+        *_, last = llm.stream_chat_with_tools(tools, QUESTION)
+        for answer in (llm.chat_with_tools(tools, QUESTION), last):
+            with pytest.raises(StructuredOutputError, match="are not a JSON object"):
+                llm.get_tool_calls_from_response(answer)
+
+
 def test_ids_stay_from_the_first_part_to_the_end(server: FakeServer) -> None:
     pytest.importorskip("llama_index.core", reason="this framework is not installed")
     pytest.importorskip("langchain_core", reason="this framework is not installed")

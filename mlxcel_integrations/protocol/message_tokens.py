@@ -9,6 +9,7 @@ from ..errors import MlxcelError
 from .body import to_json
 from .failures import Failure
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow
+from .strict_roles import refuses_ids
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text, call_arguments
 
@@ -41,17 +42,25 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
 
 def _count_with_roles(body: Body, memory: TokenMemory) -> Flow[int]:
     """Return the count of a prompt whose messages are merged as the chat template needs it."""
-    roles, level = memory.roles, memory.roles.level
+    roles = memory.roles
+    level, short_ids = roles.level, roles.short_ids
 
     def handles(failure: Failure) -> bool:
+        if refuses_ids(failure):
+            return not short_ids
         return roles.after_refusal(failure, body, level) is not None
 
     while True:
-        count = yield from _count_by_route(roles.fit(body, level), memory, handles)
+        count = yield from _count_by_route(
+            roles.fit(body, level, short_ids=short_ids), memory, handles
+        )
         if not isinstance(count, Failure):
             roles.level = max(roles.level, level)
             return count
-        level = roles.after_refusal(count, body, level) or level
+        if refuses_ids(count):
+            short_ids = roles.short_ids = True
+        else:
+            level = roles.after_refusal(count, body, level) or level
 
 
 def _count_by_route(body: Body, memory: TokenMemory, handles: Handles) -> Flow[int | Failure]:

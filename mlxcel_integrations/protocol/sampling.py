@@ -139,7 +139,8 @@ def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
 def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str, Any]:
     """Return the fields of a request body.
 
-    None is left out, so that the server's default holds. Unknown names are forwarded.
+    None is left out, so that the server's default holds, and so is an empty ``response_format``.
+    Unknown names are forwarded.
     ``extra_body`` is sent as it is and takes precedence over everything else.
 
     Args:
@@ -158,8 +159,8 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         fields = {_LLAMA_NAMES.get(name, name): value for name, value in fields.items()}
     if "stop" in fields:
         _set_stop(fields)
-    if "response_format" in fields:
-        wanted = fields["response_format"]
+    wanted = fields.pop("response_format", None)
+    if wanted:
         if sampling.get("bounded") is not False:
             wanted = _bounded_for_room(wanted, fields, tight=bool(sampling.get("tight")))
         if engine != "llama.cpp":

@@ -1,7 +1,8 @@
-"""Roles of messages for strict chat templates: repeated ones are joined, system messages moved.
+"""Messages for strict chat templates: roles are joined or moved, and ids of calls shortened.
 
-Some templates raise an error unless user and assistant take turns, and some know no system role.
-Servers pass the error on. mlxcel up to v0.4.2 answers all the same, from a prompt of its own.
+Some templates raise an error unless user and assistant take turns, some know no system role, and
+those of Mistral want ids of nine letters and digits. Servers pass the error on. mlxcel up to v0.4.2
+answers all the same, from a prompt of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .failures import ROLES_REFUSED, Failure
 from .messages import Message
 from .validation import error_text
 
-__all__ = ["Roles", "merged", "refuses_roles"]
+__all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "with_short_ids"]
 
 AS_GIVEN, JOINED, WITHOUT_SYSTEM = range(3)
 """How messages are sent, in the order in which it is tried."""
@@ -25,6 +26,9 @@ _NO_SYSTEM = re.compile(
 
 _REFUSED = (400, 422, 500)
 
+_IDS_REFUSED = re.compile(r"tool call ids? should be alphanumeric", re.IGNORECASE)
+_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
+
 
 def refuses_roles(failure: Failure) -> bool:
     """Tell whether a chat template has refused the roles of messages."""
@@ -32,8 +36,13 @@ def refuses_roles(failure: Failure) -> bool:
     return failure.status in _REFUSED and ROLES_REFUSED.search(text) is not None
 
 
+def refuses_ids(failure: Failure) -> bool:
+    """Tell whether a chat template has refused the ids of tool calls."""
+    return failure.status in _REFUSED and bool(_IDS_REFUSED.search(error_text(failure.body)))
+
+
 class Roles:
-    """What is known about the roles that the chat template of one server accepts.
+    """What is known about the messages that the chat template of one server accepts.
 
     Args:
         merge: Whether to merge messages from the start; None to do so once the server has refused
@@ -41,6 +50,7 @@ class Roles:
 
     Attributes:
         level: How messages are sent.
+        short_ids: Whether tool calls are sent with ids of nine letters and digits.
     """
 
     def __init__(self, merge: bool | None = None) -> None:
@@ -50,17 +60,27 @@ class Roles:
     def forget(self) -> None:
         """Forget what is known: another server answers now."""
         self.level = WITHOUT_SYSTEM if self._merge else AS_GIVEN
+        self.short_ids = False
 
-    def fit(self, body: Mapping[str, Any], level: int) -> Mapping[str, Any]:
-        """Return a request body with its messages, if it has any, merged as a level requires."""
-        if level == AS_GIVEN or "messages" not in body:
+    def fit(
+        self, body: Mapping[str, Any], level: int, *, short_ids: bool = False
+    ) -> Mapping[str, Any]:
+        """Return a request body with its messages, if it has any, as the template needs them."""
+        if "messages" not in body or (level == AS_GIVEN and not short_ids):
             return body
-        return {**body, "messages": merged(body["messages"], level)}
+        messages = body["messages"]
+        if short_ids:
+            messages = with_short_ids(messages)
+        if level != AS_GIVEN:
+            messages = merged(messages, level)
+        return {**body, "messages": messages}
 
     def template_failed(self, reason: str) -> None:
         """Learn from a failure that mlxcel up to v0.4.2 only logs: later requests are merged."""
         if self._merge is None and ROLES_REFUSED.search(reason):
             self.level = WITHOUT_SYSTEM
+        if _IDS_REFUSED.search(reason):
+            self.short_ids = True
 
     def after_refusal(self, failure: Failure, body: Mapping[str, Any], level: int) -> int | None:
         """Return the level at which to send a refused request again, None if that is useless.
@@ -109,6 +129,29 @@ def merged(messages: Sequence[Message], level: int) -> list[Message]:
         if message["role"] == "user":
             return [*result[:index], _joined(as_user, message), *result[index + 1 :]]
     return [as_user, *result]
+
+
+def with_short_ids(messages: Sequence[Message]) -> list[Message]:
+    """Return messages whose calls have ids of nine letters and digits, with their results.
+
+    An id depends on the messages before it alone, so that it is the same with the next question.
+    """
+    ids: dict[str, str] = {}
+    return [_with_short_ids(message, ids) for message in messages]
+
+
+def _with_short_ids(message: Message, ids: dict[str, str]) -> Message:
+    def short(given: str) -> str:
+        if not _SHORT_ID.fullmatch(given):
+            return ids.setdefault(given, f"id{len(ids):07}")
+        return given
+
+    if message.get("tool_calls"):
+        calls = [{**call, "id": short(call["id"])} for call in message["tool_calls"]]
+        return {**message, "tool_calls": calls}
+    if message.get("tool_call_id"):
+        return {**message, "tool_call_id": short(message["tool_call_id"])}
+    return message
 
 
 def _all(messages: Sequence[Message]) -> Message | None:

@@ -14,6 +14,7 @@ from ..protocol.flow import REJECTED, Call, Flow
 from ..protocol.prompted_tools import refuses_tools
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
+from ..protocol.strict_roles import refuses_ids
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
 from .diagnosis import to_exception
@@ -124,11 +125,12 @@ def _respond(
         The request as it was answered, and its answer.
     """
     roles, schemas = connection.roles, connection.refused_schemas
-    level, body = roles.level, request.body
+    level, short_ids, body = roles.level, roles.short_ids, request.body
     if request.relaxable:
         body = schemas.adapted(body)
     while True:
-        call = Call(request.route, roles.fit(body, level), session=request.session)
+        fitted = roles.fit(body, level, short_ids=short_ids)
+        call = Call(request.route, fitted, session=request.session)
         response = yield from respond(connection, call, deadline, retries)
         if not isinstance(response, Failure):
             roles.level = max(roles.level, level)
@@ -137,6 +139,8 @@ def _respond(
             connection.refuses_tools = True
             request = request.without_tools()
             body = schemas.adapted(request.body) if request.relaxable else request.body
+        elif not short_ids and refuses_ids(response):
+            short_ids = roles.short_ids = True
         elif (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
         elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:

@@ -1,4 +1,4 @@
-"""Chat templates that are strict about roles, on a scripted server and on the embedded engine."""
+"""Chat templates that are strict about roles and ids, on a scripted server and on the engine."""
 
 from __future__ import annotations
 
@@ -137,6 +137,55 @@ def test_an_older_server_does_not_refuse_and_can_be_told_for(
 
     assert [SYSTEM, QUESTION] == server.posts[0].json["messages"]
     assert [("user", "Be short.\n\nHello?")] == contents(server.posts[1])
+
+
+IDS_REFUSED = "Tool call IDs should be alphanumeric strings with length 9!"
+
+
+def ids(message: dict[str, Any]) -> list[str]:
+    given = [call["id"] for call in message.get("tool_calls", [])] or [message.get("tool_call_id")]
+    return [each for each in given if each is not None]
+
+
+class ShortIds:
+    """Refuses ids of tool calls as the chat templates of Mistral do."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self.refused = 0
+        self._answer = server.reply
+        server.reply = self.reply  # type: ignore[method-assign]  # a server for one test
+
+    def reply(self, seen: Seen) -> Reply:
+        messages = (seen.json or {}).get("messages", [])
+        if all(len(each) == 9 and each.isalnum() for one in messages for each in ids(one)):
+            return self._answer(seen)
+        self.refused += 1
+        return Reply.error(400, f"Invalid request: {IDS_REFUSED} (in chat_template:1)")
+
+
+@ON_TCP
+@pytest.mark.parametrize("first", ["chat", "count_message_tokens"])
+def test_ids_of_calls_are_shortened_after_a_refusal_and_from_then_on(
+    client: Any, server: FakeServer, first: str
+) -> None:
+    strict = ShortIds(server)
+    calls = [
+        {"type": "function", "id": each, "function": {"name": "f", "arguments": "{}"}}
+        for each in ("call_0123456789abcdef", "abcdefgh1", "toolu_01")
+    ]
+    results = [
+        {"role": "tool", "tool_call_id": call["id"], "content": call["id"]} for call in calls
+    ]
+    messages = [QUESTION, {"role": "assistant", "content": "", "tool_calls": calls}, *results]
+
+    getattr(client, first)(messages)
+    client.chat([*messages, QUESTION])
+
+    _, asked, *answered, _ = server.posts[-1].json["messages"]
+    assert 1 == strict.refused
+    assert ids(asked) == [ids(result)[0] for result in answered]
+    assert "abcdefgh1" == ids(asked)[1]
+    assert [call["id"] for call in calls] == [result["content"] for result in answered]
 
 
 # --------------------------------------------------------------------------- the engine

@@ -159,6 +159,15 @@ def test_a_failure_that_a_server_only_logs_is_learned_from(
     assert expected == roles.level
 
 
+def test_ids_that_a_server_only_logs_about_are_learned_and_forgotten() -> None:
+    roles = Roles()
+    roles.template_failed("Tool call IDs should be alphanumeric strings with length 9!")
+
+    assert roles.short_ids
+    roles.forget()
+    assert not roles.short_ids
+
+
 def test_what_has_no_messages_stays_as_it_is() -> None:
     body = {"prompt": "a"}
 

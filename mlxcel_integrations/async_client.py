@@ -270,6 +270,7 @@ class AsyncLLM(BaseClient):
     ) -> Decision:
         """Return the most likely of some labels, with probabilities; see ``LLM.decide``."""
         deciding = Deciding(messages, labels, calibrate, sampling)
+        deciding.alternatives = (await self.features).alternatives
         while deciding.unfinished:
             chat = self._chat(*deciding.request())
             deciding.read(fold([delta async for delta in chat]))

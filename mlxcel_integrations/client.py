@@ -372,6 +372,7 @@ class LLM(BaseClient):
             1.0
         """
         deciding = Deciding(messages, labels, calibrate, sampling)
+        deciding.alternatives = self.features.alternatives
         while deciding.unfinished:
             deciding.read(fold(self._chat(*deciding.request())))
         return deciding.decision()

@@ -13,6 +13,7 @@ from .validation import as_count, as_object, as_text
 
 __all__ = [
     "DEFAULT_SLOTS",
+    "FEWEST_ALTERNATIVES",
     "ServedModel",
     "ServerFeatures",
     "TrainedContext",
@@ -28,6 +29,12 @@ __all__ = [
 
 DEFAULT_SLOTS = 4
 """Requests sent at once to a server that does not report its number of slots."""
+
+FEWEST_ALTERNATIVES = 20
+"""Alternatives of a token that every server with log probabilities reports; mlxcel has no more."""
+
+MANY_ALTERNATIVES = 200
+"""Alternatives of a token after which those of a small model hardly matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,11 @@ class ServerFeatures:
     def stops(self) -> bool:
         """Whether the server stops at stop texts, as all do but mlxcel up to v0.4.2."""
         return self.engine is not None and self.build is not None
+
+    @property
+    def alternatives(self) -> int:
+        """How many alternatives of a token to ask for, where each may matter."""
+        return MANY_ALTERNATIVES if self.engine == "llama.cpp" else FEWEST_ALTERNATIVES
 
     def with_context(self, trained: TrainedContext | None) -> ServerFeatures:
         """Return these features with the window that a file of the model tells, if any does."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.arguments import as_strings, shown
+from ..protocol.features import FEWEST_ALTERNATIVES
 from ..protocol.messages import Message, Messages, as_list
 from ..protocol.reply import ChatReply
 from ..protocol.sampling import without_thinking
@@ -28,9 +29,6 @@ MOST_REQUESTS = 8
 
 WORTH_A_REQUEST = 0.01
 """Least probability of labels for which another request tells them apart."""
-
-ALTERNATIVES = 20
-"""Alternatives of each token; no mlxcel sends more."""
 
 LEAST_PRIOR = 1e-6
 """Least prior, so that a label that the model never expects does not win by that alone."""
@@ -101,6 +99,9 @@ class Deciding:
         calibrate: See ``LLM.decide``.
         sampling: Sampling fields.
 
+    Attributes:
+        alternatives: How many alternatives of a token to ask for.
+
     Raises:
         MlxcelError: There are no labels, too many, the same twice, or some that are not texts; or
             a field contradicts a decision.
@@ -113,6 +114,7 @@ class Deciding:
         calibrate: Prior,
         sampling: Mapping[str, Any],
     ) -> None:
+        self.alternatives = FEWEST_ALTERNATIVES
         self._labels = _checked_labels(labels)
         for name in sorted(OURS & sampling.keys()):
             if sampling[name] is not None:
@@ -157,7 +159,7 @@ class Deciding:
                 "json_schema": {"name": "label", "strict": True, "schema": schema},
             },
             "logprobs": True,
-            "top_logprobs": ALTERNATIVES,
+            "top_logprobs": self.alternatives,
             "temperature": 0.0,
             # A token holds one byte at least; engines may put white space around the answer.
             "max_tokens": longest + 16,
@@ -200,7 +202,7 @@ class Deciding:
             label=max(probabilities, key=probabilities.__getitem__),
             probabilities=probabilities,
             usage=self._usage,
-            estimated=math.fsum(found[index] for index in question.estimates),
+            estimated=math.fsum(question.estimates()),
             model=self._model,
             requests=sum(one.requests for one in self._rounds),
         )
@@ -256,21 +258,20 @@ class _Round:
 
     def probabilities(self) -> list[float]:
         """Return the probability of each label, in the order of their spelling."""
-        shares = [0.0] * len(self.spellings)
-        for group in [*self.groups, *self.done]:
-            shares[group.start : group.end] = [group.probability / group.size] * group.size
-        return shares
+        return self._shares([*self.groups, *self.done])
 
-    @property
-    def estimates(self) -> set[int]:
-        """The labels that were not seen, or not told apart."""
+    def estimates(self) -> list[float]:
+        """Return the part of each label's probability that is an estimate."""
         groups = [*self.groups, *self.done]
-        return {
-            index
-            for group in groups
-            if group.size > 1 or not group.seen
-            for index in range(group.start, group.end)
-        }
+        return self._shares([group for group in groups if group.size > 1 or not group.seen])
+
+    def _shares(self, groups: Iterable[LabelGroup]) -> list[float]:
+        shares = [0.0] * len(self.spellings)
+        for group in groups:
+            share = group.probability / group.size
+            for index in range(group.start, group.end):
+                shares[index] += share
+        return shares
 
 
 def _checked_labels(labels: Iterable[str]) -> list[str]:
@@ -305,11 +306,11 @@ def _neutral(messages: Sequence[Message]) -> list[Message]:
 def _without_prior(question: _Round, prior: _Round) -> list[float]:
     """Return probabilities divided by their prior; estimates, which this would blow up, stay."""
     shares, priors = question.probabilities(), prior.probabilities()
-    estimates = question.estimates | prior.estimates
+    estimated = zip(question.estimates(), prior.estimates(), strict=True)
     ratios = {
         index: share / max(priors[index], LEAST_PRIOR)
-        for index, share in enumerate(shares)
-        if index not in estimates
+        for index, (share, (here, there)) in enumerate(zip(shares, estimated, strict=True))
+        if 2 * here <= share and 2 * there <= priors[index]
     }
     total = math.fsum(ratios.values())
     known = math.fsum(shares[index] for index in ratios)

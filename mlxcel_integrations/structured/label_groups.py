@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 __all__ = ["LabelGroup", "spelled", "split"]
@@ -22,12 +23,15 @@ AFTER_ALL = b"\xff"
 
 @dataclass(frozen=True, slots=True)
 class LabelGroup:
-    """Labels that follow each other in the order of their spelling, and their probability.
+    """Labels that follow each other in the order of their spelling, and a probability.
+
+    Groups may overlap: after the token "bug", the label may be "bug" or "bug fix", and after the
+    token "bug fix" only the latter. A label has its shares of all groups.
 
     Attributes:
         start: Index of the first.
         end: Index after the last.
-        probability: That of all of them together.
+        probability: That of all of them together, after the tokens that lead to this group.
         seen: Whether a token or an alternative begins them.
     """
 
@@ -55,9 +59,10 @@ def split(
 ) -> list[LabelGroup] | None:
     """Split a group of labels by the tokens of an answer that is one of them.
 
-    Where labels part, the answer took one way; the alternatives of that token tell how likely the
-    others were. Labels of which no alternative is the beginning share the probability of the least
-    likely one. White space before the answer does not matter.
+    At each token after what the labels of the group have in common, the answer took one way; the
+    alternatives of that token tell how likely the others were. Labels of which no alternative is
+    the beginning share the probability of the least likely one. White space before the answer does
+    not matter.
 
     Args:
         spellings: All labels as the answer may spell them, sorted; none begins another.
@@ -69,22 +74,34 @@ def split(
     """
     found: list[LabelGroup] = []
     path, text = group, b""
+    known = _common_length(spellings, group)
     for token in tokens:
         if path.size < 2:
             break
-        way = _beginning_with(spellings, path, (text + spelled(token)).lstrip(BLANK))
+        longer = (text + spelled(token)).lstrip(BLANK)
+        way = _beginning_with(spellings, path, longer)
         if not way.size:
             break  # A server may leave out tokens that it held back.
-        if way.size < path.size:
+        if len(longer) > known:
             alternatives = token.get("top_logprobs") or ()
-            if not alternatives:
+            if alternatives:
+                weights = _weights(spellings, path, way, text, known, [token, *alternatives])
+                least = min(_probability(other) for other in alternatives)
+                path, others = _shared_out(path, weights, least)
+                found += others
+            elif way.size < path.size:
                 return None
-            weights = _weights(spellings, path, way, text, [token, *alternatives])
-            least = min(_probability(other) for other in alternatives)
-            path, others = _shared_out(path, weights, least)
-            found += others
+            known = len(longer)
         text += spelled(token)
     return [*found, path]
+
+
+def _common_length(spellings: Sequence[bytes], group: LabelGroup) -> int:
+    """Return how many bytes are known to begin an answer: none if all labels are in the group."""
+    if group.size == len(spellings):
+        return 0
+    pairs = zip(spellings[group.start], spellings[group.end - 1], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _beginning_with(spellings: Sequence[bytes], group: LabelGroup, text: bytes) -> LabelGroup:
@@ -97,32 +114,50 @@ def _weights(
     path: LabelGroup,
     way: LabelGroup,
     text: bytes,
+    known: int,
     tokens: Sequence[Mapping[str, Any]],
 ) -> dict[Range, float]:
     """Return how likely the ways on from a text are; the one that was taken is the first.
 
     Args:
         spellings: All labels.
-        path: The labels that begin with the text.
+        path: The labels that could follow.
         way: Those of them that begin with the token that was taken.
         text: The answer before the token.
+        known: How many bytes are known to begin the answer; shorter ways lead nowhere.
         tokens: The token that was taken, and its alternatives, which may hold it again.
     """
     taken, *alternatives = tokens
     own = way.start, way.end
     weights: dict[Range, float] = {own: 0.0}
-    for token in sorted(alternatives, key=_probability, reverse=True):
-        one = _beginning_with(spellings, path, (text + spelled(token)).lstrip(BLANK))
-        if not one.size or (one.start <= way.start and one.end >= way.end and one.size > way.size):
-            continue  # no label, or a shorter beginning of the way that was taken
-        # Of two beginnings of the same label, one begins the other.
-        wider = next((key for key in weights if key[0] <= one.start and one.end <= key[1]), None)
-        within = [key for key in weights if one.start <= key[0] and key[1] <= one.end]
-        key = wider or (one.start, one.end)
-        shorter = 0.0 if wider else math.fsum(weights.pop(each) for each in within)
-        weights[key] = weights.get(key, 0.0) + shorter + _probability(token)
+    for token in alternatives:
+        longer = (text + spelled(token)).lstrip(BLANK)
+        one = _beginning_with(spellings, path, longer)
+        if one.size and len(longer) > known:
+            key = one.start, one.end
+            weights[key] = weights.get(key, 0.0) + _probability(token)
     weights[own] = max(weights[own], _probability(taken), NOT_IMPOSSIBLE)
+    others = sorted(weights.keys() - {own}, key=lambda one: one[1] - one[0])
+    for key in others:
+        within = [one for one in weights if one != key and key[0] <= one[0] and one[1] <= key[1]]
+        if within:
+            _narrow(weights, key, within)
     return weights
+
+
+def _narrow(weights: dict[Range, float], key: Range, within: Sequence[Range]) -> None:
+    """Give the weight of a beginning to the labels that have no longer one, if there are any.
+
+    A model writes "inside" as one token where it can, hardly as "in" and "side".
+    """
+    weight = weights.pop(key)
+    rest = _gaps(LabelGroup(*key), within)
+    total = math.fsum(end - start for start, end in rest)
+    for start, end in rest:
+        weights[start, end] = weight * (end - start) / total
+    known = math.fsum(weights[one] for one in within)
+    if not rest and known:
+        weights.update({one: weights[one] * (1 + weight / known) for one in within})
 
 
 def _shared_out(
@@ -149,10 +184,14 @@ def _shared_out(
 
 def _gaps(path: LabelGroup, ways: Iterable[Range]) -> list[Range]:
     """Return the ranges of labels in none of the ways."""
-    ordered = sorted(ways)
-    starts = [path.start, *(end for _, end in ordered)]
-    ends = [*(start for start, _ in ordered), path.end]
-    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+    gaps, reached = [], path.start
+    for start, end in sorted(ways):
+        if start > reached:
+            gaps.append((reached, start))
+        reached = max(reached, end)
+    if reached < path.end:
+        gaps.append((reached, path.end))
+    return gaps
 
 
 def _probability(token: Mapping[str, Any]) -> float:

@@ -59,6 +59,23 @@ QUOTE = token('"', 0.9, The=0.05)
             [QUOTE, token("red", 0.5, bl=0.3, blue=0.1, b=0.1)],
             [(["blue"], 0.5), (["red"], 0.5)],
         ),
+        # The token that was taken begins labels that have tokens of their own, too.
+        (
+            ["a", "ab", "abc"],
+            [QUOTE, token("a", 0.5, ab=0.3, abc=0.2), token('"', 0.75, b=0.25)],
+            [(["a"], 0.375), (["ab"], 0.3), (["ab", "abc"], 0.125), (["abc"], 0.2)],
+        ),
+        # The beginning of several labels is meant for those that have no longer one.
+        (
+            ["in", "inside", "on"],
+            [QUOTE, token("inside", 0.5, **{"in": 0.3}, on=0.2)],
+            [(["in"], 0.3), (["inside"], 0.5), (["on"], 0.2)],
+        ),
+        (
+            ["in", "inside", "input", "on"],
+            [QUOTE, token("on", 0.4, **{"in": 0.2}, inside=0.3, input=0.1)],
+            [(["in"], 0.2), (["input"], 0.1), (["inside"], 0.3), (["on"], 0.4)],
+        ),
         # White space before the answer, in tokens of its own or with the quote.
         (["a", "b"], [token("", 0.5, x=0.5), token('\n"', 0.5, x=0.1), token("a", 0.6, b=0.2)],
          [(["a"], 0.75), (["b"], 0.25)]),

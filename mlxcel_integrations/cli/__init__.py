@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .parser import make_parser
+from .parser import UsageError, make_parser
 from .terminal import Terminal, is_self_explanatory, visible
 
 __all__ = ["main"]
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not is_self_explanatory(error):
             raise
-        return _report(str(error), 1)
+        return _report(str(error), 2 if isinstance(error, UsageError) else 1)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from .ask.answer import NO_FRAMEWORK, require_packages
 from .ask.command import open_store
 from .ask.prompt import prompt_style
 from .engine import choose_engine, running_engine
-from .lines import answer_lines
+from .lines import answer_lines, at_prompt, read_lines
 from .reading import reading_line
 from .terminal import Terminal
 
@@ -67,7 +67,14 @@ def run_chat(
     ):
         log.line("Type a message, or /help.")
         log.line()
-        answer_lines(log, Conversation(llm, out, log, system).take)
+        conversation = Conversation(llm, out, log, system)
+
+        def take(line: str) -> None:
+            if not at_prompt():
+                log.line(f"> {line}")
+            conversation.take(line)
+
+        answer_lines(read_lines(log), log, take)
     return 0
 
 

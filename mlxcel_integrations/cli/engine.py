@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..embedded import BUILT_IN_MODEL
-from ..errors import MlxcelError
 from ..modes import Mode, resolve_mode
 from ..supervisor.binary import EMBEDDED, Executable
 from ..supervisor.log_lines import read_progress
 from ..supervisor.managed_server import ManagedServer
 from ..transport.endpoint import Endpoint
+from .parser import UsageError
 from .terminal import Terminal
 
 __all__ = [
@@ -88,13 +88,14 @@ def running_engine(
         options: Fields of ``ServerOptions`` for a server that is started.
 
     Raises:
-        MlxcelError: The server did not start, or options were given for one that runs already.
+        MlxcelError: The server did not start.
+        UsageError: Options were given for a server that runs already.
     """
     if choice.mode.endpoint is not None:
         given = options if keep is None else {**options, "keep": keep}
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise MlxcelError(
+            raise UsageError(
                 f"{names} is only for a server that this command starts. Pass --model as well, or "
                 f"drop {names} to use the server at {choice.mode.endpoint}."
             )

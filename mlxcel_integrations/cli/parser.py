@@ -6,9 +6,14 @@ import argparse
 from typing import NoReturn
 
 from .. import __version__
+from ..errors import MlxcelError
 from .terminal import visible
 
-__all__ = ["make_parser"]
+__all__ = ["UsageError", "make_parser"]
+
+
+class UsageError(MlxcelError):
+    """The command line is not valid."""
 
 
 class _Parser(argparse.ArgumentParser):

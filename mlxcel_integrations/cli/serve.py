@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 
-from ..embedded import BUILT_IN_MODEL
+from ..embedded import BUILT_IN_MODEL, embedder_beside
 from ..errors import MlxcelServerError
 from ..supervisor.managed_server import ManagedServer
 from .engine import describe_executable, start_server
+from .parser import UsageError
 from .terminal import Terminal
 
 __all__ = ["run_serve"]
@@ -43,9 +45,17 @@ def run_serve(
 
     Raises:
         MlxcelError: The server did not start, or has ended by itself.
+        UsageError: The model for embeddings needs a server of its own.
     """
+    model = model or os.environ.get("MLXCEL_MODEL") or BUILT_IN_MODEL
+    if embedding_model is not None and (beside := embedder_beside(model, embedding_model)):
+        raise UsageError(
+            f"--embedding-model {embedding_model} needs a server of its own beside this one: leave "
+            f"it out, and run in another terminal: mlxcel-integrations serve {shlex.quote(beside)} "
+            f"--port {(port or _PORT) + 1}"
+        )
     server = ManagedServer(
-        model or os.environ.get("MLXCEL_MODEL") or BUILT_IN_MODEL,
+        model,
         socket=socket,
         api_key=os.environ.get("MLXCEL_API_KEY") or None,
         progress=False,

@@ -22,7 +22,7 @@ class ChatStartTimeoutError(MlxcelTimeoutError, langchain.ModelTimeoutError):
     """The managed server was not ready in time; see ``stderr``."""
 
 
-class ChatServerLostError(MlxcelServerError, langchain.ModelConnectionError):
+class ChatServerError(MlxcelServerError, langchain.ModelConnectionError):
     """The managed server has ended, or did not start; see ``stderr``."""
 
 
@@ -42,7 +42,7 @@ Dual = TypeVar("Dual", bound=Exception)
 
 _DUALS: tuple[type[MlxcelError], ...] = (
     ChatStartTimeoutError,
-    ChatServerLostError,
+    ChatServerError,
     ChatStreamError,
     ChatStructuredOutputTruncated,
     ChatStructuredOutputError,

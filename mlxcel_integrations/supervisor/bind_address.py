@@ -94,11 +94,13 @@ def port_was_taken(log: str) -> bool:
 
 def _tcp(host: str, port: int | None) -> Endpoint:
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    # Without a port, too: what answers on the port of another machine is not in our way.
+    free = _free_port(reached)
     if port is None:
-        port = _free_port(reached)
+        port = free
     elif _is_port_open(reached, port):
         raise MlxcelError(
-            f"Another program listens on port {port} of {reached}: pass another port=, or use "
+            f"Another program listens on port {port} of {reached}: choose another port, or use "
             f"base_url='http://{reached}:{port}' if that is the server you want."
         )
     url = f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
@@ -106,17 +108,17 @@ def _tcp(host: str, port: int | None) -> Endpoint:
 
 
 def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError as error:
-            raise MlxcelError(
-                f"host={host!r} is not an address of this machine: {error.strerror}. Use "
-                "127.0.0.1, or socket= for the path of a socket."
-            ) from None
-        port: int = probe.getsockname()[1]
-        return port
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(address)
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError as error:
+        raise MlxcelError(
+            f"host={host!r} is not an address of this machine: {error.strerror}. Use 127.0.0.1, "
+            "0.0.0.0 for all its addresses, or a socket."
+        ) from None
 
 
 def _is_port_open(host: str, port: int) -> bool:

@@ -62,8 +62,8 @@ def arguments(
     if not dialect.second_models and (options.embedding_model or options.reranker_model):
         raise MlxcelError(
             "embedding_model= and reranker_model= need mlxcel; "
-            f"{dialect.name} serves one model. Start a second server for the other, or pass "
-            'embedding_model="embedded" or a .gguf file.'
+            f"{dialect.name} serves one model. Start a second server for the other, as LLM and "
+            'the adapters do for embedding_model="embedded" or a .gguf file.'
         )
     words = [
         *(*executable.command, *dialect.words),

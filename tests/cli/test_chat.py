@@ -144,4 +144,6 @@ def test_lines_of_standard_input_are_messages(
 
     assert 0 == main(["chat", "--base-url", server.url])
 
-    assert "echo: One.\n" == capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "echo: One.\n" == out
+    assert "\n> One.\n" in err

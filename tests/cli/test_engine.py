@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.cli.engine import choose_engine, running_engine
+from mlxcel_integrations.cli.parser import UsageError
 from mlxcel_integrations.cli.terminal import Terminal
 from tests.fakes.program import executable
 from tests.fakes.server import FakeServer
@@ -53,7 +53,7 @@ def test_options_for_a_server_are_refused_for_a_running_one() -> None:
     with FakeServer() as server:
         choice = choose_engine(base_url=server.url)
         with (
-            pytest.raises(MlxcelError, match=r"--embedding-model is only for a server"),
+            pytest.raises(UsageError, match=r"--embedding-model is only for a server"),
             running_engine(Terminal(StringIO()), choice, lambda: None, embedding_model="owner/e"),
         ):
             pass

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.cli.lines import answer_lines
+from mlxcel_integrations.cli.lines import answer_lines, read_lines
 from mlxcel_integrations.cli.terminal import Terminal
 from tests.cli.conftest import CommandLine
 from tests.fakes.server import FakeServer, Reply
@@ -23,7 +23,7 @@ def test_lines_of_standard_input_are_answered_to_the_end(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"one\n\n  two\xff \nthree")))
     log, lines = StringIO(), list[str]()
 
-    answer_lines(Terminal(log), lines.append)
+    answer_lines(read_lines(Terminal(log)), Terminal(log), lines.append)
 
     assert ["one", "two\ufffd", "three"] == lines
     assert "" == log.getvalue()
@@ -33,13 +33,13 @@ def test_lines_of_standard_input_are_answered_to_the_end(monkeypatch: pytest.Mon
 def test_without_a_prompt_an_error_ends_them(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", StringIO("one\ntwo\n"))
+    monkeypatch.setattr("sys.stdin", StringIO())
 
     def fail(line: str) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        answer_lines(Terminal(StringIO()), fail)
+        answer_lines(iter(["one", "two"]), Terminal(StringIO()), fail)
 
 
 class Prompt:

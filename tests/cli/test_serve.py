@@ -42,6 +42,16 @@ def test_the_address_is_that_of_a_port_unless_a_socket_is_named(
     assert "no such model" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("model", [[], ["owner/name"]])
+def test_an_embedder_with_a_server_of_its_own_is_not_served_beside(
+    model: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 2 == main(["serve", *model, "--port", "9000", "--embedding-model", "embedded"])
+
+    end = "run in another terminal: mlxcel-integrations serve embedded/all-MiniLM-L6-v2 --port 9001"
+    assert capsys.readouterr().err.rstrip().endswith(end)
+
+
 def test_a_port_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == main(["serve", "--port", "70000"])
 

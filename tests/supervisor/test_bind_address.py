@@ -219,9 +219,10 @@ def test_a_port_that_is_taken_is_refused() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "/tmp/x.sock"])
-def test_a_host_that_is_not_of_this_machine_is_refused(host: str) -> None:
+@pytest.mark.parametrize("port", [None, 8080])
+def test_a_host_that_is_not_of_this_machine_is_refused(host: str, port: int | None) -> None:
     with pytest.raises(MlxcelError, match=f"host='{host}' is not an address of this machine"):
-        choose_bind_address(ServerOptions(host=host), None)
+        choose_bind_address(ServerOptions(host=host, port=port), None)
 
 
 @pytest.mark.parametrize(

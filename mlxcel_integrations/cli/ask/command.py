@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import json
 import math
 import sys
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ...client import LLM
 from ...embedded import BUILT_IN_EMBEDDER, embedder_beside, is_embedded
 from ...embedded.model import cache_directory
-from ...errors import MlxcelError
 from ..engine import Choice, choose_engine, kept_options, running_engine
-from ..lines import answer_lines
+from ..lines import answer_lines, at_prompt, read_lines
+from ..parser import UsageError
 from ..terminal import Terminal
 from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, Framework, print_answer, require_packages
 from .documents import is_table
@@ -80,9 +81,11 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
     Raises:
         MlxcelError: No file can be read, a package or the engine is missing, or the server did
             not start.
+        UsageError: There is no question, or an option does not fit.
         openai.APIError: The server rejected the question, or could not be reached.
     """
-    names, question = split_question(request.names, request.question)
+    names, named = split_question(request.names, request.question)
+    questions = _typed_or_piped(log) if named is None else iter([named])
     framework = FRAMEWORKS[request.framework] if request.framework else NO_FRAMEWORK
     require_packages(framework)
     options: dict[str, Any] = {"keep": request.keep}
@@ -100,11 +103,15 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
             ),
         ):
             log.line()
+            # What is typed stands above its answer, what is piped does not.
+            shown = named is None and not (at_prompt() and sys.stdout.isatty())
 
             def answer(question: str) -> None:
                 seconds = math.inf if request.embed_all else _EMBEDDING_SECONDS
                 retrieval.prepare(question, seconds)
                 place = log if request.as_json else out
+                if shown:
+                    place.fact("Question", question)
                 result = print_answer(
                     place, log, framework, base_url, llm.model, retrieval.find, question
                 )
@@ -114,10 +121,10 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
                     about["model"] = llm.model
                     _print_json(about, result, corpus, retrieval.embedded)
 
-            if question is not None:
-                answer(question)
+            if named is not None:
+                answer(named)
             else:
-                answer_lines(log, answer)
+                answer_lines(questions, log, answer)
     return 0
 
 
@@ -125,16 +132,16 @@ def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence
     """Return the files and the question, which may be the last of the arguments.
 
     Raises:
-        MlxcelError: The question is empty, there is no file, or no way to ask for a question.
+        UsageError: The question is empty, there is no file, or no way to ask for a question.
     """
     if question is None and _is_question(names[-1]):
         *names, question = names
     if question is not None and not question.strip():
-        raise MlxcelError('The question is empty. Pass one, as in -q "What is this?".')
+        raise UsageError('The question is empty. Pass one, as in -q "What is this?".')
     if not names:
-        raise MlxcelError(f'No file is named: mlxcel-integrations ask FILE "{question}".')
+        raise UsageError(f'No file is named: mlxcel-integrations ask FILE "{question}".')
     if question is None and STANDARD_INPUT in names:
-        raise MlxcelError(
+        raise UsageError(
             "Standard input is read as a file, so no question can be typed there. "
             'Pass one, as in -q "What is this?".'
         )
@@ -151,6 +158,24 @@ def _is_question(argument: str) -> bool:
     except (OSError, ValueError):
         # It is too long for a path, or has a zero byte.
         return True
+
+
+def _typed_or_piped(log: Terminal) -> Iterator[str]:
+    """Return the questions of standard input, once the first has come if they are not typed.
+
+    Raises:
+        UsageError: There is none.
+    """
+    lines = read_lines(log)
+    if at_prompt():
+        return lines
+    first = next(lines, None)
+    if first is None:
+        raise UsageError(
+            'There is no question: pass one, as in -q "What is this?", or write one on each line '
+            "of standard input."
+        )
+    return itertools.chain([first], lines)
 
 
 @contextlib.contextmanager

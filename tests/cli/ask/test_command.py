@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.cli.ask.command import split_question
+from mlxcel_integrations.cli.parser import UsageError
 from tests.cli.ask.conftest import MODELS, NOTES, QUESTION, Ask, count_vectors, embedded_texts, pdf
 from tests.cli.conftest import CommandLine
 from tests.fakes.server import FakeServer, Reply
@@ -95,8 +95,35 @@ def test_the_last_argument_is_the_question_if_it_is_no_file(
 def test_a_question_that_is_missing_is_told(
     names: list[str], question: str | None, message: str
 ) -> None:
-    with pytest.raises(MlxcelError, match=message):
+    with pytest.raises(UsageError, match=message):
         split_question(names, question)
+
+
+@pytest.mark.parametrize("typed", ["", "\n \n"])
+def test_without_a_question_nothing_is_started(
+    typed: str, ask: Ask, notes: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO(typed))
+
+    said = ask(notes, question=None)
+
+    assert (2, "") == (said.status, said.out)
+    assert said.err.startswith("There is no question: pass one")
+    assert [] == server.requests
+
+
+def test_each_question_of_standard_input_stands_above_its_answer(
+    ask: Ask, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("How tall?\nWho sleeps?\n"))
+
+    said = ask(notes, question=None)
+
+    assert re.fullmatch(
+        r"Question  How tall\?\n.*How tall\?\n(Source .*\n)+"
+        r"Question  Who sleeps\?\n.*Who sleeps\?\n(Source .*\n)+",
+        said.out,
+    ), said.out
 
 
 def test_lines_of_standard_input_are_questions(
@@ -180,7 +207,7 @@ def test_ten_thousand_files(ask: Ask, tmp_path: Path) -> None:
 def test_a_second_model_is_refused_for_a_running_server(ask: Ask, notes: Path) -> None:
     said = ask(notes, "--embedding-model", "owner/embedder")
 
-    assert 1 == said.status
+    assert 2 == said.status
     assert "--embedding-model is only for a server that this command starts" in said.err
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["LabelGroup", "spelled", "split"]
 
@@ -20,8 +19,7 @@ AFTER_ALL = b"\xff"
 """Sorts after every text, since no UTF-8 contains it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelGroup:
+class LabelGroup(NamedTuple):
     """Labels that follow each other in the order of their spelling, and their probability.
 
     Attributes:

@@ -35,17 +35,14 @@ from .operations import (
 )
 from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
-from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
 from .protocol.prompt_progress import PromptProgress
 from .protocol.reply import ChatReply, fold
-from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
-from .structured.decision import Deciding, Decision, Prior
 from .structured.request import content, structured_chat
 
 # Imported here since constructors, which may be called in an event loop, would block it for as long
@@ -55,10 +52,14 @@ from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection
 from .transport.owned_generator import OwnedGenerator
 
+# Decisions, embeddings and reranking are imported where they are used: most programs only chat.
+
 if TYPE_CHECKING:
     import openai
 
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
+    from .protocol.rerank import RankedDocument
+    from .structured.decision import Decision, Prior
 
 __all__ = ["AsyncLLM"]
 
@@ -269,6 +270,8 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> Decision:
         """Return the most likely of some labels, with probabilities; see ``LLM.decide``."""
+        from .structured.decision import Deciding
+
         deciding = Deciding(messages, labels, calibrate, sampling)
         deciding.alternatives = (await self.features).alternatives
         while deciding.unfinished:
@@ -349,6 +352,8 @@ class AsyncLLM(BaseClient):
         show_progress: bool = False,
     ) -> list[list[float]]:
         """Return the vectors of texts; see ``LLM.embed``."""
+        from .protocol.embeddings import embed_texts
+
         texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
             return await self._embedder.run(
@@ -377,6 +382,8 @@ class AsyncLLM(BaseClient):
         batch_size: int = BATCH_SIZE,
     ) -> list[RankedDocument]:
         """Return documents, the most relevant first; see ``LLM.rerank``."""
+        from .protocol.rerank import rerank_documents
+
         return await self._driver.run(
             rerank_documents(
                 query,

@@ -24,25 +24,26 @@ from .operations import (
 )
 from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
-from .protocol.embeddings import embed_texts
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
 from .protocol.prompt_progress import PromptProgress
 from .protocol.reply import ChatReply, fold
-from .protocol.rerank import RankedDocument, rerank_documents
 from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
-from .structured.decision import Deciding, Decision, Prior
 from .structured.request import content, structured_chat
 from .transport.connection import Connection
 from .transport.sync_driver import SyncDriver
+
+# Decisions, embeddings and reranking are imported where they are used: most programs only chat.
 
 if TYPE_CHECKING:
     import openai
 
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
+    from .protocol.rerank import RankedDocument
+    from .structured.decision import Decision, Prior
 
 __all__ = ["LLM"]
 
@@ -371,6 +372,8 @@ class LLM(BaseClient):
             >>> round(sum(decision.probabilities.values()), 3)
             1.0
         """
+        from .structured.decision import Deciding
+
         deciding = Deciding(messages, labels, calibrate, sampling)
         deciding.alternatives = self.features.alternatives
         while deciding.unfinished:
@@ -516,6 +519,8 @@ class LLM(BaseClient):
                 embeddings, or its vectors differ in length.
             openai.APIError: The server refused the request or could not be reached.
         """
+        from .protocol.embeddings import embed_texts
+
         texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
             return self._embedder.run(
@@ -560,6 +565,8 @@ class LLM(BaseClient):
             MlxcelError: The server has no model for reranking, or its answer is not a ranking.
             openai.APIError: The server refused the request or could not be reached.
         """
+        from .protocol.rerank import rerank_documents
+
         return self._driver.run(
             rerank_documents(
                 query,

@@ -6,8 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 import httpx
 
@@ -35,8 +34,7 @@ __all__ = [
 Driver = TypeVar("Driver")
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """Whether to start a server or to connect to one: exactly one attribute is set.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import MlxcelError
 from .arguments import as_whole
@@ -23,8 +23,7 @@ PER_TOOL = 400
 """Rough length of a tool in characters, which need not be exact here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """The room for a prompt in the context.
 
     Attributes:

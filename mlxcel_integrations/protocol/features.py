@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import MlxcelError
 from .failures import Failure
@@ -119,8 +119,7 @@ class ServerFeatures:
         return dataclasses.replace(self, context_size=trained.size, context_source=trained.source)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedContext:
+class TrainedContext(NamedTuple):
     """Context window that a model was made for, by its own files.
 
     Attributes:

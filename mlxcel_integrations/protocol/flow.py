@@ -6,8 +6,7 @@ A flow is a generator. It yields calls, is sent their answers, and returns its r
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .failures import Failure
 
@@ -25,8 +24,7 @@ REJECTED = MISSING_ROUTE | {400, 403, 413, 415, 422, 500}
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request.
 
     Attributes:
@@ -60,8 +58,7 @@ class Call:
         return "GET" if self.body is None else "POST"
 
 
-@dataclass(frozen=True, slots=True)
-class Gather:
+class Gather(NamedTuple):
     """Flows that need not wait for each other; the answer is the list of their results.
 
     Attributes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import MlxcelError
 from .arguments import shown
@@ -53,8 +52,7 @@ _IMAGE_MARKS = (
 """Bytes that identify an image file, and their positions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """Messages that every server version accepts, and what one walk over them has found.
 
     Attributes:

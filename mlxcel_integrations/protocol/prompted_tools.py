@@ -6,7 +6,6 @@ or a text. In a conversation, earlier calls and their results are given as plain
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,7 +67,7 @@ def with_prompted_tools(
     if isinstance(choice, Mapping):
         tools = named(tools, choice)
     if not tools or choice == "none":
-        return dataclasses.replace(conversation, messages=list(messages)), fields, frozenset()
+        return conversation._replace(messages=list(messages)), fields, frozenset()
     answer = answer_schema(fields)
     may_answer = choice in FREE
     fields["response_format"] = _answer_format(
@@ -77,7 +76,7 @@ def with_prompted_tools(
     text = _description(tools, answer, several=several, may_answer=may_answer)
     messages = with_text_at_end(messages, text)
     names = frozenset(tool["function"]["name"] for tool in tools)
-    conversation = dataclasses.replace(conversation, messages=list(messages))
+    conversation = conversation._replace(messages=list(messages))
     return conversation, without_thinking(fields), names
 
 

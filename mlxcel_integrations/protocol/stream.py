@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import MlxcelStreamError
 from ..secret import redacted
@@ -52,8 +52,7 @@ BEYOND_JSON = 2
 """Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Request for one generation.
 
     Attributes:

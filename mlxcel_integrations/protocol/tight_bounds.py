@@ -7,8 +7,7 @@ which ``bounds`` avoids; nothing else makes sure that a small model comes to an 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .bounds import ANNOTATIONS, combined_parts, is_too_long, kinds
 from .json_schema import JsonSchema, compact, mapped, target
@@ -31,8 +30,7 @@ SCALARS = ["string", "number", "boolean", "null"]
 """Types of a value that may be anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """Most characters of a text, items of a list, and digits of a whole number."""
 
     characters: int

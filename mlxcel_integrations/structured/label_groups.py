@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["LabelGroup", "spelled", "split"]
 
@@ -21,8 +20,7 @@ AFTER_ALL = b"\xff"
 """Sorts after every text, since no UTF-8 contains it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelGroup:
+class LabelGroup(NamedTuple):
     """Labels that follow each other in the order of their spelling, and a probability.
 
     Groups may overlap: after the token "bug", the label may be "bug" or "bug fix", and after the

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError
 from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
@@ -36,8 +35,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class StructuredChat:
+class StructuredChat(NamedTuple):
     """A conversation, and the schema of its answer.
 
     Attributes:

@@ -7,7 +7,6 @@ schema, and shows the model its thoughts. llama.cpp applies a schema from the en
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -62,7 +61,7 @@ def with_thinking_first(
         def without_tools() -> Request:
             return with_thinking_first(make(), features, may_continue=may_continue)
 
-        request = dataclasses.replace(request, without_tools=without_tools)
+        request = request._replace(without_tools=without_tools)
     if not has_schema(request.body):
         return request
     budget = thinking_budget(request.body, features.context_size, _length(request.body))
@@ -71,7 +70,7 @@ def with_thinking_first(
     if features.engine == "llama.cpp":
         limit = {} if budget is None else {"thinking_budget_tokens": budget}
         read = partial(_thinking_reader, request.stream)
-        return dataclasses.replace(request, body={**request.body, **limit}, stream=read)
+        return request._replace(body={**request.body, **limit}, stream=read)
     body = {name: value for name, value in request.body.items() if name not in ONLY_FOR_ANSWERS}
     if budget is not None:
         body["max_tokens"] = budget
@@ -145,7 +144,7 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
         return shown
     begun = {"role": "assistant", "content": "", "reasoning_content": thoughts}
     continued = {**body, "messages": [*messages, begun]}
-    return dataclasses.replace(shown, body=continued, otherwise=shown)
+    return shown._replace(body=continued, otherwise=shown)
 
 
 def _answering(request: Request, body: Body, thought_tokens: int = 0) -> Request:
@@ -153,7 +152,7 @@ def _answering(request: Request, body: Body, thought_tokens: int = 0) -> Request
     variables = {**(body.get("chat_template_kwargs") or {}), "enable_thinking": False}
     body = {**body, "chat_template_kwargs": variables}
     read = partial(_counting_reader, request.stream, thought_tokens)
-    return dataclasses.replace(request, body=body, stream=read)
+    return request._replace(body=body, stream=read)
 
 
 def _thinking_reader(make: Callable[[], DeltaStream]) -> DeltaStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import httpx
 
@@ -64,23 +64,20 @@ class Incoming:
         }
 
 
-@dataclass(slots=True)
-class Start:
+class Start(NamedTuple):
     """Start a managed server, or wait until it is ready."""
 
     server: Server
 
 
-@dataclass(slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Wait until a place in the line has its turn."""
 
     place: Place
     timeout: float
 
 
-@dataclass(slots=True)
-class Send:
+class Send(NamedTuple):
     """Send a request; the result is an ``Incoming`` whose body has not been read."""
 
     endpoint: Endpoint
@@ -88,22 +85,19 @@ class Send:
     deadline: Deadline
 
 
-@dataclass(slots=True)
-class Next:
+class Next(NamedTuple):
     """Read the next piece of a body; the result is None at its end."""
 
     incoming: Incoming
 
 
-@dataclass(slots=True)
-class Close:
+class Close(NamedTuple):
     """Close a response, whether it has been read to its end or not."""
 
     incoming: Incoming
 
 
-@dataclass(slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Wait for some seconds."""
 
     seconds: float

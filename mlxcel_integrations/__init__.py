@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         StructuredOutputTruncated,
     )
     from .protocol.features import ServerFeatures
-    from .protocol.reply import ChatReply
+    from .protocol.reply import ChatReply, PromptCost
     from .protocol.rerank import RankedDocument
+    from .protocol.shared_prefix import SharedPrefix
     from .structured.decision import Decision
     from .supervisor.managed_server import ManagedServer
 
@@ -36,8 +37,10 @@ __all__ = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "PromptCost",
     "RankedDocument",
     "ServerFeatures",
+    "SharedPrefix",
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "__version__",
@@ -51,6 +54,8 @@ _HOMES = {
     "ManagedServer": "supervisor.managed_server",
     "ServerFeatures": "protocol.features",
     "ChatReply": "protocol.reply",
+    "PromptCost": "protocol.reply",
+    "SharedPrefix": "protocol.shared_prefix",
     "RankedDocument": "protocol.rerank",
     "Decision": "structured.decision",
     "MlxcelError": "errors",

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     )
     from .protocol.features import ServerFeatures
     from .protocol.prompt_progress import PromptProgress
-    from .protocol.reply import ChatReply
+    from .protocol.reply import ChatReply, PromptCost
     from .protocol.rerank import RankedDocument
+    from .protocol.shared_prefix import SharedPrefix
     from .structured.decision import Decision
     from .supervisor.managed_server import ManagedServer
 
@@ -37,9 +38,11 @@ __all__ = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "PromptCost",
     "PromptProgress",
     "RankedDocument",
     "ServerFeatures",
+    "SharedPrefix",
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "__version__",
@@ -54,6 +57,8 @@ _HOMES = {
     "ServerFeatures": "protocol.features",
     "PromptProgress": "protocol.prompt_progress",
     "ChatReply": "protocol.reply",
+    "PromptCost": "protocol.reply",
+    "SharedPrefix": "protocol.shared_prefix",
     "RankedDocument": "protocol.rerank",
     "Decision": "structured.decision",
     "MlxcelError": "errors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -22,6 +23,7 @@ import httpx
 from .client import Message, T
 from .modes import BaseClient
 from .operations import (
+    compare_messages,
     count_messages,
     count_tokens,
     detokenize,
@@ -38,7 +40,8 @@ from .protocol.arguments import as_strings
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
 from .protocol.prompt_progress import PromptProgress
-from .protocol.reply import ChatReply, fold
+from .protocol.reply import ChatReply, PromptCost, fold
+from .protocol.shared_prefix import SharedPrefix
 from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
@@ -324,6 +327,33 @@ class AsyncLLM(BaseClient):
         """Return the tokens of a conversation's prompt; see ``LLM.count_message_tokens``."""
         fields = {**sampling, "tools": tools}
         return await self._driver.run(count_messages(self._connection, messages, fields))
+
+    async def warm(
+        self,
+        messages: Messages,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Unpack[PromptKeywords],
+    ) -> PromptCost:
+        """Read a prompt ahead; see ``LLM.warm``."""
+        began = time.monotonic()
+        deltas = self._chat(messages, {**sampling, "tools": tools, "max_tokens": 1})
+        return PromptCost.of(fold([delta async for delta in deltas]), time.monotonic() - began)
+
+    async def explain_cache(
+        self,
+        messages_before: Messages,
+        messages_after: Messages,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tools_before: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Unpack[PromptKeywords],
+    ) -> SharedPrefix:
+        """Compare the prompts of two conversations; see ``LLM.explain_cache``."""
+        before = {**sampling, "tools": tools if tools_before is None else tools_before}
+        after = {**sampling, "tools": tools}
+        return await self._driver.run(
+            compare_messages(self._connection, (messages_before, before), (messages_after, after))
+        )
 
     async def fit_messages(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -11,6 +12,7 @@ import httpx
 
 from .modes import BaseClient
 from .operations import (
+    compare_messages,
     count_messages,
     count_tokens,
     detokenize,
@@ -27,7 +29,8 @@ from .protocol.arguments import as_strings
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
 from .protocol.prompt_progress import PromptProgress
-from .protocol.reply import ChatReply, fold
+from .protocol.reply import ChatReply, PromptCost, fold
+from .protocol.shared_prefix import SharedPrefix
 from .protocol.stream import Delta
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
@@ -452,6 +455,76 @@ class LLM(BaseClient):
         """
         fields = {**sampling, "tools": tools}
         return self._driver.run(count_messages(self._connection, messages, fields))
+
+    def warm(
+        self,
+        messages: Messages,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Unpack[PromptKeywords],
+    ) -> PromptCost:
+        """Read a prompt ahead, so that a chat that begins with it is answered at once.
+
+        Args:
+            messages: The beginning of later conversations: a system message, documents, examples.
+            tools: OpenAI tools that go with them.
+            sampling: Other fields that change the prompt, such as ``chat_template_kwargs``.
+
+        Returns:
+            What it cost. With ``keep_prompts``, a server that is started again still has it.
+
+        Examples:
+            >>> from mlxcel_integrations import LLM
+            >>> rules = {"role": "system", "content": "You answer in one word. " * 20}
+            >>> with LLM(model="embedded") as llm:
+            ...     first, second = llm.warm([rules]), llm.warm([rules])
+            >>> first.tokens_reused < second.tokens_reused
+            True
+        """
+        began = time.monotonic()
+        deltas = self._chat(messages, {**sampling, "tools": tools, "max_tokens": 1})
+        return PromptCost.of(fold(deltas), time.monotonic() - began)
+
+    def explain_cache(
+        self,
+        messages_before: Messages,
+        messages_after: Messages,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tools_before: Sequence[Mapping[str, Any]] | None = None,
+        **sampling: Unpack[PromptKeywords],
+    ) -> SharedPrefix:
+        """Compare the prompts of two conversations, to see what a server need not read again.
+
+        Args:
+            messages_before: The conversation that the server has read.
+            messages_after: The one that comes next.
+            tools: OpenAI tools of both.
+            tools_before: Those of the first, if it has others; ``[]`` for none.
+            sampling: Other fields of both that change the prompt.
+
+        Returns:
+            The tokens that are reused, the place where the prompts part, and the message it is in.
+
+        Raises:
+            MlxcelError: The server does not show its prompts, as mlxcel up to 0.4.2.
+
+        Examples:
+            >>> from mlxcel_integrations import LLM
+            >>> def chat(day):
+            ...     return [
+            ...         {"role": "system", "content": f"Today is {day}."},
+            ...         {"role": "user", "content": "Hello!"},
+            ...     ]
+            >>> with LLM(model="embedded") as llm:
+            ...     shared = llm.explain_cache(chat("Monday"), chat("Tuesday"))
+            >>> shared.cause, shared.message
+            ('message', 0)
+        """
+        before = {**sampling, "tools": tools if tools_before is None else tools_before}
+        after = {**sampling, "tools": tools}
+        return self._driver.run(
+            compare_messages(self._connection, (messages_before, before), (messages_after, after))
+        )
 
     def fit_messages(
         self,

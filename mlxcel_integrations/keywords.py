@@ -65,6 +65,8 @@ class ServerKeywords(TypedDict, total=False):
     chat_template: str | None
     embedding_model: str | None
     reranker_model: str | None
+    keep_prompts: bool
+    keep_prompts_mb: int
     extra_args: tuple[str, ...]
 
 

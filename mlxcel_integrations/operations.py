@@ -17,6 +17,7 @@ from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
+from .protocol.shared_prefix import SharedPrefix, compare_prompts
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
@@ -25,6 +26,7 @@ from .transport.connection import Connection
 from .transport.diagnosis import to_exception
 
 __all__ = [
+    "compare_messages",
     "count_messages",
     "count_tokens",
     "detokenize",
@@ -140,6 +142,23 @@ def count_messages(
     sampling = _checked(sampling)
     request = yield from _chat_request(connection, inspect(messages), sampling)
     return (yield from count_chat(request.body, connection.tokens))
+
+
+def compare_messages(
+    connection: Connection,
+    before: tuple[Messages, Mapping[str, Any]],
+    after: tuple[Messages, Mapping[str, Any]],
+) -> Flow[SharedPrefix]:
+    """Return what the prompts of two conversations share; each has its own fields."""
+    old, new = (yield from _body(connection, *before)), (yield from _body(connection, *after))
+    return (yield from compare_prompts(old, new, connection.tokens))
+
+
+def _body(
+    connection: Connection, messages: Messages, sampling: Mapping[str, Any]
+) -> Flow[Mapping[str, Any]]:
+    request = yield from _chat_request(connection, inspect(messages), _checked(sampling))
+    return request.body
 
 
 def fit_messages(

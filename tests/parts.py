@@ -45,7 +45,8 @@ LONG = (
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
     # All our docs are embedded.
     "tests/evaluation/test_retrieval.py::test_most_questions_find_their_section",
-    # Conversations and long texts on the engine, whose cached tokens are counted.
+    # Conversations and long texts on the engine, whose cached tokens are counted; restarts.
+    "tests/embedded/test_kept_prompts.py",
     "tests/adapters/test_prompt_cache.py",
     # Twenty tasks on the engine, of which one is done every day.
     "tests/adapters/test_prompted_tools_engine.py::test_twenty_tasks_have_only_valid_calls",

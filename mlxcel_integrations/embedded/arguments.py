@@ -68,6 +68,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="slots: how many answers are generated at a time",
     )
     parser.add_argument(
+        "--slot-save-path", metavar="DIR", help="where clients may save slots, and restore them"
+    )
+    parser.add_argument(
         "--warmup",
         action=argparse.BooleanOptionalAction,
         default=True,

@@ -106,6 +106,9 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.verbosity = 3 if options.verbose else 1
     # No cache of earlier prompts: by default it takes up to 8 GB, too much for a small server.
     parameters.cache_ram_mib = 0
+    if options.slot_save_path:
+        # llama.cpp appends the name of a file to it.
+        parameters.slot_save_path = _utf8(f"{options.slot_save_path}/")
     _set_template(parameters, options, metadata)
     _set_embeddings(parameters, metadata)
     return parameters

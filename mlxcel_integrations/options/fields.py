@@ -176,6 +176,17 @@ class ServerOptions(BaseModel):
     reranker_model: str | None = Field(
         default=None, description="A second model, for reranking (mlxcel)."
     )
+    keep_prompts: bool = Field(
+        default=False,
+        description="Whether to keep the prompts in the slots on the disk when the server stops, "
+        "and to restore them at its next start (llama.cpp).",
+    )
+    keep_prompts_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="Most space that the kept prompts of all servers take, in MB; the oldest go "
+        "first.",
+    )
     extra_args: tuple[str, ...] = Field(
         default=(), description="Further arguments for the executable, passed unchanged."
     )
@@ -218,6 +229,7 @@ LIFECYCLE_FIELDS = {
     "keep_alive",
     "restart",
     "progress",
+    "keep_prompts_mb",
 }
 """Fields of ``ServerOptions`` that do not change which server is started."""
 

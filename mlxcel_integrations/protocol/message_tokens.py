@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import MlxcelError
 from .body import to_json
@@ -13,11 +13,21 @@ from .strict_roles import refuses_ids
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text, call_arguments
 
-__all__ = ["Body", "chat_to_check", "count_chat", "to_anthropic"]
+__all__ = [
+    "Body",
+    "Handles",
+    "chat_to_check",
+    "count_chat",
+    "read_prompt",
+    "to_anthropic",
+    "tokens_of_prompt",
+    "with_roles",
+]
 
 Body = Mapping[str, Any]
 Json = dict[str, Any]
 Handles = Callable[[Failure], bool]
+T = TypeVar("T")
 
 _ANTHROPIC = "/v1/messages/count_tokens"
 
@@ -34,14 +44,24 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
     Raises:
         MlxcelError: The server has none of the routes.
     """
-    count = yield from _count_with_roles(body, memory)
+    count = yield from with_roles(
+        body, memory, lambda fitted, handles: _count_by_route(fitted, memory, handles)
+    )
     if memory.route == _ANTHROPIC:
         count -= yield from _surplus(memory)
     return count
 
 
-def _count_with_roles(body: Body, memory: TokenMemory) -> Flow[int]:
-    """Return the count of a prompt whose messages are merged as the chat template needs it."""
+def with_roles(
+    body: Body, memory: TokenMemory, ask: Callable[[Body, Handles], Flow[T | Failure]]
+) -> Flow[T]:
+    """Return what a server says about a prompt whose messages are merged as its template needs it.
+
+    Args:
+        body: Body of the chat request.
+        memory: What is known about the server.
+        ask: Asks about a body; returns a failure if that is handled.
+    """
     roles = memory.roles
     level, short_ids = roles.level, roles.short_ids
 
@@ -51,16 +71,14 @@ def _count_with_roles(body: Body, memory: TokenMemory) -> Flow[int]:
         return roles.after_refusal(failure, body, level) is not None
 
     while True:
-        count = yield from _count_by_route(
-            roles.fit(body, level, short_ids=short_ids), memory, handles
-        )
-        if not isinstance(count, Failure):
+        answer = yield from ask(roles.fit(body, level, short_ids=short_ids), handles)
+        if not isinstance(answer, Failure):
             roles.level = max(roles.level, level)
-            return count
-        if refuses_ids(count):
+            return answer
+        if refuses_ids(answer):
             short_ids = roles.short_ids = True
         else:
-            level = roles.after_refusal(count, body, level) or level
+            level = roles.after_refusal(answer, body, level) or level
 
 
 def _count_by_route(body: Body, memory: TokenMemory, handles: Handles) -> Flow[int | Failure]:
@@ -101,14 +119,28 @@ def _by_template(body: Body, handles: Handles) -> Flow[int | Failure | None]:
     answer = yield Call("/apply-template", body, handles=handles)
     if isinstance(answer, Failure):
         return _read_count(answer)
+    return len((yield from tokens_of_prompt(read_prompt(answer))))
+
+
+def read_prompt(answer: Any) -> str:
+    """Read the answer of ``/apply-template``.
+
+    Raises:
+        MlxcelError: It has no prompt.
+    """
     prompt = as_text(as_object(answer).get("prompt"))
     if prompt is None:
         raise MlxcelError(unreadable("/apply-template"))
+    return prompt
+
+
+def tokens_of_prompt(prompt: str) -> Flow[list[int]]:
+    """Return the token ids of a prompt, as a server reads it."""
     answer = yield Call("/tokenize", {"content": prompt, "add_special": True}, frozenset())
     tokens = read_tokens(answer)
     # Some templates begin with the token that is added here; servers have it only once.
     doubled = len(tokens) > 1 and tokens[0] == tokens[1]
-    return len(tokens) - doubled
+    return tokens[doubled:]
 
 
 _WAYS: dict[str, Callable[[Body, Handles], Flow[int | Failure | None]]] = {

@@ -26,6 +26,7 @@ class Dialect:
         parallel: Its flag for the number of slots.
         second_models: Whether it takes models for embeddings and for reranking.
         equals: Whether it reads ``--flag=value``.
+        saves_slots: Whether it can save what its slots hold, and restore it.
         queueing: Flags, and their values, that make it queue requests instead of breaking them off.
     """
 
@@ -34,6 +35,7 @@ class Dialect:
     parallel: str = "--parallel"
     second_models: bool = False
     equals: bool = True
+    saves_slots: bool = False
     queueing: tuple[tuple[str, str], ...] = ()
 
 
@@ -43,8 +45,8 @@ _QUEUEING = (("--max-batch-prefill", "1"), ("--max-queue-depth", "1000"))
 
 MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True, queueing=_QUEUEING)
 MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True, queueing=_QUEUEING)
-LLAMA_SERVER = Dialect("llama-server", equals=False)
-EMBEDDED = Dialect("the embedded engine", ("serve",))
+LLAMA_SERVER = Dialect("llama-server", equals=False, saves_slots=True)
+EMBEDDED = Dialect("the embedded engine", ("serve",), saves_slots=True)
 
 
 @dataclass(frozen=True, slots=True)

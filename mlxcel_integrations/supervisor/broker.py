@@ -24,7 +24,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class BrokerConfig:
         path: Its socket, None for TCP.
         directory: A directory to be made for it, see ``BindAddress``.
         grace: Time from SIGTERM to SIGKILL, in seconds.
+        before_stop: Command line that its guard runs before SIGTERM, within the grace.
     """
 
     def __init__(
@@ -73,22 +74,30 @@ class BrokerConfig:
         path: str | None,
         directory: Path | None,
         grace: float,
+        before_stop: Sequence[str] = (),
     ) -> None:
         self.command, self.url, self.path = command, url, path
         self.directory, self.grace = directory, grace
+        self.before_stop = list(before_stop)
 
     def to_argument(self) -> str:
         """Return it as one argument of a command line."""
         paths = (self.path or "", self.directory or "")
-        words = [os.fsencode(word).decode("latin-1") for word in (*self.command, *paths)]
-        return json.dumps([words, self.url, self.grace])
+        lists = [
+            [os.fsencode(word).decode("latin-1") for word in words]
+            for words in (self.command, self.before_stop, paths)
+        ]
+        return json.dumps([*lists, self.url, self.grace])
 
     @classmethod
     def from_argument(cls, text: str) -> BrokerConfig:
         """Return the one that an argument holds."""
-        words, url, grace = json.loads(text)
-        *command, path, directory = [os.fsdecode(word.encode("latin-1")) for word in words]
-        return cls(command, url, path or None, Path(directory) if directory else None, grace)
+        *lists, url, grace = json.loads(text)
+        command, before_stop, (path, directory) = [
+            [os.fsdecode(word.encode("latin-1")) for word in words] for words in lists
+        ]
+        place = Path(directory) if directory else None
+        return cls(command, url, path or None, place, grace, before_stop)
 
 
 class Broker:
@@ -138,6 +147,7 @@ class Broker:
                 config.grace,
                 log,
                 StartLimit(config.url, _GUARD_SECONDS),
+                config.before_stop,
             )
         except MlxcelServerError as error:
             self._greeting = _report_line(error=str(error))

@@ -30,6 +30,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 CHANNEL_IN, CHANNEL_OUT, LOG = 0, 1, 2
@@ -42,6 +43,9 @@ Nobody waits for an answer any more, but a server may have a half-written file t
 
 _LOOK_AT_PARENT_EVERY = 0.5
 """Pause between looks at the owner where the system does not report its end, in seconds."""
+
+BEFORE_STOP_SHARE = 0.8
+"""Share of the grace after which SIGTERM does not wait for the command before it any more."""
 
 STOP, KILL = b"stop\n", b"kill\n"
 
@@ -61,6 +65,7 @@ def order(
     directory: os.PathLike[str] | None,
     grace: float,
     owner: int,
+    before_stop: Sequence[str] = (),
 ) -> bytes:
     """Return the line that orders a guard to start a server.
 
@@ -71,11 +76,14 @@ def order(
             removed with it.
         grace: Time from SIGTERM to SIGKILL when the guard is asked to stop, in seconds.
         owner: Process id of the parent of the guard.
+        before_stop: Command line to run before SIGTERM, within the grace; empty for none.
     """
     # As bytes: which characters they stand for depends on settings that the guard does not share.
-    words = [os.fsencode(word).decode("latin-1") for word in command]
+    commands = [
+        [os.fsencode(word).decode("latin-1") for word in words] for words in (command, before_stop)
+    ]
     paths = [path and os.fsencode(path).decode("latin-1") for path in (socket, directory)]
-    return json.dumps([words, *paths, grace, owner]).encode() + b"\n"
+    return json.dumps([*commands, *paths, grace, owner]).encode() + b"\n"
 
 
 def clear(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None) -> None:
@@ -115,7 +123,7 @@ def main() -> None:
         if not piece:
             return
         line += piece
-    words, *paths, grace, owner = json.loads(line)
+    command, before_stop, *paths, grace, owner = json.loads(line)
     socket, directory = [path and path.encode("latin-1") for path in paths]
     watch = Watch(owner, grace)
     if directory is not None:
@@ -127,12 +135,16 @@ def main() -> None:
             if _is_inside(socket, directory):
                 return _report(no_directory=error.strerror)
         os.environb[DIRECTORY_VARIABLE.encode()] = directory
-    end = _serve([word.encode("latin-1") for word in words], watch)
+    end = _serve(_words(command), _words(before_stop), watch)
     clear(socket, directory)
     _report(**end)
 
 
-def _serve(command: list[bytes], watch: Watch) -> dict[str, Any]:
+def _words(command: list[str]) -> list[bytes]:
+    return [word.encode("latin-1") for word in command]
+
+
+def _serve(command: list[bytes], before_stop: list[bytes], watch: Watch) -> dict[str, Any]:
     """Run the server to its end and tell how it ended."""
     if watch.owner_gone:
         return {"error": "its owner is gone"}
@@ -141,7 +153,7 @@ def _serve(command: list[bytes], watch: Watch) -> dict[str, Any]:
     except OSError as error:
         return {"error": error.strerror}
     _report(pid=server.pid)
-    returncode = _until_end(server, watch)
+    returncode = _until_end(server, before_stop, watch)
     # Its children end now: later, the number may belong to another group.
     _signal_group(server, signal.SIGKILL)
     _end_adopted()
@@ -262,18 +274,76 @@ def _end_adopted() -> None:
             children.seek(0)
 
 
-def _until_end(server: subprocess.Popen[bytes], watch: Watch) -> int:
+def _until_end(server: subprocess.Popen[bytes], before_stop: list[bytes], watch: Watch) -> int:
     """Wait for the end of the server, and end it when the owner orders it or is gone."""
-    deadline = math.inf
+    ending = Ending(server, before_stop)
     while (returncode := server.poll()) is None:
-        if time.monotonic() >= deadline:
-            _signal_group(server, signal.SIGKILL)
-            deadline = math.inf
-        grace = watch.wait(deadline)
+        grace = watch.wait(ending.next_step())
         if grace is not None:
-            _signal_group(server, signal.SIGTERM if grace else signal.SIGKILL)
-            deadline = min(deadline, time.monotonic() + grace)
+            ending.begin(grace, in_order=not watch.orphaned)
+    ending.finish()
     return returncode
+
+
+class Ending:
+    """The end of a server: the command before it, SIGTERM, and SIGKILL.
+
+    Args:
+        server: The server.
+        before_stop: Command line to run before SIGTERM, within the grace; empty for none.
+    """
+
+    def __init__(self, server: subprocess.Popen[bytes], before_stop: list[bytes]) -> None:
+        self._server = server
+        self._before_stop = before_stop
+        self._running: subprocess.Popen[bytes] | None = None
+        self._terminate_at = self._kill_at = math.inf
+
+    def begin(self, grace: float, *, in_order: bool) -> None:
+        """Begin the end, or hasten it.
+
+        Args:
+            grace: Seconds that the server has left.
+            in_order: Whether somebody waits for the end, so that the command is run.
+        """
+        now = time.monotonic()
+        self._kill_at = min(self._kill_at, now + grace)
+        if in_order and self._is_running:
+            return
+        self._terminate_at = now
+        if in_order and grace and self._before_stop:
+            command, self._before_stop = self._before_stop, []
+            self._terminate_at = now + grace * BEFORE_STOP_SHARE
+            # A program that cannot be run is like one that has ended.
+            with contextlib.suppress(OSError):
+                self._running = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=LOG, stderr=LOG
+                )
+
+    def next_step(self) -> float:
+        """Take the steps that are due.
+
+        Returns:
+            When to call it again, on the clock ``time.monotonic``.
+        """
+        now = time.monotonic()
+        if now >= self._kill_at:
+            _signal_group(self._server, signal.SIGKILL)
+            self._kill_at = self._terminate_at = math.inf
+        elif self._terminate_at < math.inf and (now >= self._terminate_at or not self._is_running):
+            _signal_group(self._server, signal.SIGTERM)
+            self._terminate_at = math.inf
+        return min(self._terminate_at, self._kill_at)
+
+    def finish(self) -> None:
+        """End the command, if it has outlived the server."""
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+
+    @property
+    def _is_running(self) -> bool:
+        return self._running is not None and self._running.poll() is None
 
 
 class Watch:
@@ -298,6 +368,11 @@ class Watch:
         """Whether this process has another parent now."""
         return os.getppid() != self._owner
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether the end of the owner was seen."""
+        return CHANNEL_IN not in self._sources
+
     def wait(self, deadline: float) -> float | None:
         """Wait for the next event.
 
@@ -319,7 +394,7 @@ class Watch:
                 return 0.0
             stop = stop or STOP in said
             gone = gone or not said
-        if gone and CHANNEL_IN in self._sources:
+        if gone and not self.orphaned:
             # A closed channel stays readable. From now on only the server matters.
             self._sources = [self._signals]
             return ORPHAN_GRACE

@@ -17,6 +17,7 @@ from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
 from ..transport.endpoint import Endpoint
 from ..transport.sockets import close_leaked_socket
 from .bind_address import choose_bind_address, port_was_taken
+from .kept_prompts import restore_prompts
 from .local_models import LocalModel, list_local_models
 from .log_lines import is_model_missing, read_progress
 from .logs import ServerLog
@@ -36,6 +37,7 @@ from .readiness import (
 from .server_process import ServerProcess
 from .server_spec import ServerSpec
 from .single_flight import CancelledWithin, StartCancelled, StartLimit
+from .slots import Slots
 
 __all__ = ["Launcher", "health_status", "import_dependencies"]
 
@@ -44,6 +46,9 @@ _END_SECONDS = 1.0
 """Longest wait for the report that a server has ended."""
 
 _HEALTH_SECONDS = 1.0
+
+_RESTORE_SECONDS = 30.0
+"""Longest time to restore kept prompts."""
 
 _LEAST_LIMIT = 5.0
 """Least time for a guard or broker to answer: on a busy machine, even a healthy one is slow."""
@@ -89,6 +94,7 @@ class Launcher:
                 self._spawned(process, endpoint)
                 self._wait_until_ready(process, endpoint)
                 self._check_identity(process, endpoint)
+                self._restore_prompts(endpoint)
                 process.mark_ready()
                 return
             except _PortTaken:
@@ -118,6 +124,7 @@ class Launcher:
             spec.grace,
             log,
             limit,
+            spec.before_stop(address.endpoint),
         )
         return owned, address.endpoint
 
@@ -200,6 +207,14 @@ class Launcher:
             f"{self._spec.model!r}. It was sent neither the key nor a prompt. Choose another "
             "port= or socket=, or drop model= to use that program."
         )
+
+    def _restore_prompts(self, endpoint: Endpoint) -> None:
+        store, key = self._spec.prompt_store(), self._spec.api_key
+        if store is not None:
+            slots = Slots(
+                endpoint.url, endpoint.socket, key.reveal() if key else "", _RESTORE_SECONDS
+            )
+            restore_prompts(slots, store)
 
     def _suggestion(self, process: ServerProcess) -> str:
         """Return a sentence with names that the model's name may stand for, if it is not found."""

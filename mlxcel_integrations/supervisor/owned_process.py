@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MlxcelServerError, MlxcelTimeoutError
@@ -36,6 +37,7 @@ class OwnedProcess(ServerProcess):
         grace: Time from SIGTERM to SIGKILL, in seconds.
         log: Collects its output.
         limit: How long to wait for the guard.
+        before_stop: Command line that the guard runs before SIGTERM, within the grace.
 
     Raises:
         MlxcelServerError: The system cannot run the command.
@@ -54,6 +56,7 @@ class OwnedProcess(ServerProcess):
         grace: float,
         log: ServerLog,
         limit: StartLimit,
+        before_stop: Sequence[str] = (),
     ) -> None:
         with spawning:
             channel, output, self._guard = _start_guard(environ)
@@ -62,7 +65,7 @@ class OwnedProcess(ServerProcess):
         self._guard_failure: str | None = None
         try:
             log.drain(output)
-            self.pid = self._run_command(command, limit)
+            self.pid = self._run_command(command, before_stop, limit)
             self._watcher.start()
         except BaseException:
             # The guard takes this for the end of this program.
@@ -94,9 +97,13 @@ class OwnedProcess(ServerProcess):
         self.log.join(0.5)
         self._clear()
 
-    def _run_command(self, command: list[str], limit: StartLimit) -> int:
+    def _run_command(
+        self, command: list[str], before_stop: Sequence[str], limit: StartLimit
+    ) -> int:
         """Let the guard start the server, and return its process id."""
-        line = guard.order(command, self.path, self._directory, self._grace, self._owner)
+        line = guard.order(
+            command, self.path, self._directory, self._grace, self._owner, before_stop
+        )
         self._say(line)
         try:
             report = self._first_report(limit)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..embedded.model import cache_directory
 from ..options.fields import ServerOptions
 from ..options.names import server_options
 from ..protocol.features import TrainedContext
@@ -17,9 +18,12 @@ from ..transport.endpoint import Endpoint, absolute_model, absolute_path
 from ..unix_sockets import check_socket_length
 from .binary import Executable, find_executable
 from .command import arguments, environment
+from .kept_prompts import save_command
 from .model_context import agreed_context, gguf_context
 from .model_inputs import read_only_text
 from .model_store import model_directories, stored_path
+from .prompt_store import PromptStore
+from .slot_kind import kind_of_slots
 
 __all__ = ["ServerSpec"]
 
@@ -94,8 +98,30 @@ class ServerSpec:
 
     def command(self, endpoint: Endpoint) -> list[str]:
         """Return the command line of a server at an address."""
+        store = self.prompt_store()
+        saving = [] if store is None else ["--slot-save-path", str(store.directory)]
+        return [*self._arguments(endpoint), *saving]
+
+    def _arguments(self, endpoint: Endpoint) -> list[str]:
         model = stored_path(self.model, self.options.extra_args, environment(os.environ, None))
         return arguments(self.executable, model, endpoint, self.options)
+
+    def prompt_store(self) -> PromptStore | None:
+        """Return where its prompts are kept; None if they are not, or cannot be."""
+        if not (self.options.keep_prompts and self.executable.dialect.saves_slots):
+            return None
+        kind = kind_of_slots(self._arguments(_ANY_ENDPOINT), self.executable.dialect)
+        store = PromptStore(
+            cache_directory() / "prompts" / kind, self.options.keep_prompts_mb * 10**6
+        )
+        return store if store.make() else None
+
+    def before_stop(self, endpoint: Endpoint) -> list[str]:
+        """Return the command line to run before a server at an address is stopped."""
+        store = self.prompt_store()
+        if store is None:
+            return []
+        return save_command(endpoint.url, endpoint.socket, store, self.grace)
 
     def trained_context(self) -> TrainedContext | None:
         """Return the context window of the model, None if unknown or if ``ctx_size`` is set."""

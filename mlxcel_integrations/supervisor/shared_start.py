@@ -154,7 +154,12 @@ def _broker_config(spec: ServerSpec) -> BrokerConfig:
     address = choose_bind_address(spec.options, spec.socket)
     endpoint, grace = address.endpoint, spec.grace
     return BrokerConfig(
-        spec.command(endpoint), endpoint.url, endpoint.socket, address.directory, grace
+        spec.command(endpoint),
+        endpoint.url,
+        endpoint.socket,
+        address.directory,
+        grace,
+        spec.before_stop(endpoint),
     )
 
 

@@ -1,0 +1,93 @@
+"""Prompts that survive a restart: saved before a server ends, and restored once it is ready.
+
+A guard runs ``main`` before it ends a server in order, with ``python -I -S``: so that whoever ends
+it, a program, its exit or a broker, the prompts are kept, and nobody else waits for that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .prompt_store import PromptStore, logger
+from .slots import SlotError, SlotRefused, Slots
+
+__all__ = ["restore_prompts", "save_command", "save_prompts"]
+
+
+def save_command(url: str, path: str | None, store: PromptStore, seconds: float) -> list[str]:
+    """Return the command line that saves the slots of a server.
+
+    Its key is taken from the variable ``LLAMA_API_KEY``.
+
+    Args:
+        url: Address of the server.
+        path: Its socket, None for TCP.
+        store: Where it saves them.
+        seconds: Longest time that this may take.
+    """
+    program = f"import sys; sys.path.append(sys.argv[1]); from {__name__} import main; main()"
+    root = str(Path(__file__).parents[2])
+    given = (root, url, path or "", store.directory, store.most_bytes, seconds)
+    return [sys.executable, "-I", "-S", "-c", program, *map(str, given)]
+
+
+def main() -> None:
+    """Save the slots of the server that the arguments describe."""
+    url, path, directory, most_bytes, seconds = sys.argv[2:]
+    slots = Slots(url, path or None, os.environ.get("LLAMA_API_KEY", ""), float(seconds))
+    save_prompts(slots, PromptStore(Path(directory), int(most_bytes)))
+
+
+def save_prompts(slots: Slots, store: PromptStore) -> None:
+    """Save what the slots of a server hold, except those that are busy."""
+    try:
+        states = slots.states()
+    except SlotError as error:
+        logger.debug("The prompts of the server are not kept: %s", error)
+        return
+    # Also those that were only restored: the newest files are then what this server held. If time
+    # runs out, the others are kept as they were.
+    for slot in sorted(range(len(states)), key=lambda slot: not _is_used(states[slot])):
+        if not states[slot].get("is_processing"):
+            _save(slots, slot, store)
+
+
+def _save(slots: Slots, slot: int, store: PromptStore) -> None:
+    name = store.unfinished(slot)
+    try:
+        if size := slots.save(slot, name):
+            store.keep(name, size)
+    except SlotError as error:
+        logger.debug("The prompt in slot %d is not kept: %s", slot, error)
+    finally:
+        store.drop(name)
+
+
+def restore_prompts(slots: Slots, store: PromptStore) -> None:
+    """Restore the newest prompts, one to each slot of a server that has read none yet."""
+    try:
+        states = slots.states()
+        if any(map(_is_used, states)):
+            return
+        # The server overwrites its first slot first.
+        for slot, name in zip(
+            reversed(range(len(states))), store.newest(len(states)), strict=False
+        ):
+            _restore(slots, slot, name, store)
+    except SlotError as error:
+        logger.debug("No prompts are restored: %s", error)
+
+
+def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
+    try:
+        tokens = slots.restore(slot, name)
+        logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
+    except SlotRefused as error:
+        logger.debug("%s cannot be restored, and was removed: %s", name, error)
+        store.drop(name)
+
+
+def _is_used(state: dict[str, object]) -> bool:
+    return state.get("id_task", -1) != -1

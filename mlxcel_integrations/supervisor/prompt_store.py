@@ -1,0 +1,126 @@
+"""Kept prompts: what the slots of servers had read, as files in a private directory of the user."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import time
+from pathlib import Path
+
+__all__ = ["PromptStore", "logger"]
+
+logger = logging.getLogger("mlxcel.prompts")
+
+_CHECKSUM_DIGITS = 32
+_KEPT = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
+"""Names of kept prompts: the checksum of what is in the file."""
+
+_UNFINISHED = ".part"
+_UNFINISHED_SECONDS = 3600.0
+"""Age at which a file that is not finished was left by a server that was killed."""
+
+
+class PromptStore:
+    """The kept prompts that servers of one kind may restore.
+
+    Servers write and read the files themselves. Nothing here fails: without a prompt, a server
+    only has to read it again.
+
+    Args:
+        directory: Where their files are, beside the directories of other kinds.
+        most_bytes: Most that the files of all kinds take.
+    """
+
+    def __init__(self, directory: Path, most_bytes: int) -> None:
+        self.directory = directory
+        self.most_bytes = most_bytes
+
+    def make(self) -> bool:
+        """Make the directory, which only this user can enter; False if that is impossible."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in (self.directory.parent, self.directory):
+                path.chmod(0o700)
+        except OSError as error:
+            logger.debug("Prompts cannot be kept in %s: %s", self.directory, error.strerror)
+            return False
+        return True
+
+    def unfinished(self, slot: int) -> str:
+        """Return the name under which a server is to save a slot; see ``keep``."""
+        return f"{os.getpid()}-{slot}{_UNFINISHED}"
+
+    def keep(self, name: str, size: int) -> None:
+        """Keep a file that a server has finished, and remove the oldest beyond the bound.
+
+        Args:
+            name: As ``unfinished`` returned it.
+            size: How many bytes the server has written.
+        """
+        path = self.directory / name
+        try:
+            path.chmod(0o600)
+            if path.stat().st_size == size:
+                # One that was saved before is as new as the others.
+                path.replace(self.directory / f"{_checksum(path)}.slot")
+        except OSError as error:
+            logger.debug("%s is not kept: %s", path, error.strerror)
+        self._remove_oldest()
+
+    def drop(self, name: str) -> None:
+        """Remove a file that a server has not finished, or that it refuses."""
+        with contextlib.suppress(OSError):
+            (self.directory / name).unlink()
+
+    def newest(self, count: int) -> list[str]:
+        """Return the names of the newest intact files, the newest first; others are removed."""
+        names: list[str] = []
+        for path in _newest_first(self.directory, "*"):
+            if len(names) == count:
+                break
+            if _KEPT.fullmatch(path.name) and self._is_intact(path):
+                names.append(path.name)
+        return names
+
+    def _is_intact(self, path: Path) -> bool:
+        try:
+            if _checksum(path) == path.stem:
+                return True
+        except OSError as error:
+            logger.debug("%s cannot be read: %s", path, error.strerror)
+            return False
+        logger.debug("%s is damaged, and was removed.", path)
+        self.drop(path.name)
+        return False
+
+    def _remove_oldest(self) -> None:
+        total = 0
+        for path in _newest_first(self.directory.parent, "*/*"):
+            # Another program may have removed it.
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.suffix == _UNFINISHED:
+                    if time.time() - status.st_mtime > _UNFINISHED_SECONDS:
+                        path.unlink()
+                elif _KEPT.fullmatch(path.name):
+                    if total + status.st_size > self.most_bytes:
+                        logger.debug("%s was removed: keep_prompts_mb is reached.", path)
+                        path.unlink()
+                    else:
+                        total += status.st_size
+
+
+def _newest_first(directory: Path, pattern: str) -> list[Path]:
+    dated = []
+    for path in directory.glob(pattern):
+        with contextlib.suppress(OSError):
+            dated.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated, reverse=True)]
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:_CHECKSUM_DIGITS]

@@ -1,0 +1,66 @@
+"""Which servers may restore what the slots of another one held."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from ..embedded import ENGINE_PACKAGE, MODEL_PACKAGE
+from .binary import EMBEDDED, Dialect
+
+__all__ = ["kind_of_slots"]
+
+_SAMPLES = 64
+_SAMPLE_BYTES = 4096
+
+
+def kind_of_slots(command: Iterable[str], dialect: Dialect) -> str:
+    """Return a name that only servers with the same slots share.
+
+    It changes with each option, the version of the engine, and the content of each file that the
+    command line names: the model, the program, adapters.
+
+    Args:
+        command: The command line of a server, with an address that is always the same.
+        dialect: What kind of server it is.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (*command, *_versions(dialect)):
+        digest.update(os.fsencode(part) + b"\0")
+        for piece in _identity(part.rpartition("=")[2] if part.startswith("-") else part):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _versions(dialect: Dialect) -> list[str]:
+    """Return the versions of the packages that the command line does not name as files."""
+    if dialect is not EMBEDDED:
+        return []
+    # Most servers need neither this nor the time to import it.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return [version(package) for package in (ENGINE_PACKAGE, MODEL_PACKAGE)]
+    except PackageNotFoundError:
+        return []
+
+
+def _identity(path: str) -> Iterator[bytes]:
+    """Yield size, time and samples of a file; nothing if there is none.
+
+    Reading a whole model would take as long as loading it. Whoever replaces one by another with
+    the same size and time changes weights everywhere.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  most words are no paths
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return
+            yield f"{status.st_size} {status.st_mtime_ns}".encode()
+            for sample in range(_SAMPLES):
+                file.seek(status.st_size * sample // _SAMPLES)
+                yield file.read(_SAMPLE_BYTES)
+    except (OSError, ValueError):
+        return

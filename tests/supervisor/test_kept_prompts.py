@@ -1,0 +1,436 @@
+"""Whatever happens to kept prompts, a server starts and ends, and restores only what is intact."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from mlxcel_integrations.options.fields import ServerOptions
+from mlxcel_integrations.supervisor.binary import EMBEDDED, LLAMA_SERVER
+from mlxcel_integrations.supervisor.kept_prompts import (
+    restore_prompts,
+    save_command,
+    save_prompts,
+)
+from mlxcel_integrations.supervisor.prompt_store import PromptStore
+from mlxcel_integrations.supervisor.server_spec import ServerSpec
+from mlxcel_integrations.supervisor.slot_kind import kind_of_slots
+from mlxcel_integrations.supervisor.slots import Slots
+from mlxcel_integrations.transport.endpoint import Endpoint
+
+ANYWHERE = Endpoint("http://127.0.0.1:8080")
+
+
+@dataclass
+class SlotServer:
+    """A server that saves and restores slots as llama.cpp does.
+
+    Attributes:
+        url: Its address.
+        directory: Where its files are.
+        slots: What each slot holds.
+        busy: Slots with an answer under way.
+        asked: Each action, with its slot.
+        before: Called before an action; what it returns is the answer.
+    """
+
+    url: str
+    directory: Path
+    slots: list[bytes]
+    busy: set[int] = field(default_factory=set)
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    before: Callable[[str, Path], object] = lambda action, path: None
+
+    def states(self) -> list[dict[str, object]]:
+        return [
+            {"id": slot, "is_processing": slot in self.busy, **({"id_task": 7} if held else {})}
+            for slot, held in enumerate(self.slots)
+        ]
+
+    def act(self, action: str, slot: int, name: str) -> object:
+        self.asked.append((action, slot))
+        path = self.directory / name
+        instead = self.before(action, path)
+        if instead is not None:
+            return instead
+        if action == "save":
+            path.write_bytes(self.slots[slot])
+            return {"n_saved": len(self.slots[slot]), "n_written": len(self.slots[slot])}
+        self.slots[slot] = path.read_bytes()
+        return {"n_restored": len(self.slots[slot])}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PromptStore:
+    store = PromptStore(tmp_path / "prompts" / "kind", 1000)
+    assert store.make()
+    return store
+
+
+@pytest.fixture
+def server(store: PromptStore) -> Iterator[SlotServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.answer(slot_server.states())
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            target = urlsplit(self.path)
+            (action,) = parse_qs(target.query)["action"]
+            slot = int(target.path.rpartition("/")[2])
+            self.answer(slot_server.act(action, slot, body["filename"]))
+
+        def answer(self, answer: object) -> None:
+            if answer == "killed":
+                self.connection.close()
+                return
+            self.send_response(400 if answer == "refused" else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        slot_server = SlotServer(
+            f"http://127.0.0.1:{http.server_port}", store.directory, [b"one" * 30, b""]
+        )
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield slot_server
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+def slots(server: SlotServer, seconds: float = 10.0) -> Slots:
+    return Slots(server.url, None, "", seconds)
+
+
+def restarted(server: SlotServer, count: int = 2) -> SlotServer:
+    server.slots, server.asked = [b""] * count, []
+    return server
+
+
+def kept(store: PromptStore) -> list[Path]:
+    return sorted(store.directory.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_what_slots_held_is_restored_the_newest_last(
+    server: SlotServer, store: PromptStore
+) -> None:
+    server.slots = [b"one", b"two", b""]
+    save_prompts(slots(server), store)
+    restore_prompts(slots(restarted(server, 3)), store)
+
+    # llama.cpp overwrites the first slot first.
+    assert [b"", b"one", b"two"] == server.slots
+    assert [("restore", 2), ("restore", 1)] == server.asked
+
+
+def test_only_the_user_can_read_kept_prompts(server: SlotServer, store: PromptStore) -> None:
+    save_prompts(slots(server), store)
+
+    (file,) = kept(store)
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    assert 0o700 == stat.S_IMODE(store.directory.stat().st_mode)
+    assert 0o700 == stat.S_IMODE(store.directory.parent.stat().st_mode)
+
+
+def test_a_busy_slot_is_not_waited_for(server: SlotServer, store: PromptStore) -> None:
+    server.slots, server.busy = [b"one", b"two"], {0}
+    save_prompts(slots(server), store)
+
+    assert [("save", 1)] == server.asked
+
+
+def test_slots_that_were_used_are_saved_first(server: SlotServer, store: PromptStore) -> None:
+    server.slots = [b"", b"two"]
+    save_prompts(slots(server), store)
+
+    assert [("save", 1), ("save", 0)] == server.asked
+
+
+def cut(action: str, path: Path) -> object:
+    path.write_bytes(b"on")
+    return {"n_saved": 3, "n_written": 3}
+
+
+def without_room(action: str, path: Path) -> object:
+    path.write_bytes(b"o")
+    return {"n_saved": 3, "n_written": 0}
+
+
+def killed(action: str, path: Path) -> object:
+    path.write_bytes(b"o")
+    return "killed"
+
+
+def refused(action: str, path: Path) -> object:
+    return "refused"
+
+
+def in_another_form(action: str, path: Path) -> object:
+    return ["saved"]
+
+
+def hanging(action: str, path: Path) -> object:
+    time.sleep(0.5)
+    return {}
+
+
+@pytest.mark.parametrize("fault", [cut, without_room, killed, refused, in_another_form, hanging])
+def test_a_save_that_fails_leaves_nothing_and_raises_nothing(
+    fault: Callable[[str, Path], object], server: SlotServer, store: PromptStore
+) -> None:
+    server.before = fault
+    save_prompts(slots(server, 0.2 if fault is hanging else 10.0), store)
+
+    assert [] == kept(store)
+
+
+def test_a_server_that_is_gone_is_no_error(server: SlotServer, store: PromptStore) -> None:
+    nowhere = Slots("http://engine", str(store.directory / "none.sock"), "", 1.0)
+    save_prompts(nowhere, store)
+    restore_prompts(nowhere, store)
+
+    assert [] == kept(store)
+
+
+def damage(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    return path
+
+
+def shorten(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[:-1])
+    return path
+
+
+def as_directory(path: Path) -> Path:
+    path.unlink()
+    path.mkdir()
+    return path
+
+
+def foreign(path: Path) -> Path:
+    return path.rename(path.with_name("notes.txt"))
+
+
+def pretending(path: Path) -> Path:
+    return path.rename(path.with_name("0" * 32 + ".slot"))
+
+
+def unfinished(path: Path) -> Path:
+    return path.rename(path.with_name("12-0.part"))
+
+
+@pytest.mark.parametrize("fault", [damage, shorten, as_directory, foreign, pretending, unfinished])
+def test_a_file_that_is_not_intact_never_reaches_a_server(
+    fault: Callable[[Path], Path], server: SlotServer, store: PromptStore
+) -> None:
+    server.slots = [b"intact"]
+    save_prompts(slots(server), store)
+    server.slots = [b"faulty"]
+    save_prompts(slots(server), store)
+    fault(kept(store)[-1])
+    restore_prompts(slots(restarted(server)), store)
+
+    assert [b"", b"intact"] == server.slots
+
+
+def test_a_damaged_file_is_told_and_removed(
+    server: SlotServer, store: PromptStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "mlxcel.prompts")
+    save_prompts(slots(server), store)
+    file = damage(kept(store)[0])
+    restore_prompts(slots(restarted(server)), store)
+
+    assert [f"{file} is damaged, and was removed."] == caplog.messages
+    assert [] == kept(store)
+
+
+def test_a_file_that_the_server_refuses_is_removed_and_the_next_restored(
+    server: SlotServer, store: PromptStore
+) -> None:
+    server.slots = [b"one", b"two"]
+    save_prompts(slots(server), store)
+    server.before = lambda _, path: "refused" if path.read_bytes() == b"two" else None
+    restore_prompts(slots(restarted(server)), store)
+
+    assert [b"one", b""] == server.slots
+    assert 1 == len(kept(store))
+
+
+def test_a_server_that_has_read_a_prompt_keeps_it(server: SlotServer, store: PromptStore) -> None:
+    save_prompts(slots(server), store)
+    server.asked.clear()
+    restore_prompts(slots(server), store)
+
+    assert [] == server.asked
+
+
+def test_the_oldest_go_when_there_is_no_more_room(server: SlotServer, tmp_path: Path) -> None:
+    other = PromptStore(tmp_path / "prompts" / "other", 250)
+    other.make()
+    for at, place in enumerate((server.directory, other.directory, server.directory)):
+        server.directory, server.slots = place, [bytes([at]) * 100]
+        save_prompts(slots(server), PromptStore(place, 250))
+
+    left = sorted(path.read_bytes()[0] for path in (tmp_path / "prompts").glob("*/*"))
+    assert [1, 2] == left
+
+
+def test_a_prompt_that_is_larger_than_all_room_replaces_no_other(
+    server: SlotServer, store: PromptStore
+) -> None:
+    save_prompts(slots(server), store)
+    server.slots = [b"x" * 2000]
+    save_prompts(slots(server), store)
+
+    assert [b"one" * 30] == [path.read_bytes() for path in kept(store)]
+
+
+def test_what_a_killed_server_left_is_removed_after_an_hour(
+    server: SlotServer, store: PromptStore
+) -> None:
+    for name, age in (("1-0.part", 4000), ("2-0.part", 10)):
+        path = store.directory / name
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age,) * 2)
+    save_prompts(slots(server), store)
+
+    assert "2-0.part" == kept(store)[0].name
+    assert 2 == len(kept(store))
+
+
+def test_two_programs_may_save_at_once(server: SlotServer, store: PromptStore) -> None:
+    command = save_command(server.url, None, store, 10.0)
+    programs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+
+    assert [b"", b""] == [program.communicate(timeout=30)[1] for program in programs]
+    assert [b"one" * 30] == [path.read_bytes() for path in kept(store)]
+
+
+# --------------------------------------------------------------------------- which servers
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(bytes(1_000_000))
+    return path
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    path = tmp_path / "llama-server"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mlxcel-integrations"
+
+
+def spec(model: Path, binary: Path, **options: Any) -> ServerSpec:
+    return ServerSpec(str(model), ServerOptions(binary=binary, keep_prompts=True, **options))
+
+
+def other_size(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def other_time(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+def other_content(path: Path) -> None:
+    status = path.stat()
+    path.write_bytes(b"w" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("replace", [other_size, other_time, other_content])
+@pytest.mark.parametrize("replaced", ["model", "binary", "adapter"])
+def test_a_file_that_is_replaced_makes_another_server(
+    replaced: str, replace: Callable[[Path], None], model: Path, binary: Path, tmp_path: Path
+) -> None:
+    adapter = tmp_path / "adapter.gguf"
+    adapter.write_bytes(bytes(100))
+    command = [str(binary), "--model", str(model), f"--lora={adapter}"]
+    before = kind_of_slots(command, LLAMA_SERVER)
+    replace({"model": model, "binary": binary, "adapter": adapter}[replaced])
+
+    assert before != kind_of_slots(command, LLAMA_SERVER)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ctx_size": 4096}, {"parallel": 3}, {"extra_args": ("--cache-type-k", "q8_0")}],
+)
+def test_options_make_another_server_and_its_address_does_not(
+    options: dict[str, Any], model: Path, binary: Path
+) -> None:
+    one, same, other = (
+        spec(model, binary, **given).prompt_store() for given in ({}, {"port": 8081}, options)
+    )
+
+    assert one is not None
+    assert same is not None
+    assert other is not None
+    assert one.directory == same.directory != other.directory
+
+
+def test_a_server_is_told_where_to_save(model: Path, binary: Path, cache: Path) -> None:
+    command = spec(model, binary).command(ANYWHERE)
+
+    assert "--slot-save-path" == command[-2]
+    assert cache / "prompts" == Path(command[-1]).parent
+    assert Path(command[-1]).is_dir()
+
+
+def test_the_engine_of_another_version_is_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = kind_of_slots(["engine"], EMBEDDED)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9")
+
+    assert before != kind_of_slots(["engine"], EMBEDDED)
+
+
+def test_mlxcel_keeps_none(tmp_path: Path) -> None:
+    mlxcel = tmp_path / "mlxcel"
+    mlxcel.write_text("#!/bin/sh\n")
+    mlxcel.chmod(0o755)
+    server = spec(Path("org/m"), mlxcel)
+
+    assert "--slot-save-path" not in server.command(ANYWHERE)
+    assert [] == server.before_stop(ANYWHERE)
+
+
+def test_a_server_starts_without_kept_prompts_where_no_directory_can_be_made(
+    model: Path, binary: Path, cache: Path
+) -> None:
+    cache.parent.mkdir()
+    cache.write_text("a file in its place")
+    server = spec(model, binary)
+
+    assert "--slot-save-path" not in server.command(ANYWHERE)
+    assert [] == server.before_stop(ANYWHERE)

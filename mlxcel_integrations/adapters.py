@@ -360,8 +360,10 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
 
-    def _with_reasoning(self, sampling: dict[str, Any]) -> dict[str, Any]:
-        """Return sampling fields that switch thinking on or off, by the call or else the model."""
+    def _with_chat_options(self, sampling: dict[str, Any]) -> dict[str, Any]:
+        """Return sampling fields with thinking and progress as the call says, or else the model."""
+        if self.return_progress:
+            sampling.setdefault("return_progress", True)
         effort = sampling.pop("reasoning_effort", self.reasoning)
         effort = sampling.pop("reasoning", effort)
         return sampling if effort is None else with_reasoning(sampling, effort)

@@ -39,10 +39,10 @@ from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
-from .protocol.prompt_progress import PromptProgress
+from .protocol.prompt_progress import PromptProgress, asking_for_progress
 from .protocol.reply import ChatReply, PromptCost, fold
 from .protocol.shared_prefix import SharedPrefix
-from .protocol.stream import Delta
+from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
@@ -229,9 +229,8 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> AsyncIterator[Any]:
         """Yield the answer to a conversation as it is generated; see ``LLM.chat_stream``."""
-        if progress is not None:
-            sampling.setdefault("return_progress", True)
-        structured = structured_chat(messages, sampling, schema, show_schema)
+        fields = asking_for_progress(sampling, progress)
+        structured = structured_chat(messages, fields, schema, show_schema)
         attempts = Attempts(max_attempts)
         while True:
             with attempts:
@@ -239,8 +238,7 @@ class AsyncLLM(BaseClient):
                 chat = self._chat(*structured.request(attempts.fields))
                 async with OwnedGenerator(chat) as deltas:
                     async for delta in deltas:
-                        if delta.prompt_progress is not None and progress is not None:
-                            progress(delta.prompt_progress)
+                        tell_progress(delta, progress)
                         for answer in answers.feed(delta):
                             yield answer
                 for answer in answers.close():

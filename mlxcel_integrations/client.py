@@ -28,10 +28,10 @@ from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
 from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
-from .protocol.prompt_progress import PromptProgress
+from .protocol.prompt_progress import PromptProgress, asking_for_progress
 from .protocol.reply import ChatReply, PromptCost, fold
 from .protocol.shared_prefix import SharedPrefix
-from .protocol.stream import Delta
+from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
@@ -305,16 +305,14 @@ class LLM(BaseClient):
             >>> shares[-1]
             1.0
         """
-        if progress is not None:
-            sampling.setdefault("return_progress", True)
-        structured = structured_chat(messages, sampling, schema, show_schema)
+        fields = asking_for_progress(sampling, progress)
+        structured = structured_chat(messages, fields, schema, show_schema)
         attempts = Attempts(max_attempts)
         while True:
             with attempts:
                 answers = structured.answer_stream()
                 for delta in self._chat(*structured.request(attempts.fields)):
-                    if delta.prompt_progress is not None and progress is not None:
-                        progress(delta.prompt_progress)
+                    tell_progress(delta, progress)
                     yield from answers.feed(delta)
                 yield from answers.close()
                 return

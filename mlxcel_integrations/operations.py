@@ -16,7 +16,8 @@ from .protocol.features import ServerFeatures, choose_model, read_features, read
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
-from .protocol.sampling import checked_fields, reasoning_read, without_progress
+from .protocol.prompt_progress import without_progress
+from .protocol.sampling import checked_fields, reasoning_read
 from .protocol.shared_prefix import SharedPrefix, compare_prompts
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens

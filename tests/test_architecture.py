@@ -176,6 +176,7 @@ PUBLIC = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "PromptProgress",
     "RankedDocument",
     "ServerFeatures",
     "StructuredOutputError",

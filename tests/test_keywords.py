@@ -15,7 +15,7 @@ from mlxcel_integrations import keywords
 from mlxcel_integrations.options import fields as option_fields
 from mlxcel_integrations.options import names
 
-EVERY_REQUEST = {"bounded", "model", "session", "user"}
+EVERY_REQUEST = {"bounded", "model", "return_progress", "session", "user"}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from .error_translation import langchain_errors
 from .events import MessageEvents
 from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
-from .prompt_progress import adispatch_progress, dispatch_progress, progress_chunk
+from .prompt_progress import adispatching, dispatching, progress_chunk
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
 from .structured import (
     Method,
@@ -222,7 +222,7 @@ class ChatMlxcel(
     ) -> ChatResult:
         with langchain_errors():
             deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
-            return to_result(fold(deltas))
+            return to_result(fold(dispatching(deltas, run_manager)))
 
     async def _agenerate(
         self,
@@ -233,7 +233,7 @@ class ChatMlxcel(
     ) -> ChatResult:
         with langchain_errors():
             deltas = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
-            return to_result(fold([delta async for delta in deltas]))
+            return to_result(fold([delta async for delta in adispatching(deltas, run_manager)]))
 
     def _stream(
         self,
@@ -242,13 +242,12 @@ class ChatMlxcel(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        # LangChain makes the token callbacks of chat models itself.
+        # LangChain makes the token callbacks of chat models itself, and names no run.
         usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
             for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
                 if delta.prompt_progress is not None:
-                    dispatch_progress(delta.prompt_progress, run_manager)
                     yield progress_chunk(delta.prompt_progress)
                 final.collect(delta)
                 if (chunk := to_chunk(delta)) is not None:
@@ -269,7 +268,6 @@ class ChatMlxcel(
             async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
                     if delta.prompt_progress is not None:
-                        await adispatch_progress(delta.prompt_progress, run_manager)
                         yield progress_chunk(delta.prompt_progress)
                     final.collect(delta)
                     if (chunk := to_chunk(delta)) is not None:
@@ -287,9 +285,8 @@ class ChatMlxcel(
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
         with langchain_errors():
-            for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
-                if delta.prompt_progress is not None:
-                    dispatch_progress(delta.prompt_progress, run_manager)
+            deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
+            for delta in dispatching(deltas, run_manager):
                 yield from events.add(delta)
         yield from events.finish(usage=usage)
 
@@ -305,9 +302,7 @@ class ChatMlxcel(
         with langchain_errors():
             answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             async with OwnedGenerator(answer) as deltas:
-                async for delta in deltas:
-                    if delta.prompt_progress is not None:
-                        await adispatch_progress(delta.prompt_progress, run_manager)
+                async for delta in adispatching(deltas, run_manager):
                     for event in events.add(delta):
                         yield event
         for event in events.finish(usage=usage):
@@ -330,7 +325,7 @@ class ChatMlxcel(
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        fields = self._with_reasoning(self._sampling(stop, call))
+        fields = self._with_chat_options(self._sampling(stop, call))
         return with_schema_applied(chat, with_format_converted(fields, checked=False))
 
     def refresh_profile(self) -> ModelProfile:

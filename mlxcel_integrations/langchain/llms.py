@@ -22,7 +22,6 @@ from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel
 from .error_translation import langchain_errors
-from .prompt_progress import adispatch_progress, dispatch_progress
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
 from .token_counting import TextCounting
 
@@ -110,8 +109,6 @@ class MlxcelLLM(
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
             for delta in self._llm._complete(prompt, sampling):
-                if delta.prompt_progress is not None:
-                    dispatch_progress(delta.prompt_progress, run_manager)
                 final.collect(delta)
                 if (chunk := _to_chunk(delta)) is None:
                     continue
@@ -133,8 +130,6 @@ class MlxcelLLM(
             sampling = self._sampling(stop, kwargs)
             async with OwnedGenerator(self._async_llm._complete(prompt, sampling)) as deltas:
                 async for delta in deltas:
-                    if delta.prompt_progress is not None:
-                        await adispatch_progress(delta.prompt_progress, run_manager)
                     final.collect(delta)
                     if (chunk := _to_chunk(delta)) is None:
                         continue

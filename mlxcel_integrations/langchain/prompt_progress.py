@@ -1,8 +1,9 @@
-"""Progress of a prompt in LangChain: custom events, and chunks without content."""
+"""Progress of a prompt in LangChain: chunks without content in streams, or else custom events."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -16,33 +17,40 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from ..protocol.prompt_progress import PromptProgress
+from ..protocol.stream import Delta
 from .content_blocks import PROVIDER
 
-__all__ = ["EVENT", "adispatch_progress", "dispatch_progress", "progress_chunk"]
+__all__ = ["EVENT", "adispatching", "dispatching", "progress_chunk"]
 
 EVENT = "prompt_progress"
 """Name of the custom events, and of the metadata of chunks."""
 
 
-def dispatch_progress(progress: PromptProgress, run: CallbackManagerForLLMRun | None) -> None:
-    """Dispatch a custom event of a run."""
-    if run is not None:
-        callbacks = CallbackManager(
-            run.handlers, parent_run_id=run.run_id, tags=run.tags, metadata=run.metadata
-        )
-        dispatch_custom_event(EVENT, dataclasses.asdict(progress), config={"callbacks": callbacks})
+def dispatching(deltas: Iterable[Delta], run: CallbackManagerForLLMRun | None) -> Iterator[Delta]:
+    """Yield deltas after dispatching a custom event for each progress among them.
+
+    Args:
+        deltas: The deltas of an answer.
+        run: The run of the answer, None without one.
+    """
+    for delta in deltas:
+        if delta.prompt_progress is not None and run is not None:
+            callbacks = CallbackManager(run.handlers, parent_run_id=run.run_id)
+            data = dataclasses.asdict(delta.prompt_progress)
+            dispatch_custom_event(EVENT, data, config={"callbacks": callbacks})
+        yield delta
 
 
-async def adispatch_progress(
-    progress: PromptProgress, run: AsyncCallbackManagerForLLMRun | None
-) -> None:
-    """Dispatch a custom event of a run without blocking the event loop."""
-    if run is not None:
-        callbacks = AsyncCallbackManager(
-            run.handlers, parent_run_id=run.run_id, tags=run.tags, metadata=run.metadata
-        )
-        data = dataclasses.asdict(progress)
-        await adispatch_custom_event(EVENT, data, config={"callbacks": callbacks})
+async def adispatching(
+    deltas: AsyncIterable[Delta], run: AsyncCallbackManagerForLLMRun | None
+) -> AsyncIterator[Delta]:
+    """Yield deltas after dispatching a custom event for each progress; see ``dispatching``."""
+    async for delta in deltas:
+        if delta.prompt_progress is not None and run is not None:
+            callbacks = AsyncCallbackManager(run.handlers, parent_run_id=run.run_id)
+            data = dataclasses.asdict(delta.prompt_progress)
+            await adispatch_custom_event(EVENT, data, config={"callbacks": callbacks})
+        yield delta
 
 
 def progress_chunk(progress: PromptProgress) -> ChatGenerationChunk:

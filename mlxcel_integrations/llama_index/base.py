@@ -31,4 +31,4 @@ class ChatRequests(ChatModel):
 
     def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of a chat request: a call's beat the constructor's."""
-        return self._with_reasoning({**self._own_sampling, **call})
+        return self._with_chat_options({**self._own_sampling, **call})

@@ -321,11 +321,6 @@ class SamplingParams(BaseModel):
     prompt_cache_key: str | None = Field(
         default=None, description="Keeps the cache of a conversation together."
     )
-    return_progress: bool | None = Field(
-        default=None,
-        description="Whether streams report how much of the prompt is read; asked of servers that "
-        "are known to do so (llama.cpp).",
-    )
     extra_body: dict[str, Any] | None = Field(
         default=None, description="Further fields, sent unchanged; they override all others."
     )
@@ -385,6 +380,11 @@ class ChatOptions(BaseModel):
         default=None,
         description="Whether the model thinks before it answers: True, False, or an effort such "
         'as "low"; None for the model\'s default.',
+    )
+    return_progress: bool = Field(
+        default=False,
+        description="Whether to report how much of the prompt is read before the first token; "
+        "asked of servers that are known to do so (llama.cpp).",
     )
     send_reasoning: bool = Field(
         default=True,

@@ -9,7 +9,7 @@ from typing import Any
 from .arguments import number
 from .validation import as_count, as_object
 
-__all__ = ["PromptProgress", "read_progress"]
+__all__ = ["PromptProgress", "asking_for_progress", "progress_of", "without_progress"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PromptProgress:
         return self.processed / self.total
 
 
-def read_progress(event: Mapping[str, Any]) -> PromptProgress | None:
+def progress_of(event: Mapping[str, Any]) -> PromptProgress | None:
     """Return the progress that an event reports, None if it reports none that is possible."""
     told = as_object(event.get("prompt_progress"))
     total, cache, processed = (as_count(told.get(name)) for name in ("total", "cache", "processed"))
@@ -47,3 +47,20 @@ def read_progress(event: Mapping[str, Any]) -> PromptProgress | None:
         return None
     time_ms = number(told.get("time_ms")) or 0.0
     return PromptProgress(total, min(cache or 0, total), processed or 0, time_ms)
+
+
+def asking_for_progress(sampling: Mapping[str, Any], progress: object) -> Mapping[str, Any]:
+    """Return sampling fields that ask for progress if a function is given for it.
+
+    Args:
+        sampling: The fields; ``return_progress`` among them stays.
+        progress: The function, None without one.
+    """
+    return sampling if progress is None else {"return_progress": True, **sampling}
+
+
+def without_progress(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return sampling fields that do not ask for progress."""
+    if sampling.get("return_progress") is None:
+        return sampling
+    return {name: value for name, value in sampling.items() if name != "return_progress"}

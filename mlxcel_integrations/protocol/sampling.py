@@ -20,7 +20,6 @@ __all__ = [
     "reasoning_read",
     "request_fields",
     "with_reasoning",
-    "without_progress",
     "without_thinking",
 ]
 
@@ -177,13 +176,6 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         raise MlxcelError("n is more than 1: the server gives one answer, so make several calls.")
     fields.pop("n", None)
     return {**fields, **(sampling.get("extra_body") or {})}
-
-
-def without_progress(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields that do not ask the server how much of the prompt it has read."""
-    if sampling.get("return_progress") is None:
-        return sampling
-    return {name: value for name, value in sampling.items() if name != "return_progress"}
 
 
 def _bounded_for_room(wanted: Any, fields: Mapping[str, Any], *, tight: bool) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..errors import MlxcelStreamError
 from ..secret import redacted
 from .json_end import JSONEnd
-from .prompt_progress import PromptProgress, read_progress
+from .prompt_progress import PromptProgress, progress_of
 from .repetition import RepetitionDetector
 from .sse import SSEDecoder
 from .stop import StopFilter
@@ -39,6 +39,7 @@ __all__ = [
     "ending",
     "has_schema",
     "stop_texts",
+    "tell_progress",
     "with_thoughts_counted",
 ]
 
@@ -106,6 +107,12 @@ class Delta:
     model: str | None = None
     id: str | None = None
     prompt_progress: PromptProgress | None = None
+
+
+def tell_progress(delta: Delta, progress: Callable[[PromptProgress], object] | None) -> None:
+    """Call a function with the progress of a delta, if both are there."""
+    if delta.prompt_progress is not None and progress is not None:
+        progress(delta.prompt_progress)
 
 
 class DeltaStream:
@@ -241,7 +248,7 @@ class DeltaStream:
             if usage or timings:
                 delta.usage, delta.timings = usage or delta.usage, timings or None
             if event.get("prompt_progress"):
-                delta.prompt_progress = self._moved(read_progress(event))
+                delta.prompt_progress = self._moved(progress_of(event))
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
             if self.thought_tokens and (delta.finish_reason or delta.usage):

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations import LLM
+from mlxcel_integrations import LLM, MlxcelError
 from mlxcel_integrations.cli import main
 from mlxcel_integrations.cli.chat import Conversation
 from mlxcel_integrations.cli.terminal import Terminal
+from tests.cli.test_terminal import Screen
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import LLAMA_CPP, progress
 
 
 class Talk:
@@ -56,6 +59,23 @@ def test_a_conversation_goes_on(talk: Callable[..., Talk]) -> None:
         ("user", "Two."),
     ]
     assert expected == chat.sent
+
+
+@pytest.mark.parametrize("ending", ["an answer", "an error"])
+def test_a_terminal_shows_how_much_of_the_prompt_is_read(server: FakeServer, ending: str) -> None:
+    token = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+    last = token if ending == "an answer" else {"error": {"message": "boom"}}
+    server.route("/props", Reply.json(LLAMA_CPP))
+    server.script(Reply.events([progress(0), progress(800), last]))
+    out, log = StringIO(), Screen()
+    with LLM(base_url=server.url) as llm:
+        conversation = Conversation(llm, Terminal(out), Terminal(log, {}))
+        with contextlib.suppress(MlxcelError):
+            conversation.take("One.")
+
+    assert "Reading the prompt ... 40 %" in log.getvalue()
+    assert log.getvalue().endswith("\r\x1b[K")
+    assert "Reading" not in out.getvalue()
 
 
 def test_a_new_conversation_keeps_the_system_message(talk: Callable[..., Talk]) -> None:

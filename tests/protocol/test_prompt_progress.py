@@ -9,8 +9,12 @@ import pytest
 from mlxcel_integrations.protocol.chat_streams import ChatStream, ToolStream
 from mlxcel_integrations.protocol.completions import CompletionStream
 from mlxcel_integrations.protocol.features import read_features
-from mlxcel_integrations.protocol.prompt_progress import PromptProgress, read_progress
-from mlxcel_integrations.protocol.sampling import without_progress
+from mlxcel_integrations.protocol.prompt_progress import (
+    PromptProgress,
+    asking_for_progress,
+    progress_of,
+    without_progress,
+)
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 from tests.fakes.wire import LLAMA_CPP, dumps, event, progress
 
@@ -40,7 +44,7 @@ def told(**numbers: Any) -> dict[str, Any]:
     ],
 )
 def test_a_progress_is_read_if_it_is_possible(answer: Any, expected: PromptProgress | None) -> None:
-    assert expected == read_progress(answer)
+    assert expected == progress_of(answer)
 
 
 def test_the_share_counts_what_was_cached() -> None:
@@ -97,6 +101,12 @@ def test_only_some_servers_are_known_to_report_progress(props: Any, expected: bo
     known = read_features({"status": "ok"}, props, {"data": [{"id": "m"}]})
 
     assert expected == known.reports_progress
+
+
+def test_a_function_for_it_asks_for_it() -> None:
+    assert {"seed": 1} == asking_for_progress({"seed": 1}, None)
+    assert {"seed": 1, "return_progress": True} == asking_for_progress({"seed": 1}, print)
+    assert {"return_progress": False} == asking_for_progress({"return_progress": False}, print)
 
 
 def test_the_field_is_left_out() -> None:

@@ -16,7 +16,9 @@ from mlxcel_integrations.cli.ask.answer import (
 )
 from mlxcel_integrations.cli.ask.passages import Passage
 from mlxcel_integrations.cli.terminal import Terminal
+from tests.cli.test_terminal import Screen
 from tests.fakes.server import FakeServer, Reply
+from tests.fakes.wire import LLAMA_CPP, progress
 
 PASSAGES = [Passage("notes.md", f"line {number}", f"Text {number}.") for number in range(9)]
 
@@ -46,6 +48,28 @@ def test_sources_answer_and_speed_are_printed(framework: Framework, server: Fake
         *[f"Source    notes.md, line {number}" for number in range(4)],
     ]
     assert re.fullmatch(r"Speed +first word after [\d.]+ s, \d+ tokens/s\n", log.getvalue())
+
+
+@pytest.mark.parametrize(
+    "framework", [*FRAMEWORKS.values(), NO_FRAMEWORK], ids=lambda framework: framework.module
+)
+def test_a_terminal_shows_how_much_of_the_prompt_is_read(
+    framework: Framework, server: FakeServer
+) -> None:
+    out, log = StringIO(), Screen()
+    token = {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    server.route("/props", Reply.json(LLAMA_CPP))
+    server.script(Reply.events([progress(0), progress(800), token, end]))
+
+    print_answer(
+        Terminal(out), Terminal(log, {}), framework, server.url, "model", find, "How tall?"
+    )
+
+    before, _, after = log.getvalue().partition("Reading the prompt ... 40 %")
+    assert "Reading the prompt ... 0 %" in before
+    assert after.startswith("\x1b[0m\r\x1b[K")
+    assert "Reading" not in after + out.getvalue()
 
 
 def test_an_answer_without_text_has_no_first_word(server: FakeServer) -> None:

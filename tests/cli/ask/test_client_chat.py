@@ -12,7 +12,9 @@ def test_an_answer_streams_with_its_number_of_tokens(server: FakeServer) -> None
     server.script(Reply.text("32 metres"))
     options = prompt_style("another").options
 
-    pieces = list(stream_answer(server.url, lambda question: [PASSAGE], "How tall?", options))
+    pieces = list(
+        stream_answer(server.url, lambda question: [PASSAGE], "How tall?", options, print)
+    )
 
     assert "32 metres" == "".join(text for text, _ in pieces)
     assert len(pieces) == pieces[-1][1]

@@ -19,7 +19,7 @@ def test_a_passage_is_found_as_a_document_with_its_place() -> None:
 def test_an_answer_streams_with_its_number_of_tokens(server: FakeServer) -> None:
     server.script(Reply.text("32 metres"))
 
-    pieces = list(stream_answer(server.url, lambda question: [PASSAGE], "How tall?", {}))
+    pieces = list(stream_answer(server.url, lambda question: [PASSAGE], "How tall?", {}, print))
 
     assert "32 metres" == "".join(text for text, _ in pieces)
     assert max(tokens for _, tokens in pieces) > 1

@@ -63,10 +63,7 @@ class Content:
         """
         if isinstance(content, str):
             self.add_text(content)
-        elif isinstance(content, list | tuple):
-            for position, block in enumerate(content):
-                self.read(block, f"{place}[{position}]", levels - 1)
-        elif not isinstance(content, Mapping):
+        elif not isinstance(content, list | tuple | Mapping):
             raise MlxcelError(
                 f"{place} is {type(content).__name__}, not a text or a dictionary such as "
                 '{"type": "text", "text": "..."}.'
@@ -75,6 +72,9 @@ class Content:
             raise MlxcelError(
                 f"{place} is nested too deeply: pass the text of the inner blocks instead."
             )
+        elif not isinstance(content, Mapping):
+            for position, block in enumerate(content):
+                self.read(block, f"{place}[{position}]", levels - 1)
         else:
             try:
                 self._read_block(content, place, levels)

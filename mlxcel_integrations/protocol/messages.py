@@ -238,9 +238,14 @@ def _with_known_role(index: int, message: Message) -> Message:
 
 def _split(index: int, content: Any, texts: list[str], media: dict[str, Any]) -> None:
     """Append the texts of a message's content to ``texts``, and the rest to ``media``."""
-    if not isinstance(content, list):
-        texts.append(str(content or ""))
+    if content is None or isinstance(content, str):
+        texts.append(content or "")
         return
+    if not isinstance(content, list | tuple):
+        raise MlxcelError(
+            f"messages[{index}].content is {type(content).__name__}: pass a text, or a list of "
+            'parts such as {"type": "text", "text": "..."}.'
+        )
     for position, part in enumerate(content):
         if isinstance(part, Mapping) and part.get("type") == "text":
             texts.append(str(part.get("text") or ""))

@@ -36,7 +36,7 @@ def tool_call(name: Any, arguments: Any, call_id: Any) -> dict[str, Any]:
     """
     if isinstance(arguments, str):
         arguments = _object_in(arguments)
-    text = json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+    text = _to_json({} if arguments is None else arguments)
     function = {"name": str(name or ""), "arguments": text}
     return {"type": "function", "id": str(call_id or ""), "function": function}
 
@@ -47,12 +47,20 @@ def _object_in(arguments: str) -> dict[str, Any] | str:
     return arguments if value is None else value
 
 
+def _to_json(arguments: Any) -> str:
+    try:
+        return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        # NaN and the infinities, which models write and Python reads, are not JSON.
+        return json.dumps(json.dumps(arguments, ensure_ascii=False), ensure_ascii=False)
+
+
 def _with_json(call: JsonObject) -> JsonObject:
     """Return a call whose arguments are JSON; Ollama and others have an object there."""
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), Mapping):
         return call
-    arguments = json.dumps(function["arguments"], ensure_ascii=False)
+    arguments = _to_json(function["arguments"])
     return {**call, "function": {**function, "arguments": arguments}}
 
 

@@ -313,11 +313,28 @@ def test_blocks_nested_in_blocks_are_read_to_a_depth(kind: Any) -> None:
             to_openai_messages([HumanMessage("hi"), kind([nested(levels)])])
 
 
+def test_lists_nested_in_lists_are_read_to_a_depth() -> None:
+    content: Any = "deep"
+    for _ in range(5000):
+        content = [content]
+
+    with pytest.raises(MlxcelError, match=r"messages\[0\]\.content\[0\].*nested too deeply"):
+        to_openai_messages([HumanMessage([{"type": "tool_result", "content": content}])])
+
+
 def test_what_is_neither_text_nor_a_block_is_named() -> None:
     result = {"type": "tool_result", "tool_use_id": "c", "content": ["x", 5]}
 
     with pytest.raises(MlxcelError, match=r"messages\[0\]\.content\[0\]\.content\[1\] is int, not"):
         to_openai_messages([HumanMessage([result])])
+
+
+@pytest.mark.parametrize(("value", "text"), [("nan", "NaN"), ("-inf", "-Infinity")])
+def test_numbers_that_are_not_json_are_sent_in_a_json_string(value: str, text: str) -> None:
+    call: Any = {"name": "look", "args": {"day": float(value)}, "id": "c"}
+    (wire,) = sent(AIMessage("", tool_calls=[call]))["tool_calls"]
+
+    assert f'{{"day": {text}}}' == json.loads(wire["function"]["arguments"])
 
 
 def test_arguments_that_are_not_json_are_named_with_their_message() -> None:

@@ -74,6 +74,7 @@ def test_one_message_that_says_something_is_enough(message: dict[str, Any]) -> N
 
 
 EXAMPLE = '{"role": "user", "content": "..."}'
+PARTS = 'pass a text, or a list of parts such as {"type": "text", "text": "..."}.'
 KNOWN = "roles are system, user, assistant, tool"
 
 
@@ -90,6 +91,9 @@ KNOWN = "roles are system, user, assistant, tool"
         ),
         ([{"role": "function"}], f"messages[0] has the unknown role 'function'; {KNOWN}."),
         ([{"content": "hi"}], f"messages[0] has the unknown role None; {KNOWN}."),
+        ([USER, {"role": "user", "content": 5}], f"messages[1].content is int: {PARTS}"),
+        ([{"role": "user", "content": {"text": "a"}}], f"messages[0].content is dict: {PARTS}"),
+        ([{"role": "user", "content": b"a"}], f"messages[0].content is bytes: {PARTS}"),
     ],
 )
 def test_messages_that_no_server_accepts_are_refused(given: Any, message: str) -> None:

@@ -57,9 +57,10 @@ LONG = (
     "tests/faults/test_stopped.py",
     # A suite that is run on the scripted server, too.
     "tests/langchain/test_standard_engine.py",
-    # A whole run of mypy, and one of the benchmarks.
+    # Whole runs of mypy, and one of the benchmarks.
     "tests/benchmarks/test_benchmarks.py::test_a_part_runs_from_the_command_line",
     "tests/langchain/test_structured.py::test_type_checkers_know_the_type_of_an_answer",
+    "tests/test_keywords.py::test_type_checkers_know_the_keywords",
     # How long we take beside others.
     "tests/client/test_engine_tokens.py::test_many_texts_at_once_are_several_times_faster",
     "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",

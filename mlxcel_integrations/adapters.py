@@ -62,6 +62,9 @@ CONNECTING = {*ConnectionOptions.model_fields, "check_context", "merge_messages"
 RECONNECTING = CONNECTING | ServerOptions.model_fields.keys()
 """Options that are part of a connection; the others are read at each request."""
 
+SERVER_DEFAULTS = {name: field.default for name, field in ServerOptions.model_fields.items()}
+"""Options with which a server is started, and their defaults."""
+
 RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
 """Options with which a managed server is started."""
 
@@ -286,10 +289,9 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._use(self._connect())
 
     def _server_options(self) -> dict[str, Any]:
+        fields = self.__dict__
         return {
-            name: value
-            for name, field in ServerOptions.model_fields.items()
-            if (value := getattr(self, name)) != field.default
+            name: fields[name] for name, usual in SERVER_DEFAULTS.items() if fields[name] != usual
         }
 
     @classmethod

@@ -7,29 +7,24 @@ but never nothing, and answers are still checked by the user's schema.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .json_schema import (
     DEFINITIONS,
-    UNUSUAL,
     JsonSchema,
     compact,
     containers,
     mapped,
-    schema_in,
     target,
-    with_schema_in,
 )
 from .schema_limits import MAX_BYTES
 
 __all__ = [
     "MOST_INTEGER",
     "bounded",
-    "bounded_format",
     "combined_parts",
     "is_too_long",
     "kinds",
@@ -76,45 +71,19 @@ COMBINING = {
 """Keywords by which several schemas apply to one value, so that a bound in one of them might
 contradict another."""
 
-CACHED_CHANGES = 128
-
-Bounding = Callable[[JsonSchema, int | None], JsonSchema]
-
-
-def bounded_format(response_format: Any, tokens: int | None, change: Bounding | None = None) -> Any:
-    """Return a ``response_format`` whose schema has bounds; the same object if it needs none.
-
-    Args:
-        response_format: The format.
-        tokens: Room for the answer; None if it is not limited.
-        change: Sets the bounds; ``bounded`` if not given.
-    """
-    schema = schema_in(response_format)
-    if schema is None:
-        return response_format
-    try:
-        found = (change or bounded)(schema, tokens)
-    except UNUSUAL:
-        return response_format
-    return with_schema_in(response_format, found)
-
 
 def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
-    """Return a schema with bounds where it has none.
+    """Return a schema with bounds where it has none; the same object if it needs none.
 
     Args:
         schema: The schema.
         tokens: Room for the answer; None if it is not limited, so that only numbers are.
     """
-    return _changed(compact(schema), tokens) or schema
-
-
-@functools.lru_cache(CACHED_CHANGES)
-def _changed(text: str, tokens: int | None) -> JsonSchema | None:
-    schema = json.loads(text)
-    found = _Bounds(schema).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
-    changed = _with_bounds(schema, found)
-    return changed if found and not is_too_long(changed, schema) else None
+    # A copy in which each part stands in one place, since parts are told apart by their ids.
+    parts = json.loads(compact(schema))
+    found = _Bounds(parts).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
+    changed = _with_bounds(parts, found)
+    return changed if found and not is_too_long(changed, schema) else schema
 
 
 def is_too_long(changed: JsonSchema, schema: JsonSchema) -> bool:

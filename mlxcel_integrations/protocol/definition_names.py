@@ -22,12 +22,10 @@ from .json_schema import (
     containers,
     mapped,
     pointer,
-    schema_in,
     steps,
-    with_schema_in,
 )
 
-__all__ = ["uri_safe", "with_safe_names"]
+__all__ = ["uri_safe"]
 
 REFERENCE = re.compile(r'"\$ref": "([^"]*)')
 """A reference in the JSON text of a schema."""
@@ -37,14 +35,6 @@ PLAIN = re.compile(r"#(/[A-Za-z0-9._$-]+)*")
 
 ODD = re.compile(r"[^A-Za-z0-9._-]+")
 """Characters to avoid in the name of a definition."""
-
-
-def with_safe_names(response_format: Any) -> Any:
-    """Return a ``response_format`` whose schema has no definitions of odd names."""
-    schema = schema_in(response_format)
-    if schema is None:
-        return response_format
-    return with_schema_in(response_format, uri_safe(schema))
 
 
 def uri_safe(schema: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, check_mapping, check_text, number, shown, whole
-from .bounds import bounded_format
-from .definition_names import with_safe_names
-from .schema_limits import exceeds_limits, format_within_limits
+from .bounds import bounded
+from .schema_limits import exceeds_limits
+from .sent_schema import format_to_send
 from .tight_bounds import tightly_bounded
 
 __all__ = [
@@ -160,11 +160,8 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         _set_stop(fields)
     wanted = fields.pop("response_format", None)
     if wanted:
-        if sampling.get("bounded") is not False:
-            wanted = _bounded_for_room(wanted, fields, tight=bool(sampling.get("tight")))
-        if engine != "llama.cpp":
-            wanted = format_within_limits(wanted)
-        fields["response_format"] = with_safe_names(wanted)
+        limited = engine != "llama.cpp"
+        fields["response_format"] = _format_to_send(wanted, fields, sampling, limited=limited)
     if "max_tokens" in fields and fields["max_tokens"] < 0:
         raise MlxcelError(
             f"max_tokens is {fields['max_tokens']}: leave it out for no limit, or pass 0 or more."
@@ -178,13 +175,16 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     return {**fields, **(sampling.get("extra_body") or {})}
 
 
-def _bounded_for_room(wanted: Any, fields: Mapping[str, Any], *, tight: bool) -> Any:
+def _format_to_send(
+    wanted: Any, fields: Mapping[str, Any], sampling: Mapping[str, Any], *, limited: bool
+) -> Any:
     room = fields.get("max_tokens")
-    if not tight:
-        return bounded_format(wanted, room)
-    if room is not None and asks_for_thinking(fields):
-        room = answer_room(room)
-    return bounded_format(wanted, room, tightly_bounded)
+    bounding = None if sampling.get("bounded") is False else bounded
+    if bounding and sampling.get("tight"):
+        bounding = tightly_bounded
+        if room is not None and asks_for_thinking(fields):
+            room = answer_room(room)
+    return format_to_send(wanted, room, bounding, limited=limited)
 
 
 def _set_stop(fields: dict[str, Any]) -> None:

@@ -24,7 +24,6 @@ from .json_schema import (
     schema_in,
     steps,
     target,
-    with_schema_in,
 )
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_REFERENCES",
     "exceeds_limits",
-    "format_within_limits",
     "within_limits",
 ]
 
@@ -49,18 +47,6 @@ def exceeds_limits(response_format: Any) -> bool:
     return schema is not None and _problem(_compacted(schema)) is not None
 
 
-def format_within_limits(response_format: Any) -> Any:
-    """Return a ``response_format`` that mlxcel accepts; the same object if it does already.
-
-    Raises:
-        MlxcelError: Its schema cannot be made small enough.
-    """
-    schema = schema_in(response_format)
-    if schema is None:
-        return response_format
-    return with_schema_in(response_format, within_limits(schema))
-
-
 def within_limits(schema: JsonSchema) -> JsonSchema:
     """Return a schema that mlxcel accepts: without definitions that nothing uses, if need be.
 
@@ -73,7 +59,6 @@ def within_limits(schema: JsonSchema) -> JsonSchema:
     return schema if _problem(text) is None else _smaller(text)
 
 
-@functools.lru_cache(CACHED_SCHEMAS)
 def _smaller(text: str) -> JsonSchema:
     given = json.loads(text)
     used = _without_unused(given)

@@ -131,7 +131,7 @@ def managed_servers(rounds: int, peers: bool) -> dict[str, float]:
 
 
 PARTS = (
-    Part("imports", "ms", 1e3, imports, FLOORS),
+    Part("imports", "ms", 1e3, imports, FLOORS, {"`LLM`": 1.5}),
     Part("first answers", "ms", 1e3, first_answers, FLOORS, dict.fromkeys(OURS, 1.5)),
     Part("managed servers", "ms", 1e3, managed_servers, {}),
 )

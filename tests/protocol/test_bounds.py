@@ -8,9 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mlxcel_integrations.protocol.bounds import MOST_INTEGER, bounded, bounded_format
+from mlxcel_integrations.protocol.bounds import MOST_INTEGER, bounded
 from mlxcel_integrations.protocol.json_schema import compact
 from mlxcel_integrations.protocol.schema_limits import MAX_BYTES
+from mlxcel_integrations.protocol.sent_schema import format_to_send
 
 JsonSchema = dict[str, Any]
 
@@ -112,7 +113,7 @@ HUGE = 10**30
 def test_what_ends_anyway_or_may_contradict_a_bound_stays_as_it_is(schema: JsonSchema) -> None:
     given = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
-    assert given == bounded_format(given, 400)
+    assert given == format_to_send(given, 400, bounded, limited=False)
 
 
 def test_a_definition_that_also_stands_beside_others_has_no_bound() -> None:
@@ -149,15 +150,8 @@ def test_a_large_room_needs_no_bounds() -> None:
 def test_bounds_do_not_bring_a_schema_above_the_limit_of_servers() -> None:
     schema = of(**{f"f{at}": TEXT for at in range(100)})
     schema["description"] = "x" * (MAX_BYTES - len(compact(schema)) - 50)
-    given = {"type": "json_schema", "json_schema": {"schema": schema}}
 
-    assert given is bounded_format(given, 400)
-
-
-@pytest.mark.parametrize("given", [None, "x", {}, {"type": "text"}, {"json_schema": []},
-                                   {"json_schema": {"schema": True}}])  # fmt: skip
-def test_other_formats_stay_as_they_are(given: Any) -> None:
-    assert given is bounded_format(given, 400)
+    assert schema is bounded(schema, 400)
 
 
 ORDER = of(

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mlxcel_integrations.protocol.chat import chat_request
-from mlxcel_integrations.protocol.definition_names import PLAIN, uri_safe, with_safe_names
+from mlxcel_integrations.protocol.definition_names import PLAIN, uri_safe
 from mlxcel_integrations.protocol.json_schema import check_references, target
 from mlxcel_integrations.protocol.messages import inspect
 
@@ -253,29 +253,6 @@ SCHEMA = {"type": "object", "properties": {"a": ref("#/$defs/a b")}, "$defs": {"
 def given_format(schema: Any) -> dict[str, Any]:
     inner = {"name": "f", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": inner}
-
-
-def test_the_rest_of_a_response_format_stays() -> None:
-    given = given_format(SCHEMA)
-
-    assert given_format(uri_safe(SCHEMA)) == with_safe_names(given)
-    assert given_format(SCHEMA) == given
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        None,
-        "json",
-        {},
-        {"type": "text"},
-        {"type": "json_schema", "json_schema": None},
-        {"type": "json_schema", "json_schema": {}},
-        given_format(TEXT),
-    ],
-)
-def test_a_format_without_odd_names_stays_the_same_object(given: Any) -> None:
-    assert given is with_safe_names(given)
 
 
 def test_a_given_response_format_is_sent_with_plain_names() -> None:

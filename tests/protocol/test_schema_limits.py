@@ -13,7 +13,6 @@ from mlxcel_integrations.protocol.schema_limits import (
     MAX_DEPTH,
     MAX_REFERENCES,
     exceeds_limits,
-    format_within_limits,
     within_limits,
 )
 from tests.protocol.large_schemas import nested, of_size
@@ -121,12 +120,5 @@ def fits(value: Any, schema: Any) -> bool:
 
 
 @pytest.mark.parametrize("given", [None, {"type": "json_object"}, as_format(TEXT), "x"], ids=str)
-def test_other_formats_stay_as_they_are(given: Any) -> None:
-    assert given is format_within_limits(given)
+def test_other_formats_have_no_limits(given: Any) -> None:
     assert not exceeds_limits(given)
-
-
-def test_a_format_gets_a_smaller_schema() -> None:
-    given = as_format({**TEXT, "$defs": {"A": LONG}})
-
-    assert as_format(TEXT) == format_within_limits(given)

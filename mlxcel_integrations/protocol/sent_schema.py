@@ -1,0 +1,64 @@
+"""Schemas as they are sent: with bounds, within the limits of the server, with names it can follow.
+
+All of this takes as long as the schema is large, so it is done once for the same schema and room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from .definition_names import uri_safe
+from .json_schema import UNUSUAL, JsonSchema, compact, schema_in, with_schema_in
+from .schema_limits import within_limits
+
+__all__ = ["Bounding", "format_to_send"]
+
+CACHED_TO_SEND = 128
+
+Bounding = Callable[[JsonSchema, int | None], JsonSchema]
+"""Returns a schema with bounds for an answer that has room for so many tokens."""
+
+
+def format_to_send(
+    response_format: Any, room: int | None, bounding: Bounding | None, *, limited: bool
+) -> Any:
+    """Return a ``response_format`` as a server takes it; the same object if nothing changes.
+
+    Args:
+        response_format: The format.
+        room: Tokens of the answer, None if they are not limited.
+        bounding: Sets bounds; None to send none.
+        limited: Whether the server has the limits of mlxcel.
+
+    Raises:
+        MlxcelError: The schema is beyond these limits, and cannot be made small enough.
+    """
+    schema = schema_in(response_format)
+    if schema is None:
+        return response_format
+    try:
+        text = compact(schema)
+    except UNUSUAL:
+        return response_format  # refused when it is written as JSON
+    return with_schema_in(response_format, _changed(text, room, bounding, limited) or schema)
+
+
+@functools.lru_cache(CACHED_TO_SEND)
+def _changed(
+    text: str, room: int | None, bounding: Bounding | None, limited: bool
+) -> JsonSchema | None:
+    """Return the schema to send instead of one, None if nothing changes."""
+    given: JsonSchema = json.loads(text)
+    schema = given
+    if bounding is not None:
+        # One of an unusual form is left to the server.
+        with contextlib.suppress(*UNUSUAL):
+            schema = bounding(given, room)
+    if limited:
+        schema = within_limits(schema)
+    schema = uri_safe(schema)
+    return None if schema is given else schema

@@ -147,11 +147,15 @@ def count_messages(
 
 def compare_messages(
     connection: Connection,
-    before: tuple[Messages, Mapping[str, Any]],
-    after: tuple[Messages, Mapping[str, Any]],
+    before: Messages,
+    after: Messages,
+    sampling: Mapping[str, Any],
+    tools_before: Sequence[Mapping[str, Any]] | None,
 ) -> Flow[SharedPrefix]:
-    """Return what the prompts of two conversations share; each has its own fields."""
-    old, new = (yield from _body(connection, *before)), (yield from _body(connection, *after))
+    """Return what the prompts of two conversations share; the first may have other tools."""
+    others = {} if tools_before is None else {"tools": tools_before}
+    old = yield from _body(connection, before, {**sampling, **others})
+    new = yield from _body(connection, after, sampling)
     return (yield from compare_prompts(old, new, connection.tokens))
 
 

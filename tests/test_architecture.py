@@ -48,6 +48,11 @@ TESTED_ELSEWHERE = {
     "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
         "supervisor.shared_start"
     ],
+    "tests/supervisor/test_kept_prompts.py: kept, put back and thrown away by a whole server": [
+        "supervisor.prompt_store",
+        "supervisor.slot_kind",
+        "supervisor.slots",
+    ],
     "tests/structured/test_json_validator.py: validation has all of them": [
         "structured.budget",
         "structured.json_keywords",
@@ -81,10 +86,11 @@ def test_a_chat_model_is_not_a_tower_of_mixins() -> None:
 
 
 def test_a_name_means_one_thing_in_the_core() -> None:
-    """A type variable and the main function of a program are the same everywhere."""
+    """A type variable, a logger and the main function of a program are the same everywhere."""
+    shared = ("T", "logger", "main")
     twice = figures.names_with_two_homes()
 
-    assert {} == {name: homes for name, homes in twice.items() if name not in ("T", "main")}
+    assert {} == {name: homes for name, homes in twice.items() if name not in shared}
 
 
 def test_every_module_has_tests_of_its_name_or_a_reason() -> None:
@@ -176,9 +182,11 @@ PUBLIC = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "PromptCost",
     "PromptProgress",
     "RankedDocument",
     "ServerFeatures",
+    "SharedPrefix",
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "__version__",

@@ -15,7 +15,7 @@ __all__ = ["PromptStore", "logger"]
 logger = logging.getLogger("mlxcel.prompts")
 
 _CHECKSUM_DIGITS = 32
-_KEPT = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
+_KEPT_NAME = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
 """Names of kept prompts: the checksum of what is in the file."""
 
 _UNFINISHED = ".part"
@@ -81,7 +81,7 @@ class PromptStore:
         for path in _newest_first(self.directory, "*"):
             if len(names) == count:
                 break
-            if _KEPT.fullmatch(path.name) and self._is_intact(path):
+            if _KEPT_NAME.fullmatch(path.name) and self._is_intact(path):
                 names.append(path.name)
         return names
 
@@ -105,7 +105,7 @@ class PromptStore:
                 if path.suffix == _UNFINISHED:
                     if time.time() - status.st_mtime > _UNFINISHED_SECONDS:
                         path.unlink()
-                elif _KEPT.fullmatch(path.name):
+                elif _KEPT_NAME.fullmatch(path.name):
                     if total + status.st_size > self.most_bytes:
                         logger.debug("%s was removed: keep_prompts_mb is reached.", path)
                         path.unlink()

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the notebooks become pages of the site, and a gallery leads to them."""
+"""Hooks of MkDocs: pages for the notebooks with a gallery, and a name for the search."""
 
 from __future__ import annotations
 
@@ -72,3 +72,8 @@ def card(notebook: Any, name: str, picture: str | None) -> str:
     if picture:
         lines.insert(1, f"[![A picture from this notebook]({picture})]({name}.md)")
     return "\n\n    ".join(lines) + "\n"
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the dialog of the search, which screen readers announce."""
+    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)

@@ -26,7 +26,7 @@ from tests.fakes.server import FakeServer
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, *sorted(DOCS.glob("*.md"))]
+PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("recipes/*.md"))]
 COMMAND = "python -m tests.pages"
 
 MAY_DIFFER = "<!-- may differ -->\n"

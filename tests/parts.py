@@ -32,6 +32,12 @@ LONG = (
     "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
     "tests/notebooks/test_notebooks.py::test_nine_values_of_ten_are_right",
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
+    # An app that serves the model, and its image.
+    "tests/docs/test_recipes.py::test_the_app_streams_an_answer_and_ends_with_its_server",
+    "tests/docs/test_recipes.py::test_the_image_is_built",
+    # Conversations with the model, of which other pages have a few.
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[agent.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[conversation.md]",
     # Loops over thousands of requests, and many starts and ends: others look at one of each.
     "tests/client/test_leaks.py",
     "tests/faults/test_measurements.py",

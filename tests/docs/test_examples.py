@@ -94,9 +94,12 @@ def test_an_output_is_written_behind_its_example_and_keeps_its_mark() -> None:
 
 
 def test_only_examples_with_a_test_of_their_own_are_not_run() -> None:
-    assert ["tests/langchain/test_web_server.py runs it in uvicorn"] == [
-        example.reason for page in PAGES for example in examples(page) if example.reason
-    ]
+    reasons = [example.reason for page in PAGES for example in examples(page) if example.reason]
+
+    assert [
+        "tests/langchain/test_web_server.py runs it in uvicorn",
+        "tests/docs/test_recipes.py runs it in uvicorn",
+    ] == reasons
 
 
 def test_no_python_block_escapes() -> None:

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages for the notebooks with a gallery, and a name for the search."""
+"""Hooks of MkDocs: pages for the notebooks with a gallery, and what screen readers need."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
 FOLDER = Path(__file__).parent
@@ -74,6 +75,8 @@ def card(notebook: Any, name: str, picture: str | None) -> str:
     return "\n\n    ".join(lines) + "\n"
 
 
-def on_post_page(output: str, **_: Any) -> str:
-    """Name the dialog of the search, which screen readers announce."""
-    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Tell screen readers the name of the search dialog, and the language of Korean pages."""
+    output = output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
+    korean = page.file.src_uri.startswith("ko/")
+    return output.replace('<html lang="en"', '<html lang="ko"', 1) if korean else output

@@ -35,9 +35,6 @@ LONG = (
     # An app that serves the model, and its image.
     "tests/docs/test_recipes.py::test_the_app_streams_an_answer_and_ends_with_its_server",
     "tests/docs/test_recipes.py::test_the_image_is_built",
-    # Conversations with the model, of which other pages have a few.
-    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[agent.md]",
-    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[conversation.md]",
     # Loops over thousands of requests, and many starts and ends: others look at one of each.
     "tests/client/test_leaks.py",
     "tests/faults/test_measurements.py",

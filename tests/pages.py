@@ -1,7 +1,8 @@
 """The examples of the README and the docs: they are run in their order, and show what they print.
 
-`python -m tests.pages` runs all of them and writes their outputs into the pages; with the names of
-pages, such as `chat.md`, only those of these pages. A test compares.
+`python -m tests.pages` runs all of them and writes the outputs that have changed into the pages;
+with the names of pages, such as `chat.md`, only those of these pages. A test compares. For another
+output where it may differ, delete the one that is there.
 """
 
 from __future__ import annotations
@@ -169,13 +170,18 @@ def with_outputs(text: str, printed: list[str]) -> str:
 
 
 def main(names: list[str]) -> None:
-    """Write the outputs of the pages with these names, or of all."""
+    """Write the outputs that do not agree, in the pages with these names or in all."""
     # The one server that all examples share.
     with LLM(model="embedded"):
         for page in PAGES:
             if examples(page) and (not names or page.name in names):
                 with tempfile.TemporaryDirectory() as folder, stand_ins(Path(folder)) as places:
-                    page.write_text(with_outputs(page.read_text(), outputs(page, places)))
+                    printed = outputs(page, places)
+                shown = [
+                    example.output if example.agrees(text) else text
+                    for example, text in zip(examples(page), printed, strict=True)
+                ]
+                page.write_text(with_outputs(page.read_text(), shown))
 
 
 if __name__ == "__main__":

@@ -97,6 +97,7 @@ def test_only_examples_with_a_test_of_their_own_are_not_run() -> None:
     reasons = [example.reason for page in PAGES for example in examples(page) if example.reason]
 
     assert [
+        "it starts and stops servers, as a test does",
         "tests/langchain/test_web_server.py runs it in uvicorn",
         "tests/docs/test_recipes.py runs it in uvicorn",
     ] == reasons

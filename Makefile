@@ -92,7 +92,7 @@ packages_test := -e '.[all,ray]' --group test --group test-langchain --group not
 packages_coverage := $(packages_test) 'coverage>=7.10,<8'
 packages_mutants := $(packages_test) 'mutmut>=3.8,<4'
 packages_lint := -e '.[all]' --group lint
-packages_docs := -e '.[all]' --group docs
+packages_docs := -e '.[all]' --group docs --group notebooks
 
 # A stamp is written only after the whole install succeeded, so that a failed one is repeated.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/.made

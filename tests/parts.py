@@ -32,6 +32,9 @@ LONG = (
     "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
     "tests/notebooks/test_notebooks.py::test_nine_values_of_ten_are_right",
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
+    # An app that serves the model, and its image.
+    "tests/docs/test_recipes.py::test_the_app_streams_an_answer_and_ends_with_its_server",
+    "tests/docs/test_recipes.py::test_the_image_is_built",
     # Loops over thousands of requests, and many starts and ends: others look at one of each.
     "tests/client/test_leaks.py",
     "tests/faults/test_measurements.py",

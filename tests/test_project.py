@@ -30,6 +30,7 @@ def test_one_version_everywhere() -> None:
     assert newest_entry[1] == PROJECT["version"]
     assert metadata.version("mlxcel-integrations") == PROJECT["version"]
     assert mlxcel_integrations.__version__ == PROJECT["version"]
+    assert f"Version {PROJECT['version']} " in (ROOT / "mkdocs.yml").read_text()
 
 
 def test_the_extra_all_is_the_sum_of_the_others() -> None:

@@ -1,4 +1,4 @@
-"""The page for contributors shows the code as it is, and the reference the options."""
+"""The page for contributors shows the code as it is, and help texts agree."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ def test_the_tree_is_that_of_the_package() -> None:
 
 
 def test_help_texts_are_written_once() -> None:
-    code, reference = help_texts.CLIENT.read_text(), help_texts.REFERENCE.read_text()
+    code = help_texts.CLIENT.read_text()
 
     assert help_texts.with_arguments(code) == code, f"Run `{help_texts.COMMAND}`."
-    assert help_texts.with_tables(reference) == reference, f"Run `{help_texts.COMMAND}`."
 
 
 def test_the_layers_are_those_that_are_checked() -> None:

@@ -7,32 +7,19 @@ import asyncio
 import json
 import logging
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import llama_index.core
 import pytest
 from llama_index.core import Settings
 
-from tests import WARNINGS_ARE_ERRORS
-from tests.fakes.program import executable
-from tests.fakes.server import FakeServer
+from tests import WARNINGS_ARE_ERRORS, pages
+from tests.pages import DOCS, PAGES, README, ROOT, examples
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
 PACKAGE = ROOT / "mlxcel_integrations"
-README = ROOT / "README.md"
-PAGES = [README, *sorted(DOCS.glob("*.md"))]
-
-FENCE = re.compile(
-    r"^(?:<!-- not run: (?P<reason>.+) -->\n+)?```python *\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
 
 RIGHT = {
     "README.md": ("Red", "32 metres"),
@@ -42,23 +29,6 @@ RIGHT = {
     "rag.md": ("40",),
 }
 """Answers that the built-in model must give on a page, beside those of the fake server."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A fenced block: its code, its first line in the page, and why it is not run, if so."""
-
-    code: str
-    line: int
-    reason: str | None
-
-
-def examples(page: Path) -> list[Example]:
-    text = page.read_text()
-    return [
-        Example(found["code"], text.count("\n", 0, found.start("code")), found["reason"])
-        for found in FENCE.finditer(text)
-    ]
 
 
 @pytest.fixture(autouse=True)
@@ -78,23 +48,10 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """What takes the place of addresses and folders in examples; and a program for models."""
-    monkeypatch.setenv("MLXCEL_BIN", str(executable(tmp_path)))
-    path = tmp_path / "server.sock"
-    with (
-        FakeServer(model_id="qwen") as tcp,
-        FakeServer(socket=path),
-        socket.create_server(("", 0)) as free,
-    ):
-        port = free.getsockname()[1]
-        free.close()
-        yield {
-            "http://127.0.0.1:8080": tcp.url,
-            "/run/mlxcel/server.sock": str(path),
-            "port=8765": f"port={port}",
-            "my-index": str(tmp_path / "index"),
-        }
+def places(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What takes the place of addresses and folders in examples."""
+    with pages.stand_ins(tmp_path) as found:
+        yield found
 
 
 # LlamaIndex's own: its agents look up in themselves what Pydantic 1 had, and more.
@@ -106,28 +63,44 @@ def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if examples(page)], ids=lambda page: page.name
 )
-def test_the_examples_of_a_page_run_in_their_order(
-    page: Path, engine: None, addresses: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_the_examples_of_a_page_print_what_it_shows(
+    page: Path, engine: None, places: dict[str, str]
 ) -> None:
     if page.name == "batches.md":
         pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    for example in examples(page):
-        if example.reason is None:
-            code = example.code
-            for shown, real in addresses.items():
-                code = code.replace(shown, real)
-            # Tracebacks name the line of the page; annotations are no texts, as in this file.
-            lines = "\n" * example.line + code
-            exec(compile(lines, page, "exec", dont_inherit=True), namespace)
-    shown = capsys.readouterr().out
-    assert [] == [answer for answer in RIGHT.get(page.name, ()) if answer not in shown]
+
+    printed = pages.outputs(page, places)
+
+    shown = examples(page)
+    assert [] == [
+        (f"line {example.line}", example.output, text)
+        for example, text in zip(shown, printed, strict=True)
+        if not example.agrees(text)
+    ], f"see that these outputs are as they should be, and run `{pages.COMMAND} {page.name}`"
+    assert [] == [answer for answer in RIGHT.get(page.name, ()) if answer not in "".join(printed)]
+
+
+def test_an_output_is_written_behind_its_example_and_keeps_its_mark() -> None:
+    mark, before, after = (
+        pages.MAY_DIFFER,
+        "```{ .text .output }\nold\n```\n",
+        "```python\n2\n```\n",
+    )
+    text = f"A\n\n```python\n1\n```\n\n{mark}{before}\n{after}"
+
+    assert text.replace("old", "new") == pages.with_outputs(text, ["new\n", ""])
+    assert text + f"\n{before}" == pages.with_outputs(text, ["old\n", "old\n"])
+    assert f"A\n\n```python\n1\n```\n\n{after}" == pages.with_outputs(text, ["", ""])
 
 
 def test_only_examples_with_a_test_of_their_own_are_not_run() -> None:
-    assert ["tests/langchain/test_web_server.py runs it in uvicorn"] == [
-        example.reason for page in PAGES for example in examples(page) if example.reason
-    ]
+    reasons = [example.reason for page in PAGES for example in examples(page) if example.reason]
+
+    assert [
+        "it starts and stops servers, as a test does",
+        "tests/langchain/test_web_server.py runs it in uvicorn",
+        "tests/docs/test_recipes.py runs it in uvicorn",
+    ] == reasons
 
 
 def test_no_python_block_escapes() -> None:

@@ -347,10 +347,9 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[PromptKeywords],
     ) -> SharedPrefix:
         """Compare the prompts of two conversations; see ``LLM.explain_cache``."""
-        before = {**sampling, "tools": tools if tools_before is None else tools_before}
-        after = {**sampling, "tools": tools}
+        both = {"tools": tools, "tools_before": tools_before}
         return await self._driver.run(
-            compare_messages(self._connection, (messages_before, before), (messages_after, after))
+            compare_messages(self._connection, messages_before, messages_after, both, sampling)
         )
 
     async def fit_messages(

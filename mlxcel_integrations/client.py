@@ -518,10 +518,9 @@ class LLM(BaseClient):
             >>> shared.cause, shared.message
             ('message', 0)
         """
-        before = {**sampling, "tools": tools if tools_before is None else tools_before}
-        after = {**sampling, "tools": tools}
+        both = {"tools": tools, "tools_before": tools_before}
         return self._driver.run(
-            compare_messages(self._connection, (messages_before, before), (messages_after, after))
+            compare_messages(self._connection, messages_before, messages_after, both, sampling)
         )
 
     def fit_messages(

@@ -147,11 +147,24 @@ def count_messages(
 
 def compare_messages(
     connection: Connection,
-    before: tuple[Messages, Mapping[str, Any]],
-    after: tuple[Messages, Mapping[str, Any]],
+    before: Messages,
+    after: Messages,
+    tools: Mapping[str, Any],
+    sampling: Mapping[str, Any],
 ) -> Flow[SharedPrefix]:
-    """Return what the prompts of two conversations share; each has its own fields."""
-    old, new = (yield from _body(connection, *before)), (yield from _body(connection, *after))
+    """Return what the prompts of two conversations share.
+
+    Args:
+        connection: The connection.
+        before: The first conversation.
+        after: The second one.
+        tools: The ``tools`` of both, and ``tools_before`` if the first has others.
+        sampling: Other fields of both.
+    """
+    of_both, of_before = tools["tools"], tools["tools_before"]
+    fields = {**sampling, "tools": of_both if of_before is None else of_before}
+    old = yield from _body(connection, before, fields)
+    new = yield from _body(connection, after, {**sampling, "tools": of_both})
     return (yield from compare_prompts(old, new, connection.tokens))
 
 

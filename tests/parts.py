@@ -46,6 +46,7 @@ LONG = (
     # All our docs are embedded.
     "tests/evaluation/test_retrieval.py::test_most_questions_find_their_section",
     # Conversations and long texts on the engine, whose cached tokens are counted; restarts.
+    "tests/embedded/test_conversations.py",
     "tests/embedded/test_kept_prompts.py",
     "tests/adapters/test_prompt_cache.py",
     # Twenty tasks on the engine, of which one is done every day.

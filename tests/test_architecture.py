@@ -48,6 +48,10 @@ TESTED_ELSEWHERE = {
     "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
         "supervisor.shared_start"
     ],
+    "tests/supervisor/test_kept_prompts.py: they are saved and restored with both": [
+        "supervisor.prompt_store",
+        "supervisor.slots",
+    ],
     "tests/structured/test_json_validator.py: validation has all of them": [
         "structured.budget",
         "structured.json_keywords",
@@ -176,9 +180,11 @@ PUBLIC = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "PromptCost",
     "PromptProgress",
     "RankedDocument",
     "ServerFeatures",
+    "SharedPrefix",
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "__version__",

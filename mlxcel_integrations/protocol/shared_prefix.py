@@ -84,10 +84,10 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
 def _prompt(body: Body, memory: TokenMemory) -> Flow[str]:
     """Return the text that the chat template makes of a request."""
     body = {name: value for name, value in body.items() if name not in _NOT_SHOWN}
-    return (yield from with_roles(body, memory, _applied))
+    return (yield from with_roles(body, memory, _shown_by_template))
 
 
-def _applied(body: Body, handles: Handles) -> Flow[str | Failure]:
+def _shown_by_template(body: Body, handles: Handles) -> Flow[str | Failure]:
     answer = yield Call("/apply-template", body, handles=handles)
     if not isinstance(answer, Failure):
         return read_prompt(answer)

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from .prompt_store import PromptStore, logger
+from .prompt_store import PromptStore, prompt_logger
 from .slots import SlotError, SlotRefused, Slots
 
 __all__ = ["restore_prompts", "save_command", "save_prompts"]
@@ -45,7 +45,7 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     try:
         states = slots.states()
     except SlotError as error:
-        logger.debug("The prompts of the server are not kept: %s", error)
+        prompt_logger.debug("The prompts of the server are not kept: %s", error)
         return
     # Also those that were only restored: the newest files are then what this server held. If time
     # runs out, the others are kept as they were.
@@ -60,7 +60,7 @@ def _save(slots: Slots, slot: int, store: PromptStore) -> None:
         if size := slots.save(slot, name):
             store.keep(name, size)
     except SlotError as error:
-        logger.debug("The prompt in slot %d is not kept: %s", slot, error)
+        prompt_logger.debug("The prompt in slot %d is not kept: %s", slot, error)
     finally:
         store.drop(name)
 
@@ -77,15 +77,15 @@ def restore_prompts(slots: Slots, store: PromptStore) -> None:
         ):
             _restore(slots, slot, name, store)
     except SlotError as error:
-        logger.debug("No prompts are restored: %s", error)
+        prompt_logger.debug("No prompts are restored: %s", error)
 
 
 def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
     try:
         tokens = slots.restore(slot, name)
-        logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
+        prompt_logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
     except SlotRefused as error:
-        logger.debug("%s cannot be restored, and was removed: %s", name, error)
+        prompt_logger.debug("%s cannot be restored, and was removed: %s", name, error)
         store.drop(name)
 
 

@@ -6,6 +6,7 @@ it, a program, its exit or a broker, the prompts are kept, and nobody else waits
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def save_command(url: str, path: str | None, store: PromptStore, seconds: float)
 
 def main() -> None:
     """Save the slots of the server that the arguments describe."""
+    # To the log of the server.
+    logging.basicConfig(format="%(message)s", level=logging.DEBUG)
     url, path, directory, most_bytes, seconds = sys.argv[2:]
     slots = Slots(url, path or None, os.environ.get("LLAMA_API_KEY", ""), float(seconds))
     save_prompts(slots, PromptStore(Path(directory), int(most_bytes)))

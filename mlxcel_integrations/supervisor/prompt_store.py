@@ -101,16 +101,20 @@ class PromptStore:
         for path in _newest_first(self.directory.parent, "*/*"):
             # Another program may have removed it.
             with contextlib.suppress(OSError):
-                status = path.stat()
-                if path.suffix == _UNFINISHED:
-                    if time.time() - status.st_mtime > _UNFINISHED_SECONDS:
-                        path.unlink()
-                elif _KEPT_NAME.fullmatch(path.name):
-                    if total + status.st_size > self.most_bytes:
-                        prompt_logger.debug("%s was removed: keep_prompts_mb is reached.", path)
-                        path.unlink()
-                    else:
-                        total += status.st_size
+                total += self._kept_bytes(path, self.most_bytes - total)
+
+    def _kept_bytes(self, path: Path, room: int) -> int:
+        """Return the bytes of a kept file; one for which there is no room is removed."""
+        status = path.stat()
+        if path.suffix == _UNFINISHED and time.time() - status.st_mtime > _UNFINISHED_SECONDS:
+            path.unlink()
+        if not _KEPT_NAME.fullmatch(path.name):
+            return 0
+        if status.st_size <= room:
+            return status.st_size
+        prompt_logger.debug("%s was removed: keep_prompts_mb is reached.", path)
+        path.unlink()
+        return 0
 
 
 def _newest_first(directory: Path, pattern: str) -> list[Path]:

@@ -317,3 +317,13 @@ def test_two_programs_may_save_at_once(server: SlotServer, store: PromptStore) -
 
     assert [b"", b""] == [program.communicate(timeout=30)[1] for program in programs]
     assert [b"one" * 30] == [path.read_bytes() for path in kept(store)]
+
+
+def test_why_a_prompt_is_not_kept_is_in_the_log_of_the_server(
+    server: SlotServer, store: PromptStore
+) -> None:
+    server.before = without_room
+    command = save_command(server.url, None, store, 10.0)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+
+    assert "The prompt in slot 0 is not kept: nothing was written\n" in done.stderr

@@ -48,7 +48,10 @@ LONG = (
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
     # All our docs are embedded.
     "tests/evaluation/test_retrieval.py::test_most_questions_find_their_section",
+    # Tokens of conversations on the engine, of which the tests of the client compare short ones.
+    "tests/evaluation/test_prompt_orders.py",
     # Conversations and long texts on the engine, whose cached tokens are counted; restarts.
+    "tests/embedded/test_conversations.py",
     "tests/embedded/test_kept_prompts.py",
     "tests/adapters/test_prompt_cache.py",
     # Twenty tasks on the engine, of which one is done every day.

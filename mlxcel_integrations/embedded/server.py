@@ -33,6 +33,9 @@ TRANSCRIPT_STOPS = [
     *(f"\n\n{letter}" for letter in string.ascii_uppercase),
 ]
 
+EARLIER_PROMPTS_MIB = 512
+"""Memory for prompts that had to leave their slots; llama.cpp would take up to 8 GB."""
+
 MIN_SLOT_TOKENS = 512
 """Context of a slot in tokens: less does not hold even a short question and its answer."""
 
@@ -104,8 +107,8 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.ui = False
     # 1 is errors only, 3 is what a user can follow.
     parameters.verbosity = 3 if options.verbose else 1
-    # No cache of earlier prompts: by default it takes up to 8 GB, too much for a small server.
-    parameters.cache_ram_mib = 0
+    # Without it, any other request that takes the slot of a conversation makes it read anew.
+    parameters.cache_ram_mib = EARLIER_PROMPTS_MIB
     if options.slot_save_path:
         # llama.cpp appends the name of a file to it.
         parameters.slot_save_path = _utf8(f"{options.slot_save_path}/")

@@ -15,6 +15,7 @@ from ..adapters import HasClients
 from ..options.fields import LIFECYCLE_FIELDS
 from ..protocol.features import DEFAULT_SLOTS
 from .content_blocks import PROVIDER
+from .threads import session_of_thread
 
 __all__ = ["Batches", "Configs", "LangChainModel"]
 
@@ -125,6 +126,7 @@ class LangChainModel(Batches[Input, Output]):
         model: str | None
         served_model: str | None
         stop: list[str] | None
+        session: str | None
         _own_sampling: dict[str, Any]
 
         def _server_options(self) -> dict[str, Any]: ...
@@ -136,6 +138,10 @@ class LangChainModel(Batches[Input, Output]):
             sampling.pop(name, None)
         if stop is not None:
             sampling["stop"] = stop
+        if self.session is None and "session" not in sampling:
+            thread = session_of_thread()
+            if thread is not None:
+                sampling["session"] = thread
         return sampling
 
     @property

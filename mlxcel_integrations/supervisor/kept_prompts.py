@@ -6,11 +6,12 @@ it, a program, its exit or a broker, the prompts are kept, and nobody else waits
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 
-from .prompt_store import PromptStore, logger
+from .prompt_store import PromptStore, prompt_logger
 from .slots import SlotError, SlotRefused, Slots
 
 __all__ = ["restore_prompts", "save_command", "save_prompts"]
@@ -35,6 +36,8 @@ def save_command(url: str, path: str | None, store: PromptStore, seconds: float)
 
 def main() -> None:
     """Save the slots of the server that the arguments describe."""
+    # To the log of the server.
+    logging.basicConfig(format="%(message)s", level=logging.DEBUG)
     url, path, directory, most_bytes, seconds = sys.argv[2:]
     slots = Slots(url, path or None, os.environ.get("LLAMA_API_KEY", ""), float(seconds))
     save_prompts(slots, PromptStore(Path(directory), int(most_bytes)))
@@ -45,7 +48,7 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     try:
         states = slots.states()
     except SlotError as error:
-        logger.debug("The prompts of the server are not kept: %s", error)
+        prompt_logger.debug("The prompts of the server are not kept: %s", error)
         return
     # Also those that were only restored: the newest files are then what this server held. If time
     # runs out, the others are kept as they were.
@@ -60,7 +63,7 @@ def _save(slots: Slots, slot: int, store: PromptStore) -> None:
         if size := slots.save(slot, name):
             store.keep(name, size)
     except SlotError as error:
-        logger.debug("The prompt in slot %d is not kept: %s", slot, error)
+        prompt_logger.debug("The prompt in slot %d is not kept: %s", slot, error)
     finally:
         store.drop(name)
 
@@ -77,15 +80,15 @@ def restore_prompts(slots: Slots, store: PromptStore) -> None:
         ):
             _restore(slots, slot, name, store)
     except SlotError as error:
-        logger.debug("No prompts are restored: %s", error)
+        prompt_logger.debug("No prompts are restored: %s", error)
 
 
 def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
     try:
         tokens = slots.restore(slot, name)
-        logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
+        prompt_logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
     except SlotRefused as error:
-        logger.debug("%s cannot be restored, and was removed: %s", name, error)
+        prompt_logger.debug("%s cannot be restored, and was removed: %s", name, error)
         store.drop(name)
 
 

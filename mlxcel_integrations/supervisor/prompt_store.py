@@ -10,9 +10,9 @@ import re
 import time
 from pathlib import Path
 
-__all__ = ["PromptStore", "logger"]
+__all__ = ["PromptStore", "prompt_logger"]
 
-logger = logging.getLogger("mlxcel.prompts")
+prompt_logger = logging.getLogger("mlxcel.prompts")
 
 _CHECKSUM_DIGITS = 32
 _KEPT_NAME = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
@@ -45,7 +45,7 @@ class PromptStore:
             for path in (self.directory.parent, self.directory):
                 path.chmod(0o700)
         except OSError as error:
-            logger.debug("Prompts cannot be kept in %s: %s", self.directory, error.strerror)
+            prompt_logger.debug("Prompts cannot be kept in %s: %s", self.directory, error.strerror)
             return False
         return True
 
@@ -67,7 +67,7 @@ class PromptStore:
                 # One that was saved before is as new as the others.
                 path.replace(self.directory / f"{_checksum(path)}.slot")
         except OSError as error:
-            logger.debug("%s is not kept: %s", path, error.strerror)
+            prompt_logger.debug("%s is not kept: %s", path, error.strerror)
         self._remove_oldest()
 
     def drop(self, name: str) -> None:
@@ -90,9 +90,9 @@ class PromptStore:
             if _checksum(path) == path.stem:
                 return True
         except OSError as error:
-            logger.debug("%s cannot be read: %s", path, error.strerror)
+            prompt_logger.debug("%s cannot be read: %s", path, error.strerror)
             return False
-        logger.debug("%s is damaged, and was removed.", path)
+        prompt_logger.debug("%s is damaged, and was removed.", path)
         self.drop(path.name)
         return False
 
@@ -101,16 +101,20 @@ class PromptStore:
         for path in _newest_first(self.directory.parent, "*/*"):
             # Another program may have removed it.
             with contextlib.suppress(OSError):
-                status = path.stat()
-                if path.suffix == _UNFINISHED:
-                    if time.time() - status.st_mtime > _UNFINISHED_SECONDS:
-                        path.unlink()
-                elif _KEPT_NAME.fullmatch(path.name):
-                    if total + status.st_size > self.most_bytes:
-                        logger.debug("%s was removed: keep_prompts_mb is reached.", path)
-                        path.unlink()
-                    else:
-                        total += status.st_size
+                total += self._kept_bytes(path, self.most_bytes - total)
+
+    def _kept_bytes(self, path: Path, room: int) -> int:
+        """Return the bytes of a kept file; one for which there is no room is removed."""
+        status = path.stat()
+        if path.suffix == _UNFINISHED and time.time() - status.st_mtime > _UNFINISHED_SECONDS:
+            path.unlink()
+        if not _KEPT_NAME.fullmatch(path.name):
+            return 0
+        if status.st_size <= room:
+            return status.st_size
+        prompt_logger.debug("%s was removed: keep_prompts_mb is reached.", path)
+        path.unlink()
+        return 0
 
 
 def _newest_first(directory: Path, pattern: str) -> list[Path]:

@@ -21,6 +21,7 @@ def test_the_defaults_suit_a_small_machine() -> None:
         "n_predict": None,
         "n_parallel": 2,
         "warmup": True,
+        "slot_save_path": None,
         "verbose": False,
     } == vars(options)
 
@@ -38,6 +39,7 @@ def test_the_defaults_suit_a_small_machine() -> None:
         (["--parallel", "4"], "n_parallel", 4),
         (["--n-parallel", "256"], "n_parallel", 256),
         (["--no-warmup"], "warmup", False),
+        (["--slot-save-path", "/x"], "slot_save_path", "/x"),
         (["--chat-template", "{{ x }}"], "chat_template", "{{ x }}"),
         (["--verbose"], "verbose", True),
     ],

@@ -1,0 +1,25 @@
+"""Conversations as LangChain knows them: the thread of the config that a model runs under."""
+
+from __future__ import annotations
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+__all__ = ["session_of_thread"]
+
+
+def session_of_thread() -> str | None:
+    """Return the name of the conversation that a model is called in, None without one.
+
+    It is the ``thread_id`` of the config. A subagent has a conversation of its own, so the names
+    of the nodes above it are added.
+    """
+    config = var_child_runnable_config.get()
+    configurable = (config or {}).get("configurable") or {}
+    thread = configurable.get("thread_id")
+    if thread is None:
+        return None
+    # Such as "research:3f2a|model:91bc", a name and the run for each graph.
+    *above, _ = str(configurable.get("checkpoint_ns") or "").split("|")
+    name = "/".join([str(thread), *(step.partition(":")[0] for step in above)])
+    # Unlike one that the user gives for this purpose, it may be anything.
+    return name if name.strip() and name.isascii() and name.isprintable() else None

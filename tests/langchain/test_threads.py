@@ -1,0 +1,80 @@
+"""The thread that a model runs in names its conversation, unless the user names it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables.config import set_config_context
+
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
+from mlxcel_integrations.langchain.threads import session_of_thread
+from tests.fakes.server import FakeServer
+
+PROMPT = ChatPromptTemplate.from_template("{text}")
+UNIQUE = UUID(int=7)
+
+
+def sessions(server: FakeServer) -> list[str | None]:
+    return [request.headers.get("x-session-id") for request in server.requests if request.body]
+
+
+@pytest.mark.parametrize("kind", [ChatMlxcel, MlxcelLLM])
+@pytest.mark.parametrize(
+    ("configurable", "given", "call", "expected"),
+    [
+        ({"thread_id": "t"}, None, {}, "t"),
+        ({"thread_id": UNIQUE}, None, {}, str(UNIQUE)),
+        ({"thread_id": "t"}, "mine", {}, "mine"),
+        ({"thread_id": "t"}, None, {"session": "call"}, "call"),
+        ({}, None, {}, None),
+        ({"thread_id": "zoë"}, None, {}, None),
+        ({"thread_id": "two\nlines"}, None, {}, None),
+    ],
+)
+def test_the_thread_of_a_chain_is_the_session(
+    kind: Any,
+    configurable: dict[str, Any],
+    given: str | None,
+    call: dict[str, Any],
+    expected: str | None,
+    server: FakeServer,
+) -> None:
+    config: Any = {"configurable": configurable}
+    with kind(base_url=server.url, session=given) as model:
+        chain = PROMPT | model.bind(**call)
+        chain.invoke({"text": "hi"}, config)
+        list(chain.stream({"text": "hi"}, config))
+        asyncio.run(chain.ainvoke({"text": "hi"}, config))
+
+    assert [expected] * 3 == sessions(server)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("", "t"),
+        ("model:91bc", "t"),
+        ("research:3f2a|model:91bc", "t/research"),
+        ("research:3f2a|look:77|model:91bc", "t/research/look"),
+    ],
+)
+def test_a_subagent_has_a_session_of_its_own(place: str, expected: str) -> None:
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": place}}
+    with set_config_context(config) as context:
+        assert expected == context.run(session_of_thread)
+
+
+def test_all_turns_of_an_agent_are_one_session(server: FakeServer) -> None:
+    from langchain.agents import create_agent
+
+    with ChatMlxcel(base_url=server.url) as model:
+        agent = create_agent(model)
+        for text in ("hi", "bye"):
+            given: Any = {"messages": [("user", text)]}
+            agent.invoke(given, {"configurable": {"thread_id": "t"}})
+
+    assert ["t", "t"] == sessions(server)

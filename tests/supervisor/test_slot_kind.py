@@ -1,0 +1,124 @@
+"""Only a server with the same slots gets back what another one has saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.options.fields import ServerOptions
+from mlxcel_integrations.supervisor.binary import EMBEDDED, LLAMA_SERVER
+from mlxcel_integrations.supervisor.server_spec import ServerSpec
+from mlxcel_integrations.supervisor.slot_kind import kind_of_slots
+from mlxcel_integrations.transport.endpoint import Endpoint
+
+ANYWHERE = Endpoint("http://127.0.0.1:8080")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(bytes(1_000_000))
+    return path
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    path = tmp_path / "llama-server"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mlxcel-integrations"
+
+
+def spec(model: Path, binary: Path, **options: Any) -> ServerSpec:
+    return ServerSpec(str(model), ServerOptions(binary=binary, keep_prompts=True, **options))
+
+
+def other_size(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def other_time(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+def other_content(path: Path) -> None:
+    status = path.stat()
+    path.write_bytes(b"w" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("replace", [other_size, other_time, other_content])
+@pytest.mark.parametrize("replaced", ["model", "binary", "adapter"])
+def test_a_file_that_is_replaced_makes_another_server(
+    replaced: str, replace: Callable[[Path], None], model: Path, binary: Path, tmp_path: Path
+) -> None:
+    adapter = tmp_path / "adapter.gguf"
+    adapter.write_bytes(bytes(100))
+    command = [str(binary), "--model", str(model), f"--lora={adapter}"]
+    before = kind_of_slots(command, LLAMA_SERVER)
+    replace({"model": model, "binary": binary, "adapter": adapter}[replaced])
+
+    assert before != kind_of_slots(command, LLAMA_SERVER)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ctx_size": 4096}, {"parallel": 3}, {"extra_args": ("--cache-type-k", "q8_0")}],
+)
+def test_options_make_another_server_and_its_address_does_not(
+    options: dict[str, Any], model: Path, binary: Path
+) -> None:
+    one, same, other = (
+        spec(model, binary, **given).prompt_store() for given in ({}, {"port": 8081}, options)
+    )
+
+    assert one is not None
+    assert same is not None
+    assert other is not None
+    assert one.directory == same.directory != other.directory
+
+
+def test_a_server_is_told_where_to_save(model: Path, binary: Path, cache: Path) -> None:
+    command = spec(model, binary).command(ANYWHERE)
+
+    assert "--slot-save-path" == command[-2]
+    assert cache / "prompts" == Path(command[-1]).parent
+    assert Path(command[-1]).is_dir()
+
+
+def test_the_engine_of_another_version_is_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = kind_of_slots(["engine"], EMBEDDED)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9")
+
+    assert before != kind_of_slots(["engine"], EMBEDDED)
+
+
+def test_mlxcel_keeps_none(tmp_path: Path) -> None:
+    mlxcel = tmp_path / "mlxcel"
+    mlxcel.write_text("#!/bin/sh\n")
+    mlxcel.chmod(0o755)
+    server = spec(Path("org/m"), mlxcel)
+
+    assert "--slot-save-path" not in server.command(ANYWHERE)
+    assert [] == server.before_stop(ANYWHERE)
+
+
+def test_a_server_starts_without_kept_prompts_where_no_directory_can_be_made(
+    model: Path, binary: Path, cache: Path
+) -> None:
+    cache.parent.mkdir()
+    cache.write_text("a file in its place")
+    server = spec(model, binary)
+
+    assert "--slot-save-path" not in server.command(ANYWHERE)
+    assert [] == server.before_stop(ANYWHERE)

@@ -31,6 +31,7 @@ from .operations import (
     discover_model,
     fit_messages,
     list_models,
+    nearest_label,
     prepare_chat,
     prepare_completion,
     tokenize,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
     from .protocol.rerank import RankedDocument
     from .structured.decision import Decision, Prior
+    from .structured.nearest_label import Labels
 
 __all__ = ["AsyncLLM"]
 
@@ -279,6 +281,13 @@ class AsyncLLM(BaseClient):
             chat = self._chat(*deciding.request())
             deciding.read(fold([delta async for delta in chat]))
         return deciding.decision()
+
+    async def classify(self, text: str, labels: Labels) -> Decision:
+        """Return the label whose examples are nearest to a text; see ``LLM.classify``."""
+        from .structured.nearest_label import ByEmbeddings
+
+        deciding = ByEmbeddings(text, labels)
+        return await self._embedder.run(nearest_label(self._vectors, deciding))
 
     async def models(self) -> list[str]:
         """Return the names of all served models."""

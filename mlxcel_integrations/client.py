@@ -20,6 +20,7 @@ from .operations import (
     discover_model,
     fit_messages,
     list_models,
+    nearest_label,
     prepare_chat,
     prepare_completion,
     tokenize,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
     from .protocol.rerank import RankedDocument
     from .structured.decision import Decision, Prior
+    from .structured.nearest_label import Labels
 
 __all__ = ["LLM"]
 
@@ -380,6 +382,36 @@ class LLM(BaseClient):
         while deciding.unfinished:
             deciding.read(fold(self._chat(*deciding.request())))
         return deciding.decision()
+
+    def classify(self, text: str, labels: Labels) -> Decision:
+        """Return the label whose examples are nearest to a text, by their embeddings.
+
+        Small models for embeddings are often better at this than small chat models. The
+        probabilities only rank the labels: they are made from similarities.
+
+        Args:
+            text: The text; what the model for embeddings cannot take is cut off.
+            labels: The labels, each with texts that it fits; or labels that are texts themselves.
+                The examples of the last call are not embedded again.
+
+        Raises:
+            MlxcelError: The labels are none, too many, not texts, or have duplicates; or the
+                server has no model for embeddings.
+
+        Examples:
+            >>> from mlxcel_integrations import LLM
+            >>> teams = {
+            ...     "billing": ["I was charged twice.", "Where is my invoice?"],
+            ...     "technical": ["The app crashes.", "The page shows an error."],
+            ... }
+            >>> with LLM(model="embedded") as llm:
+            ...     decision = llm.classify("There are two payments on my card.", teams)
+            >>> decision.label
+            'billing'
+        """
+        from .structured.nearest_label import ByEmbeddings
+
+        return self._embedder.run(nearest_label(self._vectors, ByEmbeddings(text, labels)))
 
     def models(self) -> list[str]:
         """Return the names of all served models."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import warn_caller
 from .protocol.arguments import as_token_ids, check_text
@@ -26,6 +26,11 @@ from .structured.thinking import thinks_first, with_thinking_first
 from .transport.connection import Connection
 from .transport.diagnosis import to_exception
 
+if TYPE_CHECKING:
+    from .protocol.vector_models import VectorMemory
+    from .structured.decision import Decision
+    from .structured.nearest_label import ByEmbeddings
+
 __all__ = [
     "compare_messages",
     "count_messages",
@@ -35,12 +40,16 @@ __all__ = [
     "discover_model",
     "fit_messages",
     "list_models",
+    "nearest_label",
     "prepare_chat",
     "prepare_completion",
     "tokenize",
 ]
 
 MODELS = "/v1/models"
+
+MOST_EXAMPLES = 4096
+"""Examples whose vectors are kept; beyond, only those of the last classification are."""
 
 
 def list_models() -> Flow[list[str]]:
@@ -200,6 +209,26 @@ def detokenize(tokens: Iterable[int]) -> Flow[str]:
     """Return the text of token ids."""
     body = {"tokens": as_token_ids(tokens)}
     return read_text((yield Call("/detokenize", body, expected=frozenset())))
+
+
+def nearest_label(memory: VectorMemory, deciding: ByEmbeddings) -> Flow[Decision]:
+    """Return a decision by embeddings; examples that stay the same are embedded once.
+
+    Raises:
+        MlxcelError: The server has no model for embeddings.
+    """
+    from .protocol.embeddings import embed_texts
+
+    known = memory.examples
+    new = [text for text in dict.fromkeys(deciding.examples) if text not in known]
+    own, *vectors = yield from embed_texts(
+        [deciding.text, *new], memory, lambda count: None, truncate=True
+    )
+    known = {**known, **dict(zip(new, vectors, strict=True))}
+    examples = {text: known[text] for text in deciding.examples}
+    memory.examples = known if len(known) <= MOST_EXAMPLES else examples
+    found = [examples[text] for text in deciding.examples]
+    return deciding.decision(own, found, memory.models.get("embedding"))
 
 
 def _get(path: str) -> Call:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import Field
+from pydantic import Field, model_validator
 
 try:
     from langchain_core.decisions import (
@@ -22,10 +22,11 @@ except ImportError as error:
     ) from error
 
 from ..adapters import ModelAdapter
+from ..structured.nearest_label import check_route
 from .base import Batches
 from .content_blocks import PROVIDER
 from .error_translation import langchain_errors
-from .questions import asked_questions, to_response
+from .questions import asked_by_embeddings, asked_questions, to_response
 
 __all__ = ["MlxcelDecision"]
 
@@ -41,7 +42,8 @@ class MlxcelDecision(
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``,
     which must send log probabilities. Each question takes a request, or a few if labels begin
     alike; see ``LLM.decide``. The confidence of an answer is the probability of its most likely
-    label. Needs langchain-core 1.8.
+    label. With ``by_embeddings``, the state is compared with the description of each label, or with
+    a list of examples in its place; see ``LLM.classify``. Needs langchain-core 1.8.
 
     Examples:
         >>> from langchain_core.decisions import Choice
@@ -63,29 +65,46 @@ class MlxcelDecision(
         default=False,
         description="Whether to divide by how likely each label is for a text that says nothing.",
     )
+    by_embeddings: bool = Field(
+        default=False,
+        description="Whether to take the label whose description or examples are nearest to the "
+        "state, by their embeddings.",
+    )
 
     @property
     def _provider(self) -> str:
         return PROVIDER
 
+    @model_validator(mode="after")
+    def _check_route(self) -> Self:
+        check_route(self.by_embeddings, self.calibrate)
+        return self
+
     def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
         with langchain_errors():
-            asked = asked_questions(state, questions, calibrate=self.calibrate)
-            decisions = {
-                name: self._llm.decide(one.messages, one.labels, calibrate=one.calibrate)
-                for name, one in asked.items()
-            }
+            if self.by_embeddings:
+                text, labels = asked_by_embeddings(state, questions)
+                decisions = {name: self._llm.classify(text, labels[name]) for name in labels}
+            else:
+                asked = asked_questions(state, questions, calibrate=self.calibrate)
+                decisions = {
+                    name: self._llm.decide(one.messages, one.labels, calibrate=one.calibrate)
+                    for name, one in asked.items()
+                }
             return to_response(questions, decisions, self._name)
 
     async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
         with langchain_errors():
-            asked = asked_questions(state, questions, calibrate=self.calibrate)
-            decisions = {
-                name: await self._async_llm.decide(
-                    one.messages, one.labels, calibrate=one.calibrate
-                )
-                for name, one in asked.items()
-            }
+            llm, decisions = self._async_llm, {}
+            if self.by_embeddings:
+                text, labels = asked_by_embeddings(state, questions)
+                decisions = {name: await llm.classify(text, labels[name]) for name in labels}
+            else:
+                asked = asked_questions(state, questions, calibrate=self.calibrate)
+                decisions = {
+                    name: await llm.decide(one.messages, one.labels, calibrate=one.calibrate)
+                    for name, one in asked.items()
+                }
             return to_response(questions, decisions, self._name)
 
     @property

@@ -29,7 +29,7 @@ from ..structured.decision import Decision, Prior
 from .messages import to_openai_messages
 from .replies import to_usage
 
-__all__ = ["AskedQuestion", "asked_questions", "to_response"]
+__all__ = ["AskedQuestion", "asked_by_embeddings", "asked_questions", "to_response"]
 
 YES, NO = "yes", "no"
 
@@ -59,8 +59,7 @@ def asked_questions(
     Raises:
         MlxcelError: There are no questions, or one that only models with coordinates can answer.
     """
-    if not questions:
-        raise MlxcelError("questions is empty: pass at least one question.")
+    _check_any(questions)
     messages = _messages(state)
     asked = {}
     for name, question in questions.items():
@@ -71,6 +70,37 @@ def asked_questions(
             with_text_at_end(messages, text), list(descriptions), nothing if calibrate else False
         )
     return asked
+
+
+def asked_by_embeddings(
+    state: State, questions: Mapping[str, Question]
+) -> tuple[str, dict[str, dict[str, list[str]]]]:
+    """Return the text to compare, and the examples of each label of each question.
+
+    Of a conversation, the text is that of the last message.
+
+    Raises:
+        MlxcelError: There are no questions, or one is yes or no without criteria.
+    """
+    _check_any(questions)
+    content = _messages(state)[-1]["content"]
+    if not isinstance(content, str):
+        content = "\n".join(part["text"] for part in content if part["type"] == "text")
+    return content, {name: _examples(name, one) for name, one in questions.items()}
+
+
+def _examples(name: str, question: Question) -> dict[str, list[str]]:
+    """Return texts that fit each label: a list of them, or its description."""
+    descriptions = _descriptions(name, question)
+    if isinstance(question, Noul) and None in descriptions.values():
+        raise MlxcelError(
+            f"questions[{name!r}] has no criteria, and embeddings compare nothing else: pass "
+            "criteria=NoulCriteria(true=..., false=...)."
+        )
+    return {
+        label: list(map(_text, said if isinstance(said, list) else [said] if said else []))
+        for label, said in descriptions.items()
+    }
 
 
 def to_response(
@@ -91,6 +121,11 @@ def to_response(
         answers={name: _answer(questions[name], made) for name, made in decisions.items()},
         usage=to_usage(usage),
     )
+
+
+def _check_any(questions: Mapping[str, Question]) -> None:
+    if not questions:
+        raise MlxcelError("questions is empty: pass at least one question.")
 
 
 def _messages(state: State) -> Sequence[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from llama_index.core.tools.types import ToolMetadata
 
 from ..errors import MlxcelError
 from ..structured.decision import Decision, Prior
+from ..structured.nearest_label import check_route
 from .llm import Mlxcel
 
 __all__ = ["MlxcelSelector"]
@@ -25,6 +26,8 @@ class MlxcelSelector(BaseSelector):
     Args:
         llm: The model.
         calibrate: Whether to divide by how likely each choice is for a query that says nothing.
+        by_embeddings: Whether to take the choice whose description is nearest to the query, by
+            their embeddings; see ``LLM.classify``.
 
     Examples:
         >>> from mlxcel_integrations.llama_index import Mlxcel, MlxcelSelector
@@ -35,9 +38,13 @@ class MlxcelSelector(BaseSelector):
         1
     """
 
-    def __init__(self, llm: Mlxcel, *, calibrate: bool = False) -> None:
+    def __init__(
+        self, llm: Mlxcel, *, calibrate: bool = False, by_embeddings: bool = False
+    ) -> None:
+        check_route(by_embeddings, calibrate)
         self._model = llm
         self._calibrate = calibrate
+        self._by_embeddings = by_embeddings
 
     def _get_prompts(self) -> PromptDictType:
         return {}
@@ -46,16 +53,20 @@ class MlxcelSelector(BaseSelector):
         pass
 
     def _select(self, choices: Sequence[ToolMetadata], query: QueryBundle) -> SelectorResult:
-        labels = _labels(choices)
-        text = _question(choices, labels, query.query_str)
-        prior = self._prior(choices, labels)
-        return _result(labels, self._model._llm.decide(text, labels, calibrate=prior))
+        labels, text = _labels(choices), query.query_str
+        llm = self._model._llm
+        if self._by_embeddings:
+            return _result(labels, llm.classify(text, _described(choices, labels)))
+        asked, prior = _question(choices, labels, text), self._prior(choices, labels)
+        return _result(labels, llm.decide(asked, labels, calibrate=prior))
 
     async def _aselect(self, choices: Sequence[ToolMetadata], query: QueryBundle) -> SelectorResult:
-        labels = _labels(choices)
-        text = _question(choices, labels, query.query_str)
-        prior = self._prior(choices, labels)
-        return _result(labels, await self._model._async_llm.decide(text, labels, calibrate=prior))
+        labels, text = _labels(choices), query.query_str
+        llm = self._model._async_llm
+        if self._by_embeddings:
+            return _result(labels, await llm.classify(text, _described(choices, labels)))
+        asked, prior = _question(choices, labels, text), self._prior(choices, labels)
+        return _result(labels, await llm.decide(asked, labels, calibrate=prior))
 
     def _prior(self, choices: Sequence[ToolMetadata], labels: Sequence[str]) -> Prior:
         return _question(choices, labels, "N/A") if self._calibrate else False
@@ -69,6 +80,10 @@ def _labels(choices: Sequence[ToolMetadata]) -> list[str]:
     if len(set(names)) == len(choices):
         return names
     return [str(number) for number in range(1, len(choices) + 1)]
+
+
+def _described(choices: Sequence[ToolMetadata], labels: Sequence[str]) -> dict[str, list[str]]:
+    return {label: [choice.description] for label, choice in zip(labels, choices, strict=True)}
 
 
 def _question(choices: Sequence[ToolMetadata], labels: Sequence[str], query: str) -> str:

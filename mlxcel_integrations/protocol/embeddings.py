@@ -46,12 +46,12 @@ def embed_texts(
     memory: VectorMemory,
     done: Done,
     *,
-    model: str | None,
-    prefix: str,
-    instruction: str | None,
-    dimensions: int | None,
-    batch_size: int,
-    skip_empty: bool,
+    model: str | None = None,
+    prefix: str = "",
+    instruction: str | None = None,
+    dimensions: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    skip_empty: bool = False,
     truncate: bool = False,
 ) -> Flow[list[Vector]]:
     """Return the vector of each text, in the order of the texts.

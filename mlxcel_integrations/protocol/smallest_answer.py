@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .arguments import whole
 from .json_schema import UNUSUAL, JsonSchema, Path, compact, containers, pointer, references, target
 
 __all__ = ["check_room", "check_satisfiable"]
@@ -152,7 +153,7 @@ class _Smallest:
     def _contradiction(self, part: JsonSchema) -> str | None:
         if "enum" in part or "const" in part:
             wrong = self._of_types(part) == NOTHING
-            return "none of the choices has the type" if wrong else None
+            return "none of the choices is possible" if wrong else None
         for kind in TYPES:
             if self._is_only(kind, part) and (crossed := _crossed(kind, part)):
                 return crossed
@@ -169,8 +170,8 @@ class _Smallest:
 
 
 def _allowed_values(part: JsonSchema) -> list[Any]:
-    values: list[Any] = part["enum"] if "enum" in part else [part["const"]]
-    return values
+    values: list[Any] = part.get("enum", [part.get("const")])
+    return [value for value in values if "const" not in part or value == part["const"]]
 
 
 def _has_type(value: Any, part: JsonSchema) -> bool:
@@ -217,4 +218,7 @@ def _crossed_numbers(kind: str, part: Mapping[str, Any]) -> str | None:
                 last = math.ceil(high) - 1 if "exclusive" in high_name else math.floor(high)
             if first > last or (kind == "number" and exclusive and first == last):
                 return f"no value is between {low_name} {low} and {high_name} {high}"
+            step = whole(part.get("multipleOf")) if kind == "integer" else None
+            if step and first + -first % step > last:
+                return f"no multiple of {step} is between {low_name} {low} and {high_name} {high}"
     return None

@@ -65,6 +65,7 @@ class VectorMemory:
         served: The served models, None if not asked yet.
         limits: The most tokens of a text by model, as earlier refusals have told.
         counts_exactly: Whether the server counts with the tokenizer of the model that embeds.
+        examples: Vectors of the examples of earlier classifications, by their text.
     """
 
     def __init__(self, preferred: str | None = None, tokens: TokenMemory | None = None) -> None:
@@ -80,6 +81,7 @@ class VectorMemory:
         self.served: tuple[ServedModel, ...] | None = None
         self.limits: dict[str, int] = {}
         self.counts_exactly = False
+        self.examples: dict[str, Sequence[float]] = {}
 
 
 # --------------------------------------------------------------------------- arguments

@@ -19,7 +19,7 @@ from .attempts import total_usage
 from .label_groups import LabelGroup, split
 from .request import with_text_added
 
-__all__ = ["MOST_LABELS", "Deciding", "Decision", "Prior"]
+__all__ = ["MOST_LABELS", "Deciding", "Decision", "Prior", "checked_labels"]
 
 MOST_LABELS = 2000
 """Most labels of one decision; more of them take an engine minutes, or its whole context."""
@@ -66,7 +66,7 @@ class Decision:
         usage: Token counts of all its requests, as OpenAI's ``usage``.
         estimated: The part of the probabilities that is an estimate: that of labels which were not
             among the server's alternatives, and of those which together were too unlikely for
-            another request, and share their probability evenly.
+            another request, and share their probability evenly; 1 if embeddings decided.
         model: Name of the model that decided.
         requests: How many requests it took.
     """
@@ -115,7 +115,7 @@ class Deciding:
         sampling: Mapping[str, Any],
     ) -> None:
         self.alternatives = FEWEST_ALTERNATIVES
-        self._labels = _checked_labels(labels)
+        self._labels = checked_labels(labels)
         for name in sorted(OURS & sampling.keys()):
             if sampling[name] is not None:
                 raise MlxcelError(f"decide sets {name}= itself: leave it out.")
@@ -274,7 +274,12 @@ class _Round:
         return shares
 
 
-def _checked_labels(labels: Iterable[str]) -> list[str]:
+def checked_labels(labels: Iterable[str]) -> list[str]:
+    """Return labels as a list.
+
+    Raises:
+        MlxcelError: There are none, too many, the same twice, or some that are not texts.
+    """
     found = as_strings("labels", labels)
     if not found:
         raise MlxcelError("labels= is empty: there is nothing to decide on.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mlxcel_integrations import LLM
+from tests.evaluation import decisions
 from tests.evaluation.run import DATA, evaluate, is_clean, is_right, table
 
 LEAST_RIGHT = 0.7
@@ -17,6 +19,14 @@ def test_most_answers_are_right_and_all_are_clean() -> None:
     assert len(DATA["questions"]) == len(marks)
     assert [] == [mark for mark in marks if not mark.clean and mark.answer]
     assert sum(mark.right for mark in marks) >= LEAST_RIGHT * len(marks), table(marks)
+
+
+@pytest.mark.engine
+def test_embeddings_of_examples_find_the_right_label() -> None:
+    with LLM(model="embedded") as llm:
+        found = decisions.right(lambda text: llm.classify(text, decisions.EXAMPLES))
+
+    assert found >= decisions.REACHED
 
 
 @pytest.mark.parametrize(

@@ -226,3 +226,44 @@ def test_the_engine_routes_a_request(call: Call) -> None:
 
     assert "billing" == response.choices["team"].choice
     assert response.usage["input_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "answer"),
+    [
+        ("Choice", {"instructions": "?", "criteria": {"a": ["two", "two"], "b": "six"}}, "a"),
+        ("Choice", {"instructions": "?", "criteria": {"b": "six", "two": None}}, "two"),
+        ("Noul", {"instructions": "?", "criteria": {"true": "two", "false": "six"}}, None),
+        ("Score", {"instructions": "?", "criteria": ["six", "two"]}, None),
+    ],
+    ids=["examples", "label", "yes or no", "levels"],
+)
+def test_questions_are_answered_by_embeddings(
+    server: FakeServer, call: Call, kind: str, fields: Any, answer: str | None
+) -> None:
+    server.models = [{"id": "e", "capabilities": ["embedding"]}]
+    question = getattr(decisions, kind)(**fields)
+    state = [HumanMessage("no"), AIMessage("so"), HumanMessage([{"type": "text", "text": "two"}])]
+    request = {"state": state, "questions": {"q": question}}
+    found = call(model(server, by_embeddings=True), "invoke", request).answers["q"]
+
+    assert {"choice": answer}.get(found.type, answer) == getattr(found, "choice", None)
+    assert getattr(found, "noul", 1.0) > 0.5
+    assert getattr(found, "score", 1.0) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "criteria", "message"),
+    [
+        ({"by_embeddings": True}, None, r"questions\['q'\] has no criteria"),
+        ({"by_embeddings": True}, {"true": "x"}, r"questions\['q'\] has no criteria"),
+        ({"by_embeddings": True, "calibrate": True}, None, "leave one of them out"),
+    ],
+    ids=["nothing", "half", "calibrated"],
+)
+def test_what_embeddings_cannot_answer(
+    server: FakeServer, options: Any, criteria: Any, message: str
+) -> None:
+    question = decisions.Noul(instructions="Urgent?", criteria=criteria)
+    with pytest.raises(MlxcelError, match=message):
+        model(server, **options).invoke({"state": "x", "questions": {"q": question}})

@@ -57,6 +57,26 @@ def test_a_prior_is_measured_with_the_same_choices(server: FakeServer) -> None:
     assert "Question: N/A\n" in server.posts[-1].json["messages"][-1]["content"]
 
 
+@pytest.mark.parametrize("way", ["select", "aselect"])
+async def test_the_choice_with_the_nearest_description_is_selected(
+    server: FakeServer, way: str
+) -> None:
+    server.models = [{"id": "e", "capabilities": ["embedding"]}]
+    selector = MlxcelSelector(Mlxcel(base_url=server.url), by_embeddings=True)
+    selected = getattr(selector, way)(NAMED, TEXTS[1])
+    if way == "aselect":
+        selected = await selected
+
+    assert 1 == selected.ind
+    assert "/v1/embeddings" in {seen.path for seen in server.requests}
+    assert not server.posts
+
+
+def test_embeddings_have_no_prior(server: FakeServer) -> None:
+    with pytest.raises(MlxcelError, match="leave one of them out"):
+        MlxcelSelector(Mlxcel(base_url=server.url), by_embeddings=True, calibrate=True)
+
+
 def test_no_choices_are_an_error(server: FakeServer) -> None:
     with pytest.raises(MlxcelError, match="no choices to select from"):
         MlxcelSelector(Mlxcel(base_url=server.url)).select([], "Which?")

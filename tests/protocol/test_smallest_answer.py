@@ -72,6 +72,14 @@ NOTHING_FITS = {
         {"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 4},
         "no value is between exclusiveMinimum 3 and exclusiveMaximum 4",
     ),
+    "no multiple": (
+        of("a", a={"type": "integer", "multipleOf": 10, "minimum": 1, "exclusiveMaximum": 10}),
+        "at /properties/a, no multiple of 10 is between minimum 1 and exclusiveMaximum 10",
+    ),
+    "another constant": (
+        of("a", a={"const": 1, "enum": [2, 3]}),
+        "at /properties/a, none of the choices is possible",
+    ),
     "lengths": ({**TEXT, "minLength": 9, "maxLength": 2}, "minLength 9 is above maxLength 2"),
     "items": ({**items(TEXT, 9), "maxItems": 2}, "minItems 9 is above maxItems 2"),
     "properties": (
@@ -83,10 +91,10 @@ NOTHING_FITS = {
         "the required property 'b' is not allowed",
     ),
     "a false schema": (of("a", a=False), "the required property 'a' is not allowed"),
-    "no choice": (of("a", a={"enum": []}), "at /properties/a, none of the choices has the type"),
+    "no choice": (of("a", a={"enum": []}), "at /properties/a, none of the choices is possible"),
     "choices of another type": (
         {"type": "integer", "enum": ["a", True]},
-        "none of the choices has the type",
+        "none of the choices is possible",
     ),
     "a definition": (
         {"$ref": "#/$defs/A", "$defs": {"A": {**TEXT, "minLength": 9, "maxLength": 2}}},

@@ -33,7 +33,7 @@ test-mlxcel: $(VENV)/.installed-test ## run the tests against the server named b
 bench: $(VENV)-bench/.installed ## measure our overhead against other packages, into docs/performance.md
 	@$(VENV)-bench/bin/python -m tests.benchmarks $(or $(ARGS),--write)
 
-evaluate: $(VENV)/.installed-test ## ask the built-in model 60 questions, in 6 prompts of the frameworks, and search for 80 others
+evaluate: $(VENV)/.installed-test ## ask the built-in model 90 questions, in 6 prompts of the frameworks, and search for 100 others
 	@$(RUN) tests.evaluation $(ARGS)
 
 soak: $(VENV)/.installed-test ## stress clients and servers for 10 minutes; ARGS="--minutes 3" for less

@@ -7,13 +7,14 @@ import sys
 from mlxcel_integrations import LLM
 from tests.evaluation import retrieval
 from tests.evaluation.languages import languages_table
-from tests.evaluation.run import evaluate, table
+from tests.evaluation.run import DATA, HELD_OUT, evaluate, table
 
 if sys.argv[1:] != ["retrieval"]:
-    print(table(evaluate(shown=sys.stderr)))
+    for title, data in (("Questions", DATA), ("Questions that are held out", HELD_OUT)):
+        print(f"{title}:\n\n{table(evaluate(data, shown=sys.stderr))}\n")
 
 with LLM(model="embedded") as llm:
-    for make in retrieval.COLLECTIONS.values():
-        collection = make()
-        print("\n" + retrieval.table(collection, retrieval.evaluate(collection, llm)))
+    for name, make in retrieval.COLLECTIONS.items():
+        for collection in (make(), retrieval.held_out(name)):
+            print("\n" + retrieval.table(collection, retrieval.evaluate(collection, llm)))
     print("\n" + languages_table(llm))

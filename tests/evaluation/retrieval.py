@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from mlxcel_integrations import LLM
 
-__all__ = ["COLLECTIONS", "Collection", "Ranks", "evaluate", "table"]
+__all__ = ["COLLECTIONS", "Collection", "Ranks", "evaluate", "held_out", "table"]
 
 ROOT = Path(__file__).parents[2]
 OTHER = json.loads(Path(__file__).with_name("other_documents.json").read_text("utf-8"))
+HELD_OUT = json.loads(Path(__file__).with_name("held_out_retrieval.json").read_text("utf-8"))
+"""Questions that were written after all settings had been chosen, about sections not asked for."""
 
 _LONGEST_TOPIC = 4500
 _FOUND, _CANDIDATES = 10, 25
@@ -114,6 +116,12 @@ def _licence() -> Iterator[tuple[str, str]]:
 
 
 COLLECTIONS = {"docs": our_docs, "other": other_documents}
+
+
+def held_out(name: str) -> Collection:
+    """Return the same documents with the questions that are held out."""
+    known = COLLECTIONS[name]()
+    return Collection(f"{known.name}, held out", known.texts, HELD_OUT[name])
 
 
 def evaluate(collection: Collection, llm: LLM) -> list[Ranks]:

@@ -7,15 +7,23 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.llama_index import Mlxcel
 from tests.evaluation.prompts import FORMS
 
-__all__ = ["Mark", "evaluate", "is_clean", "is_right", "table"]
+__all__ = ["DATA", "HELD_OUT", "Mark", "evaluate", "is_clean", "is_right", "table"]
 
-DATA = json.loads((Path(__file__).parent / "questions.json").read_text(encoding="utf-8"))
+
+def _read(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return data
+
+
+DATA = _read("questions.json")
+HELD_OUT = _read("held_out.json")
+"""Questions about other texts, which no setting is chosen by."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,13 @@ class Mark:
     clean: bool
 
 
-def evaluate(every: int = 1, shown: TextIO | None = None) -> list[Mark]:
+def evaluate(
+    data: dict[str, Any] = DATA, every: int = 1, shown: TextIO | None = None
+) -> list[Mark]:
     """Ask the questions.
 
     Args:
+        data: Texts, and questions about them.
         every: In each form, one question of so many is asked, another one in each.
         shown: Where to print each answer that is wrong or not clean.
     """
@@ -43,8 +54,8 @@ def evaluate(every: int = 1, shown: TextIO | None = None) -> list[Mark]:
         Mlxcel(model="embedded", temperature=0, max_tokens=60) as llm,
     ):
         for at, (form, ask) in enumerate(FORMS.items()):
-            for asked in DATA["questions"][at % every :: every]:
-                answer = ask(chat, llm, DATA["texts"][asked["text"]], asked["question"])
+            for asked in data["questions"][at % every :: every]:
+                answer = ask(chat, llm, data["texts"][asked["text"]], asked["question"])
                 right = is_right(answer, asked["answers"])
                 mark = Mark(form, asked["kind"], asked["question"], answer, right, is_clean(answer))
                 if shown and not (mark.right and mark.clean):

@@ -181,6 +181,48 @@ def test_nine_values_of_ten_are_right(
     assert right_of(run(ROOT / "notebooks" / f"{name}.ipynb"), events) >= 0.8
 
 
+def shown_by(notebook: Any) -> str:
+    """Return all that a notebook shows as text."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return "\n".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        (
+            "langchain_quickstart",
+            ["Paris", "a place where books are kept", "Red", "is Berlin", "is Madrid"],
+        ),
+        (
+            "llamaindex_quickstart",
+            [
+                "lighthouse? Red",
+                "five crowns",
+                "old ships and nets",
+                "assistant: 32 metres\nuser",
+                "assistant: Red\n",
+                "(colour='red', height=32, year=1885)",
+                "colour='red' height=32 year=1885",
+            ],
+        ),
+    ],
+    ids=["langchain_quickstart", "llamaindex_quickstart"],
+)
+def test_a_quickstart_shows_right_answers(
+    name: str, answers: list[str], run: Callable[[Path], Any]
+) -> None:
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+
+    for notebook in (nbformat.read(path, as_version=4), run(path)):
+        shown = shown_by(notebook)
+        assert [] == [answer for answer in answers if answer not in shown], shown
+
+
 @each_notebook
 def test_a_saved_notebook_makes_a_page_with_its_pictures(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

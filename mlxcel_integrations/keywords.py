@@ -61,6 +61,7 @@ class ServerKeywords(TypedDict, total=False):
     n_predict: int | None
     parallel: int | None
     alias: str | None
+    spec_type: str | None
     warmup: bool | None
     chat_template: str | None
     embedding_model: str | None

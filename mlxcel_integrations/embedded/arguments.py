@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 
 __all__ = ["MAX_INT", "parse_arguments"]
 
+SPEC_TYPES = ("none", "ngram-simple")
+"""Ways to guess tokens ahead without a second model, as llama-server names them."""
+
 MAX_INT = 2**31 - 1
 """The largest ``int`` of llama.cpp."""
 
@@ -69,6 +72,13 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--slot-save-path", metavar="DIR", help="where clients may save slots, and restore them"
+    )
+    parser.add_argument(
+        "--spec-type",
+        choices=SPEC_TYPES,
+        default="none",
+        help="what guesses tokens ahead: ngram-simple takes them from the text so far, which is "
+        "faster where an answer quotes it",
     )
     parser.add_argument(
         "--warmup",

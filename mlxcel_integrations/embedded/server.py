@@ -39,6 +39,12 @@ EARLIER_PROMPTS_MIB = 512
 MIN_SLOT_TOKENS = 512
 """Context of a slot in tokens: less does not hold even a short question and its answer."""
 
+PROMPT_BATCH = 256
+"""Tokens of a prompt that are read at once: then its progress is reported, and other answers go on.
+
+Larger batches are no faster on a processor.
+"""
+
 DEFAULT_SLOT_TOKENS = 4096
 """Context of a slot in tokens by default: a few pages of text and a question."""
 
@@ -99,6 +105,9 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.n_parallel = options.n_parallel
     parameters.n_predict = -1 if options.n_predict is None else options.n_predict
     parameters.warmup = options.warmup
+    if options.spec_type == "ngram-simple":
+        kinds = engine.common_speculative_type
+        parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
     parameters.cpuparams.n_threads = _threads() or -1
     # A connection holds a thread until 5 seconds after its last request: with few threads, the
     # next client would wait that long.
@@ -113,7 +122,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
         # llama.cpp appends the name of a file to it.
         parameters.slot_save_path = _utf8(f"{options.slot_save_path}/")
     _set_template(parameters, options, metadata)
-    _set_embeddings(parameters, metadata)
+    _set_batches(parameters, metadata)
     return parameters
 
 
@@ -170,12 +179,14 @@ def _set_transcript(parameters: Any, options: argparse.Namespace) -> None:
         parameters.n_predict = 512
 
 
-def _set_embeddings(parameters: Any, metadata: Metadata) -> None:
-    """Serve embeddings with a model that was made for them.
+def _set_batches(parameters: Any, metadata: Metadata) -> None:
+    """Serve embeddings with a model that was made for them, or read prompts in small batches.
 
-    The vectors of others, a mean over the tokens, would find little.
+    The vectors of other models, a mean over the tokens, would find little.
     """
     parameters.embedding = metadata.has_pooling
+    if not metadata.has_pooling:
+        parameters.n_batch = PROMPT_BATCH
     # A text must fit into one batch to be embedded.
     parameters.n_ubatch = parameters.n_batch
 

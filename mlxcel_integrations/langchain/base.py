@@ -14,6 +14,7 @@ from langchain_core.runnables.utils import Input, Output
 from ..adapters import HasClients
 from ..options.fields import LIFECYCLE_FIELDS
 from ..protocol.features import DEFAULT_SLOTS
+from ..transport.line import in_batch
 from .content_blocks import PROVIDER
 from .threads import session_of_thread
 
@@ -29,7 +30,8 @@ class Batches(HasClients, Runnable[Input, Output]):
     """A model that gets a request for each input of a batch, no more at once than it has slots.
 
     A request that waits for a slot may run into its timeout, so it is not sent before one is
-    free; ``max_concurrency`` in the config overrides the number.
+    free; ``max_concurrency`` in the config overrides the number. Where requests wait for slots
+    here, those of batches let others pass.
     """
 
     # Runnable's own methods do the work: with those of LangChain's text models, one prompt that
@@ -45,7 +47,9 @@ class Batches(HasClients, Runnable[Input, Output]):
     ) -> list[Output]:
         """Return the answers to all inputs, in their order."""
         configs = self._bounded(config, len(inputs))
-        return Runnable.batch(self, inputs, configs, return_exceptions=return_exceptions, **kwargs)
+        kwargs["return_exceptions"] = return_exceptions
+        with in_batch():
+            return Runnable.batch(self, inputs, configs, **kwargs)
 
     async def abatch(
         self,
@@ -57,9 +61,9 @@ class Batches(HasClients, Runnable[Input, Output]):
     ) -> list[Output]:
         """Return the answers to all inputs, in their order."""
         configs = await self._abounded(config, len(inputs))
-        return await Runnable.abatch(
-            self, inputs, configs, return_exceptions=return_exceptions, **kwargs
-        )
+        kwargs["return_exceptions"] = return_exceptions
+        with in_batch():
+            return await Runnable.abatch(self, inputs, configs, **kwargs)
 
     def batch_as_completed(
         self,
@@ -72,7 +76,16 @@ class Batches(HasClients, Runnable[Input, Output]):
         """Yield the index and the answer of each input, as they are ready."""
         kwargs["return_exceptions"] = return_exceptions
         configs = self._bounded(config, len(inputs))
-        yield from Runnable.batch_as_completed(self, inputs, configs, **kwargs)
+        with contextlib.closing(
+            Runnable.batch_as_completed(self, inputs, configs, **kwargs)  # type: ignore[type-var]  # it is a generator
+        ) as answers:
+            while True:
+                # Not around the yield: the program that reads the answers is in no batch.
+                with in_batch():
+                    answer = next(answers, None)
+                if answer is None:
+                    return
+                yield answer
 
     async def abatch_as_completed(
         self,
@@ -85,7 +98,12 @@ class Batches(HasClients, Runnable[Input, Output]):
         """Yield the index and the answer of each input, as they are ready."""
         kwargs["return_exceptions"] = return_exceptions
         configs = await self._abounded(config, len(inputs))
-        async for answer in Runnable.abatch_as_completed(self, inputs, configs, **kwargs):
+        answers = Runnable.abatch_as_completed(self, inputs, configs, **kwargs)
+        while True:
+            with in_batch():
+                answer = await anext(answers, None)
+            if answer is None:
+                return
             yield answer
 
     def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:

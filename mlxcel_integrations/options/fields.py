@@ -162,6 +162,11 @@ class ServerOptions(BaseModel):
         default=None, ge=1, description="Number of slots: requests processed at once."
     )
     alias: str | None = Field(default=None, description="Name under which the model is served.")
+    spec_type: str | None = Field(
+        default=None,
+        description='What guesses tokens ahead without a second model, such as "ngram-simple", '
+        "which takes them from the text so far (llama-server, embedded engine).",
+    )
     warmup: bool | None = Field(
         default=None, description="Whether to generate one token before the server is ready."
     )

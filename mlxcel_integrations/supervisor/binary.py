@@ -27,6 +27,7 @@ class Dialect:
         second_models: Whether it takes models for embeddings and for reranking.
         equals: Whether it reads ``--flag=value``.
         saves_slots: Whether it can save what its slots hold, and restore it.
+        guesses_alone: Whether it can guess tokens ahead without a second model.
         queueing: Flags, and their values, that make it queue requests instead of breaking them off.
     """
 
@@ -36,6 +37,7 @@ class Dialect:
     second_models: bool = False
     equals: bool = True
     saves_slots: bool = False
+    guesses_alone: bool = False
     queueing: tuple[tuple[str, str], ...] = ()
 
 
@@ -45,8 +47,8 @@ _QUEUEING = (("--max-batch-prefill", "1"), ("--max-queue-depth", "1000"))
 
 MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True, queueing=_QUEUEING)
 MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True, queueing=_QUEUEING)
-LLAMA_SERVER = Dialect("llama-server", equals=False, saves_slots=True)
-EMBEDDED = Dialect("the embedded engine", ("serve",), saves_slots=True)
+LLAMA_SERVER = Dialect("llama-server", equals=False, saves_slots=True, guesses_alone=True)
+EMBEDDED = Dialect("the embedded engine", ("serve",), saves_slots=True, guesses_alone=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,12 @@ def arguments(
             f"{dialect.name} serves one model. Start a second server for the other, as LLM and "
             'the adapters do for embedding_model="embedded" or a .gguf file.'
         )
+    if options.spec_type is not None and not dialect.guesses_alone:
+        raise MlxcelError(
+            f"spec_type={options.spec_type!r} needs llama-server or the embedded engine; "
+            f"{dialect.name} guesses with a second model: "
+            'extra_args=("--draft-model", "path or repository id").'
+        )
     words = [
         *(*executable.command, *dialect.words),
         *_flag("--model", model, dialect),
@@ -77,6 +83,7 @@ def arguments(
         "--n-predict": options.n_predict,
         dialect.parallel: options.parallel,
         "--chat-template": options.chat_template,
+        "--spec-type": options.spec_type,
         "--embedding-model": options.embedding_model,
         "--reranker-model": options.reranker_model,
     }

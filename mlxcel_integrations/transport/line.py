@@ -2,24 +2,43 @@
 
 mlxcel up to v0.4.2 breaks off answers if more requests arrive than it has slots for, instead of
 queueing them. All clients, threads and event loops of a process share the line of an address.
+
+Somebody waits for each interactive answer, so these go before those of batches.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import TypeAlias
 
-__all__ = ["Line", "Place", "line_of"]
+__all__ = ["Line", "Place", "in_batch", "line_of"]
 
 Place: TypeAlias = "Future[None]"
+
+_in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
+
+
+@contextlib.contextmanager
+def in_batch() -> Iterator[None]:
+    """Let the generations that are asked for here, in new threads and tasks too, be of a batch."""
+    token = _in_batch.set(True)
+    try:
+        yield
+    finally:
+        _in_batch.reset(token)
 
 
 class Line:
     """The generations that wait for a slot of one server: first come, first served.
+
+    Those of batches wait until no other does.
 
     Args:
         known: Whether it is known from the start that the server needs no line.
@@ -36,8 +55,14 @@ class Line:
         self._servers: set[str] = set()
         self._lock = threading.Lock()
         self._waiting: deque[Place] = deque()
+        self._of_batches: deque[Place] = deque()
         # Weak, so that a place becomes free when its holder is gone.
         self._under_way: weakref.WeakSet[Place] = weakref.WeakSet()
+
+    @property
+    def waiting(self) -> int:
+        """How many generations wait for their turn."""
+        return len(self._waiting) + len(self._of_batches)
 
     def enter(self) -> Place | None:
         """Return a place, which is done when its turn has come; None if no line is needed."""
@@ -45,11 +70,11 @@ class Line:
             return None
         place: Place = Future()
         with self._lock:
-            admitted = not self._waiting and self._has_room()
+            admitted = not self.waiting and self._has_room()
             if admitted:
                 self._under_way.add(place)
             else:
-                self._waiting.append(place)
+                (self._of_batches if _in_batch.get() else self._waiting).append(place)
         if admitted:
             place.set_result(None)
         return place
@@ -60,9 +85,10 @@ class Line:
             return
         with self._lock:
             self._under_way.discard(place)
-            if place in self._waiting:
-                self._waiting.remove(place)
-        if self._waiting:
+            for queue in (self._waiting, self._of_batches):
+                if place in queue:
+                    queue.remove(place)
+        if self.waiting:
             self._admit()
 
     def learn(self, slots: int | None) -> None:
@@ -85,8 +111,8 @@ class Line:
     def _admit(self) -> None:
         admitted = []
         with self._lock:
-            while self._waiting and self._has_room():
-                place = self._waiting.popleft()
+            while (queue := self._waiting or self._of_batches) and self._has_room():
+                place = queue.popleft()
                 # The task that waited for it may have been cancelled.
                 if place.set_running_or_notify_cancel():
                     self._under_way.add(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import time
@@ -241,3 +242,38 @@ def test_a_prompt_longer_than_a_slot_is_refused(http: httpx.Client) -> None:
     reply = http.post("/v1/completions", json={"prompt": "word " * 5000})
 
     assert (400, 4096) == (reply.status_code, reply.json()["error"]["n_ctx"])
+
+
+def test_a_long_prompt_is_reported_while_it_is_read(http: httpx.Client) -> None:
+    text = " ".join(f"Line {line} of the log says nothing new." for line in range(60))
+    body = {"messages": [user(text)], "max_tokens": 1, "stream": True, "return_progress": True}
+    with http.stream("POST", "/v1/chat/completions", json=body) as reply:
+        events = [json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: {")]
+
+    told = [event["prompt_progress"] for event in events if "prompt_progress" in event]
+    numbers = [progress["processed"] for progress in told]
+    total = told[0]["total"]
+    assert total > 512
+    assert (0, total) == (numbers[0], numbers[-1])
+    assert all(0 < after - before <= 256 for before, after in itertools.pairwise(numbers))
+
+
+QUOTED = "The old lighthouse on the northern cape was built of grey stone in 1871."
+
+
+def test_tokens_that_are_guessed_ahead_do_not_change_an_answer(
+    http: httpx.Client,
+) -> None:
+    body = {"prompt": f"A: {QUOTED}\nB: {QUOTED}\nA: The old lighthouse on", "max_tokens": 32}
+    with (
+        tempfile.TemporaryDirectory(prefix="e", dir="/tmp") as directory,
+        serving(
+            Path(directory) / "x.sock", "-m", "embedded", "--spec-type", "ngram-simple"
+        ) as ahead,
+    ):
+        plain, guessed = (one.post("/v1/completions", json=body).json() for one in (http, ahead))
+
+    assert plain["choices"][0]["text"] == guessed["choices"][0]["text"]
+    assert plain["choices"][0]["text"].startswith(" the northern cape was built of grey stone")
+    assert "draft_n" not in plain["timings"]
+    assert guessed["timings"]["draft_n_accepted"] > 0

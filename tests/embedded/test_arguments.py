@@ -20,6 +20,8 @@ def test_the_defaults_suit_a_small_machine() -> None:
         "ctx_size": None,
         "n_predict": None,
         "n_parallel": 2,
+        "slot_save_path": None,
+        "spec_type": "none",
         "warmup": True,
         "slot_save_path": None,
         "verbose": False,

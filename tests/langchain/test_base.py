@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections.abc import Callable, Iterator
-from threading import Barrier
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 from typing import Any
 
 import openai
@@ -114,6 +116,40 @@ def test_slots_are_asked_for_once_and_only_for_several_inputs(
     way(llm, ["x", "y"])
     way(llm, ["x", "y"])
     assert 1 == asked()
+
+
+@ALL_WAYS
+def test_an_interactive_call_goes_before_what_is_left_of_a_batch(way: Way) -> None:
+    begun, go = Event(), Event()
+
+    def think(body: Any) -> Reply | None:
+        begun.set()
+        go.wait(10)
+        return None
+
+    with (
+        FakeServer("v0.4.2", slots=1) as server,
+        ChatMlxcel(base_url=server.url) as llm,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        server.think = think
+        line = llm._connection.line
+        batch = threads.submit(way, llm, ["of the batch"] * 4, {"max_concurrency": 4})
+        wait_until(lambda: begun.is_set() and line.waiting == 3)
+        answer = threads.submit(llm.invoke, "now")
+        wait_until(lambda: line.waiting == 4)
+        go.set()
+
+        assert "echo: now" == answer.result(10).text
+        assert ["echo: of the batch"] * 4 == texts(batch.result(10))
+        asked = [post.json["messages"][-1]["content"] for post in server.posts]
+        assert 1 == asked.index("now")
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not happens() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 @ALL_WAYS

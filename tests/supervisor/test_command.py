@@ -121,6 +121,19 @@ def test_a_second_model_needs_mlxcel(dialect: Dialect, option: str) -> None:
         command(dialect, **{option: "e"})
 
 
+@pytest.mark.parametrize("dialect", [LLAMA_SERVER, EMBEDDED])
+def test_tokens_are_guessed_ahead_by_a_flag(dialect: Dialect) -> None:
+    words = command(dialect, spec_type="ngram-simple")
+
+    assert ["--spec-type", "ngram-simple"] == words[-2:]
+
+
+@pytest.mark.parametrize("dialect", [MLXCEL, MLXCEL_SERVER])
+def test_mlxcel_guesses_only_with_a_second_model(dialect: Dialect) -> None:
+    with pytest.raises(MlxcelError, match=f"{dialect.name} guesses with a second model"):
+        command(dialect, spec_type="ngram-simple")
+
+
 # What a shell, a parser of flags or a locale could take for something else.
 NAMES = [
     "a b",

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from mlxcel_integrations.transport import line as module
-from mlxcel_integrations.transport.line import Line, Place, line_of
+from mlxcel_integrations.transport.line import Line, Place, in_batch, line_of
 
 
 def entered(line: Line, count: int) -> list[Place]:
@@ -167,3 +167,39 @@ def test_a_forked_child_stands_in_no_line_of_its_parent() -> None:
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert place is not None
+
+
+def test_batches_let_others_pass() -> None:
+    line = Line()
+    line.learn(1)
+    under_way = entered(line, 1)
+    with in_batch():
+        batch = entered(line, 3)
+    interactive = entered(line, 2)
+
+    line.leave(under_way[0])
+    assert ([0], []) == (admitted(interactive), admitted(batch))
+    line.leave(interactive[0])
+    assert ([0, 1], []) == (admitted(interactive), admitted(batch))
+    line.leave(interactive[1])
+    line.leave(batch[1])
+    line.leave(batch[0])
+    assert [0, 2] == admitted(batch)
+
+
+def test_threads_and_tasks_of_a_batch_belong_to_it() -> None:
+    line = Line()
+    line.learn(1)
+    under_way = entered(line, 1)
+
+    async def batch() -> list[Place]:
+        with in_batch():
+            first = asyncio.create_task(asyncio.to_thread(entered, line, 1))
+        return await first
+
+    waiting = asyncio.run(batch())
+    [passing] = entered(line, 1)
+    line.leave(under_way[0])
+
+    assert passing.done()
+    assert not waiting[0].done()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from types import TracebackType
@@ -30,6 +30,7 @@ from .protocol.sampling import with_reasoning
 from .secret import hidden, hidden_values, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
+from .transport.representation import NOT_SHOWN, connection_table, described, one_line
 from .transport.server import ServerLease
 
 __all__ = [
@@ -55,6 +56,9 @@ FIELD_ORDER = dict.fromkeys(
 )
 """Fields in the order in which editors, ``help`` and ``model_fields`` show them."""
 
+
+FRAMEWORK_OPTIONS = ("context_window", "batch_size", "embed_batch_size")
+"""Further options that a repr shows."""
 
 CONNECTING = {*ConnectionOptions.model_fields, "check_context", "merge_messages"}
 """Options of a connection, two of which only chats have."""
@@ -293,6 +297,25 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return {
             name: fields[name] for name, usual in SERVER_DEFAULTS.items() if fields[name] != usual
         }
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Return what was given, and the state of the server: neither keys nor the usual values."""
+        # A traceback may show an object that is half made, and one whose next use connects.
+        connection, usual = self.__dict__.get("_connection"), type(self).model_fields
+        options = {
+            name: value
+            for name in [*FIELD_ORDER, *FRAMEWORK_OPTIONS]
+            if name in self.__dict__.keys() - NOT_SHOWN
+            and (value := self.__dict__[name]) != usual[name].get_default()
+        }
+        return (described(connection, options) if connection else options).items()
+
+    def __repr__(self) -> str:
+        options = {str(name): value for name, value in self.__repr_args__()}
+        return one_line(type(self).__name__, options)
+
+    def _repr_html_(self) -> str | None:
+        return connection_table(type(self).__name__, self.__dict__.get("_connection"))
 
     @classmethod
     def _unknown_name_hint(cls) -> str:

@@ -16,6 +16,7 @@ from .protocol.vector_models import VectorMemory
 from .secret import hidden, hidden_values, with_secrets
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
+from .transport.representation import connection_table, described, given, one_line
 from .transport.server import ServerLease
 from .transport.tls import TLS
 
@@ -282,4 +283,9 @@ class BaseClient:
 
     def __repr__(self) -> str:
         # A traceback of a failed constructor shows an object without a connection.
-        return f"{type(self).__name__}({getattr(self, '_connection', '')})"
+        connection = self.__dict__.get("_connection")
+        options = described(connection, given(connection)) if connection is not None else {}
+        return one_line(type(self).__name__, options)
+
+    def _repr_html_(self) -> str | None:
+        return connection_table(type(self).__name__, self.__dict__.get("_connection"))

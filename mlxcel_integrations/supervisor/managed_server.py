@@ -16,6 +16,7 @@ from ..options.fields import ServerOptions
 from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint
+from ..transport.representation import one_line, table
 from .binary import Executable
 from .launcher import Launcher, import_dependencies
 from .peer_identity import is_peer
@@ -283,7 +284,14 @@ class ManagedServer:
         # It may be half made, in the traceback of a constructor that has failed.
         if not hasattr(self, "_at_end"):
             return "ManagedServer()"
-        return f"ManagedServer({self.model!r}, {self.state}, pid={self.pid})"
+        options = self.options.model_dump(exclude_defaults=True)
+        facts = {"model": self.model, **options, "state": self.state, "pid": self.pid}
+        return one_line("ManagedServer", facts)
+
+    def _repr_html_(self) -> str:
+        address = str(self._endpoint) if self._endpoint is not None else None
+        facts = {"Server": self.state, "Model": self.model, "Address": address, "Process": self.pid}
+        return table("ManagedServer", facts)
 
     @property
     def _serves(self) -> bool:

@@ -228,6 +228,28 @@ class Connection(NotPicklable):
             return f"model={self._settings.model if self._settings else None!r}"
         return f"base_url={str(self._endpoint)!r}"
 
+    @property
+    def settings(self) -> ConnectionSettings:
+        """What the user has set."""
+        assert self._settings is not None
+        return self._settings
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The option that names the server, which a variable may have named instead."""
+        if self._endpoint is not None:
+            return {"base_url": str(self._endpoint)}
+        lease = self.lease
+        return {"model": lease.server.model} if lease is not None and lease.alive else {}
+
+    @property
+    def state(self) -> str | None:
+        """``closed``, or what the managed server is doing; None for another one, as unknown."""
+        lease = self.lease
+        if self._closed or (lease is not None and not lease.alive):
+            return "closed"
+        return lease.server.state if lease is not None else None
+
     def release(self) -> None:
         """Refuse requests from now on, and give the managed server back.
 

@@ -1,0 +1,102 @@
+"""How objects look: one line with the options that were given, and a table in notebooks.
+
+Nothing here asks a server or reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ..protocol.arguments import shown
+from ..secret import redacted
+from .connection import Connection, ConnectionSettings
+
+__all__ = ["NOT_SHOWN", "connection_table", "described", "given", "one_line", "table"]
+
+NOT_SHOWN = {"api_key", "default_headers"}
+"""Options whose values are secrets."""
+
+SERVER_NAMES = ("model", "base_url", "socket")
+"""Options that name the server, which come first."""
+
+
+def one_line(kind: str, options: Mapping[str, Any]) -> str:
+    """Return the repr of an object.
+
+    Args:
+        kind: Name of its class.
+        options: The options to show, with their values.
+    """
+    return redacted(f"{kind}({', '.join(f'{name}={shown(v)}' for name, v in options.items())})")
+
+
+def table(kind: str, facts: Mapping[str, Any]) -> str:
+    """Return the HTML that a notebook shows for an object.
+
+    Args:
+        kind: Name of its class.
+        facts: What is known about it; what is None is left out.
+    """
+    # Only notebooks need it.
+    from html import escape
+
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{escape(redacted(str(value)))}</td></tr>"
+        for name, value in facts.items()
+        if value is not None
+    )
+    return f"<table><caption>{escape(kind)}</caption>{rows}</table>"
+
+
+def given(connection: Connection) -> dict[str, Any]:
+    """Return the options of a connection that differ from their defaults, but no secrets."""
+    settings, usual = connection.settings, ConnectionSettings()
+    groups: list[tuple[Any, Any]] = [
+        (settings, usual),
+        (settings.timeouts, usual.timeouts),
+        (settings.tls, usual.tls),
+    ]
+    own = {
+        field.name: value
+        for group, defaults in groups
+        for field in fields(group)
+        if field.name not in NOT_SHOWN | {"timeouts", "tls", "server_options"}
+        and (value := getattr(group, field.name)) != getattr(defaults, field.name)
+    }
+    server = {name: value for name, value in settings.server_options.items() if value is not None}
+    return own | server
+
+
+def described(connection: Connection, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with the server, which a variable may name instead, and its state.
+
+    Args:
+        connection: The connection to the server.
+        options: The options that were given.
+    """
+    named = {name: options[name] for name in SERVER_NAMES if name in options} or connection.named
+    state = {"server": connection.state} if connection.state is not None else {}
+    return {**named, **options, **state}
+
+
+def connection_table(kind: str, connection: Connection | None) -> str | None:
+    """Return the HTML that a notebook shows for a model, None if it has no connection now.
+
+    Args:
+        kind: Name of its class.
+        connection: The connection to its server.
+    """
+    if connection is None:
+        return None
+    features = connection.features
+    window = features.context_size if features is not None else None
+    facts = {
+        "Server": connection.state or connection.address,
+        "Model": connection.model_to_start or connection.model,
+        "Window": f"{window:,} tokens" if window is not None else None,
+        "Slots": features.slots if features is not None else None,
+    }
+    return table(kind, facts)

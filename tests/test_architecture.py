@@ -50,7 +50,6 @@ TESTED_ELSEWHERE = {
     ],
     "tests/supervisor/test_kept_prompts.py: kept, put back and thrown away by a whole server": [
         "supervisor.prompt_store",
-        "supervisor.slot_kind",
         "supervisor.slots",
     ],
     "tests/structured/test_json_validator.py: validation has all of them": [

@@ -23,7 +23,6 @@ def test_the_defaults_suit_a_small_machine() -> None:
         "slot_save_path": None,
         "spec_type": "none",
         "warmup": True,
-        "slot_save_path": None,
         "verbose": False,
     } == vars(options)
 

@@ -31,7 +31,6 @@ from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
 from .protocol.prompt_progress import PromptProgress, asking_for_progress
 from .protocol.reply import ChatReply, PromptCost, fold
-from .protocol.shared_prefix import SharedPrefix
 from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
     from .protocol.rerank import RankedDocument
+    from .protocol.shared_prefix import SharedPrefix
     from .structured.decision import Decision, Prior
     from .structured.nearest_label import Labels
 

@@ -18,7 +18,6 @@ from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.prompt_progress import without_progress
 from .protocol.sampling import checked_fields, reasoning_read
-from .protocol.shared_prefix import SharedPrefix, compare_prompts
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from .protocol.vector_models import VectorMemory
     from .structured.decision import Decision
     from .structured.nearest_label import ByEmbeddings
+
+if TYPE_CHECKING:
+    from .protocol.shared_prefix import SharedPrefix
 
 __all__ = [
     "compare_messages",
@@ -162,6 +164,9 @@ def compare_messages(
     tools_before: Sequence[Mapping[str, Any]] | None,
 ) -> Flow[SharedPrefix]:
     """Return what the prompts of two conversations share; the first may have other tools."""
+    # Imported here since few programs compare prompts.
+    from .protocol.shared_prefix import compare_prompts
+
     others = {} if tools_before is None else {"tools": tools_before}
     old = yield from _body(connection, before, {**sampling, **others})
     new = yield from _body(connection, after, sampling)

@@ -1,4 +1,4 @@
-"""What two prompts have in common: how much of a prompt a server has computed for another one."""
+"""Shared prefix of two prompts: how much of one a server has computed for the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which servers may restore what the slots of another one held."""
+"""Kinds of slots: which servers may restore what the slots of another one held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How objects look: one line with the options that were given, and a table in notebooks.
+"""Representation of objects: one line with the options that were given, and a table in notebooks.
 
 Nothing here asks a server or reads a file.
 """

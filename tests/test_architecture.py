@@ -236,7 +236,7 @@ def test_the_twins_offer_the_same(sync: type, twin: type) -> None:
     assert public(sync) == public(twin)
 
 
-@pytest.mark.parametrize("name", CONNECTING - {"model"})
+@pytest.mark.parametrize("name", sorted(CONNECTING - {"model"}))
 def test_an_option_of_a_connection_is_a_keyword_and_has_a_setting(name: str) -> None:
     """An option is written in ``options``, where it is checked for adapters, and for the clients.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -15,12 +16,13 @@ from collections.abc import (
     Sequence,
 )
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, overload
 from weakref import WeakKeyDictionary
 
 import httpx
 
 from .client import Message, T
+from .errors import MlxcelError
 from .modes import BaseClient
 from .operations import (
     compare_messages,
@@ -50,7 +52,8 @@ from .structured.request import content, structured_chat
 
 # Imported here since constructors, which may be called in an event loop, would block it for as long
 # as the import takes.
-from .supervisor import leases  # noqa: F401
+if sys.platform != "win32":
+    from .supervisor import leases  # noqa: F401
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection
 from .transport.owned_generator import OwnedGenerator
@@ -124,6 +127,12 @@ class AsyncLLM(BaseClient):
     ) -> None:
         await self.close()
 
+    def __enter__(self) -> NoReturn:
+        raise MlxcelError("AsyncLLM is asynchronous: use `async with`, or LLM for `with`.")
+
+    def __exit__(self, *error: object) -> None:
+        """Python asks for it before it enters the block."""
+
     async def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template; see ``LLM.generate``."""
         deltas = self._complete(prompt, sampling)
@@ -178,6 +187,7 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> Any:
         """Return the answer to a conversation; see ``LLM.chat``."""
+        __tracebackhide__ = True
         reply = await self.complete_chat(
             messages,
             schema=schema,
@@ -257,6 +267,7 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> ChatReply:
         """Return the answer with everything known about it; see ``LLM.complete_chat``."""
+        __tracebackhide__ = True
         structured = structured_chat(messages, sampling, schema, show_schema)
         attempts = Attempts(max_attempts)
         while True:

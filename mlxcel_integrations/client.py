@@ -6,10 +6,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 import httpx
 
+from .errors import MlxcelError
 from .modes import BaseClient
 from .operations import (
     compare_messages,
@@ -148,6 +149,12 @@ class LLM(BaseClient):
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> NoReturn:
+        raise MlxcelError("LLM is synchronous: use `with`, or AsyncLLM for `async with`.")
+
+    async def __aexit__(self, *error: object) -> None:
+        """Python asks for it before it enters the block."""
+
     def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template.
 
@@ -226,6 +233,7 @@ class LLM(BaseClient):
             StructuredOutputTruncated: The answer was cut before its JSON ended.
             StructuredOutputError: The answer does not fit the schema.
         """
+        __tracebackhide__ = True
         reply = self.complete_chat(
             messages,
             schema=schema,
@@ -333,6 +341,7 @@ class LLM(BaseClient):
         With ``schema``, the object is in ``parsed``, and the token counts are those of all
         attempts together.
         """
+        __tracebackhide__ = True
         structured = structured_chat(messages, sampling, schema, show_schema)
         attempts = Attempts(max_attempts)
         while True:

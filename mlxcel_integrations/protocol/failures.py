@@ -172,6 +172,7 @@ def unreachable(
     *,
     never_sent: bool,
     few_files: bool = False,
+    unknown_host: bool = False,
     crash: MlxcelServerError | None = None,
 ) -> Failure:
     """Return the failure of a server that could not be reached, or went away before it answered.
@@ -182,12 +183,15 @@ def unreachable(
         cause: The error of the network.
         never_sent: Whether it is certain that the server has not seen the request.
         few_files: Whether this process may not open more sockets.
+        unknown_host: Whether the name of the host is unknown.
         crash: The error to raise instead if a server that we started has ended.
     """
     what = "Cannot reach" if never_sent else "Lost the connection to"
     advice = "Check that the server is running and listening there."
     if few_files:
         advice = "Send fewer requests at once, or allow this process more files (ulimit -n)."
+    elif unknown_host:
+        advice = "Check the spelling of the host name, and that this machine is online."
     return Failure(
         "APIConnectionError",
         f"{what} {where}: {reason}. {advice}",

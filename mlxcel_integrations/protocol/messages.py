@@ -220,7 +220,8 @@ def _with_known_role(index: int, message: Message) -> Message:
     if not isinstance(message, Mapping):
         raise MlxcelError(
             f"messages[{index}] is {type(message).__name__}, not a dictionary such as "
-            '{"role": "user", "content": "..."}.'
+            '{"role": "user", "content": "..."}. Pass messages of LangChain to ChatMlxcel, and '
+            "those of LlamaIndex to Mlxcel."
         )
     role = message.get("role")
     if role in ROLES:
@@ -292,4 +293,7 @@ def _check_modality(place: str, kind: str, features: ServerFeatures | None) -> N
     known = features is not None and (features.build or features.only_text)
     if features is not None and known and not _NEEDS[kind] & features.modalities:
         accepted = ", ".join(sorted(features.modalities)) or "only text"
-        raise MlxcelError(f"{place} has the type {kind}, but this model accepts {accepted}.")
+        raise MlxcelError(
+            f"{place} has the type {kind}, but this model accepts {accepted}. Leave it out, or "
+            "use a model that reads it."
+        )

@@ -67,6 +67,7 @@ class PromptCost:
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:
     """Join the deltas of one answer."""
+    __tracebackhide__ = True
     reply = ChatReply()
     text, reasoning = [], []
     calls, logprobs = CallParts(), _Logprobs()

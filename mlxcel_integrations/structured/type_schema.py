@@ -46,7 +46,8 @@ def _forget_making() -> None:
 
 
 # A thread of the parent may have held it.
-os.register_at_fork(after_in_child=_forget_making)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_making)
 
 
 @overload

@@ -9,9 +9,9 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
-from ..errors import MlxcelServerError
+from ..errors import MlxcelError, MlxcelServerError
 from ..options.fields import ServerOptions
 from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
@@ -279,6 +279,15 @@ class ManagedServer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> NoReturn:
+        raise MlxcelError(
+            "ManagedServer is entered with `with`. In an event loop, await its astart(), and run "
+            "its close() with asyncio.to_thread."
+        )
+
+    async def __aexit__(self, *error: object) -> None:
+        """Python asks for it before it enters the block."""
 
     def __repr__(self) -> str:
         # It may be half made, in the traceback of a constructor that has failed.

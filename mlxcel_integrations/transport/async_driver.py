@@ -53,6 +53,7 @@ class AsyncDriver:
 
     async def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""
+        __tracebackhide__ = True
         return await self._drive(run(self._connection, flow))
 
     async def stream(self, preparation: Flow[Request]) -> AsyncGenerator[Delta, None]:
@@ -64,6 +65,8 @@ class AsyncDriver:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
+        # Notebooks and pytest leave these functions out of a traceback.
+        __tracebackhide__ = True
         steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
         turns = Turns.of_this_loop()
         while steps is not None:
@@ -94,6 +97,7 @@ class AsyncDriver:
             steps = following(self._connection, answer)
 
     async def _drive(self, steps: Steps[T]) -> T:
+        __tracebackhide__ = True
         try:
             step = next(steps)
             while True:

@@ -16,7 +16,7 @@ from ..protocol.flow import MISSING_ROUTE, Call
 from ..secret import redacted
 from .connection import Connection
 
-__all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
+__all__ = ["broken", "hide_secrets", "log_tail", "root", "to_exception", "unanswered"]
 
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError)
 """Errors of a wait that took too long."""
@@ -46,7 +46,13 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     never_sent = not_accepted or isinstance(error, httpx.ConnectError)
     few_files = _system_number(error) in (errno.EMFILE, errno.ENFILE)
     return unreachable(
-        where, reason, error, never_sent=never_sent, few_files=few_files, crash=crash
+        where,
+        reason,
+        error,
+        never_sent=never_sent,
+        few_files=few_files,
+        unknown_host=any(isinstance(cause, socket.gaierror) for cause in causes(error)),
+        crash=crash,
     )
 
 
@@ -81,6 +87,17 @@ def to_exception(connection: Connection, failure: Failure, call: Call) -> Except
         # Importing it opens files, and this process may have reached its limit of open files.
         return MlxcelError(failure.message)
     return api_error(failure, connection.endpoint.url + call.path, call.method)
+
+
+def root(error: BaseException | None) -> BaseException | None:
+    """Return the first of the errors behind an error, without its traceback.
+
+    Those of the libraries between it and the request fill a notebook, and add nothing to it.
+    """
+    first = None
+    for cause in causes(error):
+        first = cause.with_traceback(None)
+    return first
 
 
 def hide_secrets(error: BaseException) -> None:

@@ -18,7 +18,7 @@ from ..protocol.timeouts import Deadline
 from ..protocol.validation import NOT_JSON, from_json
 from ..secret import redacted
 from .connection import Connection
-from .diagnosis import hide_secrets, to_exception, unanswered
+from .diagnosis import hide_secrets, root, to_exception, unanswered
 from .sockets import close_leaked_socket
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps
 
@@ -55,6 +55,7 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
         deadline: The deadline of the request that needs its result, None if nothing else does. The
             flows that it gathers have deadlines of their own.
     """
+    __tracebackhide__ = True
     answer: Any = None
     current = deadline or connection.deadline()
     while True:
@@ -82,7 +83,7 @@ def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any
         if not isinstance(answer, Failure):
             answer = yield from _json(connection, answer, call)
     if isinstance(answer, Failure) and not call.accepts(answer):
-        raise to_exception(connection, answer, call) from answer.cause
+        raise to_exception(connection, answer, call) from root(answer.cause)
     connection.pass_on_template_failure()
     return answer
 

@@ -144,4 +144,5 @@ def _forget_lines() -> None:
     _lines.clear()
 
 
-os.register_at_fork(after_in_child=_forget_lines)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_lines)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
+from ..errors import warn_of_blocked_loop
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
@@ -52,6 +53,7 @@ class SyncDriver:
 
     def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""
+        __tracebackhide__ = True
         return self._drive(run(self._connection, flow))
 
     def stream(self, preparation: Flow[Request]) -> Iterator[Delta]:
@@ -63,6 +65,9 @@ class SyncDriver:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
+        warn_of_blocked_loop()
+        # Notebooks and pytest leave these functions out of a traceback.
+        __tracebackhide__ = True
         steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
         while steps is not None:
             answer = self._drive(steps)
@@ -86,6 +91,7 @@ class SyncDriver:
             steps = following(self._connection, answer)
 
     def _drive(self, steps: Steps[T]) -> T:
+        __tracebackhide__ = True
         try:
             step = next(steps)
             while True:

@@ -175,5 +175,6 @@ def test_a_picture_for_a_model_that_reads_only_text_is_refused(
             told = str(error)
         asked(lambda llm: llm.close())
 
-    expected = "messages[0].content[1] has the type image_url, but this model accepts only text."
+    expected = "messages[0].content[1] has the type image_url, but this model accepts only text. "
+    expected += "Leave it out, or use a model that reads it."
     assert (expected if refused else "ok") == told

@@ -75,6 +75,7 @@ def test_one_message_that_says_something_is_enough(message: dict[str, Any]) -> N
 
 EXAMPLE = '{"role": "user", "content": "..."}'
 PARTS = 'pass a text, or a list of parts such as {"type": "text", "text": "..."}.'
+ELSE = "Pass messages of LangChain to ChatMlxcel, and those of LlamaIndex to Mlxcel."
 KNOWN = "roles are system, user, assistant, tool"
 
 
@@ -83,8 +84,8 @@ KNOWN = "roles are system, user, assistant, tool"
     [
         ([], "There are no messages to answer: pass at least one user message."),
         ((), "There are no messages to answer: pass at least one user message."),
-        (["hi"], f"messages[0] is str, not a dictionary such as {EXAMPLE}."),
-        ([USER, None], f"messages[1] is NoneType, not a dictionary such as {EXAMPLE}."),
+        (["hi"], f"messages[0] is str, not a dictionary such as {EXAMPLE}. {ELSE}"),
+        ([USER, None], f"messages[1] is NoneType, not a dictionary such as {EXAMPLE}. {ELSE}"),
         (
             [USER, {"role": "asistant"}],
             f"messages[1] has the unknown role 'asistant'; {KNOWN}. Did you mean 'assistant'?",
@@ -293,7 +294,8 @@ def test_what_the_model_cannot_take_is_refused(
     part: Any, features: ServerFeatures, takes: str
 ) -> None:
     with pytest.raises(
-        MlxcelError, match=rf"^messages\[1\]\.content\[1\] .* this model accepts {takes}\.$"
+        MlxcelError,
+        match=rf"^messages\[1\]\.content\[1\] .* this model accepts {takes}\. Leave it out",
     ):
         inspect(user(part)).check_media(features)
 

@@ -165,7 +165,7 @@ class Launcher:
         """Look at the server until it is ready, and show its progress."""
         options, log = self._spec.options, process.log
         flow = until_ready(options.startup_timeout, options.stall_timeout, time.monotonic)
-        bar, began = ProgressBar(options.progress), time.monotonic()
+        bar, began = ProgressBar(options.progress, self._spec.model), time.monotonic()
         heard, text, progress, health = log.heard, "", None, None
         try:
             look = next(flow)
@@ -180,6 +180,7 @@ class Launcher:
                     health = health_status(endpoint)
                 look = flow.send(Observation(returncode, health, heard, text))
         except StopIteration:
+            bar.end(time.monotonic() - began)
             return
         finally:
             bar.close()

@@ -34,11 +34,13 @@ class Progress:
         text: Its last line, without time, level and control characters.
         fraction: The part that is done, 0 to 1; None if the line does not say.
         downloading: Whether it is downloading the model.
+        size: Size of what it reads or downloads in bytes, None if the line does not say.
     """
 
     text: str
     fraction: float | None
     downloading: bool
+    size: float | None = None
 
 
 ESCAPE_SEQUENCE = re.compile(
@@ -89,7 +91,9 @@ def read_progress(tail: str) -> Progress | None:
         says_something = any(map(str.isalpha, text)) or _PERCENT.search(text)
         if says_something and not _ROUTE.match(text):
             downloading = _DOWNLOAD.search(text) and not _NO_DOWNLOAD.search(text)
-            return Progress(text, _fraction(text), bool(downloading))
+            fraction = _fraction(text)
+            size = _size(text) if fraction is not None else None
+            return Progress(text, fraction, bool(downloading), size)
     return None
 
 
@@ -106,6 +110,12 @@ def split_line(line: str) -> tuple[str | None, str]:
     assert prefix is not None  # each part of it is optional
     level = prefix["level"] or prefix["letter"]
     return level and level[0], plain[prefix.end() :]
+
+
+def _size(text: str) -> float | None:
+    """Return the size of which a part is done, in bytes."""
+    sizes = _SIZES.search(text)
+    return float(sizes[3]) * _UNITS[sizes[4].upper()] if sizes else None
 
 
 def _fraction(text: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakSet
 
@@ -20,22 +21,26 @@ _screen = threading.Lock()
 
 
 class ProgressBar:
-    """One line about a start in the terminal or notebook, removed when the start is over.
+    """One line about a start in the terminal or notebook: ``Starting gemma-3-270m ... 3 s``.
 
-    It is drawn when a start takes longer than 2 s and no other start has the line. Whatever
-    happens to the output, no error comes out of it.
+    It tells what the server does until the start is over, and is removed if the start failed. It
+    is drawn when a start takes longer than 2 s and no other start has the line. Whatever happens
+    to the output, no error comes out of it.
 
     Args:
         enabled: Whether to draw; None draws in a terminal and in a notebook only.
+        model: Name or path of the model.
     """
 
-    def __init__(self, enabled: bool | None) -> None:
+    def __init__(self, enabled: bool | None, model: str) -> None:
         self._enabled = enabled
+        self._task = f"Starting {Path(model).name.removesuffix('.gguf')} ..."
         self._next = SHOWN_AFTER
         self._off = False
         self._has_screen = False
         self._bar: Any = None
         self._drawn: tuple[str, float] | None = None
+        self._download: tuple[float, float] | None = None
 
     def show(self, progress: Progress | None, elapsed: float) -> None:
         """Draw the line if it is due; cheap enough for every look at the server.
@@ -54,6 +59,19 @@ class ProgressBar:
             except Exception:  # noqa: BLE001  a closed or broken output must not end a start
                 self._off = True
 
+    def end(self, elapsed: float) -> None:
+        """End the line, if there is one, since the server is ready.
+
+        Args:
+            elapsed: Time since the start, in seconds.
+        """
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with contextlib.suppress(Exception):
+                bar.close()
+                bar.write(f"{self._task} {elapsed:.0f} s")
+        self.close()
+
     def close(self) -> None:
         """Remove the line."""
         self._off = True
@@ -68,7 +86,7 @@ class ProgressBar:
         if self._bar is None and not _is_shown(self._enabled):
             self._off = True
             return
-        text = f"{elapsed:.0f} s  {progress.text}"
+        text = f"{self._task} {elapsed:.0f} s  {self._detail(progress, elapsed)}"
         # Without a percentage, a bar of blanks fills the line: tqdm cuts only what has a bar.
         form = "{desc}{bar}" if progress.fraction is None else "{percentage:3.0f}%|{bar:20}| {desc}"
         done = progress.fraction or 0.0
@@ -77,10 +95,27 @@ class ProgressBar:
             return
         self._drawn = drawn
         if self._bar is None:
-            self._bar = _new_bar(desc=text, bar_format=form, initial=done, total=1.0)
+            new_bar = _Cell if _in_notebook() else _new_bar
+            self._bar = new_bar(desc=text, bar_format=form, initial=done, total=1.0)
             return
         self._bar.bar_format, self._bar.n = form, done
         self._bar.set_description_str(text)
+
+    def _detail(self, progress: Progress, elapsed: float) -> str:
+        """Return what the server does; of a download its size, and the time that is left."""
+        part, size = progress.fraction, progress.size
+        if part is None or not progress.downloading:
+            self._download = None
+            return progress.text
+        text = f"{part * size / 1e9:.1f} of {size / 1e9:.1f} GB" if size else progress.text
+        if self._download is None or part < self._download[0]:
+            # The first file, or the next one.
+            self._download = part, elapsed
+        began_part, began = self._download
+        if part == began_part:
+            return text
+        left = (elapsed - began) * (1 - part) / (part - began_part)
+        return f"{text}, {left:.0f} s left" if left < 120 else f"{text}, {left / 60:.0f} min left"
 
 
 def _is_shown(enabled: bool | None) -> bool:
@@ -95,6 +130,35 @@ def _in_notebook() -> bool:
     return app is not None and app.IPKernelApp.initialized()
 
 
+class _Cell:
+    """A line in the output of a notebook's cell, each replacing the one before.
+
+    It is no output of stderr, which a notebook shows as if something were wrong.
+    """
+
+    n = 0.0
+    bar_format = ""
+
+    def __init__(self, desc: str, **how: Any) -> None:
+        from IPython.display import display
+
+        show: Any = display  # IPython has no types
+        self._handle = show(_plain(desc), raw=True, display_id=True)
+
+    def set_description_str(self, text: str) -> None:
+        self._handle.update(_plain(text), raw=True)
+
+    def close(self) -> None:
+        self.set_description_str("")
+
+    def write(self, text: str) -> None:
+        self.set_description_str(text)
+
+
+def _plain(text: str) -> dict[str, str]:
+    return {"text/plain": text}
+
+
 def _new_bar(**how: Any) -> Any:
     """Return a bar that shares nothing with the user's own bars."""
     # Not tqdm.auto: in a notebook it draws widgets, whose remains would be saved with it.
@@ -106,5 +170,8 @@ def _new_bar(**how: Any) -> Any:
         monitor_interval = 0
         _lock = threading.RLock()
         _instances: ClassVar[WeakSet[Any]] = WeakSet()
+
+        def write(self, text: str) -> None:
+            print(text, file=self.fp, flush=True)
 
     return Bar(leave=False, dynamic_ncols=True, **how)

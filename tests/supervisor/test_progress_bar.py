@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.supervisor.log_lines import Progress, read_progress
 from mlxcel_integrations.supervisor.progress_bar import ProgressBar
 
@@ -76,31 +77,66 @@ def screen(written: str) -> str:
 
 def test_a_long_start_shows_its_time_and_what_it_does(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
 
     bar.show(LOADING, 2.0)
-    assert "2 s  loading weights" == screen(terminal.shown)
+    assert "Starting m ... 2 s  loading weights" == screen(terminal.shown)
     bar.show(LOADING, 65.3)
-    assert "65 s  loading weights" == screen(terminal.shown)
+    assert "Starting m ... 65 s  loading weights" == screen(terminal.shown)
     bar.show(None, 70.0)
-    assert "70 s  starting the server" == screen(terminal.shown)
+    assert "Starting m ... 70 s  starting the server" == screen(terminal.shown)
     bar.close()
 
 
 def test_a_known_part_is_shown_as_a_bar(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
 
     bar.show(Progress("model.safetensors", 0.5, True), 3.0)
-    assert re.fullmatch(r" 50%\|\S+ +\| 3 s  model\.safetensors", screen(terminal.shown))
+    assert re.fullmatch(
+        r" 50%\|\S+ +\| Starting m \.\.\. 3 s  model\.saf\S*", screen(terminal.shown)
+    )
     bar.show(LOADING, 4.0)
-    assert "4 s  loading weights" == screen(terminal.shown)
+    assert "Starting m ... 4 s  loading weights" == screen(terminal.shown)
     bar.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ([(2, "a.safetensors: 10% 0.5G/5.0G")], "0.5 of 5.4 GB"),
+        (
+            [(2, "a.safetensors: 10% 0.5G/5.0G"), (12, "a.safetensors: 20% 1.0G/5.0G")],
+            "1.1 of 5.4 GB, 80 s left",
+        ),
+        (
+            [(2, "a.safetensors: 10% 0.5G/5.0G"), (102, "a.safetensors: 20% 1.0G/5.0G")],
+            "1.1 of 5.4 GB, 13 min left",
+        ),
+        (
+            [(2, "a.safetensors: 90% 4.5G/5.0G"), (12, "b.safetensors: 20% 1.0G/5.0G")],
+            "1.1 of 5.4 GB",
+        ),
+    ],
+)
+def test_a_download_shows_gigabytes_and_the_time_that_is_left(
+    lines: list[tuple[float, str]], shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal(200, monkeypatch)
+    terminal.attach()
+    bar = ProgressBar(None, "org/m")
+    for elapsed, line in lines:
+        bar.show(read_progress(line), elapsed)
+    written = terminal.shown
+    bar.close()
+    terminal.close()
+
+    assert screen(written).endswith(f" s  {shown}")
 
 
 def test_nothing_is_left_when_it_is_closed(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
     bar.show(LOADING, 2.0)
     bar.close()
     bar.close()
@@ -113,7 +149,7 @@ def test_nothing_is_left_when_it_is_closed(terminal: Terminal) -> None:
 
 def test_a_start_of_less_than_2_s_shows_nothing(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(True)
+    bar = ProgressBar(True, "org/m")
     for at in range(40):
         bar.show(LOADING, at / 20)
     bar.close()
@@ -123,7 +159,7 @@ def test_a_start_of_less_than_2_s_shows_nothing(terminal: Terminal) -> None:
 
 def test_it_is_not_drawn_at_every_look(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
     for at in range(2000):
         bar.show(Progress("loading", at / 2000, False), 2.0 + at / 1000)
 
@@ -133,7 +169,7 @@ def test_it_is_not_drawn_at_every_look(terminal: Terminal) -> None:
 
 def test_what_has_not_changed_is_not_drawn_again(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
     for at in range(2000):
         bar.show(LOADING, 2.6 + at / 1000)
 
@@ -146,7 +182,7 @@ def test_a_long_line_is_cut_to_the_width(terminal: Terminal, fraction: float | N
     terminal.attach()
     progress = read_progress("loading " + "模型 long " * 500)
     assert progress is not None
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
 
     bar.show(Progress(progress.text, fraction, False), 2.0)
     written = terminal.shown
@@ -159,21 +195,21 @@ def test_a_long_line_is_cut_to_the_width(terminal: Terminal, fraction: float | N
 
 def test_two_starts_do_not_fight_for_the_line(terminal: Terminal) -> None:
     terminal.attach()
-    first, second = ProgressBar(None), ProgressBar(None)
+    first, second = ProgressBar(None, "org/m"), ProgressBar(None, "org/m")
     first.show(LOADING, 2.0)
     second.show(LOADING, 3.0)
-    assert "2 s  loading weights" == screen(terminal.shown)
+    assert "Starting m ... 2 s  loading weights" == screen(terminal.shown)
 
     first.close()
     second.show(LOADING, 4.0)
-    assert "4 s  loading weights" == screen(terminal.shown)
+    assert "Starting m ... 4 s  loading weights" == screen(terminal.shown)
     second.close()
 
 
 @pytest.mark.parametrize("wanted", [None, False])
 def test_nothing_is_written_to_a_file(wanted: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    bar = ProgressBar(wanted)
+    bar = ProgressBar(wanted, "org/m")
     bar.show(LOADING, 5.0)
     bar.close()
 
@@ -182,7 +218,7 @@ def test_nothing_is_written_to_a_file(wanted: bool | None, monkeypatch: pytest.M
 
 def test_off_is_off_in_a_terminal(terminal: Terminal) -> None:
     terminal.attach()
-    bar = ProgressBar(False)
+    bar = ProgressBar(False, "org/m")
     bar.show(LOADING, 5.0)
     bar.close()
 
@@ -191,7 +227,7 @@ def test_off_is_off_in_a_terminal(terminal: Terminal) -> None:
 
 def test_who_wants_it_in_a_file_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    bar = ProgressBar(True)
+    bar = ProgressBar(True, "org/m")
     bar.show(LOADING, 5.0)
     bar.close()
 
@@ -220,13 +256,13 @@ def test_a_broken_output_does_not_matter(
     stream: io.StringIO | None, wanted: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    bar = ProgressBar(wanted)
+    bar = ProgressBar(wanted, "org/m")
     for at in (2.0, 3.0, 4.0):
         bar.show(LOADING, at)
     bar.close()
 
     monkeypatch.setattr(sys, "stderr", whole := io.StringIO())
-    bar = ProgressBar(True)
+    bar = ProgressBar(True, "org/m")
     bar.show(LOADING, 5.0)
     bar.close()
     assert "5 s  loading weights" in whole.getvalue()
@@ -235,7 +271,7 @@ def test_a_broken_output_does_not_matter(
 @pytest.mark.parametrize("end", ["close", "hang_up"])
 def test_a_terminal_may_go_away(terminal: Terminal, end: str) -> None:
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
     bar.show(LOADING, 2.0)
     terminal.stream.close() if end == "close" else terminal.hang_up()
 
@@ -250,7 +286,7 @@ def test_bars_of_the_user_are_left_alone(terminal: Terminal) -> None:
 import sys, threading
 from mlxcel_integrations.supervisor.log_lines import Progress
 from mlxcel_integrations.supervisor.progress_bar import ProgressBar
-bar = ProgressBar(None)
+bar = ProgressBar(None, "org/m")
 bar.show(None, 1.0)
 assert "tqdm" not in sys.modules
 bar.show(Progress("loading", None, False), 2.0)
@@ -264,22 +300,25 @@ bar.close()
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, stderr=terminal.stream, timeout=60, check=False)
 
-    assert (0, "2 s  loading") == (done.returncode, screen(terminal.shown.split("\r   ")[0]))
+    assert (0, "Starting m ... 2 s  loading") == (
+        done.returncode,
+        screen(terminal.shown.split("\r   ")[0]),
+    )
 
 
 def test_a_forked_child_draws_nothing_while_its_parent_does(terminal: Terminal) -> None:
     """Nor does it wait for ever, for a lock that its parent holds."""
     terminal.attach()
-    bar = ProgressBar(None)
+    bar = ProgressBar(None, "org/m")
     bar.show(LOADING, 2.0)
     pid = os.fork()
     if pid == 0:
         threading.Timer(5, os._exit, (1,)).start()
-        ProgressBar(None).show(LOADING, 9.0)
+        ProgressBar(None, "org/m").show(LOADING, 9.0)
         os._exit(0)
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert "2 s  loading weights" == screen(terminal.shown)
+    assert "Starting m ... 2 s  loading weights" == screen(terminal.shown)
     bar.close()
 
 
@@ -295,6 +334,19 @@ def test_a_start_shows_what_the_server_says(fake: Fake, terminal: Terminal) -> N
     written = terminal.shown
     assert "2 s  loading weights" in written
     assert "\x1b" not in written
+    line, end = written.replace("\r\n", "\n")[:-1], written[-1]
+    assert ("\n", 0) == (end, line.count("\n"))
+    assert re.fullmatch(r"Starting m \.\.\. \d s", screen(line))
+
+
+def test_a_start_that_fails_leaves_no_line(fake: Fake, terminal: Terminal) -> None:
+    terminal.attach()
+    server = fake.server(fake.script("sleep 2.4; exit 3"))
+    with pytest.raises(MlxcelServerError):
+        server.start()
+
+    written = terminal.shown
+    assert "Starting m ... 2 s" in written
     assert "" == screen(written)
 
 
@@ -325,4 +377,7 @@ def test_a_notebook_shows_it_in_the_cell_that_starts(fake: Fake, tmp_path: Path)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
 
-    assert "2 s  loading weights" in str(notebook.cells[0].outputs)
+    # Each line replaces the one before, and nothing is on stdout or stderr.
+    (shown,) = notebook.cells[0].outputs
+    assert "display_data" == shown.output_type
+    assert re.fullmatch(r"Starting m \.\.\. \d s", shown.data["text/plain"])

@@ -92,7 +92,7 @@ def read_progress(tail: str) -> Progress | None:
         if says_something and not _ROUTE.match(text):
             downloading = _DOWNLOAD.search(text) and not _NO_DOWNLOAD.search(text)
             fraction = _fraction(text)
-            size = _size(text) if fraction is not None else None
+            size = _total_size(text) if fraction is not None else None
             return Progress(text, fraction, bool(downloading), size)
     return None
 
@@ -112,7 +112,7 @@ def split_line(line: str) -> tuple[str | None, str]:
     return level and level[0], plain[prefix.end() :]
 
 
-def _size(text: str) -> float | None:
+def _total_size(text: str) -> float | None:
     """Return the size of which a part is done, in bytes."""
     sizes = _SIZES.search(text)
     return float(sizes[3]) * _UNITS[sizes[4].upper()] if sizes else None

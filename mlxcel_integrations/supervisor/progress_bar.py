@@ -143,10 +143,10 @@ class _Cell:
         from IPython.display import display
 
         show: Any = display  # IPython has no types
-        self._handle = show(_plain(desc), raw=True, display_id=True)
+        self._handle = show(_as_display(desc), raw=True, display_id=True)
 
     def set_description_str(self, text: str) -> None:
-        self._handle.update(_plain(text), raw=True)
+        self._handle.update(_as_display(text), raw=True)
 
     def close(self) -> None:
         self.set_description_str("")
@@ -155,7 +155,7 @@ class _Cell:
         self.set_description_str(text)
 
 
-def _plain(text: str) -> dict[str, str]:
+def _as_display(text: str) -> dict[str, str]:
     return {"text/plain": text}
 
 

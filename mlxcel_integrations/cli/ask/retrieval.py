@@ -120,7 +120,8 @@ class Countdown:
     @property
     def advice(self) -> str:
         """What was embedded, and how to embed the rest."""
+        passages = "passage" if self.done == 1 else "passages"
         return (
-            f"{self.done} more passages embedded, {self.remaining} left for the next question "
+            f"{self.done} more {passages} embedded, {self.remaining} left for the next question "
             f"({self.duration}; ask --embed-all embeds them now)"
         )

@@ -107,7 +107,10 @@ class ProgressBar:
         if part is None or not progress.downloading:
             self._download = None
             return progress.text
-        text = f"{part * size / 1e9:.1f} of {size / 1e9:.1f} GB" if size else progress.text
+        gigabytes = (size or 0.0) / 1e9
+        # Small files are over before their sizes matter.
+        large = gigabytes >= 0.1
+        text = f"{part * gigabytes:.1f} of {gigabytes:.1f} GB" if large else progress.text
         if self._download is None or part < self._download[0]:
             # The first file, or the next one.
             self._download = part, elapsed

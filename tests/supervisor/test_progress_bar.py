@@ -105,6 +105,7 @@ def test_a_known_part_is_shown_as_a_bar(terminal: Terminal) -> None:
     ("lines", "shown"),
     [
         ([(2, "a.safetensors: 10% 0.5G/5.0G")], "0.5 of 5.4 GB"),
+        ([(2, "a.json: 10% 1.0K/10.0K")], "a.json: 10% 1.0K/10.0K"),
         (
             [(2, "a.safetensors: 10% 0.5G/5.0G"), (12, "a.safetensors: 20% 1.0G/5.0G")],
             "1.1 of 5.4 GB, 80 s left",

@@ -41,9 +41,12 @@ class MessageAttempts(Attempts):
 
     def check(self, answer: Any) -> None:
         """Raise the error that a result of ``include_raw`` holds, if another attempt follows."""
-        error = answer.get("parsing_error") if isinstance(answer, dict) else None
-        if isinstance(error, Exception) and self.continues_after(error):
-            raise error
+        if self.refuses(answer):
+            raise answer["parsing_error"]
+
+    def refuses(self, answer: Any) -> bool:
+        """Tell whether a result of ``include_raw`` holds an error that another attempt follows."""
+        return isinstance(answer, dict) and self.continues_after(answer.get("parsing_error"))
 
     def marked(self, answer: Any) -> Any:
         """Return a part of a streamed answer that knows its attempt."""

@@ -258,8 +258,10 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
             with attempts:
                 chunks = self.first.stream(question, configs[0], **kwargs, **attempts.fields)
                 for answer in self.last.transform(map(attempts.counted, chunks), configs[1]):
-                    attempts.check(answer)
-                    yield attempts.marked(answer)
+                    if not attempts.refuses(answer):
+                        yield attempts.marked(answer)
+                # Only now, so that the run of the parser has ended.
+                attempts.check(answer)
                 return
 
     async def _aanswers(
@@ -272,8 +274,9 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
                 parts: Any = self.last.atransform(attempts.acounted(chunks), configs[1])
                 async with OwnedGenerator(parts) as answers:
                     async for answer in answers:
-                        attempts.check(answer)
-                        yield attempts.marked(answer)
+                        if not attempts.refuses(answer):
+                            yield attempts.marked(answer)
+                attempts.check(answer)
                 return
 
     def _achunks(

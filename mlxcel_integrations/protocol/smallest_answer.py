@@ -10,12 +10,15 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import whole
-from .json_schema import UNUSUAL, JsonSchema, Path, compact, containers, pointer, references, target
+from .json_schema import UNUSUAL, JsonSchema, Path, compact, containers, pointer, references, schema_in, target
 
-__all__ = ["check_room", "check_satisfiable"]
+__all__ = ["check_room", "check_satisfiable", "least_room"]
 
 MANY_TOKENS = 512
 """Room of an answer that is not compared with the smallest one, which hardly ever needs as much."""
+
+REAL_SHARE = 2
+"""Tokens of a real answer for each of the smallest one, in which short values have none."""
 
 FEWEST = {"object": 1, "array": 1}
 """Tokens of an empty value; a scalar may share its token with what stands around it."""
@@ -68,6 +71,17 @@ def check_room(response_format: Any, tokens: int | None) -> None:
             f"{inner.get('name', 'answer')!r} has at least {least} tokens, and most need several "
             "times as many. Raise max_tokens, or ask for less."
         )
+
+
+def least_room(response_format: Any) -> int:
+    """Return the tokens that an answer to the schema of a ``response_format`` needs at least.
+
+    Args:
+        response_format: The field of the request; the schema may be anything.
+    """
+    schema = schema_in(response_format)
+    least = 0.0 if schema is None else _least_tokens(compact(schema))
+    return int(REAL_SHARE * least) if least < NOTHING else 0
 
 
 @functools.lru_cache(CACHED_ANSWERS)

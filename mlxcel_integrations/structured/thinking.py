@@ -18,6 +18,7 @@ from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import inspect, with_text_at_end
 from ..protocol.sampling import answer_room, asks_for_thinking
+from ..protocol.smallest_answer import least_room
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
 
@@ -107,11 +108,12 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
             "switch it off, or -1 for no limit."
         )
     limits = [] if wanted < 0 else [wanted]
+    kept = least_room(body.get("response_format"))
     if most is not None:
-        limits.append(most - answer_room(most))
+        limits.append(max(most - max(answer_room(most), kept), 0))
     if context_size is not None or (given is None and most is None):
         free = (context_size or USUAL_CONTEXT) - characters // CHARACTERS_PER_TOKEN
-        limits.append(max(free // 2, 1))
+        limits.append(max(min(free // 2, free - kept), 1))
     return min(limits, default=None)
 
 

@@ -50,6 +50,19 @@ def test_each_attempt_is_a_run_of_the_model_and_of_the_parser(
 
 
 @ALL_WAYS
+def test_with_include_raw_no_run_of_an_attempt_fails(
+    server: FakeServer, llm: ChatMlxcel, ask: Ask
+) -> None:
+    server.script(Reply.text(MISFIT), Reply.text(OSLO))
+    runs = Runs()
+
+    ask(llm.with_structured_output(City, include_raw=True), "x", {"callbacks": [runs]})
+
+    attempt = [["llm", "ChatMlxcel", False], ["parser", PARSERS[City], False]]
+    assert [["chain", "RunnableSequence", False, *attempt * 2]] == list(map(tree, runs.roots))
+
+
+@ALL_WAYS
 @pytest.mark.parametrize("observed", [False, True])
 def test_with_include_raw_the_last_attempt_counts_the_tokens_of_all(
     server: FakeServer, llm: ChatMlxcel, ask: Ask, observed: bool

@@ -77,6 +77,22 @@ def test_a_budget_leaves_room_for_the_answer(
 
 
 @pytest.mark.parametrize(
+    ("most", "context", "expected"),
+    [(300, None, 98), (250, None, 48), (202, None, 0), (150, None, 0), (None, 300, 98)],
+)
+def test_a_budget_leaves_room_for_the_smallest_answer(
+    most: int | None, context: int | None, expected: int
+) -> None:
+    names = [f"field_{number}" for number in range(50)]
+    properties = dict.fromkeys(names, {"type": "string"})
+    schema = {"type": "object", "properties": properties, "required": names}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    body = {"response_format": wanted, "max_tokens": most}
+
+    assert expected == thinking_budget(body, context, 0)
+
+
+@pytest.mark.parametrize(
     ("fields", "expected"),
     [({"max_tokens": 100}, 50), ({"thinking_budget_tokens": 7}, 7), ({}, 498)],
 )

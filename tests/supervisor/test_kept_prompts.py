@@ -35,6 +35,7 @@ class SlotServer:
         directory: Where its files are.
         slots: What each slot holds.
         busy: Slots with an answer under way.
+        unused: Slots without an answer since the start, such as those that were only restored.
         asked: Each action, with its slot.
         before: Called before an action; what it returns is the answer.
     """
@@ -43,12 +44,17 @@ class SlotServer:
     directory: Path
     slots: list[bytes]
     busy: set[int] = field(default_factory=set)
+    unused: set[int] = field(default_factory=set)
     asked: list[tuple[str, int]] = field(default_factory=list)
     before: Callable[[str, Path], object] = lambda action, path: None
 
     def states(self) -> list[dict[str, object]]:
         return [
-            {"id": slot, "is_processing": slot in self.busy, **({"id_task": 7} if held else {})}
+            {
+                "id": slot,
+                "is_processing": slot in self.busy,
+                **({"id_task": 7} if held and slot not in self.unused else {}),
+            }
             for slot, held in enumerate(self.slots)
         ]
 
@@ -155,6 +161,28 @@ def test_slots_that_were_used_are_saved_first(server: SlotServer, store: PromptS
     save_prompts(slots(server), store)
 
     assert [("save", 1), ("save", 0)] == server.asked
+
+
+@pytest.mark.parametrize("unused", [0, 1])
+def test_what_was_used_since_the_start_is_newer_than_what_was_only_restored(
+    server: SlotServer, store: PromptStore, unused: int
+) -> None:
+    server.slots, server.unused = [b"old", b"old"], {unused}
+    server.slots[1 - unused] = b"new"
+    save_prompts(slots(server), store)
+
+    assert [b"old", b"new"] == [path.read_bytes() for path in kept(store)]
+
+
+@pytest.mark.parametrize("unused", [0, 1])
+def test_without_room_for_both_what_was_used_since_the_start_stays(
+    server: SlotServer, store: PromptStore, unused: int
+) -> None:
+    server.slots, server.unused = [b"old", b"old"], {unused}
+    server.slots[1 - unused] = b"new"
+    save_prompts(slots(server), PromptStore(store.directory, 5))
+
+    assert [b"new"] == [path.read_bytes() for path in kept(store)]
 
 
 def cut(action: str, path: Path) -> object:

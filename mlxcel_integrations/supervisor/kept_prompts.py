@@ -56,9 +56,7 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
         return
     # Also those that were only restored, which are older: the newest files are then what this
     # server held. If time runs out, the others are kept as they were.
-    newest_first = sorted(
-        range(len(states)), key=lambda slot: (_last_task(states[slot]), slot), reverse=True
-    )
+    newest_first = sorted(range(len(states)), key=lambda slot: -_last_task(states[slot]))
     now = time.time_ns()
     for age, slot in enumerate(newest_first):
         if not states[slot].get("is_processing"):
@@ -82,10 +80,8 @@ def restore_prompts(slots: Slots, store: PromptStore) -> None:
         states = slots.states()
         if any(_last_task(state) >= 0 for state in states):
             return
-        # The server overwrites its first slot first.
-        for slot, name in zip(
-            reversed(range(len(states))), store.newest(len(states)), strict=False
-        ):
+        # Of slots that it has not used yet, the server overwrites the last one first.
+        for slot, name in enumerate(store.newest(len(states))):
             _restore(slots, slot, name, store)
     except SlotError as error:
         prompt_logger.debug("No prompts are restored: %s", error)

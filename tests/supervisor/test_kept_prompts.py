@@ -128,16 +128,16 @@ def kept(store: PromptStore) -> list[Path]:
     return sorted(store.directory.iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
-def test_what_slots_held_is_restored_the_newest_last(
+def test_what_slots_held_is_restored_the_newest_first(
     server: SlotServer, store: PromptStore
 ) -> None:
-    server.slots = [b"one", b"two", b""]
+    server.slots, server.unused = [b"old", b"new", b""], {0}
     save_prompts(slots(server), store)
     restore_prompts(slots(restarted(server, 3)), store)
 
-    # llama.cpp overwrites the first slot first.
-    assert [b"", b"one", b"two"] == server.slots
-    assert [("restore", 2), ("restore", 1)] == server.asked
+    # llama.cpp overwrites the last slot first.
+    assert [b"new", b"old", b""] == server.slots
+    assert [("restore", 0), ("restore", 1)] == server.asked
 
 
 def test_only_the_user_can_read_kept_prompts(server: SlotServer, store: PromptStore) -> None:
@@ -270,7 +270,7 @@ def test_a_file_that_is_not_intact_never_reaches_a_server(
     fault(kept(store)[-1])
     restore_prompts(slots(restarted(server)), store)
 
-    assert [b"", b"intact"] == server.slots
+    assert [b"intact", b""] == server.slots
 
 
 def test_a_damaged_file_is_told_and_removed(

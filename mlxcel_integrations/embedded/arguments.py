@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 __all__ = ["MAX_INT", "parse_arguments"]
 
@@ -14,10 +15,18 @@ MAX_INT = 2**31 - 1
 """The largest ``int`` of llama.cpp."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line: they are shown as the reason why a start failed."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with status 2."""
+        self.exit(2, f"{self.prog}: {message}. --help shows all options.\n")
+
+
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; exit with status 2 if it is wrong."""
     # Abbreviations would turn a flag of another server into one of ours.
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m mlxcel_integrations.embedded",
         description="Serve a GGUF model over the HTTP API of llama.cpp.",
         allow_abbrev=False,

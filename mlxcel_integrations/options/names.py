@@ -63,6 +63,11 @@ def check_field_name(name: str) -> None:
     """
     if name in SamplingParams.model_fields or name in _ROUTE_FIELDS or name in _OF_SERVERS:
         return
+    if name == "progress":
+        raise MlxcelError(
+            "progress= is an argument of LLM.chat_stream; as an option of an object, it is for the "
+            "start of a server. For the progress of a prompt elsewhere, use return_progress=True."
+        )
     if name in _OF_OBJECTS:
         raise MlxcelError(
             f"{name}= is an option of the object, not of a call: pass it to the constructor. For "

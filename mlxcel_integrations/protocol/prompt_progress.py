@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .arguments import number
+from ..errors import MlxcelError
+from .arguments import number, shown
 from .validation import as_count, as_object
 
 __all__ = ["PromptProgress", "asking_for_progress", "progress_of", "without_progress"]
@@ -55,7 +57,19 @@ def asking_for_progress(sampling: Mapping[str, Any], progress: object) -> Mappin
     Args:
         sampling: The fields; ``return_progress`` among them stays.
         progress: The function, None without one.
+
+    Raises:
+        MlxcelError: It cannot be called, or would have to be awaited.
     """
+    if progress is not None and not callable(progress):
+        raise MlxcelError(
+            f"progress={shown(progress)} must be a function that takes a PromptProgress, "
+            f"not {type(progress).__name__}."
+        )
+    if inspect.iscoroutinefunction(progress):
+        raise MlxcelError(
+            f"progress={shown(progress)} must be a plain function: its result is not awaited."
+        )
     return sampling if progress is None else {"return_progress": True, **sampling}
 
 

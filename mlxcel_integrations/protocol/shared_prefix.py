@@ -48,6 +48,8 @@ class SharedPrefix:
 
     def __str__(self) -> str:
         share = f"{self.reused:,} of {self.tokens:,} tokens are reused."
+        if self.reused == self.tokens and self.before == self.after:
+            return f"{share} Both prompts are the same."
         if self.cause == "end":
             return f"{share} One prompt is the beginning of the other."
         place = f"messages[{self.message}]" if self.message is not None else f"the {self.cause}"

@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from .prompt_store import PromptStore, prompt_logger
 from .slots import SlotError, SlotRefused, Slots
 
 __all__ = ["restore_prompts", "save_command", "save_prompts"]
+
+_APART = 1000
+"""Nanoseconds between the times of two files, so that they have an order."""
 
 
 def save_command(url: str, path: str | None, store: PromptStore, seconds: float) -> list[str]:
@@ -50,18 +54,20 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     except SlotError as error:
         prompt_logger.debug("The prompts of the server are not kept: %s", error)
         return
-    # Also those that were only restored: the newest files are then what this server held. If time
-    # runs out, the others are kept as they were.
-    for slot in sorted(range(len(states)), key=lambda slot: not _is_used(states[slot])):
+    # Also those that were only restored, which are older: the newest files are then what this
+    # server held. If time runs out, the others are kept as they were.
+    newest_first = sorted(range(len(states)), key=lambda slot: -_last_task(states[slot]))
+    now = time.time_ns()
+    for age, slot in enumerate(newest_first):
         if not states[slot].get("is_processing"):
-            _save(slots, slot, store)
+            _save(slots, slot, store, used_at=now - age * _APART)
 
 
-def _save(slots: Slots, slot: int, store: PromptStore) -> None:
+def _save(slots: Slots, slot: int, store: PromptStore, used_at: int) -> None:
     name = store.unfinished(slot)
     try:
         if size := slots.save(slot, name):
-            store.keep(name, size)
+            store.keep(name, size, used_at)
     except SlotError as error:
         prompt_logger.debug("The prompt in slot %d is not kept: %s", slot, error)
     finally:
@@ -72,12 +78,10 @@ def restore_prompts(slots: Slots, store: PromptStore) -> None:
     """Restore the newest prompts, one to each slot of a server that has read none yet."""
     try:
         states = slots.states()
-        if any(map(_is_used, states)):
+        if any(_last_task(state) >= 0 for state in states):
             return
-        # The server overwrites its first slot first.
-        for slot, name in zip(
-            reversed(range(len(states))), store.newest(len(states)), strict=False
-        ):
+        # Of slots that it has not used yet, the server overwrites the last one first.
+        for slot, name in enumerate(store.newest(len(states))):
             _restore(slots, slot, name, store)
     except SlotError as error:
         prompt_logger.debug("No prompts are restored: %s", error)
@@ -92,5 +96,7 @@ def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
         store.drop(name)
 
 
-def _is_used(state: dict[str, object]) -> bool:
-    return state.get("id_task", -1) != -1
+def _last_task(state: dict[str, object]) -> int:
+    """Return the number of the last task of a slot, which grows; -1 if it has had none."""
+    task = state.get("id_task")
+    return task if isinstance(task, int) else -1

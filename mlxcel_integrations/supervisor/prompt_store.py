@@ -53,18 +53,19 @@ class PromptStore:
         """Return the name under which a server is to save a slot; see ``keep``."""
         return f"{os.getpid()}-{slot}{_UNFINISHED}"
 
-    def keep(self, name: str, size: int) -> None:
+    def keep(self, name: str, size: int, used_at: int) -> None:
         """Keep a file that a server has finished, and remove the oldest beyond the bound.
 
         Args:
             name: As ``unfinished`` returned it.
             size: How many bytes the server has written.
+            used_at: When the prompt was used last, in nanoseconds: of two, the older goes first.
         """
         path = self.directory / name
         try:
             path.chmod(0o600)
             if path.stat().st_size == size:
-                # One that was saved before is as new as the others.
+                os.utime(path, ns=(used_at, used_at))
                 path.replace(self.directory / f"{_checksum(path)}.slot")
         except OSError as error:
             prompt_logger.debug("%s is not kept: %s", path, error.strerror)

@@ -54,10 +54,11 @@ def _identity(path: str) -> Iterator[bytes]:
     the same size and time changes weights everywhere.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  most words are no paths
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return
+        status = os.stat(path)  # noqa: PTH116  most words are no paths
+        # To open a pipe could take forever, and what is read from it is gone.
+        if not stat.S_ISREG(status.st_mode):
+            return
+        with open(path, "rb") as file:  # noqa: PTH123
             yield f"{status.st_size} {status.st_mtime_ns}".encode()
             for sample in range(_SAMPLES):
                 file.seek(status.st_size * sample // _SAMPLES)

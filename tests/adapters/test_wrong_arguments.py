@@ -147,6 +147,8 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda llm: llm.generate(3), "^A prompt must be a string, not int"),
     (lambda llm: llm.generate(["a"]), "^A prompt must be a string, not list"),
     (lambda llm: llm.generate("a", schema=dict), "^schema= is an argument of chat, chat_stream"),
+    (lambda llm: llm.chat("a", progress=print), "^progress= is an argument of LLM.chat_"),
+    (lambda llm: llm.warm("a", progress=print), "^progress= is an argument of LLM.chat_"),
     (lambda llm: llm.count_tokens(None), "^text= must be a list of strings, not NoneType"),
     (lambda llm: llm.count_tokens(["a", 3]), r"^text\[1\] is int, not a string"),
     (lambda llm: llm.tokenize(3), "^text=3 must be a str, not int"),

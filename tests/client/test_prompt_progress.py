@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from mlxcel_integrations import MlxcelStreamError, PromptProgress
+from mlxcel_integrations import MlxcelError, MlxcelStreamError, PromptProgress
 from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import LLAMA_CPP, dumps, event, progress
@@ -49,6 +49,27 @@ def test_servers_that_report_none_are_not_asked(
 
     assert [] == seen
     assert [] == [post for post in server.posts if "return_progress" in post.json]
+
+
+async def awaited(progress: PromptProgress) -> None:
+    """Would have to be awaited."""
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        ("x", "^progress='x' must be a function that takes a PromptProgress, not str.$"),
+        (True, "^progress=True must be a function that takes a PromptProgress, not bool.$"),
+        (awaited, "^progress=.* must be a plain function: its result is not awaited.$"),
+    ],
+)
+def test_what_is_no_plain_function_is_refused_before_anything_is_sent(
+    client: Any, llama_cpp: FakeServer, callback: Any, message: str
+) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        client.chat_stream("hi", progress=callback)
+
+    assert [] == llama_cpp.requests
 
 
 def test_nothing_is_asked_without_a_callback(client: Any, llama_cpp: FakeServer) -> None:

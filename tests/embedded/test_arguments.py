@@ -57,6 +57,7 @@ def test_a_flag_sets_its_option(flags: list[str], name: str, value: object) -> N
         (["--n-parallel", "0"], "0 is not a number from 1 to 256"),
         (["--n-predict", "-2"], "-2 is not a number from -1"),
         (["--ctx-size", str(MAX_INT + 1)], f"is not a number from 0 to {MAX_INT}"),
+        (["--spec-type", "draft"], "invalid choice: 'draft' (choose from"),
         (["--par", "2"], "unrecognized arguments: --par 2"),
         (["--flash-attn"], "unrecognized arguments: --flash-attn"),
         (["--chat-template", "a", "--chat-template-file", "b"], "not allowed with argument"),
@@ -68,8 +69,10 @@ def test_a_wrong_flag_ends_the_program_with_status_2(
     with pytest.raises(SystemExit) as caught:
         parse_arguments(["serve", "-m", "embedded", *flags])
 
+    error = capsys.readouterr().err
     assert 2 == caught.value.code
-    assert said in capsys.readouterr().err
+    assert said in error
+    assert 1 == error.count("\n")
 
 
 def test_a_model_is_required(capsys: pytest.CaptureFixture[str]) -> None:

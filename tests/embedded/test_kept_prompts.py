@@ -143,6 +143,18 @@ def test_a_conversation_is_kept_while_another_goes_on(prompts: Path) -> None:
     assert LEAST_REUSED <= part
 
 
+def test_a_new_conversation_takes_the_place_of_the_oldest(prompts: Path) -> None:
+    chats = [chat(log_book(8, port), "Which port on day 3?") for port in (7, 5, 3)]
+    for asked in (chats[:2], chats[2:]):
+        with LLM("embedded", keep_prompts=True) as llm:
+            for messages in asked:
+                reused(llm, messages)
+    with LLM("embedded", keep_prompts=True) as llm:
+        part, _ = reused(llm, chats[1])
+
+    assert LEAST_REUSED <= part
+
+
 # --------------------------------------------------------------------------- many prompts
 
 

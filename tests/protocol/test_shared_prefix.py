@@ -91,6 +91,12 @@ def test_the_message_where_prompts_part_is_found(
     assert (cause, message) == (shared.cause, shared.message)
 
 
+def test_equal_prompts_are_told() -> None:
+    shared = compared(chat(HELLO), chat(HELLO))
+
+    assert "24 of 24 tokens are reused. Both prompts are the same." == str(shared)
+
+
 def test_it_reads_as_a_sentence() -> None:
     shared = compared(chat(SYSTEM, HELLO), chat(says("system", "You are rude."), HELLO))
 

@@ -35,6 +35,7 @@ class SlotServer:
         directory: Where its files are.
         slots: What each slot holds.
         busy: Slots with an answer under way.
+        unused: Slots without an answer since the start, such as those that were only restored.
         asked: Each action, with its slot.
         before: Called before an action; what it returns is the answer.
     """
@@ -43,12 +44,17 @@ class SlotServer:
     directory: Path
     slots: list[bytes]
     busy: set[int] = field(default_factory=set)
+    unused: set[int] = field(default_factory=set)
     asked: list[tuple[str, int]] = field(default_factory=list)
     before: Callable[[str, Path], object] = lambda action, path: None
 
     def states(self) -> list[dict[str, object]]:
         return [
-            {"id": slot, "is_processing": slot in self.busy, **({"id_task": 7} if held else {})}
+            {
+                "id": slot,
+                "is_processing": slot in self.busy,
+                **({"id_task": 7} if held and slot not in self.unused else {}),
+            }
             for slot, held in enumerate(self.slots)
         ]
 
@@ -122,16 +128,16 @@ def kept(store: PromptStore) -> list[Path]:
     return sorted(store.directory.iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
-def test_what_slots_held_is_restored_the_newest_last(
+def test_what_slots_held_is_restored_the_newest_first(
     server: SlotServer, store: PromptStore
 ) -> None:
-    server.slots = [b"one", b"two", b""]
+    server.slots, server.unused = [b"old", b"new", b""], {0}
     save_prompts(slots(server), store)
     restore_prompts(slots(restarted(server, 3)), store)
 
-    # llama.cpp overwrites the first slot first.
-    assert [b"", b"one", b"two"] == server.slots
-    assert [("restore", 2), ("restore", 1)] == server.asked
+    # llama.cpp overwrites the last slot first.
+    assert [b"new", b"old", b""] == server.slots
+    assert [("restore", 0), ("restore", 1)] == server.asked
 
 
 def test_only_the_user_can_read_kept_prompts(server: SlotServer, store: PromptStore) -> None:
@@ -155,6 +161,28 @@ def test_slots_that_were_used_are_saved_first(server: SlotServer, store: PromptS
     save_prompts(slots(server), store)
 
     assert [("save", 1), ("save", 0)] == server.asked
+
+
+@pytest.mark.parametrize("unused", [0, 1])
+def test_what_was_used_since_the_start_is_newer_than_what_was_only_restored(
+    server: SlotServer, store: PromptStore, unused: int
+) -> None:
+    server.slots, server.unused = [b"old", b"old"], {unused}
+    server.slots[1 - unused] = b"new"
+    save_prompts(slots(server), store)
+
+    assert [b"old", b"new"] == [path.read_bytes() for path in kept(store)]
+
+
+@pytest.mark.parametrize("unused", [0, 1])
+def test_without_room_for_both_what_was_used_since_the_start_stays(
+    server: SlotServer, store: PromptStore, unused: int
+) -> None:
+    server.slots, server.unused = [b"old", b"old"], {unused}
+    server.slots[1 - unused] = b"new"
+    save_prompts(slots(server), PromptStore(store.directory, 5))
+
+    assert [b"new"] == [path.read_bytes() for path in kept(store)]
 
 
 def cut(action: str, path: Path) -> object:
@@ -242,7 +270,7 @@ def test_a_file_that_is_not_intact_never_reaches_a_server(
     fault(kept(store)[-1])
     restore_prompts(slots(restarted(server)), store)
 
-    assert [b"", b"intact"] == server.slots
+    assert [b"intact", b""] == server.slots
 
 
 def test_a_damaged_file_is_told_and_removed(

@@ -122,3 +122,11 @@ def test_a_server_starts_without_kept_prompts_where_no_directory_can_be_made(
 
     assert "--slot-save-path" not in server.command(ANYWHERE)
     assert [] == server.before_stop(ANYWHERE)
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_among_the_arguments_is_not_opened(model: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "template"
+    os.mkfifo(pipe)
+
+    assert kind_of_slots(["--model", str(model), "--chat-template-file", str(pipe)], LLAMA_SERVER)

@@ -246,7 +246,13 @@ def test_a_prompt_longer_than_a_slot_is_refused(http: httpx.Client) -> None:
 
 def test_a_long_prompt_is_reported_while_it_is_read(http: httpx.Client) -> None:
     text = " ".join(f"Line {line} of the log says nothing new." for line in range(60))
-    body = {"messages": [user(text)], "max_tokens": 1, "stream": True, "return_progress": True}
+    body = {
+        "messages": [user(text)],
+        "max_tokens": 1,
+        "stream": True,
+        "return_progress": True,
+        "cache_prompt": False,
+    }
     with http.stream("POST", "/v1/chat/completions", json=body) as reply:
         events = [json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: {")]
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import whole
-from .json_schema import UNUSUAL, JsonSchema, Path, compact, containers, pointer, references, schema_in, target
+from .json_schema import (
+    UNUSUAL,
+    JsonSchema,
+    Path,
+    compact,
+    containers,
+    pointer,
+    references,
+    schema_in,
+    target,
+)
 
 __all__ = ["check_room", "check_satisfiable", "least_room"]
 

@@ -1,9 +1,10 @@
 """Tools in requests, and tool calls forced by a JSON schema.
 
-mlxcel up to v0.4.2 does not enforce a ``tool_choice``, and later versions do for some models only.
-All servers enforce a JSON schema. So a forced call is requested as JSON of the form ``{"name": ...,
-"arguments": ...}``, and turned into a tool call when it has come. The same is done for tools
-together with a schema for the answer, which would otherwise keep the model from calling any.
+mlxcel up to v0.4.2 does not enforce a ``tool_choice``, and later versions do for some models only;
+llama.cpp lets text stand before a call, which may then never come. All servers enforce a JSON
+schema. So a forced call is requested as JSON of the form ``{"name": ..., "arguments": ...}``, and
+turned into a tool call when it has come. The same is done for tools together with a schema for the
+answer, which would otherwise keep the model from calling any.
 """
 
 from __future__ import annotations
@@ -150,6 +151,7 @@ def with_tools(
     fields["tools"] = tools
     # All tools stay in the prompt, whose beginning servers would otherwise compute anew.
     callable_tools = tools
+    several = choice == "required" and bool(fields.get("parallel_tool_calls"))
     if isinstance(choice, Mapping):
         callable_tools = named(tools, choice)
         choice = "required"
@@ -157,13 +159,12 @@ def with_tools(
     if choice == "none" or (choice in FREE and answer is None):
         return fields | {"tool_choice": choice}, []
     is_llama_cpp = features is not None and features.engine == "llama.cpp"
-    if choice == "required" and is_llama_cpp and len(callable_tools) == len(tools):
+    if several and is_llama_cpp:
+        # A schema would allow one call only.
         fields.pop("response_format", None)
-        # One call, as with a schema, since llama.cpp lets a model repeat itself.
-        one = fields.get("parallel_tool_calls") or False
-        return fields | {"tool_choice": choice, "parallel_tool_calls": one}, []
+        return fields | {"tool_choice": choice}, []
     if choice == "required" and is_llama_cpp:
-        # It cannot force one of several tools, and would also allow calls in the model's own form.
+        # It would also allow calls in the model's own form.
         fields["tool_choice"] = "none"
     fields["response_format"] = _calls_format(callable_tools, answer)
     return without_thinking(fields), [tool["function"]["name"] for tool in callable_tools]

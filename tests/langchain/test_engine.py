@@ -13,7 +13,7 @@ import openai
 import pytest
 from langchain.agents import create_agent
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
@@ -209,6 +209,21 @@ def test_a_tool_can_be_named(llm: ChatMlxcel) -> None:
     calls = bound.invoke("What is the weather in Paris?").tool_calls
 
     assert [("news", {})] == [(call["name"], call["args"]) for call in calls]
+
+
+def test_a_required_call_is_made_although_the_answer_is_known(llm: ChatMlxcel) -> None:
+    """The engine itself would let the model answer in words."""
+
+    def crates(n: int) -> None:
+        """Count the crates in a house."""
+
+    bound = llm.bind_tools([crates], tool_choice="any", max_tokens=200)
+    call = {"name": "crates", "args": {"n": 3}, "id": "1"}
+    known = [AIMessage("", tool_calls=[call]), ToolMessage("0 found.", tool_call_id="1")]
+
+    answer = bound.invoke([HumanMessage("How many crates are in house 3?"), *known])
+
+    assert ["crates"] == [call["name"] for call in answer.tool_calls]
 
 
 def test_the_profile_holds_the_context_of_a_slot(llm: ChatMlxcel) -> None:

@@ -84,7 +84,7 @@ def test_a_budget_leaves_room_for_the_smallest_answer(
     most: int | None, context: int | None, expected: int
 ) -> None:
     names = [f"field_{number}" for number in range(50)]
-    properties = dict.fromkeys(names, {"type": "string"})
+    properties = {name: {"type": "string"} for name in names}
     schema = {"type": "object", "properties": properties, "required": names}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     body = {"response_format": wanted, "max_tokens": most}

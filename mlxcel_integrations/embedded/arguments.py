@@ -20,7 +20,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program with status 2."""
-        self.exit(2, f"{self.prog}: {message}. --help shows all options.\n")
+        self.exit(2, f"{self.prog}: error: {message}. --help shows the usage.\n")
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

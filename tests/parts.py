@@ -41,7 +41,14 @@ LONG = (
     "tests/faults/test_measurements.py",
     "tests/ray/test_dataset.py",
     "tests/soak/",
+    # Programs that are killed, agents on the engine, and many files: others do the same in less.
+    "tests/cli/ask/test_command.py::test_ten_thousand_files",
+    "tests/client/test_strict_roles.py::test_an_agent_goes_on_after_a_summary_and_an_unanswered_question",
+    "tests/embedded/test_sharing.py::test_a_second_program_finds_the_model_still_loaded",
+    "tests/rag/test_qdrant_langchain.py::test_a_killed_ingestion_is_continued_without_duplicates",
+    "tests/rag/test_qdrant_llama_index.py::test_a_killed_ingestion_is_continued_without_duplicates",
     # Random questions to the engine: others ask it chosen ones.
+    "tests/langchain/test_engine_tokens.py::test_random_chats_have_the_tokens_that_their_usage_tells",
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
     "tests/client/test_engine_thinking.py::test_of_twenty_answers_all_have_thoughts",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",

@@ -13,7 +13,7 @@ import httpx
 from .embedded import embedder_beside
 from .errors import MlxcelError
 from .protocol.vector_models import VectorMemory
-from .secret import hidden, hidden_values, with_secrets
+from .secret import with_hidden_key
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
 from .transport.representation import connection_table, described, given, one_line
@@ -235,11 +235,7 @@ class BaseClient:
         **options: Unpack[ClientKeywords],
     ) -> None:
         # A traceback with locals shows the arguments of a function, which must not be secrets.
-        given: dict[str, Any] = {**options, "model": model}
-        options = {}
-        given["api_key"] = hidden(given.get("api_key"))
-        given["default_headers"] = hidden_values(given.get("default_headers"))
-        given = with_secrets(given)
+        given, options = with_hidden_key({**options, "model": model}), {}
         self._check_transport(transport)
         settings = ConnectionSettings.of(split_timeout(given))
         self._use(connect(settings, custom_transport=transport is not None), transport)

@@ -22,6 +22,7 @@ __all__ = [
     "hidden_values",
     "key_flag",
     "redacted",
+    "with_hidden_key",
     "with_secrets",
     "without_password",
 ]
@@ -173,6 +174,17 @@ def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
         name: Secret(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
         for name, value in (values or {}).items()
     }
+
+
+def with_hidden_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a client without any secret in plain text.
+
+    Raises:
+        MlxcelError: The key or the headers are of another type.
+    """
+    key, headers = options.get("api_key"), options.get("default_headers")
+    hidden_ones = {"api_key": hidden(key), "default_headers": hidden_values(headers)}
+    return with_secrets({**options, **hidden_ones})
 
 
 def with_secrets(options: dict[str, Any]) -> dict[str, Any]:

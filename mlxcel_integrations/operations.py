@@ -26,12 +26,10 @@ from .transport.connection import Connection
 from .transport.diagnosis import to_exception
 
 if TYPE_CHECKING:
+    from .protocol.shared_prefix import SharedPrefix
     from .protocol.vector_models import VectorMemory
     from .structured.decision import Decision
     from .structured.nearest_label import ByEmbeddings
-
-if TYPE_CHECKING:
-    from .protocol.shared_prefix import SharedPrefix
 
 __all__ = [
     "compare_messages",

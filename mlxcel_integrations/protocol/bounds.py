@@ -12,23 +12,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .json_schema import (
-    DEFINITIONS,
-    JsonSchema,
-    compact,
-    containers,
-    mapped,
-    target,
-)
+from .json_schema import DEFINITIONS, JsonSchema, compact, containers, mapped, target
 from .schema_limits import MAX_BYTES
 
-__all__ = [
-    "MOST_INTEGER",
-    "bounded",
-    "combined_parts",
-    "is_too_long",
-    "kinds",
-]
+__all__ = ["MOST_INTEGER", "bounded", "combined_parts", "is_too_long", "kinds"]
 
 TOKEN_CHARACTERS = 5
 """Characters of JSON in a token, at most on average: prose in English has four and a half."""

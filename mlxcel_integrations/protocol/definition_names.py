@@ -15,15 +15,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from .json_schema import (
-    DEFINITIONS,
-    NAMED,
-    JsonSchema,
-    containers,
-    mapped,
-    pointer,
-    steps,
-)
+from .json_schema import DEFINITIONS, NAMED, JsonSchema, containers, mapped, pointer, steps
 
 __all__ = ["uri_safe"]
 

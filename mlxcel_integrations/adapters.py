@@ -27,7 +27,7 @@ from .options.names import hint_for
 from .protocol.arguments import plain, shown
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
-from .secret import hidden, hidden_values, with_secrets
+from .secret import with_hidden_key, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
 from .transport.representation import NOT_SHOWN, connection_table, described, one_line
@@ -202,14 +202,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         Args:
             lease: The right to use the managed server that is known already.
         """
-        options = {
-            **self._server_options(),
-            **{name: value for name, value in self.__dict__.items() if name in CONNECTING},
-            # No variable may hold the key: a traceback with locals would show it.
-            "api_key": hidden(self.api_key),
-            "default_headers": hidden_values(self.default_headers),
-        }
-        settings = ConnectionSettings.of(options)
+        given = {name: value for name, value in self.__dict__.items() if name in CONNECTING}
+        settings = ConnectionSettings.of(with_hidden_key({**self._server_options(), **given}))
         return connect(self._needed(settings), known=lease)
 
     def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:

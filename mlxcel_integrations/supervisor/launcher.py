@@ -25,6 +25,7 @@ from .model_names import suggestion
 from .owned_process import OwnedProcess
 from .peer_identity import is_ours
 from .progress_bar import ProgressBar
+from .prompt_store import PromptStore
 from .readiness import (
     Ended,
     LoadFailed,
@@ -88,13 +89,14 @@ class Launcher:
             MlxcelTimeoutError: It was not ready in time.
             StartCancelled: Nobody waits for it any more.
         """
+        store = self._spec.prompt_store()
         for ports_left in reversed(range(_PORTS_TRIED)):
-            process, endpoint = self._spawn()
+            process, endpoint = self._spawn(store)
             try:
                 self._spawned(process, endpoint)
                 self._wait_until_ready(process, endpoint)
                 self._check_identity(process, endpoint)
-                self._restore_prompts(endpoint)
+                self._restore_prompts(endpoint, store)
                 process.mark_ready()
                 return
             except _PortTaken:
@@ -105,7 +107,7 @@ class Launcher:
                 process.stop()
                 raise
 
-    def _spawn(self) -> tuple[ServerProcess, Endpoint]:
+    def _spawn(self, store: PromptStore | None) -> tuple[ServerProcess, Endpoint]:
         spec, log = self._spec, ServerLog(self._spec.api_key)
         seconds = max(spec.options.startup_timeout, _LEAST_LIMIT)
         limit = StartLimit(spec.model, seconds, self._cancelled_within)
@@ -117,14 +119,14 @@ class Launcher:
             return shared, Endpoint(shared.url, shared.path, here=True)
         address = choose_bind_address(spec.options, spec.socket)
         owned = OwnedProcess(
-            spec.command(address.endpoint),
+            spec.command(address.endpoint, store),
             spec.environment,
             address.endpoint.socket,
             address.directory,
             spec.grace,
             log,
             limit,
-            spec.before_stop(address.endpoint),
+            spec.before_stop(address.endpoint, store),
         )
         return owned, address.endpoint
 
@@ -209,8 +211,8 @@ class Launcher:
             "port= or socket=, or drop model= to use that program."
         )
 
-    def _restore_prompts(self, endpoint: Endpoint) -> None:
-        store, key = self._spec.prompt_store(), self._spec.api_key
+    def _restore_prompts(self, endpoint: Endpoint, store: PromptStore | None) -> None:
+        key = self._spec.api_key
         if store is not None:
             slots = Slots(
                 endpoint.url, endpoint.socket, key.reveal() if key else "", _RESTORE_SECONDS

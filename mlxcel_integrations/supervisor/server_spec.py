@@ -96,9 +96,13 @@ class ServerSpec:
         """Whether it listens on any port that is free."""
         return self.options.host is not None and self.options.port is None
 
-    def command(self, endpoint: Endpoint) -> list[str]:
-        """Return the command line of a server at an address."""
-        store = self.prompt_store()
+    def command(self, endpoint: Endpoint, store: PromptStore | None) -> list[str]:
+        """Return the command line of a server at an address.
+
+        Args:
+            endpoint: The address.
+            store: Where its prompts are kept, None if they are not.
+        """
         saving = [] if store is None else ["--slot-save-path", str(store.directory)]
         return [*self._arguments(endpoint), *saving]
 
@@ -107,7 +111,10 @@ class ServerSpec:
         return arguments(self.executable, model, endpoint, self.options)
 
     def prompt_store(self) -> PromptStore | None:
-        """Return where its prompts are kept; None if they are not, or cannot be."""
+        """Return where its prompts are kept; None if they are not, or cannot be.
+
+        It depends on what is in the model's file now, which may be replaced before another start.
+        """
         if not (self.options.keep_prompts and self.executable.dialect.saves_slots):
             return None
         kind = kind_of_slots(self._arguments(_ANY_ENDPOINT), self.executable.dialect)
@@ -116,9 +123,13 @@ class ServerSpec:
         )
         return store if store.make() else None
 
-    def before_stop(self, endpoint: Endpoint) -> list[str]:
-        """Return the command line to run before a server at an address is stopped."""
-        store = self.prompt_store()
+    def before_stop(self, endpoint: Endpoint, store: PromptStore | None) -> list[str]:
+        """Return the command line to run before a server at an address is stopped.
+
+        Args:
+            endpoint: The address.
+            store: Where its prompts are kept, None if they are not.
+        """
         if store is None:
             return []
         return save_command(endpoint.url, endpoint.socket, store, self.grace)
@@ -145,6 +156,6 @@ class ServerSpec:
     def fingerprint(self) -> str:
         """Return a name that equal servers share, and from which nobody can learn the key."""
         address = [self.socket, self.options.host, self.options.port]
-        text = json.dumps([self.command(_ANY_ENDPOINT), address]).encode()
+        text = json.dumps([self.command(_ANY_ENDPOINT, self.prompt_store()), address]).encode()
         key = self.api_key.reveal().encode() if self.api_key else b""
         return hashlib.blake2b(text, key=hashlib.sha256(key).digest(), digest_size=8).hexdigest()

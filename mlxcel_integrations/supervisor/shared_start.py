@@ -152,14 +152,14 @@ def _start_broker(directory: BrokerDirectory, spec: ServerSpec, limit: StartLimi
 
 def _broker_config(spec: ServerSpec) -> BrokerConfig:
     address = choose_bind_address(spec.options, spec.socket)
-    endpoint, grace = address.endpoint, spec.grace
+    endpoint, store = address.endpoint, spec.prompt_store()
     return BrokerConfig(
-        spec.command(endpoint),
+        spec.command(endpoint, store),
         endpoint.url,
         endpoint.socket,
         address.directory,
-        grace,
-        spec.before_stop(endpoint),
+        spec.grace,
+        spec.before_stop(endpoint, store),
     )
 
 

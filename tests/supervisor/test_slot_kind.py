@@ -89,7 +89,8 @@ def test_options_make_another_server_and_its_address_does_not(
 
 
 def test_a_server_is_told_where_to_save(model: Path, binary: Path, cache: Path) -> None:
-    command = spec(model, binary).command(ANYWHERE)
+    server = spec(model, binary)
+    command = server.command(ANYWHERE, server.prompt_store())
 
     assert "--slot-save-path" == command[-2]
     assert cache / "prompts" == Path(command[-1]).parent
@@ -108,9 +109,10 @@ def test_mlxcel_keeps_none(tmp_path: Path) -> None:
     mlxcel.write_text("#!/bin/sh\n")
     mlxcel.chmod(0o755)
     server = spec(Path("org/m"), mlxcel)
+    store = server.prompt_store()
 
-    assert "--slot-save-path" not in server.command(ANYWHERE)
-    assert [] == server.before_stop(ANYWHERE)
+    assert "--slot-save-path" not in server.command(ANYWHERE, store)
+    assert [] == server.before_stop(ANYWHERE, store)
 
 
 def test_a_server_starts_without_kept_prompts_where_no_directory_can_be_made(
@@ -119,9 +121,10 @@ def test_a_server_starts_without_kept_prompts_where_no_directory_can_be_made(
     cache.parent.mkdir()
     cache.write_text("a file in its place")
     server = spec(model, binary)
+    store = server.prompt_store()
 
-    assert "--slot-save-path" not in server.command(ANYWHERE)
-    assert [] == server.before_stop(ANYWHERE)
+    assert "--slot-save-path" not in server.command(ANYWHERE, store)
+    assert [] == server.before_stop(ANYWHERE, store)
 
 
 @pytest.mark.timeout(10)

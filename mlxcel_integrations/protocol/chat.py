@@ -15,7 +15,7 @@ from .messages import Conversation
 from .prompted_tools import with_prompted_tools
 from .sampling import depends_on_engine, request_fields
 from .smallest_answer import check_room
-from .stream import DeltaStream, Request, ending, has_schema, stop_texts
+from .stream import DeltaStream, Request, has_schema, stop_texts
 from .tools import with_tools
 
 __all__ = ["chat_depends_on_server", "chat_request"]
@@ -40,7 +40,8 @@ def chat_request(
     Raises:
         MlxcelError: No server accepts a part of a message, or a field.
     """
-    conversation.check_media(features)
+    if conversation.media:
+        conversation.check_media(features)
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features)
     names: list[str] = []
@@ -117,7 +118,8 @@ def _reader(
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
-    return ending(ToolStream if may_call and not may_be_empty else ChatStream, body)
+    reader = ToolStream if may_call and not may_be_empty else ChatStream
+    return partial(reader, stop_texts(body)) if body.get("stop") else reader
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:

@@ -268,7 +268,8 @@ class DeltaStream:
                 f"The server sent an event of an unknown shape: {_sample(data)}. The text so far "
                 "is in .partial; check that the address is that of an mlxcel server."
             ) from None
-        return delta if delta != _NOTHING else None
+        # Nearly all deltas have text, and to compare one takes as long as to read it.
+        return delta if delta.text or delta != _NOTHING else None
 
     def _moved(self, progress: PromptProgress | None) -> PromptProgress | None:
         """Return a progress; None instead of one that stands still or goes backwards."""

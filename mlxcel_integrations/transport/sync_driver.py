@@ -76,9 +76,11 @@ class SyncDriver:
                 deltas = answer.first
                 while True:
                     yield from deltas
+                    if answer.done:
+                        break
                     # After the reader, whose time is not the server's.
                     answer.renew_deadline()
-                    if answer.done or (piece := _next(incoming)) is None:
+                    if (piece := next(incoming.pieces, None)) is None:
                         break
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
@@ -112,7 +114,7 @@ class SyncDriver:
                 body: Any = response.stream
                 return Incoming(response, body, iter(body), deadline)
             case Next(incoming):
-                return _next(incoming)
+                return next(incoming.pieces, None)
             case Start(server):
                 return server.start()
             case Wait(place, timeout):
@@ -138,9 +140,3 @@ class SyncDriver:
             # After a failure, cancel the flows that have not begun, and do not await the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
-
-
-def _next(incoming: Incoming) -> bytes | None:
-    """Return the next bytes of a body, None at its end."""
-    piece: bytes | None = next(incoming.pieces, None)
-    return piece

@@ -78,8 +78,10 @@ class SyncPool:
         stream = response.extensions.get("network_stream")
 
         def closed() -> None:
+            known = self._known
+            is_ours = transport is self._given or (known is not None and transport is known[1])
             # httpcore forgets a connection that is still being made when its pool is closed.
-            if stream is not None and not self._has(transport):
+            if stream is not None and not is_ours:
                 stream.close()
             places.release()
 
@@ -91,10 +93,6 @@ class SyncPool:
         if self._process == os.getpid():
             with self._lock:
                 self._drop()
-
-    def _has(self, transport: httpx.BaseTransport) -> bool:
-        known = self._known
-        return transport is self._given or (known is not None and known[1] is transport)
 
     def _drop(self) -> None:
         # In this order, so that a connection made meanwhile is closed here or in ``send``.

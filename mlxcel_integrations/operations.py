@@ -14,6 +14,7 @@ from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, r
 from .protocol.failures import Failure, overflow
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models, reported
 from .protocol.flow import MISSING_ROUTE, Call, Flow
+from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.prompt_progress import without_progress
@@ -293,6 +294,8 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         _check_names(sampling)
     if sampling.get("reasoning") is not None:
         sampling = reasoning_read(sampling)
+    if sampling.get("session") is not None:
+        check_session(sampling["session"])
     return checked_fields(sampling)
 
 

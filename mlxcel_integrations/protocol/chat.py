@@ -10,7 +10,6 @@ from typing import Any
 from .arguments import whole
 from .chat_streams import CallStream, ChatStream, PromptedStream, SchemaStream, ToolStream
 from .features import ServerFeatures
-from .headers import check_session
 from .messages import Conversation
 from .prompted_tools import with_prompted_tools
 from .sampling import depends_on_engine, request_fields
@@ -55,7 +54,7 @@ def chat_request(
     if sampling.get("relaxable") and has_schema(body) and not names:
         check_room(sampling["response_format"], whole(body.get("max_tokens")))
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
-    session = check_session(sampling.get("session"))
+    session = sampling.get("session")
     # Arguments of calls are checked by the tools.
     relaxable = bool(names or sampling.get("relaxable"))
     return Request(ROUTE, body, reader, session, relaxable=relaxable, without_tools=without_tools)
@@ -77,7 +76,7 @@ def _prompted_request(
         stops = stop_texts(body)
         body.pop("stop", None)
         reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
-    session = check_session(sampling.get("session"))
+    session = sampling.get("session")
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 
 

@@ -25,7 +25,6 @@ from .validation import (
     are_timings,
     error_text,
     from_json,
-    is_text,
     is_usage,
 )
 
@@ -419,7 +418,7 @@ def _check(delta: Delta) -> None:
         or (delta.logprobs is not None and not are_logprobs(delta.logprobs))
         or (delta.usage is not None and not is_usage(delta.usage))
         or (delta.timings is not None and not are_timings(delta.timings))
-        or not (is_text(delta.finish_reason) and is_text(delta.model) and is_text(delta.id))
+        or not all(isinstance(t, str | None) for t in (delta.finish_reason, delta.model, delta.id))
     ):
         raise TypeError
 

@@ -78,11 +78,11 @@ class Deadline:
         self.timeout = min(self._limit, self._end - now)
 
     def renew(self, now: float, progress: bool) -> None:
-        """Renew the deadline after a read.
+        """Renew the deadline, and set the ``timeout`` of a read that begins now.
 
         Args:
-            now: When the next read begins.
-            progress: Whether a token arrived.
+            now: When it begins.
+            progress: Whether the last one has brought a token.
 
         Raises:
             TimeoutError: No time is left for it.
@@ -92,14 +92,6 @@ class Deadline:
             self._name, self._limit = self._timeouts.between_tokens
         if progress or not (self._began or self.stands_still):
             self.alive_at = now
-        self.check(now)
-
-    def check(self, now: float) -> None:
-        """Set the ``timeout`` of a read that begins now, without any sign of life before it.
-
-        Raises:
-            TimeoutError: No time is left for it.
-        """
         self.timeout = min(self._limit - (now - self.alive_at), self._end - now)
         if self.timeout <= 0:
             raise TimeoutError

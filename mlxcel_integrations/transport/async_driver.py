@@ -84,7 +84,7 @@ class AsyncDriver:
                     if answer.done:
                         break
                     # After the reader, whose time is not the server's.
-                    answer.renew_deadline()
+                    incoming.deadline.renew(time.monotonic(), answer.has_token)
                     if (piece := await _anext(incoming)) is None:
                         break
                     await turns.join()

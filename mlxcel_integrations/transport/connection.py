@@ -271,7 +271,11 @@ class Connection(NotPicklable):
         Args:
             call: What to ask for.
             timeout: Longest time until the response begins, in seconds.
+
+        Raises:
+            MlxcelError: The connection was closed.
         """
+        self.check_open()
         url = _url(self.endpoint.url, call.path)
         content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)

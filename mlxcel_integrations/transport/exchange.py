@@ -116,11 +116,10 @@ def respond(
 
 def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:
     """Send a request once; return the unread response if its status is 200, or the failure."""
-    connection.check_open()
     if connection.lease is not None:
         yield from started(connection, deadline)
     try:
-        deadline.check(time.monotonic())
+        deadline.renew(time.monotonic(), progress=False)
         request = connection.request(call, deadline.timeout)
         incoming: Incoming = yield Send(connection.endpoint, request, deadline)
         if incoming.headers.get("content-encoding", "identity") != "identity":

@@ -164,8 +164,7 @@ def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
             line.leave(place)
             return None
         if place is not None and not place.done():
-            deadline.alive_at = time.monotonic()
-            deadline.check(time.monotonic())
+            deadline.renew(time.monotonic(), progress=False)
             yield Wait(place, deadline.timeout)
             # A server that was loading can tell by now.
             if not line.slots_known:
@@ -192,7 +191,7 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
     try:
         # A busy server may not answer, and the request that asks must not wait long for that.
         now = time.monotonic()
-        deadline.check(now)
+        deadline.renew(now, progress=False)
         limit = Timeouts(timeout=min(HEALTH_SECONDS, deadline.timeout / 2))
         health = yield from ask_once(connection, Call("/health"), Deadline(limit, now))
         answered = reported(health)
@@ -214,7 +213,7 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
             answer.first, piece = answer.feed(piece), b""
             if answer.begun or answer.done:
                 break
-            answer.renew_deadline()
+            incoming.deadline.renew(time.monotonic(), answer.has_token)
     except LOST as error:
         answer.leave()
         yield Close(incoming)

@@ -37,6 +37,7 @@ class StreamedAnswer:
         stream: Its reader.
         first: The deltas up to the first token.
         begun: Whether a token has come, or progress of the prompt.
+        has_token: Whether the last read has brought a token.
         done: Whether nothing more needs to be read.
     """
 
@@ -53,7 +54,7 @@ class StreamedAnswer:
         self.stream = request.stream()
         self.stream.server = served_by(incoming.headers)
         self.first: list[Delta] = []
-        self.begun = self.done = False
+        self.begun = self.has_token = self.done = False
         self._connection = connection
         self._place = place
         self._buffering = connection.begin(began, self.stream.server)
@@ -61,7 +62,6 @@ class StreamedAnswer:
         self._is_stream = self._content_type.startswith("text/event-stream")
         self._exceeded = "", 0.0
         self._lost = False
-        self._has_token = False
         self._sample = b""
 
     def feed(self, piece: bytes) -> list[Delta]:
@@ -74,21 +74,12 @@ class StreamedAnswer:
             return []
         deltas = self.stream.feed(piece)
         self.begun = self.begun or bool(deltas or self.stream.text)
-        self._has_token = bool(deltas) and deltas[-1].prompt_progress is None
-        if self._buffering.undecided and self._has_token:
+        self.has_token = bool(deltas) and deltas[-1].prompt_progress is None
+        if self._buffering.undecided and self.has_token:
             self._buffering.observe(time.monotonic(), len(deltas))
+        self.incoming.deadline.stands_still = self.stream.stands_still
         self.done = self.stream.done
         return deltas
-
-    def renew_deadline(self) -> None:
-        """Set the deadline of the next read by what the last one has brought.
-
-        Raises:
-            TimeoutError: No time is left for it.
-        """
-        deadline = self.incoming.deadline
-        deadline.stands_still = self.stream.stands_still
-        deadline.renew(time.monotonic(), self._has_token)
 
     def close(self) -> bool:
         """Check that the answer is complete; return whether its connection can be used again.

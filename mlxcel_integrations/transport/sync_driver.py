@@ -15,7 +15,6 @@ from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
 from .generation import ended, following, lost, opened
-from .network import sent_within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
@@ -79,7 +78,7 @@ class SyncDriver:
                     if answer.done:
                         break
                     # After the reader, whose time is not the server's.
-                    answer.renew_deadline()
+                    incoming.deadline.renew(time.monotonic(), answer.has_token)
                     if (piece := next(incoming.pieces, None)) is None:
                         break
                     # A traceback with locals would show what is left in it.
@@ -109,8 +108,7 @@ class SyncDriver:
     def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
-                with sent_within(deadline):
-                    response = self._pool.send(endpoint, request)
+                response = self._pool.send(endpoint, request, deadline)
                 body: Any = response.stream
                 return Incoming(response, body, iter(body), deadline)
             case Next(incoming):

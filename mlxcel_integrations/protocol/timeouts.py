@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 from .arguments import as_seconds
 
@@ -17,37 +17,38 @@ LONGEST = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeouts:
-    """The limits of requests, in seconds: options of ``LLM``, whose docstring describes them.
-
-    Attributes:
-        read: Longest silence until an answer begins.
-        connect: Longest time until a connection is made.
-        between_tokens: Name of the option that limits the time between tokens, and its seconds.
-    """
+    """The limits of requests, in seconds: options of ``LLM``, whose docstring describes them."""
 
     timeout: float | None = None
     connect_timeout: float = USUAL_CONNECT_TIMEOUT
     token_timeout: float | None = None
     total_timeout: float | None = None
-    read: float = field(init=False, repr=False, compare=False)
-    connect: float = field(init=False, repr=False, compare=False)
-    between_tokens: tuple[str, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # The class is frozen.
-        put = partial(object.__setattr__, self)
         for option in fields(self):
-            if option.init:
-                put(option.name, as_seconds(option.name, getattr(self, option.name)))
+            seconds = as_seconds(option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, seconds)
         if self.connect_timeout is None:
-            put("connect_timeout", USUAL_CONNECT_TIMEOUT)
-        put("read", 600.0 if self.timeout is None else min(self.timeout, LONGEST))
-        put("connect", min(self.connect_timeout, self.read))
-        token = self.token_timeout
-        limit = ("timeout", self.read) if token is None else ("token_timeout", min(token, LONGEST))
-        put("between_tokens", limit)
+            object.__setattr__(self, "connect_timeout", USUAL_CONNECT_TIMEOUT)
+
+    @cached_property
+    def read(self) -> float:
+        """Longest silence until an answer begins."""
+        return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
+
+    @cached_property
+    def between_tokens(self) -> tuple[str, float]:
+        """Name of the argument that limits the time between tokens, and its seconds."""
+        if self.token_timeout is None:
+            return "timeout", self.read
+        return "token_timeout", min(self.token_timeout, LONGEST)
+
+    @cached_property
+    def connect(self) -> float:
+        """Longest time until a connection is made."""
+        return min(self.connect_timeout, self.read)
 
 
 class Deadline:

@@ -88,7 +88,7 @@ class ConnectionSettings:
 
 def _taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
     """Take those options away that are fields of a class, and return them."""
-    names = [field.name for field in fields(kind) if field.init and field.name not in GROUPS]
+    names = [field.name for field in fields(kind) if field.name not in GROUPS]
     return {name: options.pop(name) for name in names if name in options}
 
 

@@ -87,6 +87,15 @@ class HasClients:
     """
 
     @cached_property
+    def _derived(self) -> dict[str, dict[str, Any]]:
+        """What follows from the options alone, and is needed for each request.
+
+        A change of an option sets a new dictionary: what a thread derives meanwhile from the old
+        value is then lost with the old one.
+        """
+        return {}
+
+    @cached_property
     def _connection(self) -> Connection:
         return self._connect()
 
@@ -172,6 +181,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         """Make sure that changed options are used from now on."""
+        self._derived = {}
         if not changed & RECONNECTING:
             return
         # Kept until there is another, so that a server of both keeps running.
@@ -369,23 +379,26 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
     @property
     def _own_sampling(self) -> dict[str, Any]:
-        """The sampling fields that were given to the constructor."""
-        fields = self.__dict__
-        return {
-            name: fields[name] for name in SamplingParams.model_fields if fields[name] is not None
-        }
+        """The sampling fields that were given to the constructor: not to be changed."""
+        derived = self._derived
+        if "sampling" not in derived:
+            values = self.__dict__
+            fields = {name: values[name] for name in SamplingParams.model_fields}
+            derived["sampling"] = {n: value for n, value in fields.items() if value is not None}
+        return derived["sampling"]
 
 
 class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
 
-    def _with_chat_options(self, sampling: dict[str, Any]) -> dict[str, Any]:
-        """Return sampling fields with thinking and progress as the call says, or else the model."""
+    def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a chat request: those of a call beat the constructor's."""
+        fields = {**self._own_sampling, **call}
         if self.return_progress:
-            sampling.setdefault("return_progress", True)
-        effort = sampling.pop("reasoning_effort", self.reasoning)
-        effort = sampling.pop("reasoning", effort)
-        return sampling if effort is None else with_reasoning(sampling, effort)
+            fields.setdefault("return_progress", True)
+        effort = fields.pop("reasoning_effort", self.reasoning)
+        effort = fields.pop("reasoning", effort)
+        return fields if effort is None else with_reasoning(fields, effort)
 
 
 class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):

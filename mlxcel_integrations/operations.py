@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import warn_caller
+from .errors import MlxcelError, warn_caller
 from .protocol.arguments import as_token_ids, check_text
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.completions import completion_depends_on_engine, completion_request
@@ -14,6 +14,7 @@ from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, r
 from .protocol.failures import Failure, overflow
 from .protocol.features import ServerFeatures, choose_model, read_features, read_models, reported
 from .protocol.flow import MISSING_ROUTE, Call, Flow
+from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.prompt_progress import without_progress
@@ -110,7 +111,8 @@ def prepare_chat(
     sampling = _checked(sampling)
     conversation = inspect(messages)
     request = yield from _chat_request(connection, conversation, sampling)
-    conversation.check_answerable()
+    if conversation.problem is not None:
+        raise MlxcelError(conversation.problem)
     check = connection.check_context
     if check or (check is None and is_long(conversation, len(sampling.get("tools") or ()))):
         features = yield from discover_features(connection)
@@ -129,9 +131,7 @@ def prepare_completion(
     connection: Connection, prompt: str, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
     """Return the request for the continuation of a text."""
-    sampling = with_response_format(_checked(sampling))
-    sampling = yield from _with_known_progress(connection, sampling)
-    model = yield from _model_to_ask(connection, sampling)
+    model, sampling = yield from _resolved(connection, _checked(sampling))
     engine = None
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
@@ -241,28 +241,33 @@ def _get(path: str) -> Call:
 def _chat_request(
     connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
-    sampling = with_response_format(sampling)
-    sampling = yield from _with_known_progress(connection, sampling)
-    model = yield from _model_to_ask(connection, sampling)
+    model, sampling = yield from _resolved(connection, sampling)
     features = None
     if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)
     return chat_request(model, conversation, sampling, features)
 
 
+def _resolved(
+    connection: Connection, sampling: Mapping[str, Any]
+) -> Flow[tuple[str, Mapping[str, Any]]]:
+    """Return the model to ask, and the sampling fields as its server takes them."""
+    if sampling.get("response_format") is not None:
+        sampling = with_response_format(sampling)
+    if sampling.get("return_progress") is not None:
+        sampling = yield from _with_known_progress(connection, sampling)
+    model = sampling.get("model") or connection.model_to_send
+    return model or (yield from discover_model(connection)), sampling
+
+
 def _with_known_progress(
     connection: Connection, sampling: Mapping[str, Any]
 ) -> Flow[Mapping[str, Any]]:
     """Return sampling fields that ask for progress only where the server reports it."""
-    if not sampling.get("return_progress"):
+    if not sampling["return_progress"]:
         return without_progress(sampling)
     features = yield from discover_features(connection)
     return sampling if features.reports_progress else without_progress(sampling)
-
-
-def _model_to_ask(connection: Connection, sampling: Mapping[str, Any]) -> Flow[str]:
-    given = sampling.get("model") or connection.model_to_send
-    return given or (yield from discover_model(connection))
 
 
 def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:
@@ -287,7 +292,11 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if not sampling.keys() <= _KNOWN_FIELDS:
         _check_names(sampling)
-    return checked_fields(reasoning_read(sampling))
+    if sampling.get("reasoning") is not None:
+        sampling = reasoning_read(sampling)
+    if sampling.get("session") is not None:
+        check_session(sampling["session"])
+    return checked_fields(sampling)
 
 
 def _check_names(sampling: Mapping[str, Any]) -> None:

@@ -149,30 +149,32 @@ class LangChainModel(Batches[Input, Output]):
 
         def _server_options(self) -> dict[str, Any]: ...
 
-    def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of a request: those of the call override the constructor's."""
-        sampling = {**self._own_sampling, **call}
-        for name in NOT_SENT:
-            sampling.pop(name, None)
+    def _call_fields(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a request that a call sets."""
+        fields = {name: value for name, value in call.items() if name not in NOT_SENT}
         if stop is not None:
-            sampling["stop"] = stop
-        if self.session is None and "session" not in sampling:
+            fields["stop"] = stop
+        if self.session is None and "session" not in fields:
             thread = session_of_thread()
             if thread is not None:
-                sampling["session"] = thread
-        return sampling
+                fields["session"] = thread
+        return fields
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Parameters that decide an answer, for cache keys and traces; timeouts do not."""
+        derived = self._derived
+        if "identity" not in derived:
+            derived["identity"] = self._identity()
+        return derived["identity"]
+
+    def _identity(self) -> dict[str, Any]:
         server = self._server_options()
-        for name in LIFECYCLE_FIELDS:
-            server.pop(name, None)
         return {
             "model": self.model,
             "address": repr(self._connection),
             "served_model": self.served_model,
-            **server,
+            **{name: value for name, value in server.items() if name not in LIFECYCLE_FIELDS},
             **self._own_sampling,
         }
 

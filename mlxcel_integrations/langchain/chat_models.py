@@ -19,7 +19,7 @@ from .. import __version__
 from ..adapters import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
-from ..structured.request import with_schema_applied
+from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
@@ -325,7 +325,9 @@ class ChatMlxcel(
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        fields = self._with_chat_options(self._sampling(stop, call))
+        fields = self._chat_fields(self._call_fields(stop, call))
+        if SCHEMA_FIELDS.isdisjoint(fields):
+            return chat, fields
         return with_schema_applied(chat, with_format_converted(fields, checked=False))
 
     def refresh_profile(self) -> ModelProfile:
@@ -346,7 +348,7 @@ class ChatMlxcel(
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """Return the cache key; LangChain's own would depend on all fields, even on timeouts."""
-        key = {**self._identifying_params, **self._sampling(stop, kwargs)}
+        key = {**self._identifying_params, **self._call_fields(stop, kwargs)}
         for name in ("session", "return_progress"):
             key.pop(name, None)
         return json.dumps(key, sort_keys=True, default=repr)
@@ -358,7 +360,6 @@ class ChatMlxcel(
     def _llm_type(self) -> str:
         return "mlxcel-chat"
 
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         own = {"reasoning": self.reasoning, "send_reasoning": self.send_reasoning}
-        return {**super()._identifying_params, **own}
+        return {**super()._identity(), **own}

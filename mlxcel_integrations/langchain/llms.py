@@ -138,6 +138,10 @@ class MlxcelLLM(
                     yield chunk
         yield _final_chunk(final.reply, run_manager)
 
+    def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a request: those of a call beat the constructor's."""
+        return {**self._own_sampling, **self._call_fields(stop, call)}
+
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:

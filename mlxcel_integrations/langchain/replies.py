@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -213,11 +212,11 @@ def with_llm_output(result: ChatResult) -> ChatResult:
 
 def combined_outputs(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the output of several answers: the last one, with the sum of all token counts."""
-    total: Counter[str] = Counter()
-    for output in outputs:
-        usage = output.get("token_usage") or {}
-        total.update({name: usage.get(name) or 0 for name in _COUNTS})
-    return {**outputs[-1], "token_usage": dict(total)} if outputs else {}
+    if not outputs:
+        return {}
+    usages = [output.get("token_usage") or {} for output in outputs]
+    total = {name: sum(usage.get(name) or 0 for usage in usages) for name in _COUNTS}
+    return {**outputs[-1], "token_usage": total}
 
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")

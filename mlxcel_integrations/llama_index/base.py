@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -28,7 +28,3 @@ class ChatRequests(ChatModel):
 
     def _openai_messages(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
         return to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-
-    def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a chat request: a call's beat the constructor's."""
-        return self._with_chat_options({**self._own_sampling, **call})

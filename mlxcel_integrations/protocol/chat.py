@@ -10,12 +10,11 @@ from typing import Any
 from .arguments import whole
 from .chat_streams import CallStream, ChatStream, PromptedStream, SchemaStream, ToolStream
 from .features import ServerFeatures
-from .headers import check_session
 from .messages import Conversation
 from .prompted_tools import with_prompted_tools
 from .sampling import depends_on_engine, request_fields
 from .smallest_answer import check_room
-from .stream import DeltaStream, Request, ending, has_schema, stop_texts
+from .stream import DeltaStream, Request, has_schema, stop_texts
 from .tools import with_tools
 
 __all__ = ["chat_depends_on_server", "chat_request"]
@@ -40,7 +39,8 @@ def chat_request(
     Raises:
         MlxcelError: No server accepts a part of a message, or a field.
     """
-    conversation.check_media(features)
+    if conversation.media:
+        conversation.check_media(features)
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features)
     names: list[str] = []
@@ -54,7 +54,7 @@ def chat_request(
     if sampling.get("relaxable") and has_schema(body) and not names:
         check_room(sampling["response_format"], whole(body.get("max_tokens")))
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
-    session = check_session(sampling.get("session"))
+    session = sampling.get("session")
     # Arguments of calls are checked by the tools.
     relaxable = bool(names or sampling.get("relaxable"))
     return Request(ROUTE, body, reader, session, relaxable=relaxable, without_tools=without_tools)
@@ -76,7 +76,7 @@ def _prompted_request(
         stops = stop_texts(body)
         body.pop("stop", None)
         reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
-    session = check_session(sampling.get("session"))
+    session = sampling.get("session")
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 
 
@@ -117,7 +117,8 @@ def _reader(
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
-    return ending(ToolStream if may_call and not may_be_empty else ChatStream, body)
+    reader = ToolStream if may_call and not may_be_empty else ChatStream
+    return partial(reader, stop_texts(body)) if body.get("stop") else reader
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:

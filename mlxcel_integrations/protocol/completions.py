@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .headers import check_session
 from .sampling import depends_on_engine, request_fields
 from .stream import Delta, DeltaStream, Request, ending
 from .validation import from_json
@@ -53,7 +52,7 @@ def completion_request(
             f"A prompt must be a string, not {type(prompt).__name__}: make one call for each "
             "prompt."
         )
-    session = check_session(sampling.get("session"))
+    session = sampling.get("session")
     if sampling.get("suffix") is not None:
         body = _infill_body(model, prompt, sampling)
         return Request(INFILL, body, ending(InfillStream, body), session)

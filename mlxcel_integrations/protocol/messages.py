@@ -59,35 +59,16 @@ class Conversation(NamedTuple):
         messages: The messages.
         media: The parts that are not text, by their places.
         characters: Length of all text in content.
-        is_empty: Whether no message says anything.
-        stray_result: Index of the first tool result without a call before it, None if each has
-            one.
+        problem: Why no server answers the conversation, although any can be counted: all messages
+            are empty, which mlxcel refuses, or a tool result has no call. None without one.
         has_calls: Whether a message calls tools, or is the result of one.
     """
 
     messages: list[Message]
     media: dict[str, Any]
     characters: int
-    is_empty: bool
-    stray_result: int | None
+    problem: str | None
     has_calls: bool = False
-
-    def check_answerable(self) -> None:
-        """Check that the conversation can be answered; any conversation can be counted.
-
-        Raises:
-            MlxcelError: All messages are empty, which mlxcel refuses, or a tool result has no
-                call.
-        """
-        if self.is_empty:
-            raise MlxcelError("All messages are empty: write something into at least one of them.")
-        if self.stray_result is not None:
-            call = self.messages[self.stray_result].get("tool_call_id")
-            raise MlxcelError(
-                f"messages[{self.stray_result}] is the result of the tool call {call!r}, but no "
-                "message before it makes this call. Keep the assistant message that does, with "
-                "its tool_calls."
-            )
 
     def check_media(self, features: ServerFeatures | None) -> None:
         """Check the parts that are not text.
@@ -195,25 +176,40 @@ def inspect(messages: Messages) -> Conversation:
     checked: list[Message] = []
     media: dict[str, Any] = {}
     texts: list[str] = []
-    calls = CallIds()
-    says_more, stray_result, has_calls = False, None, False
+    calls = problem = None
+    says_more = False
     for index, message in enumerate(messages):
-        message = _with_known_role(index, message)
-        _split(index, message.get("content"), texts, media)
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            message = _with_known_role(index, message)
+        content = message.get("content")
+        if isinstance(content, str):
+            texts.append(content)
+        elif content is not None:
+            _split(index, content, texts, media)
         tool_calls = message.get("tool_calls")
         says_more = says_more or bool(tool_calls or message.get("reasoning_content"))
         if tool_calls and message["role"] == "assistant":
-            has_calls, message = True, calls.with_ids(index, message)
+            calls = calls or CallIds()
+            message = calls.with_ids(index, message)
         elif message["role"] == "tool":
-            has_calls = True
+            calls = calls or CallIds()
             result = calls.of_result(message)
-            if result is None and stray_result is None:
-                stray_result = index
+            if result is None and problem is None:
+                problem = _without_call(index, message)
             message = result or message
         checked.append(message)
-    is_empty = not (media or says_more) and all(not text or text.isspace() for text in texts)
-    characters = sum(map(len, texts))
-    return Conversation(checked, media, characters, is_empty, stray_result, has_calls)
+    if not (media or says_more) and all(not text or text.isspace() for text in texts):
+        problem = "All messages are empty: write something into at least one of them."
+    has_calls = calls is not None
+    return Conversation(checked, media, sum(map(len, texts)), problem, has_calls)
+
+
+def _without_call(index: int, message: Message) -> str:
+    return (
+        f"messages[{index}] is the result of the tool call {message.get('tool_call_id')!r}, but no "
+        "message before it makes this call. Keep the assistant message that does, with its "
+        "tool_calls."
+    )
 
 
 def _with_known_role(index: int, message: Message) -> Message:
@@ -224,8 +220,6 @@ def _with_known_role(index: int, message: Message) -> Message:
             "those of LlamaIndex to Mlxcel."
         )
     role = message.get("role")
-    if role in ROLES:
-        return message
     if role == "developer":
         return {**message, "role": "system"}
     import difflib  # slow to import, and only this error needs it
@@ -238,10 +232,7 @@ def _with_known_role(index: int, message: Message) -> Message:
 
 
 def _split(index: int, content: Any, texts: list[str], media: dict[str, Any]) -> None:
-    """Append the texts of a message's content to ``texts``, and the rest to ``media``."""
-    if content is None or isinstance(content, str):
-        texts.append(content or "")
-        return
+    """Append the texts among the parts of a message to ``texts``, and the rest to ``media``."""
     if not isinstance(content, list | tuple):
         raise MlxcelError(
             f"messages[{index}].content is {type(content).__name__}: pass a text, or a list of "

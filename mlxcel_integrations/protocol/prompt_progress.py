@@ -75,6 +75,4 @@ def asking_for_progress(sampling: Mapping[str, Any], progress: object) -> Mappin
 
 def without_progress(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return sampling fields that do not ask for progress."""
-    if sampling.get("return_progress") is None:
-        return sampling
     return {name: value for name, value in sampling.items() if name != "return_progress"}

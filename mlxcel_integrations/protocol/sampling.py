@@ -43,6 +43,9 @@ _LLAMA_NAMES = {
 }
 """llama.cpp knows only these older names, and mlxcel refuses them beside the newer ones."""
 
+_NAMED_BY_ENGINE = {*_LLAMA_NAMES, *_LLAMA_NAMES.values()}
+"""Fields whose names depend on the engine."""
+
 ANSWER_TOKENS = 1024
 """Most tokens of ``max_tokens`` that are kept for an answer after thoughts."""
 
@@ -129,10 +132,10 @@ def _converted(name: str, value: Any) -> Any:
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
     """Tell whether the engine must be known to name the fields, or to send the schema."""
-    return exceeds_limits(sampling.get("response_format")) or any(
-        _OTHER_NAMES.get(name, name) in _LLAMA_NAMES and value is not None
-        for name, value in sampling.items()
-    )
+    if any(sampling[name] is not None for name in sampling.keys() & _NAMED_BY_ENGINE):
+        return True
+    wanted = sampling.get("response_format")
+    return wanted is not None and exceeds_limits(wanted)
 
 
 def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 from .arguments import as_seconds
 
@@ -16,7 +17,7 @@ LONGEST = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeouts:
     """The limits of requests, in seconds: options of ``LLM``, whose docstring describes them."""
 
@@ -26,24 +27,25 @@ class Timeouts:
     total_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            object.__setattr__(self, name, as_seconds(name, getattr(self, name)))
+        for option in fields(self):
+            seconds = as_seconds(option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, seconds)
         if self.connect_timeout is None:
             object.__setattr__(self, "connect_timeout", USUAL_CONNECT_TIMEOUT)
 
-    @property
+    @cached_property
     def read(self) -> float:
         """Longest silence until an answer begins."""
         return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
 
-    @property
+    @cached_property
     def between_tokens(self) -> tuple[str, float]:
         """Name of the argument that limits the time between tokens, and its seconds."""
         if self.token_timeout is None:
             return "timeout", self.read
         return "token_timeout", min(self.token_timeout, LONGEST)
 
-    @property
+    @cached_property
     def connect(self) -> float:
         """Longest time until a connection is made."""
         return min(self.connect_timeout, self.read)
@@ -62,6 +64,7 @@ class Deadline:
 
     Attributes:
         timeout: Longest time that the next read may take, in seconds.
+        alive_at: When the server last gave a sign of life.
         stands_still: Whether the server reports progress of the prompt that does not move.
     """
 
@@ -69,18 +72,18 @@ class Deadline:
         self._timeouts = timeouts
         self._began = self.stands_still = False
         self._name, self._limit = "timeout", timeouts.read
-        self._alive_at = now
+        self.alive_at = now
         total = timeouts.total_timeout
         self._end = math.inf if total is None else now + total
         self._end_of_all = self._end
         self.timeout = min(self._limit, self._end - now)
 
     def renew(self, now: float, progress: bool) -> None:
-        """Renew the deadline after a read.
+        """Renew the deadline, and set the ``timeout`` of a read that begins now.
 
         Args:
-            now: When the next read begins.
-            progress: Whether a token arrived.
+            now: When it begins.
+            progress: Whether the last one has brought a token.
 
         Raises:
             TimeoutError: No time is left for it.
@@ -89,20 +92,8 @@ class Deadline:
             self._began = True
             self._name, self._limit = self._timeouts.between_tokens
         if progress or not (self._began or self.stands_still):
-            self._alive_at = now
-        self.check(now)
-
-    def touch(self, now: float) -> None:
-        """Note a sign of life of the server before the next read is prepared."""
-        self._alive_at = now
-
-    def check(self, now: float) -> None:
-        """Set the ``timeout`` of a read that begins now, without any sign of life before it.
-
-        Raises:
-            TimeoutError: No time is left for it.
-        """
-        self.timeout = min(self._limit - (now - self._alive_at), self._end - now)
+            self.alive_at = now
+        self.timeout = min(self._limit - (now - self.alive_at), self._end - now)
         if self.timeout <= 0:
             raise TimeoutError
 
@@ -110,7 +101,7 @@ class Deadline:
         """Leave out the time of a server's start, which has a limit of its own."""
         self._end += seconds
         self._end_of_all += seconds
-        self._alive_at += seconds
+        self.alive_at += seconds
 
     def shorten(self, seconds: float, now: float) -> None:
         """Let the request end soon: its answer is complete."""

@@ -49,7 +49,7 @@ class BatchModel(ChatAdapter):
     @property
     def sampling(self) -> dict[str, Any]:
         """The fields of each request."""
-        return self._with_chat_options(self._own_sampling)
+        return self._chat_fields({})
 
 
 class Servers:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .schema import Schema
 
 __all__ = [
+    "SCHEMA_FIELDS",
     "StructuredChat",
     "constrained",
     "content",
@@ -33,6 +34,9 @@ __all__ = [
     "with_schema_applied",
     "with_schema_shown",
 ]
+
+SCHEMA_FIELDS = frozenset({"response_format", "show_schema", "correction"})
+"""Fields of requests that adapters prepare with ``with_schema_applied``; most have none."""
 
 
 class StructuredChat(NamedTuple):

@@ -81,9 +81,11 @@ class AsyncDriver:
                         yielded += 1
                         if yielded % DELTAS_PER_TURN == 0:
                             await turns.take()
+                    if answer.done:
+                        break
                     # After the reader, whose time is not the server's.
-                    answer.renew_deadline()
-                    if answer.done or (piece := await _anext(incoming)) is None:
+                    incoming.deadline.renew(time.monotonic(), answer.has_token)
+                    if (piece := await _anext(incoming)) is None:
                         break
                     await turns.join()
                     # A traceback with locals would show what is left in it.

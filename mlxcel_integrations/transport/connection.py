@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -19,14 +18,16 @@ from ..protocol.failures import another_model, buffering, not_the_model, templat
 from ..protocol.features import ServerFeatures, same_model
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
+from ..protocol.message_tokens import chat_to_check
 from ..protocol.relaxation import RefusedSchemas
+from ..protocol.stream import DeltaStream
 from ..protocol.strict_roles import Roles
-from ..protocol.timeouts import Deadline, Timeouts
+from ..protocol.timeouts import Timeouts
 from ..protocol.tokens import TokenMemory
 from ..protocol.vector_models import VectorMemory
 from ..secret import NotPicklable, Secret, hidden, redacted
 from .endpoint import Endpoint
-from .line import Line, Place, line_of
+from .line import Line, line_of
 from .server import Server, ServerLease
 from .tls import TLS, USUAL_TLS
 from .token_cache import TokenCache
@@ -111,6 +112,7 @@ class Connection(NotPicklable):
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
+        under_way: The detectors of the answers that are being read.
         settle_seconds: How long to wait before diagnosing a broken connection: those of a managed
             server break a moment before its guard reports its end.
 
@@ -156,7 +158,7 @@ class Connection(NotPicklable):
         # A managed server is started with a queue for requests.
         self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
-        self._under_way: set[BufferingDetector] = set()
+        self.under_way: set[BufferingDetector] = set()
         self._buffered_in_a_row = 0
         self._warnings: set[str] = set()
 
@@ -263,17 +265,17 @@ class Connection(NotPicklable):
             if self.lease is not None:
                 self.lease.release()
 
-    def deadline(self) -> Deadline:
-        """Return the deadline of a request that is made now."""
-        return Deadline(self.timeouts, time.monotonic())
-
     def request(self, call: Call, timeout: float) -> httpx.Request:
         """Return the request for a call.
 
         Args:
             call: What to ask for.
             timeout: Longest time until the response begins, in seconds.
+
+        Raises:
+            MlxcelError: The connection was closed.
         """
+        self.check_open()
         url = _url(self.endpoint.url, call.path)
         content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)
@@ -294,8 +296,8 @@ class Connection(NotPicklable):
         )
         # Transports for tests look at its content.
         request.read()
-        if own := self.own_headers(call.session):
-            request.headers.update(own)
+        if self._default_headers or self._session or call.session:
+            request.headers.update(self.own_headers(call.session))
         return request
 
     def own_headers(self, session: str | None = None) -> dict[str, str]:
@@ -343,32 +345,31 @@ class Connection(NotPicklable):
         if server is not None:
             self.line.saw(server)
         detector = BufferingDetector(began)
-        self._under_way.add(detector)
-        if len(self._under_way) > 1:
+        self.under_way.add(detector)
+        if len(self.under_way) > 1:
             # With several streams at once, the reader itself may be what is late.
-            for one in list(self._under_way):
+            for one in list(self.under_way):
                 one.undecided = False
         return detector
 
-    def end(self, detector: BufferingDetector, place: Place | None) -> None:
-        """Note that an answer has ended, complete or not."""
-        self._under_way.discard(detector)
-        self.line.leave(place)
-
-    def learn(self, requested: Any, model: str | None, detector: BufferingDetector) -> None:
-        """Learn from a complete answer which model answers, and whether a proxy buffers.
+    def learn(
+        self, body: Mapping[str, Any], answer: DeltaStream, detector: BufferingDetector
+    ) -> None:
+        """Learn from a complete answer: which model answers, and whether a proxy buffers.
 
         Args:
-            requested: The model that the request named.
-            model: The model that answered, None if unknown.
+            body: The body of the request.
+            answer: The reader of the answer.
             detector: The detector that watched the first tokens.
         """
-        self.pass_on_template_failure()
+        if self.lease is not None:
+            self.pass_on_template_failure()
         if detector.buffered is not None:
             self._buffered_in_a_row = self._buffered_in_a_row + 1 if detector.buffered else 0
         # A single burst may be our own delay, and a Unix socket has no proxy in between.
         if self._buffered_in_a_row > 1 and self.lease is None and self.endpoint.socket is None:
             self._warn_once(buffering(str(self.endpoint)))
+        requested, model = body.get("model"), answer.model
         served = self._settings.served_model if self._settings else None
         if model and served and requested == served and not same_model(served, model):
             self._warn_once(not_the_model(str(self.endpoint), served, model))
@@ -377,6 +378,10 @@ class Connection(NotPicklable):
             if known is not None and known != model:
                 self.forget()
                 self._warn_once(another_model(str(self.endpoint), model, known))
+        if answer.prompt_tokens is not None:
+            chat = chat_to_check(body, self.tokens)
+            if chat is not None:
+                self.tokens.answered = chat, answer.prompt_tokens
 
     def pass_on_template_failure(self) -> None:
         """Warn if the log of the managed server says that its chat template has failed."""

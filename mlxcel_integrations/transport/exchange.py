@@ -57,7 +57,7 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
     """
     __tracebackhide__ = True
     answer: Any = None
-    current = deadline or connection.deadline()
+    current = deadline or Deadline(connection.timeouts, time.monotonic())
     while True:
         try:
             wanted = flow.send(answer)
@@ -68,9 +68,9 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
             raise
         if isinstance(wanted, Gather):
             answer = yield wanted
-            current = deadline or connection.deadline()
+            current = deadline or Deadline(connection.timeouts, time.monotonic())
         else:
-            current.touch(time.monotonic())
+            current.alive_at = time.monotonic()
             answer = yield from _answer(connection, wanted, current)
 
 
@@ -111,14 +111,15 @@ def respond(
         if pause is None or not deadline.allows(pause, time.monotonic()):
             return answer
         yield Sleep(pause)
-        deadline.touch(time.monotonic())
+        deadline.alive_at = time.monotonic()
 
 
 def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:
     """Send a request once; return the unread response if its status is 200, or the failure."""
-    yield from started(connection, deadline)
+    if connection.lease is not None:
+        yield from started(connection, deadline)
     try:
-        deadline.check(time.monotonic())
+        deadline.renew(time.monotonic(), progress=False)
         request = connection.request(call, deadline.timeout)
         incoming: Incoming = yield Send(connection.endpoint, request, deadline)
         if incoming.headers.get("content-encoding", "identity") != "identity":

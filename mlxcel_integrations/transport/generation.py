@@ -35,18 +35,19 @@ HEALTH_SECONDS = 2.0
 def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
     """Send the request of a flow, and return its answer when the first token has come."""
     __tracebackhide__ = True
-    deadline = connection.deadline()
+    deadline = Deadline(connection.timeouts, time.monotonic())
     request = yield from run(connection, preparation, deadline)
-    deadline.touch(time.monotonic())
+    deadline.alive_at = time.monotonic()
     return (yield from _sent(connection, request, deadline))
 
 
 def following(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedAnswer] | None:
     """Return the steps to the answer that follows this one, None if it was the last."""
-    request = answer.next_request()
-    if request is None:
+    then = answer.request.then
+    if then is None:
         return None
-    return _sent(connection, request, answer.incoming.deadline.following(time.monotonic()))
+    deadline = answer.incoming.deadline.following(time.monotonic())
+    return _sent(connection, then(answer.stream), deadline)
 
 
 def ended(connection: Connection, answer: StreamedAnswer) -> Steps[None]:
@@ -58,7 +59,7 @@ def ended(connection: Connection, answer: StreamedAnswer) -> Steps[None]:
     Raises:
         MlxcelStreamError: It is not complete.
     """
-    if answer.gave_up:
+    if answer.stream.gave_up:
         # The log of a managed server, which says why, arrives a moment later.
         yield Sleep(connection.settle_seconds)
     if answer.close():
@@ -103,7 +104,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
                 return answer
             answer = StreamedAnswer(connection, request, incoming, began, place)
             yield from _first_token(answer)
-            if answer.begun or not answer.gave_up:
+            if answer.begun or not answer.stream.gave_up:
                 return answer
             pause = retries.pause()
             if pause is None or not deadline.allows(pause, time.monotonic()):
@@ -114,7 +115,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             connection.line.leave(place)
             raise
         yield Sleep(pause)
-        deadline.touch(time.monotonic())
+        deadline.alive_at = time.monotonic()
 
 
 def _respond(
@@ -148,7 +149,7 @@ def _respond(
             body = relaxed
         else:
             return request, response
-        deadline.touch(time.monotonic())
+        deadline.alive_at = time.monotonic()
 
 
 def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
@@ -163,8 +164,7 @@ def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
             line.leave(place)
             return None
         if place is not None and not place.done():
-            deadline.touch(time.monotonic())
-            deadline.check(time.monotonic())
+            deadline.renew(time.monotonic(), progress=False)
             yield Wait(place, deadline.timeout)
             # A server that was loading can tell by now.
             if not line.slots_known:
@@ -176,7 +176,7 @@ def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
     except BaseException:
         line.leave(place)
         raise
-    deadline.touch(time.monotonic())
+    deadline.alive_at = time.monotonic()
     return place
 
 
@@ -191,7 +191,7 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
     try:
         # A busy server may not answer, and the request that asks must not wait long for that.
         now = time.monotonic()
-        deadline.check(now)
+        deadline.renew(now, progress=False)
         limit = Timeouts(timeout=min(HEALTH_SECONDS, deadline.timeout / 2))
         health = yield from ask_once(connection, Call("/health"), Deadline(limit, now))
         answered = reported(health)
@@ -209,12 +209,11 @@ def _first_token(answer: StreamedAnswer) -> Steps[None]:
     """Read an answer until its first token, or until its end if there is none."""
     incoming = answer.incoming
     try:
-        while not (answer.begun or answer.done):
-            piece = yield Next(incoming)
-            if piece is None:
-                break
+        while (piece := (yield Next(incoming))) is not None:
             answer.first, piece = answer.feed(piece), b""
-            answer.renew_deadline()
+            if answer.begun or answer.done:
+                break
+            incoming.deadline.renew(time.monotonic(), answer.has_token)
     except LOST as error:
         answer.leave()
         yield Close(incoming)

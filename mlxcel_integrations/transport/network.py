@@ -87,6 +87,7 @@ class DeadlineStream:
         self.close = stream.close
         self.get_extra_info = stream.get_extra_info
         self._stream = stream
+        self._head = b""
         self._deadline: Deadline | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -94,8 +95,15 @@ class DeadlineStream:
         return self._stream.read(max_bytes, self._left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send bytes of a request, whose deadline applies from now on."""
+        """Send bytes of a request, whose deadline applies from now on.
+
+        The head of a POST waits for its body, which always follows: one packet instead of two.
+        """
         self._deadline = _sending.deadline
+        if buffer.startswith(b"POST ") and not self._head:
+            self._head = buffer
+            return
+        buffer, self._head = self._head + buffer, b""
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
             self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))
 

@@ -7,7 +7,6 @@ import time
 from ..errors import MlxcelStreamError
 from ..protocol.failures import not_a_stream
 from ..protocol.headers import served_by
-from ..protocol.message_tokens import chat_to_check
 from ..protocol.stream import CONNECTION_ENDED, Delta, Request
 from ..secret import begun_at_end, redacted
 from .connection import Connection
@@ -33,8 +32,12 @@ class StreamedAnswer:
         place: Its place in the line, None without a line.
 
     Attributes:
+        request: What it answers.
         incoming: The response that carries it.
+        stream: Its reader.
         first: The deltas up to the first token.
+        begun: Whether a token has come, or progress of the prompt.
+        has_token: Whether the last read has brought a token.
         done: Whether nothing more needs to be read.
     """
 
@@ -46,31 +49,20 @@ class StreamedAnswer:
         began: float,
         place: Place | None,
     ) -> None:
+        self.request = request
         self.incoming = incoming
+        self.stream = request.stream()
+        self.stream.server = served_by(incoming.headers)
         self.first: list[Delta] = []
-        self.done = False
+        self.begun = self.has_token = self.done = False
         self._connection = connection
-        self._request = request
         self._place = place
-        self._stream = request.stream()
-        self._stream.server = served_by(incoming.headers)
-        self._buffering = connection.begin(began, self._stream.server)
+        self._buffering = connection.begin(began, self.stream.server)
         self._content_type = incoming.headers.get("content-type", "")
         self._is_stream = self._content_type.startswith("text/event-stream")
         self._exceeded = "", 0.0
         self._lost = False
-        self._has_token = False
         self._sample = b""
-
-    @property
-    def begun(self) -> bool:
-        """Whether a token has come, or progress of the prompt."""
-        return bool(self.first or self._stream.text)
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether the server has said that it could not go on."""
-        return self._stream.gave_up
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the bytes of a read, and return the deltas that they complete.
@@ -80,22 +72,14 @@ class StreamedAnswer:
         if not self._is_stream:
             self.done, self._sample = True, redacted(piece[: begun_at_end(piece, least=4)])
             return []
-        deltas = self._stream.feed(piece)
-        self._has_token = bool(deltas) and deltas[-1].prompt_progress is None
-        if self._buffering.undecided and self._has_token:
+        deltas = self.stream.feed(piece)
+        self.begun = self.begun or bool(deltas or self.stream.text)
+        self.has_token = bool(deltas) and deltas[-1].prompt_progress is None
+        if self._buffering.undecided and self.has_token:
             self._buffering.observe(time.monotonic(), len(deltas))
-        self.done = self._stream.done
+        self.incoming.deadline.stands_still = self.stream.stands_still
+        self.done = self.stream.done
         return deltas
-
-    def renew_deadline(self) -> None:
-        """Set the deadline of the next read by what the last one has brought.
-
-        Raises:
-            TimeoutError: No time is left for it.
-        """
-        deadline = self.incoming.deadline
-        deadline.stands_still = self._stream.stands_still
-        deadline.renew(time.monotonic(), self._has_token)
 
     def close(self) -> bool:
         """Check that the answer is complete; return whether its connection can be used again.
@@ -105,16 +89,11 @@ class StreamedAnswer:
         """
         if not self._is_stream:
             raise self._not_a_stream()
-        self._check_complete(log=log_tail(self._connection) if self._stream.gave_up else "")
+        self._check_complete(log=log_tail(self._connection) if self.stream.gave_up else "")
         if not self.done or self._lost:
             return False
-        self._learn()
-        return keeps_alive(self.incoming.headers) and not self._stream.left
-
-    def next_request(self) -> Request | None:
-        """Return the request that follows this answer, None if it was the last one."""
-        then = self._request.then
-        return then(self._stream) if then is not None else None
+        self._connection.learn(self.request.body, self.stream, self._buffering)
+        return keeps_alive(self.incoming.headers) and not self.stream.left
 
     def lose(self) -> float:
         """Note that a read failed; return the seconds to wait before ``close_after``."""
@@ -132,23 +111,15 @@ class StreamedAnswer:
 
     def leave(self) -> None:
         """Give the place in the line back: the answer is not read any further."""
-        self._connection.end(self._buffering, self._place)
+        self._connection.under_way.discard(self._buffering)
+        self._connection.line.leave(self._place)
 
     def _check_complete(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
         try:
-            self._stream.close(reason, log)
+            self.stream.close(reason, log)
         except MlxcelStreamError as error:
             hide_secrets(error)
             raise
-
-    def _learn(self) -> None:
-        """Learn from a complete answer which model answers, and how many tokens its prompt has."""
-        body, tokens = self._request.body, self._connection.tokens
-        self._connection.learn(body.get("model"), self._stream.model, self._buffering)
-        if self._stream.prompt_tokens is not None:
-            chat = chat_to_check(body, tokens)
-            if chat is not None:
-                tokens.answered = chat, self._stream.prompt_tokens
 
     def _not_a_stream(self) -> MlxcelStreamError:
         where = self._connection.where(self.incoming.headers)

@@ -15,7 +15,6 @@ from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
 from .generation import ended, following, lost, opened
-from .network import sent_within
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
@@ -76,9 +75,11 @@ class SyncDriver:
                 deltas = answer.first
                 while True:
                     yield from deltas
+                    if answer.done:
+                        break
                     # After the reader, whose time is not the server's.
-                    answer.renew_deadline()
-                    if answer.done or (piece := _next(incoming)) is None:
+                    incoming.deadline.renew(time.monotonic(), answer.has_token)
+                    if (piece := next(incoming.pieces, None)) is None:
                         break
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
@@ -107,12 +108,11 @@ class SyncDriver:
     def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
-                with sent_within(deadline):
-                    response = self._pool.send(endpoint, request)
+                response = self._pool.send(endpoint, request, deadline)
                 body: Any = response.stream
                 return Incoming(response, body, iter(body), deadline)
             case Next(incoming):
-                return _next(incoming)
+                return next(incoming.pieces, None)
             case Start(server):
                 return server.start()
             case Wait(place, timeout):
@@ -138,9 +138,3 @@ class SyncDriver:
             # After a failure, cancel the flows that have not begun, and do not await the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
-
-
-def _next(incoming: Incoming) -> bytes | None:
-    """Return the next bytes of a body, None at its end."""
-    piece: bytes | None = next(incoming.pieces, None)
-    return piece

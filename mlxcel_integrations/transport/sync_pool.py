@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
+from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .network import keeping_deadlines
+from .network import keeping_deadlines, sent_within
 from .peers import proving_peers
 from .server import ServerLease
 
@@ -52,8 +53,12 @@ class SyncPool:
                 self._known = endpoint, proving_peers(transport, self._lease)
             return self._known[1]
 
-    def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
+    def send(
+        self, endpoint: Endpoint, request: httpx.Request, deadline: Deadline
+    ) -> httpx.Response:
         """Send a request as soon as one of the connections is free.
+
+        The deadline ends the reads of its response, too.
 
         Requests wait here and not in httpcore, whose own queue takes quadratic time: 1,000 requests
         at once would take minutes.
@@ -66,7 +71,8 @@ class SyncPool:
         if not places.acquire(timeout=wait):
             raise httpx.PoolTimeout("No connection is free.")
         try:
-            response = transport.handle_request(request)
+            with sent_within(deadline):
+                response = transport.handle_request(request)
             assert isinstance(response.stream, httpx.SyncByteStream)
         except BaseException:
             places.release()
@@ -78,8 +84,10 @@ class SyncPool:
         stream = response.extensions.get("network_stream")
 
         def closed() -> None:
+            known = self._known
+            is_ours = transport is self._given or (known is not None and transport is known[1])
             # httpcore forgets a connection that is still being made when its pool is closed.
-            if stream is not None and not self._has(transport):
+            if stream is not None and not is_ours:
                 stream.close()
             places.release()
 
@@ -91,10 +99,6 @@ class SyncPool:
         if self._process == os.getpid():
             with self._lock:
                 self._drop()
-
-    def _has(self, transport: httpx.BaseTransport) -> bool:
-        known = self._known
-        return transport is self._given or (known is not None and known[1] is transport)
 
     def _drop(self) -> None:
         # In this order, so that a connection made meanwhile is closed here or in ``send``.

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM
+from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
 from mlxcel_integrations.transport.endpoint import Endpoint
 from mlxcel_integrations.transport.sync_pool import SyncPool
 from tests.fakes.server import FakeServer, Reply
@@ -188,7 +189,7 @@ def test_a_connection_that_is_made_while_its_pool_is_closed_is_closed_with_its_a
         extensions={"timeout": {"pool": 1.0}, "trace": close_meanwhile},
     )
 
-    response = pool.send(endpoint, request)
+    response = pool.send(endpoint, request, Deadline(Timeouts(), now=0))
     response.read()
 
     assert -1 == response.extensions["network_stream"].get_extra_info("socket").fileno()

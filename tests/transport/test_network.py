@@ -92,3 +92,14 @@ def test_a_transport_that_two_clients_share_is_changed_once() -> None:
 
     assert isinstance(backends[0], DeadlineBackend)
     assert backends[0] is backends[1]
+
+
+def test_the_head_of_a_request_is_sent_with_its_body(clock: list[float]) -> None:
+    wire = Wire()
+    stream = stream_over(wire)
+    post, body, end = b"POST /v1/embeddings HTTP/1.1\r\n\r\n", b'{"input": "POST "}', b""
+    get = b"GET /health HTTP/1.1\r\n\r\n"
+    for part in (post, body, end, get, end):
+        stream.write(part, 60)
+
+    assert [post + body, get] == wire.written

@@ -300,10 +300,17 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_names(sampling: Mapping[str, Any]) -> None:
+    # Imported here since most chats set no fields.
+    from .keywords import ChatKeywords, CompletionKeywords
+
+    _KNOWN_FIELDS.update(ChatKeywords.__annotations__, CompletionKeywords.__annotations__)
+    unknown = sampling.keys() - _KNOWN_FIELDS
+    if not unknown:
+        return
     # Imported here since pydantic, which it needs, takes longer to import than the whole client.
     from .options.names import check_field_name, nearest_sampling_field
 
-    for name in sampling.keys() - _KNOWN_FIELDS:
+    for name in unknown:
         check_field_name(name)
         near = nearest_sampling_field(name)
         if near is not None:

@@ -34,6 +34,8 @@ def test_the_keywords_are_the_options(typed: type, fields: type[BaseModel], more
 def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:
     named = get_type_hints(keywords.ChatKeywords) | get_type_hints(keywords.CompletionKeywords)
 
+    for name in named:
+        names.check_field_name(name)
     assert [] == [name for name in named if names.nearest_sampling_field(name) is not None]
 
 

@@ -195,7 +195,8 @@ from mlxcel_integrations import LLM
 
 heavy = {"openai", "langchain_core", "llama_index", "numpy"}
 with LLM(base_url=sys.argv[1]) as llm:
-    llm.chat("hi"), llm.generate("hi"), llm.tokenize("hi"), llm.features
+    llm.chat("hi", max_tokens=8, reasoning=False), llm.generate("hi", seed=1)
+    llm.tokenize("hi"), llm.features
 loaded = {"pydantic", *heavy} & sys.modules.keys()
 
 # Its constructor may be called in a loop, and must find there what a managed server needs.

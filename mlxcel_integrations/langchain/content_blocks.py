@@ -56,7 +56,10 @@ def _texts(message: AIMessage) -> list[types.ContentBlock]:
     reasoning = message.additional_kwargs.get("reasoning_content")
     if reasoning:
         blocks.append(types.ReasoningContentBlock(type="reasoning", reasoning=reasoning))
-    if message.content:
+    if message.content and message.response_metadata.get("finish_reason") == "refusal":
+        refusal = {"type": "refusal", "refusal": message.content}
+        blocks.append(cast("types.ContentBlock", refusal))
+    elif message.content:
         blocks.append(types.TextContentBlock(type="text", text=message.content))
     return blocks
 

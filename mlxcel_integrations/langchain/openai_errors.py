@@ -8,6 +8,7 @@ from __future__ import annotations
 import openai
 from langchain_core import exceptions as langchain
 
+from ..protocol.failures import is_overflow
 from ..protocol.validation import as_count
 from .mlxcel_errors import as_dual
 
@@ -83,7 +84,7 @@ _DUALS: tuple[type[Exception], ...] = (
 
 def from_openai(error: Exception) -> Exception:
     """Return the same error as one of LangChain's, too; unchanged if LangChain has none for it."""
-    if isinstance(error, openai.BadRequestError) and error.type == "exceed_context_size_error":
+    if isinstance(error, openai.BadRequestError) and is_overflow(error.body):
         overflow = as_dual(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}
         overflow.n_prompt_tokens = as_count(body.get("n_prompt_tokens"))

@@ -29,6 +29,7 @@ from langchain_core.runnables.graph import Graph
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError, StructuredOutputError
+from ..protocol.validation import NOT_JSON, from_json
 from ..structured.attempts import Attempts
 from ..structured.request import is_free, is_whole_format, to_response_format
 from ..structured.schema import Schema
@@ -377,4 +378,5 @@ def _leaving_attempts_to_caller(config: RunnableConfig | None) -> Iterator[list[
     except StructuredOutputError as error:
         if not _asks_again_itself(config):
             raise
-        unfit.append(error.raw)
+        value = from_json(error.raw)
+        unfit.append(error.raw if value is NOT_JSON else value)

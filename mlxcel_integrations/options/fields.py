@@ -281,7 +281,9 @@ class SamplingParams(BaseModel):
     )
     logprobs: bool | None = Field(default=None, description="Return log probabilities.")
     top_logprobs: int | None = Field(
-        default=None, ge=0, description="Also return those of this many alternatives."
+        default=None,
+        ge=0,
+        description="Return log probabilities, and those of this many alternatives.",
     )
     response_format: Any = Field(
         default=None,

@@ -43,16 +43,18 @@ class ChatStream(DeltaStream):
     """Read a streamed chat answer.
 
     White space before its text is left out, as servers do with whole answers: templates and
-    thoughts leave some there.
+    thoughts leave some there. A refusal, which gateways pass on from other models, is a text whose
+    finish reason is ``refusal``.
     """
 
     _begun = False
+    _refused = False
     _numbering: CallNumbering | None = None
     _blank = 0
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         part = choice["delta"]
-        text = part.get("content") or ""
+        text = part.get("content") or part.get("refusal") or ""
         if not self._begun and text:
             length = len(text)
             text = text.lstrip()
@@ -66,8 +68,10 @@ class ChatStream(DeltaStream):
         if part.get("tool_calls"):
             self._numbering = self._numbering or CallNumbering()
             delta.tool_calls = self._numbering.number(part["tool_calls"])
+        if part.get("refusal"):
+            self._refused = True
         if choice.get("finish_reason"):
-            delta.finish_reason = choice["finish_reason"]
+            delta.finish_reason = "refusal" if self._refused else choice["finish_reason"]
         if choice.get("logprobs"):
             delta.logprobs = choice["logprobs"]
         return delta

@@ -92,9 +92,11 @@ def _completion_fields(sampling: Mapping[str, Any], engine: str | None) -> dict[
     if engine == "llama.cpp" and fields.get("response_format"):
         wrapped = fields.pop("response_format").get("json_schema") or {}
         fields["json_schema"] = wrapped.get("schema")
-    if isinstance(fields.get("logprobs"), bool):
+    wanted = fields.get("logprobs")
+    if wanted is None or isinstance(wanted, bool):
         alternatives = fields.pop("top_logprobs", None)
-        fields["logprobs"] = (alternatives or 1) if fields["logprobs"] else None
+        wanted = alternatives is not None if wanted is None else wanted
+        fields["logprobs"] = (alternatives or 1) if wanted else None
     return fields
 
 

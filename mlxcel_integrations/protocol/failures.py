@@ -18,6 +18,7 @@ __all__ = [
     "cut_by",
     "from_status",
     "insecure",
+    "is_overflow",
     "no_slot",
     "not_a_stream",
     "not_the_model",
@@ -67,6 +68,13 @@ ROLES_REFUSED = re.compile(
     r"must alternate|system (role|message|prompt)|roles? (is|are) (not )?supported", re.IGNORECASE
 )
 """Errors that chat templates raise about roles, which servers pass on."""
+
+_OVERFLOW = re.compile(
+    r"context_length_exceeded|ContextWindowExceeded|maximum context length|prompt is too long"
+    r"|exceeds? the (available |model's )?context (size|window|length)|input tokens exceed",
+    re.IGNORECASE,
+)
+"""What gateways, and servers behind them, say of prompts that do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,8 +372,8 @@ def _page(content_type: str, text: str) -> str | None:
 def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool) -> str | None:
     if is_page and status in _BALANCER_ADVICE:
         return _BALANCER_ADVICE[status]
-    if kind == "exceed_context_size_error":
-        return _context_advice(error)
+    if status == 400 and is_overflow(error):
+        return _context_advice(as_object(error))
     if status == 400 and ROLES_REFUSED.search(text):
         return (
             "The model's chat template does not accept these messages: begin with a user message, "
@@ -376,7 +384,15 @@ def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool)
     return _ADVICE.get(status)
 
 
-def _context_advice(error: Any) -> str:
+def is_overflow(error: object) -> bool:
+    """Tell whether the error of a response says that the prompt does not fit into the context."""
+    fields = as_object(error)
+    if fields.get("type") == "exceed_context_size_error":
+        return True
+    return bool(_OVERFLOW.search(f"{fields.get('code')} {error_text(error)}"))
+
+
+def _context_advice(error: Mapping[str, Any]) -> str:
     tokens = as_count(error.get("n_prompt_tokens")) or "more"
     fit = as_count(error.get("n_ctx")) or "fewer"
     return (

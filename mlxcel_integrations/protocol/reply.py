@@ -22,7 +22,7 @@ class ChatReply:
         tool_calls: Calls as ``{"id", "type", "function": {"name", "arguments"}}``, where
             ``arguments`` is JSON text.
         finish_reason: ``stop``, ``length``, ``tool_calls``; ``repetition`` if it was left because
-            it repeated itself; None if unknown.
+            it repeated itself; ``refusal`` if the text is one; None if unknown.
         usage: Token counts as OpenAI's ``usage``.
         timings: The server's own measurements, if it gives any.
         logprobs: Log probabilities of all tokens, as the server's ``logprobs``.

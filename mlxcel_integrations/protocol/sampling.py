@@ -172,6 +172,9 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     # Older servers refuse a negative seed, which elsewhere means "random".
     if "seed" in fields and fields["seed"] < 0:
         del fields["seed"]
+    if "top_logprobs" in fields:
+        # Servers refuse it alone, and logprobs=False beside it.
+        fields.setdefault("logprobs", True)
     if fields.get("n", 1) != 1:
         raise MlxcelError("n is more than 1: the server gives one answer, so make several calls.")
     fields.pop("n", None)

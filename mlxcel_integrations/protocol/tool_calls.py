@@ -150,11 +150,16 @@ class CallIds:
                 return self._open.pop(number).sent
         if given and str(given) in self._sent:
             return self._sent[str(given)]
-        # Ollama and Vertex know no ids: some adapters put the name of the tool in their place.
-        for number, call in enumerate(self._open):
-            if call.name == (given or name):
-                return self._open.pop(number).sent
-        return self._open.pop(0).sent if self._open and not given else None
+        # Ollama and Vertex know no ids: some adapters put the name of the tool in their place, or
+        # give an id to the result alone.
+        without = [call for call in self._open if not (given and call.given)]
+        named = [call for call in self._open if call.name == given]
+        named += [call for call in without if call.name == name]
+        found = next(iter(named or without), None)
+        if found is None:
+            return None
+        self._open.remove(found)
+        return found.sent
 
 
 # --------------------------------------------------------------------------- answers

@@ -104,9 +104,11 @@ class Schema(Generic[T]):
     def _raise_unreadable(self, text: str, finish_reason: str | None) -> NoReturn:
         begun = _begun(text)
         if begun is MISSING and finish_reason not in CUT:
+            advice = "Check that the server supports response_format with a json_schema."
+            if finish_reason == "refusal":
+                advice = "The model refused to answer: change the prompt, or ask another model."
             raise StructuredOutputError(
-                f"The answer is not JSON: {_shortened(text)!r}. Check that the server supports "
-                "response_format with a json_schema.",
+                f"The answer is not JSON: {_shortened(text)!r}. {advice}",
                 raw=text,
                 finish_reason=finish_reason,
             )

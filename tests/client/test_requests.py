@@ -44,14 +44,14 @@ def test_every_sampling_field_reaches_the_request(
     client: Any, server: FakeServer, field: str
 ) -> None:
     value = VALUES.get(field, 1)
-    more = {"logprobs": True} if field == "top_logprobs" else {}
-    # Text completions take a number there.
-    for_text = 1 if field == "logprobs" else value
+    # Text completions take a number, that of the alternatives.
+    in_text, for_text = ("logprobs", 1) if field.endswith("logprobs") else (field, value)
 
-    client.chat("hi", **{field: value}, **more)
-    client.generate("hi", **{field: for_text})
+    client.chat("hi", **{field: value})
+    client.generate("hi", **{field: value})
 
-    assert [value, for_text] == [seen.json[field] for seen in server.posts]
+    chat, text = server.posts
+    assert (value, for_text) == (chat.json[field], text.json[in_text])
 
 
 @ON_TCP

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from langchain.agents import create_agent, middleware
 from langchain_core.messages import AIMessage
 
 from mlxcel_integrations.langchain import ChatMlxcel
@@ -53,3 +55,43 @@ def test_streamed_blocks_lose_no_call(server: FakeServer, output_version: str) -
     types = ["reasoning", "text", "tool_call", "tool_call"]
     assert types == [block["type"] for block in message.content_blocks]
     assert ["a", "b"] == [call["args"]["topic"] for call in message.tool_calls]
+
+
+REFUSAL = Reply.events(
+    [
+        {"choices": [{"delta": {"refusal": "I cannot."}, "finish_reason": None}]},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+    ]
+)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_refusal_is_a_block_of_its_own(
+    server: FakeServer, llm: ChatMlxcel, streamed: bool
+) -> None:
+    server.script(REFUSAL)
+
+    message = merged(list(llm.stream("x"))) if streamed else llm.invoke("x")
+
+    assert "I cannot." == message.text
+    assert [{"type": "refusal", "refusal": "I cannot."}] == message.content_blocks
+
+
+@pytest.mark.skipif(
+    not hasattr(middleware, "ModelRefusalMiddleware"), reason="this LangChain knows no refusals"
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_agent_turns_to_another_model_after_a_refusal(
+    server: FakeServer, llm: ChatMlxcel, streamed: bool
+) -> None:
+    server.script(REFUSAL, Reply.text("Gladly."))
+    agent = create_agent(
+        llm,
+        middleware=[middleware.ModelFallbackMiddleware(llm), middleware.ModelRefusalMiddleware()],
+    )
+    question: Any = {"messages": [("user", "x")]}
+
+    states = list(agent.stream(question, stream_mode="values")) if streamed else []
+    state = states[-1] if streamed else agent.invoke(question)
+
+    assert "Gladly." == state["messages"][-1].text

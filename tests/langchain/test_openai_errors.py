@@ -56,6 +56,29 @@ def test_a_prompt_that_is_too_long_is_a_context_overflow_with_both_numbers(
     assert (5000, 4096) == (caught.value.n_prompt_tokens, caught.value.n_ctx)  # type: ignore[attr-defined]  # of our class
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Too many.", "code": "context_length_exceeded"},
+        {"message": "litellm.ContextWindowExceededError: it exceeds the available context size"},
+        {"message": "This model's maximum context length is 4096 tokens, but you sent 5000."},
+        {"message": "prompt is too long: 5000 tokens > 4096 maximum"},
+        {"message": "Input tokens exceed the configured limit of 4096 tokens."},
+    ],
+)
+@ALL_WAYS
+def test_a_prompt_that_is_too_long_for_a_gateway_is_a_context_overflow(
+    server: FakeServer, llm: ChatMlxcel, error: dict[str, str], ask: Ask
+) -> None:
+    server.script(Reply.json({"error": error}, 400))
+
+    with pytest.raises(lc.ContextOverflowError, match=r"shorten the prompt") as caught:
+        ask(llm, "x")
+
+    assert isinstance(caught.value, openai.BadRequestError)
+    assert error["message"].rstrip(".") in str(caught.value)
+
+
 @ALL_WAYS
 def test_a_server_that_is_not_there_is_a_connection_error_of_both(ask: Ask) -> None:
     llm = ChatMlxcel(socket="/nowhere/x.sock", served_model="fake-model", max_retries=0)

@@ -712,14 +712,22 @@ def test_a_tool_selector_gets_its_retries(
 
 
 @RETRIES
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ("other JSON", {"wrong": []}),
+        ("cut", '{"tools": ["get_'),
+        ("no JSON", "get_weather"),
+    ],
+)
 def test_a_tool_selector_that_has_no_retries_left_does_as_it_was_told(
-    llm: ChatMlxcel, server: FakeServer
+    llm: ChatMlxcel, server: FakeServer, wrong: str, expected: Any
 ) -> None:
     def choose(response: Any) -> list[str]:
-        assert '{"wrong": []}' == response
+        assert expected == response
         return ["get_weather"]
 
-    server.script(*[WRONG["other JSON"]] * 2, Reply.text("Sunny."))
+    server.script(*[WRONG[wrong]] * 2, Reply.text("Sunny."))
     selector = LLMToolSelectorMiddleware(max_retries=1, on_parsing_failure=choose)
     agent: Any = create_agent(llm, [get_weather], middleware=[selector])
 

@@ -28,6 +28,8 @@ from mlxcel_integrations.protocol.sampling import (
         ({"temperature": None, "stop": None, "max_tokens": None, "n": None}, {}),
         ({"temperature": 0, "top_k": 0, "max_tokens": 0}, None),
         ({"logprobs": False, "logit_bias": {}}, None),
+        ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
+        ({"top_logprobs": 2, "logprobs": False}, None),
         ({"anything": {"else": [1]}}, None),
         ({"stop": "end"}, {"stop": ["end"]}),
         ({"stop": ("x", "y")}, {"stop": ["x", "y"]}),

@@ -125,6 +125,14 @@ CONVERSATIONS: dict[str, tuple[list[Json], list[list[str]]]] = {
         [asked("call00001", None), result("call00001"), result()],
         [["call00001", "call00002"], ["call00001"], ["call00002"]],
     ),
+    "ids of results alone": (
+        [asked(None, None), result("x"), result("y")],
+        [["call00000", "call00001"], ["call00000"], ["call00001"]],
+    ),
+    "ids and names of results alone": (
+        [asked((None, "f"), (None, "g")), result("x", "g"), result("y", "f")],
+        [["call00000", "call00001"], ["call00001"], ["call00000"]],
+    ),
     "an id that is a number": ([asked((5, "f")), result(5)], [["call00000"], ["call00000"]]),
 }
 

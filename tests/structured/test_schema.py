@@ -107,6 +107,12 @@ def test_what_is_no_json_is_not_repaired(text: str, finish: str) -> None:
             "a json_schema.",
         ),
         (
+            "I cannot.",
+            "refusal",
+            "The answer is not JSON: 'I cannot.'. The model refused to answer: change the prompt, "
+            "or ask another model.",
+        ),
+        (
             "{",
             "length",
             "The answer was cut before its JSON ended (finish_reason 'length'). Its text is in "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import MlxcelStreamError
+from ..errors import MlxcelError, MlxcelStreamError
 from ..protocol.failures import not_a_stream
 from ..protocol.headers import served_by
 from ..protocol.message_tokens import chat_to_check
@@ -137,7 +137,7 @@ class StreamedAnswer:
     def _check_complete(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
         try:
             self._stream.close(reason, log)
-        except MlxcelStreamError as error:
+        except MlxcelError as error:
             hide_secrets(error)
             raise
 

@@ -126,7 +126,10 @@ def _reader(
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
-    return ending(ToolStream if may_call and not may_be_empty else ChatStream, body)
+    if not may_call or may_be_empty:
+        return ending(ChatStream, body)
+    drops_calls = features is not None and features.drops_calls
+    return ending(partial(ToolStream, drops_calls=drops_calls), body)
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,10 @@ __all__ = [
 ]
 
 CONTROL_TOKENS = 8
-"""Most tokens around thoughts that are not sent, such as ``<think>``; a call has more."""
+"""Most tokens of an answer that are not sent, such as ``<think>``; a call has more."""
+
+HELD_BACK = re.compile(r"[<\[{|]")
+"""How marks of calls begin: servers hold text back that may be one, and send it in one piece."""
 
 
 def tokens_in_piece(text: str) -> int:
@@ -71,19 +75,34 @@ class ToolStream(ChatStream):
     """Read an answer that may contain tool calls.
 
     mlxcel up to v0.4.2 drops a call that is cut off or malformed, and ends as if the model had said
-    nothing, or nothing after its thoughts.
+    nothing after its thoughts, or after the text before the call.
+
+    Args:
+        stops: See ``DeltaStream``.
+        drops_calls: Whether it is such a server, each piece of whose text is a token.
     """
 
-    _silent = True
+    _called = False
     _tokens = 0
     _thinking = 0
+    _written = 0
     _reported: int | None = None
+
+    def __init__(self, stops: Sequence[str] = (), *, drops_calls: bool = False) -> None:
+        super().__init__(stops)
+        self._drops_calls = drops_calls
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
+        delta = super()._read_choice(choice)
+        if text := choice["delta"].get("content"):
+            self._written += _most_tokens(text)
+        return delta
 
     def _read_event(self, data: bytes) -> Delta | None:
         delta = super()._read_event(data)
         if delta is not None:
-            if delta.text or delta.tool_calls:
-                self._silent = False
+            if delta.tool_calls:
+                self._called = True
             if delta.reasoning:
                 self._thinking += tokens_in_piece(delta.reasoning)
             if delta.usage:
@@ -96,23 +115,39 @@ class ToolStream(ChatStream):
         """Take note that no more bytes come; see ``DeltaStream.close``.
 
         Raises:
-            MlxcelStreamError: The answer is not complete, or the server dropped all of it.
+            MlxcelStreamError: The answer is not complete, or the server dropped a call.
         """
         super().close(reason, log)
-        if self._silent and not self.left and self._finish != "length" and self._dropped_a_call():
-            after = " after the thoughts" if self._thinking else ""
-            raise MlxcelStreamError(
-                f"The model generated {self._tokens} tokens, but {self._who} sent neither text nor "
-                f"a tool call{after}: it drops a call that is cut off or malformed. Ask again, or "
-                "raise max_tokens."
-            )
+        if self.left or self._called or self._finish == "length" or not self._dropped_a_call():
+            return
+        sent = "neither text nor a tool call" + (" after the thoughts" if self._thinking else "")
+        if self._begun:
+            sent = "no more than the text before a tool call, which is in .partial"
+        raise MlxcelStreamError(
+            f"The model generated {self._tokens} tokens, but {self._who} sent {sent}: it drops a "
+            "call that is cut off or malformed. Ask again, or raise max_tokens.",
+            partial=self.text,
+        )
 
     def _dropped_a_call(self) -> bool:
-        """Tell whether more tokens were generated than an answer without text and calls has."""
-        if not self._thinking:
-            # A model that has nothing to say generates one token, which ends the answer.
-            return self._tokens > 1
-        return self._tokens - (self._reported or self._thinking) > CONTROL_TOKENS
+        """Tell whether more tokens were generated than an answer without calls has."""
+        if self._finish == "tool_calls":
+            return True
+        if self._begun and not self._drops_calls:
+            # Other servers may send several tokens in a piece.
+            return False
+        sent = (self._reported or self._thinking) + self._written
+        if sent:
+            return self._tokens - sent > CONTROL_TOKENS
+        # A model that has nothing to say generates one token, which not all servers count.
+        return self._tokens > (0 if self._drops_calls else 1)
+
+
+def _most_tokens(text: str) -> int:
+    """Return the most tokens that a piece may have, of a server that sends each when it has come."""
+    if HELD_BACK.search(text):
+        return len(text.encode(errors="surrogatepass"))
+    return tokens_in_piece(text)
 
 
 class SchemaStream(ChatStream):

@@ -370,14 +370,14 @@ _NOTHING = Delta()
 
 
 def ending(
-    stream: type[DeltaStream], body: Mapping[str, Any], *, may_repeat: bool = False
+    stream: Callable[..., DeltaStream], body: Mapping[str, Any], *, may_repeat: bool = False
 ) -> Callable[[], DeltaStream]:
     """Return a factory of streams that end where the answer to a request body does.
 
     Stop texts do not end JSON: its strings may contain them.
 
     Args:
-        stream: Class of the streams.
+        stream: Makes a stream.
         body: The request body.
         may_repeat: Whether JSON that repeats itself is read to its end.
     """

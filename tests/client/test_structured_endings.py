@@ -314,6 +314,18 @@ def test_a_call_that_the_server_leaves_out_after_thoughts_is_an_error(
         client.complete_chat("And now?", tools=[TOOL])
 
 
+def test_a_call_that_the_server_leaves_out_after_text_is_an_error(
+    client: Any, server: FakeServer
+) -> None:
+    cut = ["<tool_call>", *'{"name": "weather", "arg']
+    server.script(*[Reply.raw_text("I", " look", ".", *cut)] * 2)
+
+    for method in ("complete_chat", "chat_stream"):
+        with pytest.raises(MlxcelStreamError, match="the text before a tool call") as caught:
+            getattr(client, method)("And now?", tools=[TOOL])
+        assert "I look." == caught.value.partial
+
+
 # --------------------------------------------------------------------------- other servers
 
 

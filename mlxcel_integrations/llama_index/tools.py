@@ -244,12 +244,13 @@ def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSele
         text = _shortened(str(call.tool_kwargs))
         if strict:
             raise LlamaIndexStructuredOutputError(
-                f"The arguments in the call of the tool {name!r} are not a JSON object: {text}. "
+                f"The arguments in the call of {_tool(name)} are not a JSON object: {text}. "
                 "They are in .raw; ask again, or use a model made for tools.",
                 raw=str(call.tool_kwargs),
                 finish_reason=ended,
             )
         # A tool must not run with half of its arguments; agents answer that there is no such tool.
+        name = name or "unknown tool"
         name, arguments = f"{name} with arguments that are not a JSON object ({text})", {}
     return ToolSelection(tool_id=call.tool_call_id or "", tool_name=name, tool_kwargs=arguments)
 
@@ -268,7 +269,7 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
         return known
     if ended == "length":
         raise LlamaIndexStructuredOutputTruncated(
-            f"The answer was cut within the call of the tool {call.tool_name!r} (finish_reason "
+            f"The answer was cut within the call of {_tool(call.tool_name)} (finish_reason "
             "'length'). Its arguments are in .raw, and their readable part in .partial; raise "
             "max_tokens.",
             raw=text,
@@ -276,6 +277,11 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
             partial=known,
         )
     return None
+
+
+def _tool(name: str) -> str:
+    """Return how to speak of a tool, whose name may have been cut off."""
+    return f"the tool {name!r}" if name else "a tool"
 
 
 def _no_call(response: ChatResponse) -> StructuredOutputError:

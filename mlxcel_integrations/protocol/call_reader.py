@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .json_end import JSONEnd
+from .json_end import JSONEnd, is_begun
 from .validation import NOT_JSON, from_json
 
-__all__ = ["CallReader", "call_in_json", "is_call", "new_call"]
+__all__ = ["CallReader", "call_in_json", "cut_call", "is_call", "is_reply", "new_call"]
 
 CallPart = dict[str, Any]
 
@@ -24,6 +24,11 @@ CALL_BEGUN = re.compile(
     rf'[\s,}}]*\{{\s*"name"\s*:\s*({JSON_STRING})\s*,\s*"arguments"\s*:\s*(?=\{{)'
 )
 """The beginning of a call, after the end of another one."""
+
+CUT_CALL = re.compile(
+    r'\s*\{\s*"name"\s*:\s*"([^"\\]*)"(?:\s*,\s*"arguments"\s*:\s*(.*))?', re.DOTALL
+)
+"""The beginning of a call in JSON, with its properties in the order of the schema."""
 
 LIST_BEGUN = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
 ANSWER_BEGUN = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
@@ -77,13 +82,19 @@ class CallReader:
             pass
         return self._taken()
 
-    def close(self, *, cut: bool) -> tuple[str, list[CallPart]]:
+    @property
+    def unfinished(self) -> bool:
+        """Whether an answer that ended now would be cut off, and not in a call that was told."""
+        if self._read == self._begin:
+            return is_begun(self._pending)
+        return self._read in (self._string, self._value)
+
+    def close(self) -> tuple[str, list[CallPart]]:
         """Take note that the answer has ended, and return what was held back.
 
-        Args:
-            cut: Whether it was cut off: the beginning of a call is then left out.
+        The beginning of a call that was cut off is left out.
         """
-        if self._read == self._begin and not (cut and self._pending.lstrip()[:1] == "{"):
+        if self._read == self._begin and not self.unfinished:
             self._read_at_once(self._pending)
         self._pending = ""
         return self._taken()
@@ -215,9 +226,8 @@ class CallReader:
 
     def _read_at_once(self, text: str) -> None:
         """Read an answer whose properties are in another order."""
-        value = from_json(text)
-        calls = value.get("calls", [value]) if isinstance(value, dict) else None
-        if not (calls and isinstance(calls, list) and all(is_call(e, self._names) for e in calls)):
+        calls = _calls(from_json(text), self._names)
+        if not calls:
             self._text.append(text)
             return
         self.called = True
@@ -233,6 +243,37 @@ def is_call(value: Any, names: Collection[str]) -> bool:
         and value["name"] in names
         and isinstance(value["arguments"], dict)
     )
+
+
+def is_reply(value: Any, names: Collection[str]) -> bool:
+    """Tell whether a value has one of the forms of an answer: calls of these tools, or a text."""
+    return bool(_calls(value, names)) or (isinstance(value, dict) and value.keys() == {"answer"})
+
+
+def _calls(value: Any, names: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return the calls that a value holds, an empty list if it holds anything else."""
+    calls = value.get("calls", [value]) if isinstance(value, dict) else None
+    if not isinstance(calls, list) or not all(is_call(call, names) for call in calls):
+        return []
+    return calls
+
+
+def cut_call(text: str, names: Collection[str], *, required: bool) -> CallPart | None:
+    """Return the call that an answer in JSON was when it was cut, None if it was none.
+
+    Its arguments are not JSON. Its name is empty if it is not known.
+
+    Args:
+        text: The answer.
+        names: The tools that may be called.
+        required: Whether nothing but a call was allowed.
+    """
+    begun = CUT_CALL.match(text)
+    if begun is not None and begun[1] in names and from_json(text) is NOT_JSON:
+        return new_call(0, begun[1], begun[2] or "{")
+    if required and is_begun(text):
+        return new_call(0, next(iter(names)) if len(names) == 1 else "", text.lstrip() or "{")
+    return None
 
 
 def call_in_json(index: int, call: Mapping[str, Any]) -> CallPart:

@@ -44,16 +44,16 @@ def chat_request(
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features)
     names: list[str] = []
-    without_tools = None
+    required, without_tools = False, None
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         if features is not None:
             known = dataclasses.replace(features, tools=False)
             without_tools = partial(_prompted_request, model, conversation, sampling, known)
-        sampling, names = with_tools(sampling, features)
+        sampling, names, required = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
     if sampling.get("relaxable") and has_schema(body) and not names:
         check_room(sampling["response_format"], whole(body.get("max_tokens")))
-    reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
+    reader = _reader(body, sampling, names, features, required=required)
     session = sampling.get("session")
     # Arguments of calls are checked by the tools.
     relaxable = bool(names or sampling.get("relaxable"))
@@ -67,15 +67,15 @@ def _prompted_request(
     features: ServerFeatures,
 ) -> Request:
     """Ask for the next turn of a conversation where the chat template knows no tools."""
-    conversation, sampling, names = with_prompted_tools(conversation, sampling)
+    conversation, sampling, names, required = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
-    may_repeat = sampling.get("bounded") is False
-    reader = _reader(body, (), features, may_repeat=may_repeat)
+    reader = _reader(body, sampling, (), features)
     if names:
         # They end the text of an answer, not the JSON around it.
         stops = stop_texts(body)
         body.pop("stop", None)
-        reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
+        may_repeat = sampling.get("bounded") is False
+        reader = partial(PromptedStream, names, stops, required=required, may_repeat=may_repeat)
     session = sampling.get("session")
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 
@@ -97,28 +97,40 @@ def _chat_body(
 
 def _reader(
     body: Mapping[str, Any],
+    sampling: Mapping[str, Any],
     names: Sequence[str],
     features: ServerFeatures | None,
     *,
-    may_repeat: bool,
+    required: bool = False,
 ) -> Callable[[], DeltaStream]:
     """Return a factory of readers of the answer to a request body.
 
     Args:
         body: The request body.
+        sampling: The fields that it was made of.
         names: The tools that the answer may call in JSON.
         features: The server's features, None if they do not matter.
-        may_repeat: Whether an answer that repeats itself is read to its end.
+        required: Whether it must call one.
     """
+    may_repeat, must_end = sampling.get("bounded") is False, not sampling.get("relaxable")
     if names:
-        return partial(CallStream, frozenset(names), may_repeat=may_repeat)
+        return partial(
+            CallStream,
+            frozenset(names),
+            required=required,
+            may_repeat=may_repeat,
+            must_end=must_end,
+        )
     if has_schema(body):
-        return partial(SchemaStream, may_repeat=may_repeat)
+        return partial(SchemaStream, may_repeat=may_repeat, must_end=must_end)
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
     may_be_empty = body.get("stop") and features is not None and features.stops
-    reader = ToolStream if may_call and not may_be_empty else ChatStream
-    return partial(reader, stop_texts(body)) if body.get("stop") else reader
+    stream: Callable[..., DeltaStream] = ChatStream
+    if may_call and not may_be_empty:
+        drops_calls = features is not None and features.drops_calls
+        stream = partial(ToolStream, drops_calls=drops_calls)
+    return partial(stream, stop_texts(body)) if body.get("stop") else stream
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import MlxcelStreamError
-from .call_reader import CallReader, call_in_json, is_call, new_call
+from .call_reader import CallReader, call_in_json, cut_call, is_call, is_reply
 from .json_end import JSONEnd
 from .repetition import MOST_BLANK
 from .stop import StopFilter
 from .stream import BEYOND_JSON, CONNECTION_ENDED, CUT, Delta, DeltaStream
 from .tool_calls import CallNumbering
-from .validation import NOT_JSON, as_object, from_json
+from .validation import as_object, from_json
 
 __all__ = [
     "CallStream",
@@ -26,12 +26,10 @@ __all__ = [
 ]
 
 CONTROL_TOKENS = 8
-"""Most tokens around thoughts that are not sent, such as ``<think>``; a call has more."""
+"""Most tokens of an answer that are not sent, such as ``<think>``; a call has more."""
 
-CUT_CALL = re.compile(
-    r'\s*\{\s*"name"\s*:\s*"([^"\\]*)"(?:\s*,\s*"arguments"\s*:\s*(.*))?', re.DOTALL
-)
-"""The beginning of a call in JSON, with its properties in the order of the schema."""
+HELD_BACK = re.compile(r"[<\[{|]")
+"""How marks of calls begin: servers hold text back that may be one, and send it in one piece."""
 
 
 def tokens_in_piece(text: str) -> int:
@@ -81,50 +79,79 @@ class ToolStream(ChatStream):
     """Read an answer that may contain tool calls.
 
     mlxcel up to v0.4.2 drops a call that is cut off or malformed, and ends as if the model had said
-    nothing, or nothing after its thoughts.
+    nothing after its thoughts, or after the text before the call.
+
+    Args:
+        stops: See ``DeltaStream``.
+        drops_calls: Whether it is such a server, each piece of whose text is a token.
     """
 
-    _silent = True
+    _called = False
     _tokens = 0
     _thinking = 0
+    _written = 0
     _reported: int | None = None
-    _finish: str | None = None
+
+    def __init__(self, stops: Sequence[str] = (), *, drops_calls: bool = False) -> None:
+        super().__init__(stops)
+        self._drops_calls = drops_calls
+
+    def _read_choice(self, choice: dict[str, Any]) -> Delta:
+        delta = super()._read_choice(choice)
+        if text := choice["delta"].get("content"):
+            self._written += _most_tokens(text)
+        return delta
 
     def _read_event(self, data: bytes) -> Delta | None:
         delta = super()._read_event(data)
         if delta is not None:
-            if delta.text or delta.tool_calls:
-                self._silent = False
+            if delta.tool_calls:
+                self._called = True
             if delta.reasoning:
                 self._thinking += tokens_in_piece(delta.reasoning)
             if delta.usage:
                 self._tokens = delta.usage.get("completion_tokens") or 0
                 details = delta.usage.get("completion_tokens_details") or {}
                 self._reported = details.get("reasoning_tokens")
-            self._finish = delta.finish_reason or self._finish
         return delta
 
     def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
         """Take note that no more bytes come; see ``DeltaStream.close``.
 
         Raises:
-            MlxcelStreamError: The answer is not complete, or the server dropped all of it.
+            MlxcelStreamError: The answer is not complete, or the server dropped a call.
         """
         super().close(reason, log)
-        if self._silent and not self.left and self._finish != "length" and self._dropped_a_call():
-            after = " after the thoughts" if self._thinking else ""
-            raise MlxcelStreamError(
-                f"The model generated {self._tokens} tokens, but {self._who} sent neither text nor "
-                f"a tool call{after}: it drops a call that is cut off or malformed. Ask again, or "
-                "raise max_tokens."
-            )
+        if self.left or self._called or self._finish == "length" or not self._dropped_a_call():
+            return
+        sent = "neither text nor a tool call" + (" after the thoughts" if self._thinking else "")
+        if self._begun:
+            sent = "no more than the text before a tool call, which is in .partial"
+        raise MlxcelStreamError(
+            f"The model generated {self._tokens} tokens, but {self._who} sent {sent}: it drops a "
+            "call that is cut off or malformed. Ask again, or raise max_tokens.",
+            partial=self.text,
+        )
 
     def _dropped_a_call(self) -> bool:
-        """Tell whether more tokens were generated than an answer without text and calls has."""
-        if not self._thinking:
-            # A model that has nothing to say generates one token, which ends the answer.
-            return self._tokens > 1
-        return self._tokens - (self._reported or self._thinking) > CONTROL_TOKENS
+        """Tell whether more tokens were generated than an answer without calls has."""
+        if self._finish == "tool_calls":
+            return True
+        if self._begun and not self._drops_calls:
+            # Other servers may send several tokens in a piece.
+            return False
+        sent = (self._reported or self._thinking) + self._written
+        if sent:
+            return self._tokens - sent > CONTROL_TOKENS
+        # A model that has nothing to say generates one token, which not all servers count.
+        return self._tokens > (0 if self._drops_calls else 1)
+
+
+def _most_tokens(text: str) -> int:
+    """Return the most tokens that a piece may have, of a server that sends each when it has come."""
+    if HELD_BACK.search(text):
+        return len(text.encode(errors="surrogatepass"))
+    return tokens_in_piece(text)
 
 
 class SchemaStream(ChatStream):
@@ -135,10 +162,11 @@ class SchemaStream(ChatStream):
 
     Args:
         may_repeat: Whether an answer that repeats itself is read to its end.
+        must_end: Whether JSON that ends too early is an error.
     """
 
-    def __init__(self, *, may_repeat: bool = False) -> None:
-        super().__init__(has_schema=True, may_repeat=may_repeat)
+    def __init__(self, *, may_repeat: bool = False, must_end: bool = False) -> None:
+        super().__init__(has_schema=True, may_repeat=may_repeat, must_end=must_end)
         self._thoughts: list[str] = []
         self._thinks = False
         self._thought_json: JSONEnd | None = JSONEnd()
@@ -188,12 +216,22 @@ class CallStream(SchemaStream):
 
     Args:
         names: The tools that may be called.
+        required: Whether the answer must be a call.
         may_repeat: Whether an answer that repeats itself is read to its end.
+        must_end: Whether JSON that ends too early, and is no call, is an error.
     """
 
-    def __init__(self, names: frozenset[str], *, may_repeat: bool = False) -> None:
-        super().__init__(may_repeat=may_repeat)
+    def __init__(
+        self,
+        names: frozenset[str],
+        *,
+        required: bool = False,
+        may_repeat: bool = False,
+        must_end: bool = False,
+    ) -> None:
+        super().__init__(may_repeat=may_repeat, must_end=must_end)
         self._names = names
+        self._required = required
         self._called = self._told = False
 
     def _read_event(self, data: bytes) -> Delta | None:
@@ -209,25 +247,21 @@ class CallStream(SchemaStream):
 
     def _tell(self, delta: Delta) -> None:
         """Put the whole answer into the last delta: a call, a cut call, or text."""
-        call = None if self._called else self._call(self.text)
-        cut = None if self._called or call else self._cut_call(self.text)
-        if call is not None:
-            delta.tool_calls, delta.finish_reason = [call], "tool_calls"
-        elif cut is not None:
+        call = from_json(self.text)
+        if self._called:
+            delta.text = self.text
+        elif is_call(call, self._names):
+            delta.tool_calls, delta.finish_reason = [call_in_json(0, call)], "tool_calls"
+        elif cut := cut_call(self.text, self._names, required=self._required):
             delta.tool_calls = [cut]
         else:
             delta.text = self.text
+        self._must_end = self._must_end and not delta.tool_calls
 
-    def _call(self, text: str) -> dict[str, Any] | None:
-        call = from_json(text)
-        return call_in_json(0, call) if is_call(call, self._names) else None
-
-    def _cut_call(self, text: str) -> dict[str, Any] | None:
-        """Return a call that was cut, with arguments that are not JSON; None for another text."""
-        begun = CUT_CALL.match(text)
-        if begun is None or begun[1] not in self._names or from_json(text) is not NOT_JSON:
-            return None
-        return new_call(0, begun[1], begun[2] or "{")
+    def _is_whole(self) -> bool:
+        if self._required:
+            return is_call(from_json(self.text), self._names)
+        return super()._is_whole()
 
 
 class PromptedStream(SchemaStream):
@@ -236,13 +270,23 @@ class PromptedStream(SchemaStream):
     Args:
         names: The tools that may be called.
         stops: Stop texts that end the final text.
+        required: Whether the answer must be a call.
         may_repeat: Whether an answer that repeats itself is read to its end.
     """
 
+    _broken_off = False
+
     def __init__(
-        self, names: frozenset[str], stops: Sequence[str] = (), *, may_repeat: bool = False
+        self,
+        names: frozenset[str],
+        stops: Sequence[str] = (),
+        *,
+        required: bool = False,
+        may_repeat: bool = False,
     ) -> None:
         super().__init__(may_repeat=may_repeat)
+        self._names = names
+        self._required = required
         self._reader = CallReader(names)
         self._stop_text = StopFilter(stops)
         self._shown = io.StringIO()
@@ -250,8 +294,8 @@ class PromptedStream(SchemaStream):
 
     @property
     def shown(self) -> str:
-        """The final text that has come so far."""
-        return self._shown.getvalue()
+        """The final text that has come so far; without any, the JSON that has come."""
+        return self._shown.getvalue() or self.text
 
     def _read_event(self, data: bytes) -> Delta | None:
         delta = super()._read_event(data)
@@ -263,14 +307,36 @@ class PromptedStream(SchemaStream):
             self._leave_at(delta, data)
         if delta.finish_reason and not self._ended:
             self._ended = True
-            rest, more = self._reader.close(cut=delta.finish_reason in CUT)
+            unfinished = self._reader.unfinished and not self._stop_text.stopped
+            rest, more = self._reader.close()
             text += self._stop_text.feed(rest) + self._stop_text.close()
             parts += more
-            if delta.finish_reason not in CUT:
+            cut = cut_call(self.text, self._names, required=True) if self._required else None
+            if unfinished and cut is not None:
+                parts.append(cut)
+            elif delta.finish_reason not in CUT:
+                self._broken_off = unfinished
                 delta.finish_reason = "tool_calls" if self._reader.called else "stop"
         delta.text, delta.tool_calls = text, parts or None
         self._shown.write(text)
         return delta if delta != Delta() else None
+
+    def close(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
+        """Take note that no more bytes come; see ``DeltaStream.close``.
+
+        Raises:
+            MlxcelStreamError: The answer is not complete.
+        """
+        super().close(reason, log)
+        if self._broken_off:
+            raise MlxcelStreamError(
+                f"The answer ended too early: {self._who} ended it in the middle of its JSON. The "
+                "text so far is in .partial; ask again, or change the prompt.",
+                partial=self.shown,
+            )
+
+    def _is_whole(self) -> bool:
+        return is_reply(from_json(self.text), self._names)
 
     def _leave_at(self, delta: Delta, data: bytes) -> None:
         """End the answer with an event, although the server goes on."""

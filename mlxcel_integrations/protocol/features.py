@@ -108,6 +108,11 @@ class ServerFeatures:
         return self.engine is not None and self.build is not None
 
     @property
+    def drops_calls(self) -> bool:
+        """Whether the server drops calls that it cannot read, as mlxcel up to v0.4.2 does."""
+        return self.engine == "mlxcel" and self.build is None
+
+    @property
     def alternatives(self) -> int:
         """How many alternatives of a token to ask for, where each may matter."""
         return MANY_ALTERNATIVES if self.engine == "llama.cpp" else FEWEST_ALTERNATIVES

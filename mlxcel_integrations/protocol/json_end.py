@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["JSONEnd"]
+__all__ = ["JSONEnd", "is_begun"]
 
 # Characters that change the state outside of a string, and inside one.
 _OUTSIDE = re.compile(r'["{}\[\]]')
@@ -67,3 +67,10 @@ class JSONEnd:
         else:
             self._depth -= 1
             self.complete = self._depth <= 0
+
+
+def is_begun(text: str) -> bool:
+    """Tell whether a text is the beginning of a JSON object or array, or blank."""
+    end = JSONEnd()
+    end.feed(text)
+    return not (end.complete or end.endless)

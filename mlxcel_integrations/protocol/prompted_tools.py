@@ -45,7 +45,7 @@ def refuses_tools(failure: Failure) -> bool:
 
 def with_prompted_tools(
     conversation: Conversation, sampling: Mapping[str, Any]
-) -> tuple[Conversation, dict[str, Any], frozenset[str]]:
+) -> tuple[Conversation, dict[str, Any], frozenset[str], bool]:
     """Return a request with tools as one without any, whose answer may be a call in JSON.
 
     Args:
@@ -53,7 +53,8 @@ def with_prompted_tools(
         sampling: The fields of the request.
 
     Returns:
-        The messages, the fields, and the names of tools that the answer may call.
+        The messages, the fields, the names of tools that the answer may call, and whether it must
+        be a call.
 
     Raises:
         MlxcelError: A tool, its schema or the choice is wrong.
@@ -67,7 +68,7 @@ def with_prompted_tools(
     if isinstance(choice, Mapping):
         tools = named(tools, choice)
     if not tools or choice == "none":
-        return conversation._replace(messages=list(messages)), fields, frozenset()
+        return conversation._replace(messages=list(messages)), fields, frozenset(), False
     answer = answer_schema(fields)
     may_answer = choice in FREE
     fields["response_format"] = _answer_format(
@@ -77,7 +78,7 @@ def with_prompted_tools(
     messages = with_text_at_end(messages, text)
     names = frozenset(tool["function"]["name"] for tool in tools)
     conversation = conversation._replace(messages=list(messages))
-    return conversation, without_thinking(fields), names
+    return conversation, without_thinking(fields), names, not may_answer
 
 
 # --------------------------------------------------------------------------- requests

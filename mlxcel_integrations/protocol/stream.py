@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..errors import MlxcelStreamError
+from ..errors import MlxcelStreamError, StructuredOutputTruncated
 from ..secret import redacted
 from .json_end import JSONEnd
 from .prompt_progress import PromptProgress, progress_of
@@ -128,6 +128,7 @@ class DeltaStream:
         stops: Stop texts that end the answer here if the server ignores them.
         has_schema: Whether the answer follows a schema.
         may_repeat: Whether JSON that repeats itself is read to its end.
+        must_end: Whether JSON that ends too early is an error, since nobody checks it later.
 
     Attributes:
         done: Whether no more needs to be read.
@@ -142,7 +143,12 @@ class DeltaStream:
     """
 
     def __init__(
-        self, stops: Sequence[str] = (), *, has_schema: bool = False, may_repeat: bool = False
+        self,
+        stops: Sequence[str] = (),
+        *,
+        has_schema: bool = False,
+        may_repeat: bool = False,
+        must_end: bool = False,
     ) -> None:
         self.done = False
         self.left = False
@@ -153,7 +159,8 @@ class DeltaStream:
         self.server: str | None = None
         self.stands_still = False
         self._processed = -1
-        self._finished = False
+        self._finish: str | None = None
+        self._must_end = must_end
         self._failure: MlxcelStreamError | None = None
         self._stop = StopFilter(stops) if stops else None
         self._json = JSONEnd() if has_schema else None
@@ -206,17 +213,26 @@ class DeltaStream:
         Raises:
             MlxcelStreamError: The answer is not complete, an event is invalid, or the server gave
                 up.
+            StructuredOutputTruncated: It has ended before its JSON.
         """
         if self._failure is not None:
             raise MlxcelStreamError(
                 str(self._failure), partial=self._failure.partial, stderr=log
             ) from None
-        if not (self.done or self._finished):
+        if not (self.done or self._finish):
             raise MlxcelStreamError(
                 f"The answer was cut short: {reason} before {self._who} had finished it. The "
                 "text so far is in .partial; check the server's log, and send the request again.",
                 partial=self.shown,
                 stderr=log,
+            )
+        if self._ended_early():
+            raise StructuredOutputTruncated(
+                "The server ended the answer before its JSON did (finish_reason "
+                f"{self._finish!r}). Its text is in .raw; ask again, or change the prompt or "
+                "stop=.",
+                raw=self.text,
+                finish_reason=self._finish,
             )
 
     @property
@@ -260,7 +276,7 @@ class DeltaStream:
             if delta.finish_reason:
                 if delta.finish_reason == "error" and not self._is_whole():
                     raise self._given_up("the generation failed; the reason is in the server's log")
-                self._finished = True
+                self._finish = delta.finish_reason
                 self.model = delta.model
         except (AttributeError, KeyError, TypeError, IndexError):
             raise MlxcelStreamError(
@@ -332,6 +348,13 @@ class DeltaStream:
         value = from_json(self.text)
         return isinstance(value, dict | list | str | bool | None)
 
+    def _ended_early(self) -> bool:
+        """Tell whether the answer has ended before its JSON, and nothing else tells so."""
+        end = self._json
+        if end is None or not self._must_end or self._finish in CUT:
+            return False
+        return not (end.complete or end.endless)
+
     def _given_up(self, reason: str) -> MlxcelStreamError:
         self.gave_up = True
         who = self._who[0].upper() + self._who[1:]
@@ -347,19 +370,19 @@ _NOTHING = Delta()
 
 
 def ending(
-    stream: type[DeltaStream], body: Mapping[str, Any], *, may_repeat: bool = False
+    stream: Callable[..., DeltaStream], body: Mapping[str, Any], *, may_repeat: bool = False
 ) -> Callable[[], DeltaStream]:
     """Return a factory of streams that end where the answer to a request body does.
 
     Stop texts do not end JSON: its strings may contain them.
 
     Args:
-        stream: Class of the streams.
+        stream: Makes a stream.
         body: The request body.
         may_repeat: Whether JSON that repeats itself is read to its end.
     """
     if has_schema(body):
-        return partial(stream, has_schema=True, may_repeat=may_repeat)
+        return partial(stream, has_schema=True, may_repeat=may_repeat, must_end=True)
     stops = stop_texts(body)
     return partial(stream, stops) if stops else stream
 

@@ -130,7 +130,7 @@ def take_tools(fields: dict[str, Any]) -> tuple[Tools, Any]:
 
 def with_tools(
     sampling: Mapping[str, Any], features: ServerFeatures | None
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], list[str], bool]:
     """Return fields that make the server respect ``tool_choice``.
 
     Args:
@@ -138,7 +138,8 @@ def with_tools(
         features: The server's features, None if unknown.
 
     Returns:
-        The fields, and the names of tools whose calls come as JSON: usually none.
+        The fields, the names of tools whose calls come as JSON, usually none, and whether the
+        answer must be one of these calls.
 
     Raises:
         MlxcelError: No server accepts a tool, or two have one name.
@@ -147,7 +148,7 @@ def with_tools(
     tools, choice = take_tools(fields)
     if not tools:
         fields.pop("parallel_tool_calls", None)
-        return fields, []
+        return fields, [], False
     fields["tools"] = tools
     # All tools stay in the prompt, whose beginning servers would otherwise compute anew.
     callable_tools = tools
@@ -157,17 +158,18 @@ def with_tools(
         choice = "required"
     answer = None if choice == "required" else answer_schema(fields)
     if choice == "none" or (choice in FREE and answer is None):
-        return fields | {"tool_choice": choice}, []
+        return fields | {"tool_choice": choice}, [], False
     is_llama_cpp = features is not None and features.engine == "llama.cpp"
     if several and is_llama_cpp:
         # A schema would allow one call only.
         fields.pop("response_format", None)
-        return fields | {"tool_choice": choice}, []
+        return fields | {"tool_choice": choice}, [], False
     if choice == "required" and is_llama_cpp:
         # It would also allow calls in the model's own form.
         fields["tool_choice"] = "none"
     fields["response_format"] = _calls_format(callable_tools, answer)
-    return without_thinking(fields), [tool["function"]["name"] for tool in callable_tools]
+    names = [tool["function"]["name"] for tool in callable_tools]
+    return without_thinking(fields), names, choice == "required"
 
 
 def named(tools: Tools, choice: Mapping[str, Any]) -> Tools:

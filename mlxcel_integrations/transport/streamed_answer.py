@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import MlxcelStreamError
+from ..errors import MlxcelError, MlxcelStreamError
 from ..protocol.failures import not_a_stream
 from ..protocol.headers import served_by
 from ..protocol.stream import CONNECTION_ENDED, Delta, Request
@@ -117,7 +117,7 @@ class StreamedAnswer:
     def _check_complete(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
         try:
             self.stream.close(reason, log)
-        except MlxcelStreamError as error:
+        except MlxcelError as error:
             hide_secrets(error)
             raise
 

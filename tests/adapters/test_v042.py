@@ -197,8 +197,9 @@ def test_langchain_forces_calls(chat: Any, ask: Ask, choice: Any) -> None:
 
 
 @WHOLE
-def test_langchain_is_told_of_a_forced_call_that_was_cut(chat: Any, ask: Ask) -> None:
-    forced = chat.bind_tools([get_weather], tool_choice="any").bind(max_tokens=16)
+@pytest.mark.parametrize("tokens", [2, 16])
+def test_langchain_is_told_of_a_forced_call_that_was_cut(chat: Any, ask: Ask, tokens: int) -> None:
+    forced = chat.bind_tools([get_weather], tool_choice="any").bind(max_tokens=tokens)
 
     answer = ask(forced, "invoke", "And now?")
 
@@ -211,8 +212,11 @@ def test_langchain_is_told_of_a_forced_call_that_was_cut(chat: Any, ask: Ask) ->
 
 
 @STREAMED
-def test_a_cut_call_in_a_stream_of_langchain_is_invalid_too(chat: Any, ask: Ask) -> None:
-    forced = chat.bind_tools([get_weather], tool_choice="any").bind(max_tokens=16)
+@pytest.mark.parametrize("tokens", [2, 16])
+def test_a_cut_call_in_a_stream_of_langchain_is_invalid_too(
+    chat: Any, ask: Ask, tokens: int
+) -> None:
+    forced = chat.bind_tools([get_weather], tool_choice="any").bind(max_tokens=tokens)
 
     first, *rest = ask(forced, "stream", "And now?")
 
@@ -352,12 +356,17 @@ def test_llamaindex_forces_calls(index: Any, ask: Ask) -> None:
 
 
 @WHOLE
-def test_llamaindex_is_told_of_a_forced_call_that_was_cut(index: Any, ask: Ask) -> None:
+@pytest.mark.parametrize("tokens", [2, 16])
+def test_llamaindex_is_told_of_a_forced_call_that_was_cut(
+    index: Any, ask: Ask, tokens: int
+) -> None:
     from llama_index.core.tools import FunctionTool
 
     tool = FunctionTool.from_defaults(get_weather)
 
-    answer = ask(index, "chat_with_tools", [tool], "And now?", tool_required=True, max_tokens=16)
+    answer = ask(
+        index, "chat_with_tools", [tool], "And now?", tool_required=True, max_tokens=tokens
+    )
 
     assert not answer.message.content
     with pytest.raises(StructuredOutputTruncated, match="get_weather"):

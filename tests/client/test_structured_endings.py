@@ -197,6 +197,18 @@ def test_json_that_ends_in_the_middle_is_an_error(
     assert ('{"name": "Os', "stop") == (caught.value.raw, caught.value.finish_reason)
 
 
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream", "generate", "stream"])
+def test_json_for_a_user_s_format_that_ends_in_the_middle_is_an_error(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    format_ = {"type": "json_schema", "json_schema": {"name": "town", "schema": CLOSED}}
+    server.script(Reply.text('{"name": "Os'))
+
+    with pytest.raises(StructuredOutputTruncated, match="before its JSON did") as caught:
+        getattr(client, method)("Which one?", response_format=format_)
+    assert ('{"name": "Os', "stop") == (caught.value.raw, caught.value.finish_reason)
+
+
 @pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])
 def test_json_that_fails_in_the_middle_is_an_error(
     client: Any, server: FakeServer, method: str
@@ -273,14 +285,15 @@ def test_a_forced_call_that_is_cut_is_a_call_without_whole_arguments(client: Any
         json.loads(call["function"]["arguments"])
 
 
-def test_a_forced_call_that_fails_in_the_middle_is_an_error(
-    client: Any, server: FakeServer
+@pytest.mark.parametrize("text", ['{"name": "weather", "ar', '{"answer": 5}'])
+def test_a_forced_call_that_fails_in_the_middle_or_is_none_is_an_error(
+    client: Any, server: FakeServer, text: str
 ) -> None:
-    server.script(Reply.text('{"name": "weather", "ar', finish="error"))
+    server.script(Reply.text(text, finish="error"))
 
     with pytest.raises(MlxcelStreamError, match="gave up on the answer") as caught:
         client.complete_chat("And now?", tools=[TOOL], tool_choice="required")
-    assert '{"name": "weather", "ar' == caught.value.partial
+    assert text == caught.value.partial
 
 
 def test_a_call_that_the_server_leaves_out_is_an_error(client: Any, server: FakeServer) -> None:
@@ -299,6 +312,18 @@ def test_a_call_that_the_server_leaves_out_after_thoughts_is_an_error(
 
     with pytest.raises(MlxcelStreamError, match="nor a tool call after the thoughts"):
         client.complete_chat("And now?", tools=[TOOL])
+
+
+def test_a_call_that_the_server_leaves_out_after_text_is_an_error(
+    client: Any, server: FakeServer
+) -> None:
+    cut = ["<tool_call>", *'{"name": "weather", "arg']
+    server.script(*[Reply.raw_text("I", " look", ".", *cut)] * 2)
+
+    for method in ("complete_chat", "chat_stream"):
+        with pytest.raises(MlxcelStreamError, match="the text before a tool call") as caught:
+            getattr(client, method)("And now?", tools=[TOOL])
+        assert "I look." == caught.value.partial
 
 
 # --------------------------------------------------------------------------- other servers

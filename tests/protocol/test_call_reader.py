@@ -26,11 +26,11 @@ ADD = call("add", {"a": 1, "b": [2, {"c": "}]"}]})
 OTHER = call("add", {"a": 1, "b": [2, {"c": "}]}"}]})
 
 
-def read(text: str, size: int, *, cut: bool = False) -> tuple[str, list[tuple[str, str]]]:
+def read(text: str, size: int) -> tuple[str, list[tuple[str, str]]]:
     """Return the text and the calls of an answer that comes in pieces of a size."""
     reader, calls, said = CallReader(NAMES), CallParts(), ""
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    for more, parts in [*map(reader.feed, pieces), reader.close(cut=cut)]:
+    for more, parts in [*map(reader.feed, pieces), reader.close()]:
         said += more
         calls.add(parts)
     functions = [made["function"] for made in calls.joined()]
@@ -116,7 +116,7 @@ def test_an_answer_is_read_whatever_its_pieces(
 def test_of_an_answer_that_is_cut_only_what_is_certain_is_told(
     text: str, said: str, calls: list[tuple[str, str]], size: int
 ) -> None:
-    assert (said, calls) == read(text, size, cut=True)
+    assert (said, calls) == read(text, size)
 
 
 def test_text_and_arguments_are_told_as_they_come() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -267,11 +268,86 @@ def used(tokens: int, **details: int) -> dict[str, Any]:
     return {"choices": [], "usage": {"completion_tokens": tokens, **more}}
 
 
+OLDER = ServerFeatures("mlxcel", None, (), None, None, None, frozenset())
+"""mlxcel up to v0.4.2, which sends each token of a text by itself."""
+NEWER = ServerFeatures("mlxcel", "build 1", (), None, None, None, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokens"),
+    [
+        (["I will", " look it", " up.\n"], 12),
+        (["\n\n", "Well"], 11),
+        (["日本", " früh"], 20),
+        (["a < b"], 14),
+    ],
+)
+@pytest.mark.parametrize("thoughts", [[], ["Hm", "."]])
+def test_a_call_that_the_server_left_out_after_text_is_an_error(
+    texts: list[str], tokens: int, thoughts: list[str]
+) -> None:
+    events = [*map(thought, thoughts), *map(told, texts), told(finish="stop")]
+
+    stream, reply = stream_of(*events, used(tokens + len(thoughts)), tools=[TOOL], server=OLDER)
+
+    assert "".join(texts).lstrip() == reply.text
+    with pytest.raises(MlxcelStreamError, match="sent no more than the text before") as caught:
+        stream.close()
+    assert reply.text == caught.value.partial
+
+
+@pytest.mark.parametrize(
+    ("server", "events", "tokens"),
+    [
+        (OLDER, [told("I will"), told(" see.")], 2),
+        # A few more may be marks that are not sent.
+        (OLDER, [told("I will"), told(" see.")], 10),
+        # Bytes of a character may be tokens of their own, and what looks like a call is held back.
+        (OLDER, [told("語")] * 10, 30),
+        (OLDER, [told("<b>Oslo</b>")] * 10, 90),
+        (OLDER, [thought("Hm"), told("Yes.")], 6),
+        # Left at the stop text.
+        (OLDER, [told("Yes. stop")], 60),
+        (NEWER, [told("I will see.")], 60),
+        (None, [told("I will see.")], 60),
+    ],
+)
+def test_answers_in_text_beside_tools_are_answers(
+    server: ServerFeatures | None, events: list[Any], tokens: int
+) -> None:
+    stream, reply = stream_of(
+        *events, told(finish="stop"), used(tokens), tools=[TOOL], server=server, stop=["stop"]
+    )
+
+    stream.close()
+    assert reply.text
+
+
+@pytest.mark.parametrize("server", [OLDER, NEWER, None])
+def test_a_call_that_is_only_named_by_the_finish_reason_is_an_error(
+    server: ServerFeatures | None,
+) -> None:
+    stream, _ = stream_of(
+        told("I will."), told(finish="tool_calls"), used(3), tools=[TOOL], server=server
+    )
+
+    with pytest.raises(MlxcelStreamError, match="sent no more than the text before"):
+        stream.close()
+
+
+@pytest.mark.parametrize(("tokens", "dropped"), [(0, False), (1, True)])
+def test_an_answer_of_one_token_that_is_not_sent_is_a_call(tokens: int, dropped: bool) -> None:
+    """mlxcel up to v0.4.2 does not count the token that ends an answer."""
+    stream, _ = stream_of(told(finish="stop"), used(tokens), tools=[TOOL], server=OLDER)
+
+    with pytest.raises(MlxcelStreamError, match="neither") if dropped else nullcontext():
+        stream.close()
+
+
 def test_an_answer_that_begins_with_a_stop_text_is_empty() -> None:
     """Whoever stops it: the client, or a server that does so by itself."""
-    newer = ServerFeatures("mlxcel", "build 1", (), None, None, None, frozenset())
     left, reply = stream_of(told("one"), told(" two"), done=False, tools=[TOOL], stop=["one two"])
-    ended, _ = stream_of(told(finish="stop"), USED, server=newer, tools=[TOOL], stop=["one two"])
+    ended, _ = stream_of(told(finish="stop"), USED, server=NEWER, tools=[TOOL], stop=["one two"])
 
     left.close()
     ended.close()

@@ -18,7 +18,7 @@ from ..protocol.timeouts import Deadline
 from ..protocol.validation import NOT_JSON, from_json
 from ..secret import redacted
 from .connection import Connection
-from .diagnosis import hide_secrets, root, to_exception, unanswered
+from .diagnosis import hide_secrets, to_exception, unanswered
 from .sockets import close_leaked_socket
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps
 
@@ -83,7 +83,7 @@ def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any
         if not isinstance(answer, Failure):
             answer = yield from _json(connection, answer, call)
     if isinstance(answer, Failure) and not call.accepts(answer):
-        raise to_exception(connection, answer, call) from root(answer.cause)
+        raise to_exception(connection, answer, call) from None
     connection.pass_on_template_failure()
     return answer
 

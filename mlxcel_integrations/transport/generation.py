@@ -17,7 +17,7 @@ from ..protocol.stream import Request
 from ..protocol.strict_roles import refuses_ids
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
-from .diagnosis import root, to_exception
+from .diagnosis import to_exception
 from .exchange import ask_once, respond, run
 from .line import Place
 from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
@@ -95,7 +95,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             request, incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
                 if request.otherwise is None or incoming.status not in REJECTED:
-                    raise to_exception(connection, incoming, call) from root(incoming.cause)
+                    raise to_exception(connection, incoming, call) from None
                 connection.line.leave(place)
                 answer = yield from _sent(connection, request.otherwise, deadline)
                 # Only now, since the server may have refused something that both have.
@@ -172,7 +172,7 @@ def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
     except TimeoutError as error:
         line.leave(place)
         failure = no_slot(str(connection.endpoint), *deadline.exceeded(time.monotonic()), error)
-        raise to_exception(connection, failure, call) from root(error)
+        raise to_exception(connection, failure, call) from None
     except BaseException:
         line.leave(place)
         raise

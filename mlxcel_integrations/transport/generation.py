@@ -18,7 +18,7 @@ from ..protocol.strict_roles import refuses_ids
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
 from .diagnosis import to_exception
-from .exchange import ask_once, respond, run
+from .exchange import ask_once, before_retry, respond, run
 from .line import Place
 from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
@@ -113,7 +113,8 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
         except BaseException:
             connection.line.leave(place)
             raise
-        yield Sleep(pause)
+        problem = f"{connection.endpoint} gave up on an answer before its first token."
+        yield before_retry(problem, pause, retries)
         deadline.touch(time.monotonic())
 
 

@@ -16,10 +16,14 @@ route: ``openai.APIStatusError`` and its family, ``openai.APIConnectionError``,
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 __all__ = [
@@ -27,6 +31,7 @@ __all__ = [
     "MlxcelServerError",
     "MlxcelStreamError",
     "MlxcelTimeoutError",
+    "ShortTraceback",
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "causes",
@@ -36,7 +41,26 @@ __all__ = [
 ]
 
 
-class MlxcelError(Exception):
+class ShortTraceback(Exception):
+    """An exception of ours, whose traceback in a notebook has the user's own lines only.
+
+    A notebook shows several lines of each function, and frameworks have many between the user's
+    line and ours. ``%xmode Verbose`` shows all of them.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows."""
+        from IPython import get_ipython
+
+        show: Any = get_ipython().InteractiveTB
+        frames = self.__traceback__
+        if show.mode != "Verbose":
+            frames = _of_the_user(frames)
+        shown: list[str] = show.structured_traceback(type(self), self, frames, tb_offset=0)
+        return shown
+
+
+class MlxcelError(ShortTraceback):
     """Wrong use of this package, or a failure of a server, a stream or structured output."""
 
 
@@ -122,6 +146,21 @@ class StructuredOutputTruncated(StructuredOutputError):
     ) -> None:
         super().__init__(message, raw=raw, finish_reason=finish_reason, problem=problem)
         self.partial = partial
+
+
+_OURS = str(Path(__file__).parent) + os.sep
+_PYTHONS = sysconfig.get_path("stdlib") + os.sep
+
+
+def _of_the_user(frames: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of this package, of Python and of other packages."""
+    if frames is None:
+        return None
+    rest = _of_the_user(frames.tb_next)
+    file = frames.tb_frame.f_code.co_filename
+    if file.startswith((_OURS, _PYTHONS)) or "site-packages" in file or "dist-packages" in file:
+        return rest
+    return TracebackType(rest, frames.tb_frame, frames.tb_lasti, frames.tb_lineno)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -30,6 +30,7 @@ LONG = (
     "tests/transport/test_peers.py::test_a_stranger_gets_no_byte",
     # Notebooks: the examples of the pages run every day.
     "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
+    "tests/notebooks/test_notebooks.py::test_a_refused_connection_in_a_kernel",
     "tests/notebooks/test_notebooks.py::test_a_quickstart_shows_right_answers",
     "tests/notebooks/test_notebooks.py::test_nine_values_of_ten_are_right",
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",

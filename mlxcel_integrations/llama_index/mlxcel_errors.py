@@ -34,8 +34,8 @@ def llama_index_errors() -> Iterator[None]:
             finish_reason=error.finish_reason,
             problem=error.problem,
             partial=error.partial,
-        ).with_traceback(error.__traceback__) from error.__cause__
+        ) from error.__cause__
     except StructuredOutputError as error:
         raise LlamaIndexStructuredOutputError(
             str(error), raw=error.raw, finish_reason=error.finish_reason, problem=error.problem
-        ).with_traceback(error.__traceback__) from error.__cause__
+        ) from error.__cause__

@@ -148,7 +148,7 @@ class ToolStream(ChatStream):
 
 
 def _most_tokens(text: str) -> int:
-    """Return the most tokens that a piece may have, of a server that sends each when it has come."""
+    """Return the most tokens that a piece may have, if the server sends each as it comes."""
     if HELD_BACK.search(text):
         return len(text.encode(errors="surrogatepass"))
     return tokens_in_piece(text)

@@ -21,9 +21,14 @@ class Retries:
     FIRST, LONGEST, LONGEST_RETRY_AFTER = 0.25, 8.0, 60.0
 
     def __init__(self, limit: int, jitter: Callable[[], float] = random.random) -> None:
-        self._left = limit
+        self._limit = self._left = limit
         self._pause = self.FIRST
         self._jitter = jitter
+
+    @property
+    def coming(self) -> str:
+        """The attempt that comes after the pause, such as ``"try 2 of 3"``."""
+        return f"try {self._limit - self._left + 1} of {self._limit + 1}"
 
     def delay(self, failure: Failure) -> float | None:
         """Return the seconds to wait before trying again, or None to give up."""

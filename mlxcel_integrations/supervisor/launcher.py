@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpcore  # noqa: F401
 import httpx
 
+from ..embedded import known_as
 from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
 from ..transport.endpoint import Endpoint
 from ..transport.sockets import close_leaked_socket
@@ -41,6 +43,8 @@ from .single_flight import CancelledWithin, StartCancelled, StartLimit
 from .slots import Slots
 
 __all__ = ["Launcher", "health_status", "import_dependencies"]
+
+logger = logging.getLogger("mlxcel.client")
 
 _PORTS_TRIED = 3
 _END_SECONDS = 1.0
@@ -89,7 +93,12 @@ class Launcher:
             MlxcelTimeoutError: It was not ready in time.
             StartCancelled: Nobody waits for it any more.
         """
+<<<<<<< HEAD
         store = self._spec.prompt_store()
+=======
+        name, began = known_as(self._spec.model), time.monotonic()
+        logger.info("Starting %s.", name)
+>>>>>>> pages22
         for ports_left in reversed(range(_PORTS_TRIED)):
             process, endpoint = self._spawn(store)
             try:
@@ -98,6 +107,7 @@ class Launcher:
                 self._check_identity(process, endpoint)
                 self._restore_prompts(endpoint, store)
                 process.mark_ready()
+                logger.info("%s is ready after %.1f s.", name, time.monotonic() - began)
                 return
             except _PortTaken:
                 process.stop()

@@ -16,7 +16,7 @@ from ..protocol.flow import MISSING_ROUTE, Call
 from ..secret import redacted
 from .connection import Connection
 
-__all__ = ["broken", "hide_secrets", "log_tail", "root", "to_exception", "unanswered"]
+__all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError)
 """Errors of a wait that took too long."""
@@ -75,9 +75,16 @@ def broken(
 
 
 def to_exception(connection: Connection, failure: Failure, call: Call) -> Exception:
-    """Return the exception for a call that failed."""
-    if failure.crash is not None:
-        return failure.crash
+    """Return the exception for a call that failed, with the system's own error as ``cause``.
+
+    Raise it ``from None``: its message holds all that the errors behind it tell.
+    """
+    error = failure.crash or _api_error(connection, failure, call)
+    vars(error)["cause"] = _root(failure.cause)
+    return error
+
+
+def _api_error(connection: Connection, failure: Failure, call: Call) -> Exception:
     if failure.status in MISSING_ROUTE:
         # A route that is missing now may have been there before: the server was replaced.
         connection.forget()
@@ -89,11 +96,8 @@ def to_exception(connection: Connection, failure: Failure, call: Call) -> Except
     return api_error(failure, connection.endpoint.url + call.path, call.method)
 
 
-def root(error: BaseException | None) -> BaseException | None:
-    """Return the first of the errors behind an error, without its traceback.
-
-    Those of the libraries between it and the request fill a notebook, and add nothing to it.
-    """
+def _root(error: BaseException | None) -> BaseException | None:
+    """Return the first of the errors behind an error, without its traceback."""
     first = None
     for cause in causes(error):
         first = cause.with_traceback(None)

@@ -7,6 +7,7 @@ a task. It throws errors into the generator, so that ``except`` works as usual.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, TypeVar, cast
 
@@ -18,11 +19,13 @@ from ..protocol.timeouts import Deadline
 from ..protocol.validation import NOT_JSON, from_json
 from ..secret import redacted
 from .connection import Connection
-from .diagnosis import hide_secrets, root, to_exception, unanswered
+from .diagnosis import hide_secrets, to_exception, unanswered
 from .sockets import close_leaked_socket
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps
 
-__all__ = ["ask_once", "respond", "run", "started"]
+__all__ = ["ask_once", "before_retry", "respond", "run", "started"]
+
+logger = logging.getLogger("mlxcel.client")
 
 T = TypeVar("T")
 
@@ -83,7 +86,7 @@ def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any
         if not isinstance(answer, Failure):
             answer = yield from _json(connection, answer, call)
     if isinstance(answer, Failure) and not call.accepts(answer):
-        raise to_exception(connection, answer, call) from root(answer.cause)
+        raise to_exception(connection, answer, call) from None
     connection.pass_on_template_failure()
     return answer
 
@@ -110,8 +113,20 @@ def respond(
         pause = retries.delay(answer)
         if pause is None or not deadline.allows(pause, time.monotonic()):
             return answer
+<<<<<<< HEAD
         yield Sleep(pause)
         deadline.alive_at = time.monotonic()
+=======
+        yield before_retry(answer.message, pause, retries)
+        deadline.touch(time.monotonic())
+>>>>>>> pages22
+
+
+def before_retry(problem: str, pause: float, retries: Retries) -> Sleep:
+    """Return the step before a request is sent again, after logging why."""
+    # A server's own words may have several lines.
+    logger.info("%s Sent again in %.1f s, %s.", " ".join(problem.split()), pause, retries.coming)
+    return Sleep(pause)
 
 
 def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:

@@ -17,8 +17,8 @@ from ..protocol.stream import Request
 from ..protocol.strict_roles import refuses_ids
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
-from .diagnosis import root, to_exception
-from .exchange import ask_once, respond, run
+from .diagnosis import to_exception
+from .exchange import ask_once, before_retry, respond, run
 from .line import Place
 from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
 from .streamed_answer import StreamedAnswer
@@ -96,7 +96,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             request, incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
                 if request.otherwise is None or incoming.status not in REJECTED:
-                    raise to_exception(connection, incoming, call) from root(incoming.cause)
+                    raise to_exception(connection, incoming, call) from None
                 connection.line.leave(place)
                 answer = yield from _sent(connection, request.otherwise, deadline)
                 # Only now, since the server may have refused something that both have.
@@ -114,7 +114,8 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
         except BaseException:
             connection.line.leave(place)
             raise
-        yield Sleep(pause)
+        problem = f"{connection.endpoint} gave up on an answer before its first token."
+        yield before_retry(problem, pause, retries)
         deadline.alive_at = time.monotonic()
 
 
@@ -172,7 +173,7 @@ def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
     except TimeoutError as error:
         line.leave(place)
         failure = no_slot(str(connection.endpoint), *deadline.exceeded(time.monotonic()), error)
-        raise to_exception(connection, failure, call) from root(error)
+        raise to_exception(connection, failure, call) from None
     except BaseException:
         line.leave(place)
         raise

@@ -10,9 +10,72 @@ from typing import Any
 import httpx
 import openai
 
+from ..errors import ShortTraceback
 from ..protocol.failures import Failure
 
 __all__ = ["api_error"]
+
+
+class APIConnectionError(ShortTraceback, openai.APIConnectionError):
+    """The server cannot be reached."""
+
+
+class APITimeoutError(ShortTraceback, openai.APITimeoutError):
+    """The server did not answer in time."""
+
+
+class APIStatusError(ShortTraceback, openai.APIStatusError):
+    """The server answered with a status that has no class of its own."""
+
+
+class BadRequestError(ShortTraceback, openai.BadRequestError):
+    """The server refuses the request."""
+
+
+class AuthenticationError(ShortTraceback, openai.AuthenticationError):
+    """The key is wrong or missing."""
+
+
+class PermissionDeniedError(ShortTraceback, openai.PermissionDeniedError):
+    """The server does not offer this."""
+
+
+class NotFoundError(ShortTraceback, openai.NotFoundError):
+    """The server has no such route or model."""
+
+
+class ConflictError(ShortTraceback, openai.ConflictError):
+    """The server cannot do this in its state."""
+
+
+class UnprocessableEntityError(ShortTraceback, openai.UnprocessableEntityError):
+    """The server does not understand the request."""
+
+
+class RateLimitError(ShortTraceback, openai.RateLimitError):
+    """The server accepts no more requests for now."""
+
+
+class InternalServerError(ShortTraceback, openai.InternalServerError):
+    """The server failed, is busy, or is still loading."""
+
+
+_BY_NAME: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        APIConnectionError,
+        APITimeoutError,
+        APIStatusError,
+        BadRequestError,
+        AuthenticationError,
+        PermissionDeniedError,
+        NotFoundError,
+        ConflictError,
+        UnprocessableEntityError,
+        RateLimitError,
+        InternalServerError,
+    )
+}
 
 
 def api_error(failure: Failure, url: str, method: str = "POST") -> openai.APIError:
@@ -27,7 +90,7 @@ def api_error(failure: Failure, url: str, method: str = "POST") -> openai.APIErr
     """
     # Typed by the library that the installed openai is built on, httpx or httpx2.
     request: Any = httpx.Request(method, url)
-    error_class = getattr(openai, failure.exception)
+    error_class = _BY_NAME[failure.exception]
     if failure.status is None:
         return _without_response(error_class, failure, request)
     response = httpx.Response(failure.status, json={"error": failure.body}, request=request)

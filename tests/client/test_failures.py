@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import logging
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ PATHS = {
     **dict.fromkeys(["generate", "stream"], "/v1/completions"),
     **{"tokenize": "/tokenize", "detokenize": "/detokenize", "models": "/v1/models"},
 }
+GIVES_UP = Reply.text("", finish="error")
 BUSY = Reply.error(503, "All slots are busy", "server_busy", headers={"retry-after": "0"})
 
 
@@ -89,6 +92,22 @@ def test_a_busy_server_is_asked_again(connect: Any, server: FakeServer) -> None:
     with pytest.raises(openai.InternalServerError, match="raise max_retries"):
         client.chat("hi")
     assert 6 == len(server.posts)
+
+
+@ON_TCP
+@pytest.mark.parametrize("busy", [BUSY, GIVES_UP], ids=["busy", "gives up"])
+def test_each_retry_is_one_line_of_the_log(
+    connect: Any, server: FakeServer, caplog: pytest.LogCaptureFixture, busy: Reply
+) -> None:
+    server.script(busy, busy, Reply.text("ok"))
+
+    with caplog.at_level(logging.INFO, "mlxcel.client"):
+        assert "ok" == connect(max_retries=4).chat("hi")
+
+    lines = [text for name, level, text in caplog.record_tuples if name == "mlxcel.client"]
+    assert ["try 2 of 5.", "try 3 of 5."] == [line.rpartition(", ")[2] for line in lines]
+    assert all(server.url in line and "\n" not in line for line in lines), lines
+    assert all(re.search(r"Sent again in \d\.\d s, ", line) for line in lines), lines
 
 
 @ON_TCP

@@ -224,20 +224,6 @@ def test_a_notebook_whose_loop_always_runs_is_not_warned(
     assert "" == message("a synchronous call in a loop", text_server)
 
 
-@pytest.mark.parametrize("model", [LLM, AsyncLLM])
-def test_a_traceback_in_a_notebook_fits_a_screen(model: type[Any]) -> None:
-    ultratb = pytest.importorskip("IPython.core.ultratb")
-    ask = model(base_url=NOWHERE, max_retries=0).chat
-    try:
-        asyncio.run(ask("hi")) if model is AsyncLLM else ask("hi")
-    except Exception:  # noqa: BLE001 - of openai
-        shown = ultratb.FormattedTB(mode="Context").text(*sys.exc_info())
-
-    # asyncio.run() adds its own frames; a notebook awaits.
-    assert (25 if model is LLM else 60) >= len(shown.splitlines())
-    assert "ConnectionRefusedError" in shown
-
-
 STRANGERS: dict[str, Callable[[], object]] = {
     "a model of LlamaIndex in a chain": lambda: (
         PromptTemplate.from_template("{a}") | Mlxcel(base_url=AT)

@@ -14,6 +14,7 @@ from mlxcel_integrations.embedded import (
     embedder_beside,
     installed,
     is_embedded,
+    known_as,
 )
 from mlxcel_integrations.errors import MlxcelError
 
@@ -32,6 +33,19 @@ pytestmark = pytest.mark.engine
 )
 def test_models_of_this_engine(model: str, expected: bool) -> None:
     assert expected is is_embedded(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("embedded", "gemma-3-270m"),
+        (BUILT_IN_EMBEDDER, "all-MiniLM-L6-v2"),
+        ("/models/qwen3-4b-q4_k_m.gguf", "qwen3-4b-q4_k_m"),
+        ("mlx-community/Qwen3-4B-4bit", "Qwen3-4B-4bit"),
+    ],
+)
+def test_a_model_is_called_as_people_know_it(model: str, name: str) -> None:
+    assert name == known_as(model)
 
 
 def test_asking_whether_it_is_installed_loads_nothing() -> None:

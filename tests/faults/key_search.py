@@ -259,7 +259,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         if one is not None and one not in seen:
             seen.append(one)
             yield one
-            waiting += [one.__cause__, one.__context__]
+            waiting += [one.__cause__, one.__context__, getattr(one, "cause", None)]
 
 
 # --------------------------------------------------------------------------- what goes wrong

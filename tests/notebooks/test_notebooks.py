@@ -268,3 +268,19 @@ if __name__ == "__main__":
     for notebook_path in NOTEBOOKS:
         if not sys.argv[1:] or notebook_path.stem in sys.argv[1:]:
             save(notebook_path)
+
+
+def test_a_refused_connection_in_a_kernel_is_the_cell_and_its_message(tmp_path: Path) -> None:
+    code = """
+from mlxcel_integrations.langchain import ChatMlxcel
+ChatMlxcel(base_url="http://127.0.0.1:9", max_retries=0).invoke("hi")
+"""
+    cell = nbformat.v4.new_code_cell(code, metadata={"tags": ["raises-exception"]})
+    path = tmp_path / "refused.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+
+    (output,) = executed(path, tmp_path).cells[0].outputs
+
+    lines = "\n".join(output.traceback).splitlines()
+    assert "Cannot reach http://127.0.0.1:9" in lines[-1]
+    assert 8 >= len(lines), lines

@@ -31,6 +31,15 @@ def test_no_retries_wanted(limit: int) -> None:
     assert [None] == delays(limit, 1.0, BUSY)
 
 
+def test_the_attempt_that_comes_is_counted_from_the_first() -> None:
+    retries = Retries(2)
+    retries.delay(BUSY)
+    first = retries.coming
+    retries.delay(BUSY)
+
+    assert ("try 2 of 3", "try 3 of 3") == (first, retries.coming)
+
+
 def test_what_the_server_may_have_begun_is_never_repeated() -> None:
     assert [None] == delays(5, 1.0, Failure("InternalServerError", "boom", 500))
 

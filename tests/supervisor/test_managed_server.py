@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -66,6 +67,15 @@ def test_a_started_server_answers_on_a_private_socket(fake: Fake) -> None:
         assert "echo: hi" == llm.chat("hi")
     server.close()
     assert ([], []) == (fake.running, fake.directories)
+
+
+def test_a_start_is_two_lines_of_the_log(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mlxcel.client"):
+        fake.server(fake.binary()).start()
+
+    begins, ready = [text for name, _, text in caplog.record_tuples if name == "mlxcel.client"]
+    assert "Starting m." == begins
+    assert re.fullmatch(r"m is ready after \d+\.\d s\.", ready)
 
 
 def test_the_key_is_in_the_environment_only(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

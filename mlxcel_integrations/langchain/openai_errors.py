@@ -8,11 +8,8 @@ from __future__ import annotations
 import openai
 from langchain_core import exceptions as langchain
 
-<<<<<<< HEAD
-from ..protocol.failures import is_overflow
-=======
 from ..errors import ShortTraceback
->>>>>>> pages22
+from ..protocol.failures import is_overflow
 from ..protocol.validation import as_count
 from .mlxcel_errors import as_dual
 

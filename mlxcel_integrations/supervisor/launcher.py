@@ -93,12 +93,9 @@ class Launcher:
             MlxcelTimeoutError: It was not ready in time.
             StartCancelled: Nobody waits for it any more.
         """
-<<<<<<< HEAD
         store = self._spec.prompt_store()
-=======
         name, began = known_as(self._spec.model), time.monotonic()
         logger.info("Starting %s.", name)
->>>>>>> pages22
         for ports_left in reversed(range(_PORTS_TRIED)):
             process, endpoint = self._spawn(store)
             try:

@@ -113,13 +113,8 @@ def respond(
         pause = retries.delay(answer)
         if pause is None or not deadline.allows(pause, time.monotonic()):
             return answer
-<<<<<<< HEAD
-        yield Sleep(pause)
-        deadline.alive_at = time.monotonic()
-=======
         yield before_retry(answer.message, pause, retries)
-        deadline.touch(time.monotonic())
->>>>>>> pages22
+        deadline.alive_at = time.monotonic()
 
 
 def before_retry(problem: str, pause: float, retries: Retries) -> Sleep:

@@ -44,7 +44,7 @@ from .slots import Slots
 
 __all__ = ["Launcher", "health_status", "import_dependencies"]
 
-logger = logging.getLogger("mlxcel.client")
+start_logger = logging.getLogger("mlxcel.client")
 
 _PORTS_TRIED = 3
 _END_SECONDS = 1.0
@@ -95,7 +95,7 @@ class Launcher:
         """
         store = self._spec.prompt_store()
         name, began = known_as(self._spec.model), time.monotonic()
-        logger.info("Starting %s.", name)
+        start_logger.info("Starting %s.", name)
         for ports_left in reversed(range(_PORTS_TRIED)):
             process, endpoint = self._spawn(store)
             try:
@@ -104,7 +104,7 @@ class Launcher:
                 self._check_identity(process, endpoint)
                 self._restore_prompts(endpoint, store)
                 process.mark_ready()
-                logger.info("%s is ready after %.1f s.", name, time.monotonic() - began)
+                start_logger.info("%s is ready after %.1f s.", name, time.monotonic() - began)
                 return
             except _PortTaken:
                 process.stop()

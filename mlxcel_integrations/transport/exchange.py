@@ -25,7 +25,7 @@ from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps
 
 __all__ = ["ask_once", "before_retry", "respond", "run", "started"]
 
-logger = logging.getLogger("mlxcel.client")
+retry_logger = logging.getLogger("mlxcel.client")
 
 T = TypeVar("T")
 
@@ -120,7 +120,9 @@ def respond(
 def before_retry(problem: str, pause: float, retries: Retries) -> Sleep:
     """Return the step before a request is sent again, after logging why."""
     # A server's own words may have several lines.
-    logger.info("%s Sent again in %.1f s, %s.", " ".join(problem.split()), pause, retries.coming)
+    retry_logger.info(
+        "%s Sent again in %.1f s, %s.", " ".join(problem.split()), pause, retries.coming
+    )
     return Sleep(pause)
 
 

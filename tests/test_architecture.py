@@ -82,7 +82,7 @@ def test_the_path_of_a_message_is_short() -> None:
     path = figures.path_of_a_message()
 
     assert 99 >= len(set(path)), set(path)
-    assert 119 >= figures.moves([function.module for function in path])
+    assert 118 >= figures.moves([function.module for function in path])
 
 
 def test_a_chat_model_is_not_a_tower_of_mixins() -> None:

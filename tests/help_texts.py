@@ -1,23 +1,34 @@
-"""The help texts of options, in the docstring of `LLM`.
+"""The options of a connection, in the docstring of `LLM` and among its keyword arguments.
 
 `python -m tests.help_texts` writes them; tests/reference.py writes those of the pages.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 import textwrap
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from mlxcel_integrations.options.fields import ChatOptions, ConnectionOptions
 
 ROOT = Path(__file__).parents[1]
 CLIENT = ROOT / "mlxcel_integrations" / "client.py"
+KEYWORDS = ROOT / "mlxcel_integrations" / "keywords.py"
 COMMAND = "python -m tests.help_texts"
+
+HEEDED = ("check_context", "merge_messages")
+"""Options of chats that belong to the connection of a client."""
+
+TYPES = {"api_key": "str | None", "timeout": "float | httpx.Timeout | None"}
+"""Types that differ from those of the fields, apart from paths and headers."""
 
 
 def arguments() -> str:
     """Return the entries of `LLM`'s docstring for options of a connection."""
-    heeded = {name: ChatOptions.model_fields[name] for name in ("check_context", "merge_messages")}
+    heeded = {name: ChatOptions.model_fields[name] for name in HEEDED}
     wrapper = textwrap.TextWrapper(100, initial_indent=" " * 8, subsequent_indent=" " * 12)
     return "".join(
         wrapper.fill(f"{name}: {field.description}") + "\n"
@@ -32,5 +43,39 @@ def with_arguments(code: str) -> str:
     return before + begin + arguments() + end + after
 
 
+def keywords() -> str:
+    """Return the entries of `ConnectionKeywords`, as type checkers and editors read them."""
+    chat = annotations(ChatOptions)
+    fields = annotations(ConnectionOptions) | {name: chat[name] for name in HEEDED}
+    # An argument of its own.
+    del fields["model"]
+    decorators = ConnectionOptions.__pydantic_decorators__.field_validators
+    paths = set(decorators["_accept_paths"].info.fields)
+    return "".join(f"    {name}: {keyword(name, fields[name], paths)}\n" for name in fields)
+
+
+def annotations(options: type[BaseModel]) -> dict[str, str]:
+    """Return the types of the fields of a class, as its code writes them."""
+    return dict(
+        re.findall(r"^    (\w+): (.+?) = Field\(", inspect.getsource(options), re.MULTILINE)
+    )
+
+
+def keyword(name: str, annotation: str, paths: set[str]) -> str:
+    """Return the type of a keyword argument: what the field of its name accepts."""
+    if name in paths:
+        return re.sub(r"\bstr\b", "str | os.PathLike[str]", annotation)
+    given = annotation.replace("dict[str, SecretStr]", "Mapping[str, str]")
+    return TYPES.get(name, given)
+
+
+def with_keywords(code: str) -> str:
+    """Return the code of the keyword arguments with the entries of today."""
+    before, begin, rest = code.partition('that a connection heeds."""\n\n')
+    _, end, after = rest.partition("\n\nclass ServerKeywords")
+    return before + begin + keywords() + end + after
+
+
 if __name__ == "__main__":
     CLIENT.write_text(with_arguments(CLIENT.read_text()))
+    KEYWORDS.write_text(with_keywords(KEYWORDS.read_text()))

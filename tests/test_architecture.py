@@ -72,10 +72,17 @@ def test_what_waits_for_a_server_decides_little() -> None:
     assert 50 >= sum(found.values()), found
 
 
-def test_an_option_of_a_connection_is_written_in_3_places() -> None:
+def test_an_option_of_a_connection_is_written_in_2_places() -> None:
     places = figures.places_to_edit("connect_timeout")
 
-    assert 3 >= len(places), places
+    assert 2 >= len(places), places
+
+
+def test_the_path_of_a_message_is_short() -> None:
+    path = figures.path_of_a_message()
+
+    assert 99 >= len(set(path)), set(path)
+    assert 118 >= figures.moves([function.module for function in path])
 
 
 def test_a_chat_model_is_not_a_tower_of_mixins() -> None:

@@ -26,15 +26,19 @@ EVENT = "prompt_progress"
 """Name of the custom events, and of the metadata of chunks."""
 
 
-def dispatching(deltas: Iterable[Delta], run: CallbackManagerForLLMRun | None) -> Iterator[Delta]:
-    """Yield deltas after dispatching a custom event for each progress among them.
+def dispatching(deltas: Iterable[Delta], run: CallbackManagerForLLMRun | None) -> Iterable[Delta]:
+    """Return deltas that dispatch a custom event for each progress among them as they are read.
 
     Args:
         deltas: The deltas of an answer.
         run: The run of the answer, None without one.
     """
+    return _dispatching(deltas, run) if run is not None and run.handlers else deltas
+
+
+def _dispatching(deltas: Iterable[Delta], run: CallbackManagerForLLMRun) -> Iterator[Delta]:
     for delta in deltas:
-        if delta.prompt_progress is not None and run is not None:
+        if delta.prompt_progress is not None:
             callbacks = CallbackManager(run.handlers, parent_run_id=run.run_id)
             data = dataclasses.asdict(delta.prompt_progress)
             dispatch_custom_event(EVENT, data, config={"callbacks": callbacks})

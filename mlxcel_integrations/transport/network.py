@@ -6,10 +6,8 @@ for informational responses without end, as long as they keep coming.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..protocol.timeouts import Deadline
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     # Imported with the first connection, since it takes as long to import as httpx itself.
     import httpcore
 
-__all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sent_within"]
+__all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sending"]
 
 T = TypeVar("T")
 
@@ -27,22 +25,15 @@ WRITTEN_AT_ONCE = 64 * 1024
 
 
 class _Sending(threading.local):
-    """The deadline of the request that this thread sends, None if it sends none."""
+    """The deadline of the request that this thread sends, None if it sends none.
+
+    The reads of its response end with it, too.
+    """
 
     deadline: Deadline | None = None
 
 
-_sending = _Sending()
-
-
-@contextlib.contextmanager
-def sent_within(deadline: Deadline) -> Iterator[None]:
-    """Make the request that is sent here, and the reads of its response, end with a deadline."""
-    _sending.deadline = deadline
-    try:
-        yield
-    finally:
-        _sending.deadline = None
+sending = _Sending()
 
 
 def keeping_deadlines(transport: T) -> T:
@@ -99,7 +90,7 @@ class DeadlineStream:
 
         The head of a POST waits for its body, which always follows: one packet instead of two.
         """
-        self._deadline = _sending.deadline
+        self._deadline = sending.deadline
         if buffer.startswith(b"POST ") and not self._head:
             self._head = buffer
             return

@@ -10,7 +10,7 @@ import httpx
 
 from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .network import keeping_deadlines, sent_within
+from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .server import ServerLease
 
@@ -71,12 +71,14 @@ class SyncPool:
         if not places.acquire(timeout=wait):
             raise httpx.PoolTimeout("No connection is free.")
         try:
-            with sent_within(deadline):
-                response = transport.handle_request(request)
+            sending.deadline = deadline
+            response = transport.handle_request(request)
             assert isinstance(response.stream, httpx.SyncByteStream)
         except BaseException:
             places.release()
             raise
+        finally:
+            sending.deadline = None
         if response.is_closed:
             # A transport for tests has read it already, and nothing would close it again.
             places.release()

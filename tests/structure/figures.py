@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.help_texts import arguments
+from tests.help_texts import arguments, keywords
 from tests.structure.imports import PACKAGE, circles, is_package, modules, upward_imports
-from tests.structure.trace import SOCKET, streamed_message
+from tests.structure.trace import SOCKET, Function, streamed_message
 
 TESTS = Path(__file__).parents[1]
 CORE = ("protocol", "structured", "transport", "supervisor")
@@ -75,7 +75,8 @@ def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
             case ast.arg(arg=name) | ast.keyword(arg=name) if name == option:
                 yield node.lineno
             case ast.AnnAssign(target=ast.Name(id=name)) if name == option:
-                yield node.lineno
+                if f" {ast.unparse(node)}\n" not in keywords():
+                    yield node.lineno
             case ast.Call(func=ast.Name(id=function), args=args) if function[0].isupper():
                 yield from (arg.lineno for arg in args if is_named(arg, option))
             case ast.Expr(value=ast.Constant(value=str(docstring))) if arguments() not in docstring:
@@ -131,6 +132,13 @@ def has_tests(module: str) -> bool:
     return path.is_dir() or path.with_name(f"test_{path.name}.py").exists()
 
 
+def path_of_a_message() -> list[Function]:
+    """Return the functions on the path of a streamed message, each as often as it is called."""
+    called = [call.function for call in streamed_message()]
+    # Comprehensions are calls in Python 3.11 only.
+    return [call for call in called if call.module != SOCKET and call.is_named]
+
+
 def moves(files: list[str]) -> int:
     """Return how often the next call is in another file."""
     return sum(here != there for here, there in pairwise(files))
@@ -138,9 +146,7 @@ def moves(files: list[str]) -> int:
 
 def figures() -> dict[str, object]:
     """Return each figure by its name."""
-    called = [call.function for call in streamed_message()]
-    # Comprehensions are calls in Python 3.11 only.
-    path = [call for call in called if call.module != SOCKET and call.is_named]
+    path = path_of_a_message()
     shells = decisions_of_shells()
     places = places_to_edit("connect_timeout")
     return {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,7 +17,7 @@ from mlxcel_integrations.transport.network import (
     DeadlineBackend,
     DeadlineStream,
     keeping_deadlines,
-    sent_within,
+    sending,
 )
 
 
@@ -45,6 +47,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
     monkeypatch.setattr(network.time, "monotonic", lambda: now[0])
     return now
+
+
+@contextlib.contextmanager
+def sent_within(deadline: Deadline) -> Iterator[None]:
+    """Send what is sent here as a part of a request with a deadline."""
+    sending.deadline = deadline
+    try:
+        yield
+    finally:
+        sending.deadline = None
 
 
 def stream_over(wire: Wire) -> DeadlineStream:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         StructuredOutputTruncated,
     )
     from .protocol.features import ServerFeatures
+    from .protocol.prompt_cost import PromptCost
     from .protocol.prompt_progress import PromptProgress
-    from .protocol.reply import ChatReply, PromptCost
+    from .protocol.reply import ChatReply
     from .protocol.rerank import RankedDocument
     from .protocol.shared_prefix import SharedPrefix
     from .structured.decision import Decision
@@ -57,7 +58,7 @@ _HOMES = {
     "ServerFeatures": "protocol.features",
     "PromptProgress": "protocol.prompt_progress",
     "ChatReply": "protocol.reply",
-    "PromptCost": "protocol.reply",
+    "PromptCost": "protocol.prompt_cost",
     "SharedPrefix": "protocol.shared_prefix",
     "RankedDocument": "protocol.rerank",
     "Decision": "structured.decision",

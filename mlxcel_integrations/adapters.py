@@ -31,7 +31,9 @@ from .secret import with_hidden_key, with_secrets
 from .structured.request import to_response_format
 from .transport.connection import Connection, ConnectionSettings
 from .transport.representation import NOT_SHOWN, connection_table, described, one_line
-from .transport.server import ServerLease
+
+if TYPE_CHECKING:
+    from .transport.server import ServerLease
 
 __all__ = [
     "ChatAdapter",

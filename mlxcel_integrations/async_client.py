@@ -40,10 +40,9 @@ from .operations import (
 )
 from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
-from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
-from .protocol.prompt_progress import PromptProgress, asking_for_progress
-from .protocol.reply import ChatReply, PromptCost, fold
+from .protocol.reply import ChatReply, fold
+from .protocol.sampling import asking_for_progress
 from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
@@ -64,6 +63,9 @@ if TYPE_CHECKING:
     import openai
 
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
+    from .protocol.features import ServerFeatures
+    from .protocol.prompt_cost import PromptCost
+    from .protocol.prompt_progress import PromptProgress
     from .protocol.rerank import RankedDocument
     from .protocol.shared_prefix import SharedPrefix
     from .structured.decision import Decision, Prior
@@ -353,6 +355,8 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[PromptKeywords],
     ) -> PromptCost:
         """Read a prompt ahead; see ``LLM.warm``."""
+        from .protocol.prompt_cost import PromptCost
+
         began = time.monotonic()
         deltas = self._chat(messages, {**sampling, "tools": tools, "max_tokens": 1})
         return PromptCost.of(fold([delta async for delta in deltas]), time.monotonic() - began)

@@ -28,10 +28,9 @@ from .operations import (
 )
 from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
-from .protocol.features import ServerFeatures
 from .protocol.messages import Messages, as_list
-from .protocol.prompt_progress import PromptProgress, asking_for_progress
-from .protocol.reply import ChatReply, PromptCost, fold
+from .protocol.reply import ChatReply, fold
+from .protocol.sampling import asking_for_progress
 from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
@@ -46,6 +45,9 @@ if TYPE_CHECKING:
     import openai
 
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
+    from .protocol.features import ServerFeatures
+    from .protocol.prompt_cost import PromptCost
+    from .protocol.prompt_progress import PromptProgress
     from .protocol.rerank import RankedDocument
     from .protocol.shared_prefix import SharedPrefix
     from .structured.decision import Decision, Prior
@@ -519,6 +521,8 @@ class LLM(BaseClient):
             >>> first.tokens_reused < second.tokens_reused
             True
         """
+        from .protocol.prompt_cost import PromptCost
+
         began = time.monotonic()
         deltas = self._chat(messages, {**sampling, "tools": tools, "max_tokens": 1})
         return PromptCost.of(fold(deltas), time.monotonic() - began)

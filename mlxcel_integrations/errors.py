@@ -175,19 +175,22 @@ def with_end_of(log: str, message: str) -> str:
 
     Rust backtraces are left out. If an error is further up, it is put before the last lines.
     """
-    lines = _BACKTRACE.sub("", log).rstrip().splitlines()
+    log = re.sub(_BACKTRACE, "", log, flags=re.IGNORECASE | re.MULTILINE)
+    lines = log.rstrip().splitlines()
     shown = lines[-10:]
-    above = [at for at, line in enumerate(lines[:-10]) if _REASON.match(line)]
-    if above and not any(map(_REASON.match, shown)):
+    above = [at for at, line in enumerate(lines[:-10]) if _is_reason(line)]
+    if above and not any(map(_is_reason, shown)):
         shown = [*lines[above[-1] : above[-1] + 4], "...", *lines[-6:]]
     return "\n".join([message, *(f"  | {line}" for line in shown)])
 
 
-_BACKTRACE = re.compile(
-    r"^ *stack backtrace:$(?:\n +(?:\d+: |at ).*)*\n?", re.IGNORECASE | re.MULTILINE
-)
-_REASON = re.compile(r"(?:fatal )?error: |thread .* panicked at ", re.IGNORECASE)
-"""The beginning of a line that says why a program ends."""
+_BACKTRACE = r"^ *stack backtrace:$(?:\n +(?:\d+: |at ).*)*\n?"
+
+
+def _is_reason(line: str) -> bool:
+    """Tell whether a line begins by saying why a program ends."""
+    found = re.match(r"(?:fatal )?error: |thread .* panicked at ", line, re.IGNORECASE)
+    return found is not None
 
 
 _BETWEEN = (

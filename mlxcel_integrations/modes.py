@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -10,18 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 import httpx
 
-from .embedded import embedder_beside
 from .errors import MlxcelError
 from .protocol.vector_models import VectorMemory
 from .secret import with_hidden_key
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
-from .transport.representation import connection_table, described, given, one_line
-from .transport.server import ServerLease
 from .transport.tls import TLS
 
 if TYPE_CHECKING:
     from .keywords import ClientKeywords
+    from .transport.server import ServerLease
 
 __all__ = [
     "BaseClient",
@@ -120,14 +117,16 @@ def embedding_settings(settings: ConnectionSettings) -> ConnectionSettings | Non
     if not isinstance(wanted, str | None):
         # The error about it comes from the options of the server.
         return None
+    # Imported here since a program that only connects needs no engine.
+    from .embedded import embedder_beside
+
     embedder = embedder_beside(model, absolute_model(wanted) if wanted else None)
     if embedder is None:
         return None
     from .options.fields import LIFECYCLE_FIELDS
 
     kept = {"share", *LIFECYCLE_FIELDS} & options.keys()
-    return dataclasses.replace(
-        settings,
+    return settings._replace(
         model=embedder,
         socket=None,
         served_model=None,
@@ -205,7 +204,7 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
     if not endpoint.is_secure:
         return endpoint
     tls.check()
-    return dataclasses.replace(endpoint, tls=tls)
+    return endpoint._replace(tls=tls)
 
 
 def split_timeout(options: dict[str, Any]) -> dict[str, Any]:
@@ -280,8 +279,13 @@ class BaseClient:
     def __repr__(self) -> str:
         # A traceback of a failed constructor shows an object without a connection.
         connection = self.__dict__.get("_connection")
+        # Imported here since few programs show an object.
+        from .transport.representation import described, given, one_line
+
         options = described(connection, given(connection)) if connection is not None else {}
         return one_line(type(self).__name__, options)
 
     def _repr_html_(self) -> str | None:
+        from .transport.representation import connection_table
+
         return connection_table(type(self).__name__, self.__dict__.get("_connection"))

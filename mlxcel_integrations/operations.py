@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import MlxcelError, warn_caller
 from .protocol.arguments import as_token_ids, check_text
-from .protocol.chat import chat_depends_on_server, chat_request
-from .protocol.completions import completion_depends_on_engine, completion_request
-from .protocol.context_window import Room, fit_chat, is_long, room_for_prompt, room_to_check
+from .protocol.chat import chat_depends_on_server, chat_request, thinks_first
+from .protocol.discovery import choose_model, read_models, reported
 from .protocol.failures import Failure, overflow
-from .protocol.features import ServerFeatures, choose_model, read_features, read_models, reported
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.headers import check_session
-from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
-from .protocol.prompt_progress import without_progress
-from .protocol.sampling import checked_fields, reasoning_read
+from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
-from .structured.thinking import thinks_first, with_thinking_first
 from .transport.connection import Connection
 from .transport.diagnosis import to_exception
 
 if TYPE_CHECKING:
+    from .protocol.context_window import Room
+    from .protocol.features import ServerFeatures
     from .protocol.shared_prefix import SharedPrefix
     from .protocol.vector_models import VectorMemory
     from .structured.decision import Decision
@@ -71,11 +67,15 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     """Return the features of the server, discovered once."""
     features = connection.features or (yield from _discovered(connection))
     if connection.refuses_tools and features.tools is not False:
-        features = dataclasses.replace(features, tools=False)
+        features = features.without_tools()
     return features
 
 
 def _discovered(connection: Connection) -> Flow[ServerFeatures]:
+    # Imported here since most chats need no features, as the modules below: most are short, and do
+    # not think.
+    from .protocol.features import read_features
+
     health = yield Call("/health", optional=True)
     props = yield Call("/props", optional=True)
     features = read_features(reported(health), reported(props), (yield from _listing(connection)))
@@ -83,7 +83,7 @@ def _discovered(connection: Connection) -> Flow[ServerFeatures]:
         # mlxcel up to v0.4.2 tells no window unless ctx_size sets one.
         features = features.with_context(connection.server.trained_context)
     if features.build is None and connection.server is not None:
-        features = dataclasses.replace(features, only_text=connection.server.reads_only_text)
+        features = features.with_only_text(connection.server.reads_only_text)
     if connection.model is None:
         connection.model = next((model.id for model in features.models if model.generates), None)
     # A busy server may leave some out, so they are discovered again when next needed.
@@ -114,13 +114,18 @@ def prepare_chat(
     if conversation.problem is not None:
         raise MlxcelError(conversation.problem)
     check = connection.check_context
-    if check or (check is None and is_long(conversation, len(sampling.get("tools") or ()))):
+    if check or (check is None and conversation.is_long(len(sampling.get("tools") or ()))):
+        from .protocol.context_window import room_to_check
+        from .protocol.message_tokens import count_chat
+
         features = yield from discover_features(connection)
         room = room_to_check(features, check, request.body)
         if room is not None:
             tokens = yield from count_chat(request.body, connection.tokens)
             _refuse_overflow(connection, tokens, room)
     if thinks_first(request):
+        from .structured.thinking import with_thinking_first
+
         features = yield from discover_features(connection)
         may_continue = not connection.refuses_begun
         return with_thinking_first(request, features, may_continue=may_continue)
@@ -131,6 +136,8 @@ def prepare_completion(
     connection: Connection, prompt: str, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
     """Return the request for the continuation of a text."""
+    from .protocol.completions import completion_depends_on_engine, completion_request
+
     model, sampling = yield from _resolved(connection, _checked(sampling))
     engine = None
     if completion_depends_on_engine(sampling):
@@ -149,6 +156,8 @@ def count_messages(
     connection: Connection, messages: Messages, sampling: Mapping[str, Any]
 ) -> Flow[int]:
     """Return the number of tokens of the prompt that a conversation becomes."""
+    from .protocol.message_tokens import count_chat
+
     sampling = _checked(sampling)
     request = yield from _chat_request(connection, inspect(messages), sampling)
     return (yield from count_chat(request.body, connection.tokens))
@@ -189,6 +198,8 @@ def fit_messages(
     Raises:
         openai.BadRequestError: Even the last turn alone does not fit.
     """
+    from .protocol.context_window import fit_chat, room_for_prompt
+
     sampling = _checked(sampling)
     conversation = inspect(messages)
     request = yield from _chat_request(connection, conversation, sampling)

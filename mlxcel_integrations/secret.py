@@ -43,12 +43,10 @@ KEY_FLAGS = {
 }
 """Flags of servers that are followed by a key, and what to do instead."""
 
-_SCHEME = re.compile(r"(?:basic|bearer|token)\s+(?=\S)", re.IGNORECASE)
+_SCHEME = r"(?i)(?:basic|bearer|token)\s+(?=\S)"
 """The word before the key in the value of a header."""
 
-_NO_PASSWORD = re.compile(
-    r"https?://(\[[0-9a-f:.%]+\]|[^/@:?#\s]+)(:\d*)?([/?#].*)?|unix:/.*", re.IGNORECASE | re.DOTALL
-)
+_NO_PASSWORD = r"(?is)https?://(\[[0-9a-f:.%]+\]|[^/@:?#\s]+)(:\d*)?([/?#].*)?|unix:/.*"
 """An address that certainly has no user name and no password."""
 
 Text = TypeVar("Text", str, bytes)
@@ -112,7 +110,7 @@ class _Key:
     def forms(self) -> list[bytes]:
         """The key and its Base64 encodings, without white space."""
         if self._forms is None:
-            plain = _SCHEME.sub("", str(self.value), count=1).encode("utf-8", "surrogatepass")
+            plain = re.sub(_SCHEME, "", str(self.value), count=1).encode("utf-8", "surrogatepass")
             forms = [plain.translate(None, _SPACE), *_base64_forms(plain)]
             self._patterns = [_pattern(form) for form in forms if form]
             self._forms = [form for form in forms if form]
@@ -216,7 +214,7 @@ def without_password(url: str) -> str:
     """Return an address with stars in place of a user name and a password, however mistyped."""
     before, at, host = url.rpartition("@")
     # There may be one in a path, too.
-    if not at or _NO_PASSWORD.fullmatch(url):
+    if not at or re.fullmatch(_NO_PASSWORD, url):
         return url
     scheme = re.match(r"[a-z]*:?/*", before, re.IGNORECASE)
     kept = scheme.group() if scheme and scheme.group().endswith("/") else ""

@@ -16,7 +16,7 @@ from ..embedded.gguf import read_metadata
 from ..embedded.model import locate_model
 from ..errors import MlxcelError
 from ..options.names import server_options
-from ..protocol.features import choose_model
+from ..protocol.discovery import choose_model
 from ..supervisor.binary import EMBEDDED, Executable, find_mlxcel
 from ..supervisor.bind_address import choose_bind_address
 from ..supervisor.command import environment

@@ -13,7 +13,7 @@ from langchain_core.runnables.utils import Input, Output
 
 from ..adapters import HasClients
 from ..options.fields import LIFECYCLE_FIELDS
-from ..protocol.features import DEFAULT_SLOTS
+from ..protocol.discovery import DEFAULT_SLOTS
 from ..transport.line import in_batch
 from .content_blocks import PROVIDER
 from .threads import session_of_thread

@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from .. import __version__
 from ..adapters import GenerationAdapter
-from ..protocol.features import DEFAULT_SLOTS
+from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply, fold
 from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator

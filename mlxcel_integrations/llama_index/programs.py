@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ToolCallBlock
 
+from ..protocol.tool_calls import new_id
 from ..structured.answer_stream import AnswerStream
 from ..structured.attempts import Attempts
 from ..structured.schema import Schema
@@ -52,7 +52,7 @@ def as_tool_call(schema: Schema[Any], response: ChatResponse, name: str) -> Chat
     """
     read_object(schema, response)
     call = ToolCallBlock(
-        tool_call_id=f"call_{uuid.uuid4().hex}",
+        tool_call_id=new_id(),
         tool_name=name,
         tool_kwargs=json.loads(answer_text(response)),
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .json_end import JSONEnd, is_begun
+from .tool_calls import new_id
 from .validation import NOT_JSON, from_json
 
 __all__ = ["CallReader", "call_in_json", "cut_call", "is_call", "is_reply", "new_call"]
@@ -285,7 +285,7 @@ def new_call(index: int, name: str, arguments: str) -> CallPart:
     """Return the part of an answer that begins a call."""
     return {
         "index": index,
-        "id": f"call_{uuid.uuid4().hex}",
+        "id": new_id(),
         "type": "function",
         "function": {"name": name, "arguments": arguments},
     }

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import whole
-from .chat_streams import CallStream, ChatStream, PromptedStream, SchemaStream, ToolStream
-from .features import ServerFeatures
+from .chat_streams import ChatStream, SchemaStream, ToolStream
 from .messages import Conversation
-from .prompted_tools import with_prompted_tools
-from .sampling import depends_on_engine, request_fields
-from .smallest_answer import check_room
+from .sampling import asks_for_thinking, depends_on_engine, request_fields
 from .stream import DeltaStream, Request, has_schema, stop_texts
-from .tools import with_tools
 
-__all__ = ["chat_depends_on_server", "chat_request"]
+if TYPE_CHECKING:
+    from .features import ServerFeatures
+
+__all__ = ["chat_depends_on_server", "chat_request", "thinks_first"]
 
 ROUTE = "/v1/chat/completions"
 
@@ -47,11 +45,16 @@ def chat_request(
     required, without_tools = False, None
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         if features is not None:
-            known = dataclasses.replace(features, tools=False)
+            known = features.without_tools()
             without_tools = partial(_prompted_request, model, conversation, sampling, known)
+        # Imported here, like the other modules about tools and schemas: most chats have neither.
+        from .tools import with_tools
+
         sampling, names, required = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
     if sampling.get("relaxable") and has_schema(body) and not names:
+        from .smallest_answer import check_room
+
         check_room(sampling["response_format"], whole(body.get("max_tokens")))
     reader = _reader(body, sampling, names, features, required=required)
     session = sampling.get("session")
@@ -67,6 +70,9 @@ def _prompted_request(
     features: ServerFeatures,
 ) -> Request:
     """Ask for the next turn of a conversation where the chat template knows no tools."""
+    from .call_streams import PromptedStream
+    from .prompted_tools import with_prompted_tools
+
     conversation, sampling, names, required = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
     reader = _reader(body, sampling, (), features)
@@ -114,6 +120,8 @@ def _reader(
     """
     may_repeat, must_end = sampling.get("bounded") is False, not sampling.get("relaxable")
     if names:
+        from .call_streams import CallStream
+
         return partial(
             CallStream,
             frozenset(names),
@@ -138,3 +146,9 @@ def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, An
     if sampling.get("tools") or conversation.has_calls or conversation.media:
         return True
     return depends_on_engine(sampling)
+
+
+def thinks_first(request: Request) -> bool:
+    """Tell whether the model is to think before an answer that has, or may get, a schema."""
+    may_have_schema = has_schema(request.body) or request.without_tools is not None
+    return may_have_schema and asks_for_thinking(request.body)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MlxcelError
 from .arguments import as_whole
 from .body import encode_body
-from .features import ServerFeatures
 from .flow import Flow
 from .message_tokens import Body, count_chat
-from .messages import Conversation
 from .tokens import TokenMemory
 
-__all__ = ["Room", "fit_chat", "is_long", "room_for_prompt", "room_to_check"]
+if TYPE_CHECKING:
+    from .features import ServerFeatures
 
-SHORT = 2000
-"""Characters that fit into any context."""
-
-PER_TOOL = 400
-"""Rough length of a tool in characters, which need not be exact here."""
+__all__ = ["Room", "fit_chat", "room_for_prompt", "room_to_check"]
 
 
 class Room(NamedTuple):
@@ -40,16 +35,6 @@ class Room(NamedTuple):
     def limit(self) -> int:
         """Tokens that the prompt may have."""
         return self.context_size - self.reserve
-
-
-def is_long(conversation: Conversation, tools: int) -> bool:
-    """Tell, as quickly as possible, whether a chat request may not fit into some context.
-
-    Args:
-        conversation: The messages.
-        tools: The number of tools.
-    """
-    return conversation.characters + PER_TOOL * tools > SHORT
 
 
 def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> Room | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import MlxcelServerError
 from .validation import as_count, as_object, as_text, error_text, from_json
@@ -59,26 +58,22 @@ _BALANCER_ADVICE = {
 }
 """Advice for the pages of balancers themselves."""
 
-_UPSTREAM = re.compile(r"\bupstream\b|no server is available", re.IGNORECASE)
+_UPSTREAM = r"(?i)\bupstream\b|no server is available"
 
 _MISMATCH = {62, 64}
 """OpenSSL's codes for a certificate of another host name, or of another address."""
 
-ROLES_REFUSED = re.compile(
-    r"must alternate|system (role|message|prompt)|roles? (is|are) (not )?supported", re.IGNORECASE
-)
+ROLES_REFUSED = r"(?i)must alternate|system (role|message|prompt)|roles? (is|are) (not )?supported"
 """Errors that chat templates raise about roles, which servers pass on."""
 
-_OVERFLOW = re.compile(
-    r"context_length_exceeded|ContextWindowExceeded|maximum context length|prompt is too long"
-    r"|exceeds? the (available |model's )?context (size|window|length)|input tokens exceed",
-    re.IGNORECASE,
+_OVERFLOW = (
+    r"(?i)context_length_exceeded|ContextWindowExceeded|maximum context length|prompt is too long"
+    r"|exceeds? the (available |model's )?context (size|window|length)|input tokens exceed"
 )
 """What gateways, and servers behind them, say of prompts that do not fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A request without an answer.
 
     Attributes:
@@ -101,7 +96,7 @@ class Failure:
     retry_after: float | None = None
     cause: BaseException | None = None
     crash: MlxcelServerError | None = None
-    bare_message: str | None = field(default=None, compare=False)
+    bare_message: str | None = None
 
     @property
     def busy(self) -> bool:
@@ -366,7 +361,7 @@ def _page(content_type: str, text: str) -> str | None:
         # The title repeats the heading.
         text = re.sub(r"(?is)<(title|style|script).*?(</\1>|$)", " ", text)
         return " ".join(re.sub(r"<[^>]*>", " ", text).split())
-    return text if _UPSTREAM.search(text) else None
+    return text if re.search(_UPSTREAM, text) else None
 
 
 def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool) -> str | None:
@@ -374,7 +369,7 @@ def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool)
         return _BALANCER_ADVICE[status]
     if status == 400 and is_overflow(error):
         return _context_advice(as_object(error))
-    if status == 400 and ROLES_REFUSED.search(text):
+    if status == 400 and re.search(ROLES_REFUSED, text):
         return (
             "The model's chat template does not accept these messages: begin with a user message, "
             "let user and assistant take turns, and do not set merge_messages=False."
@@ -389,7 +384,7 @@ def is_overflow(error: object) -> bool:
     fields = as_object(error)
     if fields.get("type") == "exceed_context_size_error":
         return True
-    return bool(_OVERFLOW.search(f"{fields.get('code')} {error_text(error)}"))
+    return bool(re.search(_OVERFLOW, f"{fields.get('code')} {error_text(error)}"))
 
 
 def _context_advice(error: Mapping[str, Any]) -> str:

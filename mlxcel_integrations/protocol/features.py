@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..errors import MlxcelError
-from .failures import Failure
+from .discovery import ServedModel, engine_of, read_models
 from .validation import as_count, as_object, as_text
 
-__all__ = [
-    "DEFAULT_SLOTS",
-    "FEWEST_ALTERNATIVES",
-    "ServedModel",
-    "ServerFeatures",
-    "TrainedContext",
-    "choose_capable",
-    "choose_model",
-    "engine_of",
-    "read_features",
-    "read_models",
-    "reported",
-    "same_model",
-    "slots_to_respect",
-]
-
-DEFAULT_SLOTS = 4
-"""Requests sent at once to a server that does not report its number of slots."""
+__all__ = ["FEWEST_ALTERNATIVES", "ServerFeatures", "TrainedContext", "read_features"]
 
 FEWEST_ALTERNATIVES = 20
 """Alternatives of a token that every server with log probabilities reports; mlxcel has no more."""
 
 MANY_ALTERNATIVES = 200
 """Alternatives of a token after which those of a small model hardly matter."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model that a server offers.
-
-    Attributes:
-        id: Its name.
-        capabilities: ``completion``, ``embedding``, ``rerank``; empty if the server names none.
-        context_size: Context window of one slot in tokens, None if unknown.
-        trained_context_size: Window that the model was trained with, in tokens, None if unknown.
-    """
-
-    id: str
-    capabilities: tuple[str, ...] = ()
-    context_size: int | None = None
-    trained_context_size: int | None = None
-
-    @property
-    def generates(self) -> bool:
-        """Whether it can answer chats, as far as is known."""
-        return not self.capabilities or "completion" in self.capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +77,14 @@ class ServerFeatures:
         """How many alternatives of a token to ask for, where each may matter."""
         return MANY_ALTERNATIVES if self.engine == "llama.cpp" else FEWEST_ALTERNATIVES
 
+    def without_tools(self) -> ServerFeatures:
+        """Return these features as of a server whose chat template knows no tools."""
+        return dataclasses.replace(self, tools=False)
+
+    def with_only_text(self, only_text: bool) -> ServerFeatures:
+        """Return these features with what files of the model tell about its inputs."""
+        return dataclasses.replace(self, only_text=only_text)
+
     def with_context(self, trained: TrainedContext | None) -> ServerFeatures:
         """Return these features with the window that a file of the model tells, if any does."""
         if trained is None:
@@ -134,75 +102,6 @@ class TrainedContext(NamedTuple):
 
     size: int
     source: str
-
-
-def read_models(answer: Any) -> tuple[ServedModel, ...]:
-    """Read the answer of ``/v1/models``.
-
-    Raises:
-        MlxcelError: It is not a list of models.
-    """
-    try:
-        return tuple(_read_model(entry) for entry in answer["data"])
-    except (TypeError, KeyError, AttributeError):
-        raise MlxcelError(
-            "The server's /v1/models did not return a list of models. Check that the address is "
-            "that of an mlxcel server."
-        ) from None
-
-
-def _read_model(entry: Mapping[str, Any]) -> ServedModel:
-    name, can, meta = entry["id"], entry.get("capabilities"), as_object(entry.get("meta"))
-    if not isinstance(name, str):
-        raise TypeError
-    trained = as_count(meta.get("n_ctx_train"))
-    return ServedModel(
-        id=name,
-        capabilities=tuple(filter(as_text, can)) if isinstance(can, list) else (),
-        # 0 stands for the trained window.
-        context_size=as_count(meta.get("n_ctx")) or trained,
-        trained_context_size=trained,
-    )
-
-
-def choose_model(models: Sequence[ServedModel], where: str) -> str:
-    """Return the name of the first model that can answer chats.
-
-    Raises:
-        MlxcelError: No model can.
-    """
-    for model in models:
-        if model.generates:
-            return model.id
-    names = ", ".join(model.id for model in models) or "none"
-    raise MlxcelError(
-        f"{where} serves no model that answers chats (it serves: {names}). Start it with one, or "
-        "name one with served_model=."
-    )
-
-
-def choose_capable(
-    models: Sequence[ServedModel], capability: str, preferred: str | None = None
-) -> str | None:
-    """Return the name of a model with a capability, None if there is none.
-
-    Args:
-        models: The served models; one without known capabilities may have any.
-        capability: ``embedding`` or ``rerank``.
-        preferred: The model to choose if it has the capability.
-    """
-    able = [model.id for model in models if capability in model.capabilities]
-    able = able or [model.id for model in models if not model.capabilities]
-    return preferred if preferred in able else next(iter(able), None)
-
-
-def same_model(first: str, second: str) -> bool:
-    """Tell whether two names may stand for one model: some have a folder or an ending."""
-    return _short(first) == _short(second)
-
-
-def _short(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2].lower().removesuffix(".gguf")
 
 
 def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
@@ -234,37 +133,6 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         continues=_continues(props),
         reports_progress=_reports_progress(props),
     )
-
-
-def reported(answer: Any) -> Mapping[str, Any]:
-    """Return what a server reports on an optional route; nothing without an answer.
-
-    mlxcel answers 503 with all it knows while it is busy, and with less while it loads.
-    """
-    if isinstance(answer, Failure):
-        answer = answer.body if answer.busy else None
-    return as_object(answer)
-
-
-def slots_to_respect(health: Mapping[str, Any]) -> int | None:
-    """Return the slots of a server that breaks off answers if it gets more requests at once.
-
-    None for a server that queues requests: any but mlxcel up to v0.4.2.
-    """
-    if "tool_call_parser" not in health:
-        return None
-    return as_count(as_object(health.get("batch")).get("max_batch_size")) or 1
-
-
-def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:
-    """Return the engine that serves the model, ``mlxcel`` or ``llama.cpp``; None if unknown."""
-    # Only mlxcel up to v0.4.2, where /props is off, names its tool parser in /health.
-    if "tool_call_parser" in health:
-        return "mlxcel"
-    build = as_text(props.get("build_info"))
-    if build is None:
-        return None
-    return "mlxcel" if build.startswith("mlxcel") else "llama.cpp"
 
 
 def _continues(props: Mapping[str, Any]) -> bool:

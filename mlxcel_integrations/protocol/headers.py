@@ -15,7 +15,7 @@ SESSION = "x-session-id"
 
 SERVED_BY = "x-served-by"
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 _RESERVED = {"content-type", "content-length", "transfer-encoding", "connection", "host"} | {
     "accept-encoding"
@@ -30,7 +30,7 @@ def check_headers(headers: Mapping[str, Secret]) -> None:
         MlxcelError: One cannot; the message does not show its value.
     """
     for name, value in headers.items():
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise MlxcelError(
                 f"default_headers= has the invalid name {name!r}: use letters, digits and dashes."
             )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError
 from .arguments import shown
-from .features import ServerFeatures
 from .tool_calls import CallIds
+
+if TYPE_CHECKING:
+    from .features import ServerFeatures
 
 __all__ = [
     "Conversation",
@@ -28,6 +30,12 @@ Messages = str | Iterable[Message]
 """OpenAI messages, or one user message as plain text."""
 
 ROLES = ("system", "user", "assistant", "tool")
+
+SHORT = 2000
+"""Characters that fit into any context."""
+
+PER_TOOL = 400
+"""Rough length of a tool in characters, which need not be exact here."""
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 16
@@ -69,6 +77,14 @@ class Conversation(NamedTuple):
     characters: int
     problem: str | None
     has_calls: bool = False
+
+    def is_long(self, tools: int) -> bool:
+        """Tell, as quickly as possible, whether a request may not fit into some context.
+
+        Args:
+            tools: The number of tools.
+        """
+        return self.characters + PER_TOOL * tools > SHORT
 
     def check_media(self, features: ServerFeatures | None) -> None:
         """Check the parts that are not text.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import MlxcelError
-from .arguments import number, shown
+from .arguments import number
 from .validation import as_count, as_object
 
-__all__ = ["PromptProgress", "asking_for_progress", "progress_of", "without_progress"]
+__all__ = ["PromptProgress", "progress_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +47,3 @@ def progress_of(event: Mapping[str, Any]) -> PromptProgress | None:
         return None
     time_ms = number(told.get("time_ms")) or 0.0
     return PromptProgress(total, min(cache or 0, total), processed or 0, time_ms)
-
-
-def asking_for_progress(sampling: Mapping[str, Any], progress: object) -> Mapping[str, Any]:
-    """Return sampling fields that ask for progress if a function is given for it.
-
-    Args:
-        sampling: The fields; ``return_progress`` among them stays.
-        progress: The function, None without one.
-
-    Raises:
-        MlxcelError: It cannot be called, or would have to be awaited.
-    """
-    if progress is not None and not callable(progress):
-        raise MlxcelError(
-            f"progress={shown(progress)} must be a function that takes a PromptProgress, "
-            f"not {type(progress).__name__}."
-        )
-    if inspect.iscoroutinefunction(progress):
-        raise MlxcelError(
-            f"progress={shown(progress)} must be a plain function: its result is not awaited."
-        )
-    return sampling if progress is None else {"return_progress": True, **sampling}
-
-
-def without_progress(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return sampling fields that do not ask for progress."""
-    return {name: value for name, value in sampling.items() if name != "return_progress"}

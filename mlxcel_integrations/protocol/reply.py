@@ -9,7 +9,7 @@ from typing import Any
 from .stream import Delta
 from .tool_calls import CallParts
 
-__all__ = ["ChatReply", "PromptCost", "fold"]
+__all__ = ["ChatReply", "fold"]
 
 
 @dataclass(slots=True)
@@ -41,28 +41,6 @@ class ChatReply:
     model: str | None = None
     id: str | None = None
     parsed: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class PromptCost:
-    """What it cost to read a prompt.
-
-    Attributes:
-        tokens_read: Tokens that the server computed.
-        tokens_reused: Tokens that it had computed before.
-        seconds: Time until they were read.
-    """
-
-    tokens_read: int
-    tokens_reused: int
-    seconds: float
-
-    @classmethod
-    def of(cls, reply: ChatReply, seconds: float) -> PromptCost:
-        """Return the cost of the prompt of an answer; a server that tells none reused nothing."""
-        usage = reply.usage or {}
-        reused = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        return cls(usage.get("prompt_tokens", 0) - reused, reused, seconds)
 
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:

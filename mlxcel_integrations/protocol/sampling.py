@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, check_mapping, check_text, number, shown, whole
-from .bounds import bounded
-from .schema_limits import exceeds_limits
-from .sent_schema import format_to_send
-from .tight_bounds import tightly_bounded
 
 __all__ = [
     "answer_room",
+    "asking_for_progress",
     "asks_for_thinking",
     "checked_fields",
     "depends_on_engine",
     "reasoning_read",
     "request_fields",
     "with_reasoning",
+    "without_progress",
     "without_thinking",
 ]
 
@@ -135,7 +134,12 @@ def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
     if any(sampling[name] is not None for name in sampling.keys() & _NAMED_BY_ENGINE):
         return True
     wanted = sampling.get("response_format")
-    return wanted is not None and exceeds_limits(wanted)
+    if wanted is None:
+        return False
+    # Imported here, like the other modules about schemas, since most requests have none.
+    from .schema_limits import exceeds_limits
+
+    return exceeds_limits(wanted)
 
 
 def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> dict[str, Any]:
@@ -184,9 +188,14 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
 def _format_to_send(
     wanted: Any, fields: Mapping[str, Any], sampling: Mapping[str, Any], *, limited: bool
 ) -> Any:
+    from .bounds import bounded
+    from .sent_schema import format_to_send
+
     room = fields.get("max_tokens")
     bounding = None if sampling.get("bounded") is False else bounded
     if bounding and sampling.get("tight"):
+        from .tight_bounds import tightly_bounded
+
         bounding = tightly_bounded
         if room is not None and asks_for_thinking(fields):
             room = answer_room(room)
@@ -285,3 +294,33 @@ def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dic
     given = fields.get("chat_template_kwargs") or {}
     check_mapping("chat_template_kwargs", given, _MAPPINGS["chat_template_kwargs"])
     return {**fields, "chat_template_kwargs": {**variables, **given}}
+
+
+# --------------------------------------------------------------------------- progress
+
+
+def asking_for_progress(sampling: Mapping[str, Any], progress: object) -> Mapping[str, Any]:
+    """Return sampling fields that ask for progress if a function is given for it.
+
+    Args:
+        sampling: The fields; ``return_progress`` among them stays.
+        progress: The function, None without one.
+
+    Raises:
+        MlxcelError: It cannot be called, or would have to be awaited.
+    """
+    if progress is not None and not callable(progress):
+        raise MlxcelError(
+            f"progress={shown(progress)} must be a function that takes a PromptProgress, "
+            f"not {type(progress).__name__}."
+        )
+    if inspect.iscoroutinefunction(progress):
+        raise MlxcelError(
+            f"progress={shown(progress)} must be a plain function: its result is not awaited."
+        )
+    return sampling if progress is None else {"return_progress": True, **sampling}
+
+
+def without_progress(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return sampling fields that do not ask for progress."""
+    return {name: value for name, value in sampling.items() if name != "return_progress"}

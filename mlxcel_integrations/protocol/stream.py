@@ -10,12 +10,11 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelStreamError, StructuredOutputTruncated
 from ..secret import redacted
 from .json_end import JSONEnd
-from .prompt_progress import PromptProgress, progress_of
 from .repetition import RepetitionDetector
 from .sse import SSEDecoder
 from .stop import StopFilter
@@ -27,6 +26,9 @@ from .validation import (
     from_json,
     is_usage,
 )
+
+if TYPE_CHECKING:
+    from .prompt_progress import PromptProgress
 
 __all__ = [
     "BEYOND_JSON",
@@ -263,6 +265,9 @@ class DeltaStream:
             if usage or timings:
                 delta.usage, delta.timings = usage or delta.usage, timings or None
             if event.get("prompt_progress"):
+                # Imported here since most answers report none.
+                from .prompt_progress import progress_of
+
                 delta.prompt_progress = self._moved(progress_of(event))
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")

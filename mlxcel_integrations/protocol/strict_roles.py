@@ -20,25 +20,22 @@ __all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "with_short_ids"]
 AS_GIVEN, JOINED, WITHOUT_SYSTEM = range(3)
 """How messages are sent, in the order in which it is tried."""
 
-_NO_SYSTEM = re.compile(
-    r"system (role|message|prompt)s? (is |are )?(not|un)|only user and assistant", re.IGNORECASE
-)
+_NO_SYSTEM = r"(?i)system (role|message|prompt)s? (is |are )?(not|un)|only user and assistant"
 
 _REFUSED = (400, 422, 500)
 
-_IDS_REFUSED = re.compile(r"tool call ids? should be alphanumeric", re.IGNORECASE)
-_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
+_IDS_REFUSED = r"(?i)tool call ids? should be alphanumeric"
 
 
 def refuses_roles(failure: Failure) -> bool:
     """Tell whether a chat template has refused the roles of messages."""
     text = error_text(failure.body)
-    return failure.status in _REFUSED and ROLES_REFUSED.search(text) is not None
+    return failure.status in _REFUSED and re.search(ROLES_REFUSED, text) is not None
 
 
 def refuses_ids(failure: Failure) -> bool:
     """Tell whether a chat template has refused the ids of tool calls."""
-    return failure.status in _REFUSED and bool(_IDS_REFUSED.search(error_text(failure.body)))
+    return failure.status in _REFUSED and bool(re.search(_IDS_REFUSED, error_text(failure.body)))
 
 
 class Roles:
@@ -77,9 +74,9 @@ class Roles:
 
     def template_failed(self, reason: str) -> None:
         """Learn from a failure that mlxcel up to v0.4.2 only logs: later requests are merged."""
-        if self._merge is None and ROLES_REFUSED.search(reason):
+        if self._merge is None and re.search(ROLES_REFUSED, reason):
             self.level = WITHOUT_SYSTEM
-        if _IDS_REFUSED.search(reason):
+        if re.search(_IDS_REFUSED, reason):
             self.short_ids = True
 
     def after_refusal(self, failure: Failure, body: Mapping[str, Any], level: int) -> int | None:
@@ -92,7 +89,7 @@ class Roles:
         """
         if self._merge is False or "messages" not in body or not refuses_roles(failure):
             return None
-        no_system = _NO_SYSTEM.search(error_text(failure.body))
+        no_system = re.search(_NO_SYSTEM, error_text(failure.body))
         before = self.fit(body, level)
         for higher in range(WITHOUT_SYSTEM if no_system else level + 1, WITHOUT_SYSTEM + 1):
             if higher > level and self.fit(body, higher)["messages"] != before["messages"]:
@@ -142,7 +139,7 @@ def with_short_ids(messages: Sequence[Message]) -> list[Message]:
 
 def _with_short_ids(message: Message, ids: dict[str, str]) -> Message:
     def short(given: str) -> str:
-        if not _SHORT_ID.fullmatch(given):
+        if not re.fullmatch(r"[A-Za-z0-9]{9}", given):
             return ids.setdefault(given, f"id{len(ids):07}")
         return given
 

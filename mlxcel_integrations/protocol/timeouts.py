@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 from .arguments import as_seconds
 
@@ -17,8 +16,7 @@ LONGEST = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """The limits of requests, in seconds: options of ``LLM``, whose docstring describes them."""
 
     timeout: float | None = None
@@ -26,26 +24,29 @@ class Timeouts:
     token_timeout: float | None = None
     total_timeout: float | None = None
 
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            seconds = as_seconds(option.name, getattr(self, option.name))
-            object.__setattr__(self, option.name, seconds)
-        if self.connect_timeout is None:
-            object.__setattr__(self, "connect_timeout", USUAL_CONNECT_TIMEOUT)
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Return limits as a user has given them.
 
-    @cached_property
+        Raises:
+            MlxcelError: One is not a time.
+        """
+        limits = {name: as_seconds(name, value) for name, value in given.items()}
+        return cls(**{name: limit for name, limit in limits.items() if limit is not None})
+
+    @property
     def read(self) -> float:
         """Longest silence until an answer begins."""
         return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
 
-    @cached_property
+    @property
     def between_tokens(self) -> tuple[str, float]:
         """Name of the argument that limits the time between tokens, and its seconds."""
         if self.token_timeout is None:
             return "timeout", self.read
         return "token_timeout", min(self.token_timeout, LONGEST)
 
-    @cached_property
+    @property
     def connect(self) -> float:
         """Longest time until a connection is made."""
         return min(self.connect_timeout, self.read)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import MlxcelError
@@ -61,13 +60,14 @@ class Uncounted:
         """Do nothing."""
 
 
-@dataclass(slots=True)
 class TokenMemory:
     """What is known about counting on one server.
 
-    Attributes:
+    Args:
         counts: Cached counts.
         roles: What is known about the roles of messages.
+
+    Attributes:
         batches: Whether many texts can be counted in one request, None if not tried yet.
         separator: Token id between the texts of a batch.
         route: Route that counts messages, None if not tried yet.
@@ -79,23 +79,21 @@ class TokenMemory:
         searched: Whether a local tokenizer has been searched for.
     """
 
-    counts: Counts
-    roles: Roles = field(default_factory=Roles, compare=False)
-    batches: bool | None = None
-    separator: int | None = None
-    route: str | None = None
-    surplus: int | None = None
-    checked: bool = False
-    answered: tuple[Mapping[str, Any], int] | None = None
-    local: Callable[[str], list[int]] | None = None
-    searched: bool = False
+    def __init__(self, counts: Counts, roles: Roles | None = None) -> None:
+        self.roles = roles or Roles()
+        self.forget(counts)
 
     def forget(self, counts: Counts) -> None:
         """Forget everything: another server answers now."""
         self.counts = counts
-        self.batches = self.separator = self.route = self.local = None
-        self.surplus = self.answered = None
-        self.checked = self.searched = False
+        self.batches: bool | None = None
+        self.separator: int | None = None
+        self.route: str | None = None
+        self.surplus: int | None = None
+        self.checked = False
+        self.answered: tuple[Mapping[str, Any], int] | None = None
+        self.local: Callable[[str], list[int]] | None = None
+        self.searched = False
 
 
 def count_texts(texts: Iterable[str], memory: TokenMemory) -> Flow[list[int]]:

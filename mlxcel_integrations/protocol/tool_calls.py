@@ -6,16 +6,15 @@ Servers and other providers leave ids out, or give the same one to several calls
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import MlxcelError
 from .json_end import JSONEnd
 from .validation import are_calls, call_arguments
 
-__all__ = ["CallIds", "CallNumbering", "CallParts", "tool_call"]
+__all__ = ["CallIds", "CallNumbering", "CallParts", "new_id", "tool_call"]
 
 JsonObject = Mapping[str, Any]
 
@@ -67,8 +66,7 @@ def _with_json(call: JsonObject) -> JsonObject:
 # --------------------------------------------------------------------------- conversations
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(NamedTuple):
     """A call that has no result yet: its id as given, its name, and its id as sent."""
 
     given: Any
@@ -165,14 +163,14 @@ class CallIds:
 # --------------------------------------------------------------------------- answers
 
 
-@dataclass(slots=True)
 class _Begun:
     """A call of an answer, as far as it has come."""
 
-    index: int
-    given: str
-    name: str = ""
-    arguments: JSONEnd = field(default_factory=JSONEnd)
+    def __init__(self, index: int, given: str) -> None:
+        self.index = index
+        self.given = given
+        self.name = ""
+        self.arguments = JSONEnd()
 
 
 class CallNumbering:
@@ -236,11 +234,16 @@ class CallNumbering:
     def _own_id(self, call: _Begun) -> str:
         own = call.given
         if not own or own in self._by_id:
-            own = f"call_{uuid.uuid4().hex}"
+            own = new_id()
         self._by_id[own] = call
         if call.given:
             self._by_id[call.given] = call
         return own
+
+
+def new_id() -> str:
+    """Return the id of a call to which the server has given none."""
+    return f"call_{os.urandom(16).hex()}"
 
 
 def _is_another(call: _Begun, given: str, name: str) -> bool:
@@ -285,10 +288,9 @@ class CallParts:
         ]
 
 
-@dataclass(slots=True)
 class _Parts:
     """One tool call, in parts."""
 
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.arguments: list[str] = []

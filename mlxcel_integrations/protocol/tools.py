@@ -10,13 +10,15 @@ answer, which would otherwise keep the model from calling any.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError
 from .body import to_json
 from .call_schemas import CallSchemas, any_of
-from .features import ServerFeatures
 from .sampling import without_thinking
+
+if TYPE_CHECKING:
+    from .features import ServerFeatures
 
 __all__ = [
     "FREE",

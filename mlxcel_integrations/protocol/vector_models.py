@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from ..errors import MlxcelError
 from .arguments import as_whole
+from .discovery import DEFAULT_SLOTS, ServedModel, choose_capable, engine_of, read_models
 from .failures import Failure
-from .features import DEFAULT_SLOTS, ServedModel, choose_capable, engine_of, read_models
 from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
 from .tokens import TokenMemory, Uncounted
 from .validation import as_count

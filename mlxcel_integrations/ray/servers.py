@@ -13,7 +13,7 @@ from pydantic import Field
 from ..adapters import ChatAdapter
 from ..async_client import AsyncLLM
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError
-from ..protocol.features import DEFAULT_SLOTS
+from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply
 from ..structured.request import StructuredChat
 

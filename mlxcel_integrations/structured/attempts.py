@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from ..protocol.arguments import shown, whole
-from ..protocol.reply import ChatReply
+
+if TYPE_CHECKING:
+    from ..protocol.reply import ChatReply
 
 __all__ = ["MAX_ATTEMPTS", "Attempts", "correction", "total_usage"]
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError
-from ..protocol.json_schema import JsonSchema, check_schema_size, compact, normalized
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
-from ..protocol.reply import ChatReply
 from ..protocol.sampling import reasoning_read, without_thinking
-from .answer_stream import AnswerStream, TextStream
 
 if TYPE_CHECKING:
+    from ..protocol.json_schema import JsonSchema
+    from ..protocol.reply import ChatReply
+    from .answer_stream import AnswerStream, TextStream
     from .schema import Schema
 
 __all__ = [
@@ -73,6 +73,8 @@ class StructuredChat(NamedTuple):
 
     def answer_stream(self) -> TextStream | AnswerStream:
         """Return a reader of the deltas of a streamed answer."""
+        from .answer_stream import AnswerStream, TextStream
+
         return TextStream() if self.schema is None else AnswerStream(self.schema, partial=True)
 
 
@@ -152,6 +154,8 @@ def to_response_format(given: Any) -> dict[str, Any]:
         schema = given.get("schema")
         return to_schema({"type": "object"} if schema is None else schema).response_format
     if is_whole_format(given):
+        from ..protocol.json_schema import check_schema_size, normalized
+
         to_schema(given)  # checks it
         inner = given["json_schema"]
         schema = normalized(inner["schema"])
@@ -242,5 +246,7 @@ def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:
         schema: Schema of the answer.
         tools: Whether the model may call a tool instead.
     """
+    from ..protocol.json_schema import compact
+
     intro = "Call a tool, or answer" if tools else "Answer"
     return f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"

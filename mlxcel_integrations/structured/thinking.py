@@ -17,12 +17,12 @@ from ..protocol.chat_streams import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import inspect, with_text_at_end
-from ..protocol.sampling import answer_room, asks_for_thinking
+from ..protocol.sampling import answer_room
 from ..protocol.smallest_answer import least_room
 from ..protocol.stream import DeltaStream, Request, has_schema
 from ..protocol.thought_stream import ThoughtStream
 
-__all__ = ["thinking_budget", "thinks_first", "with_thinking_first"]
+__all__ = ["thinking_budget", "with_thinking_first"]
 
 USUAL_CONTEXT = 16384
 """Context to assume for a server that does not tell its own."""
@@ -39,12 +39,6 @@ ONLY_FOR_ANSWERS = {
     "top_logprobs",
 }
 """Fields that do not belong to a request for thoughts."""
-
-
-def thinks_first(request: Request) -> bool:
-    """Tell whether the model is to think before an answer that has, or may get, a schema."""
-    may_have_schema = has_schema(request.body) or request.without_tools is not None
-    return may_have_schema and asks_for_thinking(request.body)
 
 
 def with_thinking_first(

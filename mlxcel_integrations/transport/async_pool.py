@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -19,7 +19,9 @@ import httpx
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
 from .peers import proving_peers
-from .server import ServerLease
+
+if TYPE_CHECKING:
+    from .server import ServerLease
 
 __all__ = ["AsyncPool", "ShieldedBody", "off_loop"]
 

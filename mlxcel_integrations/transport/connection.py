@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpx
 
@@ -14,12 +14,11 @@ from ..errors import MlxcelError, warn_caller
 from ..protocol.arguments import as_path, as_whole, check_text
 from ..protocol.body import encode_body
 from ..protocol.buffering import BufferingDetector
+from ..protocol.discovery import same_model
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
-from ..protocol.features import ServerFeatures, same_model
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session, served_by
 from ..protocol.message_tokens import chat_to_check
-from ..protocol.relaxation import RefusedSchemas
 from ..protocol.stream import DeltaStream
 from ..protocol.strict_roles import Roles
 from ..protocol.timeouts import Timeouts
@@ -28,9 +27,13 @@ from ..protocol.vector_models import VectorMemory
 from ..secret import NotPicklable, Secret, hidden, redacted
 from .endpoint import Endpoint
 from .line import Line, line_of
-from .server import Server, ServerLease
 from .tls import TLS, USUAL_TLS
 from .token_cache import TokenCache
+
+if TYPE_CHECKING:
+    from ..protocol.features import ServerFeatures
+    from ..protocol.relaxation import RefusedSchemas
+    from .server import Server, ServerLease
 
 __all__ = ["Connection", "ConnectionSettings", "checked_key"]
 
@@ -39,15 +42,11 @@ GROUPS = ("timeouts", "tls", "server_options")
 """Fields of ``ConnectionSettings`` that hold several options."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
+class ConnectionSettings(NamedTuple):
     """Everything that a user can set about a connection.
 
     The attributes are options of ``LLM``, whose docstring describes them; those of timeouts and of
     TLS are grouped.
-
-    Raises:
-        MlxcelError: One has a type or a value that it cannot have.
     """
 
     model: str | None = None
@@ -60,35 +59,36 @@ class ConnectionSettings:
     max_retries: int = 2
     check_context: bool | None = None
     merge_messages: bool | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = Timeouts()
     tls: TLS = USUAL_TLS
-    server_options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("model", "socket"):
-            object.__setattr__(self, name, as_path(name, getattr(self, name)))
-        for name in ("base_url", "served_model"):
-            if getattr(self, name) is not None:
-                check_text(name, getattr(self, name))
-        retries = as_whole("max_retries", self.max_retries, least=0)
-        object.__setattr__(self, "max_retries", retries)
+    server_options: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> ConnectionSettings:
-        """Group options, which have the names that ``LLM`` gives them.
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Check and group options, which have the names that ``LLM`` gives them.
 
         Args:
             options: Options of a connection. All others are for the server that is started.
+
+        Raises:
+            MlxcelError: One has a type or a value that it cannot have.
         """
         rest = dict(options)
-        timeouts, tls = Timeouts(**_taken(rest, Timeouts)), TLS(**_taken(rest, TLS))
-        own = _taken(rest, cls)
-        return cls(**own, timeouts=timeouts, tls=tls, server_options=rest)
+        timeouts, tls = Timeouts.of(**_taken(rest, Timeouts)), TLS.of(**_taken(rest, TLS))
+        own = cls(**_taken(rest, cls), timeouts=timeouts, tls=tls, server_options=rest)
+        for name, text in (("base_url", own.base_url), ("served_model", own.served_model)):
+            if text is not None:
+                check_text(name, text)
+        return own._replace(
+            model=as_path("model", own.model),
+            socket=as_path("socket", own.socket),
+            max_retries=as_whole("max_retries", own.max_retries, least=0),
+        )
 
 
 def _taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
     """Take those options away that are fields of a class, and return them."""
-    names = [field.name for field in fields(kind) if field.name not in GROUPS]
+    names = [name for name in kind._fields if name not in GROUPS]
     return {name: options.pop(name) for name in names if name in options}
 
 
@@ -105,7 +105,6 @@ class Connection(NotPicklable):
         features: What the server can do, None if it is not known yet.
         model: Name of the model in use, given or told by the server; None if it is not known yet.
         roles: What is known about the roles of messages.
-        refused_schemas: What is known about schemas that the server cannot compile.
         refuses_begun: Whether the server has refused a conversation that ends with the beginning
             of its answer.
         refuses_tools: Whether the server has refused a request because it knows no tools.
@@ -142,7 +141,6 @@ class Connection(NotPicklable):
         self.roles = Roles(settings.merge_messages)
         self.tokens = TokenMemory(TokenCache(), self.roles)
         self.vectors = VectorMemory(settings.served_model, self.tokens)
-        self.refused_schemas = RefusedSchemas()
         self.refuses_begun = False
         self.refuses_tools = False
         self.features: ServerFeatures | None = None
@@ -161,6 +159,14 @@ class Connection(NotPicklable):
         self.under_way: set[BufferingDetector] = set()
         self._buffered_in_a_row = 0
         self._warnings: set[str] = set()
+
+    @functools.cached_property
+    def refused_schemas(self) -> RefusedSchemas:
+        """What is known about schemas that the server cannot compile."""
+        # Imported here since most programs send none.
+        from ..protocol.relaxation import RefusedSchemas
+
+        return RefusedSchemas()
 
     @property
     def server(self) -> Server | None:
@@ -327,7 +333,7 @@ class Connection(NotPicklable):
         self.features = None
         self.model = self._settings.served_model if self._settings else None
         self.roles.forget()
-        self.refused_schemas = RefusedSchemas()
+        self.__dict__.pop("refused_schemas", None)
         self.refuses_begun = False
         self.refuses_tools = False
         self.tokens.forget(TokenCache())

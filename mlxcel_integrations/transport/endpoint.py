@@ -8,14 +8,13 @@ import os
 import re
 import ssl
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
 from ..errors import MlxcelError
 from ..protocol.arguments import as_path
-from ..protocol.word_pieces import BUILT_IN_EMBEDDER
 from ..secret import without_password
 from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS
@@ -32,15 +31,14 @@ _LIMITS = httpx.Limits(
 )
 
 
-_ROUTE_END = re.compile(
-    r"/v1(/chat/completions|/completions|/embeddings|/rerank|/models|/messages|/responses)?$"
-    r"|/chat/completions$|/health$"
+_ROUTES = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/models"),
+    *("/v1/messages", "/v1/responses", "/v1", "/chat/completions", "/health"),
 )
-"""End of an address that names a route of the server, too."""
+"""Ends of addresses that name a route of the server, too; a longer one before its own end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """The address of a server.
 
     Attributes:
@@ -89,7 +87,8 @@ class Endpoint:
                 "api_key= instead, so that it stays out of messages and logs."
             )
         root = str(url.copy_with(query=None, fragment=None)).rstrip("/")
-        return cls(_ROUTE_END.sub("", root).rstrip("/"))
+        route = next(filter(root.endswith, _ROUTES), "")
+        return cls(root.removesuffix(route).rstrip("/"))
 
     def __str__(self) -> str:
         return f"unix://{self.socket}" if self.socket else self.url
@@ -162,6 +161,9 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
             "model= is empty: pass a repository id, a directory, a .gguf file, or "
             '"embedded" for a small built-in model.'
         )
+    # Imported here since a program that only connects names no model to start.
+    from ..protocol.word_pieces import BUILT_IN_EMBEDDER
+
     if name in ("embedded", BUILT_IN_EMBEDDER):
         return name
     # Where the working directory was deleted, or a user has no home, there is no file either.

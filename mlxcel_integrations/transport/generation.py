@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 
+from ..protocol.discovery import reported, slots_to_respect
 from ..protocol.failures import Failure, no_slot
-from ..protocol.features import reported, slots_to_respect
 from ..protocol.flow import REJECTED, Call, Flow
-from ..protocol.prompted_tools import refuses_tools
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
 from ..protocol.strict_roles import refuses_ids
@@ -127,10 +126,10 @@ def _respond(
     Returns:
         The request as it was answered, and its answer.
     """
-    roles, schemas = connection.roles, connection.refused_schemas
+    roles = connection.roles
     level, short_ids, body = roles.level, roles.short_ids, request.body
     if request.relaxable:
-        body = schemas.adapted(body)
+        body = connection.refused_schemas.adapted(body)
     while True:
         fitted = roles.fit(body, level, short_ids=short_ids)
         call = Call(request.route, fitted, session=request.session)
@@ -138,15 +137,23 @@ def _respond(
         if not isinstance(response, Failure):
             roles.level = max(roles.level, level)
             return request, response
+        # Imported here since servers seldom refuse a request.
+        from ..protocol.prompted_tools import refuses_tools
+
         if request.without_tools is not None and refuses_tools(response):
             connection.refuses_tools = True
             request = request.without_tools()
-            body = schemas.adapted(request.body) if request.relaxable else request.body
+            body = request.body
+            if request.relaxable:
+                body = connection.refused_schemas.adapted(body)
         elif not short_ids and refuses_ids(response):
             short_ids = roles.short_ids = True
         elif (higher := roles.after_refusal(response, request.body, level)) is not None:
             level = higher
-        elif request.relaxable and (relaxed := schemas.learn(request.body, response)) is not None:
+        elif (
+            request.relaxable
+            and (relaxed := connection.refused_schemas.learn(request.body, response)) is not None
+        ):
             body = relaxed
         else:
             return request, response

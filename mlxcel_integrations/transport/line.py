@@ -14,9 +14,11 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Line", "Place", "in_batch", "line_of"]
 
@@ -68,6 +70,9 @@ class Line:
         """Return a place, which is done when its turn has come; None if no line is needed."""
         if self._slots is None:
             return None
+        # Imported here since servers whose slots need no line are the rule.
+        from concurrent.futures import Future
+
         place: Place = Future()
         with self._lock:
             admitted = not self.waiting and self._has_room()

@@ -10,10 +10,12 @@ from __future__ import annotations
 import importlib
 import socket
 import weakref
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .server import ServerLease
 from .sockets import wrap_backend
+
+if TYPE_CHECKING:
+    from .server import ServerLease
 
 __all__ = ["proving_peers"]
 

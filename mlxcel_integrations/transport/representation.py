@@ -6,12 +6,11 @@ Nothing here asks a server or reads a file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from ..protocol.arguments import shown
 from ..secret import redacted
-from .connection import Connection, ConnectionSettings
+from .connection import GROUPS, Connection, ConnectionSettings
 
 __all__ = ["NOT_SHOWN", "connection_table", "described", "given", "one_line", "table"]
 
@@ -60,11 +59,10 @@ def given(connection: Connection) -> dict[str, Any]:
         (settings.tls, usual.tls),
     ]
     own = {
-        field.name: value
+        name: value
         for group, defaults in groups
-        for field in fields(group)
-        if field.name not in NOT_SHOWN | {"timeouts", "tls", "server_options"}
-        and (value := getattr(group, field.name)) != getattr(defaults, field.name)
+        for name, value, usual_value in zip(group._fields, group, defaults, strict=True)
+        if name not in NOT_SHOWN | {*GROUPS} and value != usual_value
     }
     server = {name: value for name, value in settings.server_options.items() if value is not None}
     return own | server

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import httpx
 
@@ -12,7 +11,9 @@ from ..protocol.flow import Gather
 from ..protocol.timeouts import Deadline
 from .endpoint import Endpoint
 from .line import Place
-from .server import Server
+
+if TYPE_CHECKING:
+    from .server import Server
 
 __all__ = [
     "LOST",
@@ -34,34 +35,37 @@ LOST = (httpx.RequestError, TimeoutError)
 """Errors of a connection that failed, or of a read that took too long."""
 
 
-@dataclass(slots=True)
 class Incoming:
     """A response whose body is arriving.
 
-    Attributes:
+    Args:
         response: The response of a transport, whose own methods are not used: they would unpack
             what is compressed.
         body: Its body, synchronous or asynchronous like the driver.
         pieces: Iterator over the body.
         deadline: The deadline of the next read.
+
+    Attributes:
         headers: The headers of the response, with lower-case names.
         ended: Whether its body has come to its end, or is closed.
     """
 
-    response: httpx.Response
-    body: Any
-    pieces: Any
-    deadline: Deadline
-    # Not shown in a traceback with locals, since a server may send a key back in them.
-    headers: dict[str, str] = field(init=False, repr=False)
-    ended: bool = False
+    __slots__ = ("body", "deadline", "ended", "headers", "pieces", "response")
 
-    def __post_init__(self) -> None:
-        # httpx takes longer to look up one header than this takes for all of them.
+    def __init__(
+        self, response: httpx.Response, body: Any, pieces: Any, deadline: Deadline
+    ) -> None:
+        self.response = response
+        self.body = body
+        self.pieces = pieces
+        self.deadline = deadline
+        # httpx takes longer to look up one header than this takes for all of them. No repr shows
+        # them, since a server may send a key back in them.
         self.headers = {
             name.decode(errors="replace").lower(): value.decode(errors="replace")
-            for name, value in self.response.headers.raw
+            for name, value in response.headers.raw
         }
+        self.ended = False
 
 
 class Start(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -12,7 +13,9 @@ from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
-from .server import ServerLease
+
+if TYPE_CHECKING:
+    from .server import ServerLease
 
 __all__ = ["SyncPool"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import httpx
 
@@ -14,8 +14,7 @@ from ..protocol.arguments import as_path
 __all__ = ["TLS", "USUAL_TLS"]
 
 
-@dataclass(frozen=True, slots=True)
-class TLS:
+class TLS(NamedTuple):
     """Options of connections to ``https://`` addresses.
 
     Attributes:
@@ -23,20 +22,22 @@ class TLS:
             trust: a file, or a folder in the form of OpenSSL.
         client_cert: Path of the certificate to present to the server, None for none.
         client_key: Path of its key, None if that is in the same file.
-
-    Raises:
-        MlxcelError: A path is of another type.
     """
 
     verify: bool | str = True
     client_cert: str | None = None
     client_key: str | None = None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.verify, bool):
-            object.__setattr__(self, "verify", as_path("verify", self.verify) or True)
-        for name in ("client_cert", "client_key"):
-            object.__setattr__(self, name, as_path(name, getattr(self, name)))
+    @classmethod
+    def of(cls, *, verify: Any = True, client_cert: Any = None, client_key: Any = None) -> Self:
+        """Return options as a user has given them.
+
+        Raises:
+            MlxcelError: A path is of another type.
+        """
+        if not isinstance(verify, bool):
+            verify = as_path("verify", verify) or True
+        return cls(verify, as_path("client_cert", client_cert), as_path("client_key", client_key))
 
     def check(self) -> None:
         """Check that the files exist.

@@ -21,17 +21,17 @@ import pydantic
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain import replies as to_langchain
 from mlxcel_integrations.llama_index import replies as to_llama_index
+from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat_streams import (
-    CallStream,
     ChatStream,
-    PromptedStream,
     SchemaStream,
 )
 from mlxcel_integrations.protocol.completions import CompletionStream, InfillStream
 from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
+from mlxcel_integrations.protocol.discovery import choose_capable, choose_model
 from mlxcel_integrations.protocol.embeddings import embed_texts
 from mlxcel_integrations.protocol.failures import Failure, from_status, not_a_stream
-from mlxcel_integrations.protocol.features import choose_capable, choose_model, read_features
+from mlxcel_integrations.protocol.features import read_features
 from mlxcel_integrations.protocol.flow import Flow, Gather
 from mlxcel_integrations.protocol.message_tokens import count_chat
 from mlxcel_integrations.protocol.reply import fold

@@ -16,10 +16,9 @@ import pytest
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain.replies import FinalChunk
 from mlxcel_integrations.llama_index.replies import ChatChunks
+from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat_streams import (
-    CallStream,
     ChatStream,
-    PromptedStream,
     SchemaStream,
 )
 from mlxcel_integrations.protocol.reply import fold

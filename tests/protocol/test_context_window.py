@@ -13,7 +13,6 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.context_window import (
     Room,
     fit_chat,
-    is_long,
     room_for_prompt,
     room_to_check,
 )
@@ -123,7 +122,7 @@ def test_a_long_conversation_takes_few_counts() -> None:
     ],
 )
 def test_what_may_be_too_long_for_some_context(messages: Any, tools: int, expected: bool) -> None:
-    assert expected == is_long(inspect(messages), tools)
+    assert expected == inspect(messages).is_long(tools)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +188,8 @@ def test_a_context_that_would_have_nothing_left_is_told(reserve: int) -> None:
 
 
 def test_a_request_without_tools_is_as_long_as_its_text() -> None:
-    assert is_long(inspect("x" * 2001), 0)
-    assert not is_long(inspect("x" * 2000), 0)
+    assert inspect("x" * 2001).is_long(0)
+    assert not inspect("x" * 2000).is_long(0)
 
 
 def test_an_unknown_context_is_told() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelStreamError, StructuredOutputTruncated
-from mlxcel_integrations.protocol.chat_streams import CallStream, PromptedStream, SchemaStream
+from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
+from mlxcel_integrations.protocol.chat_streams import SchemaStream
 from mlxcel_integrations.protocol.completions import CompletionStream
 from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.stream import DeltaStream, ending

@@ -459,6 +459,7 @@ def test_an_answer_of_a_worker_that_died_says_what_the_server_says() -> None:
         "try again later, or raise max_retries.",
         503,
         {"message": "it died!", "type": "server_error"},
+        bare_message=f"{WHERE} answered 503: it died!",
     ) == failure(503, envelope("it died!", "server_error"))
 
 

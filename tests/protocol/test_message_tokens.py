@@ -289,7 +289,11 @@ def test_only_a_plain_chat_is_kept_to_check_counts_by(request_body: Any, expecte
 def test_one_chat_is_kept_and_only_where_it_is_needed(
     known: dict[str, Any], expected: bool
 ) -> None:
-    assert expected is (chat_to_check(CHAT, TokenMemory(TokenCache(), **known)) is not None)
+    counting = memory()
+    for name, value in known.items():
+        setattr(counting, name, value)
+
+    assert expected is (chat_to_check(CHAT, counting) is not None)
 
 
 # --------------------------------------------------------------------------- Anthropic's form

@@ -9,12 +9,8 @@ import pytest
 from mlxcel_integrations.protocol.chat_streams import ChatStream, ToolStream
 from mlxcel_integrations.protocol.completions import CompletionStream
 from mlxcel_integrations.protocol.features import read_features
-from mlxcel_integrations.protocol.prompt_progress import (
-    PromptProgress,
-    asking_for_progress,
-    progress_of,
-    without_progress,
-)
+from mlxcel_integrations.protocol.prompt_progress import PromptProgress, progress_of
+from mlxcel_integrations.protocol.sampling import asking_for_progress, without_progress
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 from tests.fakes.wire import LLAMA_CPP, dumps, event, progress
 

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.call_streams import PromptedStream
 from mlxcel_integrations.protocol.chat import chat_request
-from mlxcel_integrations.protocol.chat_streams import PromptedStream
 from mlxcel_integrations.protocol.failures import Failure, from_status
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect

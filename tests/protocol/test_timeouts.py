@@ -77,7 +77,7 @@ def test_connecting_takes_no_longer_than_an_answer_may(
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_what_is_no_time_is_refused(name: str, seconds: float) -> None:
     with pytest.raises(MlxcelError, match=f"{name}="):
-        Timeouts(**{name: seconds})
+        Timeouts.of(**{name: seconds})
 
 
 def test_progress_of_the_prompt_that_does_not_move_is_no_sign_of_life() -> None:

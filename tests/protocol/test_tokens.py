@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.flow import Call
+from mlxcel_integrations.protocol.strict_roles import Roles
 from mlxcel_integrations.protocol.tokens import (
     BATCH_CHARACTERS,
     TokenMemory,
@@ -271,13 +272,12 @@ def test_an_error_in_counting_is_told_as_the_server_tells_it() -> None:
 
 
 def test_what_was_found_out_of_another_server_is_forgotten() -> None:
-    counts, known = (
-        TokenCache(),
-        TokenMemory(TokenCache(), True, 1, "/apply-template", encode, True),
-    )
+    counts, roles, known = TokenCache(), Roles(), memory()
+    known.roles, known.batches, known.separator, known.route = roles, True, 1, "/apply-template"
+    known.local, known.searched = encode, True
     known.forget(counts)
 
-    assert TokenMemory(counts) == known
+    assert vars(TokenMemory(counts, roles)) == vars(known)
 
 
 def test_that_many_are_counted_at_once_is_found_out_once() -> None:

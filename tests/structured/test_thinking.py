@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.chat import chat_request, thinks_first
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.stream import Request
 from mlxcel_integrations.structured.thinking import (
     thinking_budget,
-    thinks_first,
     with_thinking_first,
 )
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ...client import LLM
 from ...embedded import BUILT_IN_EMBEDDER
-from ...protocol.features import ServerFeatures, choose_capable
+from ...protocol.discovery import choose_capable
+from ...protocol.features import ServerFeatures
 from .store import Store
 
 __all__ = ["VectorIndex", "vector_name"]

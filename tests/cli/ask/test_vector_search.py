@@ -9,7 +9,8 @@ import pytest
 from mlxcel_integrations import LLM
 from mlxcel_integrations.cli.ask.store import Store
 from mlxcel_integrations.cli.ask.vector_search import VectorIndex, vector_name
-from mlxcel_integrations.protocol.features import ServedModel, ServerFeatures
+from mlxcel_integrations.protocol.discovery import ServedModel
+from mlxcel_integrations.protocol.features import ServerFeatures
 from tests.cli.ask.conftest import embedded_texts
 from tests.fakes.server import FakeServer
 

@@ -1,0 +1,83 @@
+"""What a server tells about itself, and the model that is taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.discovery import (
+    ServedModel,
+    choose_capable,
+    choose_model,
+    read_models,
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(None, [], "ok", 7, {}, {"data": None}, {"data": ["m"]}),
+        *({"data": [{"name": "m"}]}, {"data": [{"id": 7}]}),
+    ],
+)
+def test_what_is_no_list_of_models_is_told(answer: Any) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        read_models(answer)
+
+    assert (
+        "The server's /v1/models did not return a list of models. Check that the address is that "
+        "of an mlxcel server."
+    ) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("served", "expected"),
+    [
+        ([ServedModel("a"), ServedModel("b")], "a"),
+        ([ServedModel("v", ("embedding",)), ServedModel("a", ("completion",))], "a"),
+        ([ServedModel("v", ("embedding", "completion"))], "v"),
+        ([ServedModel("r", ("rerank",)), ServedModel("a")], "a"),
+    ],
+)
+def test_the_first_model_that_generates_is_used(served: list[ServedModel], expected: str) -> None:
+    assert expected == choose_model(served, "here")
+
+
+@pytest.mark.parametrize(
+    ("served", "named"),
+    [
+        ([], "none"),
+        ([ServedModel("v", ("embedding",))], "v"),
+        ([ServedModel("v", ("embedding",)), ServedModel("r", ("rerank",))], "v, r"),
+    ],
+)
+def test_no_model_to_use_is_told_with_the_way_out(served: list[ServedModel], named: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        choose_model(served, "http://here")
+
+    assert (
+        f"http://here serves no model that answers chats (it serves: {named}). Start it with one, "
+        "or name one with served_model=."
+    ) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("models", "preferred", "expected"),
+    [
+        ([("chat", ["completion"]), ("e", ["embedding"])], None, "e"),
+        ([("chat", ["completion"]), ("e", ["embedding"])], "chat", "e"),
+        ([("e", ["embedding"]), ("f", ["completion", "embedding"])], "f", "f"),
+        ([("silent", []), ("e", ["embedding"])], "silent", "e"),
+        ([("silent", []), ("other", [])], "other", "other"),
+        ([("chat", ["completion"])], "chat", None),
+        ([], None, None),
+    ],
+)
+def test_the_model_that_is_taken(
+    models: list[tuple[str, list[str]]], preferred: str | None, expected: str | None
+) -> None:
+    served = [ServedModel(name, tuple(able)) for name, able in models]
+
+    assert expected == choose_capable(served, "embedding", preferred)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 
-__all__ = ["encode_body", "to_json", "valid_text"]
+__all__ = ["as_plain", "encode_body", "to_json", "valid_text"]
 
 
 def to_json(value: Any) -> str:
@@ -50,8 +50,12 @@ def valid_text(text: str) -> str:
     return text
 
 
-def _plain(value: Any) -> Any:
-    """Return a number or a container of another library, such as NumPy, as one of Python's."""
+def as_plain(value: Any) -> Any:
+    """Return a number or a container of another library, such as NumPy, as one of Python's.
+
+    Raises:
+        TypeError: It is neither.
+    """
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -61,7 +65,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=as_plain)
 
 
 def _not_json(value: Any, error: Exception) -> MlxcelError:

@@ -255,10 +255,15 @@ def _split(index: int, content: Any, texts: list[str], media: dict[str, Any]) ->
             'parts such as {"type": "text", "text": "..."}.'
         )
     for position, part in enumerate(content):
-        if isinstance(part, Mapping) and part.get("type") == "text":
-            texts.append(str(part.get("text") or ""))
+        place = f"messages[{index}].content[{position}]"
+        if not (isinstance(part, Mapping) and part.get("type") == "text"):
+            media[place] = part
+        elif isinstance(text := part.get("text"), str):
+            texts.append(text)
         else:
-            media[f"messages[{index}].content[{position}]"] = part
+            raise MlxcelError(
+                f"{place} has the type text, but its text is {type(text).__name__}: pass a string."
+            )
 
 
 # --------------------------------------------------------------------------- media

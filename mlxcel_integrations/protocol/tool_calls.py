@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import MlxcelError
+from .body import as_plain
 from .json_end import JSONEnd
 from .validation import are_calls, call_arguments
 
@@ -48,10 +49,11 @@ def _object_in(arguments: str) -> dict[str, Any] | str:
 
 def _to_json(arguments: Any) -> str:
     try:
-        return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        return json.dumps(arguments, ensure_ascii=False, allow_nan=False, default=as_plain)
     except ValueError:
         # NaN and the infinities, which models write and Python reads, are not JSON.
-        return json.dumps(json.dumps(arguments, ensure_ascii=False), ensure_ascii=False)
+        text = json.dumps(arguments, ensure_ascii=False, default=as_plain)
+        return json.dumps(text, ensure_ascii=False)
 
 
 def _with_json(call: JsonObject) -> JsonObject:

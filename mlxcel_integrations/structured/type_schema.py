@@ -145,7 +145,9 @@ def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_ready(output_type))
         schema = adapter.json_schema(schema_generator=Generator)
     except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
-        raise _no_schema(output_type, str(error).splitlines()[0].rstrip(".")) from error
+        # Pydantic's advice to allow arbitrary types would not help: they have no JSON schema.
+        reason = str(error).splitlines()[0].partition(". Set ")[0]
+        raise _no_schema(output_type, reason.rstrip(".")) from error
 
     def read(value: Any) -> Any:
         try:

@@ -93,6 +93,13 @@ KNOWN = "roles are system, user, assistant, tool"
         ([USER, {"role": "user", "content": 5}], f"messages[1].content is int: {PARTS}"),
         ([{"role": "user", "content": {"text": "a"}}], f"messages[0].content is dict: {PARTS}"),
         ([{"role": "user", "content": b"a"}], f"messages[0].content is bytes: {PARTS}"),
+        *(
+            (
+                [USER, {"role": "user", "content": [SAID, {"type": "text", "text": text}]}],
+                f"messages[1].content[1] has the type text, but its text is {name}: pass a string.",
+            )
+            for text, name in ((None, "NoneType"), (["a"], "list"), (5, "int"))
+        ),
     ],
 )
 def test_messages_that_no_server_accepts_are_refused(given: Any, message: str) -> None:
@@ -154,7 +161,6 @@ def test_calls_that_are_not_a_list_of_dictionaries_are_named(calls: Any) -> None
         ([USER, USER], 4),
         ([{"role": "assistant", "content": None}], 0),
         ([{"role": "user", "content": [{"type": "text", "text": "abc"}, SAID]}], 5),
-        ([{"role": "user", "content": [{"type": "text", "text": None}]}], 0),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "abc"}}]}], 0),
     ],
 )

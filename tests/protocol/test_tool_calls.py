@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.fakes.call_parts import LACKING, PARIS, ROME, WAYS, Json, Parts, part
         ("", "{}"),
         (None, "{}"),
         ({}, "{}"),
+        ({"a": array("d", [1, 2])}, '{"a": [1.0, 2.0]}'),
         ('{"a": 1', '"{\\"a\\": 1"'),
         ("[1]", '"[1]"'),
         ("1", '"1"'),

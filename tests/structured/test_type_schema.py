@@ -465,7 +465,7 @@ def test_the_reason_of_pydantic_is_told_in_one_sentence() -> None:
     assert message.startswith("No schema can be made from <class '")
     assert "Unable to generate" in message
     assert message.endswith(f". {NO_TYPE}")
-    assert [] == [part for part in ("\n", "..") if part in message]
+    assert [] == [part for part in ("\n", "..", "arbitrary_types") if part in message]
 
 
 MISFITS: list[tuple[Any, str, str]] = [

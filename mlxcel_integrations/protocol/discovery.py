@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -125,13 +126,14 @@ def reported(answer: Any) -> Mapping[str, Any]:
     return as_object(answer)
 
 
-def slots_to_respect(health: Mapping[str, Any]) -> int | None:
+def slots_to_respect(health: Mapping[str, Any]) -> float | None:
     """Return the slots of a server that breaks off answers if it gets more requests at once.
 
-    None for a server that queues requests: any but mlxcel up to v0.4.2.
+    None for a server that queues requests: any but mlxcel up to v0.4.2. Infinity if it does not
+    tell which it is, as behind a gateway that has no such route.
     """
     if "tool_call_parser" not in health:
-        return None
+        return None if health.get("status") == "ok" else math.inf
     return as_count(as_object(health.get("batch")).get("max_batch_size")) or 1
 
 

@@ -65,11 +65,14 @@ class StopFilter:
 
     def _undecided(self, text: str, start: int) -> int:
         """Return where an unfinished stop text at the end begins; the length if there is none."""
-        for candidate in self._first.finditer(text, max(start, len(text) - self._longest)):
-            rest = text[candidate.start() :]
-            nearest = bisect_left(self._stops, rest)
-            if nearest < len(self._stops) and self._stops[nearest].startswith(rest):
-                return candidate.start()
+        stops, place = self._stops, max(start, len(text) - self._longest)
+        while candidate := self._first.search(text, place):
+            place = candidate.start()
+            rest = text[place:]
+            nearest = bisect_left(stops, rest)
+            if nearest < len(stops) and stops[nearest].startswith(rest):
+                return place
+            place += 1
         return len(text)
 
 

@@ -135,6 +135,7 @@ class DeltaStream:
     Attributes:
         done: Whether no more needs to be read.
         gave_up: Whether the server has reported that it cannot go on.
+        broke_off: Whether it has done so by the finish reason, as mlxcel does.
         left: Whether it is done before the server, which may still be generating.
         model: Name of the model that answered, known at the end.
         prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
@@ -154,7 +155,7 @@ class DeltaStream:
     ) -> None:
         self.done = False
         self.left = False
-        self.gave_up = False
+        self.gave_up = self.broke_off = False
         self.model: str | None = None
         self.prompt_tokens: int | None = None
         self.thought_tokens = 0
@@ -280,6 +281,7 @@ class DeltaStream:
                 self._text.write(delta.text)
             if delta.finish_reason:
                 if delta.finish_reason == "error" and not self._is_whole():
+                    self.broke_off = True
                     raise self._given_up("the generation failed; the reason is in the server's log")
                 self._finish = delta.finish_reason
                 self.model = delta.model

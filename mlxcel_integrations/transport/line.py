@@ -9,6 +9,7 @@ Somebody waits for each interactive answer, so these go before those of batches.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import weakref
@@ -53,7 +54,8 @@ class Line:
 
     def __init__(self, *, known: bool = False) -> None:
         self.slots_known = self.asked = known
-        self._slots: int | None = None if known else 1
+        self._slots: float | None = None if known else 1
+        self._most = math.inf
         self._servers: set[str] = set()
         self._lock = threading.Lock()
         self._waiting: deque[Place] = deque()
@@ -96,11 +98,18 @@ class Line:
         if self.waiting:
             self._admit()
 
-    def learn(self, slots: int | None) -> None:
-        """Note how many slots the server has, None if it needs no line."""
+    def learn(self, slots: float | None) -> None:
+        """Note how many slots the server has: infinity if unknown, None if it needs no line."""
         self.slots_known = self.asked = True
-        self._slots = slots
+        self._slots = self._most if slots == math.inf else slots
         self._admit()
+
+    def broke_off(self) -> None:
+        """Note that an answer broke off: with unknown slots, half as many are sent at once."""
+        with self._lock:
+            under_way = len(self._under_way) // max(len(self._servers), 1)
+            if self._slots == self._most and under_way > 1:
+                self._slots = self._most = under_way // 2
 
     def saw(self, server: str) -> None:
         """Note one of several servers behind the address, which all have the same slots."""

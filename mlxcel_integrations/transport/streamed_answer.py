@@ -73,6 +73,8 @@ class StreamedAnswer:
             self.done, self._sample = True, redacted(piece[: begun_at_end(piece, least=4)])
             return []
         deltas = self.stream.feed(piece)
+        if self.stream.broke_off:
+            self._connection.line.broke_off()
         self.begun = self.begun or bool(deltas or self.stream.text)
         self.has_token = bool(deltas) and deltas[-1].prompt_progress is None
         if self._buffering.undecided and self.has_token:

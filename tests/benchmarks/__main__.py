@@ -11,13 +11,22 @@ import os
 import sys
 from collections.abc import Iterable
 
-from tests.benchmarks import batches, embeddings, splitting, starts, streams, structured, tokens
+from tests.benchmarks import (
+    batches,
+    embeddings,
+    splitting,
+    starts,
+    stops,
+    streams,
+    structured,
+    tokens,
+)
 from tests.benchmarks.page import PAGE, conditions, markdown, plain, put
 from tests.benchmarks.part import Part
 
 PARTS = {
     part.name: part
-    for module in (streams, starts, tokens, splitting, embeddings, structured, batches)
+    for module in (streams, stops, starts, tokens, splitting, embeddings, structured, batches)
     for part in module.PARTS
 }
 TRIES = 3

@@ -356,6 +356,30 @@ def test_a_health_that_fails_fails_no_request(server: FakeServer, health: Reply)
     assert [expected(number) for number in range(6)] == answers
 
 
+@pytest.mark.parametrize(
+    "health", [Reply.plain(404), Reply.plain(200, "ok"), Reply.json({"status": "healthy"})]
+)
+def test_a_server_that_nobody_knows_gets_fewer_at_once_after_answers_that_broke_off(
+    server: FakeServer, health: Reply
+) -> None:
+    """As behind a gateway that hides the routes by which an mlxcel up to v0.4.2 is known."""
+    server.route("/health", health)
+    server.scheduler.prefill_seconds = 0.05
+
+    def ask(number: int) -> str:
+        try:
+            return llm.chat(f"number {number}")
+        except MlxcelStreamError:
+            return "broken off"
+
+    with LLM(base_url=server.url) as llm:
+        first = in_threads(12, ask)
+        again = in_threads(12, ask)
+
+    assert "broken off" in first
+    assert [expected(number) for number in range(12)] == again
+
+
 async def test_whoever_is_cancelled_while_asking_leaves_it_to_the_next(
     server: FakeServer,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import threading
 
@@ -88,6 +89,48 @@ def test_a_server_that_queues_needs_no_line() -> None:
     assert [0, 1, 2] == admitted(places)
     assert line.enter() is None
     assert Line(known=True).enter() is None
+
+
+def test_a_server_whose_slots_are_unknown_gets_half_as_many_after_an_answer_that_broke_off() -> (
+    None
+):
+    line = Line()
+    places = entered(line, 9)
+    line.learn(math.inf)
+    assert list(range(9)) == admitted(places)
+
+    line.broke_off()
+    waiting = entered(line, 3)
+    assert [] == admitted(waiting)
+    for place in places[:6]:
+        line.leave(place)
+    assert [0] == admitted(waiting)
+    line.learn(math.inf)  # it was asked again
+    assert [0] == admitted(waiting)
+
+
+@pytest.mark.parametrize("slots", [None, 4])
+def test_a_server_that_tells_its_slots_or_needs_no_line_gets_as_many_as_before(
+    slots: int | None,
+) -> None:
+    line = Line()
+    line.learn(slots)
+    under_way = entered(line, 4)
+
+    line.broke_off()
+    line.leave(next(iter(under_way), None))
+
+    place = line.enter()
+    assert place is None or place.done()
+
+
+def test_a_single_answer_that_breaks_off_says_nothing_about_slots() -> None:
+    line = Line()
+    line.learn(math.inf)
+    places = entered(line, 1)
+    line.broke_off()
+
+    assert [0, 1, 2] == admitted([*places, *entered(line, 2)])
 
 
 def test_each_server_behind_an_address_has_as_many_slots() -> None:

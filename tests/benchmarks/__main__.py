@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 
 from tests.benchmarks import batches, embeddings, splitting, starts, streams, structured, tokens
+from tests.benchmarks.charts import write as draw_charts
 from tests.benchmarks.page import PAGE, conditions, markdown, plain, put
 from tests.benchmarks.part import Part
 
@@ -67,6 +68,7 @@ def main() -> int:
         for name, content in {"conditions": conditions(given.rounds), **tables}.items():
             page = put(page, name, content)
         PAGE.write_text(page)
+        draw_charts()
     return 0
 
 

@@ -55,7 +55,7 @@ class ShortTraceback(Exception):
         show: Any = get_ipython().InteractiveTB
         frames = self.__traceback__
         if show.mode != "Verbose":
-            frames = _of_the_user(frames)
+            frames = _of_the_user(frames) or frames
         shown: list[str] = show.structured_traceback(type(self), self, frames, tb_offset=0)
         return shown
 

@@ -34,7 +34,7 @@ MAY_DIFFER = "<!-- may differ -->\n"
 """Stands before an output that depends on the machine, the model's choice or chance."""
 
 FENCE = re.compile(
-    r"^(?:<!-- not run: (?P<reason>.+) -->\n+)?```python *\n(?P<code>.*?)^```\n"
+    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n+)?```python *\n(?P<code>.*?)^```\n"
     rf"(?:\n(?P<mark>{MAY_DIFFER})?"
     r"```\{ \.text \.output \}\n(?P<output>.*?)^```\n)?",
     re.MULTILINE | re.DOTALL,
@@ -45,10 +45,15 @@ IN_A_MODELS_WORDS = {
     "echo: What is the capital of France?": "Paris",
     "echo: Name three primary colours.": "Red, yellow and blue.",
     "echo: What is a lighthouse?": "A tower with a light that guides ships.",
+    "echo: What is in this picture?<image_url>": "A white lighthouse on a rock by the sea.",
     "echo: My name is Ada.": "Hello, Ada!",
     "echo: What is my name?": "Your name is Ada.",
 }
 """What pages show for an answer of the scripted server, which takes the place of mlxcel."""
+
+
+PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(64)
+"""The beginning of a picture, of which nobody here reads the rest."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def stand_ins(folder: Path) -> Iterator[dict[str, str]]:
     Args:
         folder: An empty folder for sockets, programs and data.
     """
-    path = folder / "server.sock"
+    path, picture = folder / "server.sock", folder / "picture.png"
+    picture.write_bytes(PIXEL)
     environment = {
         "MLXCEL_BIN": str(executable(folder)),
         # Ray tells nobody about itself, and leaves no token in the user's home.
@@ -110,6 +116,7 @@ def stand_ins(folder: Path) -> Iterator[dict[str, str]]:
         FakeServer(socket=path, model_id="qwen"),
         socket.create_server(("", 0)) as free,
     ):
+        tcp.media = {"image_url"}
         port = free.getsockname()[1]
         free.close()
         yield {
@@ -117,6 +124,7 @@ def stand_ins(folder: Path) -> Iterator[dict[str, str]]:
             "/run/mlxcel/server.sock": str(path),
             "port=8765": f"port={port}",
             "my-index": str(folder / "index"),
+            "lighthouse.png": str(picture),
         }
 
 

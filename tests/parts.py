@@ -34,7 +34,10 @@ LONG = (
     "tests/notebooks/test_notebooks.py::test_a_quickstart_shows_right_answers",
     "tests/notebooks/test_notebooks.py::test_nine_values_of_ten_are_right",
     "tests/notebooks/test_notebooks.py::test_keywords_and_vectors_together_find_nine_answers_of_ten",
-    # An app that serves the model, and its image.
+    # Programs of recipes, an app that serves the model, and its image.
+    "tests/docs/test_recipes.py::test_an_agent_calls_the_tool_of_an_mcp_server",
+    "tests/docs/test_recipes.py::test_a_span_has_what_the_page_shows",
+    "tests/docs/test_recipes.py::test_a_page_keeps_the_conversation_of_its_visitor",
     "tests/docs/test_recipes.py::test_the_app_streams_an_answer_and_ends_with_its_server",
     "tests/docs/test_recipes.py::test_the_image_is_built",
     # Loops over thousands of requests, and many starts and ends: others look at one of each.
@@ -53,6 +56,8 @@ LONG = (
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
     "tests/client/test_engine_thinking.py::test_of_twenty_answers_all_have_thoughts",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
+    # Questions whose answers a recipe measures.
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[evaluation.md]",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
     # All our docs are embedded.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations import LLM
+from mlxcel_integrations import LLM, MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings
 from mlxcel_integrations.llama_index import Mlxcel
 
@@ -103,6 +103,10 @@ def test_a_notebook_in_verbose_mode_shows_all_frames(
         shell.run_line_magic("xmode", "Context")
 
     assert "langchain_core" in capsys.readouterr().out
+
+
+def test_an_error_that_no_line_of_the_user_raised_is_shown(shell: Any) -> None:
+    assert "MlxcelError: in a thread" == MlxcelError("in a thread")._render_traceback_()[-1]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     structured,
     tokens,
 )
+from tests.benchmarks.charts import write as draw_charts
 from tests.benchmarks.page import PAGE, conditions, markdown, plain, put
 from tests.benchmarks.part import Part
 
@@ -76,6 +77,7 @@ def main() -> int:
         for name, content in {"conditions": conditions(given.rounds), **tables}.items():
             page = put(page, name, content)
         PAGE.write_text(page)
+        draw_charts()
     return 0
 
 

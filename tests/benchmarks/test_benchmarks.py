@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import charts
 from tests.benchmarks.__main__ import PARTS, TRIES, check
 from tests.benchmarks.page import PAGE, conditions, markdown, plain, put
 from tests.benchmarks.part import Part
@@ -48,6 +49,17 @@ def test_a_table_shows_figures_and_what_they_are_compared_with() -> None:
     assert [["Client", "ms", "Compared"], ["floor", "20.0", ""], ["we", "125", "6.25"]] == cells
     assert "| we | 125 | 6.25 |" in markdown(cells)
     assert "  we       125      6.25" in plain(cells)
+
+
+@pytest.mark.parametrize("file", charts.CHARTS, ids=lambda file: file.stem)
+def test_a_chart_shows_the_figures_of_the_page(file: Path) -> None:
+    drawn = charts.drawn(file)
+
+    assert drawn == file.read_text("utf-8"), f"run `{charts.COMMAND}`"
+    assert drawn.count('<rect class="ours"') in (2, 3)
+    assert f"](images/{file.name})" in "".join(
+        page.read_text("utf-8") for page in charts.DOCS.glob("*.md")
+    )
 
 
 def test_clients_take_turns_and_the_median_counts() -> None:

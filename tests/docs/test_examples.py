@@ -100,7 +100,11 @@ def test_only_examples_with_a_test_of_their_own_are_not_run() -> None:
 
     assert [
         "tests/langchain/test_web_server.py runs it in uvicorn",
+        "tests/docs/test_recipes.py opens the page",
+        "tests/docs/test_recipes.py has an agent call it",
+        "tests/docs/test_recipes.py runs it as a program",
         "tests/docs/test_recipes.py runs it in uvicorn",
+        "tests/docs/test_recipes.py runs it, since it sets variables of the process",
     ] == reasons
 
 

@@ -51,8 +51,7 @@ def chat_request(
             without_tools = partial(_prompted_request, model, conversation, sampling, known)
         sampling, names = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
-    if sampling.get("relaxable") and has_schema(body) and not names:
-        check_room(sampling["response_format"], whole(body.get("max_tokens")))
+    check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
     session = check_session(sampling.get("session"))
     # Arguments of calls are checked by the tools.
@@ -69,6 +68,7 @@ def _prompted_request(
     """Ask for the next turn of a conversation where the chat template knows no tools."""
     conversation, sampling, names = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
+    check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
     may_repeat = sampling.get("bounded") is False
     reader = _reader(body, (), features, may_repeat=may_repeat)
     if names:

@@ -21,16 +21,21 @@ class MessageAttempts(Attempts):
     """Attempts whose answers are messages, or the results of ``include_raw``."""
 
     _spent: UsageMetadata | None = None
+    _told = 1
 
     def counted(self, message: M) -> M:  # type: ignore[override]  # a message instead of a reply
-        """Return a message, or a chunk of one, with the token counts of all attempts together."""
-        usage = message.usage_metadata
-        if usage is None:
+        """Return a message, or a chunk of one, with the token counts of all attempts together.
+
+        The first chunk has those of the attempts before, since an answer that was left has none.
+        """
+        usage, earlier = message.usage_metadata, None
+        if self._told < self.number:
+            self._told, earlier = self.number, self._spent
+        if usage is not None:
+            self._spent = add_usage(self._spent, usage)
+        if earlier is None:
             return message
-        self._spent = add_usage(self._spent, usage)
-        if self.number == 1:
-            return message
-        return message.model_copy(update={"usage_metadata": self._spent})
+        return message.model_copy(update={"usage_metadata": add_usage(earlier, usage)})
 
     async def acounted(self, chunks: AsyncIterator[M]) -> AsyncGenerator[M, None]:
         """Yield the chunks of a message as ``counted`` returns them."""

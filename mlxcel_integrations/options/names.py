@@ -74,7 +74,10 @@ def check_field_name(name: str) -> None:
             "another value, make a second object."
         )
     if name in _OF_CHATS:
-        raise MlxcelError(f"{name}= is an argument of chat, chat_stream and complete_chat only.")
+        raise MlxcelError(
+            f"{name}= is an argument of chat, chat_stream and complete_chat only, and in LangChain "
+            "of with_structured_output."
+        )
     near = nearest(name, [*_OF_CHATS, *SamplingParams.model_fields, *_ROUTE_FIELDS])
     if near in _OF_CHATS:
         raise MlxcelError(

@@ -12,7 +12,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .json_schema import DEFINITIONS, JsonSchema, compact, containers, mapped, target
+from .json_schema import (
+    ANNOTATIONS,
+    DEFINITIONS,
+    JsonSchema,
+    compact,
+    containers,
+    mapped,
+    target,
+)
 from .schema_limits import MAX_BYTES
 
 __all__ = ["MOST_INTEGER", "bounded", "combined_parts", "is_too_long", "kinds"]
@@ -43,12 +51,6 @@ TYPICAL = {"string": 12, "integer": 4, "number": 6, "boolean": 5, "null": 4}
 
 ANYTHING = 20
 """Characters of a short value of any type, such as a map with one entry."""
-
-ANNOTATIONS = {
-    *("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"),
-    *("$comment", "$schema", "$id", "id", *DEFINITIONS),
-}
-"""Keywords that allow and forbid nothing."""
 
 COMBINING = {
     *("allOf", "oneOf", "not", "if", "then", "else", "dependencies", "dependentSchemas"),

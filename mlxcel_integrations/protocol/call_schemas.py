@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import MlxcelError
 from .json_schema import JsonSchema, check_references, check_schema_size, containers, rebased
 
 __all__ = ["CallSchemas", "any_of", "object_of"]
@@ -23,9 +24,15 @@ class CallSchemas:
             function: The function of an OpenAI tool.
 
         Raises:
-            MlxcelError: The schema of its parameters is too deep or too long to be worked with.
+            MlxcelError: The schema of its parameters is too deep or too long to be worked with, or
+                one of its references leads nowhere or never ends.
         """
-        arguments = self.placed(_parameters(function))
+        parameters = dict(_parameters(function))
+        try:
+            arguments = self.placed(parameters)
+            check_references(parameters)
+        except MlxcelError as error:
+            raise MlxcelError(f"The parameters of the tool {function['name']!r}: {error}") from None
         return object_of(name={"const": function["name"]}, arguments=arguments)
 
     def placed(self, schema: Mapping[str, Any]) -> JsonSchema:

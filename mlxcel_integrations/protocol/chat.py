@@ -52,10 +52,6 @@ def chat_request(
 
         sampling, names, required = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
-    if sampling.get("relaxable") and has_schema(body) and not names:
-        from .smallest_answer import check_room
-
-        check_room(sampling["response_format"], whole(body.get("max_tokens")))
     reader = _reader(body, sampling, names, features, required=required)
     session = sampling.get("session")
     # Arguments of calls are checked by the tools.
@@ -92,13 +88,18 @@ def _chat_body(
     sampling: Mapping[str, Any],
     features: ServerFeatures | None,
 ) -> dict[str, Any]:
-    return {
+    body = {
         "model": model,
         "messages": conversation.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
     }
+    if has_schema(body):
+        from .smallest_answer import check_room
+
+        check_room(sampling["response_format"], whole(body.get("max_tokens")))
+    return body
 
 
 def _reader(

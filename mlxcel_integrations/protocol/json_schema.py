@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from ..errors import MlxcelError
 
 __all__ = [
+    "ANNOTATIONS",
     "DEEPEST",
     "LONGEST_SCHEMA",
     "UNUSUAL",
@@ -64,6 +65,12 @@ DYNAMIC = ("$dynamicRef", "$recursiveRef")
 """References whose targets depend on the way to them."""
 
 DEFINITIONS = ("$defs", "definitions")
+
+ANNOTATIONS = {
+    *("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"),
+    *("$comment", "$schema", "$id", "id", *DEFINITIONS),
+}
+"""Keywords that allow and forbid nothing."""
 
 NAMED = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
 """Keywords that hold schemas by their names."""
@@ -261,7 +268,11 @@ def normalized(schema: Any) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    result = {name: value for name, value in schema.items() if name in KEYWORDS}
+    result = {
+        name: value
+        for name, value in schema.items()
+        if name in KEYWORDS and (name in NAMED | NESTED or _is_json(value))
+    }
     if "oneOf" in result:
         result["anyOf"] = result.pop("oneOf")
     if isinstance(result.get("items"), list):  # a tuple, as Pydantic 1 writes it
@@ -273,6 +284,15 @@ def normalized(schema: Any) -> Any:
     if "properties" in result:
         result.setdefault("additionalProperties", False)
     return mapped(result, normalized)
+
+
+def _is_json(value: Any) -> bool:
+    """Tell whether a value can be written as JSON, which infinite defaults and bounds cannot."""
+    try:
+        compact(value)
+    except UNUSUAL:
+        return False
+    return True
 
 
 def is_object(schema: JsonSchema) -> bool:

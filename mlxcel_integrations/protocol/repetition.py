@@ -1,4 +1,4 @@
-"""Repetition: detection of JSON that goes on with nothing but white space or one repeated text."""
+"""Repetition: detection of JSON that goes on with white space, one text or digits over and over."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ REPEATED_IN_TEXT = 500
 
 REPEATED_ITEMS = 8000
 """The same outside of strings, where many items of a list may be equal, and each on its line."""
+
+MOST_DIGITS = 400
+"""Digits of a number in a row: the largest one that is not infinite has 309."""
 
 LEAST_TIMES = 8
 """Fewest times that the text must occur."""
@@ -55,6 +58,9 @@ class RepetitionDetector:
             return False
         self._new = 0
         self._tail = self._tail[-2 * REPEATED_ITEMS :]
+        digits = self._tail[-MOST_DIGITS:]
+        if not in_string and len(digits) == MOST_DIGITS and digits.isdecimal():
+            return True
         return _repeats(self._tail, REPEATED_IN_TEXT if in_string else REPEATED_ITEMS)
 
 

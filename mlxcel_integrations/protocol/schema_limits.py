@@ -6,6 +6,7 @@ Other engines have no such limits.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .json_schema import (
+    ANNOTATIONS,
     DEFINITIONS,
     JsonSchema,
     compact,
@@ -60,12 +62,14 @@ def within_limits(schema: JsonSchema) -> JsonSchema:
 
 
 def _smaller(text: str) -> JsonSchema:
-    given = json.loads(text)
-    used = _without_unused(given)
-    for smaller in (used, _inlined(used)):
-        if _problem(_compacted(smaller)) is None:
-            return smaller
-    raise MlxcelError(_problem(_compacted(used)))
+    used = _without_unused(json.loads(text))
+    if (problem := _problem(_compacted(used))) is None:
+        return used
+    with contextlib.suppress(RecursionError):  # it would be too deep
+        inlined = _inlined(used)
+        if _problem(_compacted(inlined)) is None:
+            return inlined
+    raise MlxcelError(problem)
 
 
 def _compacted(schema: JsonSchema) -> str:
@@ -156,7 +160,7 @@ def _inlined(schema: JsonSchema) -> JsonSchema:
             return part
         if part.get("$ref") in once and isinstance(found := target(schema, part["$ref"]), dict):
             rest = {name: value for name, value in part.items() if name != "$ref"}
-            if not rest.keys() & found.keys():
+            if rest.keys() <= ANNOTATIONS:  # others may mean something else beside the definition
                 return placed({**found, **rest})
         return mapped(part, placed)
 

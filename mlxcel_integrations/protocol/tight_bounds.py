@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .bounds import ANNOTATIONS, combined_parts, is_too_long, kinds
-from .json_schema import JsonSchema, compact, mapped, target
+from .bounds import combined_parts, is_too_long, kinds
+from .json_schema import ANNOTATIONS, JsonSchema, compact, mapped, target
 
 __all__ = ["tightly_bounded"]
 

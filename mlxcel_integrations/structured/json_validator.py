@@ -8,9 +8,10 @@ has no meaning. What would take too long ends in an error; see ``patterns`` for 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import referencing
@@ -20,13 +21,13 @@ from jsonschema.validators import create, validator_for
 from referencing.exceptions import Unresolvable
 
 from ..errors import MlxcelError
-from ..protocol.json_schema import JsonSchema, pointer
+from ..protocol.json_schema import JsonSchema, pointer, target
 from .budget import Budget, OutOfSteps, count_values, current_budget, spend
 from .json_keywords import BY_SIZE, COMPARING, OWN, check_format, counted
 from .patterns import is_invalid
 from .schema import SchemaMismatch
 
-__all__ = ["JsonValidator"]
+__all__ = ["JsonValidator", "keywords_of_dialect"]
 
 MOST_OF_SCHEMA = 2000
 """Values within a schema for which there are further steps: more are not plausible."""
@@ -60,7 +61,7 @@ class JsonValidator:
         dialect = _validator_class(schema)
         try:
             budget = Budget(min(count_values(schema), MOST_OF_SCHEMA))
-            error = _first_error(_bounded(dialect, True), dialect.META_SCHEMA, schema, budget)
+            error = _first_error(partial(_of_schemas, dialect), schema, budget)
         except (OutOfSteps, RecursionError):
             raise MlxcelError(
                 "The schema takes too long to check: use fewer or smaller schemas within it."
@@ -69,7 +70,7 @@ class JsonValidator:
             raise MlxcelError(
                 f"The schema is invalid at {pointer(error.absolute_path)}: {error.message:.200}."
             )
-        self._schema, self._validator = schema, _bounded(dialect, False)
+        self._make = partial(_bounded(dialect, False), schema, _resolver=_Pointers(schema))
 
     def check(self, value: Any) -> None:
         """Check a value.
@@ -79,7 +80,7 @@ class JsonValidator:
         """
         try:
             budget = Budget(count_values(value))
-            error = _first_error(self._validator, self._schema, value, budget)
+            error = _first_error(self._make, value, budget)
         except OutOfSteps:
             raise SchemaMismatch((), "checking it takes too long with this schema") from None
         except RecursionError:
@@ -90,12 +91,51 @@ class JsonValidator:
             raise SchemaMismatch(error.absolute_path, error.message)
 
 
-def _first_error(validator: Any, schema: Any, value: Any, budget: Budget) -> Any:
+def _of_schemas(dialect: Any) -> Any:
+    """Return a validator of schemas, whose own schemas refer to each other by identifiers."""
+    return _bounded(dialect, True)(
+        dialect.META_SCHEMA, registry=referencing.Registry(), format_checker=_formats
+    )
+
+
+class _Resolved(NamedTuple):
+    """A part of a schema that a reference points to, and the resolver of references in it."""
+
+    contents: Any
+    resolver: _Pointers
+
+
+class _Pointers:
+    """Resolves references as JSON pointers into one schema.
+
+    The resolver of ``jsonschema`` ends in a panic of its Rust code when a recursion is too deep.
+    """
+
+    def __init__(self, schema: JsonSchema) -> None:
+        self._schema = schema
+
+    def lookup(self, reference: str) -> _Resolved:
+        """Return the part of the schema that a reference points to.
+
+        Raises:
+            Unresolvable: There is none.
+        """
+        is_pointer = reference == "#" or reference.startswith("#/")
+        found = target(self._schema, reference) if is_pointer else None
+        if not isinstance(found, dict | bool):
+            raise Unresolvable(ref=reference)
+        return _Resolved(found, self)
+
+    def in_subresource(self, _: Any) -> _Pointers:
+        """Return the resolver for a part of the schema, whose identifier has no meaning."""
+        return self
+
+
+def _first_error(make: Callable[[], Any], value: Any, budget: Budget) -> Any:
     """Return the most telling error of a value, None if it fits.
 
     Args:
-        validator: A validator class that spends the budget.
-        schema: The schema.
+        make: Makes a validator that spends the budget, from the beginning.
         value: The value.
         budget: What the validation may spend.
 
@@ -105,8 +145,7 @@ def _first_error(validator: Any, schema: Any, value: Any, budget: Budget) -> Any
     errors: list[ValidationError] = []
     token = current_budget.set(budget)
     try:
-        made = validator(schema, registry=referencing.Registry(), format_checker=_formats)
-        for error in islice(made.iter_errors(value), MOST_ERRORS):
+        for error in islice(make().iter_errors(value), MOST_ERRORS):
             errors.append(error)
     except OutOfSteps:
         if not errors:
@@ -117,6 +156,12 @@ def _first_error(validator: Any, schema: Any, value: Any, budget: Budget) -> Any
 
 
 # --------------------------------------------------------------------------- dialects
+
+
+def keywords_of_dialect(schema: JsonSchema) -> Collection[str]:
+    """Return the keywords that allow or forbid something in the dialect of a schema."""
+    keywords: dict[str, Any] = _validator_class(schema).VALIDATORS
+    return keywords.keys()
 
 
 def _validator_class(schema: JsonSchema) -> Any:
@@ -130,18 +175,18 @@ def _validator_class(schema: JsonSchema) -> Any:
 
 
 @functools.cache
-def _bounded(dialect: Any, identified: bool) -> Any:
+def _bounded(dialect: Any, of_schemas: bool) -> Any:
     """Return a validator class that spends the budget.
 
     Args:
         dialect: The validator class to bound.
-        identified: Whether identifiers of schemas count, as in the schemas of schemas.
+        of_schemas: Whether it validates schemas, whose formats have checks of their own.
     """
     keywords = {
         name: COMPARING[name] if name in COMPARING else counted(OWN.get(name, keyword))
         for name, keyword in dialect.VALIDATORS.items()
     }
-    if not identified:
+    if not of_schemas:
         keywords["format"] = counted(check_format)
     alone = dialect in SIBLINGS_IGNORED
 
@@ -153,15 +198,11 @@ def _bounded(dialect: Any, identified: bool) -> Any:
         meta_schema=dialect.META_SCHEMA,
         validators=keywords,
         type_checker=dialect.TYPE_CHECKER,
-        id_of=dialect.ID_OF if identified else _no_id,
+        id_of=dialect.ID_OF,
         applicable_validators=applicable,
     )
     made.evolve = _evolve
     return made
-
-
-def _no_id(schema: Any) -> None:
-    return None
 
 
 def _evolve(self: Any, **changes: Any) -> Any:

@@ -21,7 +21,7 @@ from typing import (
 )
 
 from .partial_json import MISSING
-from .type_schema import is_pydantic_1, is_typed_dict
+from .type_schema import belongs_to_pydantic_1, is_pydantic_1, is_typed_dict
 
 if TYPE_CHECKING:
     import pydantic.fields
@@ -266,12 +266,33 @@ def _once(build: Build) -> Build:
 
 
 def _leaf(output_type: Any) -> Build:
-    import pydantic
-
     if output_type is Any:
         return lambda value, growing: value
     if output_type in (str, int, bool):
         return lambda value, growing: _of_type(output_type, value)
+    read = _leaf_reader(output_type)
+    if read is None:
+        return lambda value, growing: MISSING
+    choices = [choice for choice in _literal_choices(output_type) if isinstance(choice, str)]
+
+    def build(value: Any, growing: bool) -> Any:
+        try:
+            return read(value)
+        except ValueError:
+            if growing and (not choices or _begins(value, choices)):
+                return MISSING
+            raise CannotFit from None
+
+    return build
+
+
+def _leaf_reader(output_type: Any) -> Callable[[Any], Any] | None:
+    """Return a function that reads complete JSON values of a type; None if it has to wait."""
+    if belongs_to_pydantic_1(output_type):
+        from pydantic.v1 import parse_obj_as
+
+        return lambda value: parse_obj_as(output_type, value)
+    import pydantic
     from pydantic.errors import PydanticUserError
 
     try:
@@ -280,18 +301,8 @@ def _leaf(output_type: Any) -> Build:
         adapter.rebuild()
     except (PydanticUserError, NameError):
         # It names a class within a function, which only the class around it can resolve.
-        return lambda value, growing: MISSING
-    choices = [choice for choice in _literal_choices(output_type) if isinstance(choice, str)]
-
-    def build(value: Any, growing: bool) -> Any:
-        try:
-            return adapter.validate_json(json.dumps(value))
-        except ValueError:
-            if growing and (not choices or _begins(value, choices)):
-                return MISSING
-            raise CannotFit from None
-
-    return build
+        return None
+    return lambda value: adapter.validate_json(json.dumps(value))
 
 
 def _of_type(output_type: type, value: Any) -> Any:

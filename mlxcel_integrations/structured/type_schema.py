@@ -34,6 +34,7 @@ CACHED = 128
 SCHEMA_KEYWORDS = {"type", "properties", "items", "prefixItems", "enum", "const"} | {
     *("$ref", "anyOf", "oneOf", "allOf"),
 }
+"""Keywords that most schemas have at their top."""
 
 
 _making = threading.RLock()
@@ -130,6 +131,7 @@ def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
     import pydantic
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
     from pydantic.json_schema import GenerateJsonSchema
+    from pydantic_core import SchemaError
 
     class Generator(GenerateJsonSchema):
         """Silently leaves out defaults that are not JSON; a decimal is a number."""
@@ -148,6 +150,9 @@ def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
         # Pydantic's advice to allow arbitrary types would not help: they have no JSON schema.
         reason = str(error).splitlines()[0].partition(". Set ")[0]
         raise _no_schema(output_type, reason.rstrip(".")) from error
+    except SchemaError as error:  # a pattern, for example, whose problem its last line tells
+        reason = str(error).splitlines()[-1].strip().removeprefix("error: ")
+        raise _no_schema(output_type, reason.rstrip(".")) from error
 
     def read(value: Any) -> Any:
         try:
@@ -162,10 +167,17 @@ def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
 
 def is_pydantic_1(output_type: Any) -> bool:
     """Tell whether a type is a model class of Pydantic 1."""
-    # Without importing Pydantic 1, which warns on newer Pythons.
-    return isinstance(output_type, type) and any(
-        base.__module__ == "pydantic.v1.main" for base in output_type.__mro__
-    )
+    return "pydantic.v1.main" in _modules(output_type)
+
+
+def belongs_to_pydantic_1(output_type: Any) -> bool:
+    """Tell whether a type is any class of Pydantic 1, such as a constrained number."""
+    return any(module.startswith("pydantic.v1.") for module in _modules(output_type))
+
+
+def _modules(output_type: Any) -> list[str]:
+    """Return the modules of a class and of its bases, without importing Pydantic 1: it warns."""
+    return [base.__module__ for base in getattr(output_type, "__mro__", ())]
 
 
 def is_typed_dict(output_type: Any) -> bool:
@@ -215,16 +227,20 @@ def _ready(output_type: Any, outer: tuple[Any, ...] = ()) -> Any:
 def _typed_dict(output_type: Any, outer: tuple[Any, ...]) -> Any:
     import typing_extensions as ours
 
-    needs: tuple[Any, ...] = (ours.Required, ours.NotRequired)
+    read_only: Any = ours.ReadOnly
+    qualifiers: tuple[Any, ...] = (ours.Required, ours.NotRequired, read_only)
     fields: dict[str, Any] = {}
     for name, hint in ours.get_type_hints(output_type, include_extras=True).items():
         need: Any = ours.Required if name in output_type.__required_keys__ else ours.NotRequired
-        if get_origin(hint) in needs:
-            need, hint = get_origin(hint), get_args(hint)[0]
+        while (qualifier := get_origin(hint)) in qualifiers:
+            need = need if qualifier is read_only else qualifier
+            (hint,) = get_args(hint)
         fields[name] = need[_ready(hint, outer)]
     make: Any = ours.TypedDict
     result = make(output_type.__name__, fields)
     result.__doc__ = output_type.__doc__
+    if hasattr(output_type, "__pydantic_config__"):
+        result.__pydantic_config__ = output_type.__pydantic_config__
     return result
 
 
@@ -254,13 +270,22 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
     else:
         schema, description = given, ""
         title = str(schema.get("title", "")) if isinstance(schema, dict) else ""
-    if not isinstance(schema, dict) or not schema.keys() & SCHEMA_KEYWORDS or form == "json_object":
+    if form == "json_object" or not (isinstance(schema, dict) and _says_something(schema)):
         keywords = ", ".join(sorted(SCHEMA_KEYWORDS))
         raise MlxcelError(
-            f"{given!r:.200} is not a JSON schema: it has none of {keywords}."
+            f"{given!r:.200} is not a JSON schema: it has no keyword such as {keywords}."
             ' Pass one such as {"type": "object", "properties": {"name": {"type": "string"}}}.'
         )
     return title, description, schema
+
+
+def _says_something(schema: JsonSchema) -> bool:
+    """Tell whether a schema has a keyword that allows or forbids anything."""
+    if schema.keys() & SCHEMA_KEYWORDS:
+        return True
+    from .json_validator import keywords_of_dialect
+
+    return not schema.keys().isdisjoint(keywords_of_dialect(schema))
 
 
 def _by_json_schema(schema: JsonSchema) -> Callable[[Any], Any]:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from mlxcel_integrations import (
+    MlxcelError,
     MlxcelStreamError,
     StructuredOutputError,
     StructuredOutputTruncated,
@@ -170,6 +171,24 @@ def test_a_number_of_a_user_s_format_runs_on(client: Any) -> None:
     reply = client.complete_chat("Which?", response_format=format_, max_tokens=6)
 
     assert ("111111", "length") == (reply.text, reply.finish_reason)
+
+
+CALLS = {
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": OPEN}}],
+    "tool_choice": "f",
+}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"schema": City}, {"response_format": City}, CALLS], ids=["schema", "format", "call"]
+)
+def test_a_room_too_small_for_any_answer_is_told_before_anything_is_sent(
+    client: Any, server: FakeServer, fields: Any
+) -> None:
+    with pytest.raises(MlxcelError, match=r"max_tokens=2 is too small: .* at least [3-9] tokens"):
+        client.chat("Which one?", max_tokens=2, **fields)
+
+    assert [] == server.posts
 
 
 @pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])

@@ -12,6 +12,7 @@ from langchain_core.exceptions import OutputParserException
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
+from tests.client.test_structured_endings import pieces
 from tests.fakes.server import FakeServer, Reply
 from tests.langchain.test_answer_parser import (
     ALL_WAYS,
@@ -78,6 +79,20 @@ def test_with_include_raw_the_last_attempt_counts_the_tokens_of_all(
         assert OSLO == answer["raw"].text
     spent = [answer["raw"].usage_metadata["total_tokens"] for answer in (both, one)]
     assert spent[0] > spent[1]
+
+
+@ALL_WAYS
+def test_an_answer_without_token_counts_has_those_of_the_attempts_before(
+    server: FakeServer, llm: ChatMlxcel, ask: Ask
+) -> None:
+    """Such as one that is left as soon as its JSON is complete."""
+    server.script(Reply.text(MISFIT), pieces(OSLO, *["\n"] * 100))
+    model = llm.with_structured_output(City, include_raw=True)
+
+    answer = all_parts(ask, model, None)
+
+    assert OSLO == answer["raw"].text.strip()
+    assert answer["raw"].usage_metadata["input_tokens"] > 0
 
 
 def all_parts(ask: Ask, model: Any, config: Any) -> Any:

@@ -69,6 +69,19 @@ def test_an_object_has_exactly_its_properties() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"a": {"$ref": "#/$defs/x"}}, "The schema refers to '#/$defs/x' at /properties/a/$ref"),
+        ({"a": {"$ref": "http://x/y"}}, "The schema refers to 'http://x/y' at /properties/a/$ref"),
+    ],
+)
+def test_wrong_parameters_are_an_error_that_names_the_tool(parameters: Any, problem: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        schema_of({"name": "f", "parameters": {"type": "object", "properties": parameters}})
+    assert str(caught.value).startswith(f"The parameters of the tool 'f': {problem}")
+
+
 def test_too_deep_parameters_are_an_error() -> None:
     deep: dict[str, Any] = {}
     for _ in range(2000):

@@ -43,7 +43,9 @@ SIZES = pytest.mark.parametrize("size", [1, 3, 17, 100])
         ('{"a": "' + "\\n" * 1000, 1000),
         ('{"a": [' + '{"name": "John", "price": 1000},' * 400, 10_000),
         ('{"a": [' + "0, " * 5000, 10_000),
-        ('{"a": 1' + "0" * 12_000, 10_000),
+        ('{"a": 1' + "0" * 12_000, 600),
+        ('{"a": 0.' + "142857" * 200, 600),
+        ('{"a": 3.' + "".join(RANDOM.choices("0123456789", k=1000)), 600),
         ("[" * 12_000, 10_000),
     ],
 )
@@ -64,6 +66,7 @@ def test_an_answer_that_finds_no_end_is_left(text: str, latest: int, size: int) 
         {"places": [{"name": f"Place {at}", "x": at} for at in range(200)]},
         {"numbers": list(range(1000))},
         {"data": base64.b64encode(RANDOM.randbytes(3000)).decode()},
+        {"large": 10**308, "digits": str(7**400), "many": [10**99] * 20},
         {"poem": "Row, row, row your boat, gently down the stream. " * 7},
         {"deep": [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]},
     ],

@@ -107,12 +107,30 @@ def test_definitions_that_are_used_once_are_put_into_their_place() -> None:
         assert fits(value, schema) == fits(value, smaller)
 
 
-def test_a_definition_that_would_change_beside_its_reference_stays() -> None:
-    definitions = {f"d{at}": {"type": "string", "title": "T"} for at in range(MAX_REFERENCES + 1)}
-    properties = {name: {"$ref": f"#/$defs/{name}", "title": "Mine"} for name in definitions}
+BESIDE = {
+    "a type": ({"title": "T"}, {"type": "string"}),
+    "a closed object": (BOX, {"additionalProperties": False}),
+    "a union": (TEXT, {"anyOf": [TEXT]}),
+}
+
+
+@pytest.mark.parametrize(("definition", "beside"), BESIDE.values(), ids=list(BESIDE))
+def test_a_definition_that_could_mean_something_else_beside_others_stays(
+    definition: Any, beside: Any
+) -> None:
+    definitions = {f"d{at}": definition for at in range(MAX_REFERENCES + 1)}
+    properties = {name: {"$ref": f"#/$defs/{name}", **beside} for name in definitions}
 
     with pytest.raises(MlxcelError, match="references"):
         within_limits({"properties": properties, "$defs": definitions})
+
+
+@pytest.mark.parametrize("length", [100, 300, 1000])
+def test_a_long_chain_of_definitions_is_refused(length: int) -> None:
+    chain = {f"d{at}": {"items": {"$ref": f"#/$defs/d{at + 1}"}} for at in range(length)}
+
+    with pytest.raises(MlxcelError, match=f"The schema has {length + 1} references"):
+        within_limits({"$ref": "#/$defs/d0", "$defs": {**chain, f"d{length}": TEXT}})
 
 
 def fits(value: Any, schema: Any) -> bool:

@@ -224,6 +224,17 @@ def test_a_validation_ends_soon(name: str) -> None:
     assert bool(expected) == bool(message)
 
 
+def deeper(frames: int, work: Callable[[], Any]) -> Any:
+    """Return a result that is found with so many more frames on the stack."""
+    return work() if frames == 0 else deeper(frames - 1, work)
+
+
+def test_a_loop_is_an_error_wherever_the_stack_ends() -> None:
+    schema, _, expected = HOSTILE["a loop"]
+    for frames in range(40):
+        assert expected in deeper(frames, lambda: complaint(schema, {}))
+
+
 @pytest.mark.parametrize(
     "schema",
     [

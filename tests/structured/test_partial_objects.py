@@ -234,6 +234,18 @@ class OldPerson(v1.BaseModel):
     age: int | None = None
 
 
+class OldBox(v1.BaseModel):
+    size: v1.conint(gt=0)  # type: ignore[valid-type]
+    names: list[v1.constr(max_length=3)]  # type: ignore[valid-type]
+
+
+def test_constrained_types_of_old_models_are_read_as_they_are_complete() -> None:
+    seen = growth(OldBox, '{"size": 7', ', "names": ["a', '", "b"]', "}")
+
+    assert OldBox(size=7, names=["a", "b"]) == seen[-1]
+    assert 7 == seen[1].size
+
+
 def test_models_know_which_of_their_fields_have_come() -> None:
     seen = growth(Person, "{", '"NAME": "a"', ', "age": 7}')
     old = growth(OldPerson, "{", '"NAME": "a"', ', "age": 7}')

@@ -9,6 +9,7 @@ import decimal
 import enum
 import functools
 import json
+import math
 import sys
 import threading
 import time
@@ -21,7 +22,8 @@ import pydantic
 import pytest
 import typing_extensions
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import ReadOnly
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError
 from mlxcel_integrations.structured.schema import Schema
@@ -85,6 +87,18 @@ class Cinema(typing_extensions.TypedDict):
     shows: list[Movie | None]
 
 
+class Ticket(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc] # Pydantic's own way
+    seat: ReadOnly[int]
+    row: NotRequired[ReadOnly[str]]
+
+
+class Boundless(BaseModel):
+    low: float = -math.inf
+    high: Annotated[float, Field(le=math.inf)] = math.inf
+    by_name: dict[str, float] = {"a": math.inf}
+
+
 class Colour(enum.Enum):
     RED = "red"
     BLUE = "blue"
@@ -95,6 +109,7 @@ class Level(enum.IntEnum):
     HIGH = 2
 
 
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 TOM = Person(name="Tom", years=5)
 PERSON = {
     "title": "Person",
@@ -129,6 +144,8 @@ OBJECTS: list[tuple[Any, str, str, Any]] = [
         '{"shows": [{"title": "Heat"}, null]}',
         {"shows": [{"title": "Heat"}, None]},
     ),
+    (Ticket, "Ticket", '{"seat": 7}', {"seat": 7}),
+    (Boundless, "Boundless", '{"low": 1}', Boundless(low=1)),
     (dict[str, int], "answer", '{"a": 1}', {"a": 1}),
     (PERSON, "Person", '{"name": "Tom"}', {"name": "Tom"}),
     ({**PERSON, "title": "a person!"}, "a_person", '{"name": "Tom"}', {"name": "Tom"}),
@@ -181,6 +198,10 @@ OTHERS: list[tuple[Any, str, Any]] = [
     (LISTED, "[1, 2]", [1, 2]),
     (NESTED, "[1, [2, [3]]]", [1, [2, [3]]]),
     ({"enum": ["a", 1, None]}, "null", None),
+    ({"not": {"required": ["a"]}}, '{"b": 1}', {"b": 1}),
+    ({"required": ["a"]}, '{"a": 1}', {"a": 1}),
+    ({"minimum": 3}, '"x"', "x"),
+    ({"$schema": DRAFT_4, "dependencies": {"a": ["b"]}}, "{}", {}),
 ]
 
 
@@ -275,6 +296,8 @@ def test_dictionaries_keep_what_their_class_tells_of_itself() -> None:
     schema = to_schema(Movie).json_schema
 
     assert ("A film.", 1900) == (schema["description"], schema["properties"]["year"]["minimum"])
+    with pytest.raises(StructuredOutputError, match="at /more: Extra inputs are not permitted"):
+        to_schema(Ticket).validate('{"seat": 7, "more": 1}')
 
 
 class Folder(TypedDict):
@@ -407,8 +430,10 @@ class Pong(BaseModel):
         ({"type": "objekt", "properties": {}}, "The schema is invalid at /type: 'objekt' is not"),
         ({"type": "object", "properties": {"a": {"minimum": "x"}}}, "at /properties/a/minimum"),
         ({"type": "object", "properties": {"a": {"pattern": "("}}}, "at /properties/a/pattern"),
-        ({}, "{} is not a JSON schema: it has none of"),
-        ({"colour": "red"}, "is not a JSON schema: it has none of"),
+        ({}, "{} is not a JSON schema: it has no keyword such as"),
+        ({"colour": "red"}, "is not a JSON schema: it has no keyword such as"),
+        ({"title": "A", "$defs": {"A": {"type": "string"}}}, "it has no keyword such as"),
+        ({"dependencies": {"a": ["b"]}}, "it has no keyword such as"),  # not of the newest dialect
         ({"type": "json_object"}, "is not a JSON schema"),
         ({"type": "json_schema"}, "The schema is invalid at /type"),
         ({"type": "json_schema", "json_schema": []}, "is not a JSON schema"),
@@ -423,6 +448,7 @@ class Pong(BaseModel):
         (object(), "No schema can be made from <object"),
         (lambda: 1, "it is a function"),
         (Callable[[], int], "No schema can be made from"),
+        (Annotated[str, Field(pattern="(?=a)")], "made from .*: look-around.* is not supported. P"),
         (list["Nowhere"], "No schema can be made from list"),  # type: ignore[name-defined] # noqa: F821
     ],
 )
@@ -433,7 +459,9 @@ def test_what_no_server_takes_is_refused(output_type: Any, message: str) -> None
 
 KEYWORDS = "$ref, allOf, anyOf, const, enum, items, oneOf, prefixItems, properties, type"
 EXAMPLE = '{"type": "object", "properties": {"name": {"type": "string"}}}'
-NO_DICTIONARY = f"is not a JSON schema: it has none of {KEYWORDS}. Pass one such as {EXAMPLE}."
+NO_DICTIONARY = (
+    f"is not a JSON schema: it has no keyword such as {KEYWORDS}. Pass one such as {EXAMPLE}."
+)
 NO_TYPE = "Pass a Pydantic model, a dataclass, a TypedDict, another type of data, or a JSON schema."
 
 

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from ..adapters import ChatAdapter
 from ..protocol.reply import fold
-from ..structured.request import with_schema_applied
+from ..structured.request import with_format_converted, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
 from .prompt_progress import reported
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
@@ -218,7 +218,8 @@ class Mlxcel(
         self, messages: Sequence[ChatMessage], call: dict[str, Any]
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
-        return with_schema_applied(self._openai_messages(messages), self._chat_fields(call))
+        fields = with_format_converted(self._chat_fields(call), checked=False)
+        return with_schema_applied(self._openai_messages(messages), fields)
 
     def _completion(
         self, prompt: str, formatted: bool, call: dict[str, Any]

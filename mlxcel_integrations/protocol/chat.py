@@ -51,8 +51,8 @@ def chat_request(
             without_tools = partial(_prompted_request, model, conversation, sampling, known)
         sampling, names = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
-    if sampling.get("relaxable") and has_schema(body) and not names:
-        check_room(sampling["response_format"], whole(body.get("max_tokens")))
+    if not names:
+        check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
     reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
     session = check_session(sampling.get("session"))
     # Arguments of calls are checked by the tools.
@@ -70,12 +70,15 @@ def _prompted_request(
     conversation, sampling, names = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
     may_repeat = sampling.get("bounded") is False
-    reader = _reader(body, (), features, may_repeat=may_repeat)
+    reader: Callable[[], DeltaStream]
     if names:
         # They end the text of an answer, not the JSON around it.
         stops = stop_texts(body)
         body.pop("stop", None)
         reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
+    else:
+        check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
+        reader = _reader(body, (), features, may_repeat=may_repeat)
     session = check_session(sampling.get("session"))
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 

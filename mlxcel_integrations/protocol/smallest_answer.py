@@ -68,18 +68,23 @@ def check_satisfiable(schema: JsonSchema, name: str) -> None:
 def check_room(response_format: Any, tokens: int | None) -> None:
     """Check that the smallest answer to the schema of a ``response_format`` may have room.
 
+    Args:
+        response_format: The field of the request; it may have no schema.
+        tokens: ``max_tokens`` of the request.
+
     Raises:
         MlxcelError: It has more tokens than that.
     """
-    if tokens is None or tokens > MANY_TOKENS:
+    schema = schema_in(response_format)
+    if schema is None or tokens is None or tokens > MANY_TOKENS:
         return
-    inner = response_format["json_schema"]
-    least = _least_tokens(compact(inner["schema"]))
+    least = _least_tokens(compact(schema))
     if tokens < least < NOTHING:
+        name = response_format["json_schema"].get("name", "answer")
         raise MlxcelError(
-            f"max_tokens={tokens} is too small: the smallest answer to the schema "
-            f"{inner.get('name', 'answer')!r} has at least {least} tokens, and most need several "
-            "times as many. Raise max_tokens, or ask for less."
+            f"max_tokens={tokens} is too small: the smallest answer to the schema {name!r} has at "
+            f"least {least} tokens, and most need several times as many. Raise max_tokens, or ask "
+            "for less."
         )
 
 

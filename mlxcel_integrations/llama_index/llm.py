@@ -25,10 +25,10 @@ from ..adapters import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.request import with_format_converted, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
+from .predict import Predict
 from .prompt_progress import reported
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
-from .structured import StructuredPredict
 from .token_counting import TokenCounting
 from .tools import ToolCalling
 
@@ -36,7 +36,7 @@ __all__ = ["Mlxcel"]
 
 
 class Mlxcel(
-    StructuredPredict,
+    Predict,
     ToolCalling,
     TokenCounting,
     ChatAdapter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from .prompted_tools import with_prompted_tools
 from .sampling import depends_on_engine, request_fields
 from .smallest_answer import check_room
 from .stream import DeltaStream, Request, ending, has_schema, stop_texts
-from .tools import with_tools
+from .tools import CallsInJson, with_tools
 
 __all__ = ["chat_depends_on_server", "chat_request"]
 
@@ -43,20 +43,20 @@ def chat_request(
     conversation.check_media(features)
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features)
-    names: list[str] = []
+    calls = CallsInJson()
     without_tools = None
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         if features is not None:
             known = dataclasses.replace(features, tools=False)
             without_tools = partial(_prompted_request, model, conversation, sampling, known)
-        sampling, names = with_tools(sampling, features)
+        sampling, calls = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
-    if not names:
+    if not calls.names:
         check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
-    reader = _reader(body, names, features, may_repeat=sampling.get("bounded") is False)
+    reader = _reader(body, calls, features, may_repeat=sampling.get("bounded") is False)
     session = check_session(sampling.get("session"))
     # Arguments of calls are checked by the tools.
-    relaxable = bool(names or sampling.get("relaxable"))
+    relaxable = bool(calls.names or sampling.get("relaxable"))
     return Request(ROUTE, body, reader, session, relaxable=relaxable, without_tools=without_tools)
 
 
@@ -78,7 +78,7 @@ def _prompted_request(
         reader = partial(PromptedStream, names, stops, may_repeat=may_repeat)
     else:
         check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
-        reader = _reader(body, (), features, may_repeat=may_repeat)
+        reader = _reader(body, CallsInJson(), features, may_repeat=may_repeat)
     session = check_session(sampling.get("session"))
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 
@@ -100,7 +100,7 @@ def _chat_body(
 
 def _reader(
     body: Mapping[str, Any],
-    names: Sequence[str],
+    calls: CallsInJson,
     features: ServerFeatures | None,
     *,
     may_repeat: bool,
@@ -109,12 +109,13 @@ def _reader(
 
     Args:
         body: The request body.
-        names: The tools that the answer may call in JSON.
+        calls: The calls that the answer may have as JSON.
         features: The server's features, None if they do not matter.
         may_repeat: Whether an answer that repeats itself is read to its end.
     """
-    if names:
-        return partial(CallStream, frozenset(names), may_repeat=may_repeat)
+    if calls.names:
+        stream = PromptedStream if calls.several else CallStream
+        return partial(stream, frozenset(calls.names), may_repeat=may_repeat)
     if has_schema(body):
         return partial(SchemaStream, may_repeat=may_repeat)
     may_call = body.get("tools") and body.get("tool_choice") != "none"

@@ -19,7 +19,7 @@ from .. import __version__
 from ..adapters import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
-from ..structured.request import SCHEMA_FIELDS, with_schema_applied
+from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_schema_applied
 from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
@@ -30,13 +30,7 @@ from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
 from .prompt_progress import adispatching, dispatching, progress_chunk
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
-from .structured import (
-    Method,
-    StructuredModel,
-    check_arguments,
-    traced_format,
-    with_format_converted,
-)
+from .structured import Method, StructuredModel, check_arguments, traced_format
 from .token_counting import TokenCounting
 from .tools import ToolLike, tool_fields
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, Literal, get_args
 
 from langchain_core.callbacks import (
@@ -31,20 +31,13 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.validation import NOT_JSON, from_json
 from ..structured.attempts import Attempts
-from ..structured.request import is_free, is_whole_format, to_response_format
 from ..structured.schema import Schema
 from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
 from .attempts import MessageAttempts
 from .base import Batches, Configs
 
-__all__ = [
-    "Method",
-    "StructuredModel",
-    "check_arguments",
-    "traced_format",
-    "with_format_converted",
-]
+__all__ = ["Method", "StructuredModel", "check_arguments", "traced_format"]
 
 Method = Literal["json_schema", "json_mode", "function_calling"]
 
@@ -81,28 +74,6 @@ def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
         return convert_to_json_schema(output_type)
     except Exception:  # noqa: BLE001 - LangChain converts few types, and has many ways to refuse
         return ours
-
-
-def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
-    """Return fields of a request whose ``response_format`` may be anything with a schema.
-
-    ``relaxable`` marks converted fields, since LangChain can bind nothing but fields.
-
-    Args:
-        fields: The fields.
-        checked: Whether the answer will be checked by the schema, so that the server need not know
-            all of it.
-
-    Raises:
-        MlxcelError: No schema can be made from it, or no server accepts it.
-    """
-    given = fields.get("response_format")
-    if is_free(given):
-        return {name: value for name, value in fields.items() if name != "show_schema"}
-    if "relaxable" in fields and is_whole_format(given):
-        return dict(fields)
-    wanted = {"response_format": to_response_format(given), "relaxable": checked}
-    return {"show_schema": True, **fields, **wanted}
 
 
 class StructuredModel(Batches[LanguageModelInput, Any]):

@@ -23,12 +23,12 @@ from pydantic import Field
 
 from ..adapters import ChatAdapter
 from ..protocol.reply import fold
-from ..structured.request import SCHEMA_FIELDS, with_schema_applied
+from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
+from .predict import Predict
 from .prompt_progress import reported
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
-from .structured import StructuredPredict
 from .token_counting import TokenCounting
 from .tools import ToolCalling
 
@@ -36,7 +36,7 @@ __all__ = ["Mlxcel"]
 
 
 class Mlxcel(
-    StructuredPredict,
+    Predict,
     ToolCalling,
     TokenCounting,
     ChatAdapter,
@@ -221,7 +221,7 @@ class Mlxcel(
         chat, fields = self._openai_messages(messages), self._chat_fields(call)
         if SCHEMA_FIELDS.isdisjoint(fields):
             return chat, fields
-        return with_schema_applied(chat, fields)
+        return with_schema_applied(chat, with_format_converted(fields, checked=False))
 
     def _completion(
         self, prompt: str, formatted: bool, call: dict[str, Any]

@@ -28,7 +28,7 @@ from .base import ChatRequests
 from .mlxcel_errors import llama_index_errors
 
 if TYPE_CHECKING:
-    from llama_index.core.prompts import PromptTemplate
+    from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
 
 __all__ = [
     "StructuredPredict",
@@ -145,7 +145,7 @@ class StructuredPredict(ChatRequests):
     def _structured_chat(
         self,
         output_cls: type[Model],
-        prompt: PromptTemplate,
+        prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
     ) -> tuple[Schema[Model], dict[str, Any], Attempts]:

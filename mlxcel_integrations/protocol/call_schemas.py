@@ -8,7 +8,10 @@ from typing import Any
 from ..errors import MlxcelError
 from .json_schema import JsonSchema, check_references, check_schema_size, containers, rebased
 
-__all__ = ["CallSchemas", "any_of", "object_of"]
+__all__ = ["CallSchemas", "any_of", "list_of", "object_of"]
+
+MOST_CALLS = 8
+"""Most calls in one answer: small models often find no end of a list."""
 
 
 class CallSchemas:
@@ -67,6 +70,12 @@ class CallSchemas:
 def any_of(forms: Sequence[JsonSchema]) -> JsonSchema:
     """Return the schema of values that have one of several forms."""
     return forms[0] if len(forms) == 1 else {"anyOf": list(forms)}
+
+
+def list_of(call: JsonSchema) -> JsonSchema:
+    """Return the schema of one or more calls, ``{"calls": [...]}``."""
+    calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MOST_CALLS}
+    return object_of(calls=calls)
 
 
 def object_of(**properties: JsonSchema) -> JsonSchema:

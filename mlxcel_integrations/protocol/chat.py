@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from .stream import DeltaStream, Request, has_schema, stop_texts
 
 if TYPE_CHECKING:
     from .features import ServerFeatures
+    from .tools import CallsInJson
 
 __all__ = ["chat_depends_on_server", "chat_request", "thinks_first"]
 
@@ -41,8 +42,7 @@ def chat_request(
         conversation.check_media(features)
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features)
-    names: list[str] = []
-    required, without_tools = False, None
+    calls, without_tools = None, None
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         if features is not None:
             known = features.without_tools()
@@ -50,12 +50,12 @@ def chat_request(
         # Imported here, like the other modules about tools and schemas: most chats have neither.
         from .tools import with_tools
 
-        sampling, names, required = with_tools(sampling, features)
+        sampling, calls = with_tools(sampling, features)
     body = _chat_body(model, conversation, sampling, features)
-    reader = _reader(body, sampling, names, features, required=required)
+    reader = _reader(body, sampling, calls, features)
     session = sampling.get("session")
     # Arguments of calls are checked by the tools.
-    relaxable = bool(names or sampling.get("relaxable"))
+    relaxable = bool(calls or sampling.get("relaxable"))
     return Request(ROUTE, body, reader, session, relaxable=relaxable, without_tools=without_tools)
 
 
@@ -71,13 +71,15 @@ def _prompted_request(
 
     conversation, sampling, names, required = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
-    reader = _reader(body, sampling, (), features)
+    may_repeat = sampling.get("bounded") is False
+    reader: Callable[[], DeltaStream]
     if names:
         # They end the text of an answer, not the JSON around it.
         stops = stop_texts(body)
         body.pop("stop", None)
-        may_repeat = sampling.get("bounded") is False
         reader = partial(PromptedStream, names, stops, required=required, may_repeat=may_repeat)
+    else:
+        reader = _reader(body, sampling, None, features)
     session = sampling.get("session")
     return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
 
@@ -105,7 +107,7 @@ def _chat_body(
 def _reader(
     body: Mapping[str, Any],
     sampling: Mapping[str, Any],
-    names: Sequence[str],
+    calls: CallsInJson | None,
     features: ServerFeatures | None,
     *,
     required: bool = False,
@@ -115,20 +117,19 @@ def _reader(
     Args:
         body: The request body.
         sampling: The fields that it was made of.
-        names: The tools that the answer may call in JSON.
+        calls: The calls that the answer may have as JSON, None if it has none.
         features: The server's features, None if they do not matter.
         required: Whether it must call one.
     """
     may_repeat, must_end = sampling.get("bounded") is False, not sampling.get("relaxable")
-    if names:
-        from .call_streams import CallStream
+    if calls is not None:
+        from .call_streams import CallStream, PromptedStream
 
+        names = frozenset(calls.names)
+        if calls.several:
+            return partial(PromptedStream, names, required=True, may_repeat=may_repeat)
         return partial(
-            CallStream,
-            frozenset(names),
-            required=required,
-            may_repeat=may_repeat,
-            must_end=must_end,
+            CallStream, names, required=calls.required, may_repeat=may_repeat, must_end=must_end
         )
     if has_schema(body):
         return partial(SchemaStream, may_repeat=may_repeat, must_end=must_end)

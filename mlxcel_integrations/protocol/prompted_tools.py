@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .call_schemas import CallSchemas, any_of, object_of
+from .call_schemas import CallSchemas, any_of, list_of, object_of
 from .failures import Failure
 from .json_schema import JsonSchema, check_schema_size, compact, mapped
 from .messages import Conversation, Message, with_text, with_text_at_end
@@ -19,9 +19,6 @@ from .tools import FREE, Tools, answer_schema, named, take_tools
 from .validation import call_arguments, error_text
 
 __all__ = ["refuses_tools", "with_prompted_tools"]
-
-MOST_CALLS = 8
-"""Most calls in one answer: small models often find no end of a list."""
 
 SHOWN_KEYWORDS = ("title", "description", "default", "examples", "$comment")
 """Keywords that the model reads in the message, and that forbid nothing."""
@@ -61,7 +58,7 @@ def with_prompted_tools(
     """
     fields = dict(sampling)
     tools, choice = take_tools(fields)
-    several = bool(fields.pop("parallel_tool_calls", None))
+    several = bool(fields.pop("parallel_tool_calls", None)) and not isinstance(choice, Mapping)
     messages: Sequence[Message] = conversation.messages
     if conversation.has_calls:
         messages = _without_calls(messages)
@@ -91,8 +88,7 @@ def _answer_format(
     schemas = CallSchemas()
     call = any_of([schemas.call(_unannotated(tool["function"])) for tool in tools])
     if several:
-        calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MOST_CALLS}
-        call = object_of(calls=calls)
+        call = list_of(call)
     forms = call.get("anyOf") or [call]
     if may_answer:
         schema = {"type": "string"} if answer is None else schemas.placed(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -41,6 +42,11 @@ TYPES: dict[str, tuple[type, ...]] = {
 MOST_ROUNDS = 10
 """Definitions that refer to each other one after the other and are followed."""
 
+MOST_TOGETHER = 20
+"""Parts that apply to one value and are compared with each other."""
+
+CONTRADICT = "its parts contradict each other"
+
 CACHED_ANSWERS = 64
 
 NOTHING = math.inf
@@ -59,7 +65,7 @@ def check_satisfiable(schema: JsonSchema, name: str) -> None:
         return
     if smallest.tokens < NOTHING:
         return
-    path, reason = next(smallest.contradictions(), ((), "its parts contradict each other"))
+    path, reason = next(smallest.contradictions(), ((), CONTRADICT))
     raise MlxcelError(
         f"Nothing fits the schema {name!r}: at {pointer(path)}, {reason}. Change it there."
     )
@@ -81,9 +87,9 @@ def check_room(response_format: Any, tokens: int | None) -> None:
     if tokens < least < NOTHING:
         name = response_format["json_schema"].get("name", "answer")
         raise MlxcelError(
-            f"max_tokens={tokens} is too small: the smallest answer to the schema "
-            f"{name!r} has at least {least} tokens, and most need several "
-            "times as many. Raise max_tokens, or ask for less."
+            f"max_tokens={tokens} is too small: the smallest answer to the schema {name!r} has at "
+            f"least {least} tokens, and most need several times as many. Raise max_tokens, or ask "
+            "for less."
         )
 
 
@@ -115,6 +121,7 @@ class _Smallest:
 
     def __init__(self, schema: JsonSchema) -> None:
         self._schema = schema
+        self._conflicts: dict[int, str | None] = {}
         names = {name for _, name in references(schema)}
         self._known: dict[int, float] = {}
         self._found: dict[str, float] = dict.fromkeys(names, NOTHING)
@@ -146,7 +153,9 @@ class _Smallest:
         sizes = [self._of_types(part)]
         if isinstance(part.get("$ref"), str):
             sizes.append(self._found.get(part["$ref"], 0))
-        sizes += [self._of(each) for each in part.get("allOf", ())]
+        if "allOf" in part:
+            sizes += map(self._of, part["allOf"])
+            sizes.append(NOTHING if self._conflict(part) else 0)
         sizes += [
             min(map(self._of, part[union])) for union in ("anyOf", "oneOf") if part.get(union)
         ]
@@ -178,7 +187,34 @@ class _Smallest:
                 size += max(2, 1 + self._of(properties.get(name)))
         return math.ceil(size) if size < NOTHING else NOTHING
 
+    def _conflict(self, part: JsonSchema) -> str | None:
+        """Return how parts that apply to one value contradict each other, None if they do not."""
+        if id(part) not in self._conflicts:
+            together = _joined(self._applied_with(part))
+            reason = None
+            if together.get("type") == []:
+                reason = "its parts have no type in common"
+            elif self._of_types(together) == NOTHING:
+                reason = self._contradiction(together) or CONTRADICT
+            self._conflicts[id(part)] = reason
+        return self._conflicts[id(part)]
+
+    def _applied_with(self, part: JsonSchema) -> list[JsonSchema]:
+        """Return a part, and parts that apply to the same value."""
+        found: dict[int, JsonSchema] = {}
+        waiting: list[Any] = [part]
+        while waiting and len(found) < MOST_TOGETHER:
+            each = waiting.pop()
+            if isinstance(each, dict) and id(each) not in found:
+                found[id(each)] = each
+                waiting += each.get("allOf", ())
+                if isinstance(each.get("$ref"), str):
+                    waiting.append(target(self._schema, each["$ref"]))
+        return list(found.values())
+
     def _contradiction(self, part: JsonSchema) -> str | None:
+        if "allOf" in part:
+            return self._conflict(part)
         if "enum" in part or "const" in part:
             wrong = self._of_types(part) == NOTHING
             return "none of the choices is possible" if wrong else None
@@ -216,6 +252,37 @@ def _has_type(value: Any, part: JsonSchema) -> bool:
 
 def _is_closed(part: JsonSchema) -> bool:
     return part.get("additionalProperties") is False and not part.get("patternProperties")
+
+
+STRICTEST = {
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems"), max),
+    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems"), min),
+    **{"minProperties": max, "maxProperties": min},
+}
+"""Bounds of a value to which several schemas apply."""
+
+
+def _joined(parts: list[JsonSchema]) -> JsonSchema:
+    """Return the types, choices and bounds of a value to which several schemas apply."""
+    found: JsonSchema = {
+        name: strictest(part[name] for part in parts if name in part)
+        for name, strictest in STRICTEST.items()
+        if any(name in part for part in parts)
+    }
+    if types := [_kinds_of(part["type"]) for part in parts if "type" in part]:
+        common = [kind for kind in types[0] if all(kind in each for each in types)]
+        found["type"] = [kind for kind in common if kind != "integer" or "number" not in common]
+    with contextlib.suppress(TypeError):  # values that are no scalars are not compared
+        choices = [set(_allowed_values(part)) for part in parts if part.keys() & {"enum", "const"}]
+        if choices:
+            found["enum"] = list(set.intersection(*choices))
+    return found
+
+
+def _kinds_of(types: str | list[str]) -> list[str]:
+    """Return types, and with that of numbers that of whole ones."""
+    named = [types] if isinstance(types, str) else types
+    return [*named, "integer"] if "number" in named else named
 
 
 LENGTHS = {"string": "Length", "array": "Items", "object": "Properties"}

@@ -2,19 +2,19 @@
 
 mlxcel up to v0.4.2 does not enforce a ``tool_choice``, and later versions do for some models only;
 llama.cpp lets text stand before a call, which may then never come. All servers enforce a JSON
-schema. So a forced call is requested as JSON of the form ``{"name": ..., "arguments": ...}``, and
-turned into a tool call when it has come. The same is done for tools together with a schema for the
-answer, which would otherwise keep the model from calling any.
+schema. So a forced call is requested as JSON of the form ``{"name": ..., "arguments": ...}``, or
+several as a list of these, and turned into tool calls. The same is done for tools together with a
+schema for the answer, which would otherwise keep the model from calling any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError
 from .body import to_json
-from .call_schemas import CallSchemas, any_of
+from .call_schemas import CallSchemas, any_of, list_of
 from .sampling import without_thinking
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FREE",
+    "CallsInJson",
     "Tools",
     "answer_schema",
     "check_choice",
@@ -130,18 +131,31 @@ def take_tools(fields: dict[str, Any]) -> tuple[Tools, Any]:
     return tools, check_choice(fields.pop("tool_choice", None), names)
 
 
+class CallsInJson(NamedTuple):
+    """The calls that an answer may have as JSON.
+
+    Attributes:
+        names: Names of the tools that may be called.
+        several: Whether the answer is a list of calls.
+        required: Whether the answer must be a call.
+    """
+
+    names: Sequence[str]
+    several: bool
+    required: bool
+
+
 def with_tools(
     sampling: Mapping[str, Any], features: ServerFeatures | None
-) -> tuple[dict[str, Any], list[str], bool]:
-    """Return fields that make the server respect ``tool_choice``.
+) -> tuple[dict[str, Any], CallsInJson | None]:
+    """Return fields that make the server respect ``tool_choice``, and the calls that come as JSON.
 
     Args:
         sampling: The fields of a request, with ``tools``.
         features: The server's features, None if unknown.
 
     Returns:
-        The fields, the names of tools whose calls come as JSON, usually none, and whether the
-        answer must be one of these calls.
+        The fields, and the calls that come as JSON; usually none do.
 
     Raises:
         MlxcelError: No server accepts a tool, or two have one name.
@@ -150,28 +164,25 @@ def with_tools(
     tools, choice = take_tools(fields)
     if not tools:
         fields.pop("parallel_tool_calls", None)
-        return fields, [], False
+        return fields, None
     fields["tools"] = tools
     # All tools stay in the prompt, whose beginning servers would otherwise compute anew.
     callable_tools = tools
-    several = choice == "required" and bool(fields.get("parallel_tool_calls"))
+    is_llama_cpp = features is not None and features.engine == "llama.cpp"
+    # mlxcel reads calls in JSON itself, but hardly a list of them.
+    several = choice == "required" and is_llama_cpp and bool(fields.get("parallel_tool_calls"))
     if isinstance(choice, Mapping):
         callable_tools = named(tools, choice)
         choice = "required"
     answer = None if choice == "required" else answer_schema(fields)
     if choice == "none" or (choice in FREE and answer is None):
-        return fields | {"tool_choice": choice}, [], False
-    is_llama_cpp = features is not None and features.engine == "llama.cpp"
-    if several and is_llama_cpp:
-        # A schema would allow one call only.
-        fields.pop("response_format", None)
-        return fields | {"tool_choice": choice}, [], False
+        return fields | {"tool_choice": choice}, None
     if choice == "required" and is_llama_cpp:
         # It would also allow calls in the model's own form.
         fields["tool_choice"] = "none"
-    fields["response_format"] = _calls_format(callable_tools, answer)
+    fields["response_format"] = _calls_format(callable_tools, answer, several=several)
     names = [tool["function"]["name"] for tool in callable_tools]
-    return without_thinking(fields), names, choice == "required"
+    return without_thinking(fields), CallsInJson(names, several, required=choice == "required")
 
 
 def named(tools: Tools, choice: Mapping[str, Any]) -> Tools:
@@ -186,10 +197,14 @@ def answer_schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return schema
 
 
-def _calls_format(tools: Tools, answer: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the ``response_format`` of a call of one of the tools, or of an answer."""
+def _calls_format(
+    tools: Tools, answer: Mapping[str, Any] | None, *, several: bool
+) -> dict[str, Any]:
+    """Return the ``response_format`` of calls of the tools, or of an answer."""
     schemas = CallSchemas()
     forms = [schemas.call(tool["function"]) for tool in tools]
+    if several:
+        forms = [list_of(any_of(forms))]
     if answer is not None:
         forms.append(schemas.placed(answer))
     return schemas.response_format(any_of(forms))

@@ -24,12 +24,11 @@ __all__ = [
     "StructuredChat",
     "constrained",
     "content",
-    "is_free",
-    "is_whole_format",
     "schema_text",
     "structured_chat",
     "to_response_format",
     "with_correction",
+    "with_format_converted",
     "with_response_format",
     "with_schema_applied",
     "with_schema_shown",
@@ -190,6 +189,28 @@ def with_response_format(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     if is_free(given) or is_whole_format(given):
         return sampling
     return {**sampling, "response_format": to_response_format(given)}
+
+
+def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
+    """Return fields of a request whose ``response_format`` may be anything with a schema.
+
+    ``relaxable`` marks converted fields, since frameworks bind nothing but fields.
+
+    Args:
+        fields: The fields.
+        checked: Whether the answer will be checked by the schema, so that the server need not know
+            all of it.
+
+    Raises:
+        MlxcelError: No schema can be made from it, or no server accepts it.
+    """
+    given = fields.get("response_format")
+    if is_free(given):
+        return {name: value for name, value in fields.items() if name != "show_schema"}
+    if "relaxable" in fields and is_whole_format(given):
+        return dict(fields)
+    wanted = {"response_format": to_response_format(given), "relaxable": checked}
+    return {"show_schema": True, **fields, **wanted}
 
 
 def with_schema_applied(

@@ -226,6 +226,20 @@ def test_a_required_call_is_made_although_the_answer_is_known(llm: ChatMlxcel) -
     assert ["crates"] == [call["name"] for call in answer.tool_calls]
 
 
+def test_several_required_calls_are_made_until_one_is_repeated(llm: ChatMlxcel) -> None:
+    """The engine itself would let the model answer in words."""
+
+    def news() -> None:
+        """Return the news."""
+
+    bound = llm.bind_tools([news], tool_choice="any", parallel_tool_calls=True, max_tokens=200)
+
+    answer = bound.invoke("Good morning! Who are you?")
+
+    assert [("news", {})] == [(call["name"], call["args"]) for call in answer.tool_calls]
+    assert ("", "tool_calls") == (answer.text, answer.response_metadata["finish_reason"])
+
+
 def test_the_profile_holds_the_context_of_a_slot(llm: ChatMlxcel) -> None:
     profile = llm.refresh_profile()
 

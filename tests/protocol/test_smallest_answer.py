@@ -104,6 +104,32 @@ NOTHING_FITS = {
         {"anyOf": [{"enum": []}, {"type": "integer", "minimum": 5, "maximum": 3}]},
         "at /anyOf/0, none of the choices",
     ),
+    "types together": (
+        of("a", a={"allOf": [TEXT, {"type": ["integer", "null"]}]}),
+        "at /properties/a, its parts have no type in common",
+    ),
+    "bounds together": (
+        of("a", a={"type": "number", "allOf": [{"minimum": 5}, {"maximum": 2}]}),
+        "at /properties/a, no value is between minimum 5 and maximum 2",
+    ),
+    "lengths together": (
+        {
+            "allOf": [{"$ref": "#/$defs/A"}, {"maxLength": 2}],
+            "$defs": {"A": {**TEXT, "minLength": 9}},
+        },
+        "at /, minLength 9 is above maxLength 2",
+    ),
+    "choices together": (
+        {"allOf": [{"enum": ["a", "b"]}, {"allOf": [{"const": "c"}]}]},
+        "at /, none of the choices is possible",
+    ),
+    "bounds of several types together": (
+        {
+            "type": ["string", "array"],
+            "allOf": [{"minLength": 9, "minItems": 9}, {"maxLength": 2, "maxItems": 2}],
+        },
+        "at /, its parts contradict each other",
+    ),
     "parts together": ({"allOf": [{"not": {}}, {"anyOf": [False]}]}, "contradict each other"),
 }
 
@@ -129,6 +155,13 @@ def test_a_schema_that_nothing_fits_is_told_with_the_place(schema: JsonSchema, r
         {"type": "file", "enum": ["x"]},
         {**of("b", a=TEXT), "additionalProperties": False, "patternProperties": {"b": {}}},
         {"minimum": "x", "type": "integer", "maximum": 3},
+        {"allOf": [{"type": "number"}, {"type": "integer"}]},
+        {"allOf": [{"type": "number", "minimum": 3}, {"type": "integer", "maximum": 3}]},
+        {"allOf": [{"type": ["string", "null"]}, {"type": ["null", "integer"]}]},
+        {"allOf": [{"minimum": 5}, {"maximum": 2}]},
+        {"type": "integer", "allOf": [{"minLength": 5}, {"maxLength": 2}]},
+        {"allOf": [{"enum": [[1], 2]}, {"enum": [[1.0]]}]},
+        {"allOf": [of(a=TEXT), of("a")]},
         items({"$ref": "#"}, 0),
     ],
     ids=json.dumps,

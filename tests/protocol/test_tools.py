@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.protocol.call_streams import CallStream
+from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.chat_streams import ChatStream, ToolStream
 from mlxcel_integrations.protocol.features import ServerFeatures
@@ -152,11 +152,27 @@ def test_llama_cpp_is_asked_for_a_call_by_a_schema(
 
 def test_llama_cpp_makes_several_calls_for_those_who_ask_for_them() -> None:
     made = request(
-        features("llama.cpp"), tools=[WEATHER], tool_choice="any", parallel_tool_calls=True
+        features("llama.cpp"), tools=[WEATHER, NEWS], tool_choice="any", parallel_tool_calls=True
+    )
+    calls = [{"name": "news", "arguments": {}}, {"name": "weather", "arguments": {"city": "Oslo"}}]
+
+    assert PromptedStream is made.stream.func  # type: ignore[attr-defined] # a partial
+    assert "none" == made.body["tool_choice"]
+    jsonschema.validate({"calls": calls}, schema(made.body))
+    for wrong in ([], calls * 5, [{"name": "other", "arguments": {}}]):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"calls": wrong}, schema(made.body))
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["template", "no template"])
+@pytest.mark.parametrize("engine", ["mlxcel", "llama.cpp"])
+def test_a_named_call_is_one_call_even_if_several_are_allowed(engine: str, tools: bool) -> None:
+    made = request(
+        features(engine, tools), tools=[WEATHER, NEWS], tool_choice="news", parallel_tool_calls=True
     )
 
-    assert ("required", True) == (made.body["tool_choice"], made.body["parallel_tool_calls"])
-    assert "response_format" not in made.body
+    jsonschema.validate({"name": "news", "arguments": {}}, schema(made.body))
+    assert "calls" not in schema(made.body)["properties"]
 
 
 @pytest.mark.parametrize("engine", ["mlxcel", None])

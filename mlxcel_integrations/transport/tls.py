@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,8 @@ USUAL_TLS = TLS()
 
 
 def _file(path: str) -> Path:
-    return Path(path).expanduser()
+    # Not the method of Path, which raises an error about a user who is unknown.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def _no_password() -> str:

@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from .parser import UsageError, make_parser
@@ -43,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has closed the pipe. Without this, Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        if not is_self_explanatory(error):
-            raise
-        return _report(str(error), 2 if isinstance(error, UsageError) else 1)
+    except Exception as error:  # noqa: BLE001 - it ends the program
+        # A traceback may quote what a file or a server says, too.
+        text = str(error) if is_self_explanatory(error) else traceback.format_exc().rstrip()
+        return _report(text, 2 if isinstance(error, UsageError) else 1)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from ..client import LLM
 from ..embedded import BUILT_IN_MODEL
@@ -14,6 +13,7 @@ from ..errors import MlxcelError
 from ..protocol.messages import Message
 from .ask.answer import NO_FRAMEWORK, require_packages
 from .ask.command import open_store
+from .ask.files import STANDARD_INPUT, Corpus, path_of
 from .ask.prompt import prompt_style
 from .engine import choose_engine, running_engine
 from .lines import answer_lines, at_prompt, read_lines
@@ -189,15 +189,13 @@ def _with_files(line: str, log: Terminal) -> str:
 
 def _exists(name: str) -> bool:
     try:
-        return Path(name).expanduser().is_file()
+        return name != STANDARD_INPUT and path_of(name).is_file()
     except (OSError, ValueError):
         return False
 
 
 def _text(name: str, log: Terminal) -> str:
     require_packages(NO_FRAMEWORK)
-    from .ask.files import Corpus
-
     corpus = Corpus()
     with open_store(log) as store:
         corpus.read([name], store)

@@ -19,14 +19,14 @@ from ..options.names import server_options
 from ..protocol.discovery import choose_model
 from ..supervisor.binary import EMBEDDED, Executable, find_mlxcel
 from ..supervisor.bind_address import choose_bind_address
-from ..supervisor.command import environment
 from ..supervisor.guard import clear
-from ..supervisor.local_models import LocalModel, list_local_models
+from ..supervisor.local_models import LocalModel, list_local_models, output_of
 from ..supervisor.managed_server import ManagedServer
 from ..supervisor.model_names import suggestion
 from ..supervisor.model_store import DEFAULT_OWNER
 from ..transport.endpoint import Endpoint
 from ..unix_sockets import MAX_SOCKET_PATH_BYTES
+from .ask.files import path_of
 from .engine import describe_executable
 from .installation import Finding
 from .models import describe_model
@@ -71,19 +71,12 @@ def _check_executable(model: str) -> Finding:
 def _check_version(executable: Executable) -> Finding:
     text = describe_executable(executable)
     try:
-        done = subprocess.run(
-            [*executable.command, "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment(os.environ, None),
-            timeout=_VERSION_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
+        command = [*executable.command, "--version"]
+        said = output_of(command, _VERSION_SECONDS, subprocess.STDOUT)
+    except (OSError, ValueError) as error:
         advice = f"It does not run: {str(error).rstrip('.')}. Install it again."
         return Finding("problem", "executable", text, advice)
-    printed = done.stdout.decode("utf-8", "replace").splitlines() or ["unknown version"]
+    printed = said.decode("utf-8", "replace").splitlines() or ["unknown version"]
     return Finding("ok", "executable", f"{printed[0].strip()}, {text}")
 
 
@@ -94,7 +87,7 @@ def _check_model(model: str, models: list[LocalModel]) -> Finding:
     known = next((known for known in models if known.name in names), None)
     if known is not None:
         return Finding("ok", "model", f"{model} (on this machine: {describe_model(known)})")
-    if Path(model).expanduser().exists():
+    if path_of(model).exists():
         return Finding("ok", "model", model)
     similar = suggestion(model, [known.name for known in models])
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model):

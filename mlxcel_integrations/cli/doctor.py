@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from .. import __version__
 from ..errors import MlxcelError
 from .installation import Finding, check_packages, check_python
-from .terminal import Terminal
+from .terminal import Terminal, on_one_line
 
 __all__ = ["run_doctor"]
 
@@ -37,9 +38,9 @@ def run_doctor(
     for finding in _findings(model, base_url, socket):
         problems += finding.state == "problem"
         terminal.piece(f"{finding.state:<8}", _COLOURS[finding.state])
-        terminal.line(f" {finding.subject:<24} {finding.text}")
+        terminal.line(f" {finding.subject:<24} {on_one_line(finding.text)}")
         if finding.advice:
-            terminal.line(f"{'':8} {finding.advice}")
+            terminal.line(textwrap.indent(finding.advice, " " * 9))
     terminal.line()
     if problems:
         terminal.line("Not ready to chat: see the problems above.")

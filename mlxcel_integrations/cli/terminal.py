@@ -13,13 +13,15 @@ from typing import TextIO
 
 from ..errors import MlxcelError
 
-__all__ = ["Terminal", "is_self_explanatory", "visible"]
+__all__ = ["Terminal", "is_self_explanatory", "on_one_line", "visible"]
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb]"
 )
-"""Characters that control a terminal, change the order of others, or cannot be encoded."""
+"""Characters that control a terminal, change the order of others, are never seen, or cannot be
+encoded; not those without a width that scripts and emoji need."""
 
 _LIVE_SECONDS, _LOG_SECONDS = 0.1, 10.0
 _LABEL_WIDTH = 10
@@ -120,6 +122,11 @@ def visible(text: str) -> str:
     output of servers may hold codes that move the cursor, or change what was printed before.
     """
     return _HIDDEN.sub(_escaped, text.replace("\r\n", "\n"))
+
+
+def on_one_line(name: str) -> str:
+    """Return a name whose line breaks can be read, too: nobody can make up a line of ours."""
+    return visible(name).replace("\n", r"\x0a")
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import MlxcelServerError
-from .validation import as_count, as_object, as_text, error_text, from_json
+from .validation import as_count, as_object, as_text, error_text, from_json, is_shallow
 
 __all__ = [
     "ROLES_REFUSED",
@@ -351,7 +351,10 @@ def _error_object(body: bytes) -> Any:
     content = from_json(text)
     if isinstance(content, dict):
         error = content.get("error", content)
-        return "" if error is None else error
+        if error is None:
+            return ""
+        # What is nested deeply may be read, and yet not be written again.
+        return error if is_shallow(error) else error_text(error)
     return text[:500]
 
 

@@ -457,6 +457,8 @@ def _bare(event: Mapping[str, Any]) -> Any:
     """Return the error that an event without choices is by itself, None if it is none."""
     if isinstance(event.get("message"), str):
         return event
+    if event.get("error") == {}:
+        return "an error without a message"
     # As web frameworks write them.
     return event.get("detail") or event.get("errors")
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .body import valid_text
+
 __all__ = [
     "NOT_JSON",
     "are_calls",
@@ -18,6 +20,7 @@ __all__ = [
     "call_arguments",
     "error_text",
     "from_json",
+    "is_shallow",
     "is_text",
     "is_usage",
     "parsed",
@@ -99,7 +102,9 @@ def as_text(value: Any) -> str | None:
 def error_text(error: Any) -> str:
     """Return the message of an error object, in any form that servers use."""
     message = error.get("message") or error if isinstance(error, dict) else error
-    text = str(message) if _is_shallow(message) else "an error that is nested too deeply to show"
+    text = str(message) if is_shallow(message) else "an error that is nested too deeply to show"
+    # A program could not print an error that has a lone surrogate in it.
+    text = valid_text(text)
     return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
 
 
@@ -115,7 +120,7 @@ def are_calls(value: Any) -> bool:
 
 def are_logprobs(value: Any) -> bool:
     """Tell whether a value holds log probabilities as in chats, or as in text completions."""
-    if not (isinstance(value, dict) and _is_shallow(value)):
+    if not (isinstance(value, dict) and is_shallow(value)):
         return False
     if "tokens" in value:
         return _are_of_completion(value)
@@ -125,7 +130,7 @@ def are_logprobs(value: Any) -> bool:
 
 def is_usage(value: Any) -> bool:
     """Tell whether a value holds token counts, as OpenAI's ``usage``."""
-    if not (isinstance(value, dict) and _is_shallow(value)):
+    if not (isinstance(value, dict) and is_shallow(value)):
         return False
     details = [value.get(name) or {} for name in _DETAILS]
     return all(_is_whole(value.get(name)) for name in _COUNTS) and all(
@@ -135,20 +140,20 @@ def is_usage(value: Any) -> bool:
 
 def are_timings(value: Any) -> bool:
     """Tell whether a value is a dictionary of measurements."""
-    return isinstance(value, dict) and _is_shallow(value)
+    return isinstance(value, dict) and is_shallow(value)
 
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
 
-def _is_shallow(value: Any, levels: int = MOST_LEVELS) -> bool:
+def is_shallow(value: Any, levels: int = MOST_LEVELS) -> bool:
     """Tell whether JSON is nested no deeper than frameworks can bear."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):
         return True
-    return levels > 0 and all(_is_shallow(part, levels - 1) for part in value)
+    return levels > 0 and all(is_shallow(part, levels - 1) for part in value)
 
 
 def _is_list_of(value: Any, is_one: Callable[[Any], bool]) -> bool:

@@ -19,7 +19,7 @@ from .binary import MLXCEL, Executable
 from .command import environment
 from .model_context import directory_context
 
-__all__ = ["LocalModel", "list_local_models", "read_model_list"]
+__all__ = ["LocalModel", "list_local_models", "output_of", "read_model_list"]
 
 _SECONDS = 5.0
 _MOST_BYTES = 16 * 2**20
@@ -58,7 +58,7 @@ def list_local_models(executable: Executable, seconds: float = _SECONDS) -> list
         )
     command = [*executable.command, "list", "--json"]
     try:
-        return read_model_list(_output(command, seconds))
+        return read_model_list(output_of(command, seconds))
     except (OSError, ValueError, RuntimeError) as error:
         raise MlxcelError(
             f"{' '.join(command)} shows no models: {error}. Run it in a terminal to see why."
@@ -87,8 +87,13 @@ def _read_entry(entry: Any) -> LocalModel | None:
     return LocalModel(name, path, as_count(entry.get("size_bytes")), directory_context(Path(path)))
 
 
-def _output(command: list[str], seconds: float) -> bytes:
+def output_of(command: list[str], seconds: float, stderr: int = subprocess.DEVNULL) -> bytes:
     """Return what a command prints: a broken one may print any amount, or never end.
+
+    Args:
+        command: The program and its arguments.
+        seconds: Longest time that it may take.
+        stderr: Where its errors go, as for ``subprocess``.
 
     Raises:
         OSError: It cannot be run.
@@ -98,7 +103,7 @@ def _output(command: list[str], seconds: float) -> bytes:
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         env=environment(os.environ, None),
         # In a group of its own, so that what a script has started ends with it.
         start_new_session=True,

@@ -5,6 +5,7 @@ Imported only when one is raised, since importing ``openai`` takes most of a sec
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -93,7 +94,14 @@ def api_error(failure: Failure, url: str, method: str = "POST") -> openai.APIErr
     error_class = _BY_NAME[failure.exception]
     if failure.status is None:
         return _without_response(error_class, failure, request)
-    response = httpx.Response(failure.status, json={"error": failure.body}, request=request)
+    # httpx writes neither NaN nor lone surrogates, which a server may send.
+    content = json.dumps({"error": failure.body}).encode()
+    response = httpx.Response(
+        failure.status,
+        content=content,
+        headers={"content-type": "application/json"},
+        request=request,
+    )
     error: openai.APIError = error_class(failure.message, response=response, body=failure.body)
     return error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -98,7 +99,8 @@ USUAL_TLS = TLS()
 
 
 def _file(path: str) -> Path:
-    return Path(path).expanduser()
+    # Not the method of Path, which raises an error about a user who is unknown.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def _no_password() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -135,6 +136,19 @@ def test_a_file_that_does_not_exist_is_reported(talk: Callable[..., Talk]) -> No
     chat.say("What is in @missing.pdf?")
 
     assert "(there is no file missing.pdf: the model sees only its name)" in chat.log.getvalue()
+
+
+@pytest.mark.parametrize("name", ["-", "./pipe", "~nobody-has-this-name/x", "~nobody"])
+def test_what_is_no_file_is_not_read(
+    name: str, talk: Callable[..., Talk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("the file of this name, and not standard input, is ./-")
+    os.mkfifo("pipe")
+    chat = talk()
+    chat.say(f"What is in @{name}?")
+
+    assert [("user", f"What is in @{name}?")] == chat.sent
 
 
 def test_what_was_said_before_an_interrupt_is_kept(talk: Callable[..., Talk]) -> None:

@@ -45,8 +45,12 @@ def test_a_missing_executable_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("#!/bin/sh\nexit 3\n", "exit status 3"), ("no program", "Exec format error")],
-    ids=["fails", "no program"],
+    [
+        ("#!/bin/sh\nexit 3\n", "exit status 3"),
+        ("no program", "Exec format error"),
+        ("#!/bin/sh\nexec yes\n", "printed more than"),
+    ],
+    ids=["fails", "no program", "prints without an end"],
 )
 def test_an_executable_that_does_not_run_is_a_problem(
     script: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -62,7 +66,7 @@ def test_an_executable_that_does_not_run_is_a_problem(
     assert reason in found.advice
 
 
-@pytest.mark.parametrize("model", ["/nowhere/model", "nonsense", "~/nowhere"])
+@pytest.mark.parametrize("model", ["/nowhere/model", "nonsense", "~/nowhere", "~nobody/x"])
 def test_a_missing_model_is_a_problem(
     model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

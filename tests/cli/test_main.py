@@ -51,6 +51,18 @@ def test_help_is_printed_without_a_command(capsys: pytest.CaptureFixture[str]) -
         assert f"    {command} " in out
 
 
+def test_a_traceback_shows_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> bool:
+        raise RuntimeError("unforeseen \x1b[2J")
+
+    monkeypatch.setattr(sys.stdin, "isatty", fail, raising=False)
+
+    assert 1 == main(["ask", "notes.txt"])
+    assert r"RuntimeError: unforeseen \x1b[2J" in capsys.readouterr().err
+
+
 def test_the_package_runs_as_a_module() -> None:
     argv = [sys.executable, "-m", "mlxcel_integrations", "--version"]
     done = subprocess.run(argv, capture_output=True, text=True)

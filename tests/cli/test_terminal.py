@@ -60,10 +60,20 @@ def test_a_terminal_has_colours_and_a_line_that_is_removed_at_the_end() -> None:
         ("100 %\rdone", r"100 %\x0ddone"),
         ("gpj.\u202egnp \u2066x\u2069 \u2028", r"gpj.\u202egnp \u2066x\u2069 \u2028"),
         ("name \udcff", r"name \udcff"),
+        ("a\u2060b\ufeff", r"a\u2060b\ufeff"),
         ("one\n\ttwo\n", "one\n\ttwo\n"),
         ("früh 日本 👩\u200d🔬", "früh 日本 👩\u200d🔬"),
     ],
-    ids=["colour", "C0 and C1", "carriage return", "order", "bad bytes", "lines", "other scripts"],
+    ids=[
+        "colour",
+        "C0 and C1",
+        "carriage return",
+        "order",
+        "bad bytes",
+        "invisible",
+        "lines",
+        "other scripts",
+    ],
 )
 def test_control_characters_are_visible(text: str, expected: str) -> None:
     assert expected == visible(text)

@@ -230,6 +230,12 @@ FAULTS = {
         "gave up on the answer: no memory",
         "ab",
     ),
+    "an error without a message": Fault(
+        Reply.events([said("ab"), {"error": {}}]),
+        MlxcelStreamError,
+        "gave up on the answer: an error without a message",
+        "ab",
+    ),
     "an error without a name": Fault(
         Reply.events([said("ab"), {"code": 500, "message": "no memory"}]),
         MlxcelStreamError,
@@ -300,6 +306,30 @@ FAULTS = {
         Reply.plain(500, '{"error":' + "[" * 500 + "]" * 500 + "}", "application/json"),
         openai.InternalServerError,
         "answered 500: an error that is nested too deeply",
+        kept=True,
+    ),
+    "an error with half a character": Fault(
+        Reply.plain(500, r'{"error": {"message": "lost \udc80"}}', "application/json"),
+        openai.InternalServerError,
+        "answered 500: lost \ufffd",
+        kept=True,
+    ),
+    "an error with numbers that are none": Fault(
+        Reply.plain(
+            500, '{"error": {"message": "lost", "at": [NaN, Infinity]}}', "application/json"
+        ),
+        openai.InternalServerError,
+        "answered 500: lost",
+        kept=True,
+    ),
+    "an error beside what is nested deeply": Fault(
+        Reply.plain(
+            500,
+            '{"error": {"message": "lost", "at": ' + "[" * 900 + "]" * 900 + "}}",
+            "application/json",
+        ),
+        openai.InternalServerError,
+        "answered 500: lost",
         kept=True,
     ),
 }

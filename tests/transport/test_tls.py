@@ -31,6 +31,7 @@ def pem(tmp_path: Path) -> Path:
     ("options", "message"),
     [
         ({"verify": "/nowhere/ca.pem"}, r"verify='/nowhere/ca.pem' does not exist"),
+        ({"verify": "~nobody/ca.pem"}, r"verify='~nobody/ca.pem' does not exist"),
         ({"client_cert": "/nowhere/me.pem"}, r"client_cert='/nowhere/me.pem' does not exist"),
         ({"client_key": "/nowhere/me.key"}, r"client_key= is given without client_cert="),
     ],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...errors import MlxcelError
 from ..reading import reading_line
-from ..terminal import Terminal
+from ..terminal import Terminal, on_one_line
 from .passages import Passage
 from .prompt import prompt_style
 
@@ -142,7 +142,7 @@ def _print_end(out: Terminal, log: Terminal, result: Answer) -> None:
     else:
         out.line()
     for passage in result.sources:
-        out.fact("Source", f"{passage.source}, {passage.place}")
+        out.fact("Source", on_one_line(f"{passage.source}, {passage.place}"))
     log.fact("Speed", _speed_text(result))
 
 

@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...client import LLM
@@ -19,11 +18,11 @@ from ...embedded.model import cache_directory
 from ..engine import Choice, choose_engine, kept_options, running_engine
 from ..lines import answer_lines, at_prompt, read_lines
 from ..parser import UsageError
-from ..terminal import Terminal
+from ..terminal import Terminal, on_one_line
 from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, Framework, print_answer, require_packages
 from .documents import is_table
 from .english import are_english
-from .files import STANDARD_INPUT, Corpus
+from .files import STANDARD_INPUT, Corpus, path_of
 from .passages import Passage
 from .store import Store
 
@@ -154,7 +153,7 @@ def _is_question(argument: str) -> bool:
     if len(stripped.split()) < 2 and not stripped.endswith(_QUESTION_MARKS):
         return argument != "" and not stripped
     try:
-        return not Path(argument).expanduser().exists()
+        return not path_of(argument).exists()
     except (OSError, ValueError):
         # It is too long for a path, or has a zero byte.
         return True
@@ -262,7 +261,7 @@ def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
     count = len(corpus.passages)
     log.fact("Files", f"{corpus.files} read, {count} passage{'s' if count != 1 else ''}")
     for file in corpus.left_out[:_SHOWN_LEFT_OUT]:
-        log.fact("Left out", f"{file.name}: {file.reason}")
+        log.fact("Left out", on_one_line(f"{file.name}: {file.reason}"))
     more = len(corpus.left_out) - _SHOWN_LEFT_OUT
     if more > 0:
         log.fact("Left out", f"{more} more")
@@ -278,8 +277,8 @@ def _tell_of_tables(log: Terminal, sources: Sequence[Passage], passages: Sequenc
         if sum(p.source == name for p in passages) > sum(p.source == name for p in sources):
             log.fact(
                 "Table",
-                f"the model saw only some rows of {name}, and does not calculate: for sums, "
-                "counts and averages, use a spreadsheet or a database.",
+                f"the model saw only some rows of {on_one_line(name)}, and does not calculate: for "
+                "sums, counts and averages, use a spreadsheet or a database.",
             )
 
 

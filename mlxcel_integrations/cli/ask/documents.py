@@ -7,6 +7,7 @@ import csv
 import hashlib
 import logging
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -149,7 +150,10 @@ def _html_markdown(content: bytes) -> list[str]:
     from markdownify import MarkdownConverter
 
     try:
-        page = BeautifulSoup(content, "html.parser")
+        with warnings.catch_warnings():
+            # It guesses what a programmer may have meant.
+            warnings.simplefilter("ignore")
+            page = BeautifulSoup(content, "html.parser")
         for hidden in page(["script", "style", "template", "noscript", "img", "svg", "nav"]):
             hidden.decompose()
         text = MarkdownConverter(heading_style="ATX", strip=["a"]).convert_soup(page)

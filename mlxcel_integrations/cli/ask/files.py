@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import MlxcelError
+from ..terminal import on_one_line
 from .documents import LARGEST, Unreadable, is_binary, read_document
 from .passages import Passage
 from .store import Store
 
-__all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content"]
+__all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content", "path_of"]
 
 STANDARD_INPUT = "-"
 _TOO_LARGE = f"it is larger than {LARGEST // 1_000_000} MB. Split it"
+_OUTSIDE = "links out of the folder"
 _MOST_KINDS = 6
 _BEGINNING = 8192
 
@@ -67,13 +69,13 @@ class Corpus:
         Raises:
             MlxcelError: No text was found in any of them.
         """
-        found: dict[str, bool] = {}
+        found: dict[str, Path | None] = {}
         for name in names:
-            for path, in_folder in self._find(name):
-                found.setdefault(path, in_folder)
+            for path, folder in self._find(name):
+                found.setdefault(path, folder)
         self._bytes_found = sum(map(_size, found))
-        for path, in_folder in found.items():
-            self._read_file(path, in_folder, store)
+        for path, folder in found.items():
+            self._read_file(path, folder, store)
             self._bytes += _size(path)
         if not self.passages:
             raise MlxcelError(self._explain_nothing(names))
@@ -94,32 +96,35 @@ class Corpus:
         files = "1 file" if len(self.skipped) == 1 else f"{len(self.skipped)} files"
         return f"{files} skipped: {', '.join([*named, *([f'{others} others'] if others else [])])}"
 
-    def _find(self, name: str) -> Iterator[tuple[str, bool]]:
-        """Yield the files of an argument, each with whether it was found in a folder."""
-        path = Path(name).expanduser()
+    def _find(self, name: str) -> Iterator[tuple[str, Path | None]]:
+        """Yield the files of an argument, each with the folder in which it was found."""
+        path = path_of(name)
         # An empty name would mean the current folder.
         if name in ("", STANDARD_INPUT) or not path.is_dir():
-            yield (name if name == STANDARD_INPUT else str(path)), False
+            yield (name if name == STANDARD_INPUT else _file_name(path)), None
             return
         root = Path(os.path.realpath(path))
         for folder, folders, files in os.walk(path, onerror=self._leave_out_folder):
             folders[:] = sorted(child for child in folders if not child.startswith("."))
+            for child in folders:
+                if _leads_out(Path(folder) / child, root):
+                    self._skip(Path(folder) / child, _OUTSIDE)
             for file in sorted(files):
                 if not file.startswith("."):
                     yield from self._check(Path(folder) / file, root)
 
-    def _check(self, path: Path, root: Path) -> Iterator[tuple[str, bool]]:
+    def _check(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
         """Yield a file of a folder, unless it is a device or a link to somewhere else."""
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-            self._skip(path, "links out of the folder")
+        if _leads_out(path, root):
+            self._skip(path, _OUTSIDE)
         elif path.exists() and not path.is_file():
             self._skip(path, "not regular files")
         else:
-            yield str(path), True
+            yield _file_name(path), root
 
-    def _read_file(self, name: str, in_folder: bool, store: Store) -> None:
+    def _read_file(self, name: str, folder: Path | None, store: Store) -> None:
         try:
-            content = file_content(name, skip_binary=in_folder)
+            content = file_content(name, folder)
             self.passages += read_document(_shown_name(name), content, store)
             self.files += 1
         except _Skipped as error:
@@ -141,19 +146,20 @@ class Corpus:
     def _explain_nothing(self, names: Sequence[str]) -> str:
         if not self.left_out:
             skipped = f" {self.skipped_text}." if self.skipped else ""
-            return f"There is no text to read in {', '.join(names)}.{skipped}"
+            return f"There is no text to read in {on_one_line(', '.join(names))}.{skipped}"
         first = self.left_out[0]
         others = len(self.left_out) - 1 + len(self.skipped)
         more = f" {others} more could not be read either." if others else ""
-        return f"Cannot read {first.name}: {first.reason}.{more}"
+        return f"Cannot read {on_one_line(first.name)}: {first.reason}.{more}"
 
 
-def file_content(name: str, *, skip_binary: bool = False) -> bytes:
+def file_content(name: str, folder: Path | None = None) -> bytes:
     """Return what is in a file.
 
     Args:
         name: Its path, or ``-`` for standard input.
-        skip_binary: Whether to leave a file alone whose first bytes are no text.
+        folder: The folder in which it was found, without links; a file that is no text is left
+            alone then, and one that is no longer in it.
 
     Raises:
         Unreadable: It is too large, or no regular file.
@@ -170,15 +176,41 @@ def file_content(name: str, *, skip_binary: bool = False) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("it is not a regular file. Pass a file or a folder")
+        if folder is not None and not _is_in(folder, name, status):
+            raise _Skipped(_OUTSIDE)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            beginning = file.read(_BEGINNING)
-            if skip_binary and is_binary(name, beginning):
+            # None, if it is one of the kernel that has nothing to say at the moment.
+            content = file.read(_BEGINNING) or b""
+            if folder is not None and is_binary(name, content):
                 raise _Skipped(Path(name).suffix.lower() or "without a suffix")
-            if status.st_size > LARGEST:
+            if status.st_size <= LARGEST:
+                # It may grow meanwhile, or not tell its size.
+                content += file.read(LARGEST + 1 - len(content)) or b""
+            if max(status.st_size, len(content)) > LARGEST:
                 raise Unreadable(_TOO_LARGE)
-            return beginning + file.read()
+            return content
     finally:
         os.close(descriptor)
+
+
+def path_of(name: str) -> Path:
+    """Return the path that a user means; an unknown user in it is a name like any other."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - that of Path raises an error
+
+
+def _file_name(path: Path) -> str:
+    """Return the path of a file, which is never that of standard input."""
+    return f"./{path}" if str(path) == STANDARD_INPUT else str(path)
+
+
+def _leads_out(path: Path, folder: Path) -> bool:
+    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def _is_in(folder: Path, name: str, status: os.stat_result) -> bool:
+    """Tell whether an open file is in a folder: the path may have become a link before that."""
+    path = Path(os.path.realpath(name))
+    return path.is_relative_to(folder) and os.path.samestat(status, path.lstat())
 
 
 def _shown_name(name: str) -> str:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from mlxcel_integrations.cli.ask.files import file_content
 from tests.cli.ask.conftest import QUESTION, Ask, embedded_texts, pdf
 from tests.fakes.server import FakeServer
 
@@ -19,6 +21,7 @@ UNREADABLE = {
     "photo.txt": (bytes(range(256)) * 9, "it is neither text nor a document"),
     "program": (b"\x7fELF\x02\x01\x01\x00", "it is neither text nor a document"),
     "gone.txt": (None, "No such file or directory"),
+    "~nobody-has-this-name": (None, "No such file or directory"),
     "": (None, "it is not a regular file"),
 }
 
@@ -119,10 +122,10 @@ def test_only_regular_files_inside_of_a_folder_are_read(ask: Ask, tmp_path: Path
     result = json.loads(said.out)
     assert {"link.txt", "notes.txt"} == {Path(one["file"]).name for one in result["sources"]}
     assert "99 metres" not in said.out
-    assert ["out.txt", "pipe.txt", "up.txt", "zero.txt"] == [
+    assert ["directory", "out.txt", "pipe.txt", "up.txt", "zero.txt"] == [
         Path(one["file"]).name for one in result["left_out"]
     ]
-    assert "4 files skipped: 3 links out of the folder, 1 not regular files\n" in said.err
+    assert "5 files skipped: 4 links out of the folder, 1 not regular files\n" in said.err
 
 
 def test_a_link_or_a_folder_that_is_a_link_is_followed_if_it_is_named(
@@ -151,3 +154,48 @@ def test_escape_codes_in_names_and_texts_are_shown(
 
     assert "\x1b" not in ask(name).out + ask(tmp_path / "gone\x1b[2J.txt").err
     assert r"a\x1b[2J.txt" in ask(name).out
+
+
+def test_a_line_break_in_a_name_makes_no_line(ask: Ask, tmp_path: Path) -> None:
+    name = tmp_path / "a\nFiles     9 read.txt"
+    name.write_text(f"{QUESTION} 32 metres.")
+
+    said = ask(name)
+
+    assert f"Source    {tmp_path}/a\\x0aFiles     9 read.txt, line 1\n" in said.out
+    assert "1 read" in said.err
+    assert r"a\x0aFiles     9 read.txtgone" in ask(f"{name}gone").err
+
+
+def test_a_file_called_as_standard_input_is_a_file(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text(f"{QUESTION} 32 metres.")
+
+    for name in (".", "./-"):
+        assert "Source    ./-, line 1\n" in ask(name).out
+
+
+def test_a_file_that_became_a_link_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "key.txt").write_text("secret")
+    (folder / "notes.txt").symlink_to("../key.txt")
+
+    assert b"secret" == file_content(str(folder / "notes.txt"))
+    with pytest.raises(Exception, match="links out of the folder"):
+        file_content(str(folder / "notes.txt"), folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file of the kernel of Linux")
+def test_a_file_without_a_size_and_an_end_is_too_large(ask: Ask) -> None:
+    assert "/proc/self/pagemap: it is larger than 100 MB" in ask("/proc/self/pagemap").err
+
+
+def test_a_page_that_looks_like_an_address_is_read_without_a_warning(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "page.html").write_text("http://localhost/32-metres")
+
+    assert 0 == ask(tmp_path / "page.html").status

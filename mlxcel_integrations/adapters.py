@@ -183,9 +183,12 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         """Make sure that changed options are used from now on."""
+        if changed & RECONNECTING:
+            self._reconnect(changed)
         self._derived = {}
-        if not changed & RECONNECTING:
-            return
+
+    def _reconnect(self, changed: AbstractSet[str]) -> None:
+        """Connect with changed options, to the same server if they are not about it."""
         # Kept until there is another, so that a server of both keeps running.
         former = self.__dict__.get("_connection")
         is_own = self.share is False and not changed & RESTARTING

@@ -157,6 +157,24 @@ def test_a_changed_timeout_is_used_from_then_on(
     model.close()
 
 
+@CHANGE
+@pytest.mark.parametrize("named", [name for name in CLASSES if name.endswith(("LLM", "Mlxcel"))])
+def test_a_changed_field_of_requests_is_used_from_then_on(
+    servers: list[FakeServer], kind: Any, use: Use, change: Change
+) -> None:
+    model = kind(base_url=servers[0].url, api_key="one", temperature=0.5)
+    use(model)
+
+    changed = change(model, {"temperature": 0.25, "seed": 7})
+    use(changed)
+    use(model)
+
+    sent = [(post.json["temperature"], post.json.get("seed")) for post in posts(servers[0])]
+    last = (0.5, None) if change is copied else (0.25, 7)
+    assert [(0.5, None), (0.25, 7), last] == sent
+    model.close()
+
+
 @pytest.mark.parametrize("change", [copied, assigned])
 def test_a_chat_model_that_is_to_merge_messages_does_so_from_then_on(
     servers: list[FakeServer], change: Change

@@ -231,6 +231,25 @@ def test_what_changes_no_answer_is_not_in_the_cache_key(same: dict[str, Any]) ->
     assert cache_key() == cache_key(**same)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base_url": "http://127.0.0.1:2"},
+        {"temperature": 0.5},
+        {"reasoning": True},
+        {"stop": ["x"]},
+    ],
+)
+def test_what_is_changed_is_in_the_cache_key_from_then_on(change: dict[str, Any]) -> None:
+    llm = ChatMlxcel(base_url="http://127.0.0.1:1")
+    assert cache_key() == llm._get_llm_string()
+
+    for name, value in change.items():
+        setattr(llm, name, value)
+
+    assert cache_key(**change) == llm._get_llm_string()
+
+
 def test_a_cached_answer_needs_no_server(server: FakeServer) -> None:
     with ChatMlxcel(base_url=server.url, cache=InMemoryCache()) as llm:
         first = llm.invoke("x")

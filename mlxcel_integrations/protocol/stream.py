@@ -229,7 +229,7 @@ class DeltaStream:
                 partial=self.shown,
                 stderr=log,
             )
-        if self._ended_early():
+        if self._must_end and self._ended_early():
             raise StructuredOutputTruncated(
                 "The server ended the answer before its JSON did (finish_reason "
                 f"{self._finish!r}). Its text is in .raw; ask again, or change the prompt or "
@@ -358,7 +358,7 @@ class DeltaStream:
     def _ended_early(self) -> bool:
         """Tell whether the answer has ended before its JSON, and nothing else tells so."""
         end = self._json
-        if end is None or not self._must_end or self._finish in CUT:
+        if end is None or self._finish in CUT:
             return False
         return not (end.complete or end.endless)
 

@@ -40,13 +40,6 @@ class Timeouts(NamedTuple):
         return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
 
     @property
-    def between_tokens(self) -> tuple[str, float]:
-        """Name of the argument that limits the time between tokens, and its seconds."""
-        if self.token_timeout is None:
-            return "timeout", self.read
-        return "token_timeout", min(self.token_timeout, LONGEST)
-
-    @property
     def connect(self) -> float:
         """Longest time until a connection is made."""
         return min(self.connect_timeout, self.read)
@@ -91,7 +84,9 @@ class Deadline:
         """
         if progress and not self._began:
             self._began = True
-            self._name, self._limit = self._timeouts.between_tokens
+            if self._timeouts.token_timeout is not None:
+                self._name = "token_timeout"
+                self._limit = min(self._timeouts.token_timeout, LONGEST)
         if progress or not (self._began or self.stands_still):
             self.alive_at = now
         self.timeout = min(self._limit - (now - self.alive_at), self._end - now)

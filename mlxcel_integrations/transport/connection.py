@@ -281,7 +281,8 @@ class Connection(NotPicklable):
         Raises:
             MlxcelError: The connection was closed.
         """
-        self.check_open()
+        if self._closed:
+            self.check_open()
         url = _url(self.endpoint.url, call.path)
         content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)

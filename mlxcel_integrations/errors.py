@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import sysconfig
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,7 +148,7 @@ class StructuredOutputTruncated(StructuredOutputError):
 
 
 _OURS = str(Path(__file__).parent) + os.sep
-_PYTHONS = sysconfig.get_path("stdlib") + os.sep
+_PYTHONS = str(Path(os.__file__).parent) + os.sep
 
 
 def _of_the_user(frames: TracebackType | None) -> TracebackType | None:

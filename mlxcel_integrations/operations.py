@@ -12,6 +12,7 @@ from .protocol.discovery import choose_model, read_models, reported
 from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.headers import check_session
+from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
@@ -72,8 +73,7 @@ def discover_features(connection: Connection) -> Flow[ServerFeatures]:
 
 
 def _discovered(connection: Connection) -> Flow[ServerFeatures]:
-    # Imported here since most chats need no features, as the modules below: most are short, and do
-    # not think.
+    # Imported here, like other modules below, since most chats are short, and do not think.
     from .protocol.features import read_features
 
     health = yield Call("/health", optional=True)
@@ -116,7 +116,6 @@ def prepare_chat(
     check = connection.check_context
     if check or (check is None and conversation.is_long(len(sampling.get("tools") or ()))):
         from .protocol.context_window import room_to_check
-        from .protocol.message_tokens import count_chat
 
         features = yield from discover_features(connection)
         room = room_to_check(features, check, request.body)
@@ -156,8 +155,6 @@ def count_messages(
     connection: Connection, messages: Messages, sampling: Mapping[str, Any]
 ) -> Flow[int]:
     """Return the number of tokens of the prompt that a conversation becomes."""
-    from .protocol.message_tokens import count_chat
-
     sampling = _checked(sampling)
     request = yield from _chat_request(connection, inspect(messages), sampling)
     return (yield from count_chat(request.body, connection.tokens))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
@@ -25,7 +25,6 @@ from langchain_core.runnables.config import (
     get_callback_manager_for_config,
     patch_config,
 )
-from langchain_core.runnables.graph import Graph
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from ..errors import MlxcelError, StructuredOutputError
@@ -36,6 +35,9 @@ from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
 from .attempts import MessageAttempts
 from .base import Batches, Configs
+
+if TYPE_CHECKING:
+    from langchain_core.runnables.graph import Graph
 
 __all__ = ["Method", "StructuredModel", "check_arguments", "traced_format"]
 

@@ -2,6 +2,8 @@
 
 Adapter classes inherit these models, so a new option is one field here. The clients take the same
 names as keyword arguments.
+
+``defer_build``: all but ``ServerOptions`` are only inherited, and building validators takes time.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 
-class ConnectionOptions(BaseModel):
+class ConnectionOptions(BaseModel, defer_build=True):
     """The model or server to use, and the limits of requests."""
 
     model: str | None = Field(
@@ -239,7 +241,7 @@ LIFECYCLE_FIELDS = {
 """Fields of ``ServerOptions`` that do not change which server is started."""
 
 
-class SamplingParams(BaseModel):
+class SamplingParams(BaseModel, defer_build=True):
     """Sampling fields of requests; None leaves a field to the server."""
 
     max_tokens: int | None = Field(default=None, ge=0, description="Most tokens to generate.")
@@ -338,7 +340,7 @@ class SamplingParams(BaseModel):
         return [value] if isinstance(value, str) else value
 
 
-class EmbeddingOptions(BaseModel):
+class EmbeddingOptions(BaseModel, defer_build=True):
     """Options of embeddings."""
 
     text_prefix: str = Field(
@@ -369,7 +371,7 @@ class EmbeddingOptions(BaseModel):
     )
 
 
-class RerankOptions(BaseModel):
+class RerankOptions(BaseModel, defer_build=True):
     """Options of reranking."""
 
     top_n: int | None = Field(
@@ -380,7 +382,7 @@ class RerankOptions(BaseModel):
     )
 
 
-class ChatOptions(BaseModel):
+class ChatOptions(BaseModel, defer_build=True):
     """Options of chats."""
 
     reasoning: bool | str | None = Field(

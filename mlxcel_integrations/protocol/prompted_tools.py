@@ -6,38 +6,20 @@ or a text. In a conversation, earlier calls and their results are given as plain
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .call_schemas import CallSchemas, any_of, list_of, object_of
-from .failures import Failure
 from .json_schema import JsonSchema, check_schema_size, compact, mapped
 from .messages import Conversation, Message, with_text, with_text_at_end
 from .sampling import without_thinking
 from .tools import FREE, Tools, answer_schema, named, take_tools
-from .validation import call_arguments, error_text
+from .validation import call_arguments
 
-__all__ = ["refuses_tools", "with_prompted_tools"]
+__all__ = ["with_prompted_tools"]
 
 SHOWN_KEYWORDS = ("title", "description", "default", "examples", "$comment")
 """Keywords that the model reads in the message, and that forbid nothing."""
-
-TOOLS_REFUSED = (400, 404, 422, 500, 501)
-"""Statuses of a request whose tools a server or its chat template does not know."""
-
-ABOUT_TOOLS = re.compile(
-    r"(not|n't) support(ed by)?\b.{0,40}\b(tools?|functions?)\b"
-    r"|\b(tools?|functions?)\b.{0,40}\b(not supported|unsupported)"
-    r"|\b(tools?|tool.choice)\b.{0,20}\brequires?\b.{0,3}--",
-    re.IGNORECASE,
-)
-"""What servers say about tools that they do not know, or that a flag switches on."""
-
-
-def refuses_tools(failure: Failure) -> bool:
-    """Tell whether a server refused a request because it knows no tools."""
-    return failure.status in TOOLS_REFUSED and bool(ABOUT_TOOLS.search(error_text(failure.body)))
 
 
 def with_prompted_tools(

@@ -2,7 +2,7 @@
 
 Some templates raise an error unless user and assistant take turns, some know no system role, and
 those of Mistral want ids of nine letters and digits. Servers pass the error on. mlxcel up to v0.4.2
-answers all the same, from a prompt of its own.
+answers all the same, from a prompt of its own. Those that know no tools are for ``prompted_tools``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .failures import ROLES_REFUSED, Failure
 from .messages import Message
 from .validation import error_text
 
-__all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "with_short_ids"]
+__all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "refuses_tools", "with_short_ids"]
 
 AS_GIVEN, JOINED, WITHOUT_SYSTEM = range(3)
 """How messages are sent, in the order in which it is tried."""
@@ -23,6 +23,16 @@ AS_GIVEN, JOINED, WITHOUT_SYSTEM = range(3)
 _NO_SYSTEM = r"(?i)system (role|message|prompt)s? (is |are )?(not|un)|only user and assistant"
 
 _REFUSED = (400, 422, 500)
+
+_TOOLS_REFUSED = (400, 404, 422, 500, 501)
+"""Statuses of a request whose tools a server or its chat template does not know."""
+
+_ABOUT_TOOLS = (
+    r"(?i)(not|n't) support(ed by)?\b.{0,40}\b(tools?|functions?)\b"
+    r"|\b(tools?|functions?)\b.{0,40}\b(not supported|unsupported)"
+    r"|\b(tools?|tool.choice)\b.{0,20}\brequires?\b.{0,3}--"
+)
+"""What servers say about tools that they do not know, or that a flag switches on."""
 
 _IDS_REFUSED = r"(?i)tool call ids? should be alphanumeric"
 
@@ -36,6 +46,12 @@ def refuses_roles(failure: Failure) -> bool:
 def refuses_ids(failure: Failure) -> bool:
     """Tell whether a chat template has refused the ids of tool calls."""
     return failure.status in _REFUSED and bool(re.search(_IDS_REFUSED, error_text(failure.body)))
+
+
+def refuses_tools(failure: Failure) -> bool:
+    """Tell whether a server refused a request because it knows no tools."""
+    text = error_text(failure.body)
+    return failure.status in _TOOLS_REFUSED and re.search(_ABOUT_TOOLS, text) is not None
 
 
 class Roles:

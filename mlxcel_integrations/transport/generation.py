@@ -13,7 +13,7 @@ from ..protocol.failures import Failure, no_slot
 from ..protocol.flow import REJECTED, Call, Flow
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
-from ..protocol.strict_roles import refuses_ids
+from ..protocol.strict_roles import refuses_ids, refuses_tools
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
 from .diagnosis import to_exception
@@ -137,9 +137,6 @@ def _respond(
         if not isinstance(response, Failure):
             roles.level = max(roles.level, level)
             return request, response
-        # Imported here since servers seldom refuse a request.
-        from ..protocol.prompted_tools import refuses_tools
-
         if request.without_tools is not None and refuses_tools(response):
             connection.refuses_tools = True
             request = request.without_tools()

@@ -184,33 +184,3 @@ def test_a_forked_child_has_connections_of_its_own(server: FakeServer, kind: str
     )
 
     assert (0, "") == (done.returncode, done.stderr)
-
-
-@ON_TCP
-def test_using_the_clients_loads_neither_openai_nor_a_framework(server: FakeServer) -> None:
-    code = """
-import asyncio, sys
-import mlxcel_integrations
-from mlxcel_integrations import LLM
-
-heavy = {"openai", "langchain_core", "llama_index", "numpy"}
-with LLM(base_url=sys.argv[1]) as llm:
-    llm.chat("hi", max_tokens=8, reasoning=False), llm.generate("hi", seed=1)
-    llm.tokenize("hi"), llm.features
-loaded = {"pydantic", *heavy} & sys.modules.keys()
-
-# Its constructor may be called in a loop, and must find there what a managed server needs.
-from mlxcel_integrations import AsyncLLM
-
-asyncio.run(AsyncLLM(base_url=sys.argv[1]).chat("hi"))
-print(sorted(loaded | heavy & sys.modules.keys()))
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, server.url],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert (0, "[]\n", "") == (done.returncode, done.stdout, done.stderr)

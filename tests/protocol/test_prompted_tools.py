@@ -14,9 +14,9 @@ from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.failures import Failure, from_status
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.prompted_tools import refuses_tools
 from mlxcel_integrations.protocol.reply import ChatReply, fold
 from mlxcel_integrations.protocol.stream import Request
+from mlxcel_integrations.protocol.strict_roles import refuses_tools
 
 CITY = {
     "type": "object",

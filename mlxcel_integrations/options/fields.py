@@ -385,10 +385,10 @@ class RerankOptions(BaseModel, defer_build=True):
 class ChatOptions(BaseModel, defer_build=True):
     """Options of chats."""
 
-    reasoning: bool | str | None = Field(
+    reasoning: bool | str | dict[str, Any] | None = Field(
         default=None,
         description="Whether the model thinks before it answers: True, False, or an effort such "
-        'as "low"; None for the model\'s default.',
+        'as "low" or, as OpenAI has it, {"effort": "low"}; None for the model\'s default.',
     )
     return_progress: bool = Field(
         default=False,

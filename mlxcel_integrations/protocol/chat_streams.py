@@ -42,7 +42,9 @@ class ChatStream(DeltaStream):
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta:
         part = choice["delta"]
-        text = part.get("content") or part.get("refusal") or ""
+        text = part.get("content") or ""
+        if not text and part.get("refusal"):
+            text, self._refused = part["refusal"], True
         if not self._begun and text:
             length = len(text)
             text = text.lstrip()
@@ -56,8 +58,6 @@ class ChatStream(DeltaStream):
         if part.get("tool_calls"):
             self._numbering = self._numbering or CallNumbering()
             delta.tool_calls = self._numbering.number(part["tool_calls"])
-        if part.get("refusal"):
-            self._refused = True
         if choice.get("finish_reason"):
             delta.finish_reason = "refusal" if self._refused else choice["finish_reason"]
         if choice.get("logprobs"):

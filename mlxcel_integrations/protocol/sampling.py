@@ -215,7 +215,9 @@ def _set_stop(fields: dict[str, Any]) -> None:
 # --------------------------------------------------------------------------- reasoning
 
 
-def with_reasoning(sampling: Mapping[str, Any], reasoning: bool | str | None) -> dict[str, Any]:
+def with_reasoning(
+    sampling: Mapping[str, Any], reasoning: bool | str | Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return fields that switch the model's thinking on or off.
 
     Variables of the chat template are the only switch that every server version understands;
@@ -224,8 +226,11 @@ def with_reasoning(sampling: Mapping[str, Any], reasoning: bool | str | None) ->
 
     Args:
         sampling: The fields of a request; those that are set already stay.
-        reasoning: Whether to think, or an effort such as ``"low"``; None for the model's default.
+        reasoning: Whether to think, or an effort such as ``"low"`` or ``{"effort": "low"}``; None
+            for the model's default.
     """
+    if isinstance(reasoning, Mapping):
+        reasoning = reasoning.get("effort")
     if reasoning is None:
         return dict(sampling)
     fields = dict(sampling)

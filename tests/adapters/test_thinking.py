@@ -194,3 +194,19 @@ def test_objects_of_llama_index_come_after_thoughts(
     assert ANSWER == ask(server)
     assert [False, True] == ["response_format" in seen.json for seen in server.posts]
     assert THOUGHTS in server.posts[1].json["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("in_call", [False, True])
+@pytest.mark.parametrize("make", [chat_model, index_model])
+def test_an_effort_may_have_the_form_of_openai(
+    server: FakeServer, make: Any, in_call: bool
+) -> None:
+    effort = {"reasoning": {"effort": "low", "summary": "auto"}}
+    model = make(server, **({} if in_call else effort))
+    ask = model.invoke if make is chat_model else model.chat
+
+    ask(["x"] if make is chat_model else asked(server), **(effort if in_call else {}))
+
+    sent = server.posts[-1].json
+    assert {"enable_thinking": True, "reasoning_effort": "low"} == sent["chat_template_kwargs"]
+    assert "reasoning" not in sent

@@ -9,6 +9,7 @@ import pytest
 from langchain.agents import create_agent, middleware
 from langchain_core.messages import AIMessage
 
+from mlxcel_integrations import StructuredOutputError
 from mlxcel_integrations.langchain import ChatMlxcel
 from tests.fakes.server import FakeServer, Reply
 from tests.langchain.ways import merged
@@ -75,6 +76,18 @@ def test_a_refusal_is_a_block_of_its_own(
 
     assert "I cannot." == message.text
     assert [{"type": "refusal", "refusal": "I cannot."}] == message.content_blocks
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_refusal_instead_of_an_object_says_so(
+    server: FakeServer, llm: ChatMlxcel, streamed: bool
+) -> None:
+    server.script(REFUSAL)
+    structured = llm.with_structured_output({"type": "object", "properties": {}})
+
+    with pytest.raises(StructuredOutputError, match=r"'I cannot\.'\. The model refused to answer"):
+        list(structured.stream("x")) if streamed else structured.invoke("x")
+    assert 1 == len(server.posts)
 
 
 @pytest.mark.skipif(

@@ -140,10 +140,13 @@ NOT = {"chat_template_kwargs": {"enable_thinking": False}, "thinking_budget_toke
         ("none", NOT),
         ("off", NOT),
         ("disabled", NOT),
+        ({"effort": "low"}, {"chat_template_kwargs": {**THINKS, "reasoning_effort": "low"}}),
+        ({"effort": "none", "summary": "auto"}, NOT),
+        ({"summary": "auto"}, {}),
     ],
 )
 def test_thinking_is_switched_by_variables_of_the_template(
-    reasoning: bool | str | None, expected: dict[str, Any]
+    reasoning: bool | str | dict[str, str] | None, expected: dict[str, Any]
 ) -> None:
     sampling = {"temperature": 0.5}
 

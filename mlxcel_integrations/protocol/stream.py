@@ -229,7 +229,8 @@ class DeltaStream:
                 partial=self.shown,
                 stderr=log,
             )
-        if self._must_end and self._ended_early():
+        end = self._json if self._must_end and self._finish not in CUT else None
+        if end is not None and not (end.complete or end.endless):
             raise StructuredOutputTruncated(
                 "The server ended the answer before its JSON did (finish_reason "
                 f"{self._finish!r}). Its text is in .raw; ask again, or change the prompt or "
@@ -354,13 +355,6 @@ class DeltaStream:
             return False
         value = from_json(self.text)
         return isinstance(value, dict | list | str | bool | None)
-
-    def _ended_early(self) -> bool:
-        """Tell whether the answer has ended before its JSON, and nothing else tells so."""
-        end = self._json
-        if end is None or self._finish in CUT:
-            return False
-        return not (end.complete or end.endless)
 
     def _given_up(self, reason: str) -> MlxcelStreamError:
         self.gave_up = True

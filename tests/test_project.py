@@ -89,7 +89,8 @@ def test_the_lists_of_tests_name_what_exists(name: str) -> None:
     path, _, test = name.partition("::")
 
     assert (ROOT / path).exists()
-    assert not test or f"def {test}" in (ROOT / path).read_text()
+    function = test.partition("[")[0]
+    assert not test or f"def {function}" in (ROOT / path).read_text()
     # Else its file would not even be read.
     assert may_have(path, part_of(name))
     assert may_have("tests", part_of(name))

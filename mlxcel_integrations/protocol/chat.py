@@ -100,7 +100,8 @@ def _chat_body(
     if has_schema(body):
         from .smallest_answer import check_room
 
-        check_room(sampling["response_format"], whole(body.get("max_tokens")))
+        # What is in ``extra_body`` is sent unchecked.
+        check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
     return body
 
 

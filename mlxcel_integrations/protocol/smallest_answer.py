@@ -190,7 +190,7 @@ class _Smallest:
     def _conflict(self, part: JsonSchema) -> str | None:
         """Return how parts that apply to one value contradict each other, None if they do not."""
         if id(part) not in self._conflicts:
-            together = _joined(self._applied_with(part))
+            together = _bounds_together(self._applied_with(part))
             reason = None
             if together.get("type") == []:
                 reason = "its parts have no type in common"
@@ -262,7 +262,7 @@ STRICTEST = {
 """Bounds of a value to which several schemas apply."""
 
 
-def _joined(parts: list[JsonSchema]) -> JsonSchema:
+def _bounds_together(parts: list[JsonSchema]) -> JsonSchema:
     """Return the types, choices and bounds of a value to which several schemas apply."""
     found: JsonSchema = {
         name: strictest(part[name] for part in parts if name in part)

@@ -75,6 +75,8 @@ def to_schema(output_type: Any) -> Schema[Any]:
             with _making:
                 return _from_json(text)
         except (TypeError, ValueError, RecursionError) as error:
+            if isinstance(error, RecursionError):
+                check_schema_size(output_type)  # names the place
             raise MlxcelError(f"The schema cannot be written as JSON: {error}.") from None
     if output_type is None or isinstance(output_type, str | int | float | list | tuple):
         raise _no_schema(output_type, "it is a value, not a type")

@@ -101,3 +101,12 @@ def test_too_few_tokens_for_the_smallest_answer_are_refused_before_anything_is_s
         way(server, response_format=response_format, max_tokens=3)
 
     assert [] == server.posts
+
+
+def test_a_format_in_extra_body_is_sent_unchecked(server: FakeServer) -> None:
+    given = {"response_format": FORMATS["whole format"], "max_tokens": 1}
+
+    core(server, extra_body=given)
+
+    [post] = server.posts
+    assert given == {name: post.json[name] for name in given}

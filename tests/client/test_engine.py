@@ -102,6 +102,13 @@ def test_answers_are_objects(llm: LLM, kind: Any, expected: Any) -> None:
     assert isinstance(llm.chat("The capital of France?", schema=kind, max_tokens=400), expected)
 
 
+def test_a_boolean_schema_that_it_cannot_compile_is_sent_again_as_another(llm: LLM) -> None:
+    """It answers "schema must be an object" to the first request."""
+    pair = {"type": "array", "prefixItems": [{"const": "x"}, {"const": 1}], "minItems": 2}
+
+    assert ["x", 1] == llm.chat("Answer.", schema={**pair, "items": False}, max_tokens=60)
+
+
 def test_objects_fill_while_they_are_streamed(llm: LLM) -> None:
     seen = list(llm.chat_stream("The capital of France?", schema=Capital, max_tokens=400))
 

@@ -51,6 +51,10 @@ def chat_request(
         from .tools import with_tools
 
         sampling, calls = with_tools(sampling, features)
+        if features is not None and features.engine == "llama.cpp" and sampling.get("tools"):
+            from .call_schemas import compilable
+
+            sampling = {**sampling, "tools": compilable(sampling["tools"])}
     body = _chat_body(model, conversation, sampling, features)
     reader = _reader(body, sampling, calls, features)
     session = sampling.get("session")
@@ -100,7 +104,7 @@ def _chat_body(
     if has_schema(body):
         from .smallest_answer import check_room
 
-        check_room(sampling["response_format"], whole(body.get("max_tokens")))
+        check_room(body["response_format"], whole(body.get("max_tokens")))
     return body
 
 

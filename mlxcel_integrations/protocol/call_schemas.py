@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import MlxcelError
-from .json_schema import JsonSchema, check_references, check_schema_size, containers, rebased
+from .definition_names import with_itself_defined
+from .json_schema import (
+    JsonSchema,
+    check_references,
+    check_schema_size,
+    containers,
+    mapped,
+    rebased,
+)
 
-__all__ = ["CallSchemas", "any_of", "list_of", "object_of"]
+__all__ = ["CallSchemas", "any_of", "compilable", "list_of", "object_of"]
 
 MOST_CALLS = 8
 """Most calls in one answer: small models often find no end of a list."""
@@ -65,6 +73,33 @@ class CallSchemas:
         check_schema_size(schema)
         check_references(schema)
         return {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
+
+
+def compilable(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return tools whose parameters mean the same, in a form that llama.cpp can compile.
+
+    It refuses a request with a tool that has ``true`` or ``false`` as a schema, or ``"$ref": "#"``.
+    """
+    return [_compilable(tool, tool["function"]) for tool in tools]
+
+
+def _compilable(tool: Mapping[str, Any], function: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = function.get("parameters")
+    if not isinstance(given, dict):
+        return tool
+    check_schema_size(given)  # first, since the rest recurses as deep
+    parameters = with_itself_defined(_without_booleans(given))
+    return {**tool, "function": {**function, "parameters": parameters}}
+
+
+def _without_booleans(schema: Any) -> Any:
+    """Return a schema without ``true`` and ``false`` but for open and closed objects."""
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
+    if not isinstance(schema, dict):
+        return schema
+    result, more = mapped(schema, _without_booleans), schema.get("additionalProperties")
+    return {**result, "additionalProperties": more} if isinstance(more, bool) else result
 
 
 def any_of(forms: Sequence[JsonSchema]) -> JsonSchema:

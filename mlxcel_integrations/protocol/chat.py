@@ -51,6 +51,10 @@ def chat_request(
         from .tools import with_tools
 
         sampling, calls = with_tools(sampling, features)
+        if features is not None and features.engine == "llama.cpp" and sampling.get("tools"):
+            from .call_schemas import compilable
+
+            sampling = {**sampling, "tools": compilable(sampling["tools"])}
     body = _chat_body(model, conversation, sampling, features)
     reader = _reader(body, sampling, calls, features)
     session = sampling.get("session")

@@ -1,7 +1,8 @@
-"""Names of definitions in JSON schemas, changed where servers cannot follow references to them.
+"""References in JSON schemas, changed where servers cannot follow them.
 
 mlxcel up to v0.4.2 refuses a reference that is not a valid URI, such as ``#/$defs/Box[int]``, and
 llama.cpp finds no definition whose name has to be encoded. So both get names that need no encoding.
+llama.cpp follows no reference to the whole schema, either, which becomes a definition for it.
 Answers do not contain these names, so only the schema that is sent is changed.
 """
 
@@ -15,9 +16,19 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from .json_schema import DEFINITIONS, NAMED, JsonSchema, containers, mapped, pointer, steps
+from .json_schema import (
+    DEFINITIONS,
+    NAMED,
+    JsonSchema,
+    containers,
+    mapped,
+    pointer,
+    rebased,
+    references,
+    steps,
+)
 
-__all__ = ["uri_safe"]
+__all__ = ["uri_safe", "with_itself_defined"]
 
 REFERENCE = re.compile(r'"\$ref": "([^"]*)')
 """A reference in the JSON text of a schema."""
@@ -34,6 +45,18 @@ def uri_safe(schema: Any) -> Any:
     if all(map(PLAIN.fullmatch, REFERENCE.findall(json.dumps(schema)))):
         return schema
     return _renamed(schema, _safe_names(schema))
+
+
+def with_itself_defined(schema: JsonSchema) -> JsonSchema:
+    """Return a schema that refers to itself as one of its definitions, if it refers to itself."""
+    if all(reference != "#" for _, reference in references(schema)):
+        return schema
+    name = "root"
+    while name in schema.get("$defs", {}):
+        name += "_"
+    moved = rebased(schema, f"#/$defs/{name}", tuple(f"#/{keyword}/" for keyword in DEFINITIONS))
+    itself = {keyword: part for keyword, part in moved.items() if keyword not in DEFINITIONS}
+    return {**moved, "$defs": {**moved.get("$defs", {}), name: itself}}
 
 
 def _safe_names(schema: JsonSchema) -> dict[str, str]:

@@ -29,12 +29,14 @@ STRUCTURE = {
     *("$ref", "$defs", "definitions", "title", "description", "type", "enum", "const", "anyOf"),
     *("properties", "required", "additionalProperties", "items", "prefixItems"),
 }
-"""Keywords that every engine knows, whatever their values."""
+"""Keywords that every engine knows; of a boolean schema, only ``additionalProperties``."""
 
 ODD_PATTERN = re.compile(r"\(\?(?!:)|\\(?:[1-9bBAZzGkKpP]|c[A-Z])")
 """Look-around, references to groups and the like, which only some engines know."""
 
-ABOUT_SCHEMA = re.compile(r"schema|grammar|regex|pattern|response_format", re.IGNORECASE)
+ABOUT_SCHEMA = re.compile(
+    r"schema|grammar|regex|pattern|response_format|m(in|ax)_value", re.IGNORECASE
+)
 
 REFUSED = (400, 422, 500)
 """Statuses of a schema that cannot be compiled; llama.cpp has used 500, too."""
@@ -44,16 +46,22 @@ LEVELS = 2
 
 
 class RefusedSchemas:
-    """What one server could not compile, by the keywords of the schemas that it refused."""
+    """What one server could not compile.
+
+    Keywords that it does not know are remembered for all schemas that have them. If leaving these
+    out is not enough, it does not know some value, such as a long pattern: that is remembered for
+    the one schema, so that others with a pattern keep theirs.
+    """
 
     def __init__(self) -> None:
-        self._refused: list[tuple[frozenset[str], int]] = []
+        self._keywords: list[frozenset[str]] = []
+        self._schemas: set[int] = set()
 
     def adapted(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a request body with its schema relaxed as earlier refusals require."""
-        if not self._refused or not has_schema(body):
+        if not (self._keywords or self._schemas) or not has_schema(body):
             return body
-        level = self._known_level(keywords_of(_schema(body)))
+        level = self._known_level(_schema(body))
         return _with_schema(body, relaxed(_schema(body), level)) if level else body
 
     def learn(self, body: dict[str, Any], failure: Failure) -> dict[str, Any] | None:
@@ -68,19 +76,31 @@ class RefusedSchemas:
         if not ABOUT_SCHEMA.search(error_text(failure.body)):
             return None
         schema = _schema(body)
-        keywords = keywords_of(schema)
-        tried = self._known_level(keywords)
+        tried = self._known_level(schema)
         before = relaxed(schema, tried)
         for level in range(tried + 1, LEVELS + 1):
             changed = relaxed(schema, level)
             if changed != before:
-                self._refused.append((keywords, level))
+                self._remember(schema, level)
                 return _with_schema(body, changed)
         return None
 
-    def _known_level(self, keywords: frozenset[str]) -> int:
-        """Return the level that a schema with these keywords needs, as far as refusals tell."""
-        return max((level for refused, level in self._refused if refused <= keywords), default=0)
+    def _remember(self, schema: Any, level: int) -> None:
+        if level == LEVELS:
+            self._schemas.add(_hash(schema))
+        else:
+            self._keywords.append(keywords_of(schema))
+
+    def _known_level(self, schema: Any) -> int:
+        """Return the level that a schema needs, as far as refusals tell."""
+        if self._schemas and _hash(schema) in self._schemas:
+            return LEVELS
+        keywords = keywords_of(schema) if self._keywords else frozenset[str]()
+        return int(any(refused <= keywords for refused in self._keywords))
+
+
+def _hash(schema: Any) -> int:
+    return hash(repr(schema))
 
 
 def relaxed(schema: Any, level: int) -> Any:
@@ -91,8 +111,10 @@ def relaxed(schema: Any, level: int) -> Any:
         level: 0 to change nothing; 1 to leave out what some engine does not know; 2 to leave out
             all but the structure.
     """
-    if level == 0 or not isinstance(schema, dict):
+    if level == 0 or not isinstance(schema, dict | bool):
         return schema
+    if isinstance(schema, bool):
+        return {}
     kept = {"$ref", *DEFINITIONS} if "$ref" in schema else schema.keys() - DROPPED
     result = {
         name: value
@@ -114,7 +136,9 @@ def relaxed(schema: Any, level: int) -> Any:
         _open(result)
     if level > 1 and "patternProperties" in schema:
         _open(result)
-    return mapped(result, lambda part: relaxed(part, level))
+    more = result.get("additionalProperties")
+    result = mapped(result, lambda part: relaxed(part, level))
+    return result | {"additionalProperties": more} if isinstance(more, bool) else result
 
 
 def _make_modern(part: JsonSchema) -> None:
@@ -128,6 +152,10 @@ def _make_modern(part: JsonSchema) -> None:
         part["prefixItems"] = part.pop("items")
         if "additionalItems" in part:
             part["items"] = part.pop("additionalItems")
+    if part.get("items") is False and isinstance(first := part.get("prefixItems"), list):
+        del part["items"]
+        most = part.get("maxItems")
+        part["maxItems"] = min(len(first), most) if isinstance(most, int) else len(first)
     if isinstance(part.get("required"), bool):
         del part["required"]
 
@@ -146,6 +174,8 @@ def _keywords(schema: Any) -> Iterator[str]:
     waiting = [schema]
     while waiting:
         part = waiting.pop()
+        if isinstance(part, bool):
+            yield "boolean"
         if not isinstance(part, Mapping):
             continue
         for name, value in part.items():
@@ -155,7 +185,10 @@ def _keywords(schema: Any) -> Iterator[str]:
                 yield from _odd_patterns(value if isinstance(value, Mapping) else [value])
             elif name not in STRUCTURE:
                 yield name
-        mapped(dict(part), waiting.append)
+        parts = dict(part)
+        if isinstance(parts.get("additionalProperties"), bool):
+            del parts["additionalProperties"]  # every engine knows it
+        mapped(parts, waiting.append)
 
 
 def _odd_patterns(patterns: Any) -> Iterator[str]:

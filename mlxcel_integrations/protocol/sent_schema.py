@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .definition_names import uri_safe
+from ..errors import MlxcelError
+from .definition_names import uri_safe, with_itself_defined
 from .json_schema import UNUSUAL, JsonSchema, compact, schema_in, with_schema_in
 from .schema_limits import within_limits
 
@@ -58,7 +59,17 @@ def _changed(
         # One of an unusual form is left to the server.
         with contextlib.suppress(*UNUSUAL):
             schema = bounding(given, room)
-    if limited:
-        schema = within_limits(schema)
+    schema = _followable(schema, limited)
     schema = uri_safe(schema)
     return None if schema is given else schema
+
+
+def _followable(schema: JsonSchema, limited: bool) -> JsonSchema:
+    """Return a schema whose references to itself each server can follow, within its limits."""
+    itself = with_itself_defined(schema)
+    if not limited:
+        return itself
+    try:
+        return within_limits(itself)
+    except MlxcelError:
+        return within_limits(schema)  # mlxcel follows any reference

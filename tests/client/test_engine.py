@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 from collections.abc import Iterator
@@ -100,6 +101,35 @@ KINDS: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("kind", "expected"), KINDS, ids=lambda value: repr(value)[:30])
 def test_answers_are_objects(llm: LLM, kind: Any, expected: Any) -> None:
     assert isinstance(llm.chat("The capital of France?", schema=kind, max_tokens=400), expected)
+
+
+def test_a_boolean_schema_that_it_cannot_compile_is_sent_again_as_another(llm: LLM) -> None:
+    """It answers "schema must be an object" to the first request."""
+    pair = {"type": "array", "prefixItems": [{"const": "x"}, {"const": 1}], "minItems": 2}
+
+    assert ["x", 1] == llm.chat("Answer.", schema={**pair, "items": False}, max_tokens=60)
+
+
+LIST: dict[str, Any] = {
+    "type": "object",
+    "properties": {"next": {"anyOf": [{"$ref": "#"}, {"const": 1}]}, "any": True},
+}
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", "f"])
+def test_tools_may_refer_to_their_whole_parameters(llm: LLM, choice: str) -> None:
+    """It refuses ``#``, and ``true`` as a schema, in tools as well."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": LIST}}
+
+    reply = llm.complete_chat("Call f.", tools=[tool], tool_choice=choice, max_tokens=30)
+    assert reply.finish_reason in ("stop", "length", "tool_calls")
+
+
+def test_a_schema_may_refer_to_itself(llm: LLM) -> None:
+    schema = {**LIST, "properties": {"next": LIST["properties"]["next"]}, "required": ["next"]}
+
+    with contextlib.suppress(StructuredOutputTruncated):  # it may go on and on
+        assert "next" in llm.chat("Answer.", schema=schema, max_tokens=20, max_attempts=1)
 
 
 def test_objects_fill_while_they_are_streamed(llm: LLM) -> None:

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.protocol.call_schemas import CallSchemas, any_of, object_of
+from mlxcel_integrations.protocol.call_schemas import CallSchemas, any_of, compilable, object_of
 
 NODE = {
     "type": "object",
@@ -80,6 +80,33 @@ def test_wrong_parameters_are_an_error_that_names_the_tool(parameters: Any, prob
     with pytest.raises(MlxcelError) as caught:
         schema_of({"name": "f", "parameters": {"type": "object", "properties": parameters}})
     assert str(caught.value).startswith(f"The parameters of the tool 'f': {problem}")
+
+
+PARAMETERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": True, "b": False, "c": {"$ref": "#"}, "d": {"type": "integer"}},
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, {"b": 1}, {"c": {"d": 1}}, {"c": {"d": "x"}}, {"e": 1}]
+)
+def test_parameters_mean_the_same_in_the_form_for_llama_cpp(value: Any) -> None:
+    function = {"name": "f", "parameters": PARAMETERS}
+    (tool,) = compilable([{"type": "function", "function": function}])
+
+    changed = tool["function"]["parameters"]
+    assert ({}, {"not": {}}, {"$ref": "#/$defs/root"}) == tuple(changed["properties"].values())[:3]
+    assert changed["additionalProperties"] is False
+    before, after = map(jsonschema.Draft202012Validator, (PARAMETERS, changed))
+    assert before.is_valid(value) == after.is_valid(value)
+
+
+def test_tools_without_parameters_stay_as_they_are() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+
+    assert tools == compilable(tools)
 
 
 def test_too_deep_parameters_are_an_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mlxcel_integrations.protocol.chat import chat_request
-from mlxcel_integrations.protocol.definition_names import PLAIN, uri_safe
+from mlxcel_integrations.protocol.definition_names import PLAIN, uri_safe, with_itself_defined
 from mlxcel_integrations.protocol.json_schema import check_references, target
 from mlxcel_integrations.protocol.messages import inspect
 
@@ -113,6 +113,35 @@ def test_two_names_never_become_one(names: list[str], expected: list[str]) -> No
         "prefixItems": [ref(f"#/$defs/{name}") for name in expected],
         "$defs": {new: {"const": name} for new, name in zip(expected, names, strict=True)},
     } == uri_safe(schema)
+
+
+ITSELF = {
+    "alone": (
+        {"properties": {"a": ref("#")}},
+        {"properties": {"a": ref("#/$defs/root")}},
+        {},
+    ),
+    "beside definitions": (
+        {"items": [ref("#"), ref("#/$defs/root"), ref("#/items/0")], "$defs": {"root": TEXT}},
+        {"items": [ref("#/$defs/root_"), ref("#/$defs/root"), ref("#/$defs/root_/items/0")]},
+        {"root": TEXT},
+    ),
+}
+
+
+@pytest.mark.parametrize(("schema", "itself", "others"), ITSELF.values(), ids=list(ITSELF))
+def test_a_reference_to_the_whole_schema_leads_to_a_definition(
+    schema: Any, itself: Any, others: Any
+) -> None:
+    name = "root_" if others else "root"
+
+    assert {**itself, "$defs": {**others, name: itself}} == with_itself_defined(schema)
+
+
+def test_without_such_a_reference_a_schema_stays_the_same_object() -> None:
+    schema = {"properties": {"$ref": {"const": "#"}, "a": ref("#/properties/a")}}
+
+    assert schema is with_itself_defined(schema)
 
 
 def test_many_names_that_differ_only_in_odd_characters_take_little_time() -> None:

@@ -55,12 +55,18 @@ RELAXED = [
       "minimum": 1, "exclusiveMinimum": True}, {**NUMBER, "exclusiveMinimum": 1}),
     ({**NUMBER, "minimum": 1, "exclusiveMinimum": False}, {**NUMBER, "minimum": 1}),
     ({"type": "array", "items": [TEXT, NUMBER], "additionalItems": False},
-     {"type": "array", "prefixItems": [TEXT, NUMBER], "items": False}),
+     {"type": "array", "prefixItems": [TEXT, NUMBER], "maxItems": 2}),
+    ({"type": "array", "prefixItems": [TEXT, NUMBER], "items": False, "maxItems": 1},
+     {"type": "array", "prefixItems": [TEXT, NUMBER], "maxItems": 1}),
+    ({"type": "array", "items": False}, {"type": "array", "items": {}}),
+    (of(a=True, b=False), of(a={}, b={})),
+    ({"anyOf": [True, TEXT]}, {"anyOf": [{}, TEXT]}),
+    ({**of(a=TEXT), "additionalProperties": True}, {**of(a=TEXT), "additionalProperties": True}),
     (of(a={**TEXT, "required": True}), of(a=TEXT)),
     # Properties may be named as keywords are.
     (of(uniqueItems=TEXT, format=TEXT), of(uniqueItems=TEXT, format=TEXT)),
     (of(a={"items": {"oneOf": [TEXT]}}), of(a={"items": {"anyOf": [TEXT]}})),
-    (True, True),
+    (True, {}),
 ]  # fmt: skip
 
 
@@ -128,6 +134,36 @@ def test_a_refusal_says_nothing_about_other_keywords(schema: Json) -> None:
     schemas.learn(body(UNIQUE), refusal())
 
     assert body(schema) == schemas.adapted(body(schema))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "JSON schema error at #/properties/a: schema must be an object.",
+        "Automatic parser generation failed: At least one of min_value or max_value must be set.",
+    ],
+)
+def test_what_cannot_be_compiled_is_told_in_several_ways(message: str) -> None:
+    schema = of(a=True, b={"type": "integer", "minimum": 10**20})
+
+    assert RefusedSchemas().learn(body(schema), refusal(message)) is not None
+
+
+def test_boolean_schemas_are_remembered_but_those_of_closed_objects() -> None:
+    schemas = RefusedSchemas()
+    schemas.learn(body(of(a=True)), refusal())
+
+    assert body(of(b={})) == schemas.adapted(body(of(b=True)))
+    assert body(of(a=TEXT)) == schemas.adapted(body(of(a=TEXT)))
+
+
+def test_a_value_that_cannot_be_compiled_is_remembered_for_its_schema_alone() -> None:
+    schemas = RefusedSchemas()
+    large, small = ({**TEXT, "pattern": pattern} for pattern in ("^(a{500}){500}$", "^a$"))
+
+    assert body(TEXT) == schemas.learn(body(large), refusal())
+    assert body(TEXT) == schemas.adapted(body(large))
+    assert body(small) == schemas.adapted(body(small))
 
 
 def test_a_second_refusal_leaves_the_structure_and_a_third_is_final() -> None:

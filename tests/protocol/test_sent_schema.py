@@ -95,3 +95,15 @@ def test_a_schema_that_was_changed_since_is_prepared_anew() -> None:
 @pytest.fixture(autouse=True)
 def forget() -> None:
     sent_schema._changed.cache_clear()
+
+
+@pytest.mark.parametrize("length", [100, MAX_BYTES - 200])
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_schema_refers_to_itself_by_a_definition_if_there_is_room(
+    length: int, limited: bool
+) -> None:
+    schema = {"type": "array", "items": {"$ref": "#"}, "description": "x" * length}
+    sent = format_to_send(with_schema(schema), None, None, limited=limited)
+
+    reference = "#" if limited and length > MAX_BYTES / 2 else "#/$defs/root"
+    assert {"$ref": reference} == sent["json_schema"]["schema"]["items"]

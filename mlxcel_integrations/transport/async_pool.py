@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -94,7 +94,17 @@ class AsyncPool:
             # A transport for tests has read it already, and nothing would close it again.
             places.release()
             return response
-        response.stream = ShieldedBody(response.stream, places.release)
+        stream = response.extensions.get("network_stream")
+
+        async def closed() -> None:
+            try:
+                # httpcore forgets a connection that is still being made when its pool is closed.
+                if stream is not None and not self._has(transport):
+                    await stream.aclose()
+            finally:
+                places.release()
+
+        response.stream = ShieldedBody(response.stream, closed)
         return response
 
     async def close(self) -> None:
@@ -103,6 +113,10 @@ class AsyncPool:
             known = self._known.pop(asyncio.get_running_loop(), None)
         if known is not None:
             await known.close()
+
+    def _has(self, transport: httpx.AsyncBaseTransport) -> bool:
+        known = self._known.get(asyncio.get_running_loop())
+        return transport is self._given or (known is not None and known.transport is transport)
 
     def _forget(self) -> None:
         self._process = os.getpid()
@@ -124,9 +138,9 @@ class ShieldedBody(httpx.AsyncByteStream):
         closed: Called once when it is closed.
     """
 
-    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], Awaitable[None]]) -> None:
         self._body = body
-        self._closed: Callable[[], None] | None = closed
+        self._closed: Callable[[], Awaitable[None]] | None = closed
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._body.__aiter__()
@@ -137,11 +151,11 @@ class ShieldedBody(httpx.AsyncByteStream):
         if closed is not None:
             await asyncio.shield(self._close(closed))
 
-    async def _close(self, closed: Callable[[], None]) -> None:
+    async def _close(self, closed: Callable[[], Awaitable[None]]) -> None:
         try:
             await self._body.aclose()
         finally:
-            closed()
+            await closed()
 
 
 class _LoopTransport:

@@ -13,8 +13,10 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -24,6 +26,7 @@ import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
 from mlxcel_integrations.transport.async_pool import _PRIVATE, ShieldedBody
+from mlxcel_integrations.transport.sockets import wrap_backend
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import dumps, event
 from tests.faults.raw_socket_server import HEAD, RawServer, reset
@@ -146,7 +149,11 @@ class Body(httpx.AsyncByteStream):
 async def test_a_body_is_closed_also_where_this_is_cancelled() -> None:
     """Else, its connection would be in use for ever."""
     body, closed = Body(), asyncio.Event()
-    closing = asyncio.ensure_future(ShieldedBody(body, closed.set).aclose())
+
+    async def tell() -> None:
+        closed.set()
+
+    closing = asyncio.ensure_future(ShieldedBody(body, tell).aclose())
     await asyncio.sleep(0.01)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -154,6 +161,65 @@ async def test_a_body_is_closed_also_where_this_is_cancelled() -> None:
     await asyncio.sleep(0.1)
 
     assert (True, True) == (body.closed, closed.is_set())
+
+
+class Held:
+    """A network backend, sync or async, whose connections are made when a test lets them.
+
+    Args:
+        backend: Makes the connections.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.began, self.may_connect = threading.Event(), threading.Event()
+
+    def connect_tcp(self, *args: Any, **options: Any) -> Any:
+        self.began.set()
+        if asyncio.iscoroutinefunction(self._backend.connect_tcp):
+            return self._connect_async(*args, **options)
+        assert self.may_connect.wait(20)
+        return self._backend.connect_tcp(*args, **options)
+
+    async def _connect_async(self, *args: Any, **options: Any) -> Any:
+        assert await asyncio.to_thread(self.may_connect.wait, 20)
+        return await self._backend.connect_tcp(*args, **options)
+
+
+def held(transport: Any) -> Held:
+    assert wrap_backend(transport, Held)
+    backend: Held = transport._pool._network_backend
+    return backend
+
+
+def test_a_connection_that_is_made_while_its_client_is_closed_is_closed(
+    server: FakeServer,
+) -> None:
+    with LLM(base_url=server.url) as llm, ThreadPoolExecutor() as threads:
+        backend = held(llm._driver._pool.transport(llm._connection.endpoint))
+        asking = threads.submit(llm.models)
+        assert backend.began.wait(20)
+        llm.close()
+        backend.may_connect.set()
+        asking.exception(20)
+
+        assert wait_until(lambda: 0 == server.open_connections)
+    assert 1 == len(server.requests)
+
+
+async def test_an_async_connection_that_is_made_while_its_client_is_closed_is_closed(
+    server: FakeServer,
+) -> None:
+    async with AsyncLLM(base_url=server.url) as llm:
+        backend = held(await llm._driver._pool.transport(llm._connection.endpoint))
+        asking = asyncio.ensure_future(llm.models())
+        assert await asyncio.to_thread(backend.began.wait, 20)
+        await llm.close()
+        backend.may_connect.set()
+        await asyncio.gather(asking, return_exceptions=True)
+
+        assert await asyncio.to_thread(wait_until, lambda: 0 == server.open_connections)
+    assert 1 == len(server.requests)
 
 
 async def test_a_request_that_is_cancelled_at_any_moment_leaves_no_connection_in_use(

@@ -59,12 +59,12 @@ def _changed(
         # One of an unusual form is left to the server.
         with contextlib.suppress(*UNUSUAL):
             schema = bounding(given, room)
-    schema = _followable(schema, limited)
+    schema = _sendable(schema, limited)
     schema = uri_safe(schema)
     return None if schema is given else schema
 
 
-def _followable(schema: JsonSchema, limited: bool) -> JsonSchema:
+def _sendable(schema: JsonSchema, limited: bool) -> JsonSchema:
     """Return a schema whose references to itself each server can follow, within its limits."""
     itself = with_itself_defined(schema)
     if not limited:

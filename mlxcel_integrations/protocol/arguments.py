@@ -151,10 +151,11 @@ def as_token_ids(tokens: Any) -> list[int]:
     """Return token ids as a list.
 
     Raises:
-        MlxcelError: They are not whole numbers.
+        MlxcelError: They are not whole numbers, or negative, which no id is.
     """
     if isinstance(tokens, Iterable) and not isinstance(tokens, str | bytes | Mapping):
         found = [whole(token) for token in tokens]
-        if None not in found:
-            return [token for token in found if token is not None]
-    raise MlxcelError(f"tokens={shown(tokens)} must be a list of token ids (whole numbers).")
+        ids = [token for token in found if token is not None and token >= 0]
+        if len(ids) == len(found):
+            return ids
+    raise MlxcelError(f"tokens={shown(tokens)} must be a list of token ids (whole numbers from 0).")

@@ -27,6 +27,7 @@ def model_directories(
         extra_args: Arguments of the server, which may name a directory of downloaded models.
         environ: Environment of the server.
     """
+    model = stored_path(model, extra_args, environ)
     try:
         if Path(model).is_dir():
             return [Path(model)]

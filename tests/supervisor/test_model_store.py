@@ -125,6 +125,7 @@ def test_a_stored_model_without_an_owner_is_served_by_its_path(home: Path) -> No
     make(store / "owner/name")
 
     assert str(directory) == stored_path("gpt2", (), {})
+    assert [directory] == model_directories("gpt2", (), {})
     for model in ("owner/name", "name", "owner", "embedded", "/nowhere", ".", ""):
         assert model == stored_path(model, (), {})
 

@@ -197,7 +197,7 @@ def test_langchain_forces_calls(chat: Any, ask: Ask, choice: Any) -> None:
 
 
 @WHOLE
-@pytest.mark.parametrize("tokens", [2, 16])
+@pytest.mark.parametrize("tokens", [7, 16])
 def test_langchain_is_told_of_a_forced_call_that_was_cut(chat: Any, ask: Ask, tokens: int) -> None:
     forced = chat.bind_tools([get_weather], tool_choice="any").bind(max_tokens=tokens)
 
@@ -212,7 +212,7 @@ def test_langchain_is_told_of_a_forced_call_that_was_cut(chat: Any, ask: Ask, to
 
 
 @STREAMED
-@pytest.mark.parametrize("tokens", [2, 16])
+@pytest.mark.parametrize("tokens", [7, 16])
 def test_a_cut_call_in_a_stream_of_langchain_is_invalid_too(
     chat: Any, ask: Ask, tokens: int
 ) -> None:
@@ -356,7 +356,7 @@ def test_llamaindex_forces_calls(index: Any, ask: Ask) -> None:
 
 
 @WHOLE
-@pytest.mark.parametrize("tokens", [2, 16])
+@pytest.mark.parametrize("tokens", [7, 16])
 def test_llamaindex_is_told_of_a_forced_call_that_was_cut(
     index: Any, ask: Ask, tokens: int
 ) -> None:

@@ -38,6 +38,7 @@ class SharedProcess(ServerProcess):
 
     Attributes:
         url: Address of the server.
+        guard_pid: Process id of its guard, which the broker has started.
 
     Raises:
         MlxcelServerError: The system cannot run it.
@@ -72,7 +73,7 @@ class SharedProcess(ServerProcess):
         if "error" in greeting:
             raise MlxcelServerError(greeting["error"])
         self.pid = greeting["pid"]
-        self._guard_pid: int = greeting["guard"]
+        self.guard_pid: int = greeting["guard"]
         # That of the process that has started the broker.
         self._grace = greeting["grace"]
         self.url: str = greeting["url"]
@@ -136,9 +137,9 @@ class SharedProcess(ServerProcess):
             self._cause = f"an unknown status: its broker (process {self._broker_pid}) is silent"
         else:
             # When the broker is gone, its guard ends the server.
-            for pid in (self.pid, self._guard_pid):
+            for pid in (self.pid, self.guard_pid):
                 wait_for_end(pid)
-            for pid in (self._broker_pid, self._guard_pid, -self.pid):
+            for pid in (self._broker_pid, self.guard_pid, -self.pid):
                 reap(pid)
             self._directory.remove_if_left()
         self._end(-signal.SIGKILL)

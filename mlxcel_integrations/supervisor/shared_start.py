@@ -15,6 +15,7 @@ from . import broker
 from .bind_address import choose_bind_address
 from .broker import BrokerConfig
 from .broker_directory import BrokerDirectory, unlock
+from .cleanup import reap, wait_for_end
 from .logs import ServerLog
 from .server_process import Environment, not_run, spawning
 from .server_spec import ServerSpec
@@ -47,7 +48,10 @@ def join_shared(spec: ServerSpec, log: ServerLog, limit: StartLimit) -> SharedPr
             with directory.made():
                 channel, broker_pid = _connect_or_start(directory, spec, limit)
                 _reap_when_ended(broker_pid)
-                return _lease(channel, broker_pid, directory, log, spec, limit)
+                process = _lease(channel, broker_pid, directory, log, spec, limit)
+                if broker_pid in _reaped:
+                    _reaped[broker_pid] = process.guard_pid, -process.pid
+                return process
         except (EOFError, FileNotFoundError):
             # The broker was about to end, and has removed the directory.
             continue
@@ -222,7 +226,8 @@ def _forked_by(process: subprocess.Popen[bytes], limit: StartLimit) -> int:
     return int(text)
 
 
-_reaped: set[int] = set()
+_reaped: dict[int, tuple[int, ...]] = {}
+"""Brokers that are children of this program; the guard and the process group of the server."""
 
 
 def _reap_when_ended(pid: int) -> None:
@@ -234,11 +239,14 @@ def _reap_when_ended(pid: int) -> None:
         return
     with contextlib.suppress(ChildProcessError, RuntimeError):
         if os.waitpid(pid, os.WNOHANG)[0] == 0:
+            _reaped[pid] = ()
             threading.Thread(target=_reap, args=(pid,), name="mlxcel-broker", daemon=True).start()
-            _reaped.add(pid)
 
 
 def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    _reaped.discard(pid)
+    # If it was killed, they are children of this program now.
+    for orphan in _reaped.pop(pid):
+        wait_for_end(abs(orphan))
+        reap(orphan)

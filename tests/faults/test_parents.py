@@ -99,6 +99,14 @@ ENDS = {
 for process in (guard, broker): process.suspend()
 for process in (guard, broker): process.kill()
 server.wait(); llm.close()""",
+    "all are killed while the broker is to give the server back": """
+import threading
+broker.suspend()
+closing = threading.Thread(target=llm.close)
+closing.start()
+time.sleep(0.1)
+for process in (guard, broker): process.kill()
+closing.join()""",
 }
 
 

@@ -62,7 +62,7 @@ class CallStream(SchemaStream):
             delta.tool_calls = [cut]
         else:
             delta.text = self.text
-        self._must_end = self._must_end and not delta.tool_calls
+        self._must_end = self._must_end and not (self._called or delta.tool_calls)
 
     def _is_whole(self) -> bool:
         if self._required:

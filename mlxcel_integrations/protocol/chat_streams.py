@@ -44,7 +44,7 @@ class ChatStream(DeltaStream):
         part = choice["delta"]
         text = part.get("content") or ""
         if not text and part.get("refusal"):
-            text, self._refused = part["refusal"], True
+            text, self._refused, self._must_end = part["refusal"], True, False
         if not self._begun and text:
             length = len(text)
             text = text.lstrip()

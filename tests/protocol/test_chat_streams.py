@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,15 +49,17 @@ def test_a_choice_becomes_a_delta(choice: dict[str, Any], expected: Delta) -> No
     assert [expected] == ChatStream().feed(b"data: " + data + b"\n\n")
 
 
-@pytest.mark.parametrize("stream", [ChatStream, SchemaStream])
-def test_a_refusal_is_a_text_that_says_so_at_its_end(stream: type[ChatStream]) -> None:
+@pytest.mark.parametrize("make", [ChatStream, SchemaStream, partial(SchemaStream, must_end=True)])
+def test_a_refusal_is_a_text_that_says_so_at_its_end(make: Callable[[], ChatStream]) -> None:
+    stream = make()
     parts = [{"role": "assistant", "content": None}, {"refusal": "I "}, {"refusal": "cannot."}, {}]
     choices = [{"delta": part, "finish_reason": None if part else "stop"} for part in parts]
     data = b"".join(
         b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n" for choice in choices
     )
 
-    reply = fold(stream().feed(data))
+    reply = fold(stream.feed(data))
+    stream.close()
 
     assert ("I cannot.", "refusal") == (reply.text, reply.finish_reason)
 

@@ -87,7 +87,7 @@ class LLM(BaseClient):
         total_timeout: Longest time for a request and all of its answer, in seconds; no limit if not
             given.
         max_retries: How often to resend a request that the server has not started to process.
-        check_context: Whether to refuse a chat that does not fit into the context instead of
+        check_context: Whether to refuse a prompt that does not fit into the context instead of
             sending it; by default where the server would silently drop its beginning.
         merge_messages: Whether to join messages of one role that follow each other, and to put the
             system message before the first question; by default once the chat template has refused

@@ -13,7 +13,7 @@ from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
-from .protocol.messages import Conversation, Messages, inspect
+from .protocol.messages import SHORT, Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
@@ -115,13 +115,8 @@ def prepare_chat(
         raise MlxcelError(conversation.problem)
     check = connection.check_context
     if check or (check is None and conversation.is_long(len(sampling.get("tools") or ()))):
-        from .protocol.context_window import room_to_check
-
-        features = yield from discover_features(connection)
-        room = room_to_check(features, check, request.body)
-        if room is not None:
-            tokens = yield from count_chat(request.body, connection.tokens)
-            _refuse_overflow(connection, tokens, room)
+        counted = count_chat(request.body, connection.tokens)
+        yield from _check_context(connection, request, counted)
     if thinks_first(request):
         from .structured.thinking import with_thinking_first
 
@@ -134,14 +129,23 @@ def prepare_chat(
 def prepare_completion(
     connection: Connection, prompt: str, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
-    """Return the request for the continuation of a text."""
+    """Return the request for the continuation of a text.
+
+    Raises:
+        MlxcelError: No server accepts a field.
+        openai.BadRequestError: The text does not fit into the context.
+    """
     from .protocol.completions import completion_depends_on_engine, completion_request
 
     model, sampling = yield from _resolved(connection, _checked(sampling))
     engine = None
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
-    return completion_request(model, prompt, sampling, engine)
+    request = completion_request(model, prompt, sampling, engine)
+    check = connection.check_context
+    if check or (check is None and len(prompt) > SHORT):
+        yield from _check_context(connection, request, _count_prompt(prompt))
+    return request
 
 
 def count_tokens(connection: Connection, text: str | list[str]) -> Flow[int | list[int]]:
@@ -205,7 +209,7 @@ def fit_messages(
     kept, tokens = yield from fit_chat(
         request.body, conversation.messages, room.limit, connection.tokens
     )
-    _refuse_overflow(connection, tokens, room)
+    _refuse_overflow(connection, request, tokens, room)
     return kept
 
 
@@ -278,12 +282,27 @@ def _with_known_progress(
     return sampling if features.reports_progress else without_progress(sampling)
 
 
-def _refuse_overflow(connection: Connection, tokens: int, room: Room) -> None:
+def _count_prompt(text: str) -> Flow[int]:
+    """Return the number of tokens of a text that is a whole prompt."""
+    return len((yield from tokenize(text, add_special=True)))
+
+
+def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:
+    """Check that a prompt fits into the context, where it has to be counted for that."""
+    from .protocol.context_window import room_to_check
+
+    features = yield from discover_features(connection)
+    room = room_to_check(features, connection.check_context, request.body)
+    if room is not None:
+        _refuse_overflow(connection, request, (yield from counted), room)
+
+
+def _refuse_overflow(connection: Connection, request: Request, tokens: int, room: Room) -> None:
     if tokens > room.limit:
         failure = overflow(
             tokens, room.context_size, room.reserve, str(connection.endpoint), room.source
         )
-        raise to_exception(connection, failure, Call("/v1/chat/completions", {}))
+        raise to_exception(connection, failure, Call(request.route, {}))
 
 
 _KNOWN_FIELDS: set[str] = set()

@@ -407,7 +407,7 @@ class ChatOptions(BaseModel, defer_build=True):
     )
     check_context: bool | None = Field(
         default=None,
-        description="Whether to refuse a chat that does not fit into the context instead of "
+        description="Whether to refuse a prompt that does not fit into the context instead of "
         "sending it; by default where the server would silently drop its beginning.",
     )
     merge_messages: bool | None = Field(

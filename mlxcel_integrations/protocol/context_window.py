@@ -43,12 +43,13 @@ def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> R
     Args:
         features: What is known about the server.
         check: Whether the user wants a check; None for servers that would truncate the prompt.
-        body: Body of the chat request.
+        body: Body of the request.
     """
     if features.context_size is None or not (check or features.forgets):
         return None
     # No token is shorter than one byte, and JSON has more syntax than the template.
-    if len(encode_body([body["messages"], body.get("tools")])) < features.context_size:
+    prompt = [body[name] for name in ("messages", "tools", "prompt") if name in body]
+    if len(encode_body(prompt)) < features.context_size:
         return None
     # One token is left, or there could be no answer.
     return Room(features.context_size, 1, features.context_source)

@@ -47,14 +47,28 @@ def test_features_tell_the_window_of_the_model_and_its_file(
     assert found == asyncio.run(features())
 
 
-def test_a_prompt_that_exceeds_the_window_is_not_sent(config: Path, old: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", ["chat", "generate"])
+def test_a_prompt_that_exceeds_the_window_is_not_sent(
+    way: str, config: Path, old: dict[str, Any]
+) -> None:
     with LLM(MODEL, **old) as llm, pytest.raises(openai.BadRequestError) as caught:
-        llm.chat(QUESTION)
+        getattr(llm, way)(QUESTION)
 
     assert "the prompt was not sent, since the answer needs room for 1 token" in str(caught.value)
     assert f"(context size from {config})" in str(caught.value)
     with LLM(MODEL, check_context=False, **old) as llm:
-        assert "echo: Words" in llm.chat(QUESTION)
+        assert "Words" in getattr(llm, way)(QUESTION)
+
+
+def test_an_asynchronous_prompt_that_exceeds_the_window_is_not_sent(
+    config: Path, old: dict[str, Any]
+) -> None:
+    async def generate() -> str:
+        async with AsyncLLM(MODEL, **old) as llm:
+            return await llm.generate(QUESTION)
+
+    with pytest.raises(openai.BadRequestError, match="the prompt was not sent"):
+        asyncio.run(generate())
 
 
 def test_messages_are_fitted_into_the_window(config: Path, old: dict[str, Any]) -> None:
@@ -92,12 +106,17 @@ def test_langchain_knows_the_window(config: Path, old: dict[str, Any]) -> None:
     pytest.importorskip("langchain_core", reason="this framework is not installed")
     from langchain_core.exceptions import ContextOverflowError
 
-    from mlxcel_integrations.langchain import ChatMlxcel
+    from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 
     with ChatMlxcel(model=MODEL, **old) as llm:
         assert 2048 == llm.refresh_profile()["max_input_tokens"]
         with pytest.raises(ContextOverflowError, match=r"config\.json"):
             llm.invoke(QUESTION)
+    with (
+        MlxcelLLM(model=MODEL, **old) as text,
+        pytest.raises(ContextOverflowError, match=r"config\.json"),
+    ):
+        text.invoke(QUESTION)
 
 
 def test_llama_index_knows_the_window(config: Path, old: dict[str, Any]) -> None:
@@ -107,6 +126,8 @@ def test_llama_index_knows_the_window(config: Path, old: dict[str, Any]) -> None
     with Mlxcel(model=MODEL, **old) as llm:
         assert 2048 == llm.metadata.context_window
         assert 2000 < llm.prompt_helper().context_window < 2048
+        with pytest.raises(openai.BadRequestError, match=r"config\.json"):
+            llm.complete(QUESTION, formatted=True)
 
 
 @pytest.mark.engine

@@ -158,10 +158,12 @@ def test_room_knows_the_file_that_tells_it() -> None:
 @pytest.mark.parametrize(("spare", "counted"), [(1, False), (0, True)])
 def test_what_may_fill_the_whole_context_is_counted(spare: int, counted: bool) -> None:
     """Each character may be a token, and one more is needed for the answer."""
-    around = len(json.dumps([conversation("u", size=0), None]))
+    around = len(json.dumps([conversation("u", size=0)]))
     messages = conversation("u", size=4096 - around - spare)
+    prompt = "x" * (4096 - len(json.dumps([""])) - spare)
 
     assert counted == (room_to_check(features(), None, {"messages": messages}) is not None)
+    assert counted == (room_to_check(features(), None, {"prompt": prompt}) is not None)
 
 
 @pytest.mark.parametrize(

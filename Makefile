@@ -88,7 +88,7 @@ clean: ## remove environments, caches and everything built
 lychee = $(VENV)/bin/lychee --quiet --include-fragments --exclude-loopback --root-dir $(CURDIR)/site
 
 packages_demo := -e '.[ask,langchain,embedded]'
-packages_test := -e '.[all,ray]' --group test --group test-langchain --group notebooks
+packages_test := -e '.[all,ray]' --group test --group test-langchain --group notebooks --group recipes
 packages_coverage := $(packages_test) 'coverage>=7.10,<8'
 packages_mutants := $(packages_test) 'mutmut>=3.8,<4'
 packages_lint := -e '.[all]' --group lint

@@ -23,11 +23,9 @@ CAPITAL = [ChatMessage("What is the capital of France?")]
 LONG = [ChatMessage("Write brackets.")]
 NEST = {"$ref": "#/$defs/nest"}
 NESTED = {**NEST, "$defs": {"nest": {"type": "array", "items": NEST, "minItems": 1}}}
-ENDLESS: dict[str, Any] = {
-    "max_tokens": 2000,
-    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": NESTED}},
-}
-"""What makes answers that do not end by themselves within a test."""
+FORMAT = {"type": "json_schema", "json_schema": {"name": "n", "schema": NESTED}}
+ENDLESS: dict[str, Any] = {"max_tokens": 2000, "extra_body": {"response_format": FORMAT}}
+"""What makes answers that do not end by themselves; elsewhere such a schema is refused."""
 FREED = 0.8
 """Seconds; the engine notices between two tokens, and with such a grammar one takes up to 0.3."""
 

@@ -6,10 +6,15 @@ mlxcel up to v0.4.2 accepts ``stop`` and ignores it.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 __all__ = ["StopFilter"]
+
+BEGINNING = 6
+"""Characters that are searched for first; little else begins with as many of a stop text."""
 
 
 class StopFilter:
@@ -24,29 +29,51 @@ class StopFilter:
         stopped: Whether a stop text has come.
     """
 
+    __slots__ = (
+        "_find_beginning",
+        "_find_whole",
+        "_held",
+        "_longest",
+        "_shortest",
+        "_stops",
+        "stopped",
+    )
+
     def __init__(self, stops: Sequence[str]) -> None:
         self.stopped = False
         self._held = ""
         self._stops = sorted(filter(None, stops))
         lengths = [len(stop) for stop in self._stops]
         self._shortest, self._longest = min(lengths, default=0), max(lengths, default=0)
-        self._whole = _one_of(self._stops)
-        self._first = _one_of({stop[0] for stop in self._stops})
+        self._find_whole = _one_of(map(re.escape, self._stops)).search
+        self._find_beginning = _one_of(_beginnings(self._stops)).search
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return the text that is certain to belong to the answer."""
+        # In one function, since it runs for each token.
         text = self._held + piece
-        first = self._first.search(text)
-        if first is None:
+        begun = self._find_beginning(text)
+        if begun is None:
             self._held = ""
             return text
-        start = first.start()
-        if len(text) - start >= self._shortest and self._whole.search(text, start) is not None:
-            self.stopped, self._held = True, ""
-            return text[: self._start_of_first(text)]
-        end = self._undecided(text, start)
-        self._held = text[end:]
-        return text[:end]
+        place, stops = begun.start(), self._stops
+        left = len(text) - place
+        if left >= self._shortest:
+            if self._find_whole(text, place) is not None:
+                self.stopped, self._held = True, ""
+                return text[: self._start_of_first(text)]
+            if left >= self._longest:
+                begun = self._find_beginning(text, len(text) - self._longest + 1)
+        while begun is not None:
+            place = begun.start()
+            rest = text[place:]
+            nearest = bisect(stops, rest)
+            if nearest < len(stops) and stops[nearest].startswith(rest):
+                self._held = rest
+                return text[:place]
+            begun = self._find_beginning(text, place + 1)
+        self._held = ""
+        return text
 
     @property
     def held(self) -> str:
@@ -63,18 +90,19 @@ class StopFilter:
         found = [(text.index(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
         return sum(min(found))
 
-    def _undecided(self, text: str, start: int) -> int:
-        """Return where an unfinished stop text at the end begins; the length if there is none."""
-        stops, place = self._stops, max(start, len(text) - self._longest)
-        while candidate := self._first.search(text, place):
-            place = candidate.start()
-            rest = text[place:]
-            nearest = bisect_left(stops, rest)
-            if nearest < len(stops) and stops[nearest].startswith(rest):
-                return place
-            place += 1
-        return len(text)
+
+def _one_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(patterns) or "(?!)")
 
 
-def _one_of(texts: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, texts)) or "(?!)")
+def _beginnings(stops: Sequence[str], place: int = 0) -> Iterator[str]:
+    """Yield patterns of the beginnings of sorted stop texts that are equal up to a place.
+
+    The rest of a beginning may be yet to come.
+    """
+    for character, group in groupby(stops, itemgetter(place)):
+        alike = list(group)
+        pattern = re.escape(character)
+        if place + 1 not in (BEGINNING, len(alike[0])):
+            pattern += rf"(?:{'|'.join(_beginnings(alike, place + 1))}|\Z)"
+        yield pattern

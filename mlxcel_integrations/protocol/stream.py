@@ -291,8 +291,18 @@ class DeltaStream:
                 f"The server sent an event of an unknown shape: {_sample(data)}. The text so far "
                 "is in .partial; check that the address is that of an mlxcel server."
             ) from None
-        # Nearly all deltas have text, and to compare one takes as long as to read it.
-        return delta if delta.text or delta != _NOTHING else None
+        # To compare it with an empty one takes four times as long, for each piece held back.
+        adds = (
+            delta.text
+            or delta.reasoning
+            or delta.tool_calls
+            or delta.finish_reason
+            or delta.logprobs
+            or delta.usage
+            or delta.timings
+            or delta.prompt_progress
+        )
+        return delta if adds else None
 
     def _moved(self, progress: PromptProgress | None) -> PromptProgress | None:
         """Return a progress; None instead of one that stands still or goes backwards."""
@@ -304,9 +314,11 @@ class DeltaStream:
 
     def _cut_at_stop(self, stop: StopFilter, delta: Delta) -> None:
         """Cut the answer before a stop text that the server ignored, and stop reading there."""
-        self._pieces += bool(delta.text or delta.reasoning)
         if delta.text:
+            self._pieces += 1
             delta.text = stop.feed(delta.text)
+        elif delta.reasoning:
+            self._pieces += 1
         if stop.stopped:
             self._leave(delta)
         elif delta.finish_reason:
@@ -365,9 +377,6 @@ class DeltaStream:
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
         raise NotImplementedError
-
-
-_NOTHING = Delta()
 
 
 def ending(

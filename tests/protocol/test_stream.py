@@ -67,6 +67,33 @@ def single_bytes(data: bytes) -> list[bytes]:
     return [bytes([byte]) for byte in data]
 
 
+PROGRESS = {"total": 10, "cache": 2, "processed": 4, "time_ms": 5}
+CALL = {"index": 0, "id": "1", "function": {"name": "weather", "arguments": ""}}
+
+
+@pytest.mark.parametrize(
+    ("adds", "sent"),
+    [
+        ("text", chunk(content="Hi")),
+        ("reasoning", chunk(reasoning_content="hm")),
+        ("tool_calls", chunk(tool_calls=[CALL])),
+        ("finish_reason", chunk("stop")),
+        ("logprobs", {"choices": [{"delta": {}, "logprobs": {"content": []}}]}),
+        ("usage", {"choices": [], "usage": USAGE}),
+        ("timings", {"choices": [], "timings": TIMINGS}),
+        ("prompt_progress", {"choices": [], "prompt_progress": PROGRESS}),
+        (None, chunk(role="assistant")),
+        (None, chunk(content="")),
+        (None, {"choices": []}),
+    ],
+)
+def test_an_event_makes_a_delta_if_it_adds_anything(adds: str | None, sent: Any) -> None:
+    deltas = ChatStream().feed(event(sent))
+
+    assert (adds is not None) == bool(deltas)
+    assert all(getattr(delta, str(adds)) for delta in deltas)
+
+
 @pytest.mark.parametrize("line_end", [b"\n", b"\r", b"\r\n"])
 def test_deltas_do_not_depend_on_chunks(line_end: bytes) -> None:
     wire = WIRE.replace(b"\n\n", line_end * 2)

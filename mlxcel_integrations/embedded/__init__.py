@@ -70,7 +70,9 @@ def known_as(model: str) -> str:
         >>> known_as("embedded"), known_as("/models/qwen3-4b-q4_k_m.gguf")
         ('gemma-3-270m', 'qwen3-4b-q4_k_m')
     """
-    return _KNOWN_AS.get(model) or Path(model).name.removesuffix(".gguf")
+    name = _KNOWN_AS.get(model) or Path(model).name.removesuffix(".gguf")
+    # A log in UTF-8 takes no name that the locale could not decode.
+    return name.encode(errors="replace").decode()
 
 
 def embedder_beside(model: str, embedding_model: str | None) -> str | None:

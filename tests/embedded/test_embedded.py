@@ -42,6 +42,7 @@ def test_models_of_this_engine(model: str, expected: bool) -> None:
         (BUILT_IN_EMBEDDER, "all-MiniLM-L6-v2"),
         ("/models/qwen3-4b-q4_k_m.gguf", "qwen3-4b-q4_k_m"),
         ("mlx-community/Qwen3-4B-4bit", "Qwen3-4B-4bit"),
+        ("/models/m\udce4rchen.gguf", "m?rchen"),
     ],
 )
 def test_a_model_is_called_as_people_know_it(model: str, name: str) -> None:

@@ -114,11 +114,11 @@ class ToolStream(ChatStream):
         super().close(reason, log)
         if self.left or self._called or self._finish == "length" or not self._dropped_a_call():
             return
-        sent = "neither text nor a tool call" + (" after the thoughts" if self._thinking else "")
+        did = "sent neither text nor a tool call" + " after the thoughts" * bool(self._thinking)
         if self._begun:
-            sent = "no more than the text before a tool call, which is in .partial"
+            did = "sent no more than the text before a tool call, which is in .partial"
         raise MlxcelStreamError(
-            f"The model generated {self._tokens} tokens, but {self._who} sent {sent}: it drops a "
+            f"The model generated {self._tokens} tokens, but {self._who} {did}: it drops a "
             "call that is cut off or malformed. Ask again, or raise max_tokens.",
             partial=self.text,
         )

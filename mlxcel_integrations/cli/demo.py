@@ -42,8 +42,9 @@ def run_demo(terminal: Terminal) -> int:
     terminal.line("Two questions about its own documentation, answered by a local model.")
     terminal.line()
     passages = documentation_passages()
-    pages = {passage.source for passage in passages}
-    terminal.fact("Files", f"{len(pages)} Markdown pages, {len(passages)} passages")
+    pages = len({passage.source for passage in passages})
+    files = f"{pages} Markdown page{'s' if pages != 1 else ''}"
+    terminal.fact("Files", f"{files}, {len(passages)} passages")
     with (
         open_store(terminal) as store,
         open_search(terminal, passages, store, choose_engine(), langchain) as search,

@@ -121,9 +121,11 @@ def stand_ins(folder: Path) -> Iterator[dict[str, str]]:
         free.close()
         yield {
             "http://127.0.0.1:8080": tcp.url,
+            "http://gpu-box:8080": tcp.url,
             "/run/mlxcel/server.sock": str(path),
             "port=8765": f"port={port}",
             "my-index": str(folder / "index"),
+            "my-notes": str(folder / "notes"),
             "lighthouse.png": str(picture),
         }
 

@@ -26,7 +26,7 @@ RIGHT = {
     "llama-index.md": ("Paris", "Oslo"),
     "llama-index-agents.md": ("{'city': 'Paris', 'days': 3}",),
     "llama-index-structured.md": ("red 32", "colour='red' metres=32"),
-    "rag.md": ("40",),
+    "rag.md": ("32 metres", "40"),
 }
 """Answers that the built-in model must give on a page, beside those of the fake server."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import re
+import symtable
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,26 @@ def section(page: Path, anchor: str) -> str:
     return text
 
 
+def unknown_names(code: str) -> set[str]:
+    """Return the names that a program uses, and neither defines nor imports."""
+    top = symtable.symtable(code, "paste", "exec")
+    tables = [top]
+    for table in tables:
+        tables += table.get_children()
+    used = {
+        symbol.get_name()
+        for table in tables
+        for symbol in table.get_symbols()
+        if symbol.is_global() and symbol.is_referenced()
+    }
+    known = {
+        symbol.get_name()
+        for symbol in top.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported()
+    }
+    return used - known - set(dir(builtins))
+
+
 def test_there_are_twenty() -> None:
     assert 20 == len(TASKS)
 
@@ -54,3 +76,24 @@ def test_a_task_is_done_within_three_clicks_and_a_paste(
     assert fence
     # What is to be pasted stands in this very section.
     assert not re.search(r"^## ", before, re.MULTILINE) or not anchor
+
+
+@pytest.mark.parametrize(("task", "link"), TASKS, ids=[task for task, _ in TASKS])
+def test_a_paste_stands_alone_behind_a_line_that_installs_what_it_needs(
+    task: str, link: str
+) -> None:
+    ((path, anchor),) = LINK.findall(link)
+    page = (PAGE.parent / path).resolve()
+    below = section(page, anchor)
+    above = page.read_text().removesuffix(below)
+
+    before, _, block = below.partition("\n```python\n")
+
+    assert "pip install" in above + before
+    assert set() == unknown_names(block.partition("\n```\n")[0])
+
+
+def test_a_name_from_an_earlier_block_is_unknown() -> None:
+    assert {"llm", "text"} == unknown_names(
+        "import re\ndef ask(question):\n    return llm.chat(question + text)\nprint(ask, re)\n"
+    )

@@ -73,6 +73,22 @@ def test_embedded_engine_answers_both_questions(command_line: CommandLine) -> No
     assert [] == list(command_line.runtime.iterdir())
 
 
+@pytest.mark.engine
+def test_both_answers_are_in_the_readme_alone_which_an_installed_package_has(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passages = cut_markdown("README.md", (ROOT / "README.md").read_text())
+    monkeypatch.setattr("mlxcel_integrations.cli.demo.documentation_passages", lambda: passages)
+
+    shown = demo().stdout
+
+    said = re.findall(r"^Answer +(.+)$", shown, re.MULTILINE)
+    assert [True, True] == [
+        expected in answer for expected, answer in zip(ANSWERS, said, strict=True)
+    ], said
+    assert f"1 Markdown page, {len(passages)} passages" in shown
+
+
 def test_named_binary_and_model_are_used(
     command_line: CommandLine, fake: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Streamed answers: deltas in, texts out, or objects that fill."""
+"""Streamed answers that keep to a schema: deltas in, objects that fill out."""
 
 from __future__ import annotations
 
@@ -11,25 +11,13 @@ from .partial_json import MISSING, IncrementalJSON
 if TYPE_CHECKING:
     from .schema import Schema
 
-__all__ = ["AnswerStream", "TextStream"]
+__all__ = ["AnswerStream"]
 
 STEPS = 3000
 """A partial value is built each time the text has grown by 1/3000."""
 
 CHECK_GROWTH = 1.02
 """A partial value is validated each time their number has grown by 2 %."""
-
-
-class TextStream:
-    """Read a streamed answer as pieces of text."""
-
-    def feed(self, delta: Delta) -> Iterable[str]:
-        """Take a delta and return its text."""
-        return (delta.text,) if delta.text else ()
-
-    def close(self) -> Iterable[str]:
-        """Say that the answer is complete."""
-        return ()
 
 
 class AnswerStream:

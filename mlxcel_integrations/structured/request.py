@@ -6,7 +6,7 @@ Modules that make schemas of types are loaded with the first schema, since most 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError
@@ -16,7 +16,8 @@ from ..protocol.sampling import reasoning_read, without_thinking
 if TYPE_CHECKING:
     from ..protocol.json_schema import JsonSchema
     from ..protocol.reply import ChatReply
-    from .answer_stream import AnswerStream, TextStream
+    from ..protocol.stream import Delta
+    from .answer_stream import AnswerStream
     from .schema import Schema
 
 __all__ = [
@@ -72,9 +73,23 @@ class StructuredChat(NamedTuple):
 
     def answer_stream(self) -> TextStream | AnswerStream:
         """Return a reader of the deltas of a streamed answer."""
-        from .answer_stream import AnswerStream, TextStream
+        if self.schema is None:
+            return TextStream()
+        from .answer_stream import AnswerStream
 
-        return TextStream() if self.schema is None else AnswerStream(self.schema, partial=True)
+        return AnswerStream(self.schema, partial=True)
+
+
+class TextStream:
+    """Read a streamed answer without a schema, as pieces of text."""
+
+    def feed(self, delta: Delta) -> Iterable[str]:
+        """Take a delta and return its text."""
+        return (delta.text,) if delta.text else ()
+
+    def close(self) -> Iterable[str]:
+        """Say that the answer is complete."""
+        return ()
 
 
 def structured_chat(

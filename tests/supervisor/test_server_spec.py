@@ -49,7 +49,7 @@ def test_a_host_without_a_port_takes_any_free_port(
 
 
 def test_its_command_line_serves_the_model_at_the_address(binary: Path) -> None:
-    command = spec(binary, "org/m", ctx_size=512).command(Endpoint("http://127.0.0.1:8080"))
+    command = spec(binary, "org/m", ctx_size=512).command(Endpoint("http://127.0.0.1:8080"), None)
 
     assert [str(binary), "serve", "--model", "org/m"] == command[:4]
     assert {"8080", "512"} <= set(command)
@@ -69,7 +69,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_downloaded_model_without_an_owner_is_served_by_its_path(
     binary: Path, store: Path
 ) -> None:
-    command = spec(binary, "gpt2").command(Endpoint("http://127.0.0.1:8080"))
+    command = spec(binary, "gpt2").command(Endpoint("http://127.0.0.1:8080"), None)
 
     assert str(store / "gpt2") == command[3]
 
@@ -94,7 +94,7 @@ def test_its_environment_has_the_key_and_its_command_line_does_not(binary: Path)
     server = spec(binary, key="k3y")
 
     assert "k3y" == server.environment()["LLAMA_API_KEY"]
-    assert "k3y" not in " ".join(server.command(Endpoint("http://x:1")))
+    assert "k3y" not in " ".join(server.command(Endpoint("http://x:1"), None))
     assert "LLAMA_API_KEY" not in spec(binary).environment()
 
 

@@ -146,6 +146,7 @@ TIMED = (
     "tests/llama_index/test_replies.py",
     "tests/llama_index/test_tokenizer.py",
     "tests/protocol/test_sse.py::test_time_grows_with_the_bytes_and_not_faster",
+    "tests/ray/test_dataset.py::test_eight_servers_answer_eight_times_as_many_rows",
     "tests/structured/test_answer_stream.py",
     "tests/structured/test_partial_json.py",
     "tests/structured/test_decision.py::test_our_part_of_a_thousand_labels_takes_two_milliseconds",

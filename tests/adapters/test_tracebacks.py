@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError
-from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings
-from mlxcel_integrations.llama_index import Mlxcel
+
+# Each notebook has cells of both.
+for framework in ("langchain_core", "llama_index.core"):
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings  # noqa: E402
+from mlxcel_integrations.llama_index import Mlxcel  # noqa: E402
 
 NOWHERE = "http://127.0.0.1:9"
 MESSAGE = f"Cannot reach {NOWHERE}: Connection refused. Check that the server is running"

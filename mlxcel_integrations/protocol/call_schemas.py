@@ -12,7 +12,7 @@ from .json_schema import (
     check_references,
     check_schema_size,
     containers,
-    mapped,
+    mapped_keeping_openness,
     rebased,
 )
 
@@ -98,8 +98,7 @@ def _without_booleans(schema: Any) -> Any:
         return {} if schema else {"not": {}}
     if not isinstance(schema, dict):
         return schema
-    result, more = mapped(schema, _without_booleans), schema.get("additionalProperties")
-    return {**result, "additionalProperties": more} if isinstance(more, bool) else result
+    return mapped_keeping_openness(schema, _without_booleans)
 
 
 def any_of(forms: Sequence[JsonSchema]) -> JsonSchema:

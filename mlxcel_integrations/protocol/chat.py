@@ -10,7 +10,7 @@ from .arguments import whole
 from .chat_streams import ChatStream, SchemaStream, ToolStream
 from .messages import Conversation
 from .sampling import asks_for_thinking, depends_on_engine, request_fields
-from .stream import DeltaStream, Request, has_schema, stop_texts
+from .stream import DeltaStream, Request, ending, has_schema, stop_texts
 
 if TYPE_CHECKING:
     from .features import ServerFeatures
@@ -114,8 +114,6 @@ def _reader(
     sampling: Mapping[str, Any],
     calls: CallsInJson | None,
     features: ServerFeatures | None,
-    *,
-    required: bool = False,
 ) -> Callable[[], DeltaStream]:
     """Return a factory of readers of the answer to a request body.
 
@@ -124,7 +122,6 @@ def _reader(
         sampling: The fields that it was made of.
         calls: The calls that the answer may have as JSON, None if it has none.
         features: The server's features, None if they do not matter.
-        required: Whether it must call one.
     """
     may_repeat, must_end = sampling.get("bounded") is False, not sampling.get("relaxable")
     if calls is not None:
@@ -145,7 +142,7 @@ def _reader(
     if may_call and not may_be_empty:
         drops_calls = features is not None and features.drops_calls
         stream = partial(ToolStream, drops_calls=drops_calls)
-    return partial(stream, stop_texts(body)) if body.get("stop") else stream
+    return ending(stream, body) if body.get("stop") else stream
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "is_object",
     "largest_part",
     "mapped",
+    "mapped_keeping_openness",
     "normalized",
     "pointer",
     "rebased",
@@ -346,6 +347,19 @@ def mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
         elif keyword in NESTED:
             result[keyword] = [change(i) for i in part] if isinstance(part, list) else change(part)
     return result
+
+
+def mapped_keeping_openness(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
+    """Return a schema as ``mapped`` does, with ``additionalProperties`` as it is if a boolean.
+
+    Every engine knows it in this form, unlike other boolean schemas.
+    """
+    more = schema.get("additionalProperties")
+    if not isinstance(more, bool):
+        return mapped(schema, change)
+    rest = {name: part for name, part in schema.items() if name != "additionalProperties"}
+    result = mapped(rest, change)
+    return {name: result.get(name, more) for name in schema}
 
 
 # --------------------------------------------------------------------------- response formats

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .failures import Failure
-from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped, with_schema_in
+from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped_keeping_openness, with_schema_in
 from .stream import has_schema
 from .validation import error_text
 
@@ -136,9 +136,7 @@ def relaxed(schema: Any, level: int) -> Any:
         _open(result)
     if level > 1 and "patternProperties" in schema:
         _open(result)
-    more = result.get("additionalProperties")
-    result = mapped(result, lambda part: relaxed(part, level))
-    return result | {"additionalProperties": more} if isinstance(more, bool) else result
+    return mapped_keeping_openness(result, lambda part: relaxed(part, level))
 
 
 def _make_modern(part: JsonSchema) -> None:
@@ -185,10 +183,7 @@ def _keywords(schema: Any) -> Iterator[str]:
                 yield from _odd_patterns(value if isinstance(value, Mapping) else [value])
             elif name not in STRUCTURE:
                 yield name
-        parts = dict(part)
-        if isinstance(parts.get("additionalProperties"), bool):
-            del parts["additionalProperties"]  # every engine knows it
-        mapped(parts, waiting.append)
+        mapped_keeping_openness(dict(part), waiting.append)
 
 
 def _odd_patterns(patterns: Any) -> Iterator[str]:

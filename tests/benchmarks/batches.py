@@ -24,6 +24,7 @@ CHATS = 50
 
 TOKEN_SECONDS = 0.005
 MOST_ROUNDS = 3
+QUESTION = "How are you?"
 
 FLOOR = "asyncio and httpx"
 OURS = "`ChatMlxcel.abatch`", "`ChatMlxcel.batch`"
@@ -45,7 +46,7 @@ def by_hand(url: str, slots: int) -> Work:
     """What a user would write: as many tasks as there are slots, each with one chat at a time."""
 
     async def ask_all() -> None:
-        client = Httpx(url)
+        client = Httpx(url, QUESTION, stream_options={"include_usage": True})
         left = iter(range(CHATS * slots))
 
         async def ask_next() -> None:
@@ -60,13 +61,13 @@ def by_hand(url: str, slots: int) -> Work:
 
 
 def abatch(url: str, slots: int) -> Work:
-    questions = ["How are you?"] * CHATS * slots
+    questions = [QUESTION] * CHATS * slots
     llm = ChatMlxcel(base_url=url)
     return lambda: asyncio.run(llm.abatch(questions))
 
 
 def batch(url: str, slots: int) -> Work:
-    questions = ["How are you?"] * CHATS * slots
+    questions = [QUESTION] * CHATS * slots
     llm = ChatMlxcel(base_url=url)
     return lambda: llm.batch(questions)
 

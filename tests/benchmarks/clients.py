@@ -51,11 +51,11 @@ class Client(Protocol):
 class Httpx:
     """The least that one can do: read the stream, and the JSON of each event."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, question: str = QUESTION, **fields: Any) -> None:
         self.client = httpx.Client(base_url=url)
         self.async_client = httpx.AsyncClient(base_url=url)
-        messages = [{"role": "user", "content": QUESTION}]
-        self.body = {"model": "m", "stream": True, "messages": messages}
+        messages = [{"role": "user", "content": question}]
+        self.body = {"model": "m", "stream": True, "messages": messages, **fields}
 
     def ask(self) -> object:
         return self.stream()

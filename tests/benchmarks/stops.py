@@ -51,4 +51,4 @@ def read(texts: Sequence[str], events: Sequence[bytes]) -> None:
 
 
 FLOORS = {name: (NONE,) for name in WAYS if name != NONE}
-PARTS = (Part("stop texts", "ns a piece", 1e9, stops, FLOORS, dict.fromkeys(FLOORS, 1.8)),)
+PARTS = (Part("stop texts", "ns a piece", 1e9, stops, FLOORS, dict.fromkeys(FLOORS, 1.5)),)

@@ -271,11 +271,12 @@ class Connection(NotPicklable):
             if self.lease is not None:
                 self.lease.release()
 
-    def request(self, call: Call, timeout: float) -> httpx.Request:
+    def request(self, call: Call, endpoint: Endpoint, timeout: float) -> httpx.Request:
         """Return the request for a call.
 
         Args:
             call: What to ask for.
+            endpoint: Address of the server.
             timeout: Longest time until the response begins, in seconds.
 
         Raises:
@@ -283,7 +284,7 @@ class Connection(NotPicklable):
         """
         if self._closed:
             self.check_open()
-        url = _url(self.endpoint.url, call.path)
+        url = _url(endpoint.url, call.path)
         content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)
         waits["connect"] = min(timeout, self.timeouts.connect_timeout)

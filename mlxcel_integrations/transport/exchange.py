@@ -132,8 +132,9 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         yield from started(connection, deadline)
     try:
         deadline.renew(time.monotonic(), progress=False)
-        request = connection.request(call, deadline.timeout)
-        incoming: Incoming = yield Send(connection.endpoint, request, deadline)
+        endpoint = connection.endpoint
+        request = connection.request(call, endpoint, deadline.timeout)
+        incoming: Incoming = yield Send(endpoint, request, deadline)
         if incoming.headers.get("content-encoding", "identity") != "identity":
             yield Close(incoming)
             raise _compressed(connection, incoming)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import MlxcelError, warn_caller
 from .protocol.arguments import as_token_ids, check_text
-from .protocol.chat import chat_depends_on_server, chat_request, thinks_first
+from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.discovery import choose_model, read_models, reported
 from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE, Call, Flow
@@ -117,7 +117,7 @@ def prepare_chat(
     if check or (check is None and conversation.is_long(len(sampling.get("tools") or ()))):
         counted = count_chat(request.body, connection.tokens)
         yield from _check_context(connection, request, counted)
-    if thinks_first(request):
+    if request.thinks_first:
         from .structured.thinking import with_thinking_first
 
         features = yield from discover_features(connection)

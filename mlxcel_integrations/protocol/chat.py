@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .features import ServerFeatures
     from .tools import CallsInJson
 
-__all__ = ["chat_depends_on_server", "chat_request", "thinks_first"]
+__all__ = ["chat_depends_on_server", "chat_request"]
 
 ROUTE = "/v1/chat/completions"
 
@@ -56,11 +56,17 @@ def chat_request(
 
             sampling = {**sampling, "tools": compilable(sampling["tools"])}
     body = _chat_body(model, conversation, sampling, features)
-    reader = _reader(body, sampling, calls, features)
-    session = sampling.get("session")
-    # Arguments of calls are checked by the tools.
-    relaxable = bool(calls or sampling.get("relaxable"))
-    return Request(ROUTE, body, reader, session, relaxable=relaxable, without_tools=without_tools)
+    follows_schema = has_schema(body)
+    return Request(
+        ROUTE,
+        body,
+        _reader(body, follows_schema, sampling, calls, features),
+        sampling.get("session"),
+        # Arguments of calls are checked by the tools.
+        relaxable=bool(calls or sampling.get("relaxable")),
+        without_tools=without_tools,
+        thinks_first=bool(follows_schema or without_tools) and asks_for_thinking(body),
+    )
 
 
 def _prompted_request(
@@ -75,7 +81,7 @@ def _prompted_request(
 
     conversation, sampling, names, required = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
-    may_repeat = sampling.get("bounded") is False
+    may_repeat, follows_schema = sampling.get("bounded") is False, has_schema(body)
     reader: Callable[[], DeltaStream]
     if names:
         # They end the text of an answer, not the JSON around it.
@@ -83,9 +89,15 @@ def _prompted_request(
         body.pop("stop", None)
         reader = partial(PromptedStream, names, stops, required=required, may_repeat=may_repeat)
     else:
-        reader = _reader(body, sampling, None, features)
-    session = sampling.get("session")
-    return Request(ROUTE, body, reader, session, bool(names or sampling.get("relaxable")))
+        reader = _reader(body, follows_schema, sampling, None, features)
+    return Request(
+        ROUTE,
+        body,
+        reader,
+        sampling.get("session"),
+        relaxable=bool(names or sampling.get("relaxable")),
+        thinks_first=follows_schema and asks_for_thinking(body),
+    )
 
 
 def _chat_body(
@@ -101,16 +113,17 @@ def _chat_body(
         "stream_options": {"include_usage": True},
         **request_fields(sampling, features.engine if features else None),
     }
-    if has_schema(body):
+    if sampling.get("response_format") is not None:
         from .smallest_answer import check_room
 
         # What is in ``extra_body`` is sent unchecked.
-        check_room(sampling.get("response_format"), whole(body.get("max_tokens")))
+        check_room(sampling["response_format"], whole(body.get("max_tokens")))
     return body
 
 
 def _reader(
     body: Mapping[str, Any],
+    follows_schema: bool,
     sampling: Mapping[str, Any],
     calls: CallsInJson | None,
     features: ServerFeatures | None,
@@ -119,7 +132,8 @@ def _reader(
 
     Args:
         body: The request body.
-        sampling: The fields that it was made of.
+        follows_schema: Whether the answer follows a schema.
+        sampling: The fields that the body was made of.
         calls: The calls that the answer may have as JSON, None if it has none.
         features: The server's features, None if they do not matter.
     """
@@ -133,7 +147,7 @@ def _reader(
         return partial(
             CallStream, names, required=calls.required, may_repeat=may_repeat, must_end=must_end
         )
-    if has_schema(body):
+    if follows_schema:
         return partial(SchemaStream, may_repeat=may_repeat, must_end=must_end)
     may_call = body.get("tools") and body.get("tool_choice") != "none"
     # A stop text at its beginning leaves nothing of an answer.
@@ -150,9 +164,3 @@ def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, An
     if sampling.get("tools") or conversation.has_calls or conversation.media:
         return True
     return depends_on_engine(sampling)
-
-
-def thinks_first(request: Request) -> bool:
-    """Tell whether the model is to think before an answer that has, or may get, a schema."""
-    may_have_schema = has_schema(request.body) or request.without_tools is not None
-    return may_have_schema and asks_for_thinking(request.body)

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from ..errors import MlxcelError
 from ..secret import Secret
 
-__all__ = ["SESSION", "check_headers", "check_session", "served_by"]
+__all__ = ["SERVED_BY", "SESSION", "check_headers", "check_session"]
 
 SESSION = "x-session-id"
 """Names a conversation, for balancers; ``x-conversation-id`` means something else to mlxcel."""
 
 SERVED_BY = "x-served-by"
+"""Names the server behind a balancer that answers."""
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
@@ -63,11 +64,6 @@ def check_session(session: object) -> str | None:
             "ASCII, without line breaks."
         )
     return session
-
-
-def served_by(headers: Mapping[str, str]) -> str | None:
-    """Return the name of the server that answered behind a balancer, None if unknown."""
-    return headers.get(SERVED_BY, "")[:80] or None
 
 
 def _can_be_sent(text: str) -> bool:

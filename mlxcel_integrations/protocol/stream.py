@@ -69,6 +69,8 @@ class Request(NamedTuple):
         otherwise: The request to send if the server refuses this one; None if there is none.
         without_tools: Makes the request to send if the server refuses this one because it knows
             no tools; None without tools.
+        thinks_first: Whether the model is to think before the answer, which has a schema, or may
+            get one.
     """
 
     route: str
@@ -79,6 +81,7 @@ class Request(NamedTuple):
     then: Callable[[DeltaStream], Request] | None = None
     otherwise: Request | None = None
     without_tools: Callable[[], Request] | None = None
+    thinks_first: bool = False
 
 
 @dataclass(slots=True)

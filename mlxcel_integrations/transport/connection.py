@@ -17,7 +17,7 @@ from ..protocol.buffering import BufferingDetector
 from ..protocol.discovery import same_model
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
 from ..protocol.flow import Call
-from ..protocol.headers import SESSION, check_headers, check_session, served_by
+from ..protocol.headers import SESSION, check_headers, check_session
 from ..protocol.message_tokens import chat_to_check
 from ..protocol.stream import DeltaStream
 from ..protocol.strict_roles import Roles
@@ -271,11 +271,12 @@ class Connection(NotPicklable):
             if self.lease is not None:
                 self.lease.release()
 
-    def request(self, call: Call, timeout: float) -> httpx.Request:
+    def request(self, call: Call, endpoint: Endpoint, timeout: float) -> httpx.Request:
         """Return the request for a call.
 
         Args:
             call: What to ask for.
+            endpoint: Address of the server.
             timeout: Longest time until the response begins, in seconds.
 
         Raises:
@@ -283,7 +284,7 @@ class Connection(NotPicklable):
         """
         if self._closed:
             self.check_open()
-        url = _url(self.endpoint.url, call.path)
+        url = _url(endpoint.url, call.path)
         content = encode_body(call.body) if call.body is not None else b""
         waits = dict.fromkeys(("read", "write", "pool"), timeout)
         waits["connect"] = min(timeout, self.timeouts.connect_timeout)
@@ -324,9 +325,8 @@ class Connection(NotPicklable):
             headers["authorization"] = f"Bearer {self.api_key.reveal()}"
         return headers
 
-    def where(self, headers: Mapping[str, str]) -> str:
-        """Return the address, with the server behind it that answered if headers name it."""
-        server = served_by(headers)
+    def where(self, server: str | None) -> str:
+        """Return the address, with the name of the server behind it that answered if known."""
         return f"{self.endpoint} (server {redacted(server)!r})" if server else str(self.endpoint)
 
     def forget(self) -> None:
@@ -342,37 +342,18 @@ class Connection(NotPicklable):
         if self.lease is None:
             self.line.forget()
 
-    def begin(self, began: float, server: str | None) -> BufferingDetector:
-        """Note that an answer begins, and return the detector that watches its first tokens.
-
-        Args:
-            began: When the request was sent, in seconds.
-            server: Which of several servers behind the address answers, None if unknown.
-        """
-        if server is not None:
-            self.line.saw(server)
-        detector = BufferingDetector(began)
-        self.under_way.add(detector)
-        if len(self.under_way) > 1:
-            # With several streams at once, the reader itself may be what is late.
-            for one in list(self.under_way):
-                one.undecided = False
-        return detector
-
-    def learn(
-        self, body: Mapping[str, Any], answer: DeltaStream, detector: BufferingDetector
-    ) -> None:
+    def learn(self, body: Mapping[str, Any], answer: DeltaStream, buffered: bool | None) -> None:
         """Learn from a complete answer: which model answers, and whether a proxy buffers.
 
         Args:
             body: The body of the request.
             answer: The reader of the answer.
-            detector: The detector that watched the first tokens.
+            buffered: Whether its first tokens came late and all at once, None if unknown.
         """
         if self.lease is not None:
             self.pass_on_template_failure()
-        if detector.buffered is not None:
-            self._buffered_in_a_row = self._buffered_in_a_row + 1 if detector.buffered else 0
+        if buffered is not None:
+            self._buffered_in_a_row = self._buffered_in_a_row + 1 if buffered else 0
         # A single burst may be our own delay, and a Unix socket has no proxy in between.
         if self._buffered_in_a_row > 1 and self.lease is None and self.endpoint.socket is None:
             self._warn_once(buffering(str(self.endpoint)))

@@ -132,8 +132,9 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         yield from started(connection, deadline)
     try:
         deadline.renew(time.monotonic(), progress=False)
-        request = connection.request(call, deadline.timeout)
-        incoming: Incoming = yield Send(connection.endpoint, request, deadline)
+        endpoint = connection.endpoint
+        request = connection.request(call, endpoint, deadline.timeout)
+        incoming: Incoming = yield Send(endpoint, request, deadline)
         if incoming.headers.get("content-encoding", "identity") != "identity":
             yield Close(incoming)
             raise _compressed(connection, incoming)
@@ -145,7 +146,7 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         close_leaked_socket(error)
         yield Sleep(connection.settle_seconds)
         return unanswered(connection, error, exceeded)
-    where = connection.where(incoming.headers)
+    where = connection.where(incoming.server)
     return from_status(incoming.response.status_code, incoming.headers, redacted(body), where)
 
 
@@ -153,7 +154,7 @@ def _compressed(connection: Connection, incoming: Incoming) -> MlxcelStreamError
     """Return the error for a compressed body: it may unpack to more than the memory holds."""
     encoding = redacted(incoming.headers["content-encoding"])
     return MlxcelStreamError(
-        f"{connection.where(incoming.headers)} compressed its answer ({encoding!r:.40}), although "
+        f"{connection.where(incoming.server)} compressed its answer ({encoding!r:.40}), although "
         "this was not requested. Turn off compression in the proxy in front of the server."
     )
 
@@ -170,7 +171,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
         return unanswered(connection, error, incoming.deadline.exceeded(time.monotonic()))
     if len(body) > call.most_bytes:
         raise MlxcelError(
-            f"{connection.where(incoming.headers)}: {call.path} returned more than "
+            f"{connection.where(incoming.server)}: {call.path} returned more than "
             f"{call.most_bytes:,} bytes. Ask for less at once, and check that the address is "
             "that of an mlxcel server."
         )
@@ -179,7 +180,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     del body
     if answer is NOT_JSON:
         raise MlxcelError(
-            f"{connection.where(incoming.headers)}: {call.path} did not return JSON. Check that "
+            f"{connection.where(incoming.server)}: {call.path} did not return JSON. Check that "
             "the address is that of an mlxcel server."
         )
     return answer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 import httpx
 
 from ..protocol.flow import Gather
+from ..protocol.headers import SERVED_BY
 from ..protocol.timeouts import Deadline
 from .endpoint import Endpoint
 from .line import Place
@@ -47,10 +48,11 @@ class Incoming:
 
     Attributes:
         headers: The headers of the response, with lower-case names.
+        server: Name of the server behind a balancer that answers, None if unknown.
         ended: Whether its body has come to its end, or is closed.
     """
 
-    __slots__ = ("body", "deadline", "ended", "headers", "pieces", "response")
+    __slots__ = ("body", "deadline", "ended", "headers", "pieces", "response", "server")
 
     def __init__(
         self, response: httpx.Response, body: Any, pieces: Any, deadline: Deadline
@@ -65,6 +67,7 @@ class Incoming:
             name.decode(errors="replace").lower(): value.decode(errors="replace")
             for name, value in response.headers.raw
         }
+        self.server = self.headers.get(SERVED_BY, "")[:80] or None
         self.ended = False
 
 

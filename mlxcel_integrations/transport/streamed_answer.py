@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from ..errors import MlxcelError, MlxcelStreamError
+from ..protocol.buffering import BufferingDetector
 from ..protocol.failures import not_a_stream
-from ..protocol.headers import served_by
 from ..protocol.stream import CONNECTION_ENDED, Delta, Request
 from ..secret import begun_at_end, redacted
 from .connection import Connection
@@ -52,12 +52,19 @@ class StreamedAnswer:
         self.request = request
         self.incoming = incoming
         self.stream = request.stream()
-        self.stream.server = served_by(incoming.headers)
+        self.stream.server = incoming.server
         self.first: list[Delta] = []
         self.begun = self.has_token = self.done = False
         self._connection = connection
         self._place = place
-        self._buffering = connection.begin(began, self.stream.server)
+        if incoming.server is not None:
+            connection.line.saw(incoming.server)
+        self._buffering = BufferingDetector(began)
+        connection.under_way.add(self._buffering)
+        if len(connection.under_way) > 1:
+            # With several streams at once, the reader itself may be what is late.
+            for one in list(connection.under_way):
+                one.undecided = False
         self._content_type = incoming.headers.get("content-type", "")
         self._is_stream = self._content_type.startswith("text/event-stream")
         self._exceeded = "", 0.0
@@ -94,7 +101,7 @@ class StreamedAnswer:
         self._check_complete(log=log_tail(self._connection) if self.stream.gave_up else "")
         if not self.done or self._lost:
             return False
-        self._connection.learn(self.request.body, self.stream, self._buffering)
+        self._connection.learn(self.request.body, self.stream, self._buffering.buffered)
         return keeps_alive(self.incoming.headers) and not self.stream.left
 
     def lose(self) -> float:
@@ -124,5 +131,5 @@ class StreamedAnswer:
             raise
 
     def _not_a_stream(self) -> MlxcelStreamError:
-        where = self._connection.where(self.incoming.headers)
+        where = self._connection.where(self.incoming.server)
         return MlxcelStreamError(not_a_stream(redacted(self._content_type), self._sample, where))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.protocol.headers import check_headers, check_session, served_by
+from mlxcel_integrations.protocol.headers import check_headers, check_session
 from mlxcel_integrations.secret import Secret
 
 
@@ -85,16 +85,3 @@ def test_names_that_no_header_takes(session: object) -> None:
         f"session={session!r} cannot be sent in a header: pass the name of a conversation in "
         "ASCII, without line breaks."
     ) == str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("headers", "server"),
-    [
-        ({}, None),
-        ({"x-served-by": ""}, None),
-        ({"x-served-by": "gpu-1"}, "gpu-1"),
-        ({"x-served-by": "g" * 81}, "g" * 80),
-    ],
-)
-def test_the_server_that_answered(headers: dict[str, str], server: str | None) -> None:
-    assert server == served_by(headers)

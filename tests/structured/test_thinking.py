@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.protocol.chat import chat_request, thinks_first
+from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.stream import Request
@@ -43,7 +43,7 @@ def features(engine: str | None, build: str | None = None, size: int | None = No
 def test_only_an_answer_with_a_schema_that_asks_for_thoughts_has_them_first(
     fields: dict[str, Any], expected: bool
 ) -> None:
-    assert expected == thinks_first(request(**fields))
+    assert expected == request(**fields).thinks_first
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
 from mlxcel_integrations.transport.steps import Incoming
@@ -17,3 +18,18 @@ def test_headers_are_found_by_lower_case_names_and_not_shown() -> None:
         incoming.headers
     )
     assert "k9" not in repr(incoming)
+
+
+@pytest.mark.parametrize(
+    ("headers", "server"),
+    [
+        ({}, None),
+        ({"x-served-by": ""}, None),
+        ({"x-served-by": "gpu-1"}, "gpu-1"),
+        ({"x-served-by": "g" * 81}, "g" * 80),
+    ],
+)
+def test_the_server_that_answered(headers: dict[str, str], server: str | None) -> None:
+    response = httpx.Response(200, headers=headers)
+
+    assert server == Incoming(response, None, None, Deadline(Timeouts(), 0)).server

@@ -322,7 +322,7 @@ class ChatMlxcel(
         fields = self._chat_fields(self._call_fields(stop, call))
         if SCHEMA_FIELDS.isdisjoint(fields):
             return chat, fields
-        return with_schema_applied(chat, with_format_converted(fields, checked=False))
+        return with_schema_applied(chat, fields)
 
     def refresh_profile(self) -> ModelProfile:
         """Ask the server for the abilities of the model; from then on they are in ``profile``.

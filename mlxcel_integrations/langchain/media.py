@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..protocol.documents import decoded_text, holds_text
+from ..protocol.messages import image_type
 
 __all__ = ["KINDS", "Media"]
 
@@ -147,19 +148,10 @@ def _titles(fields: Json) -> tuple[str, ...]:
     return tuple(text for text in found if text and isinstance(text, str))
 
 
-_IMAGE_STARTS = {
-    "iVBORw0KGgo": "image/png",
-    "/9j/": "image/jpeg",
-    "R0lGOD": "image/gif",
-    "UklGR": "image/webp",
-}
-"""How images begin in base64; OpenAI's pictures come without a media type."""
-
-
 def _image(media: Media) -> Json:
-    data = media.data or ""
-    found = next((kind for start, kind in _IMAGE_STARTS.items() if data.startswith(start)), None)
-    if media.url is None and data and not (media.mime_type or found):
+    # OpenAI's pictures come without a media type.
+    found = None if media.mime_type else image_type(media.data or "")
+    if media.url is None and media.data and not (media.mime_type or found):
         raise ValueError("has data, but no mime_type")
     return {"type": "image_url", "image_url": {"url": _address(media, found or ""), **media.more}}
 

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from ..adapters import ChatAdapter
 from ..protocol.reply import fold
-from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_schema_applied
+from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
 from .predict import Predict
 from .prompt_progress import reported
@@ -221,7 +221,7 @@ class Mlxcel(
         chat, fields = self._openai_messages(messages), self._chat_fields(call)
         if SCHEMA_FIELDS.isdisjoint(fields):
             return chat, fields
-        return with_schema_applied(chat, with_format_converted(fields, checked=False))
+        return with_schema_applied(chat, fields)
 
     def _completion(
         self, prompt: str, formatted: bool, call: dict[str, Any]

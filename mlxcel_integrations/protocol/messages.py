@@ -19,6 +19,7 @@ __all__ = [
     "Message",
     "Messages",
     "as_list",
+    "image_type",
     "inspect",
     "plain_content",
     "with_text",
@@ -48,16 +49,16 @@ _NEEDS = {"image_url": {"vision"}, "video_url": {"video", "vision"}, "input_audi
 """Modalities of which a model needs one; some servers show single images of a video."""
 
 _IMAGE_MARKS = (
-    (0, b"\x89PNG\r\n\x1a\n"),
-    (0, b"\xff\xd8\xff"),
-    (0, b"GIF8"),
-    (8, b"WEBP"),
-    (0, b"BM"),
-    (0, b"II*\x00"),
-    (0, b"MM\x00*"),
-    (4, b"ftyp"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF8", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (0, b"BM", "image/bmp"),
+    (0, b"II*\x00", "image/tiff"),
+    (0, b"MM\x00*", "image/tiff"),
+    (4, b"ftyp", "image/heif"),
 )
-"""Bytes that identify an image file, and their positions."""
+"""Bytes that identify an image file, their positions, and the media type of such files."""
 
 
 class Conversation(NamedTuple):
@@ -288,16 +289,20 @@ def _check_data(place: str, kind: str, address: str) -> None:
         start = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)[:64]
     except (ValueError, binascii.Error):
         raise MlxcelError(f"{place} is not valid base64: use base64.b64encode.") from None
-    if kind == "image_url" and not _is_image(header, start):
+    if kind == "image_url" and not (header.startswith("data:image/") and image_type(encoded)):
         raise MlxcelError(
             f"{place} is not an image: it begins with {start[:8]!r}. Send PNG, JPEG, WebP or GIF."
         )
 
 
-def _is_image(header: str, start: bytes) -> bool:
-    if not header.startswith("data:image/"):
-        return False
-    return any(start[at : at + len(mark)] == mark for at, mark in _IMAGE_MARKS)
+def image_type(encoded: str) -> str | None:
+    """Return the media type of an image in base64, by how it begins; None if it is not known."""
+    try:
+        # As far as the marks reach; padding that is too much is ignored.
+        start = base64.b64decode(encoded[:16] + "==")
+    except ValueError:
+        return None
+    return next((kind for at, mark, kind in _IMAGE_MARKS if start.startswith(mark, at)), None)
 
 
 def _check_modality(place: str, kind: str, features: ServerFeatures | None) -> None:

@@ -133,8 +133,6 @@ def _without_unused(schema: JsonSchema) -> JsonSchema:
             if isinstance(found, dict):
                 waiting += (inner for _, inner in references(found))
     kept = {tuple(steps(reference)[:2]) for reference in used}
-    if any(len(path) < 2 for path in kept):  # the whole schema, with all definitions
-        return schema
     definitions = {
         keyword: {name: part for name, part in schema[keyword].items() if (keyword, name) in kept}
         for keyword in DEFINITIONS

@@ -96,12 +96,7 @@ def _unevaluated(
     validator: Any, value: Any, instance: Any, schema: Any
 ) -> Iterator[ValidationError]:
     """Check what no other keyword has: properties of an object, or items of a list."""
-    if isinstance(instance, dict):
-        parts: Iterable[tuple[Any, Any]] = instance.items()
-    elif isinstance(instance, list):
-        parts = enumerate(instance)
-    else:
-        return
+    parts = instance.items() if isinstance(instance, dict) else enumerate(instance)
     known = _evaluated(validator, instance, schema, top=True)
     wrong = [
         key

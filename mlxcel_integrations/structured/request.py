@@ -231,12 +231,16 @@ def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[s
 def with_schema_applied(
     messages: Sequence[Message], fields: Mapping[str, Any]
 ) -> tuple[Sequence[Message], dict[str, Any]]:
-    """Return messages and fields of a request that is bound to a schema, ready to be sent.
+    """Return messages and fields of a request that may be bound to a schema, ready to be sent.
 
     ``show_schema``, which is not sent, marks such a request: frameworks bind nothing but fields.
+
+    Raises:
+        MlxcelError: No schema can be made from ``response_format``, or no server accepts it.
     """
+    fields = with_format_converted(fields, checked=False)
     if "show_schema" in fields:
-        fields = {"relaxable": True, **without_thinking(fields)}
+        fields = without_thinking(fields)
         if fields.pop("show_schema"):
             schema = fields["response_format"]["json_schema"]["schema"]
             messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))

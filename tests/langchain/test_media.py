@@ -207,7 +207,8 @@ def test_what_no_server_takes_is_named_with_its_message(block: Json) -> None:
     ("block", "reason"),
     [
         ({"type": "image", "file_id": "f"}, "neither data nor an address"),
-        ({"type": "image", "base64": encoded(b"BM")}, "no mime_type"),
+        ({"type": "image", "base64": encoded(b"of no image")}, "no mime_type"),
+        ({"type": "image", "base64": "/"}, "no mime_type"),
         ({"type": "image"}, "neither data nor an address"),
         ({"type": "audio", "url": "http://x"}, "no data"),
         ({"type": "file", "base64": "/", "mime_type": "text/plain"}, "not valid base64"),

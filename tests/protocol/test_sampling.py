@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Callable
+from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.sampling import (
     answer_room,
+    checked_fields,
     depends_on_engine,
     request_fields,
     with_reasoning,
@@ -73,6 +77,25 @@ def test_values_that_servers_refuse_or_ignore(given: dict[str, Any], message: st
 @pytest.mark.parametrize("engine", ["mlxcel", None])
 def test_other_engines_get_the_newer_names(engine: str | None) -> None:
     assert {"repetition_penalty": 1.1} == request_fields({"repeat_penalty": 1.1}, engine)
+
+
+class Effort(StrEnum):
+    LOW = "low"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("max_tokens", True, 1),
+        ("temperature", Fraction(1, 2), 0.5),
+        ("reasoning_effort", Effort.LOW, "low"),
+        ("logit_bias", UserDict({"5": -100}), {"5": -100}),
+    ],
+)
+def test_values_of_other_types_are_taken_for_what_they_stand_for(
+    name: str, given: Any, expected: Any
+) -> None:
+    assert {name: expected, "seed": 7} == checked_fields({name: given, "seed": 7})
 
 
 def test_llama_cpp_gets_the_names_that_it_knows() -> None:

@@ -83,8 +83,9 @@ BOX = {"type": "object", "properties": {"in": {"$ref": "#/$defs/Box"}}}
             {"$ref": "#/$defs/Box", "$defs": {"Box": BOX, "Long": LONG}},
             {"$ref": "#/$defs/Box", "$defs": {"Box": BOX}},
         ),
+        ({"items": {"$ref": "#"}, "$defs": {"A": LONG}}, {"items": {"$ref": "#"}}),
     ],
-    ids=["none used", "one used", "two keywords", "recursive"],
+    ids=["none used", "one used", "two keywords", "recursive", "the whole is used"],
 )
 def test_definitions_that_nothing_uses_are_left_out(schema: Any, expected: Any) -> None:
     assert expected == within_limits(schema)
@@ -94,15 +95,16 @@ def test_definitions_that_are_used_once_are_put_into_their_place() -> None:
     names = [f"d{at}" for at in range(MAX_REFERENCES)]
     part = {"type": "object", "properties": {"twin": {"$ref": "#/$defs/both"}}}
     properties = {name: {"$ref": f"#/$defs/{name}", "description": name} for name in names}
+    definitions = {"both": TEXT, "Box": BOX, "d0": part, "d1": part, "d2": True}
     schema = {
         "properties": {**properties, "box": {"$ref": "#/$defs/Box"}},
-        "$defs": {**dict.fromkeys(names, TEXT), "both": TEXT, "Box": BOX, "d0": part, "d1": part},
+        "$defs": {**dict.fromkeys(names, TEXT), **definitions},
     }
 
     smaller = within_limits(schema)
 
     assert {**TEXT, "description": "d5"} == smaller["properties"]["d5"]
-    assert {"both": TEXT, "Box": BOX} == smaller["$defs"]
+    assert {"both": TEXT, "Box": BOX, "d2": True} == smaller["$defs"]
     for value in ({"d0": {"twin": "x"}}, {"d0": {"twin": 1}}, {"d5": 1}, {"box": {"in": {}}}):
         assert fits(value, schema) == fits(value, smaller)
 
@@ -137,6 +139,10 @@ def fits(value: Any, schema: Any) -> bool:
     return jsonschema.Draft202012Validator(schema).is_valid(value)
 
 
-@pytest.mark.parametrize("given", [None, {"type": "json_object"}, as_format(TEXT), "x"], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [None, {"type": "json_object"}, as_format(TEXT), "x", as_format({"const": {1}})],
+    ids=["none", "any object", "a small schema", "a text", "what JSON cannot hold"],
+)
 def test_other_formats_have_no_limits(given: Any) -> None:
     assert not exceeds_limits(given)

@@ -101,6 +101,17 @@ def test_the_steps_of_python_s_engine_are_estimated(
     assert least <= found.steps(length) <= most
 
 
+def test_a_match_that_python_loses_count_of_is_left_to_the_server() -> None:
+    found = backtracking("(?=a)((a)|b|c)*+")
+
+    assert found is not None
+    assert found.matches("abc") in (True, None)
+
+
+def test_a_pattern_that_no_engine_knows_is_none() -> None:
+    assert backtracking("(?<=a*)b") is None
+
+
 @pytest.mark.parametrize("pattern", ["(", "a**{", "[", "a{99999999999999999999}", "(" * 9_000])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(MlxcelError, match="The schema is invalid at /pattern"):

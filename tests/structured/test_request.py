@@ -104,12 +104,12 @@ def test_the_schema_is_shown_at_the_end_of_the_last_message(messages: Any, expec
                 {
                     "response_format": SCHEMA.response_format,
                     "chat_template_kwargs": {"enable_thinking": False},
-                    "relaxable": True,
+                    "relaxable": False,
                 },
             ),
         ),
         (
-            {"show_schema": True, "response_format": SCHEMA.response_format},
+            {"show_schema": True, "response_format": SCHEMA.response_format, "relaxable": True},
             (
                 [ASKED],
                 {

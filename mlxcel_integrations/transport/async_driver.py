@@ -14,7 +14,7 @@ from ..protocol.stream import Delta, Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started
-from .generation import ended, following, lost, opened
+from .generation import following, opened
 from .sockets import hang_up
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
@@ -90,9 +90,9 @@ class AsyncDriver:
                     await turns.join()
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
-                await self._drive(ended(self._connection, answer))
+                await self._drive(answer.end())
             except LOST as error:
-                await self._drive(lost(answer, error))
+                await self._drive(answer.fail(error))
             finally:
                 answer.leave()
                 await _close(incoming)

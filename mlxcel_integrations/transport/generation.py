@@ -1,11 +1,10 @@
-"""Generations: a request that waits for a slot of the server, and its answer from the first token.
+"""Generations: a request that waits for a slot of the server, until its answer has begun.
 
 The steps are those of ``exchange``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 
 from ..protocol.discovery import reported, slots_to_respect
@@ -19,13 +18,10 @@ from .connection import Connection
 from .diagnosis import to_exception
 from .exchange import ask_once, before_retry, respond, run
 from .line import Place
-from .steps import LOST, Close, Incoming, Next, Sleep, Steps, Wait
+from .steps import Close, Incoming, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
-__all__ = ["ended", "following", "lost", "opened"]
-
-DRAIN_SECONDS = 0.05
-"""Longest wait for what follows ``[DONE]``."""
+__all__ = ["following", "opened"]
 
 HEALTH_SECONDS = 2.0
 """Longest wait for the slots of a server before a request is sent without knowing them."""
@@ -47,34 +43,6 @@ def following(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedA
         return None
     deadline = answer.incoming.deadline.following(time.monotonic())
     return _sent(connection, then(answer.stream), deadline)
-
-
-def ended(connection: Connection, answer: StreamedAnswer) -> Steps[None]:
-    """Check that an answer of which nothing is left to read is complete.
-
-    What follows ``[DONE]`` is read so that the connection can be used again; a server that neither
-    sends more nor ends the response must not delay the answer.
-
-    Raises:
-        MlxcelStreamError: It is not complete.
-    """
-    if answer.stream.gave_up:
-        # The log of a managed server, which says why, arrives a moment later.
-        yield Sleep(connection.settle_seconds)
-    if answer.close():
-        answer.incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
-        with contextlib.suppress(*LOST):
-            yield Next(answer.incoming)
-
-
-def lost(answer: StreamedAnswer, error: Exception) -> Steps[None]:
-    """Check that an answer was complete when a read of it failed.
-
-    Raises:
-        MlxcelStreamError: It was not.
-    """
-    yield Sleep(answer.lose())
-    answer.close_after(error)
 
 
 def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[StreamedAnswer]:
@@ -102,7 +70,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
                 connection.refuses_begun = True
                 return answer
             answer = StreamedAnswer(connection, request, incoming, began, place)
-            yield from _first_token(answer)
+            yield from answer.begin()
             if answer.begun or not answer.stream.gave_up:
                 return answer
             pause = retries.pause()
@@ -208,24 +176,3 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
     finally:
         line.asked = known
     return known
-
-
-def _first_token(answer: StreamedAnswer) -> Steps[None]:
-    """Read an answer until its first token, or until its end if there is none."""
-    incoming = answer.incoming
-    try:
-        while (piece := (yield Next(incoming))) is not None:
-            answer.first, piece = answer.feed(piece), b""
-            if answer.begun or answer.done:
-                break
-            incoming.deadline.renew(time.monotonic(), answer.has_token)
-    except LOST as error:
-        answer.leave()
-        yield Close(incoming)
-        yield from lost(answer, error)
-    except BaseException as error:
-        answer.leave()
-        # A generator that is being closed cannot yield another step.
-        if not isinstance(error, GeneratorExit):
-            yield Close(incoming)
-        raise

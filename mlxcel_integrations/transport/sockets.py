@@ -1,18 +1,18 @@
-"""Sockets below httpx: hanging up, keep-alive, and a leak of httpcore."""
+"""Sockets below httpx: hanging up, and a leak of httpcore."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 
 from ..errors import causes
 
-__all__ = ["close_leaked_socket", "hang_up", "keeps_alive", "wrap_backend"]
+__all__ = ["close_leaked_socket", "hang_up", "wrap_backend"]
 
 
 def wrap_backend(transport: object, wrapper: Callable[[Any], Any]) -> bool:
@@ -44,15 +44,6 @@ def close_leaked_socket(error: Exception) -> None:
             leaked = frame.f_locals.get("sock")
             if frame.f_code.co_name == "connect_unix_socket" and isinstance(leaked, socket.socket):
                 leaked.close()
-
-
-def keeps_alive(headers: Mapping[str, str]) -> bool:
-    """Tell whether the connection of a stream can be used again when the stream has ended.
-
-    llama.cpp closes it although its headers say otherwise, and a request that is sent before this
-    is noticed would be lost.
-    """
-    return headers.get("server") != "llama.cpp"
 
 
 def hang_up(response: httpx.Response) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from ..errors import MlxcelError, MlxcelStreamError
@@ -12,17 +13,19 @@ from ..secret import begun_at_end, redacted
 from .connection import Connection
 from .diagnosis import broken, hide_secrets, log_tail
 from .line import Place
-from .sockets import keeps_alive
-from .steps import Incoming
+from .steps import LOST, Close, Incoming, Next, Sleep, Steps
 
 __all__ = ["StreamedAnswer"]
 
+DRAIN_SECONDS = 0.05
+"""Longest wait for what follows ``[DONE]``."""
+
 
 class StreamedAnswer:
-    """An answer that is arriving: ``feed`` it each piece, and ``close`` it at the end.
+    """An answer that is arriving: ``begin`` it, ``feed`` it each piece, and ``end`` it.
 
-    If a read fails, ``lose`` and ``close_after`` take the place of ``close``. In any case,
-    ``leave`` the line when nothing more is read.
+    If a read fails, ``fail`` takes the place of ``end``. In any case, ``leave`` the line when
+    nothing more is read.
 
     Args:
         connection: The server that answers.
@@ -67,14 +70,36 @@ class StreamedAnswer:
                 one.undecided = False
         self._content_type = incoming.headers.get("content-type", "")
         self._is_stream = self._content_type.startswith("text/event-stream")
-        self._exceeded = "", 0.0
         self._lost = False
         self._sample = b""
+
+    def begin(self) -> Steps[None]:
+        """Read until the first token, or until the end if there is none.
+
+        Raises:
+            MlxcelStreamError: A read failed before the answer was complete.
+        """
+        try:
+            while (piece := (yield Next(self.incoming))) is not None:
+                self.first, piece = self.feed(piece), b""
+                if self.begun or self.done:
+                    break
+                self.incoming.deadline.renew(time.monotonic(), self.has_token)
+        except LOST as error:
+            self.leave()
+            yield Close(self.incoming)
+            yield from self.fail(error)
+        except BaseException as error:
+            self.leave()
+            # A generator that is being closed cannot yield another step.
+            if not isinstance(error, GeneratorExit):
+                yield Close(self.incoming)
+            raise
 
     def feed(self, piece: bytes) -> list[Delta]:
         """Take the bytes of a read, and return the deltas that they complete.
 
-        ``close`` raises any error in them.
+        ``end`` raises any error in them.
         """
         if not self._is_stream:
             self.done, self._sample = True, redacted(piece[: begun_at_end(piece, least=4)])
@@ -90,33 +115,43 @@ class StreamedAnswer:
         self.done = self.stream.done
         return deltas
 
-    def close(self) -> bool:
-        """Check that the answer is complete; return whether its connection can be used again.
+    def end(self) -> Steps[None]:
+        """Check that the answer, of which nothing is left to read, is complete.
+
+        What follows ``[DONE]`` is read so that the connection can be used again; a server that
+        neither sends more nor ends the response must not delay the answer.
 
         Raises:
             MlxcelStreamError: The answer is not complete.
         """
         if not self._is_stream:
             raise self._not_a_stream()
-        self._check_complete(log=log_tail(self._connection) if self.stream.gave_up else "")
+        log = ""
+        if self.stream.gave_up:
+            # The log of a managed server, which says why, arrives a moment later.
+            yield Sleep(self._connection.settle_seconds)
+            log = log_tail(self._connection)
+        self._check_complete(log=log)
         if not self.done or self._lost:
-            return False
+            return
         self._connection.learn(self.request.body, self.stream, self._buffering.buffered)
-        return keeps_alive(self.incoming.headers) and not self.stream.left
+        # llama.cpp closes the connection of a stream although its headers say otherwise, and a
+        # request that is sent before this is noticed would be lost.
+        if not self.stream.left and self.incoming.headers.get("server") != "llama.cpp":
+            self.incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
+            with contextlib.suppress(*LOST):
+                yield Next(self.incoming)
 
-    def lose(self) -> float:
-        """Note that a read failed; return the seconds to wait before ``close_after``."""
-        self.done = self._lost = True
-        self._exceeded = self.incoming.deadline.exceeded(time.monotonic())
-        return self._connection.settle_seconds
-
-    def close_after(self, error: Exception) -> None:
-        """Check that the answer was complete when a read failed.
+    def fail(self, error: Exception) -> Steps[None]:
+        """Check that the answer was complete when a read of it failed.
 
         Raises:
             MlxcelStreamError: The answer is not complete.
         """
-        self._check_complete(*broken(self._connection, error, self._exceeded))
+        self.done = self._lost = True
+        exceeded = self.incoming.deadline.exceeded(time.monotonic())
+        yield Sleep(self._connection.settle_seconds)
+        self._check_complete(*broken(self._connection, error, exceeded))
 
     def leave(self) -> None:
         """Give the place in the line back: the answer is not read any further."""

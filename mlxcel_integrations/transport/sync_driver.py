@@ -14,7 +14,7 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
-from .generation import ended, following, lost, opened
+from .generation import following, opened
 from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
@@ -83,9 +83,9 @@ class SyncDriver:
                         break
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
-                self._drive(ended(self._connection, answer))
+                self._drive(answer.end())
             except LOST as error:
-                self._drive(lost(answer, error))
+                self._drive(answer.fail(error))
             finally:
                 answer.leave()
                 incoming.body.close()

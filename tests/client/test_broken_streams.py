@@ -174,6 +174,19 @@ def test_a_limit_of_one_client_is_not_that_of_the_next_request(
     assert 1 == server.connections
 
 
+@ON_TCP
+@pytest.mark.parametrize(("name", "connections"), [("uvicorn", 1), ("llama.cpp", 2)])
+def test_llama_cpp_closes_the_connection_of_a_stream(
+    client: Any, server: FakeServer, name: str, connections: int
+) -> None:
+    """It does so although its headers say otherwise."""
+    answer = Reply.text("Oslo", headers={"server": name})
+    server.script(answer, answer)
+
+    assert ["Oslo", "Oslo"] == [client.chat("hi"), client.chat("hi")]
+    assert connections == server.connections
+
+
 def test_a_body_that_breaks_off_is_no_answer(connect: Any, server: FakeServer) -> None:
     server.route("/tokenize", Reply.json({"tokens": [1, 2]}, cut_after=5))
     server.route("/v1/models", Reply.json({"data": []}, cut_after=5, chunked=True))

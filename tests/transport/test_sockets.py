@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mlxcel_integrations.transport.sockets import hang_up, keeps_alive, wrap_backend
+from mlxcel_integrations.transport.sockets import hang_up, wrap_backend
 
 
 @pytest.mark.parametrize("kind", [httpx.HTTPTransport, httpx.AsyncHTTPTransport])
@@ -24,16 +24,6 @@ def test_a_transport_without_a_backend_is_left_alone() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200))
 
     assert not wrap_backend(transport, lambda backend: pytest.fail("There is none."))
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [({}, True), ({"server": "uvicorn"}, True), ({"server": "llama.cpp"}, False)],
-)
-def test_llama_cpp_closes_the_connection_of_a_stream(
-    headers: dict[str, str], *, expected: bool
-) -> None:
-    assert expected == keeps_alive(headers)
 
 
 class Stream:

@@ -117,9 +117,7 @@ class AsyncDriver:
             case Send(endpoint, request, deadline):
                 await Turns.of_this_loop().join()
                 async with asyncio.timeout(deadline.left(time.monotonic())):
-                    response = await self._pool.send(endpoint, request)
-                body: Any = response.stream
-                return Incoming(response, body, aiter(body), deadline)
+                    return await self._pool.send(endpoint, request, deadline)
             case Next(incoming):
                 await Turns.of_this_loop().join()
                 return await _anext(incoming)
@@ -167,4 +165,4 @@ async def _close(incoming: Incoming) -> None:
         # Once only: afterwards, another request may use the connection.
         incoming.ended = True
         hang_up(incoming.response)
-    await asyncio.shield(incoming.body.aclose())
+    await asyncio.shield(incoming.closing.aclose())

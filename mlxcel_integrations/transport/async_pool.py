@@ -10,20 +10,23 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import httpx
 
+from ..protocol.timeouts import Deadline
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
 from .peers import proving_peers
+from .steps import Incoming
 
 if TYPE_CHECKING:
     from .server import ServerLease
 
-__all__ = ["AsyncPool", "ShieldedBody", "off_loop"]
+__all__ = ["AsyncPool", "off_loop"]
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
 """Modules that httpx imports with its first request, which would block the loop for 50 ms."""
@@ -73,7 +76,9 @@ class AsyncPool:
             await known.close()
         return fresh.transport
 
-    async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
+    async def send(
+        self, endpoint: Endpoint, request: httpx.Request, deadline: Deadline
+    ) -> Incoming:
         """Send a request; see ``SyncPool.send``. Its task may be cancelled anywhere."""
         transport = await self.transport(endpoint)
         loop = asyncio.get_running_loop()
@@ -82,7 +87,8 @@ class AsyncPool:
             await places.acquire()
         try:
             response = await transport.handle_async_request(request)
-            assert isinstance(response.stream, httpx.AsyncByteStream)
+            body = response.stream
+            assert isinstance(body, httpx.AsyncByteStream)
         except (Exception, asyncio.CancelledError):
             try:
                 if abandoned := _take_abandoned(transport):
@@ -90,22 +96,12 @@ class AsyncPool:
             finally:
                 places.release()
             raise
-        if response.is_closed:
-            # A transport for tests has read it already, and nothing would close it again.
-            places.release()
-            return response
-        stream = response.extensions.get("network_stream")
-
-        async def closed() -> None:
-            try:
-                # httpcore forgets a connection that is still being made when its pool is closed.
-                if stream is not None and not self._has(transport):
-                    await stream.aclose()
-            finally:
-                places.release()
-
-        response.stream = ShieldedBody(response.stream, closed)
-        return response
+        closing = AsyncExitStack()
+        closing.callback(places.release)
+        network_stream = response.extensions.get("network_stream")
+        closing.push_async_callback(self._close_stray, network_stream, transport)
+        closing.push_async_callback(body.aclose)
+        return Incoming(response, closing, aiter(body), deadline)
 
     async def close(self) -> None:
         """Close the connections of the running loop; other loops close theirs when they end."""
@@ -114,9 +110,12 @@ class AsyncPool:
         if known is not None:
             await known.close()
 
-    def _has(self, transport: httpx.AsyncBaseTransport) -> bool:
+    async def _close_stray(self, stream: Any, transport: httpx.AsyncBaseTransport) -> None:
+        """Close a connection that httpcore forgot; see ``SyncPool``."""
         known = self._known.get(asyncio.get_running_loop())
-        return transport is self._given or (known is not None and known.transport is transport)
+        is_ours = transport is self._given or (known is not None and known.transport is transport)
+        if stream is not None and not is_ours:
+            await stream.aclose()
 
     def _forget(self) -> None:
         self._process = os.getpid()
@@ -125,37 +124,6 @@ class AsyncPool:
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             WeakKeyDictionary()
         )
-
-
-class ShieldedBody(httpx.AsyncByteStream):
-    """Body of a response that is closed even if the task that closes it is cancelled.
-
-    httpx closes a body at its end, within the last read. A cancellation at that moment would leave
-    the connection in use forever, and the pool with one less.
-
-    Args:
-        body: The body from the transport.
-        closed: Called once when it is closed.
-    """
-
-    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], Awaitable[None]]) -> None:
-        self._body = body
-        self._closed: Callable[[], Awaitable[None]] | None = closed
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._body.__aiter__()
-
-    async def aclose(self) -> None:
-        """Close it; if the task is cancelled, closing goes on without it."""
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            await asyncio.shield(self._close(closed))
-
-    async def _close(self, closed: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await self._body.aclose()
-        finally:
-            await closed()
 
 
 class _LoopTransport:

@@ -42,8 +42,8 @@ class Incoming:
     Args:
         response: The response of a transport, whose own methods are not used: they would unpack
             what is compressed.
-        body: Its body, synchronous or asynchronous like the driver.
-        pieces: Iterator over the body.
+        closing: Closes it, synchronous or asynchronous like the driver.
+        pieces: Iterator over its body.
         deadline: The deadline of the next read.
 
     Attributes:
@@ -52,13 +52,13 @@ class Incoming:
         ended: Whether its body has come to its end, or is closed.
     """
 
-    __slots__ = ("body", "deadline", "ended", "headers", "pieces", "response", "server")
+    __slots__ = ("closing", "deadline", "ended", "headers", "pieces", "response", "server")
 
     def __init__(
-        self, response: httpx.Response, body: Any, pieces: Any, deadline: Deadline
+        self, response: httpx.Response, closing: Any, pieces: Any, deadline: Deadline
     ) -> None:
         self.response = response
-        self.body = body
+        self.closing = closing
         self.pieces = pieces
         self.deadline = deadline
         # httpx takes longer to look up one header than this takes for all of them. No repr shows

@@ -15,7 +15,7 @@ from ..protocol.stream import Delta, Request
 from .connection import Connection
 from .exchange import run, started
 from .generation import following, opened
-from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
+from .steps import LOST, Close, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
 
@@ -88,7 +88,7 @@ class SyncDriver:
                 self._drive(answer.fail(error))
             finally:
                 answer.leave()
-                incoming.body.close()
+                incoming.closing.close()
             steps = following(self._connection, answer)
 
     def _drive(self, steps: Steps[T]) -> T:
@@ -108,9 +108,7 @@ class SyncDriver:
     def _do(self, step: Step) -> Any:
         match step:
             case Send(endpoint, request, deadline):
-                response = self._pool.send(endpoint, request, deadline)
-                body: Any = response.stream
-                return Incoming(response, body, iter(body), deadline)
+                return self._pool.send(endpoint, request, deadline)
             case Next(incoming):
                 return next(incoming.pieces, None)
             case Start(server):
@@ -118,7 +116,7 @@ class SyncDriver:
             case Wait(place, timeout):
                 return place.result(timeout)
             case Close(incoming):
-                return incoming.body.close()
+                return incoming.closing.close()
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Gather():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -13,6 +13,7 @@ from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
+from .steps import Incoming
 
 if TYPE_CHECKING:
     from .server import ServerLease
@@ -56,9 +57,7 @@ class SyncPool:
                 self._known = endpoint, proving_peers(transport, self._lease)
             return self._known[1]
 
-    def send(
-        self, endpoint: Endpoint, request: httpx.Request, deadline: Deadline
-    ) -> httpx.Response:
+    def send(self, endpoint: Endpoint, request: httpx.Request, deadline: Deadline) -> Incoming:
         """Send a request as soon as one of the connections is free.
 
         The deadline ends the reads of its response, too.
@@ -76,34 +75,32 @@ class SyncPool:
         try:
             sending.deadline = deadline
             response = transport.handle_request(request)
-            assert isinstance(response.stream, httpx.SyncByteStream)
+            body = response.stream
+            assert isinstance(body, httpx.SyncByteStream)
         except BaseException:
             places.release()
             raise
         finally:
             sending.deadline = None
-        if response.is_closed:
-            # A transport for tests has read it already, and nothing would close it again.
-            places.release()
-            return response
-        stream = response.extensions.get("network_stream")
-
-        def closed() -> None:
-            known = self._known
-            is_ours = transport is self._given or (known is not None and transport is known[1])
-            # httpcore forgets a connection that is still being made when its pool is closed.
-            if stream is not None and not is_ours:
-                stream.close()
-            places.release()
-
-        response.stream = _Body(response.stream, closed)
-        return response
+        # Called in the reverse order, and once only, however often the response is closed.
+        closing = ExitStack()
+        closing.callback(places.release)
+        closing.callback(self._close_stray, response.extensions.get("network_stream"), transport)
+        closing.callback(body.close)
+        return Incoming(response, closing, iter(body), deadline)
 
     def close(self) -> None:
         """Close all connections."""
         if self._process == os.getpid():
             with self._lock:
                 self._drop()
+
+    def _close_stray(self, stream: Any, transport: httpx.BaseTransport) -> None:
+        """Close a connection that httpcore forgot: the pool was closed while it was being made."""
+        known = self._known
+        is_ours = transport is self._given or (known is not None and transport is known[1])
+        if stream is not None and not is_ours:
+            stream.close()
 
     def _drop(self) -> None:
         # In this order, so that a connection made meanwhile is closed here or in ``send``.
@@ -116,22 +113,3 @@ class SyncPool:
         self._lock = threading.Lock()
         self._known = None
         self._places = threading.Semaphore(MOST_CONNECTIONS)
-
-
-class _Body(httpx.SyncByteStream):
-    """Body of a response, with a callback when it is closed."""
-
-    def __init__(self, body: httpx.SyncByteStream, closed: Callable[[], None]) -> None:
-        self._body = body
-        self._closed: Callable[[], None] | None = closed
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._body.__iter__()
-
-    def close(self) -> None:
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            try:
-                self._body.close()
-            finally:
-                closed()

@@ -189,10 +189,11 @@ def test_a_connection_that_is_made_while_its_pool_is_closed_is_closed_with_its_a
         extensions={"timeout": {"pool": 1.0}, "trace": close_meanwhile},
     )
 
-    response = pool.send(endpoint, request, Deadline(Timeouts(), now=0))
-    response.read()
+    incoming = pool.send(endpoint, request, Deadline(Timeouts(), now=0))
+    incoming.closing.close()
 
-    assert -1 == response.extensions["network_stream"].get_extra_info("socket").fileno()
+    stream = incoming.response.extensions["network_stream"]
+    assert -1 == stream.get_extra_info("socket").fileno()
 
 
 def test_closing_twice_is_no_mistake(client: Any) -> None:

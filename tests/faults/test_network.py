@@ -25,7 +25,7 @@ import pydantic
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
-from mlxcel_integrations.transport.async_pool import _PRIVATE, ShieldedBody
+from mlxcel_integrations.transport.async_pool import _PRIVATE
 from mlxcel_integrations.transport.sockets import wrap_backend
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import dumps, event
@@ -134,33 +134,39 @@ def test_what_is_cancelled_in_a_crowd_leaves_no_connection_in_use(
 
 
 class Body(httpx.AsyncByteStream):
-    """A body that takes a moment to be closed."""
+    """A body that begins, and takes a moment to be closed."""
 
-    closed = False
+    def __init__(self) -> None:
+        self.waiting, self.closing, self.closed = (asyncio.Event() for _ in range(3))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b""
+        yield event(dumps({"choices": [{"index": 0, "delta": {"content": "a"}}]}))
+        self.waiting.set()
+        await asyncio.sleep(10)
 
     async def aclose(self) -> None:
+        self.closing.set()
         await asyncio.sleep(0.05)
-        self.closed = True
+        self.closed.set()
 
 
 async def test_a_body_is_closed_also_where_this_is_cancelled() -> None:
     """Else, its connection would be in use for ever."""
-    body, closed = Body(), asyncio.Event()
+    body = Body()
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(200, headers=headers, stream=body)
+    )
+    async with AsyncLLM(base_url="http://127.0.0.1:9", served_model="m") as llm:
+        llm._driver._pool._given = transport
+        asking = asyncio.ensure_future(llm.chat("hi"))
+        for happens in (body.waiting, body.closing):
+            await asyncio.wait_for(happens.wait(), 5)
+            asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
-    async def tell() -> None:
-        closed.set()
-
-    closing = asyncio.ensure_future(ShieldedBody(body, tell).aclose())
-    await asyncio.sleep(0.01)
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    await asyncio.sleep(0.1)
-
-    assert (True, True) == (body.closed, closed.is_set())
+        assert await asyncio.wait_for(body.closed.wait(), 5)
 
 
 class Held:

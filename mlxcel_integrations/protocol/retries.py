@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 from .failures import Failure
 
 __all__ = ["Retries"]
 
 
+@dataclass(slots=True)
 class Retries:
     """Decide how long to wait before a request is sent again, if at all.
 
-    Args:
+    Attributes:
         limit: How often a request may be sent again.
         jitter: Returns a number from 0 to 1.
+        made: How often it was sent again.
     """
 
-    FIRST, LONGEST, LONGEST_RETRY_AFTER = 0.25, 8.0, 60.0
+    FIRST: ClassVar[float] = 0.25
+    DOUBLINGS: ClassVar[int] = 5
+    LONGEST_RETRY_AFTER: ClassVar[float] = 60.0
 
-    def __init__(self, limit: int, jitter: Callable[[], float] = random.random) -> None:
-        self._limit = self._left = limit
-        self._pause = self.FIRST
-        self._jitter = jitter
+    limit: int
+    jitter: Callable[[], float] = random.random
+    made: int = 0
 
     @property
     def coming(self) -> str:
         """The attempt that comes after the pause, such as ``"try 2 of 3"``."""
-        return f"try {self._limit - self._left + 1} of {self._limit + 1}"
+        return f"try {self.made + 1} of {self.limit + 1}"
 
     def delay(self, failure: Failure) -> float | None:
         """Return the seconds to wait before trying again, or None to give up."""
@@ -39,8 +44,8 @@ class Retries:
 
     def pause(self) -> float | None:
         """Return the seconds to wait before another attempt, None if there may be none."""
-        if self._left <= 0:
+        if self.made >= self.limit:
             return None
-        self._left -= 1
-        pause, self._pause = self._pause, min(self._pause * 2, self.LONGEST)
-        return pause * (0.5 + 0.5 * self._jitter())
+        pause: float = self.FIRST * 2 ** min(self.made, self.DOUBLINGS)
+        self.made += 1
+        return pause * (0.5 + 0.5 * self.jitter())

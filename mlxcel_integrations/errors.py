@@ -35,7 +35,6 @@ __all__ = [
     "StructuredOutputTruncated",
     "causes",
     "warn_caller",
-    "warn_of_blocked_loop",
     "with_end_of",
 ]
 
@@ -208,25 +207,3 @@ def warn_caller(message: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level + 1)
-
-
-_warned_of_blocked_loop = False
-
-
-def warn_of_blocked_loop() -> None:
-    """Warn, once in a program, that a synchronous call for an answer stops an event loop.
-
-    In a notebook, a loop always runs, and nothing else waits for it.
-    """
-    global _warned_of_blocked_loop
-    # Where asyncio was not imported, no loop runs.
-    asyncio = sys.modules.get("asyncio")
-    if _warned_of_blocked_loop or asyncio is None or "ipykernel" in sys.modules:
-        return
-    if asyncio._get_running_loop() is not None:
-        _warned_of_blocked_loop = True
-        warn_caller(
-            "A synchronous call waits for an answer in a running event loop, and stops everything "
-            "else in it. Use AsyncLLM, or the asynchronous method of the same name (ainvoke, "
-            "achat, acomplete, ...)."
-        )

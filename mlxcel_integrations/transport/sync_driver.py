@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ..errors import warn_of_blocked_loop
+from ..errors import warn_caller
 from ..protocol.flow import Flow, Gather
 from ..protocol.stream import Delta, Request
 from .connection import Connection
@@ -64,7 +65,7 @@ class SyncDriver:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
-        warn_of_blocked_loop()
+        _warn_of_blocked_loop()
         # Notebooks and pytest leave these functions out of a traceback.
         __tracebackhide__ = True
         steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
@@ -136,3 +137,25 @@ class SyncDriver:
             # After a failure, cancel the flows that have not begun, and do not await the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
+
+
+_warned_of_blocked_loop = False
+
+
+def _warn_of_blocked_loop() -> None:
+    """Warn, once in a program, that a synchronous call for an answer stops an event loop.
+
+    In a notebook, a loop always runs, and nothing else waits for it.
+    """
+    global _warned_of_blocked_loop
+    # Where asyncio was not imported, no loop runs.
+    asyncio = sys.modules.get("asyncio")
+    if _warned_of_blocked_loop or asyncio is None or "ipykernel" in sys.modules:
+        return
+    if asyncio._get_running_loop() is not None:
+        _warned_of_blocked_loop = True
+        warn_caller(
+            "A synchronous call waits for an answer in a running event loop, and stops everything "
+            "else in it. Use AsyncLLM, or the asynchronous method of the same name (ainvoke, "
+            "achat, acomplete, ...)."
+        )

@@ -18,9 +18,10 @@ from langchain_core.prompts import PromptTemplate
 from llama_index.core.llms import ChatMessage
 from llama_index.core.llms.utils import resolve_llm
 
-from mlxcel_integrations import LLM, AsyncLLM, ManagedServer, errors
+from mlxcel_integrations import LLM, AsyncLLM, ManagedServer
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.llama_index import Mlxcel
+from mlxcel_integrations.transport import sync_driver
 from tests.fakes.server import FakeServer, Reply
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -176,7 +177,7 @@ def message(mistake: str, server: FakeServer) -> str:
 def _nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLXCEL_BIN", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(errors, "_warned_of_blocked_loop", False)
+    monkeypatch.setattr(sync_driver, "_warned_of_blocked_loop", False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
 
 

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-__all__ = ["BufferingDetector"]
+from dataclasses import dataclass, field
+
+__all__ = ["FirstTokens"]
+
+SILENCE = 1.0
+AT_ONCE = 0.004
+ONE_BY_ONE = 0.02
 
 
-class BufferingDetector:
-    """Detect whether the first tokens of an answer came one by one, or late and all at once.
+@dataclass(slots=True, eq=False)
+class FirstTokens:
+    """When the first tokens of an answer came: one by one, or late and all at once.
 
     No server generates thousands of tokens a second for one request. If they arrive that fast after
     a long silence, something has held them back. Only the first tokens count: later ones may have
     waited for a slow reader.
 
-    Args:
-        began: When the request was sent, in seconds; all times here are on the same clock.
-
     Attributes:
-        buffered: Whether they came all at once, None if that is not known.
-        undecided: Whether more tokens are needed to know.
+        began: When the request was sent, in seconds; all times here are on the same clock.
+        arrivals: When each of them was read.
+        watched: Whether more of them are to be noted.
     """
 
-    SILENCE = 1.0
-    TOKENS = 8
-    AT_ONCE = 0.004
-    ONE_BY_ONE = 0.02
+    MOST = 8
 
-    def __init__(self, began: float) -> None:
-        self.buffered: bool | None = None
-        self.undecided = True
-        self._began = began
-        self._first: float | None = None
-        self._tokens = 0
+    began: float
+    arrivals: list[float] = field(default_factory=list)
+    watched: bool = True
 
-    def observe(self, now: float, tokens: int) -> None:
-        """Take note of tokens that were read."""
-        if not self.undecided:
-            return
-        if self._first is None:
-            self._first = now
-        self._tokens += tokens
-        if self._tokens < self.TOKENS:
-            return
-        self.undecided = False
-        took = now - self._first
-        if took >= self.ONE_BY_ONE:
-            self.buffered = False
-        elif took <= self.AT_ONCE and self._first - self._began >= self.SILENCE:
-            self.buffered = True
+    @property
+    def were_buffered(self) -> bool | None:
+        """Whether they came all at once, None if that is not known."""
+        if len(self.arrivals) < self.MOST:
+            return None
+        first, last = self.arrivals[0], self.arrivals[self.MOST - 1]
+        if last - first >= ONE_BY_ONE:
+            return False
+        return True if last - first <= AT_ONCE and first - self.began >= SILENCE else None

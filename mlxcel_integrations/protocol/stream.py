@@ -278,7 +278,11 @@ class DeltaStream:
                 delta.model, delta.id = event.get("model"), event.get("id")
             if self.thought_tokens and (delta.finish_reason or delta.usage):
                 self._count_thoughts(delta)
-            _check(delta)
+            if not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
+                raise TypeError
+            # Nearly all deltas hold nothing else.
+            if delta.finish_reason or delta.tool_calls or delta.logprobs or usage or timings:
+                _check(delta)
             if usage:
                 self.prompt_tokens = usage.get("prompt_tokens")
             if delta.text:
@@ -433,22 +437,11 @@ def with_thoughts_counted(usage: dict[str, Any], thought_tokens: int) -> dict[st
 
 
 def _check(delta: Delta) -> None:
-    """Check the types of all that a delta holds.
+    """Check the types of what a delta holds beside texts.
 
     Raises:
         TypeError: One is wrong.
     """
-    if not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
-        raise TypeError
-    # Nearly all deltas hold nothing else.
-    if not (
-        delta.finish_reason
-        or delta.tool_calls is not None
-        or delta.logprobs is not None
-        or delta.usage is not None
-        or delta.timings is not None
-    ):
-        return
     if (
         (delta.tool_calls is not None and not are_calls(delta.tool_calls))
         or (delta.logprobs is not None and not are_logprobs(delta.logprobs))

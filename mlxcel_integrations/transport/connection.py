@@ -13,7 +13,7 @@ import httpx
 from ..errors import MlxcelError, warn_caller
 from ..protocol.arguments import as_path, as_whole, check_text
 from ..protocol.body import encode_body
-from ..protocol.buffering import BufferingDetector
+from ..protocol.buffering import FirstTokens
 from ..protocol.discovery import same_model
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
 from ..protocol.flow import Call
@@ -111,7 +111,7 @@ class Connection(NotPicklable):
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
-        under_way: The detectors of the answers that are being read.
+        under_way: The first tokens of the answers that are being read.
         settle_seconds: How long to wait before diagnosing a broken connection: those of a managed
             server break a moment before its guard reports its end.
 
@@ -156,7 +156,7 @@ class Connection(NotPicklable):
         # A managed server is started with a queue for requests.
         self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
-        self.under_way: set[BufferingDetector] = set()
+        self.under_way: set[FirstTokens] = set()
         self._buffered_in_a_row = 0
         self._warnings: set[str] = set()
 

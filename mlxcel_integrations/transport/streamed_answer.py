@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from ..errors import MlxcelError, MlxcelStreamError
-from ..protocol.buffering import BufferingDetector
+from ..protocol.buffering import FirstTokens
 from ..protocol.failures import not_a_stream
 from ..protocol.stream import CONNECTION_ENDED, Delta, Request
 from ..secret import begun_at_end, redacted
@@ -62,12 +62,12 @@ class StreamedAnswer:
         self._place = place
         if incoming.server is not None:
             connection.line.saw(incoming.server)
-        self._buffering = BufferingDetector(began)
-        connection.under_way.add(self._buffering)
+        self._first_tokens = FirstTokens(began)
+        connection.under_way.add(self._first_tokens)
         if len(connection.under_way) > 1:
             # With several streams at once, the reader itself may be what is late.
             for one in list(connection.under_way):
-                one.undecided = False
+                one.watched = False
         self._content_type = incoming.headers.get("content-type", "")
         self._is_stream = self._content_type.startswith("text/event-stream")
         self._lost = False
@@ -109,8 +109,10 @@ class StreamedAnswer:
             self._connection.line.broke_off()
         self.begun = self.begun or bool(deltas or self.stream.text)
         self.has_token = bool(deltas) and deltas[-1].prompt_progress is None
-        if self._buffering.undecided and self.has_token:
-            self._buffering.observe(time.monotonic(), len(deltas))
+        if self._first_tokens.watched and self.has_token:
+            arrivals = self._first_tokens.arrivals
+            arrivals += [time.monotonic()] * len(deltas)
+            self._first_tokens.watched = len(arrivals) < FirstTokens.MOST
         self.incoming.deadline.stands_still = self.stream.stands_still
         self.done = self.stream.done
         return deltas
@@ -134,7 +136,7 @@ class StreamedAnswer:
         self._check_complete(log=log)
         if not self.done or self._lost:
             return
-        self._connection.learn(self.request.body, self.stream, self._buffering.buffered)
+        self._connection.learn(self.request.body, self.stream, self._first_tokens.were_buffered)
         # llama.cpp closes the connection of a stream although its headers say otherwise, and a
         # request that is sent before this is noticed would be lost.
         if not self.stream.left and self.incoming.headers.get("server") != "llama.cpp":
@@ -155,7 +157,7 @@ class StreamedAnswer:
 
     def leave(self) -> None:
         """Give the place in the line back: the answer is not read any further."""
-        self._connection.under_way.discard(self._buffering)
+        self._connection.under_way.discard(self._first_tokens)
         self._connection.line.leave(self._place)
 
     def _check_complete(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:

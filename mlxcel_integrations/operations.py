@@ -141,7 +141,7 @@ def prepare_completion(
     engine = None
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
-    request = completion_request(model, prompt, sampling, engine)
+    request = completion_request(model, prompt, sampling, engine, _check_answer)
     check = connection.check_context
     if check or (check is None and len(prompt) > SHORT):
         yield from _check_context(connection, request, _count_prompt(prompt))
@@ -257,7 +257,7 @@ def _chat_request(
     features = None
     if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)
-    return chat_request(model, conversation, sampling, features)
+    return chat_request(model, conversation, sampling, features, _check_answer)
 
 
 def _resolved(
@@ -280,6 +280,18 @@ def _with_known_progress(
         return without_progress(sampling)
     features = yield from discover_features(connection)
     return sampling if features.reports_progress else without_progress(sampling)
+
+
+def _check_answer(body: Mapping[str, Any], text: str) -> None:
+    """Check an answer whose generation failed by the schema that was sent.
+
+    Raises:
+        StructuredOutputError: It does not fit.
+    """
+    # Imported here since it loads a library that only such answers need.
+    from .structured.json_validator import check_answer
+
+    check_answer(body.get("response_format"), text, "error")
 
 
 def _count_prompt(text: str) -> Flow[int]:

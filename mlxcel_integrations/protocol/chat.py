@@ -10,7 +10,7 @@ from .arguments import whole
 from .chat_streams import ChatStream, SchemaStream, ToolStream
 from .messages import Conversation
 from .sampling import asks_for_thinking, depends_on_engine, request_fields
-from .stream import DeltaStream, Request, ending, has_schema, stop_texts
+from .stream import Check, DeltaStream, Request, ending, has_schema, stop_texts
 
 if TYPE_CHECKING:
     from .features import ServerFeatures
@@ -26,6 +26,7 @@ def chat_request(
     conversation: Conversation,
     sampling: Mapping[str, Any],
     features: ServerFeatures | None = None,
+    check: Check | None = None,
 ) -> Request:
     """Ask for the next turn of a conversation.
 
@@ -34,19 +35,22 @@ def chat_request(
         conversation: The messages.
         sampling: Sampling fields; None values are left to the server.
         features: The server's features, None if they do not matter.
+        check: Checks JSON after which its generation failed.
 
     Raises:
         MlxcelError: No server accepts a part of a message, or a field.
     """
     if conversation.media:
         conversation.check_media(features)
+    if sampling.get("relaxable"):
+        check = None  # the whole answer is checked by whoever gets it
     if features is not None and features.tools is False:
-        return _prompted_request(model, conversation, sampling, features)
+        return _prompted_request(model, conversation, sampling, features, check)
     calls, without_tools = None, None
     if sampling.get("tools") is not None or sampling.get("tool_choice") is not None:
         if features is not None:
             known = features.without_tools()
-            without_tools = partial(_prompted_request, model, conversation, sampling, known)
+            without_tools = partial(_prompted_request, model, conversation, sampling, known, check)
         # Imported here, like the other modules about tools and schemas: most chats have neither.
         from .tools import with_tools
 
@@ -66,6 +70,7 @@ def chat_request(
         relaxable=bool(calls or sampling.get("relaxable")),
         without_tools=without_tools,
         thinks_first=bool(follows_schema or without_tools) and asks_for_thinking(body),
+        check=check,
     )
 
 
@@ -74,6 +79,7 @@ def _prompted_request(
     conversation: Conversation,
     sampling: Mapping[str, Any],
     features: ServerFeatures,
+    check: Check | None,
 ) -> Request:
     """Ask for the next turn of a conversation where the chat template knows no tools."""
     from .call_streams import PromptedStream
@@ -97,6 +103,7 @@ def _prompted_request(
         sampling.get("session"),
         relaxable=bool(names or sampling.get("relaxable")),
         thinks_first=follows_schema and asks_for_thinking(body),
+        check=check,
     )
 
 

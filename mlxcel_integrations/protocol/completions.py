@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .sampling import depends_on_engine, request_fields
-from .stream import Delta, DeltaStream, Request, ending
+from .stream import Check, Delta, DeltaStream, Request, ending
 from .validation import from_json
 
 __all__ = [
@@ -33,7 +33,11 @@ _NOT_FOR_INFILL = ("logprobs", "top_logprobs", "response_format")
 
 
 def completion_request(
-    model: str, prompt: str, sampling: Mapping[str, Any], engine: str | None = None
+    model: str,
+    prompt: str,
+    sampling: Mapping[str, Any],
+    engine: str | None = None,
+    check: Check | None = None,
 ) -> Request:
     """Ask for the continuation of a text, or for the text between a prompt and a suffix.
 
@@ -43,6 +47,7 @@ def completion_request(
         sampling: Sampling fields; None values are left to the server. ``suffix`` is the text that
             follows the generated one.
         engine: Engine that serves the model, as ``ServerFeatures.engine``.
+        check: Checks JSON after which its generation failed.
 
     Raises:
         MlxcelError: The prompt or the suffix is not a string, or no server accepts a field.
@@ -59,7 +64,7 @@ def completion_request(
     body = _completion_body(model, prompt, sampling, engine)
     may_repeat = sampling.get("bounded") is False
     reader = ending(CompletionStream, body, may_repeat=may_repeat)
-    return Request(COMPLETIONS, body, reader, session)
+    return Request(COMPLETIONS, body, reader, session, check=check)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:

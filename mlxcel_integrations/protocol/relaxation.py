@@ -38,6 +38,10 @@ ABOUT_SCHEMA = re.compile(
     r"schema|grammar|regex|pattern|response_format|m(in|ax)_value", re.IGNORECASE
 )
 
+FAILED_GENERATION = "empty mask"
+"""What mlxcel up to v0.4.2 says of a whole answer that failed after its JSON, as gateways may ask
+for: the schema is not the reason."""
+
 REFUSED = (400, 422, 500)
 """Statuses of a schema that cannot be compiled; llama.cpp has used 500, too."""
 
@@ -73,7 +77,8 @@ class RefusedSchemas:
         """
         if failure.status not in REFUSED or not has_schema(body):
             return None
-        if not ABOUT_SCHEMA.search(error_text(failure.body)):
+        message = error_text(failure.body)
+        if not ABOUT_SCHEMA.search(message) or FAILED_GENERATION in message:
             return None
         schema = _schema(body)
         tried = self._known_level(schema)

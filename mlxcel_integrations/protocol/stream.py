@@ -34,6 +34,7 @@ __all__ = [
     "BEYOND_JSON",
     "CONNECTION_ENDED",
     "CUT",
+    "Check",
     "Delta",
     "DeltaStream",
     "Request",
@@ -54,6 +55,10 @@ BEYOND_JSON = 2
 """Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
 
 
+Check = Callable[[Mapping[str, Any], str], None]
+"""Checks the text of an answer by the body of its request."""
+
+
 class Request(NamedTuple):
     """Request for one generation.
 
@@ -71,6 +76,8 @@ class Request(NamedTuple):
             no tools; None without tools.
         thinks_first: Whether the model is to think before the answer, which has a schema, or may
             get one.
+        check: Checks, by the body that was sent, JSON after which its generation failed; None if
+            whoever gets the answer checks it.
     """
 
     route: str
@@ -82,6 +89,7 @@ class Request(NamedTuple):
     otherwise: Request | None = None
     without_tools: Callable[[], Request] | None = None
     thinks_first: bool = False
+    check: Check | None = None
 
 
 @dataclass(slots=True)
@@ -139,6 +147,7 @@ class DeltaStream:
         done: Whether no more needs to be read.
         gave_up: Whether the server has reported that it cannot go on.
         broke_off: Whether it has done so by the finish reason, as mlxcel does.
+        failed: Whether its generation failed after JSON that is complete.
         left: Whether it is done before the server, which may still be generating.
         model: Name of the model that answered, known at the end.
         prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
@@ -158,7 +167,7 @@ class DeltaStream:
     ) -> None:
         self.done = False
         self.left = False
-        self.gave_up = self.broke_off = False
+        self.gave_up = self.broke_off = self.failed = False
         self.model: str | None = None
         self.prompt_tokens: int | None = None
         self.thought_tokens = 0
@@ -288,9 +297,13 @@ class DeltaStream:
             if delta.text:
                 self._text.write(delta.text)
             if delta.finish_reason:
-                if delta.finish_reason == "error" and not self._is_whole():
-                    self.broke_off = True
-                    raise self._given_up("the generation failed; the reason is in the server's log")
+                if delta.finish_reason == "error":
+                    if not self._is_whole():
+                        self.broke_off = True
+                        raise self._given_up(
+                            "the generation failed; the reason is in the server's log"
+                        )
+                    self.failed = True
                 self._finish = delta.finish_reason
                 self.model = delta.model
         except (AttributeError, KeyError, TypeError, IndexError):

@@ -158,6 +158,7 @@ class Deciding:
                 "type": "json_schema",
                 "json_schema": {"name": "label", "strict": True, "schema": schema},
             },
+            "relaxable": True,  # ``read`` checks the answer
             "logprobs": True,
             "top_logprobs": self.alternatives,
             "temperature": 0.0,

@@ -20,14 +20,14 @@ from jsonschema.exceptions import UnknownType, best_match
 from jsonschema.validators import create, validator_for
 from referencing.exceptions import Unresolvable
 
-from ..errors import MlxcelError
-from ..protocol.json_schema import JsonSchema, pointer, target
+from ..errors import MlxcelError, StructuredOutputError
+from ..protocol.json_schema import JsonSchema, pointer, schema_in, target
 from .budget import Budget, OutOfSteps, count_values, current_budget, spend
 from .json_keywords import BY_SIZE, COMPARING, OWN, check_format, counted
 from .patterns import is_invalid
-from .schema import SchemaMismatch
+from .schema import Schema, SchemaMismatch
 
-__all__ = ["JsonValidator", "keywords_of_dialect"]
+__all__ = ["JsonValidator", "check_answer", "keywords_of_dialect"]
 
 MOST_OF_SCHEMA = 2000
 """Values within a schema for which there are further steps: more are not plausible."""
@@ -89,6 +89,29 @@ class JsonValidator:
             raise SchemaMismatch((), f"it cannot be checked by this schema: {failure}") from None
         if error is not None:
             raise SchemaMismatch(error.absolute_path, error.message)
+
+
+def check_answer(response_format: Any, text: str, finish_reason: str) -> None:
+    """Check an answer by the ``response_format`` that was sent with its request.
+
+    A schema that cannot be checked was compiled by the server, which is trusted to keep to it.
+
+    Raises:
+        StructuredOutputError: The answer does not fit.
+    """
+    schema = schema_in(response_format)
+    if schema is None:
+        return
+    try:
+        check = JsonValidator(schema).check
+    except MlxcelError:
+        return
+    name = response_format["json_schema"].get("name") or "answer"
+    try:
+        Schema(name, schema, False, schema, check).validate(text, finish_reason)
+    except StructuredOutputError as error:
+        error.problem = None  # its text was passed on as it came, so nobody asks again
+        raise
 
 
 def _of_schemas(dialect: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 from ..errors import MlxcelError, MlxcelStreamError
 from ..protocol.buffering import FirstTokens
@@ -125,6 +126,7 @@ class StreamedAnswer:
 
         Raises:
             MlxcelStreamError: The answer is not complete.
+            StructuredOutputError: The server gave up after JSON that does not fit its schema.
         """
         if not self._is_stream:
             raise self._not_a_stream()
@@ -163,9 +165,16 @@ class StreamedAnswer:
     def _check_complete(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:
         try:
             self.stream.close(reason, log)
+            if self.stream.failed and self.request.check is not None:
+                self.request.check(self._body_sent(), self.stream.text)
         except MlxcelError as error:
             hide_secrets(error)
             raise
+
+    def _body_sent(self) -> dict[str, Any]:
+        request = self.request
+        refused = self._connection.refused_schemas
+        return refused.adapted(request.body) if request.relaxable else request.body
 
     def _not_a_stream(self) -> MlxcelStreamError:
         where = self._connection.where(self.incoming.server)

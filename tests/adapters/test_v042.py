@@ -13,7 +13,12 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations import LLM, MlxcelStreamError, StructuredOutputTruncated
+from mlxcel_integrations import (
+    LLM,
+    MlxcelStreamError,
+    StructuredOutputError,
+    StructuredOutputTruncated,
+)
 from tests.client.test_freeing import freed
 from tests.fakes.server import FakeServer, Reply
 
@@ -451,6 +456,41 @@ def test_errors_of_given_up_answers_are_those_of_the_frameworks(
         with pytest.raises(MlxcelStreamError) as caught:
             request()
         assert "one" == caught.value.partial
+
+
+@WHOLE
+def test_json_that_does_not_fit_is_an_error_of_the_frameworks(
+    chat: Any, completion: Any, index: Any, server: FakeServer, ask: Ask
+) -> None:
+    """Where a user gives a format, and nobody else checks the answer."""
+    from langchain_core.exceptions import OutputParserException
+    from llama_index.core.llms import ChatMessage
+
+    def parts(model: Any, method: str, *args: Any) -> Any:
+        return (astreamed if ask is awhole else streamed)(model, method, *args, **given)
+
+    given = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": OPEN}}
+    }
+    messages = [ChatMessage("Which?")]
+    langchain: list[Callable[[], Any]] = [
+        lambda: ask(chat.bind(**given), "invoke", "Which?"),
+        lambda: ask(chat, "invoke", "Which?", **given),
+        lambda: parts(chat, "stream", "Which?"),
+        lambda: ask(completion.bind(**given), "invoke", "Which?"),
+        lambda: parts(completion, "stream", "Which?"),
+    ]
+    llama_index: list[Callable[[], Any]] = [
+        lambda: ask(index, "chat", messages, **given),
+        lambda: ask(index, "complete", "Which?", **given),
+        lambda: parts(index, "stream_chat", messages),
+    ]
+    for request in [*langchain, *llama_index]:
+        server.script(Reply.text('{"name": 5}', finish="error"))
+        with pytest.raises(StructuredOutputError, match="does not fit the schema") as caught:
+            request()
+        assert (request in langchain) == isinstance(caught.value, OutputParserException)
+    assert 8 == len(server.posts)
 
 
 def test_all_slots_busy_is_a_timeout_in_both(server: FakeServer) -> None:

@@ -56,6 +56,7 @@ class Open(BaseModel):
     name: str
 
 
+ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)
 OPEN = {
     "title": "Town",
     "type": "object",
@@ -248,6 +249,90 @@ def test_json_that_does_not_fit_is_an_error_although_it_is_whole(
     with pytest.raises(StructuredOutputError, match="does not fit") as caught:
         client.chat("Which one?", schema=City, max_attempts=1)
     assert "error" == caught.value.finish_reason
+
+
+UNIQUE_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"names": {"type": "array", "uniqueItems": True}},
+            "required": ["names"],
+        },
+    },
+}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "town", "schema": CLOSED}}
+NO_TOOLS = Reply.json({"error": {"message": "this model does not support tools"}}, status=400)
+
+
+def failed(text: str) -> Reply:
+    return Reply.text(text, finish="error")
+
+
+def called(arguments: str) -> Reply:
+    return failed(f'{{"name": "weather", "arguments": {arguments}}}')
+
+
+@pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream", "generate", "stream"])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{"name": 5}', "/name: 5 is not of type 'string'"),
+        ("[]", r"/: \[\] is not of type 'object'"),
+    ],
+)
+@ON_TCP
+def test_json_for_a_user_s_format_that_fails_and_does_not_fit_is_an_error(
+    client: Any, server: FakeServer, method: str, text: str, where: str
+) -> None:
+    server.script(failed(text))
+
+    with pytest.raises(StructuredOutputError, match=f"not fit the schema 'town' at {where}") as got:
+        getattr(client, method)("Which one?", response_format=FORMAT)
+    assert (text, "error", 1) == (got.value.raw, got.value.finish_reason, len(server.posts))
+
+
+@pytest.mark.parametrize(
+    ("replies", "fields"),
+    [
+        ([called('{"name": 5}')], {"tools": [TOOL], "tool_choice": "weather"}),
+        ([called("{}")], {"tools": [TOOL, OTHER_TOOL], "tool_choice": "required"}),
+        ([called("{}")], {"tools": [TOOL], "response_format": FORMAT}),
+        ([failed('{"name": 5}')], {"tools": [TOOL], "response_format": FORMAT}),
+        ([NO_TOOLS, called("{}")], {"tools": [TOOL], "tool_choice": "weather"}),
+        ([NO_TOOLS, failed('{"answer": {}}')], {"tools": [TOOL], "response_format": FORMAT}),
+        ([Reply.text("Hm."), failed("{}")], {"reasoning": True, "response_format": FORMAT}),
+        ([failed("{}")], {"extra_body": {"response_format": FORMAT}}),
+    ],
+    ids=[
+        *("forced", "one of two", "call or answer", "answer or call", "prompted and forced"),
+        *("prompted", "after thoughts", "in extra_body"),
+    ],
+)
+@ON_TCP
+def test_whatever_has_a_schema_is_checked_by_it_when_it_fails(
+    client: Any, server: FakeServer, replies: list[Reply], fields: Any
+) -> None:
+    server.script(*replies)
+
+    with pytest.raises(StructuredOutputError, match="does not fit the schema"):
+        client.complete_chat("Which one?", **fields)
+    assert len(replies) == len(server.posts)
+
+
+@ON_TCP
+def test_a_call_is_checked_by_what_the_server_could_compile(
+    client: Any, server: FakeServer
+) -> None:
+    """The tool itself checks the rest, and may not mind."""
+    server.script(called('{"names": ["x", "x"]}'))
+
+    reply = client.complete_chat("And now?", tools=[UNIQUE_TOOL], tool_choice="required")
+
+    assert 2 == len(server.posts)
+    (call,) = reply.tool_calls
+    assert {"names": ["x", "x"]} == json.loads(call["function"]["arguments"])
 
 
 @pytest.mark.parametrize("method", ["chat", "complete_chat", "chat_stream"])

@@ -179,6 +179,7 @@ def test_a_second_refusal_leaves_the_structure_and_a_third_is_final() -> None:
     [
         (body(UNIQUE), refusal("the prompt has too many tokens")),
         (body(UNIQUE), refusal(status=503)),
+        (body(UNIQUE), refusal("matcher returned an empty mask: it would violate the schema")),
         (body(of(a=TEXT)), refusal()),
         ({}, refusal()),
         ({"response_format": {"type": "json_schema", "json_schema": 3}}, refusal()),

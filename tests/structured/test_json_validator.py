@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError
-from mlxcel_integrations.structured.json_validator import JsonValidator
+from mlxcel_integrations.structured.json_validator import JsonValidator, check_answer
 from mlxcel_integrations.structured.request import structured_chat, to_response_format
 from mlxcel_integrations.structured.schema import SchemaMismatch
 from mlxcel_integrations.structured.type_schema import to_schema
@@ -45,6 +45,34 @@ def soon(work: Callable[[], Any]) -> Any:
     result = work()
     assert time.thread_time() - started < 10
     return result
+
+
+# --------------------------------------------------------------------------- whole answers
+
+
+def given_format(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "town", "schema": schema}}
+
+
+def test_an_answer_is_checked_by_the_format_of_its_request() -> None:
+    check_answer(given_format(INTEGER), "5", "error")
+
+    with pytest.raises(StructuredOutputError, match="not fit the schema 'town' at /") as caught:
+        check_answer(given_format(INTEGER), '"x"', "error")
+    told = caught.value
+    assert ('"x"', "error", None) == (told.raw, told.finish_reason, told.problem)
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        *(None, {"type": "text"}, {"type": "json_schema"}),
+        *map(given_format, (True, {}, {"type": "frob"}, {"required": True}, {"enum": 5})),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_checked_is_left_to_the_server(response_format: Any) -> None:
+    check_answer(response_format, '{"a": 1}', "error")
 
 
 # --------------------------------------------------------------------------- nothing is fetched

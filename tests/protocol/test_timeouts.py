@@ -51,6 +51,7 @@ def test_each_token_begins_the_time_anew() -> None:
 
 
 def test_the_total_ends_an_answer_that_goes_on() -> None:
+    assert 60 == Deadline(Timeouts(total_timeout=60), 100).timeout
     deadline = Deadline(Timeouts(token_timeout=5, total_timeout=60), 0)
 
     assert 60 == deadline.timeout
@@ -62,6 +63,12 @@ def test_the_total_ends_an_answer_that_goes_on() -> None:
     assert ("total_timeout", 60) == deadline.exceeded(60)
     with pytest.raises(TimeoutError):
         deadline.renew(60, progress=True)
+
+
+def test_limits_that_are_not_given_are_the_usual_ones() -> None:
+    given = Timeouts.of(timeout=3, connect_timeout=None, total_timeout=4)
+
+    assert Timeouts(timeout=3.0, total_timeout=4.0) == given
 
 
 @pytest.mark.parametrize(

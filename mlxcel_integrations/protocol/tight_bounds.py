@@ -132,8 +132,7 @@ class _TightBounds:
         named, required = part["properties"], part.get("required", ())
         bounds: dict[str, Any] = {}
         if set(required) <= named.keys() and "minProperties" not in part:
-            if not part.get("patternProperties"):
-                bounds["additionalProperties"] = False
+            bounds["additionalProperties"] = False
             if self._level.only_required and required:
                 kept = {name: self.applied(named[name]) for name in named if name in required}
                 bounds["properties"] = kept

@@ -41,6 +41,15 @@ IN_MODES = pytest.mark.parametrize(
 )
 
 
+async def test_the_wrong_kind_of_block_is_told_before_it_is_entered() -> None:
+    with pytest.raises(MlxcelError, match="LLM is synchronous: use `with`, or AsyncLLM"):
+        async with LLM(base_url="http://localhost:1"):
+            pass
+    wrong = AsyncLLM(base_url="http://localhost:1")
+    with pytest.raises(MlxcelError, match="is asynchronous: use `async with`, or LLM"), wrong:
+        pass
+
+
 @IN_MODES
 def test_a_closed_client_refuses_everything(options: dict[str, Any]) -> None:
     with LLM(**options) as llm:

@@ -56,6 +56,27 @@ def test_images_of_all_providers_are_sent(block: Json) -> None:
     assert [{"type": "image_url", "image_url": {"url": URL}}] == sent(block)
 
 
+@pytest.mark.parametrize(
+    ("start", "mime_type"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp"),
+        (b"BM", "image/bmp"),
+        (b"II*\0", "image/tiff"),
+        (b"MM\0*", "image/tiff"),
+        (b"\0\0\0\x1cftypheic", "image/heif"),
+    ],
+)
+def test_an_image_without_a_media_type_is_known_by_its_beginning(
+    start: bytes, mime_type: str
+) -> None:
+    (part,) = sent({"type": "image", "base64": encoded(start)})
+
+    assert f"data:{mime_type};base64,{encoded(start)}" == part["image_url"]["url"]
+
+
 def test_the_detail_of_an_image_is_kept() -> None:
     block = {"type": "image_url", "image_url": {"url": URL, "detail": "low"}}
 

@@ -81,6 +81,7 @@ def nested(levels: int) -> list[Any]:
         ({"a": {"b": float("nan")}}, "^a.b is nan, and JSON has no such number: pass another"),
         ({"a": [1.0, float("inf")]}, r"^a\[1\] is inf, and"),
         ({"a": {(1, 2): 3}}, "^A key of a is of the type tuple, which cannot"),
+        ({float("nan"): 1}, "^The request cannot be written as JSON: Out of range float"),
         (3j, "^The request is of the type complex"),
         ({"a": circle()}, "nested too deeply, or contains itself"),
         ({"a": nested(100_000)}, "nested too deeply, or contains itself"),

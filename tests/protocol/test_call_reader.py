@@ -60,6 +60,7 @@ def read(text: str, size: int) -> tuple[str, list[tuple[str, str]]]:
         (json.dumps({"answer": 'a\n"b" \\ \U0001f600 é'}, ensure_ascii=False), None, []),
         ('{"answer": "\\ud83d and \\ude00 \\/"}', "\ud83d and \ude00 /", []),
         ('{"answer": "\\q \\uXYZW"}', "\\q \\uXYZW", []),
+        ('{"answer": "Hi \\ud83d\\u"}' + " " * 9, "Hi \\ud83d\\u", []),
         # An object of another schema.
         ('{"answer": {"n": [1, "}"]}}', '{"n": [1, "}"]}', []),
         ('{"answer": [1, 2]}', "[1, 2]", []),

@@ -104,12 +104,14 @@ def test_a_prefix_counts_too() -> None:
     assert sent.embedded_texts()[-1][0].startswith("query: word")
 
 
-def test_a_text_of_the_greatest_length_is_sent_as_it_is() -> None:
-    server = Limited(402, 402)
+@pytest.mark.parametrize(("window", "counted"), [(402, True), (4000, False)])
+def test_a_text_of_the_greatest_length_is_sent_as_it_is(window: int, counted: bool) -> None:
+    server = Limited(window, window)
 
     embed(TEXTS, server)
 
     assert [TEXTS] == server.embedded_texts()
+    assert counted is bool(server.bodies("/tokenize"))
 
 
 def test_short_texts_cost_no_request() -> None:

@@ -169,6 +169,7 @@ def test_what_only_the_model_reads_is_not_in_the_schema() -> None:
         "properties": {
             "description": {"type": "string", "description": "x" * 2000, "examples": ["y"] * 50},
             "title": {"type": "integer", "default": 5},
+            "any": True,
         },
         "required": ["description"],
     }
@@ -180,7 +181,7 @@ def test_what_only_the_model_reads_is_not_in_the_schema() -> None:
     made = request(tools=tools)
 
     assert len(json.dumps(schema(made))) < 64 * 1024
-    call = {"name": "t99", "arguments": {"description": "a", "title": 1}}
+    call = {"name": "t99", "arguments": {"description": "a", "title": 1, "any": [2]}}
     wrong = {"name": "t99", "arguments": {"description": "a", "other": 1}}
     assert [True, False] == fits(made, call, wrong)
     assert "x" * 2000 in made.body["messages"][-1]["content"]

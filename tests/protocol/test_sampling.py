@@ -17,12 +17,16 @@ from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.sampling import (
     answer_room,
+    asking_for_progress,
     checked_fields,
     depends_on_engine,
     request_fields,
     with_reasoning,
+    without_progress,
     without_thinking,
 )
+
+np = pytest.importorskip("numpy")
 
 
 @pytest.mark.parametrize(
@@ -85,17 +89,76 @@ class Effort(StrEnum):
 
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
-    [
-        ("max_tokens", True, 1),
-        ("temperature", Fraction(1, 2), 0.5),
-        ("reasoning_effort", Effort.LOW, "low"),
-        ("logit_bias", UserDict({"5": -100}), {"5": -100}),
-    ],
+    [("max_tokens", True, 1), ("seed", np.int64(5), 5), ("temperature", Fraction(1, 2), 0.5)],
 )
-def test_values_of_other_types_are_taken_for_what_they_stand_for(
-    name: str, given: Any, expected: Any
-) -> None:
-    assert {name: expected, "seed": 7} == checked_fields({name: given, "seed": 7})
+def test_numbers_of_any_library_become_plain_ones(name: str, given: Any, expected: Any) -> None:
+    found = checked_fields({"top_k": None, "new": "x", name: given})
+
+    assert {"top_k": None, "new": "x", name: expected} == found
+    assert type(expected) is type(found[name])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_tokens": 5, "temperature": 1, "user": "me", "logit_bias": {}, "new": object()},
+        {"reasoning_effort": Effort.LOW},
+        {"logit_bias": UserDict({"5": -100})},
+        {"top_k": None, "stop": 5},
+    ],
+    ids=["usual", "a kind of text", "a kind of dictionary", "other fields"],
+)
+def test_values_that_servers_expect_stay_as_they_are(given: dict[str, Any]) -> None:
+    found = checked_fields(given)
+
+    assert given.keys() == found.keys()
+    assert all(value is found[name] for name, value in given.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_tokens": "5"}, "max_tokens='5' must be a whole number, not str."),
+        ({"top_p": "1"}, "top_p='1' must be a number, not str."),
+        ({"user": 5}, "user=5 must be a str, not int."),
+        (
+            {"logit_bias": [5]},
+            'logit_bias= must be a dictionary such as {"5": -100}, not list.',
+        ),
+    ],
+    ids=["a whole number", "a number", "a text", "a dictionary"],
+)
+def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        checked_fields({"top_k": 3, **given})
+
+    assert message == str(caught.value)
+
+
+async def awaited(progress: Any) -> None:
+    """Cannot be called while an answer streams."""
+
+
+def test_progress_is_asked_for_if_there_is_a_function_for_it() -> None:
+    given = {"top_k": 3}
+
+    assert given is asking_for_progress(given, None)
+    assert {"return_progress": True, "top_k": 3} == asking_for_progress(given, print)
+    assert {"return_progress": False} == asking_for_progress({"return_progress": False}, print)
+    assert given == without_progress({"return_progress": True, **given})
+
+
+@pytest.mark.parametrize(
+    ("progress", "message"),
+    [
+        (True, r"^progress=True must be a function that takes a PromptProgress, not bool\.$"),
+        (awaited, r"^progress=<function .* must be a plain function: its result is not awaited\.$"),
+    ],
+    ids=["no function", "an asynchronous one"],
+)
+def test_progress_that_cannot_be_called_is_refused(progress: Any, message: str) -> None:
+    with pytest.raises(MlxcelError, match=message):
+        asking_for_progress({}, progress)
 
 
 def test_llama_cpp_gets_the_names_that_it_knows() -> None:

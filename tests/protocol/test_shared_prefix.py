@@ -107,6 +107,21 @@ def test_it_reads_as_a_sentence() -> None:
     ) == str(shared)
 
 
+def test_a_prompt_that_begins_the_other_is_told() -> None:
+    shared = compared(chat(HELLO), chat(HELLO, says("assistant", "Hi.")))
+
+    assert "24 of 39 tokens are reused. One prompt is the beginning of the other." == str(shared)
+
+
+def test_a_refusal_of_roles_changes_the_messages_that_are_compared() -> None:
+    flow: Any = compare_prompts(chat(HELLO, BYE), chat(HELLO), TokenMemory(Uncounted()))
+    next(flow)
+
+    again = flow.send(Failure("BadRequestError", "", 400, body="roles must alternate"))
+
+    assert [says("user", "Hello!\n\nBye!")] == again.body["messages"]
+
+
 def test_a_server_that_shows_no_prompt_is_told() -> None:
     flow = compare_prompts(chat(HELLO), chat(BYE), TokenMemory(Uncounted()))
     next(flow)

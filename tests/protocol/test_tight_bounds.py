@@ -51,6 +51,7 @@ def whole(digits: int) -> JsonSchema:
         ),
         (of(a=TEXT), closed(a={**TEXT, "maxLength": 80})),
         (of(a={}), closed(a={**ANY, "maxLength": 80})),
+        (of(a=True), closed(a=True)),
         (
             {"type": "object", "additionalProperties": {"type": "null"}},
             {"type": "object", "additionalProperties": {"type": "null"}, "maxProperties": 3},

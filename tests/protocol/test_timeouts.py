@@ -51,6 +51,7 @@ def test_each_token_begins_the_time_anew() -> None:
 
 
 def test_the_total_ends_an_answer_that_goes_on() -> None:
+    assert 60 == Deadline(Timeouts(total_timeout=60), 100).timeout
     deadline = Deadline(Timeouts(token_timeout=5, total_timeout=60), 0)
 
     assert 60 == deadline.timeout
@@ -62,6 +63,12 @@ def test_the_total_ends_an_answer_that_goes_on() -> None:
     assert ("total_timeout", 60) == deadline.exceeded(60)
     with pytest.raises(TimeoutError):
         deadline.renew(60, progress=True)
+
+
+def test_limits_that_are_not_given_are_the_usual_ones() -> None:
+    given = Timeouts.of(timeout=3, connect_timeout=None, total_timeout=4)
+
+    assert Timeouts(timeout=3.0, total_timeout=4.0) == given
 
 
 @pytest.mark.parametrize(
@@ -90,3 +97,44 @@ def test_progress_of_the_prompt_that_does_not_move_is_no_sign_of_life() -> None:
     deadline.stands_still = False
     deadline.renew(300, progress=False)
     assert 300 == deadline.timeout
+
+
+def test_a_start_in_the_middle_of_a_request_takes_none_of_its_time() -> None:
+    deadline = Deadline(Timeouts(timeout=30, total_timeout=60), 0)
+    assert (True, False) == (deadline.allows(9, 50), deadline.allows(10, 50))
+
+    deadline.extend(40)
+
+    assert (50, True) == (deadline.left(50), deadline.allows(49, 50))
+    deadline.stands_still = True
+    deadline.renew(50, progress=False)
+    assert 20 == deadline.timeout
+    assert 50 == deadline.following(50).left(50)
+
+
+def test_a_complete_answer_ends_soon_and_another_request_has_the_time_that_was_left() -> None:
+    deadline = Deadline(Timeouts(total_timeout=60), 0)
+
+    deadline.shorten(2, 10)
+
+    assert (2, 2, 0) == (deadline.timeout, deadline.left(10), deadline.left(13))
+    after = deadline.following(20)
+    after.renew(20, progress=False)
+    assert (40, 40, 35) == (after.timeout, after.left(20), after.following(25).left(25))
+
+
+def test_a_complete_answer_has_no_more_time_than_was_left() -> None:
+    deadline = Deadline(Timeouts(total_timeout=60), 0)
+    deadline.renew(59, progress=True)
+
+    deadline.shorten(2, 59)
+
+    assert (1, 1) == (deadline.timeout, deadline.left(59))
+
+
+def test_without_a_total_the_time_that_is_left_has_no_limit() -> None:
+    deadline = Deadline(Timeouts(), 0)
+
+    assert deadline.left(1e9) is None
+    assert deadline.following(5).left(1e9) is None
+    assert deadline.allows(1e9, 5)

@@ -202,6 +202,29 @@ def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
     assert expected == structured_chat("Where?", {}, City, show).messages
 
 
+WITH_TOOLS = said("user", f"Where?\n\n{schema_text(SCHEMA.json_schema, tools=True)}")
+
+
+@pytest.mark.parametrize(
+    ("show", "tools", "expected"),
+    [(False, [], "Where?"), (True, [], [ASKED]), (True, [{"type": "function"}], [WITH_TOOLS])],
+    ids=["hidden", "shown", "beside tools"],
+)
+def test_the_answer_to_a_format_among_the_fields_is_text(
+    show: bool, tools: list[Any], expected: Any
+) -> None:
+    fields = {"top_k": 3, "tools": tools}
+    chat = structured_chat("Where?", {**fields, "response_format": City}, None, show)
+
+    assert expected == chat.messages
+    assert {
+        **fields,
+        "response_format": SCHEMA.response_format,
+        "chat_template_kwargs": {"enable_thinking": False},
+    } == chat.sampling
+    assert chat.schema is None
+
+
 def test_a_model_with_tools_is_told_that_it_may_call_one() -> None:
     begins = "Call a tool, or answer with JSON that fits this JSON schema:\n"
     shown = with_schema_shown(SCHEMA.json_schema, "Where?", tools=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator, FormatChecker
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from mlxcel_integrations import StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.structured.formats import FORMAT_CHECKS, fits_format
@@ -145,6 +145,20 @@ def test_errors_say_what_to_do(text: str, finish: str | None, message: str) -> N
         read(City, text, finish=finish)
 
     assert message == str(caught.value)
+
+
+class Distance(BaseModel):
+    metres: int
+
+    @field_validator("metres")
+    @classmethod
+    def _rounded(cls, given: int) -> int:
+        return int(float(given))
+
+
+def test_a_number_that_is_too_large_for_its_class_is_told() -> None:
+    with pytest.raises(StructuredOutputError, match="a number or a depth that is too large"):
+        read(Distance, json.dumps({"metres": 10**400}))
 
 
 # --------------------------------------------------------------------------- random schemas

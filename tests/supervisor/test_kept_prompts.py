@@ -247,6 +247,24 @@ def as_directory(path: Path) -> Path:
     return path
 
 
+def as_pipe(path: Path) -> Path:
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
+def as_link(path: Path) -> Path:
+    elsewhere = path.rename(path.parents[2] / path.name)
+    path.symlink_to(elsewhere)
+    return path
+
+
+def as_endless_link(path: Path) -> Path:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    return path
+
+
 def foreign(path: Path) -> Path:
     return path.rename(path.with_name("notes.txt"))
 
@@ -259,7 +277,14 @@ def unfinished(path: Path) -> Path:
     return path.rename(path.with_name("12-0.part"))
 
 
-@pytest.mark.parametrize("fault", [damage, shorten, as_directory, foreign, pretending, unfinished])
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(damage, shorten, as_directory, as_pipe, as_link, as_endless_link),
+        *(foreign, pretending, unfinished),
+    ],
+)
 def test_a_file_that_is_not_intact_never_reaches_a_server(
     fault: Callable[[Path], Path], server: SlotServer, store: PromptStore
 ) -> None:

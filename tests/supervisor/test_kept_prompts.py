@@ -322,6 +322,18 @@ def test_a_file_that_the_server_refuses_is_removed_and_the_next_restored(
     assert 1 == len(kept(store))
 
 
+@pytest.mark.parametrize("fault", [killed, hanging, in_another_form])
+def test_a_file_that_ends_a_server_does_not_reach_the_next_one(
+    fault: Callable[[str, Path], object], server: SlotServer, store: PromptStore
+) -> None:
+    save_prompts(slots(server), store)
+    server.before = fault
+    restore_prompts(slots(restarted(server), 0.2 if fault is hanging else 10.0), store)
+
+    assert [("restore", 0)] == server.asked
+    assert [] == kept(store)
+
+
 def test_a_server_that_has_read_a_prompt_keeps_it(server: SlotServer, store: PromptStore) -> None:
     save_prompts(slots(server), store)
     server.asked.clear()

@@ -91,9 +91,12 @@ def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
     try:
         tokens = slots.restore(slot, name)
         prompt_logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
-    except SlotRefused as error:
+    except SlotError as error:
         prompt_logger.debug("%s cannot be restored, and was removed: %s", name, error)
+        # Also if the server has ended or hangs: the next one would do the same.
         store.drop(name)
+        if not isinstance(error, SlotRefused):
+            raise
 
 
 def _last_task(state: dict[str, object]) -> int:

@@ -122,7 +122,7 @@ class Launcher:
             # asyncio, which a broker needs, is not imported for other servers.
             from .shared_start import join_shared
 
-            shared = join_shared(spec, log, limit)
+            shared = join_shared(spec, store, log, limit)
             return shared, Endpoint(shared.url, shared.path, here=True)
         address = choose_bind_address(spec.options, spec.socket)
         owned = OwnedProcess(

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+import stat
 import time
 from pathlib import Path
 
@@ -122,7 +123,10 @@ def _newest_first(directory: Path, pattern: str) -> list[Path]:
     dated = []
     for path in directory.glob(pattern):
         with contextlib.suppress(OSError):
-            dated.append((path.stat().st_mtime_ns, path))
+            status = path.lstat()
+            # To open a pipe, or to read a device that a link names, could take forever.
+            if stat.S_ISREG(status.st_mode):
+                dated.append((status.st_mtime_ns, path))
     return [path for _, path in sorted(dated, reverse=True)]
 
 

@@ -113,7 +113,8 @@ class ServerSpec:
     def prompt_store(self) -> PromptStore | None:
         """Return where its prompts are kept; None if they are not, or cannot be.
 
-        It depends on what is in the model's file now, which may be replaced before another start.
+        It depends on what is in the model's file now, which may be replaced before another start:
+        so it is found out once for each start.
         """
         if not (self.options.keep_prompts and self.executable.dialect.saves_slots):
             return None
@@ -153,9 +154,13 @@ class ServerSpec:
         """Return its environment, with the key."""
         return environment(os.environ, self.api_key)
 
-    def fingerprint(self) -> str:
-        """Return a name that equal servers share, and from which nobody can learn the key."""
+    def fingerprint(self, store: PromptStore | None) -> str:
+        """Return a name that equal servers share, and from which nobody can learn the key.
+
+        Args:
+            store: Where its prompts are kept, None if they are not.
+        """
         address = [self.socket, self.options.host, self.options.port]
-        text = json.dumps([self.command(_ANY_ENDPOINT, self.prompt_store()), address]).encode()
+        text = json.dumps([self.command(_ANY_ENDPOINT, store), address]).encode()
         key = self.api_key.reveal().encode() if self.api_key else b""
         return hashlib.blake2b(text, key=hashlib.sha256(key).digest(), digest_size=8).hexdigest()

@@ -17,6 +17,7 @@ from .broker import BrokerConfig
 from .broker_directory import BrokerDirectory, unlock
 from .cleanup import reap, wait_for_end
 from .logs import ServerLog
+from .prompt_store import PromptStore
 from .server_process import Environment, not_run, spawning
 from .server_spec import ServerSpec
 from .shared_process import SharedProcess, broker_silent
@@ -29,11 +30,14 @@ _FORK_PAUSE = 0.001
 _ATTEMPTS = 5
 
 
-def join_shared(spec: ServerSpec, log: ServerLog, limit: StartLimit) -> SharedProcess:
+def join_shared(
+    spec: ServerSpec, store: PromptStore | None, log: ServerLog, limit: StartLimit
+) -> SharedProcess:
     """Join the server that the processes of this user share, or start it.
 
     Args:
         spec: The server.
+        store: Where its prompts are kept, None if they are not.
         log: Collects its output.
         limit: How long to wait for other processes.
 
@@ -42,11 +46,11 @@ def join_shared(spec: ServerSpec, log: ServerLog, limit: StartLimit) -> SharedPr
         MlxcelTimeoutError: Another process does not answer.
         StartCancelled: Nobody waits for it any more.
     """
-    directory = BrokerDirectory(spec.fingerprint())
+    directory = BrokerDirectory(spec.fingerprint(store))
     for _ in range(_ATTEMPTS):
         try:
             with directory.made():
-                channel, broker_pid = _connect_or_start(directory, spec, limit)
+                channel, broker_pid = _connect_or_start(directory, spec, store, limit)
                 _reap_when_ended(broker_pid)
                 process = _lease(channel, broker_pid, directory, log, spec, limit)
                 if broker_pid in _reaped:
@@ -67,7 +71,7 @@ def join_shared(spec: ServerSpec, log: ServerLog, limit: StartLimit) -> SharedPr
 
 
 def _connect_or_start(
-    directory: BrokerDirectory, spec: ServerSpec, limit: StartLimit
+    directory: BrokerDirectory, spec: ServerSpec, store: PromptStore | None, limit: StartLimit
 ) -> tuple[socket.socket, int]:
     """Connect to the broker of a directory, which is started if there is none.
 
@@ -79,7 +83,7 @@ def _connect_or_start(
         if lock is not None:
             try:
                 with contextlib.suppress(BlockingIOError):
-                    return _connected_or_started(directory, lock, spec, limit)
+                    return _connected_or_started(directory, lock, spec, store, limit)
             finally:
                 unlock(lock)
         try:
@@ -89,14 +93,18 @@ def _connect_or_start(
 
 
 def _connected_or_started(
-    directory: BrokerDirectory, lock: int, spec: ServerSpec, limit: StartLimit
+    directory: BrokerDirectory,
+    lock: int,
+    spec: ServerSpec,
+    store: PromptStore | None,
+    limit: StartLimit,
 ) -> tuple[socket.socket, int]:
     channel = _connected(directory)
     if channel is not None:
         return channel, directory.noted_process
     directory.note_process(lock, os.getpid())
     try:
-        broker_pid = _start_broker(directory, spec, limit)
+        broker_pid = _start_broker(directory, spec, store, limit)
         _reap_when_ended(broker_pid)
         directory.note_process(lock, broker_pid)
         channel = _connected(directory)
@@ -144,9 +152,11 @@ def _connected(directory: BrokerDirectory) -> socket.socket | None:
     return channel
 
 
-def _start_broker(directory: BrokerDirectory, spec: ServerSpec, limit: StartLimit) -> int:
+def _start_broker(
+    directory: BrokerDirectory, spec: ServerSpec, store: PromptStore | None, limit: StartLimit
+) -> int:
     """Start a broker and return its process id."""
-    config = _broker_config(spec)
+    config = _broker_config(spec, store)
     directory.broker.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory.broker))
@@ -154,9 +164,9 @@ def _start_broker(directory: BrokerDirectory, spec: ServerSpec, limit: StartLimi
         return _run_broker(listener, directory.path, config, spec.environment, limit)
 
 
-def _broker_config(spec: ServerSpec) -> BrokerConfig:
+def _broker_config(spec: ServerSpec, store: PromptStore | None) -> BrokerConfig:
     address = choose_bind_address(spec.options, spec.socket)
-    endpoint, store = address.endpoint, spec.prompt_store()
+    endpoint = address.endpoint
     return BrokerConfig(
         spec.command(endpoint, store),
         endpoint.url,

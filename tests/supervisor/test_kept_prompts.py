@@ -247,6 +247,24 @@ def as_directory(path: Path) -> Path:
     return path
 
 
+def as_pipe(path: Path) -> Path:
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
+def as_link(path: Path) -> Path:
+    elsewhere = path.rename(path.parents[2] / path.name)
+    path.symlink_to(elsewhere)
+    return path
+
+
+def as_endless_link(path: Path) -> Path:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    return path
+
+
 def foreign(path: Path) -> Path:
     return path.rename(path.with_name("notes.txt"))
 
@@ -259,7 +277,14 @@ def unfinished(path: Path) -> Path:
     return path.rename(path.with_name("12-0.part"))
 
 
-@pytest.mark.parametrize("fault", [damage, shorten, as_directory, foreign, pretending, unfinished])
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(damage, shorten, as_directory, as_pipe, as_link, as_endless_link),
+        *(foreign, pretending, unfinished),
+    ],
+)
 def test_a_file_that_is_not_intact_never_reaches_a_server(
     fault: Callable[[Path], Path], server: SlotServer, store: PromptStore
 ) -> None:
@@ -295,6 +320,18 @@ def test_a_file_that_the_server_refuses_is_removed_and_the_next_restored(
 
     assert [b"one", b""] == server.slots
     assert 1 == len(kept(store))
+
+
+@pytest.mark.parametrize("fault", [killed, hanging, in_another_form])
+def test_a_file_that_ends_a_server_does_not_reach_the_next_one(
+    fault: Callable[[str, Path], object], server: SlotServer, store: PromptStore
+) -> None:
+    save_prompts(slots(server), store)
+    server.before = fault
+    restore_prompts(slots(restarted(server), 0.2 if fault is hanging else 10.0), store)
+
+    assert [("restore", 0)] == server.asked
+    assert [] == kept(store)
 
 
 def test_a_server_that_has_read_a_prompt_keeps_it(server: SlotServer, store: PromptStore) -> None:

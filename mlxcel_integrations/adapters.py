@@ -13,7 +13,7 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from .async_client import AsyncLLM
 from .client import LLM
-from .errors import MlxcelError
+from .errors import MlxcelError, check_program_goes_on
 from .modes import connect, embedding_settings, split_timeout
 from .options.fields import (
     ChatOptions,
@@ -135,6 +135,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        check_program_goes_on()
         # A traceback with locals shows the arguments of a function.
         values = {name: plain(value) for name, value in with_secrets(values).items()}
         values = split_timeout(values)
@@ -174,6 +175,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         Raises:
             MlxcelError: There is no option of that name.
         """
+        check_program_goes_on()
         for name in update or ():
             self._check_name(name)
         changes = {name: _checked(name, value) for name, value in (update or {}).items()}

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from .client import Message, T
-from .errors import MlxcelError
+from .errors import MlxcelError, check_program_goes_on
 from .modes import BaseClient
 from .operations import (
     compare_messages,
@@ -286,6 +286,7 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[ChatKeywords],
     ) -> Decision:
         """Return the most likely of some labels, with probabilities; see ``LLM.decide``."""
+        check_program_goes_on()
         from .structured.decision import Deciding
 
         deciding = Deciding(messages, labels, calibrate, sampling)
@@ -297,6 +298,7 @@ class AsyncLLM(BaseClient):
 
     async def classify(self, text: str, labels: Labels) -> Decision:
         """Return the label whose examples are nearest to a text; see ``LLM.classify``."""
+        check_program_goes_on()
         from .structured.nearest_label import ByEmbeddings
 
         deciding = ByEmbeddings(text, labels)
@@ -355,6 +357,7 @@ class AsyncLLM(BaseClient):
         **sampling: Unpack[PromptKeywords],
     ) -> PromptCost:
         """Read a prompt ahead; see ``LLM.warm``."""
+        check_program_goes_on()
         from .protocol.prompt_cost import PromptCost
 
         began = time.monotonic()
@@ -405,6 +408,7 @@ class AsyncLLM(BaseClient):
         show_progress: bool = False,
     ) -> list[list[float]]:
         """Return the vectors of texts; see ``LLM.embed``."""
+        check_program_goes_on()
         from .protocol.embeddings import embed_texts
 
         texts = as_strings("texts", texts)
@@ -435,6 +439,7 @@ class AsyncLLM(BaseClient):
         batch_size: int = BATCH_SIZE,
     ) -> list[RankedDocument]:
         """Return documents, the most relevant first; see ``LLM.rerank``."""
+        check_program_goes_on()
         from .protocol.rerank import rerank_documents
 
         return await self._driver.run(
@@ -456,6 +461,7 @@ class AsyncLLM(BaseClient):
         It makes no retries, and belongs to the running event loop. In managed mode,
         ``start`` must have been awaited.
         """
+        check_program_goes_on()
         self._connection.check_open()
         loop = asyncio.get_running_loop()
         if loop not in self._openai:

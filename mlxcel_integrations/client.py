@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from .errors import MlxcelError
+from .errors import MlxcelError, check_program_goes_on
 from .modes import BaseClient
 from .operations import (
     compare_messages,
@@ -386,6 +386,7 @@ class LLM(BaseClient):
             >>> round(sum(decision.probabilities.values()), 3)
             1.0
         """
+        check_program_goes_on()
         from .structured.decision import Deciding
 
         deciding = Deciding(messages, labels, calibrate, sampling)
@@ -420,6 +421,7 @@ class LLM(BaseClient):
             >>> decision.label
             'billing'
         """
+        check_program_goes_on()
         from .structured.nearest_label import ByEmbeddings
 
         return self._embedder.run(nearest_label(self._vectors, ByEmbeddings(text, labels)))
@@ -521,6 +523,7 @@ class LLM(BaseClient):
             >>> first.tokens_reused < second.tokens_reused
             True
         """
+        check_program_goes_on()
         from .protocol.prompt_cost import PromptCost
 
         began = time.monotonic()
@@ -636,6 +639,7 @@ class LLM(BaseClient):
                 embeddings, or its vectors differ in length.
             openai.APIError: The server refused the request or could not be reached.
         """
+        check_program_goes_on()
         from .protocol.embeddings import embed_texts
 
         texts = as_strings("texts", texts)
@@ -682,6 +686,7 @@ class LLM(BaseClient):
             MlxcelError: The server has no model for reranking, or its answer is not a ranking.
             openai.APIError: The server refused the request or could not be reached.
         """
+        check_program_goes_on()
         from .protocol.rerank import rerank_documents
 
         return self._driver.run(
@@ -702,6 +707,7 @@ class LLM(BaseClient):
 
         It makes no retries, and lives as long as this object.
         """
+        check_program_goes_on()
         self.start()
         if self._openai is None:
             from .transport.openai_clients import sync_client

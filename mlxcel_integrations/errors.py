@@ -34,6 +34,8 @@ __all__ = [
     "StructuredOutputError",
     "StructuredOutputTruncated",
     "causes",
+    "check_program_goes_on",
+    "program_is_ending",
     "warn_caller",
     "with_end_of",
 ]
@@ -144,6 +146,26 @@ class StructuredOutputTruncated(StructuredOutputError):
     ) -> None:
         super().__init__(message, raw=raw, finish_reason=finish_reason, problem=problem)
         self.partial = partial
+
+
+def check_program_goes_on() -> None:
+    """Check that Python is not ending: from then on it imports nothing and starts no thread.
+
+    Called before anything of that, of which some would fail and some would wait for ever.
+
+    Raises:
+        MlxcelServerError: It is.
+    """
+    if sys.is_finalizing():
+        raise program_is_ending()
+
+
+def program_is_ending() -> MlxcelServerError:
+    """Return the error for whoever uses a model while Python is ending."""
+    return MlxcelServerError(
+        "The program is ending, so no model can be used any more. Do it earlier: at the latest in "
+        "a function that is registered with atexit."
+    )
 
 
 _OURS = str(Path(__file__).parent) + os.sep

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
 
 import httpx
 
-from .errors import MlxcelError
+from .errors import MlxcelError, check_program_goes_on
 from .protocol.vector_models import VectorMemory
 from .secret import with_hidden_key
 from .transport.connection import Connection, ConnectionSettings, checked_key
 from .transport.endpoint import Endpoint, absolute_model
+from .transport.representation import connection_table, described, given, one_line
 from .transport.tls import TLS
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def connect(
     Raises:
         MlxcelError: The settings contradict each other, name no server, or have an unknown option.
     """
+    check_program_goes_on()
     base_url = settings.base_url
     if custom_transport and settings.model is not None:
         raise MlxcelError(
@@ -279,13 +281,8 @@ class BaseClient:
     def __repr__(self) -> str:
         # A traceback of a failed constructor shows an object without a connection.
         connection = self.__dict__.get("_connection")
-        # Imported here since few programs show an object.
-        from .transport.representation import described, given, one_line
-
         options = described(connection, given(connection)) if connection is not None else {}
         return one_line(type(self).__name__, options)
 
     def _repr_html_(self) -> str | None:
-        from .transport.representation import connection_table
-
         return connection_table(type(self).__name__, self.__dict__.get("_connection"))

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import MlxcelError
+from ..errors import MlxcelError, check_program_goes_on
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
 
@@ -107,6 +107,7 @@ def structured_chat(
     Raises:
         MlxcelError: No schema can be made from the type, or no server accepts it.
     """
+    check_program_goes_on()
     sampling = reasoning_read(sampling)
     if output_type is None:
         return _formatted_chat(messages, sampling, show_schema)

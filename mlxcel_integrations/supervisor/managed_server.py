@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from ..errors import MlxcelError, MlxcelServerError
+from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..options.fields import ServerOptions
 from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
@@ -63,6 +63,7 @@ class ManagedServer:
         api_key: str | Secret | None = None,
         **options: Any,
     ) -> None:
+        check_program_goes_on()
         # A traceback with locals shows the arguments of a function: not this one any more.
         key, api_key, options = hidden(api_key), None, with_secrets(options)
         self._use(ServerSpec.of(model, socket, key, options))

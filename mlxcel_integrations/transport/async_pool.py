@@ -178,6 +178,9 @@ def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
 
 async def off_loop(work: Callable[..., None], *args: Any) -> None:
     """Do something slow in a thread, or right here if Python is ending and starts no threads."""
+    if not threading.main_thread().is_alive():
+        # What the loop keeps for its threads would make its end fail, or wait for ever.
+        return work(*args)
     try:
         await asyncio.to_thread(work, *args)
     except RuntimeError as error:

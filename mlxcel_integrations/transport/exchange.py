@@ -8,10 +8,11 @@ a task. It throws errors into the generator, so that ``except`` works as usual.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Any, TypeVar, cast
 
-from ..errors import MlxcelError, MlxcelStreamError
+from ..errors import MlxcelError, MlxcelStreamError, program_is_ending
 from ..protocol.failures import Failure, from_status
 from ..protocol.flow import Call, Flow, Gather
 from ..protocol.retries import Retries
@@ -57,8 +58,13 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
         flow: The flow.
         deadline: The deadline of the request that needs its result, None if nothing else does. The
             flows that it gathers have deadlines of their own.
+
+    Raises:
+        MlxcelServerError: The program is ending.
     """
     __tracebackhide__ = True
+    if sys.is_finalizing():
+        raise program_is_ending()
     answer: Any = None
     current = deadline or Deadline(connection.timeouts, time.monotonic())
     while True:

@@ -23,7 +23,7 @@ from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_sche
 from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator
 from .answer_parser import AnswerParser
-from .base import LangChainModel
+from .base import LangChainModel, signature_kept
 from .error_translation import langchain_errors
 from .events import MessageEvents
 from .messages import to_openai_messages
@@ -207,6 +207,7 @@ class ChatMlxcel(
         parser = AnswerParser(answer, partial=partial, include_raw=include_raw)
         return StructuredModel(bound, parser, max_attempts)
 
+    @signature_kept
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -218,6 +219,7 @@ class ChatMlxcel(
             deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
             return to_result(fold(dispatching(deltas, run_manager)))
 
+    @signature_kept
     async def _agenerate(
         self,
         messages: list[BaseMessage],

@@ -20,7 +20,7 @@ from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply, fold
 from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator
-from .base import LangChainModel
+from .base import LangChainModel, signature_kept
 from .error_translation import langchain_errors
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
 from .token_counting import TextCounting
@@ -55,6 +55,7 @@ class MlxcelLLM(
         self._add_version("mlxcel-integrations", __version__)
         return self
 
+    @signature_kept
     def _generate(
         self,
         prompts: list[str],
@@ -73,6 +74,7 @@ class MlxcelLLM(
             with ThreadPoolExecutor(self._llm.features.slots or DEFAULT_SLOTS) as pool:
                 return _to_result(list(pool.map(complete, prompts)))
 
+    @signature_kept
     async def _agenerate(
         self,
         prompts: list[str],

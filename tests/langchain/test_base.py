@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -284,3 +285,13 @@ def test_tracing_is_told_the_provider_and_the_model() -> None:
         params["ls_model_type"],
     )
     assert ["END"] == params["ls_stop"]
+
+
+@pytest.mark.parametrize("model", [ChatMlxcel, MlxcelLLM])
+@pytest.mark.parametrize("method", ["_generate", "_agenerate"])
+def test_a_signature_that_langchain_inspects_in_every_call_is_made_once(
+    model: type, method: str
+) -> None:
+    first, second = (inspect.signature(getattr(model, method)) for _ in range(2))
+    assert first is second
+    assert "run_manager" in first.parameters

@@ -104,6 +104,19 @@ def test_a_stop_text_does_not_cut_the_calls_of_tools(client: Any, server: FakeSe
     assert "a stop b" in reply.tool_calls[0]["function"]["arguments"]
 
 
+@ON_TCP
+def test_a_stop_text_does_not_cut_a_forced_call(client: Any, server: FakeServer) -> None:
+    town = {"type": "object", "properties": {"town": {"type": "string"}}}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": town}}
+    call = '{"name": "weather", "arguments": {"town": "a stop b"}}'
+    server.script(Reply.text(call, finish="error"))
+
+    reply = client.complete_chat("hi", tools=[tool], tool_choice="weather", stop=["stop"])
+
+    assert ("", "tool_calls") == (reply.text, reply.finish_reason)
+    assert {"town": "a stop b"} == json.loads(reply.tool_calls[0]["function"]["arguments"])
+
+
 def test_a_stop_text_does_not_cut_json(client: Any, server: FakeServer) -> None:
     server.script(*[Reply.text('{"town": "a stop b"}')] * 2)
     schema = {

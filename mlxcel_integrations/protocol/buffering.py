@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 __all__ = ["FirstTokens"]
 
 SILENCE = 1.0
-AT_ONCE = 0.004
+BURST = 0.004
 ONE_BY_ONE = 0.02
 
 
@@ -39,4 +39,4 @@ class FirstTokens:
         first, last = self.arrivals[0], self.arrivals[self.MOST - 1]
         if last - first >= ONE_BY_ONE:
             return False
-        return True if last - first <= AT_ONCE and first - self.began >= SILENCE else None
+        return True if last - first <= BURST and first - self.began >= SILENCE else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
@@ -102,6 +103,7 @@ def _call_chunk(part: dict[str, Any]) -> ToolCallChunk:
     )
 
 
+@dataclass(slots=True)
 class FinalChunk:
     """Collects what is sent once for a whole answer: finish reason, token counts, times.
 
@@ -110,11 +112,11 @@ class FinalChunk:
 
     Attributes:
         reply: The answer without its content.
+        call_parts: The parts of its tool calls.
     """
 
-    def __init__(self) -> None:
-        self.reply = ChatReply()
-        self._call_parts: list[dict[str, Any]] = []
+    reply: ChatReply = field(default_factory=ChatReply)
+    call_parts: list[dict[str, Any]] = field(default_factory=list)
 
     def collect(self, delta: Delta) -> None:
         """Keep the parts of a delta that belong to the end."""
@@ -122,7 +124,7 @@ class FinalChunk:
             self.reply.finish_reason = delta.finish_reason
             self.reply.model, self.reply.id = delta.model, delta.id
         if delta.tool_calls:
-            self._call_parts.extend(delta.tool_calls)
+            self.call_parts.extend(delta.tool_calls)
         self.reply.usage = delta.usage or self.reply.usage
         self.reply.timings = delta.timings or self.reply.timings
 
@@ -132,7 +134,7 @@ class FinalChunk:
         Args:
             usage: Whether to include the token counts.
         """
-        if self._call_parts and (marks := _marks_of_cut_calls(self._call_parts)):
+        if self.call_parts and (marks := _marks_of_cut_calls(self.call_parts)):
             yield _full_chunk(Delta(tool_calls=marks))
         message = AIMessageChunk(
             content="",

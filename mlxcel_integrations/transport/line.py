@@ -77,8 +77,13 @@ class Line:
 
         place: Place = Future()
         with self._lock:
-            (self._of_batches if _in_batch.get() else self._waiting).append(place)
-        self._admit()
+            admitted = not self.waiting and self._has_room()
+            if admitted:
+                self._under_way.add(place)
+            else:
+                (self._of_batches if _in_batch.get() else self._waiting).append(place)
+        if admitted:
+            place.set_result(None)
         return place
 
     def leave(self, place: Place | None) -> None:
@@ -90,7 +95,8 @@ class Line:
             for queue in (self._waiting, self._of_batches):
                 if place in queue:
                     queue.remove(place)
-        self._admit()
+        if self.waiting:
+            self._admit()
 
     def learn(self, slots: float | None) -> None:
         """Note how many slots the server has: infinity if unknown, None if it needs no line."""
@@ -119,9 +125,7 @@ class Line:
     def _admit(self) -> None:
         admitted = []
         with self._lock:
-            servers = max(len(self._servers), 1)
-            most = math.inf if self._slots is None else self._slots * servers
-            while (queue := self._waiting or self._of_batches) and len(self._under_way) < most:
+            while (queue := self._waiting or self._of_batches) and self._has_room():
                 place = queue.popleft()
                 # The task that waited for it may have been cancelled.
                 if place.set_running_or_notify_cancel():
@@ -130,6 +134,11 @@ class Line:
         # Outside of the lock, since this runs callbacks of the waiting tasks.
         for place in admitted:
             place.set_result(None)
+
+    def _has_room(self) -> bool:
+        if self._slots is None:
+            return True
+        return len(self._under_way) < self._slots * max(len(self._servers), 1)
 
 
 _lines: weakref.WeakValueDictionary[str, Line] = weakref.WeakValueDictionary()

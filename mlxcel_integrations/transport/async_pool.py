@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -96,12 +96,13 @@ class AsyncPool:
             finally:
                 places.release()
             raise
-        closing = AsyncExitStack()
-        closing.callback(places.release)
-        network_stream = response.extensions.get("network_stream")
-        closing.push_async_callback(self._close_stray, network_stream, transport)
-        closing.push_async_callback(body.aclose)
+        closing = _Closing(self, places, transport, response.extensions.get("network_stream"), body)
         return Incoming(response, closing, aiter(body), deadline)
+
+    def has(self, transport: httpx.AsyncBaseTransport) -> bool:
+        """Tell whether a transport of the running loop was not closed, nor lost by a fork."""
+        known = self._known.get(asyncio.get_running_loop())
+        return transport is self._given or (known is not None and known.transport is transport)
 
     async def close(self) -> None:
         """Close the connections of the running loop; other loops close theirs when they end."""
@@ -110,13 +111,6 @@ class AsyncPool:
         if known is not None:
             await known.close()
 
-    async def _close_stray(self, stream: Any, transport: httpx.AsyncBaseTransport) -> None:
-        """Close a connection that httpcore forgot; see ``SyncPool``."""
-        known = self._known.get(asyncio.get_running_loop())
-        is_ours = transport is self._given or (known is not None and known.transport is transport)
-        if stream is not None and not is_ours:
-            await stream.aclose()
-
     def _forget(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -124,6 +118,32 @@ class AsyncPool:
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             WeakKeyDictionary()
         )
+
+
+@dataclass(slots=True)
+class _Closing:
+    """Closes the body of a response, and lets another request use its connection."""
+
+    pool: AsyncPool
+    places: asyncio.Semaphore
+    transport: httpx.AsyncBaseTransport
+    connection: Any
+    body: httpx.AsyncByteStream | None
+
+    async def aclose(self) -> None:
+        """Close it, if that was not done before; whoever may be cancelled shields this."""
+        body, self.body = self.body, None
+        if body is None:
+            return
+        try:
+            await body.aclose()
+        finally:
+            try:
+                # httpcore forgets a connection that is still being made when its pool is closed.
+                if self.connection is not None and not self.pool.has(self.transport):
+                    await self.connection.aclose()
+            finally:
+                self.places.release()
 
 
 class _LoopTransport:

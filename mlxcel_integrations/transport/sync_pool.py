@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -82,25 +82,19 @@ class SyncPool:
             raise
         finally:
             sending.deadline = None
-        # Called in the reverse order, and once only, however often the response is closed.
-        closing = ExitStack()
-        closing.callback(places.release)
-        closing.callback(self._close_stray, response.extensions.get("network_stream"), transport)
-        closing.callback(body.close)
+        closing = _Closing(self, places, transport, response.extensions.get("network_stream"), body)
         return Incoming(response, closing, iter(body), deadline)
+
+    def has(self, transport: httpx.BaseTransport) -> bool:
+        """Tell whether a transport was not closed, nor lost by a fork."""
+        known = self._known
+        return transport is self._given or (known is not None and transport is known[1])
 
     def close(self) -> None:
         """Close all connections."""
         if self._process == os.getpid():
             with self._lock:
                 self._drop()
-
-    def _close_stray(self, stream: Any, transport: httpx.BaseTransport) -> None:
-        """Close a connection that httpcore forgot: the pool was closed while it was being made."""
-        known = self._known
-        is_ours = transport is self._given or (known is not None and transport is known[1])
-        if stream is not None and not is_ours:
-            stream.close()
 
     def _drop(self) -> None:
         # In this order, so that a connection made meanwhile is closed here or in ``send``.
@@ -113,3 +107,27 @@ class SyncPool:
         self._lock = threading.Lock()
         self._known = None
         self._places = threading.Semaphore(MOST_CONNECTIONS)
+
+
+@dataclass(slots=True)
+class _Closing:
+    """Closes the body of a response, and lets another request use its connection."""
+
+    pool: SyncPool
+    places: threading.Semaphore
+    transport: httpx.BaseTransport
+    connection: Any
+    body: httpx.SyncByteStream | None
+
+    def close(self) -> None:
+        """Close it, if that was not done before."""
+        body, self.body = self.body, None
+        if body is None:
+            return
+        try:
+            body.close()
+        finally:
+            # httpcore forgets a connection that is still being made when its pool is closed.
+            if self.connection is not None and not self.pool.has(self.transport):
+                self.connection.close()
+            self.places.release()

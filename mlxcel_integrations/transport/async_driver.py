@@ -69,6 +69,7 @@ class AsyncDriver:
         __tracebackhide__ = True
         steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
         turns = Turns.of_this_loop()
+        await turns.join()
         while steps is not None:
             answer = await self._drive(steps)
             incoming = answer.incoming

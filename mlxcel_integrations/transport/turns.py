@@ -7,16 +7,20 @@ run; 200 of them would hold the loop for as long as all of their texts take.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from weakref import WeakKeyDictionary
 
-__all__ = ["DELTAS_PER_TURN", "Turns"]
+__all__ = ["AT_ONCE", "DELTAS_PER_TURN", "LONG_ITERATION", "Turns"]
 
 DELTAS_PER_TURN = 32
 """Deltas that a stream yields before it lets others run."""
 
 AT_ONCE = 8
-"""Streams that have a turn in one iteration of the loop."""
+"""Most streams that have a turn in one iteration of the loop."""
+
+LONG_ITERATION = 0.008
+"""Seconds of the processor: an iteration of the loop that takes more had too many turns."""
 
 
 class Turns:
@@ -26,6 +30,8 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._joined = 0
+        self._at_once = AT_ONCE
+        self._admitted_at = 0.0
 
     @classmethod
     def of_this_loop(cls) -> Turns:
@@ -38,7 +44,7 @@ class Turns:
 
     async def join(self) -> None:
         """Begin, or go on after a wait: at once if few others do so in this iteration."""
-        if self._waiting or self._joined == AT_ONCE:
+        if self._waiting or self._joined >= self._at_once:
             await self.take()
         else:
             if not self._joined:
@@ -49,6 +55,7 @@ class Turns:
         """Let others run, and return when it is this stream's turn again."""
         turn = self._loop.create_future()
         if not self._waiting:
+            self._admitted_at = time.thread_time()
             self._loop.call_soon(self._admit)
         self._waiting.append(turn)
         await turn
@@ -57,13 +64,24 @@ class Turns:
         self._joined = 0
 
     def _admit(self) -> None:
-        for _ in range(min(AT_ONCE, len(self._waiting))):
+        self._adapt()
+        for _ in range(min(self._at_once, len(self._waiting))):
             turn = self._waiting.popleft()
             # The task that waits for it may have been cancelled.
             if not turn.done():
                 turn.set_result(None)
         if self._waiting:
             self._loop.call_soon(self._admit)
+
+    def _adapt(self) -> None:
+        """Let fewer streams have a turn at once if those of the last iteration took long.
+
+        How long a turn takes is up to whoever reads the stream.
+        """
+        now = time.thread_time()
+        is_long = now - self._admitted_at > LONG_ITERATION
+        self._at_once = max(1, self._at_once // 2) if is_long else min(AT_ONCE, self._at_once + 1)
+        self._admitted_at = now
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()

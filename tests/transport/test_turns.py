@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 import pytest
 
-from mlxcel_integrations.transport.turns import AT_ONCE, Turns
+from mlxcel_integrations.transport.turns import AT_ONCE, LONG_ITERATION, Turns
 
 
 async def test_turns_come_in_order_and_a_few_in_each_iteration_of_the_loop() -> None:
@@ -62,6 +63,39 @@ async def test_of_many_streams_that_begin_together_a_few_do_so_in_each_iteration
 
     assert [*range(3 * AT_ONCE)] == begun
     assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= AT_ONCE
+
+
+async def test_of_streams_whose_turns_take_long_only_one_has_a_turn_in_an_iteration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """How long a turn takes is up to the reader: adapters do more with a token than the core."""
+    clock = itertools.count(0.0, 2 * LONG_ITERATION)
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    turns, done = Turns.of_this_loop(), []
+
+    async def stream(name: int) -> None:
+        await turns.take()
+        done.append(name)
+
+    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * AT_ONCE)]
+    seen = [0]
+    while len(done) < 3 * AT_ONCE:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    await asyncio.gather(*streams)
+    had_turns = [later - earlier for earlier, later in itertools.pairwise(seen) if later > earlier]
+
+    assert [4, 2, *[1] * (3 * AT_ONCE - 6)] == had_turns
+
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)
+    more = [asyncio.ensure_future(stream(name)) for name in range(9 * AT_ONCE)]
+    most = 0
+    while not all(one.done() for one in more):
+        before = len(done)
+        await asyncio.sleep(0)
+        most = max(most, len(done) - before)
+
+    assert AT_ONCE == most
 
 
 async def test_a_stream_that_is_left_takes_no_turn() -> None:

@@ -11,15 +11,21 @@ def session_of_thread() -> str | None:
     """Return the name of the conversation that a model is called in, None without one.
 
     It is the ``thread_id`` of the config. A subagent has a conversation of its own, so the names
-    of the nodes above it are added.
+    of the nodes above it are added, and its own: the tools of an agent, which may call several,
+    are one node.
     """
-    config = var_child_runnable_config.get()
-    configurable = (config or {}).get("configurable") or {}
+    config = var_child_runnable_config.get() or {}
+    configurable = config.get("configurable") or {}
     thread = configurable.get("thread_id")
     if thread is None:
         return None
     # Such as "research:3f2a|model:91bc", a name and the run for each graph.
     *above, _ = str(configurable.get("checkpoint_ns") or "").split("|")
-    name = "/".join([str(thread), *(step.partition(":")[0] for step in above)])
+    names = [step.partition(":")[0] for step in above]
+    # Set by create_agent, if it was given a name.
+    agent = (config.get("metadata") or {}).get("lc_agent_name")
+    if names and agent:
+        names.append(str(agent))
+    name = "/".join([str(thread), *names])
     # Unlike one that the user gives for this purpose, it may be anything.
     return name if name.strip() and name.isascii() and name.isprintable() else None

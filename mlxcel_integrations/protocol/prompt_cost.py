@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .reply import ChatReply
+from .validation import as_count, as_object
 
 __all__ = ["PromptCost"]
 
@@ -27,5 +28,7 @@ class PromptCost:
     def of(cls, reply: ChatReply, seconds: float) -> PromptCost:
         """Return the cost of the prompt of an answer; a server that tells none reused nothing."""
         usage = reply.usage or {}
-        reused = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        return cls(usage.get("prompt_tokens", 0) - reused, reused, seconds)
+        tokens = as_count(usage.get("prompt_tokens")) or 0
+        details = as_object(usage.get("prompt_tokens_details"))
+        reused = min(as_count(details.get("cached_tokens")) or 0, tokens)
+        return cls(tokens - reused, reused, seconds)

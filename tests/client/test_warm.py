@@ -27,6 +27,9 @@ def usage(prompt: int, **details: int) -> dict[str, Any]:
         (usage(100, cached_tokens=60), (40, 60)),
         (usage(100, cached_tokens=0), (100, 0)),
         (usage(100), (100, 0)),
+        (usage(100, cached_tokens=160), (0, 100)),
+        (usage(100, cached_tokens=-5), (100, 0)),
+        ({"prompt_tokens": None}, (0, 0)),
     ],
 )
 def test_what_reading_ahead_costs_is_told(

@@ -12,7 +12,7 @@ from langchain_core.runnables.config import set_config_context
 
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 from mlxcel_integrations.langchain.threads import session_of_thread
-from tests.fakes.server import FakeServer
+from tests.fakes.server import FakeServer, Reply
 
 PROMPT = ChatPromptTemplate.from_template("{text}")
 UNIQUE = UUID(int=7)
@@ -54,18 +54,51 @@ def test_the_thread_of_a_chain_is_the_session(
 
 
 @pytest.mark.parametrize(
-    ("place", "expected"),
+    ("place", "agent", "expected"),
     [
-        ("", "t"),
-        ("model:91bc", "t"),
-        ("research:3f2a|model:91bc", "t/research"),
-        ("research:3f2a|look:77|model:91bc", "t/research/look"),
+        ("", None, "t"),
+        ("model:91bc", None, "t"),
+        ("model:91bc", "boss", "t"),
+        ("research:3f2a|model:91bc", None, "t/research"),
+        ("research:3f2a|look:77|model:91bc", None, "t/research/look"),
+        ("tools:3f2a|model:91bc", "critic", "t/tools/critic"),
     ],
 )
-def test_a_subagent_has_a_session_of_its_own(place: str, expected: str) -> None:
-    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": place}}
+def test_a_subagent_has_a_session_of_its_own(place: str, agent: str | None, expected: str) -> None:
+    config: Any = {
+        "configurable": {"thread_id": "t", "checkpoint_ns": place},
+        "metadata": {"lc_agent_name": agent} if agent else {},
+    }
     with set_config_context(config) as context:
         assert expected == context.run(session_of_thread)
+
+
+def test_subagents_that_are_tools_have_sessions_of_their_own(server: FakeServer) -> None:
+    from langchain.agents import create_agent
+    from langchain_core.tools import tool
+
+    with ChatMlxcel(base_url=server.url) as model:
+        writer, critic = (create_agent(model, name=name) for name in ("writer", "critic"))
+
+        @tool
+        def write(text: str) -> str:
+            """Write."""
+            return str(writer.invoke({"messages": [("user", text)]}))
+
+        @tool
+        def judge(text: str) -> str:
+            """Judge."""
+            return str(critic.invoke({"messages": [("user", text)]}))
+
+        for name in ("write", "judge"):
+            call = {"name": name, "arguments": {"text": "hi"}}
+            calling = Reply.text(tool_calls=[call], finish="tool_calls")
+            server.script(calling, Reply.text("well"), Reply.text("done"))
+            given: Any = {"messages": [("user", "hi")]}
+            boss = create_agent(model, [write, judge], name="boss")
+            boss.invoke(given, {"configurable": {"thread_id": "t"}})
+
+    assert ["t", "t/tools/writer", "t", "t", "t/tools/critic", "t"] == sessions(server)
 
 
 def test_all_turns_of_an_agent_are_one_session(server: FakeServer) -> None:

@@ -105,6 +105,23 @@ def test_two_processes_use_one_server_and_the_last_one_to_close_stops_it(
     assert 1 == len(fake.starts)
 
 
+@pytest.mark.parametrize("options", [{}, {"share": "user", "keep_alive": 0}])
+def test_what_shapes_kept_prompts_is_looked_at_once_a_start(
+    options: dict[str, Any], fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    looks: list[object] = []
+
+    def look(*given: object) -> str:
+        looks.append(given)
+        return "kind"
+
+    monkeypatch.setattr("mlxcel_integrations.supervisor.server_spec.kind_of_slots", look)
+    binary = fake.binary("llama-server", GENERATION="newest")
+    with fake.server(binary, keep_prompts=True, **options):
+        assert 1 == len(looks)
+
+
 def test_it_stays_for_a_while_after_its_last_user(fake: Fake, user: Callable[..., User]) -> None:
     binary = fake.binary()
     first = user(binary, keep_alive=1.0)

@@ -115,6 +115,10 @@ def told(text: str = "", finish: str | None = None, **more: Any) -> Any:
     return {"choices": [choice], **more}
 
 
+def thought(text: str) -> Any:
+    return {"choices": [{"delta": {"reasoning_content": text}, "finish_reason": None}]}
+
+
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
@@ -193,6 +197,37 @@ def test_an_answer_is_left_when_its_json_is_whole_and_the_server_goes_on(after: 
     assert (True, {"completion_tokens": 5}) == (stream.left, reply.usage)
 
 
+@pytest.mark.parametrize(
+    ("begun", "after", "finish", "tokens"),
+    [
+        ('{"a": 1}', ["\n"] * 9, "stop", 4),
+        ('{"a": 1}', [" \n"] * 2, None, None),
+        ('{"a": 1}', [" fits", *["\n"] * 9], None, None),
+        ("[" * 300, [" "] * 9, None, None),
+        ('{"a": "', ["la la "] * 2000, "repetition", 110),
+    ],
+    ids=["ends", "may end", "is a thought", "never ends", "repeats itself"],
+)
+def test_json_where_the_thoughts_belong_is_left_as_an_answer_is(
+    begun: str, after: list[str], finish: str | None, tokens: int | None
+) -> None:
+    events = map(thought, [begun[:4], begun[4:], *after])
+
+    stream, reply = stream_of(*events, done=False, response_format=SCHEMA)
+
+    assert (finish, bool(finish)) == (reply.finish_reason, stream.left)
+    assert (begun if finish else "") == reply.text[: len(begun)]
+    assert ({"completion_tokens": tokens} if tokens else None) == reply.usage
+
+
+def test_json_where_the_thoughts_belong_is_not_left_beside_a_text() -> None:
+    events = [told("x"), *map(thought, ['{"a": 1}', *["\n"] * 9])]
+
+    stream, reply = stream_of(*events, done=False, response_format=SCHEMA)
+
+    assert ("x", False) == (reply.text, stream.left)
+
+
 @pytest.mark.parametrize("after", [[], ["\n"], ["\n", "  "]])
 def test_a_server_that_ends_with_the_json_is_read_to_its_end(after: list[str]) -> None:
     events = [told('{"a": 1}'), *map(told, after), told(finish="stop"), USED]
@@ -211,9 +246,9 @@ def test_values_that_are_whole_are_answers_although_the_generation_fails(text: s
 
 
 def test_thoughts_count_as_tokens_of_an_answer_that_is_left() -> None:
-    thought = {"choices": [{"delta": {"reasoning_content": "Hm"}, "finish_reason": None}]}
+    events = [thought("Hm"), thought("Hm"), told("one"), told(" two")]
 
-    _, reply = stream_of(thought, thought, told("one"), told(" two"), done=False, stop=["two"])
+    _, reply = stream_of(*events, done=False, stop=["two"])
 
     assert {"completion_tokens": 4} == reply.usage
 
@@ -261,10 +296,6 @@ def test_a_call_that_the_server_left_out_after_thoughts_is_an_error(
         match=f"{tokens} tokens, but the server sent neither text nor a tool call after the thou",
     ):
         stream.close()
-
-
-def thought(text: str) -> dict[str, Any]:
-    return {"choices": [{"delta": {"reasoning_content": text}, "finish_reason": None}]}
 
 
 def used(tokens: int, **details: int) -> dict[str, Any]:

@@ -270,8 +270,30 @@ def test_a_forced_call_ends_with_its_json(finish: str | None, more: tuple[str, .
 def test_a_call_that_the_server_left_out_is_an_error(finish: str) -> None:
     stream, _ = stream_of(told(finish=finish), USED, tools=[TOOL])
 
-    with pytest.raises(MlxcelStreamError, match="9 tokens, but the server sent neither text nor"):
+    with pytest.raises(MlxcelStreamError) as caught:
         stream.close()
+    assert (
+        "The model generated 9 tokens, but the server sent neither text nor a tool call: it drops "
+        "a call that is cut off or malformed. Ask again, or raise max_tokens."
+    ) == str(caught.value)
+
+
+def test_an_answer_with_calls_has_lost_none() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "weather", "arguments": "{}"}}
+    called = {"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": None}]}
+
+    stream, reply = stream_of(called, told(finish="tool_calls"), USED, tools=[TOOL])
+
+    stream.close()
+    assert reply.tool_calls
+
+
+def test_an_answer_beside_tools_that_breaks_off_says_why() -> None:
+    stream, _ = stream_of(told("Well"), done=False, tools=[TOOL])
+
+    with pytest.raises(MlxcelStreamError, match="cut short: the server died before") as caught:
+        stream.close("the server died", "out of memory")
+    assert ("Well", "out of memory") == (caught.value.partial, caught.value.stderr)
 
 
 @pytest.mark.parametrize("thoughts", [["Hm"], ["H", "m"] * 20, ["中"]])
@@ -326,7 +348,8 @@ def test_a_call_that_the_server_left_out_after_text_is_an_error(
     stream, reply = stream_of(*events, used(tokens + len(thoughts)), tools=[TOOL], server=OLDER)
 
     assert "".join(texts).lstrip() == reply.text
-    with pytest.raises(MlxcelStreamError, match="sent no more than the text before") as caught:
+    told_why = "server sent no more than the text before a tool call, which is in .partial: it"
+    with pytest.raises(MlxcelStreamError, match=told_why) as caught:
         stream.close()
     assert reply.text == caught.value.partial
 

@@ -129,10 +129,12 @@ def test_a_bound_schema_is_shown_if_it_is_to_be(fields: dict[str, Any], expected
 
 
 def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
-    fields = constrained(SCHEMA, {"top_k": 3})
-
-    assert {"enable_thinking": False} == fields["chat_template_kwargs"]
-    assert (3, SCHEMA.response_format) == (fields["top_k"], fields["response_format"])
+    assert {
+        "top_k": 3,
+        "response_format": SCHEMA.response_format,
+        "relaxable": True,
+        "chat_template_kwargs": {"enable_thinking": False},
+    } == constrained(SCHEMA, {"top_k": 3})
 
 
 def test_a_class_of_pydantic_1_in_a_function_is_sent_under_a_name_that_servers_take() -> None:
@@ -290,6 +292,8 @@ def test_a_whole_answer_is_read_by_the_schema_of_its_chat() -> None:
     reply = chat.read(ChatReply(OSLO, finish_reason="stop", model="m"))
 
     assert ChatReply(OSLO, finish_reason="stop", model="m", parsed=CITY) == reply
+    with pytest.raises(StructuredOutputError, match="finish_reason 'length'"):
+        chat.read(ChatReply(OSLO[:-1], finish_reason="length"))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ from .structured.request import content, structured_chat
 
 # Imported here since constructors, which may be called in an event loop, would block it for as long
 # as the import takes.
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch
     from .supervisor import leases  # noqa: F401
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection

@@ -135,7 +135,7 @@ def _renew_lock() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
+if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
     os.register_at_fork(after_in_child=_renew_lock)
 
 

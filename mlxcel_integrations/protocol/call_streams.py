@@ -109,7 +109,8 @@ class PromptedStream(SchemaStream):
             return None
         text, parts = self._reader.feed(delta.text)
         text = self._stop_text.feed(text)
-        if (self._reader.repeats or self._stop_text.stopped) and not (self.left or self._ended):
+        goes_on = not (self.left or self._ended or delta.finish_reason)
+        if goes_on and (self._reader.repeats or self._stop_text.stopped):
             self._leave_at(delta, data)
         if delta.finish_reason and not self._ended:
             self._ended = True
@@ -146,10 +147,9 @@ class PromptedStream(SchemaStream):
 
     def _leave_at(self, delta: Delta, data: bytes) -> None:
         """End the answer with an event, although the server goes on."""
-        if not delta.finish_reason:
-            self._leave(delta)
-            if self.thought_tokens:
-                self._count_thoughts(delta)
-            event = as_object(from_json(data))
-            self.model = delta.model = event.get("model")
-            delta.id = event.get("id")
+        self._leave(delta)
+        if self.thought_tokens:
+            self._count_thoughts(delta)
+        event = as_object(from_json(data))
+        self.model = delta.model = event.get("model")
+        delta.id = event.get("id")

@@ -47,7 +47,7 @@ def _forget_making() -> None:
 
 
 # A thread of the parent may have held it.
-if hasattr(os, "register_at_fork"):  # not on Windows
+if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
     os.register_at_fork(after_in_child=_forget_making)
 
 

@@ -158,5 +158,5 @@ def _forget_lines() -> None:
     _lines.clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
+if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
     os.register_at_fork(after_in_child=_forget_lines)

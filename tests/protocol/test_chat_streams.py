@@ -115,6 +115,10 @@ def told(text: str = "", finish: str | None = None, **more: Any) -> Any:
     return {"choices": [choice], **more}
 
 
+def thought(text: str) -> Any:
+    return {"choices": [{"delta": {"reasoning_content": text}, "finish_reason": None}]}
+
+
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
@@ -193,6 +197,37 @@ def test_an_answer_is_left_when_its_json_is_whole_and_the_server_goes_on(after: 
     assert (True, {"completion_tokens": 5}) == (stream.left, reply.usage)
 
 
+@pytest.mark.parametrize(
+    ("begun", "after", "finish", "tokens"),
+    [
+        ('{"a": 1}', ["\n"] * 9, "stop", 4),
+        ('{"a": 1}', [" \n"] * 2, None, None),
+        ('{"a": 1}', [" fits", *["\n"] * 9], None, None),
+        ("[" * 300, [" "] * 9, None, None),
+        ('{"a": "', ["la la "] * 2000, "repetition", 110),
+    ],
+    ids=["ends", "may end", "is a thought", "never ends", "repeats itself"],
+)
+def test_json_where_the_thoughts_belong_is_left_as_an_answer_is(
+    begun: str, after: list[str], finish: str | None, tokens: int | None
+) -> None:
+    events = map(thought, [begun[:4], begun[4:], *after])
+
+    stream, reply = stream_of(*events, done=False, response_format=SCHEMA)
+
+    assert (finish, bool(finish)) == (reply.finish_reason, stream.left)
+    assert (begun if finish else "") == reply.text[: len(begun)]
+    assert ({"completion_tokens": tokens} if tokens else None) == reply.usage
+
+
+def test_json_where_the_thoughts_belong_is_not_left_beside_a_text() -> None:
+    events = [told("x"), *map(thought, ['{"a": 1}', *["\n"] * 9])]
+
+    stream, reply = stream_of(*events, done=False, response_format=SCHEMA)
+
+    assert ("x", False) == (reply.text, stream.left)
+
+
 @pytest.mark.parametrize("after", [[], ["\n"], ["\n", "  "]])
 def test_a_server_that_ends_with_the_json_is_read_to_its_end(after: list[str]) -> None:
     events = [told('{"a": 1}'), *map(told, after), told(finish="stop"), USED]
@@ -211,9 +246,9 @@ def test_values_that_are_whole_are_answers_although_the_generation_fails(text: s
 
 
 def test_thoughts_count_as_tokens_of_an_answer_that_is_left() -> None:
-    thought = {"choices": [{"delta": {"reasoning_content": "Hm"}, "finish_reason": None}]}
+    events = [thought("Hm"), thought("Hm"), told("one"), told(" two")]
 
-    _, reply = stream_of(thought, thought, told("one"), told(" two"), done=False, stop=["two"])
+    _, reply = stream_of(*events, done=False, stop=["two"])
 
     assert {"completion_tokens": 4} == reply.usage
 
@@ -235,8 +270,30 @@ def test_a_forced_call_ends_with_its_json(finish: str | None, more: tuple[str, .
 def test_a_call_that_the_server_left_out_is_an_error(finish: str) -> None:
     stream, _ = stream_of(told(finish=finish), USED, tools=[TOOL])
 
-    with pytest.raises(MlxcelStreamError, match="9 tokens, but the server sent neither text nor"):
+    with pytest.raises(MlxcelStreamError) as caught:
         stream.close()
+    assert (
+        "The model generated 9 tokens, but the server sent neither text nor a tool call: it drops "
+        "a call that is cut off or malformed. Ask again, or raise max_tokens."
+    ) == str(caught.value)
+
+
+def test_an_answer_with_calls_has_lost_none() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "weather", "arguments": "{}"}}
+    called = {"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": None}]}
+
+    stream, reply = stream_of(called, told(finish="tool_calls"), USED, tools=[TOOL])
+
+    stream.close()
+    assert reply.tool_calls
+
+
+def test_an_answer_beside_tools_that_breaks_off_says_why() -> None:
+    stream, _ = stream_of(told("Well"), done=False, tools=[TOOL])
+
+    with pytest.raises(MlxcelStreamError, match="cut short: the server died before") as caught:
+        stream.close("the server died", "out of memory")
+    assert ("Well", "out of memory") == (caught.value.partial, caught.value.stderr)
 
 
 @pytest.mark.parametrize("thoughts", [["Hm"], ["H", "m"] * 20, ["中"]])
@@ -261,10 +318,6 @@ def test_a_call_that_the_server_left_out_after_thoughts_is_an_error(
         match=f"{tokens} tokens, but the server sent neither text nor a tool call after the thou",
     ):
         stream.close()
-
-
-def thought(text: str) -> dict[str, Any]:
-    return {"choices": [{"delta": {"reasoning_content": text}, "finish_reason": None}]}
 
 
 def used(tokens: int, **details: int) -> dict[str, Any]:
@@ -295,7 +348,8 @@ def test_a_call_that_the_server_left_out_after_text_is_an_error(
     stream, reply = stream_of(*events, used(tokens + len(thoughts)), tools=[TOOL], server=OLDER)
 
     assert "".join(texts).lstrip() == reply.text
-    with pytest.raises(MlxcelStreamError, match="sent no more than the text before") as caught:
+    told_why = "server sent no more than the text before a tool call, which is in .partial: it"
+    with pytest.raises(MlxcelStreamError, match=told_why) as caught:
         stream.close()
     assert reply.text == caught.value.partial
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mlxcel_integrations.protocol.discovery import (
     choose_capable,
     choose_model,
     read_models,
+    slots_to_respect,
 )
 
 
@@ -81,3 +83,20 @@ def test_the_model_that_is_taken(
     served = [ServedModel(name, tuple(able)) for name, able in models]
 
     assert expected == choose_capable(served, "embedding", preferred)
+
+
+@pytest.mark.parametrize(
+    ("health", "expected"),
+    [
+        ({"tool_call_parser": "hermes", "batch": {"max_batch_size": 3}}, 3),
+        *(({"tool_call_parser": None, "batch": batch}, 1) for batch in (None, {}, "3")),
+        ({"status": "ok", "batch": {"max_batch_size": 3}}, None),
+        ({"status": "loading"}, math.inf),
+        ({}, math.inf),
+    ],
+    ids=str,
+)
+def test_the_slots_of_a_server_that_breaks_off_answers_are_respected(
+    health: dict[str, Any], expected: float | None
+) -> None:
+    assert expected == slots_to_respect(health)

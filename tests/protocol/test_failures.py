@@ -17,6 +17,7 @@ from mlxcel_integrations.protocol.failures import (
     cut_by,
     from_status,
     insecure,
+    no_slot,
     not_a_stream,
     overflow,
     template_failed,
@@ -420,6 +421,15 @@ def test_silence_in_full() -> None:
         "Raise the limit, or shorten the prompt.",
         cause=CAUSE,
     ) == timed_out(WHERE, "timeout", 0.25, CAUSE)
+
+
+def test_slots_that_stay_busy_in_full() -> None:
+    assert Failure(
+        "APITimeoutError",
+        f"All slots of {WHERE} were busy for 2 s (total_timeout=). Raise the limit, send fewer "
+        "requests at once, or start the server with more slots.",
+        cause=CAUSE,
+    ) == no_slot(WHERE, "total_timeout", 2.0, CAUSE)
 
 
 @pytest.mark.parametrize(

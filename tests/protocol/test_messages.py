@@ -82,6 +82,15 @@ KNOWN = "roles are system, user, assistant, tool"
     [
         ([], "There are no messages to answer: pass at least one user message."),
         ((), "There are no messages to answer: pass at least one user message."),
+        (USER, "messages= is a single message: put it into a list, [{...}]."),
+        *(
+            (
+                given,
+                f"messages={given!r} must be a text, or a list of messages such as {EXAMPLE}, "
+                f"not {type(given).__name__}.",
+            )
+            for given in (None, 5, b"hi")
+        ),
         (["hi"], f"messages[0] is str, not a dictionary such as {EXAMPLE}. {ELSE}"),
         ([USER, None], f"messages[1] is NoneType, not a dictionary such as {EXAMPLE}. {ELSE}"),
         (
@@ -206,6 +215,7 @@ ALL = server("vision", "audio", "video")
         image(f"data:image/png;base64,{PNG}"),
         image(f"data:image/jpeg;base64,{JPEG}"),
         image(f"data:image/webp;base64,{WEBP}"),
+        image("data:image/png;base64,iVBORw0KGgo"),
         image("https://example.org/x.png"),
         sound(TEXT),
         sound(f"data:audio/wav;base64,{TEXT}"),

@@ -20,6 +20,7 @@ from mlxcel_integrations.protocol.sampling import (
     asking_for_progress,
     checked_fields,
     depends_on_engine,
+    reasoning_read,
     request_fields,
     with_reasoning,
     without_progress,
@@ -238,6 +239,35 @@ def test_thinking_is_switched_by_variables_of_the_template(
 
     assert {"temperature": 0.5, **expected} == with_reasoning(sampling, reasoning)
     assert {"temperature": 0.5} == sampling
+
+
+def test_a_field_for_thinking_is_written_as_servers_know_it() -> None:
+    sampling = {"top_k": 3, "reasoning": "low"}
+
+    assert {
+        "top_k": 3,
+        "chat_template_kwargs": {**THINKS, "reasoning_effort": "low"},
+    } == reasoning_read(sampling)
+    assert {"top_k": 3, "reasoning": "low"} == sampling
+
+
+@pytest.mark.parametrize("given", [{}, {"reasoning": None}, {"reasoning": {"effort": "low"}}])
+def test_a_field_for_thinking_that_servers_know_stays(given: dict[str, Any]) -> None:
+    assert given is reasoning_read(given)
+
+
+def test_a_field_for_thinking_of_another_type_is_refused() -> None:
+    with pytest.raises(MlxcelError) as caught:
+        reasoning_read({"reasoning": 5})
+
+    assert ("reasoning=5 must be True, False, or an effort such as 'low', not int.") == str(
+        caught.value
+    )
+
+
+def test_a_stop_text_that_is_none_is_named() -> None:
+    with pytest.raises(MlxcelError, match=r"^stop\[0\]"):
+        request_fields({"stop": [5]})
 
 
 @pytest.mark.parametrize("reasoning", [True, False, "high"])

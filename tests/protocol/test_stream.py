@@ -186,6 +186,7 @@ def test_either_ending_completes_an_answer(ending: bytes) -> None:
         (b"event: error\ndata: no memory\n\n", "gave up on the answer: no memory"),
         (b"event: Error\ndata: no memory\n\n", "gave up on the answer: no memory"),
         (b"event: error\n\n", "gave up on the answer: an error without a message"),
+        (event({"error": {}}), "gave up on the answer: an error without a message"),
         (b'{"error": {"message": "no memory"}}\n\n', "gave up on the answer: no memory"),
         (event({"choices": [{"delta": {}, "error": {"message": "no memory"}}]}), "no memory"),
         (event({"detail": "no memory"}), "gave up on the answer: no memory"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from typing import Any
 
@@ -40,6 +41,14 @@ def test_arguments_are_always_json(arguments: Any, expected: str) -> None:
     function = {"name": "f", "arguments": expected}
 
     assert {"type": "function", "id": "c", "function": function} == tool_call("f", arguments, "c")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_arguments_with_a_number_that_json_lacks_are_a_json_string(number: float) -> None:
+    made = tool_call("f", {"n": number, "city": "Zürich"}, None)["function"]["arguments"]
+
+    assert '"{' == made[:2]
+    assert json.dumps({"n": number, "city": "Zürich"}, ensure_ascii=False) == json.loads(made)
 
 
 def test_arguments_that_are_nested_too_deeply_are_a_json_string() -> None:

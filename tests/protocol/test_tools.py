@@ -56,6 +56,7 @@ def schema(body: dict[str, Any]) -> Any:
             r"'f', cannot be sent: .*cannot be written as JSON",
         ),
         ([WEATHER] * 129, "129 tools, but a server accepts at most 128"),
+        (WEATHER, r"^tools= must be a list of OpenAI tools, not dict\.$"),
     ],
 )
 def test_tools_that_no_server_takes_are_refused(tools: Any, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.structured.nearest_label import ByEmbeddings
+from mlxcel_integrations.structured.nearest_label import ByEmbeddings, check_route
 
 SEA, LAND, BOTH = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]
 
@@ -39,6 +39,11 @@ def test_a_vector_of_zeros_is_near_to_nothing() -> None:
 def test_a_label_without_examples_is_its_own() -> None:
     assert ["sea", "land"] == ByEmbeddings("?", ["sea", "land"]).examples
     assert ["sea", "field"] == ByEmbeddings("?", {"sea": [], "land": ["field"]}).examples
+
+
+def test_only_one_way_to_decide_is_taken() -> None:
+    with pytest.raises(MlxcelError, match="calibrate=True is for log probabilities"):
+        check_route(by_embeddings=True, calibrate=True)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ def text(content: str) -> dict[str, Any]:
 
 
 ASKED = said("user", f"Where?\n\n{SHOWN}")
+WITH_TOOLS = said("user", f"Where?\n\n{schema_text(SCHEMA.json_schema, tools=True)}")
+TOOLS = [{"type": "function"}]
+SENT = {
+    "response_format": SCHEMA.response_format,
+    "chat_template_kwargs": {"enable_thinking": False},
+}
 SYSTEM, ANSWER = said("system", "Be brief."), said("assistant", "There.")
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 CALL = said("assistant", None, tool_calls=[{"id": "1", "function": {"name": "f"}}])
@@ -97,29 +103,23 @@ def test_the_schema_is_shown_at_the_end_of_the_last_message(messages: Any, expec
     ("fields", "expected"),
     [
         ({"top_k": 3}, ([QUESTION], {"top_k": 3})),
+        ({"top_k": 3, "show_schema": True}, ([QUESTION], {"top_k": 3})),
+        ({"response_format": City}, ([ASKED], {**SENT, "relaxable": False})),
+        (
+            {"response_format": City, "tools": TOOLS},
+            ([WITH_TOOLS], {**SENT, "tools": TOOLS, "relaxable": False}),
+        ),
         (
             {"show_schema": False, "response_format": SCHEMA.response_format},
-            (
-                [QUESTION],
-                {
-                    "response_format": SCHEMA.response_format,
-                    "chat_template_kwargs": {"enable_thinking": False},
-                    "relaxable": False,
-                },
-            ),
+            ([QUESTION], {**SENT, "relaxable": False}),
         ),
         (
             {"show_schema": True, "response_format": SCHEMA.response_format, "relaxable": True},
-            (
-                [ASKED],
-                {
-                    "response_format": SCHEMA.response_format,
-                    "chat_template_kwargs": {"enable_thinking": False},
-                    "relaxable": True,
-                },
-            ),
+            ([ASKED], {**SENT, "relaxable": True}),
         ),
+        ({"correction": "Shorter."}, ([said("user", "Where?\n\nShorter.")], {})),
     ],
+    ids=label,
 )
 def test_a_bound_schema_is_shown_if_it_is_to_be(fields: dict[str, Any], expected: Any) -> None:
     before = repr(fields)
@@ -129,10 +129,11 @@ def test_a_bound_schema_is_shown_if_it_is_to_be(fields: dict[str, Any], expected
 
 
 def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
-    fields = constrained(SCHEMA, {"top_k": 3})
-
-    assert {"enable_thinking": False} == fields["chat_template_kwargs"]
-    assert (3, SCHEMA.response_format) == (fields["top_k"], fields["response_format"])
+    assert {
+        **SENT,
+        "top_k": 3,
+        "relaxable": True,
+    } == constrained(SCHEMA, {"top_k": 3})
 
 
 def test_a_class_of_pydantic_1_in_a_function_is_sent_under_a_name_that_servers_take() -> None:
@@ -202,12 +203,9 @@ def test_the_schema_need_not_be_shown(show: bool, expected: Any) -> None:
     assert expected == structured_chat("Where?", {}, City, show).messages
 
 
-WITH_TOOLS = said("user", f"Where?\n\n{schema_text(SCHEMA.json_schema, tools=True)}")
-
-
 @pytest.mark.parametrize(
     ("show", "tools", "expected"),
-    [(False, [], "Where?"), (True, [], [ASKED]), (True, [{"type": "function"}], [WITH_TOOLS])],
+    [(False, [], "Where?"), (True, [], [ASKED]), (True, TOOLS, [WITH_TOOLS])],
     ids=["hidden", "shown", "beside tools"],
 )
 def test_the_answer_to_a_format_among_the_fields_is_text(
@@ -217,12 +215,32 @@ def test_the_answer_to_a_format_among_the_fields_is_text(
     chat = structured_chat("Where?", {**fields, "response_format": City}, None, show)
 
     assert expected == chat.messages
-    assert {
-        **fields,
-        "response_format": SCHEMA.response_format,
-        "chat_template_kwargs": {"enable_thinking": False},
-    } == chat.sampling
+    assert {**fields, **SENT} == chat.sampling
     assert chat.schema is None
+
+
+@pytest.mark.parametrize("free", [None, {}, {"type": "text"}], ids=str)
+def test_a_format_of_free_text_changes_nothing(free: Any) -> None:
+    chat = structured_chat("Where?", {"response_format": free}, None, True)
+
+    assert ("Where?", {"response_format": free}, None) == chat
+
+
+ANY_OBJECT, NUMBER = {"type": "object"}, {"type": "number"}
+
+
+@pytest.mark.parametrize(
+    ("given", "schema"),
+    [
+        (City, City),
+        (NUMBER, NUMBER),
+        ({"type": "json_object"}, ANY_OBJECT),
+        ({"type": "json_object", "schema": NUMBER}, NUMBER),
+    ],
+    ids=["a type", "a schema", "any object", "a schema of another form"],
+)
+def test_anything_with_a_schema_becomes_a_format(given: Any, schema: Any) -> None:
+    assert to_schema(schema).response_format == to_response_format(given)
 
 
 def test_a_model_with_tools_is_told_that_it_may_call_one() -> None:
@@ -290,6 +308,8 @@ def test_a_whole_answer_is_read_by_the_schema_of_its_chat() -> None:
     reply = chat.read(ChatReply(OSLO, finish_reason="stop", model="m"))
 
     assert ChatReply(OSLO, finish_reason="stop", model="m", parsed=CITY) == reply
+    with pytest.raises(StructuredOutputError, match="finish_reason 'length'"):
+        chat.read(ChatReply(OSLO[:-1], finish_reason="length"))
 
 
 @pytest.mark.parametrize(

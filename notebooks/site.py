@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages for the notebooks, weights for the search, and what screen readers need."""
+"""Hooks of MkDocs: pages for the notebooks, weights for the search, help for screen readers."""
 
 from __future__ import annotations
 

@@ -154,6 +154,43 @@ def test_the_links_of_notebooks_lead_to_files() -> None:
     assert [] == [link for link in links if not link.exists()]
 
 
+def texts_to_copy() -> dict[str, str]:
+    """Return the pages and the explanations in notebooks, by their names."""
+    pages_of_the_site = {path.name: path.read_text() for path in [README, *DOCS.rglob("*.md")]}
+    return pages_of_the_site | {
+        path.name: "".join(
+            f"{''.join(cell['source'])}\n"
+            for cell in json.loads(path.read_text())["cells"]
+            if cell["cell_type"] == "markdown"
+        )
+        for path in ROOT.glob("notebooks/*.ipynb")
+    }
+
+
+def test_a_command_is_copied_without_a_prompt() -> None:
+    assert {} == {
+        name: found
+        for name, text in texts_to_copy().items()
+        if (found := re.findall(r"^\$ .*", text, re.MULTILINE))
+    }
+
+
+def test_notebooks_install_the_package_from_a_clone() -> None:
+    """It is not on PyPI."""
+    commands = {
+        name: re.findall(r"pip install [^`\n]*", text)
+        for name, text in texts_to_copy().items()
+        if name.endswith(".ipynb")
+    }
+
+    assert 8 == len(commands)
+    assert {} == {
+        name: found
+        for name, found in commands.items()
+        if [command for command in found if not command.startswith('pip install ".[')] or not found
+    }
+
+
 OF_OTHERS = {
     "asyncio.run() cannot be called from a running event loop",
     "Expected a Runnable, callable or dict",

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages for the notebooks with a gallery, and what screen readers need."""
+"""Hooks of MkDocs: pages for the notebooks, weights for the search, help for screen readers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from nbconvert import MarkdownExporter
 FOLDER = Path(__file__).parent
 
 INDENTED_OUTPUT = re.compile(r"^```\n\n+(?= {4})((?:(?: {4}.*)?\n)+)", re.MULTILINE)
+
+LISTS = (
+    *("changelog.md", "contributing.md", "performance.md"),
+    *("project/", "reference/", "notebooks/", "ko/"),
+)
+"""Pages that a search shows after those that explain."""
 
 GALLERY = """# Notebooks
 
@@ -73,6 +79,13 @@ def card(notebook: Any, name: str, picture: str | None) -> str:
     if picture:
         lines.insert(1, f"[![A picture from this notebook]({picture})]({name}.md)")
     return "\n\n    ".join(lines) + "\n"
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Weigh a page for the search."""
+    if page.file.src_uri.startswith(LISTS):
+        page.meta.setdefault("search", {"boost": 0.3})
+    return markdown
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:

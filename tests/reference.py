@@ -55,6 +55,9 @@ CLASSES = {
 }
 """What has a page, by its folder."""
 
+OURS = {"without_tools", "with_only_text", "with_context", "take_template_failure", "is_peer"}
+"""Methods that only other modules of this package call."""
+
 FRAMEWORKS = {"langchain_core": "LangChain", "llama_index": "LlamaIndex"}
 
 
@@ -74,10 +77,11 @@ def page(room: str, name: str) -> str:
     thing = getattr(import_module(path_of(room)), name)
     lines = [f"# {name}", "", f"::: {path_of(room)}.{name}"]
     if inspect.isclass(thing):
+        members = public_members(thing)
         lines += [
             "    options:",
-            f"      members: [{', '.join(public_members(thing))}]",
-            "      inherited_members: true",
+            f"      members: [{', '.join(members)}]",
+            *(["      inherited_members: true"] if members else []),
             *base_of(thing),
         ]
         if issubclass(thing, BaseModel):
@@ -87,13 +91,13 @@ def page(room: str, name: str) -> str:
 
 def public_members(thing: type) -> list[str]:
     """Return the names of the public methods and properties that this package defines."""
-    fields = getattr(thing, "model_fields", {})
+    fields = set(getattr(thing, "model_fields", {}))
     ours = [base for base in thing.__mro__ if base.__module__.startswith("mlxcel_integrations")]
     names = {
         name: inspect.getattr_static(thing, name)
         for base in ours
         for name in vars(base)
-        if name not in fields and not name.startswith(("_", "model_"))
+        if name not in fields | OURS and not name.startswith(("_", "model_"))
     }
     return [name for name, member in names.items() if hasattr(member, "__get__") and member.__doc__]
 

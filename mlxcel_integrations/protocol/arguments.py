@@ -6,7 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from ..errors import MlxcelError
 
@@ -138,6 +138,9 @@ def as_strings(name: str, texts: Any) -> list[str]:
     """
     if isinstance(texts, str):
         raise MlxcelError(f"{name}= is a single string: pass a list of strings.")
+    # Enums and generic aliases, such as Literal["a", "b"], can be iterated over as well.
+    if isinstance(texts, type) or get_origin(texts) is not None:
+        raise MlxcelError(f"{name}= is the type {shown(texts)}: pass a list of strings.")
     if not isinstance(texts, Iterable) or isinstance(texts, bytes | bytearray | Mapping):
         raise MlxcelError(f"{name}= must be a list of strings, not {type(texts).__name__}.")
     found = list(texts)

@@ -23,10 +23,13 @@ PACKAGE = ROOT / "mlxcel_integrations"
 
 RIGHT = {
     "README.md": ("Red", "32 metres"),
+    "core.md": ("red 32",),
     "llama-index.md": ("Paris", "Oslo"),
     "llama-index-agents.md": ("{'city': 'Paris', 'days': 3}",),
     "llama-index-structured.md": ("red 32", "colour='red' metres=32"),
     "rag.md": ("32 metres", "40"),
+    "reasoning.md": ("5 times 4 = 20",),
+    "structured-output.md": ("red 32",),
 }
 """Answers that the built-in model must give on a page, beside those of the fake server."""
 
@@ -149,6 +152,43 @@ def test_the_links_of_notebooks_lead_to_files() -> None:
 
     assert DOCS / "rag.md" in links
     assert [] == [link for link in links if not link.exists()]
+
+
+def texts_to_copy() -> dict[str, str]:
+    """Return the pages and the explanations in notebooks, by their names."""
+    pages_of_the_site = {path.name: path.read_text() for path in [README, *DOCS.rglob("*.md")]}
+    return pages_of_the_site | {
+        path.name: "".join(
+            f"{''.join(cell['source'])}\n"
+            for cell in json.loads(path.read_text())["cells"]
+            if cell["cell_type"] == "markdown"
+        )
+        for path in ROOT.glob("notebooks/*.ipynb")
+    }
+
+
+def test_a_command_is_copied_without_a_prompt() -> None:
+    assert {} == {
+        name: found
+        for name, text in texts_to_copy().items()
+        if (found := re.findall(r"^\$ .*", text, re.MULTILINE))
+    }
+
+
+def test_notebooks_install_the_package_from_a_clone() -> None:
+    """It is not on PyPI."""
+    commands = {
+        name: re.findall(r"pip install [^`\n]*", text)
+        for name, text in texts_to_copy().items()
+        if name.endswith(".ipynb")
+    }
+
+    assert 8 == len(commands)
+    assert {} == {
+        name: found
+        for name, found in commands.items()
+        if [command for command in found if not command.startswith('pip install ".[')] or not found
+    }
 
 
 OF_OTHERS = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -108,6 +109,12 @@ def test_an_array_is_not_a_number() -> None:
         (strings, None, "^x= must be a list of strings, not NoneType.$"),
         (strings, b"ab", "^x= must be a list of strings, not bytes.$"),
         (strings, {"a": 1}, "^x= must be a list of strings, not dict.$"),
+        (
+            strings,
+            Literal["a", "b"],
+            r"^x= is the type typing.Literal\['a', 'b'\]: pass a list of strings.$",
+        ),
+        (strings, Enum("Label", "a b"), "^x= is the type <enum 'Label'>: pass a list of strings.$"),
         (strings, ["a", None], r"^x\[1\] is NoneType, not a string.$"),
         (
             as_token_ids,

@@ -96,7 +96,9 @@ class AsyncPool:
             finally:
                 places.release()
             raise
-        closing = _Closing(self, places, transport, response.extensions.get("network_stream"), body)
+        closing = _AsyncClosing(
+            self, places, transport, response.extensions.get("network_stream"), body
+        )
         return Incoming(response, closing, aiter(body), deadline)
 
     def has(self, transport: httpx.AsyncBaseTransport) -> bool:
@@ -121,7 +123,7 @@ class AsyncPool:
 
 
 @dataclass(slots=True)
-class _Closing:
+class _AsyncClosing:
     """Closes the body of a response, and lets another request use its connection."""
 
     pool: AsyncPool

@@ -91,8 +91,8 @@ class AsyncPool:
             assert isinstance(body, httpx.AsyncByteStream)
         except (Exception, asyncio.CancelledError):
             try:
-                if abandoned := _take_abandoned(transport):
-                    await asyncio.shield(asyncio.gather(*[one.aclose() for one in abandoned]))
+                if abandoned := _abandoned(transport):
+                    await asyncio.shield(_close_abandoned(transport, abandoned))
             finally:
                 places.release()
             raise
@@ -177,8 +177,8 @@ async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerat
         await transport.aclose()
 
 
-def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
-    """Take the connections out of a pool that no request has or will get.
+def _abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
+    """Return the connections of a pool that no request has or will get.
 
     httpcore 1.0 leaves a connection there forever if its task is cancelled before it has sent its
     request: after 200 of them, every request hangs. It has no public way to tell which connections
@@ -188,14 +188,25 @@ def _take_abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
     if not all(hasattr(pool, name) for name in _PRIVATE):
         return []
     in_use = {request.connection for request in pool._requests}
-    abandoned = [
+    return [
         connection
         for connection in pool._connections
         if not (connection in in_use or connection.is_idle() or connection.is_closed())
     ]
+
+
+async def _close_abandoned(transport: Any, abandoned: list[Any]) -> None:
+    """Close connections, and take them out of their pool.
+
+    In this order, since a loop that ends cancels tasks before they begin: the guard then closes
+    what the pool still has.
+    """
+    connections = transport._pool._connections
     for connection in abandoned:
-        pool._connections.remove(connection)
-    return abandoned
+        await connection.aclose()
+        # Another request may have found it, too.
+        if connection in connections:
+            connections.remove(connection)
 
 
 async def off_loop(work: Callable[..., None], *args: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import tempfile
+import warnings
 
 import pytest
 
@@ -69,3 +71,30 @@ async def test_a_read_that_is_cancelled_while_data_arrives_is_no_error_of_the_lo
                     await task
 
     assert [] == complaints
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_loop_that_ends_right_after_its_requests_are_cancelled_leaves_nothing_open(
+    steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cancels what closes their connections, too, some of it before it has begun."""
+
+    async def main(path: str) -> None:
+        llm = AsyncLLM(socket=path, served_model="m", max_retries=0)
+        tasks = [asyncio.ensure_future(llm.chat("hi")) for _ in range(3)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+
+    gc.collect()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/s")
+        server.listen()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", ResourceWarning)
+            asyncio.run(main(f"{folder}/s"))
+            gc.collect()
+
+    assert [] == [str(warning.message) for warning in warned]
+    assert [] == [record.getMessage() for record in caplog.records if record.name == "asyncio"]

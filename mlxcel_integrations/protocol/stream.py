@@ -290,7 +290,14 @@ class DeltaStream:
             if not (isinstance(delta.text, str) and isinstance(delta.reasoning, str)):
                 raise TypeError
             # Nearly all deltas hold nothing else.
-            if delta.finish_reason or delta.tool_calls or delta.logprobs or usage or timings:
+            holds_more = bool(
+                delta.finish_reason
+                or delta.tool_calls
+                or delta.logprobs
+                or delta.usage
+                or delta.timings
+            )
+            if holds_more:
                 _check(delta)
             if usage:
                 self.prompt_tokens = usage.get("prompt_tokens")
@@ -312,16 +319,7 @@ class DeltaStream:
                 "is in .partial; check that the address is that of an mlxcel server."
             ) from None
         # To compare it with an empty one takes four times as long, for each piece held back.
-        adds = (
-            delta.text
-            or delta.reasoning
-            or delta.tool_calls
-            or delta.finish_reason
-            or delta.logprobs
-            or delta.usage
-            or delta.timings
-            or delta.prompt_progress
-        )
+        adds = delta.text or delta.reasoning or holds_more or delta.prompt_progress
         return delta if adds else None
 
     def _moved(self, progress: PromptProgress | None) -> PromptProgress | None:

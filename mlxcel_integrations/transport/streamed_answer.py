@@ -113,7 +113,8 @@ class StreamedAnswer:
         if self._first_tokens.watched and self.has_token:
             arrivals = self._first_tokens.arrivals
             arrivals += [time.monotonic()] * len(deltas)
-            self._first_tokens.watched = len(arrivals) < FirstTokens.MOST
+            if len(arrivals) >= FirstTokens.MOST:
+                self._first_tokens.watched = False
         self.incoming.deadline.stands_still = self.stream.stands_still
         self.done = self.stream.done
         return deltas

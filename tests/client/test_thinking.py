@@ -129,6 +129,14 @@ def test_wrong_values_are_told_before_anything_is_sent(
     assert [] == server.posts
 
 
+def test_a_continued_text_is_sent_what_its_reasoning_means(client: Any, server: FakeServer) -> None:
+    client.generate("Which one?", reasoning=False)
+
+    (body,) = bodies(server)
+    assert {"enable_thinking": False} == body["chat_template_kwargs"]
+    assert "reasoning" not in body
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "thinking_budget_tokens", "chat_template_kwargs"])
 def test_wrong_values_in_extra_body_are_errors_of_the_server_or_ours(
     client: Any, server: FakeServer, name: str

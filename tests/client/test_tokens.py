@@ -307,6 +307,16 @@ def test_a_chat_that_would_be_forgotten_is_refused_before_it_is_sent(
 
 @BOTH
 @ON_TCP
+def test_a_text_that_does_not_fit_is_not_sent(client: Any, server: FakeServer) -> None:
+    server.context_size = 1500
+
+    with pytest.raises(openai.BadRequestError, match="ctx_size"):
+        client.generate("word " * 2000)
+    assert [] == server.posts
+
+
+@BOTH
+@ON_TCP
 def test_a_chat_that_just_fits_is_sent(client: Any, server: FakeServer) -> None:
     server.context_size = 2004
     client.chat(LONG)

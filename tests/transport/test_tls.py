@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from mlxcel_integrations import LLM
 from mlxcel_integrations.errors import MlxcelError
@@ -50,6 +51,11 @@ def test_files_of_another_kind(name: str, tmp_path: Path) -> None:
         pytest.raises(MlxcelError, match=rf"{name}='{path}'.* cannot be used: .*PEM"),
     ):
         llm.models()
+    with (
+        LLM(base_url=URL, **{name: str(path)}) as llm,  # type: ignore[arg-type]  # either option
+        pytest.raises(MlxcelError, match=rf"{name}='{path}'.* cannot be used: .*PEM"),
+    ):
+        _ = llm.openai_client
 
 
 def test_a_key_that_does_not_belong_to_the_certificate(pem: Path, tmp_path: Path) -> None:
@@ -59,6 +65,21 @@ def test_a_key_that_does_not_belong_to_the_certificate(pem: Path, tmp_path: Path
 
     with pytest.raises(MlxcelError, match="must be PEM files that belong together"):
         tls.context()
+
+
+def test_a_key_with_a_password_is_told_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "locked.pem"
+    made = trustme.CA().issue_cert("me")
+    key = serialization.load_pem_private_key(made.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    path.write_bytes(locked + made.cert_chain_pems[0].bytes())
+
+    with pytest.raises(MlxcelError, match="belong together, the key without a password"):
+        TLS(client_cert=str(path)).context()
 
 
 @pytest.mark.parametrize("place", ["unix:///run/x.sock", "http://localhost:1"])
@@ -76,6 +97,7 @@ def test_what_is_trusted(pem: Path) -> None:
     assert isinstance(authority, ssl.SSLContext)
     assert isinstance(nobody, ssl.SSLContext)
     assert isinstance(both, ssl.SSLContext)
+    assert isinstance(TLS(verify=str(pem.parent)).context(), ssl.SSLContext)
     assert (1, ssl.CERT_REQUIRED) == (authority.cert_store_stats()["x509"], authority.verify_mode)
     assert (False, ssl.CERT_NONE) == (nobody.check_hostname, nobody.verify_mode)
     assert both.cert_store_stats()["x509"] > 1

@@ -5,9 +5,12 @@ Processor time for each token, since another load on the machine hardly changes 
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,66 +19,137 @@ import httpx
 from tests.embedded.engine import client, start, wait_until_ready
 
 DOCS = Path(__file__).parents[2] / "docs"
-TICKS = os.sysconf("SC_CLK_TCK")
-QUOTES = 14
-CITY = {
-    "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 20}, "year": {"type": "integer"}},
-    "required": ["name", "year"],
-}
-CITIES = {"type": "array", "minItems": 5, "maxItems": 5, "items": CITY}
+KINDS = ("none", "ngram-simple")
+LEAST_TOKENS = 20
+"""Shorter answers tell nothing."""
+
+Body = dict[str, Any]
+
+PEOPLE = (
+    "Anna Berg is 34 and lives in Oslo. Ben Cole, 51, lives in Leeds. Clara Duval is 28 and comes "
+    "from Lyon. David Eng lives in Malmo and is 43. Emma Fox, who is 19, lives in Cork."
+)
+LIGHTHOUSE = (
+    "The lighthouse of Skarvik was built in 1885. It is 32 metres tall and painted red. Its "
+    "keeper, Ingrid Dahl, lives in the cottage beside it. Its light is seen from 19 miles away."
+)
+ORDER = (
+    "Frank Gray orders 3 cinnamon buns at 3.00 each, 2 rolls at 0.80 each, 1 loaf of bread at "
+    "4.50, and 4 apple pies at 5.20 each."
+)
+STORIES = (
+    "Once upon a time there was a ship that sailed from Lisbon to the islands in the west. The "
+    "captain, an old man named Joao,",
+    "The history of the city of Seoul begins more than two thousand years ago, when the kingdom "
+    "of Baekje",
+    "To bake bread at home you need flour, water, salt and yeast. First you",
+)
 
 
-def quotes() -> list[dict[str, Any]]:
+def quotes() -> list[Body]:
     text = (DOCS / "lifecycle.md").read_text() + (DOCS / "tools.md").read_text()
     parts = [part for part in text.split("\n\n") if 200 < len(part) < 420 and "|" not in part]
     return [
         {"prompt": f"The text:\n{part}\n\nThe same text again:\n{part[:50]}", "max_tokens": 32}
-        for part in parts[:QUOTES]
+        for part in parts[:8]
     ]
 
 
-WORK: dict[str, list[dict[str, Any]]] = {
+def records(text: str, size: int, /, **properties: str) -> Body:
+    """A request for JSON as the clients send it, with the schema at the end of the message."""
+    item = {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in properties.items()},
+        "required": [*properties],
+    }
+    schema = {"type": "array", "items": item, "minItems": size, "maxItems": size}
+    shown = f"Answer with JSON that fits this JSON schema:\n{json.dumps(schema)}"
+    return {
+        "messages": [{"role": "user", "content": f"{text}\n\n{shown}"}],
+        "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
+        "max_tokens": 120,
+    }
+
+
+WORK: dict[str, list[Body]] = {
     "quotes": quotes(),
-    "JSON": [{"prompt": "Five cities:", "json_schema": CITIES, "max_tokens": 120}],
-    "prose": [{"prompt": "A long story about a ship and a storm.", "max_tokens": 60}],
+    "JSON": [
+        records(f"{PEOPLE} List the people.", 5, name="string", age="integer", town="string"),
+        records(f"{ORDER} List the items.", 4, item="string", count="integer", price="number"),
+        records(f"{LIGHTHOUSE} List three facts.", 3, subject="string", fact="string"),
+    ],
+    "prose": [{"prompt": story, "max_tokens": 60} for story in STORIES],
 }
 
 
 def processor_seconds(process: subprocess.Popen[str]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Return the processor time of a process, by its clock, as Linux numbers them."""
+    return time.clock_gettime(~process.pid << 3 | 2)
 
 
-def answer(http: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
-    reply: dict[str, Any] = http.post("/v1/completions", json={"temperature": 0, **body}).json()
-    return reply
+def answers(http: httpx.Client, bodies: Sequence[Body]) -> list[tuple[str, int]]:
+    """Ask all at once; return each answer and its tokens."""
+
+    def answer(body: Body) -> tuple[str, int]:
+        route = "/v1/chat/completions" if "messages" in body else "/v1/completions"
+        reply: Any = http.post(route, json={"temperature": 0, **body}).json()
+        (choice,) = reply["choices"]
+        text = choice["text"] if "text" in choice else choice["message"]["content"]
+        return text, reply["usage"]["completion_tokens"]
+
+    with ThreadPoolExecutor(len(bodies)) as threads:
+        return list(threads.map(answer, bodies))
+
+
+def measured(
+    process: subprocess.Popen[str], http: httpx.Client, bodies: Sequence[Body]
+) -> tuple[list[str], float]:
+    """Return answers, and the processor seconds for each token without those of the prompts."""
+    answers(http, [{**body, "max_tokens": 1} for body in bodies])
+    begin = processor_seconds(process)
+    texts, tokens = zip(*answers(http, bodies), strict=True)
+    took = processor_seconds(process) - begin
+    assert min(tokens) >= LEAST_TOKENS, texts
+    assert all(len(text.split()) > 1 for text in texts), texts
+    return list(texts), took / sum(tokens)
+
+
+def groups(bodies: list[Body], at_once: int) -> Iterator[list[Body]]:
+    for first in range(0, len(bodies), at_once):
+        yield (bodies[first:] + bodies)[:at_once]
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="e", dir="/tmp") as directory:
-        processes, clients = [], []
-        for kind in ("none", "ngram-simple"):
-            path = Path(directory) / f"{kind}.sock"
-            flags = ("-m", "embedded", "--host", str(path), "--port", "0", "--spec-type", kind)
-            processes.append(start(*flags, OMP_NUM_THREADS="1"))
-            wait_until_ready(processes[-1])
-            clients.append(client(path))
+        engines: list[tuple[subprocess.Popen[str], httpx.Client]] = []
         try:
+            for kind in KINDS:
+                path = Path(directory) / f"{kind}.sock"
+                flags = ("-m", "embedded", "--host", str(path), "--port", "0", "--spec-type", kind)
+                engines.append((start(*flags, OMP_NUM_THREADS="1"), client(path)))
+                wait_until_ready(engines[-1][0])
             for name, bodies in WORK.items():
-                took, texts = [0.0, 0.0], [list[str](), list[str]()]
-                for body in bodies:
-                    for which, (process, http) in enumerate(zip(processes, clients, strict=True)):
-                        answer(http, {**body, "max_tokens": 1})
-                        begin = processor_seconds(process)
-                        texts[which].append(answer(http, body)["choices"][0]["text"])
-                        took[which] += processor_seconds(process) - begin
-                differ = sum(one != other for one, other in zip(*texts, strict=True))
-                print(f"{name}: {took[1] / took[0]:.2f} of the time, {differ} answers differ")
+                for at_once in (1, 2):
+                    show(f"{name}, {at_once} at once", engines, [*groups(bodies, at_once)])
         finally:
-            for process in processes:
+            for process, http in engines:
+                http.close()
                 process.terminate()
                 process.communicate(timeout=10)
+
+
+def show(
+    name: str,
+    engines: Sequence[tuple[subprocess.Popen[str], httpx.Client]],
+    work: Sequence[Sequence[Body]],
+) -> None:
+    pairs = [[measured(*engine, bodies) for engine in engines] for bodies in work]
+    ratios = [guessing / plain for (_, plain), (_, guessing) in pairs]
+    differ = sum(a != b for (one, _), (other, _) in pairs for a, b in zip(one, other, strict=True))
+    mean = sum(ratios) / len(ratios)
+    print(
+        f"{name}: {mean:.2f} of the time, at worst {max(ratios):.2f}; {differ} differ", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ def test_a_long_prompt_is_reported_while_it_is_read(http: httpx.Client) -> None:
 QUOTED = "The old lighthouse on the northern cape was built of grey stone in 1871."
 
 
-def test_tokens_that_are_guessed_ahead_do_not_change_an_answer(
+def test_a_quote_whose_tokens_are_guessed_ahead_is_the_same(
     http: httpx.Client,
 ) -> None:
     body = {"prompt": f"A: {QUOTED}\nB: {QUOTED}\nA: The old lighthouse on", "max_tokens": 32}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import UsageMetadata
@@ -16,6 +16,7 @@ from langchain_core.messages.tool import (
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.json import parse_partial_json
+from pydantic import BaseModel
 
 from ..protocol.reply import ChatReply
 from ..protocol.stream import Delta
@@ -32,6 +33,8 @@ __all__ = [
     "to_usage",
     "with_llm_output",
 ]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def to_chunk(delta: Delta) -> ChatGenerationChunk | None:
@@ -183,7 +186,8 @@ def to_result(reply: ChatReply) -> ChatResult:
     metadata = to_metadata(reply)
     if reply.logprobs:
         metadata["logprobs"] = reply.logprobs
-    message = AIMessage(
+    message = _built(
+        _MESSAGE,
         content=reply.text,
         additional_kwargs={"reasoning_content": reply.reasoning} if reply.reasoning else {},
         tool_calls=calls,
@@ -191,10 +195,32 @@ def to_result(reply: ChatReply) -> ChatResult:
         response_metadata=metadata,
         usage_metadata=to_usage(reply.usage),
     )
-    # LangChain copies this into the metadata of the message, so it must not hold more than that.
-    return ChatResult(
-        generations=[ChatGeneration(message=message)], llm_output=to_llm_output(metadata)
+    generation = _built(_GENERATION, text=reply.text, message=message)
+    # LangChain copies the output into the metadata of the message, so it must not hold more.
+    return _built(_RESULT, generations=[generation], llm_output=to_llm_output(metadata))
+
+
+_MESSAGE = AIMessage(content="")
+_GENERATION = ChatGeneration(message=_MESSAGE)
+_RESULT = ChatResult(generations=[_GENERATION])
+"""Objects whose other fields those of a whole answer have, too."""
+
+
+def _built(usual: M, **fields: Any) -> M:
+    """Build an object like a usual one, with some other fields, without validation.
+
+    See ``_text_chunk``, which is quicker still.
+    """
+    built = object.__new__(type(usual))
+    built.__setstate__(
+        {
+            "__dict__": {**vars(usual), **fields},
+            "__pydantic_fields_set__": set(fields),
+            "__pydantic_extra__": None if usual.model_extra is None else {},
+            "__pydantic_private__": None,
+        }
     )
+    return built
 
 
 def to_llm_output(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -214,8 +240,8 @@ def with_llm_output(result: ChatResult) -> ChatResult:
 
 def combined_outputs(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the output of several answers: the last one, with the sum of all token counts."""
-    if not outputs:
-        return {}
+    if len(outputs) < 2:
+        return outputs[0] if outputs else {}
     usages = [output.get("token_usage") or {} for output in outputs]
     total = {name: sum(usage.get(name) or 0 for usage in usages) for name in _COUNTS}
     return {**outputs[-1], "token_usage": total}

@@ -7,7 +7,8 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
 )
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk, to_result
 from mlxcel_integrations.protocol.reply import ChatReply
@@ -43,6 +44,54 @@ def test_fast_text_chunks_merge_pickle_and_copy() -> None:
     assert "ab" == (one + other).text
     assert "a" == one.model_copy(deep=True).message.content
     assert "ab" == (one.message + other.message).content  # type: ignore[operator]  # core's own types
+
+
+def test_the_fast_result_equals_the_validated_one() -> None:
+    calls = [
+        {"id": name, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for name, arguments in (("add", '{"a": 1}'), ("cut", '{"a'))
+    ]
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    reply = ChatReply("Hi", "think", calls, "stop", usage, model="m", id="1")
+    message = AIMessage(
+        content="Hi",
+        additional_kwargs={"reasoning_content": "think"},
+        tool_calls=[tool_call(name="add", args={"a": 1}, id="add")],
+        invalid_tool_calls=[
+            invalid_tool_call(
+                name="cut", args='{"a', id="cut", error="The arguments are not a JSON object."
+            )
+        ],
+        response_metadata={
+            "model_provider": "mlxcel",
+            "model_name": "m",
+            "finish_reason": "stop",
+            "id": "1",
+            "token_usage": usage,
+        },
+        usage_metadata={"input_tokens": 5, "output_tokens": 3, "total_tokens": 8},
+    )
+    output = {"model_name": "m", "token_usage": usage}
+    expected = ChatResult(generations=[ChatGeneration(message=message)], llm_output=output)
+
+    actual = to_result(reply)
+
+    expected_parts = (expected, expected.generations[0], expected.generations[0].message)
+    actual_parts = (actual, actual.generations[0], actual.generations[0].message)
+    for one, other in zip(expected_parts, actual_parts, strict=True):
+        assert one.__getstate__() == other.__getstate__()
+    assert expected.model_dump() == actual.model_dump()
+
+
+def test_fast_results_share_nothing_that_can_be_changed() -> None:
+    one, other = to_result(ChatReply("a")), to_result(ChatReply("b"))
+
+    states = [result.generations[0].message.__getstate__() for result in (one, other)]
+    pairs = [*zip(*(state["__dict__"].values() for state in states), strict=True)]
+    pairs.append(tuple(state["__pydantic_extra__"] for state in states))
+    assert [] == [
+        mine for mine, theirs in pairs if isinstance(mine, list | dict) and mine is theirs
+    ]
 
 
 def test_merging_all_chunks_gives_what_invoke_gives() -> None:

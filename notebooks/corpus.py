@@ -48,7 +48,8 @@ def cut(page: Path) -> Iterator[Section]:
         if in_code or not line.startswith("#"):
             lines.append(line)
             continue
-        if body := "\n".join(lines).strip():
+        # What a page says to the site stands before its first heading.
+        if heading and (body := "\n".join(lines).strip()):
             about = title if heading == title else f"{title}: {heading}"
             yield Section(page.name, heading, f"{about}\n\n{body}")
         heading, lines = line.lstrip("# "), []

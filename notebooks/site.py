@@ -16,11 +16,16 @@ FOLDER = Path(__file__).parent
 
 INDENTED_OUTPUT = re.compile(r"^```\n\n+(?= {4})((?:(?: {4}.*)?\n)+)", re.MULTILINE)
 
-LISTS = (
-    *("changelog.md", "contributing.md", "performance.md"),
-    *("project/", "reference/", "notebooks/", "ko/"),
-)
-"""Pages that a search shows after those that explain."""
+WEIGHTS = {
+    # What many other pages mention has a page of its own.
+    **dict.fromkeys(("embedded.md", "install.md", "structured-output.md", "tools.md"), 1.4),
+    # Messages are searched for, and their words are in other pages as well.
+    "troubleshooting.md": 1.2,
+    # Lists come after explanations.
+    **dict.fromkeys(("changelog.md", "contributing.md", "performance.md"), 0.3),
+    **dict.fromkeys(("project", "reference", "notebooks", "ko"), 0.3),
+}
+"""Weights of pages and folders in the search, where they are not 1."""
 
 GALLERY = """# Notebooks
 
@@ -83,8 +88,9 @@ def card(notebook: Any, name: str, picture: str | None) -> str:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Weigh a page for the search."""
-    if page.file.src_uri.startswith(LISTS):
-        page.meta.setdefault("search", {"boost": 0.3})
+    name, folder = page.file.src_uri, page.file.src_uri.partition("/")[0]
+    if weight := WEIGHTS.get(name) or WEIGHTS.get(folder):
+        page.meta.setdefault("search", {"boost": weight})
     return markdown
 
 

@@ -37,9 +37,6 @@ TESTED_ELSEWHERE = {
         "transport.sync_pool",
         "transport.streamed_answer",
     ],
-    "tests/faults/test_event_loops.py: cancelled at the moment at which data arrives": [
-        "transport.async_network"
-    ],
     "tests/client/test_warm.py: a prompt that is read ahead tells it": ["protocol.prompt_cost"],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"

@@ -110,8 +110,9 @@ def _error(error: OSError, what: str) -> Exception:
     """Return the exception of httpcore for an error while connecting, reading or writing."""
     import httpcore
 
-    # The system's own errors have numbers, the timeouts of asyncio have none.
-    name = f"{what}Error" if error.errno else f"{what}Timeout"
+    # The system's own timeouts have numbers, those of asyncio have none.
+    timed_out = isinstance(error, TimeoutError) and not error.errno
+    name = f"{what}Timeout" if timed_out else f"{what}Error"
     translated: Exception = getattr(httpcore, name)(error)
     return translated
 

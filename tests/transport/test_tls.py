@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
@@ -80,6 +85,42 @@ def test_a_key_with_a_password_is_told_and_nobody_is_asked_for_it(tmp_path: Path
 
     with pytest.raises(MlxcelError, match="belong together, the key without a password"):
         TLS(client_cert=str(path)).context()
+
+
+def strange(connection: socket.socket) -> None:
+    """Show a certificate that this machine does not trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    with contextlib.suppress(OSError):
+        context.wrap_socket(connection, server_side=True)
+
+
+def plain(connection: socket.socket) -> None:
+    """Answer without TLS."""
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(strange, "certificate"), (plain, "Use http:// if the server does not speak TLS there")],
+)
+def test_why_there_is_no_secure_connection_is_told(
+    answer: Callable[[socket.socket], None], message: str
+) -> None:
+    def answered() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answered)
+        thread.start()
+        with (
+            LLM(base_url=f"https://localhost:{listener.getsockname()[1]}", max_retries=0) as llm,
+            pytest.raises(openai.APIConnectionError, match=message),
+        ):
+            llm.models()
+        thread.join()
 
 
 @pytest.mark.parametrize("place", ["unix:///run/x.sock", "http://localhost:1"])

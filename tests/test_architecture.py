@@ -34,7 +34,6 @@ TESTED_ELSEWHERE = {
         "transport.exchange",
         "transport.generation",
         "transport.sync_driver",
-        "transport.sync_pool",
         "transport.streamed_answer",
     ],
     "tests/client/test_warm.py: a prompt that is read ahead tells it": ["protocol.prompt_cost"],

@@ -130,7 +130,7 @@ class AsyncDriver:
                 return await _close(incoming)
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
-            case Gather():
+            case _:
                 return await self._gather(step)
 
     async def _gather(self, work: Gather) -> list[Any]:

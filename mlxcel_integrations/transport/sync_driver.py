@@ -120,7 +120,7 @@ class SyncDriver:
                 return incoming.closing.close()
             case Sleep(seconds):
                 return time.sleep(seconds)
-            case Gather():
+            case _:
                 return self._gather(step)
 
     def _gather(self, work: Gather) -> list[Any]:

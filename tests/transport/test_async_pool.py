@@ -6,9 +6,12 @@ import asyncio
 import threading
 from typing import Any
 
+import httpx
 import pytest
 
-from mlxcel_integrations.transport.async_pool import off_loop
+from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
+from mlxcel_integrations.transport.async_pool import AsyncPool, off_loop
+from mlxcel_integrations.transport.endpoint import Endpoint
 
 
 def test_work_is_done_off_the_loop() -> None:
@@ -42,3 +45,17 @@ def test_an_error_of_the_work_is_raised() -> None:
 
     with pytest.raises(RuntimeError, match="no"):
         asyncio.run(off_loop(fail))
+
+
+class Failing(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("no")
+
+
+async def test_a_transport_without_a_pool_has_no_connections_that_were_left_in_it() -> None:
+    request = httpx.Request("GET", "http://localhost:1", extensions={"timeout": {"pool": 1}})
+
+    with pytest.raises(httpx.ReadError):
+        await AsyncPool(Failing()).send(
+            Endpoint.parse("http://localhost:1", None), request, Deadline(Timeouts(), 0)
+        )

@@ -38,6 +38,12 @@ def test_a_path_that_cannot_become_absolute_is_told(
     ]
 
 
+@pytest.mark.parametrize("model", ["", " "])
+def test_an_empty_model_is_told_with_examples(model: str) -> None:
+    with pytest.raises(MlxcelError, match=r"^model= is empty: pass a repository id, a directory"):
+        absolute_model(model)
+
+
 @pytest.mark.parametrize(
     ("base_url", "url"),
     [

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 
+from mlxcel_integrations import LLM
+from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
-from mlxcel_integrations.transport.steps import Incoming
+from mlxcel_integrations.transport.exchange import ask_once
+from mlxcel_integrations.transport.steps import Incoming, Next, Send
 
 
 def test_headers_are_found_by_lower_case_names_and_not_shown() -> None:
@@ -33,3 +38,14 @@ def test_the_server_that_answered(headers: dict[str, str], server: str | None) -
     response = httpx.Response(200, headers=headers)
 
     assert server == Incoming(response, None, None, Deadline(Timeouts(), 0)).server
+
+
+def test_steps_that_are_dropped_at_a_read_take_no_other() -> None:
+    """As when a coroutine is closed, which may not wait any more."""
+    deadline = Deadline(Timeouts(), time.monotonic())
+    with LLM(base_url="http://localhost:1") as llm:
+        steps = ask_once(llm._connection, Call("/health"), deadline)
+        assert isinstance(next(steps), Send)
+        assert isinstance(steps.send(Incoming(httpx.Response(200), None, None, deadline)), Next)
+
+        steps.close()

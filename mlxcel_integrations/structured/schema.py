@@ -116,8 +116,8 @@ class Schema(Generic[T]):
         parts = "Its text is in .raw, and its readable part in .partial"
         if finish_reason == "repetition":
             message = (
-                "The answer was left before its JSON ended: it went on with only white space, or "
-                f"with one text over and over. {parts}; limit its texts and lists (maxLength, "
+                "The answer was stopped before its JSON was complete: the model wrote only white "
+                f"space, or the same text over and over. {parts}; limit its texts and lists (maxLength, "
                 "maxItems), ask for less, or pass bounded=False to let it go on."
             )
         elif finish_reason == "length":

@@ -117,8 +117,8 @@ class Schema(Generic[T]):
         if finish_reason == "repetition":
             message = (
                 "The answer was stopped before its JSON was complete: the model wrote only white "
-                f"space, or the same text over and over. {parts}; limit its texts and lists (maxLength, "
-                "maxItems), ask for less, or pass bounded=False to let it go on."
+                f"space, or the same text over and over. {parts}; limit its texts and lists "
+                "(maxLength, maxItems), ask for less, or pass bounded=False to let it go on."
             )
         elif finish_reason == "length":
             message = (

@@ -45,6 +45,16 @@ PROMPT_BATCH = 256
 Larger batches are no faster on a processor.
 """
 
+GUESSED_AFTER = 6
+"""Tokens that must have occurred before, in the same order, for the next ones to be guessed."""
+
+MOST_GUESSED = 16
+"""Tokens that are guessed at once.
+
+llama.cpp would guess up to 48 after 12. On a processor, a token that is guessed in vain costs half
+as much as one that is generated, so that fewer at once, but more often, bring more.
+"""
+
 DEFAULT_SLOT_TOKENS = 4096
 """Context of a slot in tokens by default: a few pages of text and a question."""
 
@@ -108,6 +118,8 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     if options.spec_type == "ngram-simple":
         kinds = engine.common_speculative_type
         parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        parameters.speculative.ngram_simple.size_n = GUESSED_AFTER
+        parameters.speculative.ngram_simple.size_m = MOST_GUESSED
     parameters.cpuparams.n_threads = _threads() or -1
     # A connection holds a thread until 5 seconds after its last request: with few threads, the
     # next client would wait that long.

@@ -471,7 +471,7 @@ def test_an_answer_that_repeats_itself_is_left_and_an_error(
 ) -> None:
     server.script(pieces(*texts))
 
-    with pytest.raises(StructuredOutputTruncated, match="went on with only white space") as caught:
+    with pytest.raises(StructuredOutputTruncated, match="wrote only white space") as caught:
         getattr(client, method)("Which one?", schema=City, max_attempts=1)
 
     assert "repetition" == caught.value.finish_reason

@@ -103,8 +103,13 @@ def test_parameters_mean_the_same_in_the_form_for_llama_cpp(value: Any) -> None:
     assert before.is_valid(value) == after.is_valid(value)
 
 
-def test_tools_without_parameters_stay_as_they_are() -> None:
-    tools = [{"type": "function", "function": {"name": "f"}}]
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"parameters": {"type": "object", "properties": {"a": "no schema"}}}],
+    ids=["none", "what is no schema"],
+)
+def test_parameters_that_servers_know_or_refuse_stay_as_they_are(more: dict[str, Any]) -> None:
+    tools = [{"type": "function", "function": {"name": "f", **more}}]
 
     assert tools == compilable(tools)
 

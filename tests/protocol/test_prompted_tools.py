@@ -117,6 +117,29 @@ def test_without_tools_to_call_the_request_is_an_ordinary_one(
     assert not isinstance(made.stream(), PromptedStream)
 
 
+@pytest.mark.parametrize("tools", [[NEWS], []], ids=["with tools", "without"])
+@pytest.mark.parametrize("relaxable", [True, False])
+def test_a_request_is_sent_as_any_other(tools: list[Any], relaxable: bool) -> None:
+    made = request(tools=tools, session="s", stop="End", top_k=3, relaxable=relaxable)
+
+    assert ("/v1/chat/completions", "s", "m") == (made.route, made.session, made.body["model"])
+    assert (3, True) == (made.body["top_k"], made.body["stream"])
+    assert (None if tools else ["End"]) == made.body.get("stop")
+    assert (bool(tools) or relaxable) is made.relaxable
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_an_answer_that_repeats_itself_is_left_unless_it_is_unbounded(bounded: bool) -> None:
+    stream = request(tools=[NEWS], bounded=bounded).stream()
+    texts = ['{"answer": "', *["la la "] * 2000]
+    events = [{"choices": [{"delta": {"content": text}}]} for text in texts]
+    for event in events:
+        if not stream.done:
+            stream.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+    assert bounded is stream.left
+
+
 def test_the_tools_stand_behind_the_last_message_and_nothing_before_it_changes() -> None:
     messages = [
         {"role": "system", "content": "Be brief."},

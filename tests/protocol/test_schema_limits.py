@@ -65,6 +65,8 @@ def test_a_schema_beyond_a_limit_is_refused(within: Any, beyond: Any, message: s
 
 LONG = {"title": "x" * MAX_BYTES}
 BOX = {"type": "object", "properties": {"in": {"$ref": "#/$defs/Box"}}}
+EVEN = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Odd"}}}
+ODD = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Even"}}}
 
 
 @pytest.mark.parametrize(
@@ -95,16 +97,21 @@ def test_definitions_that_are_used_once_are_put_into_their_place() -> None:
     names = [f"d{at}" for at in range(MAX_REFERENCES)]
     part = {"type": "object", "properties": {"twin": {"$ref": "#/$defs/both"}}}
     properties = {name: {"$ref": f"#/$defs/{name}", "description": name} for name in names}
-    definitions = {"both": TEXT, "Box": BOX, "d0": part, "d1": part, "d2": True}
+    kept: dict[str, Any] = {"both": TEXT, "Box": BOX, "Even": EVEN, "Odd": ODD, "d2": True}
+    definitions = {**kept, "d0": part, "d1": part}
     schema = {
-        "properties": {**properties, "box": {"$ref": "#/$defs/Box"}},
+        "properties": {
+            **properties,
+            "box": {"$ref": "#/$defs/Box"},
+            "even": {"$ref": "#/$defs/Even"},
+        },
         "$defs": {**dict.fromkeys(names, TEXT), **definitions},
     }
 
     smaller = within_limits(schema)
 
     assert {**TEXT, "description": "d5"} == smaller["properties"]["d5"]
-    assert {"both": TEXT, "Box": BOX, "d2": True} == smaller["$defs"]
+    assert kept == smaller["$defs"]
     for value in ({"d0": {"twin": "x"}}, {"d0": {"twin": 1}}, {"d5": 1}, {"box": {"in": {}}}):
         assert fits(value, schema) == fits(value, smaller)
 

@@ -100,16 +100,16 @@ def test_progress_of_the_prompt_that_does_not_move_is_no_sign_of_life() -> None:
 
 
 def test_a_start_in_the_middle_of_a_request_takes_none_of_its_time() -> None:
-    deadline = Deadline(Timeouts(timeout=30, total_timeout=60), 0)
-    assert (True, False) == (deadline.allows(9, 50), deadline.allows(10, 50))
+    deadline = Deadline(Timeouts(timeout=30, total_timeout=60), 5)
+    assert (True, False) == (deadline.allows(9, 55), deadline.allows(10, 55))
 
     deadline.extend(40)
 
-    assert (50, True) == (deadline.left(50), deadline.allows(49, 50))
+    assert (50, True) == (deadline.left(55), deadline.allows(49, 55))
     deadline.stands_still = True
-    deadline.renew(50, progress=False)
+    deadline.renew(55, progress=False)
     assert 20 == deadline.timeout
-    assert 50 == deadline.following(50).left(50)
+    assert 50 == deadline.following(55).left(55)
 
 
 def test_a_complete_answer_ends_soon_and_another_request_has_the_time_that_was_left() -> None:

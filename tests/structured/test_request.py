@@ -15,9 +15,11 @@ from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.structured.request import (
     constrained,
+    content,
     schema_text,
     structured_chat,
     to_response_format,
+    with_response_format,
     with_schema_applied,
     with_schema_shown,
 )
@@ -301,6 +303,33 @@ def test_closing_a_schema_may_make_it_too_long() -> None:
 
     with pytest.raises(MlxcelError, match=r"has \d+ bytes"):
         to_response_format(given_format(schema))
+
+
+@pytest.mark.parametrize("given", [None, {"type": "text"}, SCHEMA.response_format], ids=label)
+def test_fields_whose_format_servers_know_stay(given: Any) -> None:
+    fields = {"top_k": 3, "response_format": given}
+
+    assert fields is with_response_format(fields)
+
+
+def test_fields_whose_format_is_a_type_get_one_that_servers_know() -> None:
+    assert {"top_k": 3, "response_format": SCHEMA.response_format} == with_response_format(
+        {"top_k": 3, "response_format": City}
+    )
+
+
+def test_an_attempt_may_have_fields_of_its_own_and_a_correction() -> None:
+    chat = structured_chat("Where?", {"top_k": 3, "seed": 1}, None, True)
+
+    assert ([said("user", "Where?\n\nShorter.")], {"top_k": 3, "seed": 2}) == chat.request(
+        {"seed": 2, "correction": "Shorter."}
+    )
+
+
+def test_the_content_of_a_reply_is_its_object_if_there_is_a_type_for_it() -> None:
+    reply = ChatReply(OSLO, parsed=CITY)
+
+    assert (CITY, OSLO) == (content(reply, City), content(reply, None))
 
 
 def test_a_whole_answer_is_read_by_the_schema_of_its_chat() -> None:

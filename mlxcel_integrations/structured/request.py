@@ -171,11 +171,12 @@ def to_response_format(given: Any) -> dict[str, Any]:
     if is_whole_format(given):
         from ..protocol.json_schema import check_schema_size, normalized
 
-        to_schema(given)  # checks it
-        inner = given["json_schema"]
-        schema = normalized(inner["schema"])
-        check_schema_size(schema)
-        return {**given, "json_schema": {**inner, "schema": schema}}
+        name = to_schema(given).name  # checks it
+        inner = {**given["json_schema"], "schema": normalized(given["json_schema"]["schema"])}
+        check_schema_size(inner["schema"])
+        if not isinstance(inner.get("name"), str):
+            inner["name"] = name
+        return {**given, "json_schema": inner}
     if "json_schema" in given:
         raise MlxcelError(
             f"{given!r:.200} is not a response_format that servers understand: "

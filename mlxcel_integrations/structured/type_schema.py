@@ -62,7 +62,7 @@ def to_schema(output_type: Any) -> Schema[Any]:
         output_type: A Pydantic class (of version 1, too), dataclass, ``TypedDict``, ``Enum``,
             ``Literal``, or any other type that Pydantic knows, such as lists, unions and
             optionals of these; or a JSON schema, an OpenAI function or tool,
-            ``{"name", "schema"}``, or a whole ``response_format``.
+            ``{"name", "schema"}``, or a whole ``response_format``, whose name may be missing.
 
     Raises:
         MlxcelError: No schema can be made from it, or no server accepts the schema.
@@ -269,6 +269,10 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
         schema = given.get("schema", given.get("parameters"))
         title, description = given["name"], given.get("description") or ""
         schema = schema or {"type": "object", "properties": {}, "additionalProperties": False}
+    elif form == "json_schema" and isinstance(given, dict) and isinstance(given.get("schema"), dict):
+        # mlxcel and llama.cpp need no name, and llama.cpp takes the schema without its wrapping.
+        schema, description = given["schema"], given.get("description") or ""
+        title = str(schema.get("title", ""))
     else:
         schema, description = given, ""
         title = str(schema.get("title", "")) if isinstance(schema, dict) else ""

@@ -342,6 +342,9 @@ FORMATS = [
     {"type": "json_object"},
     {"type": "json_object", "schema": CITY},
     {"type": "json_schema", "json_schema": NAMED},
+    {"type": "json_schema", "json_schema": {"schema": CITY}},
+    {"type": "json_schema", "json_schema": {"name": None, "schema": CITY}},
+    {"type": "json_schema", "schema": CITY},
 ]
 """What ``response_format`` may be."""
 
@@ -383,6 +386,7 @@ def test_a_response_format_may_be_all_that_a_schema_is_made_of(
 
     sent = server.posts[-1].json
     assert "json_schema" == sent["response_format"]["type"]
+    assert sent["response_format"]["json_schema"]["name"]
     schema = sent["response_format"]["json_schema"]["schema"]
     assert "object" == schema["type"]
     shown = json.loads(sent["messages"][0]["content"].rpartition("\n")[2])

@@ -25,6 +25,7 @@ from ..adapters import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
+from .mlxcel_errors import llama_index_errors
 from .predict import Predict
 from .prompt_progress import reported
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
@@ -124,13 +125,15 @@ class Mlxcel(
             MlxcelError: A message cannot be sent, or the answer broke off.
         """
         deltas = self._llm._chat(*self._to_openai(messages, kwargs))
-        return to_chat_response(fold(map(reported, deltas)))
+        with llama_index_errors():
+            return to_chat_response(fold(map(reported, deltas)))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation; see ``chat``."""
         deltas = self._async_llm._chat(*self._to_openai(messages, kwargs))
-        return to_chat_response(fold([reported(delta) async for delta in deltas]))
+        with llama_index_errors():
+            return to_chat_response(fold([reported(delta) async for delta in deltas]))
 
     @instrumented(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -140,10 +143,11 @@ class Mlxcel(
         token counts.
         """
         chunks = ChatChunks()
-        for delta in self._llm._chat(*self._to_openai(messages, kwargs)):
-            chunk = chunks.add(delta)
-            if chunk is not None:
-                yield chunk
+        with llama_index_errors():
+            for delta in self._llm._chat(*self._to_openai(messages, kwargs)):
+                chunk = chunks.add(delta)
+                if chunk is not None:
+                    yield chunk
         yield chunks.last()
 
     @async_instrumented(llm_chat_callback)
@@ -153,11 +157,12 @@ class Mlxcel(
         """Return a generator of the answer to a conversation; see ``stream_chat``."""
         chunks = ChatChunks()
         answer = self._async_llm._chat(*self._to_openai(messages, kwargs))
-        async with OwnedGenerator(answer) as deltas:
-            async for delta in deltas:
-                chunk = chunks.add(delta)
-                if chunk is not None:
-                    yield chunk
+        with llama_index_errors():
+            async with OwnedGenerator(answer) as deltas:
+                async for delta in deltas:
+                    chunk = chunks.add(delta)
+                    if chunk is not None:
+                        yield chunk
         yield chunks.last()
 
     @llm_completion_callback()
@@ -174,7 +179,8 @@ class Mlxcel(
             MlxcelError: The answer broke off.
         """
         deltas = self._llm._complete(*self._completion(prompt, formatted, kwargs))
-        return to_completion_response(fold(map(reported, deltas)))
+        with llama_index_errors():
+            return to_completion_response(fold(map(reported, deltas)))
 
     @llm_completion_callback()
     async def acomplete(
@@ -182,7 +188,8 @@ class Mlxcel(
     ) -> CompletionResponse:
         """Return the continuation of a text; see ``complete``."""
         deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
-        return to_completion_response(fold([reported(delta) async for delta in deltas]))
+        with llama_index_errors():
+            return to_completion_response(fold([reported(delta) async for delta in deltas]))
 
     @instrumented(llm_completion_callback)
     def stream_complete(
@@ -194,10 +201,11 @@ class Mlxcel(
         counts.
         """
         chunks = CompletionChunks()
-        for delta in self._llm._complete(*self._completion(prompt, formatted, kwargs)):
-            chunk = chunks.add(delta)
-            if chunk is not None:
-                yield chunk
+        with llama_index_errors():
+            for delta in self._llm._complete(*self._completion(prompt, formatted, kwargs)):
+                chunk = chunks.add(delta)
+                if chunk is not None:
+                    yield chunk
         yield chunks.last()
 
     @async_instrumented(llm_completion_callback)
@@ -207,11 +215,12 @@ class Mlxcel(
         """Return a generator of the continuation of a text; see ``stream_complete``."""
         chunks = CompletionChunks()
         answer = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
-        async with OwnedGenerator(answer) as deltas:
-            async for delta in deltas:
-                chunk = chunks.add(delta)
-                if chunk is not None:
-                    yield chunk
+        with llama_index_errors():
+            async with OwnedGenerator(answer) as deltas:
+                async for delta in deltas:
+                    chunk = chunks.add(delta)
+                    if chunk is not None:
+                        yield chunk
         yield chunks.last()
 
     def _to_openai(

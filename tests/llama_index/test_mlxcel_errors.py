@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from llama_index.core import Document, PromptTemplate, SummaryIndex
 from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import PydanticResponse
 from llama_index.core.extractors import PydanticProgramExtractor
 from llama_index.core.indices.property_graph import SchemaLLMPathExtractor
@@ -122,6 +123,38 @@ def test_a_schema_without_json_is_still_an_error_of_its_own(llm: Mlxcel) -> None
     with pytest.raises(MlxcelError) as caught:
         llm.structured_predict(Odd, PromptTemplate("x"))
     assert not isinstance(caught.value, ValueError)
+
+
+FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": "x", "schema": {"type": "object", "required": ["title"]}},
+}
+
+
+@pytest.mark.parametrize("method", ["chat", "complete", "stream_chat", "stream_complete"])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "reply",
+    [Reply.text('{"title": "x'), Reply.text('{"song": 1}', finish="error")],
+    ids=["ended too early", "misfit"],
+)
+def test_the_answer_to_a_format_of_the_user_is_a_value_error_too(
+    server: FakeServer, llm: Mlxcel, method: str, asynchronous: bool, reply: Reply
+) -> None:
+    server.think = lambda body: reply
+    prompt: Any = "x" if "complete" in method else [ChatMessage("x")]
+
+    async def ask() -> None:
+        answer = await getattr(llm, f"a{method}")(prompt, response_format=FORMAT)
+        if "stream" in method:
+            _ = [chunk async for chunk in answer]
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the point
+        if asynchronous:
+            asyncio.run(ask())
+        else:
+            list(getattr(llm, method)(prompt, response_format=FORMAT))
+    assert isinstance(caught.value, StructuredOutputError)
 
 
 # --------------------------------------------------------------------------- components

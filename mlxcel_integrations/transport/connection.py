@@ -154,7 +154,7 @@ class Connection(NotPicklable):
         self._session = check_session(settings.session)
         self._headers = self._make_headers()
         # A managed server is started with a queue for requests.
-        self.line = line_of(str(endpoint)) if endpoint is not None else Line(known=True)
+        self.line = line_of(endpoint.canonical) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
         self.under_way: set[FirstTokens] = set()
         self._buffered_in_a_row = 0

@@ -37,6 +37,8 @@ _ROUTES = (
 )
 """Ends of addresses that name a route of the server, too; a longer one before its own end."""
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104  # nothing listens
+
 
 class Endpoint(NamedTuple):
     """The address of a server.
@@ -92,6 +94,14 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"unix://{self.socket}" if self.socket else self.url
+
+    @property
+    def canonical(self) -> str:
+        """The same text for all usual ways to write the address of one server."""
+        if self.socket is not None:
+            return f"unix://{os.path.realpath(self.socket)}"
+        url = httpx.URL(self.url)
+        return str(url.copy_with(host="localhost")) if url.host in _THIS_MACHINE else self.url
 
     @property
     def is_local(self) -> bool:

@@ -53,10 +53,18 @@ class Line:
     """
 
     def __init__(self, *, known: bool = False) -> None:
-        self.slots_known = self.asked = known
+        self.slots_known = known
         self._slots: float | None = None if known else 1
         self._most = math.inf
         self._servers: set[str] = set()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with nobody in the line.
+
+        A forked child does so: there, nobody gives the places of the parent's threads back.
+        """
+        self.asked = self.slots_known
         self._lock = threading.Lock()
         self._waiting: deque[Place] = deque()
         self._of_batches: deque[Place] = deque()
@@ -146,17 +154,22 @@ _lines_lock = threading.Lock()
 
 
 def line_of(address: str) -> Line:
-    """Return the line of a server, which all connections to the address share."""
+    """Return the line of a server, which all connections to the address share.
+
+    Args:
+        address: The ``Endpoint.canonical`` address of the server.
+    """
     with _lines_lock:
         return _lines.setdefault(address, Line())
 
 
-def _forget_lines() -> None:
-    """Forget the lines of the parent: in a child, nobody gives their places back."""
+def _restart_lines() -> None:
+    """Restart the lines, which objects of the parent and new ones share in a forked child."""
     global _lines_lock
     _lines_lock = threading.Lock()
-    _lines.clear()
+    for line in _lines.values():
+        line.restart()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
-    os.register_at_fork(after_in_child=_forget_lines)
+    os.register_at_fork(after_in_child=_restart_lines)

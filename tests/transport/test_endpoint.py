@@ -78,6 +78,24 @@ def test_sockets_as_users_write_them(base_url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("http://localhost:1", "http://127.0.0.1:1/v1", True),
+        ("http://[::1]:1", "http://0.0.0.0:1", True),
+        ("https://h:443", "https://h", True),
+        ("http://localhost:1", "http://localhost:2", False),
+        ("http://localhost:1/a", "http://localhost:1/b", False),
+        ("http://127.0.0.1:1", "http://127.0.0.2:1", False),
+        ("http://localhost:1", "https://localhost:1", False),
+        ("unix:///run/x.sock", "unix:///run/./y/../x.sock", True),
+        ("unix:///run/x.sock", "unix:///run/y.sock", False),
+    ],
+)
+def test_an_address_has_one_canonical_form(first: str, second: str, same: bool) -> None:
+    assert same == (Endpoint.parse(first, None).canonical == Endpoint.parse(second, None).canonical)
+
+
+@pytest.mark.parametrize(
     ("socket", "expected"),
     [
         ("/run/x.sock", Path("/run/x.sock")),

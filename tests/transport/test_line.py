@@ -200,16 +200,19 @@ async def test_a_task_that_is_cancelled_leaves_no_turn_behind() -> None:
 def test_a_forked_child_stands_in_no_line_of_its_parent() -> None:
     line = line_of("http://h:1")
     line.learn(1)
-    place = line.enter()
-    with module._lines_lock:
+    places = entered(line, 2)
+    with module._lines_lock, line._lock:
         child = os.fork()
         if child == 0:
-            own = line_of("http://h:1")
-            entered_own = own.enter()
-            os._exit(int(own is line or entered_own is None or not entered_own.done()))
+            own = entered(line_of("http://h:1"), 1)
+            inherited = entered(line, 1)
+            line.leave(places[0])
+            before = admitted([*own, *inherited])
+            line.leave(own[0])
+            os._exit(int(([0], [0]) != (before, admitted(inherited))))
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert place is not None
+    assert [0] == admitted(places)
 
 
 def test_batches_let_others_pass() -> None:

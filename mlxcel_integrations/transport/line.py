@@ -65,7 +65,8 @@ class Line:
         A forked child does so: there, nobody gives the places of the parent's threads back.
         """
         self.asked = self.slots_known
-        self._lock = threading.Lock()
+        # One that is lost may be noticed anywhere, even by a thread that has the lock.
+        self._lock = threading.RLock()
         self._waiting: deque[Place] = deque()
         self._of_batches: deque[Place] = deque()
         # Weak, so that a place becomes free when its holder is gone.
@@ -84,6 +85,7 @@ class Line:
         from concurrent.futures import Future
 
         place: Place = Future()
+        weakref.finalize(place, self._admit_waiting).atexit = False
         with self._lock:
             admitted = not self.waiting and self._has_room()
             if admitted:
@@ -99,12 +101,12 @@ class Line:
         if place is None:
             return
         with self._lock:
+            if self.waiting:
+                for queue in (self._waiting, self._of_batches):
+                    with contextlib.suppress(ValueError):  # it is not in this queue
+                        queue.remove(place)
             self._under_way.discard(place)
-            for queue in (self._waiting, self._of_batches):
-                if place in queue:
-                    queue.remove(place)
-        if self.waiting:
-            self._admit()
+        self._admit_waiting()
 
     def learn(self, slots: float | None) -> None:
         """Note how many slots the server has: infinity if unknown, None if it needs no line."""
@@ -129,6 +131,10 @@ class Line:
         """Forget the slots, since it may be another server now."""
         self.slots_known = self.asked = False
         self._servers.clear()
+
+    def _admit_waiting(self) -> None:
+        if self.waiting:
+            self._admit()
 
     def _admit(self) -> None:
         admitted = []

@@ -269,7 +269,9 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
         schema = given.get("schema", given.get("parameters"))
         title, description = given["name"], given.get("description") or ""
         schema = schema or {"type": "object", "properties": {}, "additionalProperties": False}
-    elif form == "json_schema" and isinstance(given, dict) and isinstance(given.get("schema"), dict):
+    elif (
+        form == "json_schema" and isinstance(given, dict) and isinstance(given.get("schema"), dict)
+    ):
         # mlxcel and llama.cpp need no name, and llama.cpp takes the schema without its wrapping.
         schema, description = given["schema"], given.get("description") or ""
         title = str(schema.get("title", ""))

@@ -37,7 +37,7 @@ _ROUTES = (
 )
 """Ends of addresses that name a route of the server, too; a longer one before its own end."""
 
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104  # nothing listens
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")
 
 
 class Endpoint(NamedTuple):

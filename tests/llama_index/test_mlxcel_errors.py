@@ -144,16 +144,16 @@ def test_the_answer_to_a_format_of_the_user_is_a_value_error_too(
     server.think = lambda body: reply
     prompt: Any = "x" if "complete" in method else [ChatMessage("x")]
 
-    async def ask() -> None:
+    def ask() -> None:
+        list(getattr(llm, method)(prompt, response_format=FORMAT))
+
+    async def ask_async() -> None:
         answer = await getattr(llm, f"a{method}")(prompt, response_format=FORMAT)
         if "stream" in method:
             _ = [chunk async for chunk in answer]
 
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the point
-        if asynchronous:
-            asyncio.run(ask())
-        else:
-            list(getattr(llm, method)(prompt, response_format=FORMAT))
+        asyncio.run(ask_async()) if asynchronous else ask()
     assert isinstance(caught.value, StructuredOutputError)
 
 

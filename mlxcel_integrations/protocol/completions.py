@@ -78,25 +78,26 @@ def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:
 def _completion_body(
     model: str, prompt: str, sampling: Mapping[str, Any], engine: str | None
 ) -> dict[str, Any]:
+    fields = request_fields(_completion_fields(sampling), engine)
+    if engine == "llama.cpp" and "response_format" in fields:
+        # It ignores this field, and takes a schema in one of its own. Imported here since most
+        # completions have none.
+        from .json_schema import schema_in
+
+        schema = schema_in(fields.pop("response_format"))
+        fields.update({} if schema is None else {"json_schema": schema})
     return {
         "model": model,
         "prompt": prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **request_fields(_completion_fields(sampling, engine), engine),
+        **fields,
     }
 
 
-def _completion_fields(sampling: Mapping[str, Any], engine: str | None) -> dict[str, Any]:
-    """Return fields that chats have too, as this route takes them.
-
-    ``logprobs`` is a number here. llama.cpp ignores ``response_format``, and takes a schema in a
-    field of its own.
-    """
+def _completion_fields(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields that chats have too, as this route takes them: ``logprobs`` is a number."""
     fields = dict(sampling)
-    if engine == "llama.cpp" and fields.get("response_format"):
-        wrapped = fields.pop("response_format").get("json_schema") or {}
-        fields["json_schema"] = wrapped.get("schema")
     wanted = fields.get("logprobs")
     if wanted is None or isinstance(wanted, bool):
         alternatives = fields.pop("top_logprobs", None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, check_mapping, check_text, number, shown, whole
+from .stream import has_schema
 
 __all__ = [
     "answer_room",
@@ -169,6 +170,9 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
     if wanted:
         limited = engine != "llama.cpp"
         fields["response_format"] = _format_to_send(wanted, fields, sampling, limited=limited)
+    if "stop" in fields and has_schema(fields):
+        # Servers that stop there would end JSON in the middle: its strings may contain them.
+        del fields["stop"]
     if "max_tokens" in fields and fields["max_tokens"] < 0:
         raise MlxcelError(
             f"max_tokens is {fields['max_tokens']}: leave it out for no limit, or pass 0 or more."
@@ -203,10 +207,13 @@ def _format_to_send(
 
 
 def _set_stop(fields: dict[str, Any]) -> None:
-    """Send ``stop`` as a list, since older servers refuse a plain string."""
+    """Send ``stop`` as a list, since older servers refuse a plain string.
+
+    An empty text stops nothing; llama.cpp would end the answer before its first token.
+    """
     stop = fields["stop"]
     stop = [stop] if isinstance(stop, str) else as_strings("stop", stop)
-    if stop:
+    if stop := [text for text in stop if text]:
         fields["stop"] = stop
     else:
         del fields["stop"]

@@ -423,9 +423,13 @@ def stop_texts(body: Mapping[str, Any]) -> list[str]:
 
 
 def has_schema(body: Mapping[str, Any]) -> bool:
-    """Tell whether the answer to a request body follows a schema."""
+    """Tell whether the answer to a request body follows a schema.
+
+    Completions of llama.cpp have it in a field of its own.
+    """
     wanted = body.get("response_format")
-    return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+    constrained = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+    return constrained or isinstance(body.get("json_schema"), Mapping)
 
 
 def with_thoughts_counted(usage: dict[str, Any], thought_tokens: int) -> dict[str, Any]:

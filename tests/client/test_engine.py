@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -58,6 +59,24 @@ def test_penalties_reach_it_under_the_names_it_knows(llm: LLM) -> None:
     penalised = llm.generate(question, max_tokens=16, temperature=0, repetition_penalty=3.0)
 
     assert plain != penalised
+
+
+def test_an_empty_stop_text_stops_nothing(llm: LLM) -> None:
+    assert "Paris" in llm.chat("What is the capital of France?", max_tokens=8, stop=["", "zzz"])
+    assert "five" in llm.generate("one, two, three, four,", max_tokens=4, stop="")
+
+
+def test_a_stop_text_does_not_end_json(llm: LLM) -> None:
+    wanted: dict[str, Any] = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+    tool: Any = {"type": "function", "function": {"name": "plan", "parameters": SCHEMA}}
+
+    assert SCHEMA["properties"].keys() == llm.chat("Oslo", schema=SCHEMA, stop=["city"]).keys()
+    text = llm.generate("A trip to Oslo:", response_format=wanted, stop=["city"], max_tokens=64)
+    assert SCHEMA["properties"].keys() == json.loads(text).keys()
+    reply = llm.complete_chat("Oslo", tools=[tool], tool_choice="plan", stop=["city"])
+    assert reply.tool_calls is not None
+    arguments = reply.tool_calls[0]["function"]["arguments"]
+    assert SCHEMA["properties"].keys() == json.loads(arguments).keys()
 
 
 def test_quick_calls_in_a_row_lose_no_connection(llm: LLM) -> None:

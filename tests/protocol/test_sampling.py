@@ -29,6 +29,8 @@ from mlxcel_integrations.protocol.sampling import (
 
 np = pytest.importorskip("numpy")
 
+FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "boolean"}}}
+
 
 @pytest.mark.parametrize(
     ("given", "expected"),
@@ -44,6 +46,10 @@ np = pytest.importorskip("numpy")
         ({"stop": ("x", "y")}, {"stop": ["x", "y"]}),
         ({"stop": ["x"]}, None),
         ({"stop": []}, {}),
+        ({"stop": ""}, {}),
+        ({"stop": ["", "x"]}, {"stop": ["x"]}),
+        ({"stop": ["x"], "response_format": FORMAT}, {"response_format": FORMAT}),
+        ({"stop": ["x"], "response_format": {"type": "text"}}, None),
         ({"seed": 7}, None),
         ({"seed": 0}, None),
         ({"seed": -1}, {}),

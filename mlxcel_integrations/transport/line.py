@@ -85,7 +85,7 @@ class Line:
         from concurrent.futures import Future
 
         place: Place = Future()
-        weakref.finalize(place, self._admit_waiting).atexit = False
+        weakref.finalize(place, self._admit).atexit = False
         with self._lock:
             admitted = not self.waiting and self._has_room()
             if admitted:
@@ -106,7 +106,8 @@ class Line:
                     with contextlib.suppress(ValueError):  # it is not in this queue
                         queue.remove(place)
             self._under_way.discard(place)
-        self._admit_waiting()
+        if self.waiting:
+            self._admit()
 
     def learn(self, slots: float | None) -> None:
         """Note how many slots the server has: infinity if unknown, None if it needs no line."""
@@ -131,10 +132,6 @@ class Line:
         """Forget the slots, since it may be another server now."""
         self.slots_known = self.asked = False
         self._servers.clear()
-
-    def _admit_waiting(self) -> None:
-        if self.waiting:
-            self._admit()
 
     def _admit(self) -> None:
         admitted = []

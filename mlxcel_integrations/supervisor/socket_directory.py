@@ -79,13 +79,13 @@ def open_to_others(directory: Path) -> Path | None:
     trusted = _trusted_users()
     for inside, entry in _lookups(directory):
         try:
-            safe = _is_safe(inside.lstat(), entry.lstat().st_uid, trusted)
+            safe = _is_safe(inside, entry.lstat().st_uid, trusted)
         except OSError:
             safe = False
         if not safe:
             return inside
     last = directory.resolve()
-    return None if _is_safe(last.stat(), os.geteuid(), trusted) else last
+    return None if _is_safe(last, os.geteuid(), trusted) else last
 
 
 def _lookups(path: Path) -> Iterator[tuple[Path, Path]]:
@@ -106,15 +106,28 @@ def _lookups(path: Path) -> Iterator[tuple[Path, Path]]:
             inside = entry
 
 
-def _is_safe(directory: os.stat_result, entry_owner: int, trusted: set[int]) -> bool:
+def _is_safe(directory: Path, entry_owner: int, trusted: set[int]) -> bool:
     """Tell whether only trusted users can rename an entry of a directory."""
-    if directory.st_uid not in trusted:
+    status = directory.lstat()
+    if status.st_uid not in trusted:
         return False
-    mode = directory.st_mode
+    mode = status.st_mode
     by_others = mode & stat.S_IWOTH or (
-        mode & stat.S_IWGRP and not _is_private_group(directory.st_gid)
+        mode & stat.S_IWGRP
+        and (_has_access_list(directory) or not _is_private_group(status.st_gid))
     )
     return not by_others or (bool(mode & stat.S_ISVTX) and entry_owner in trusted)
+
+
+def _has_access_list(directory: Path) -> bool:
+    """Tell whether an access control list names more users than the owner and the group.
+
+    What is the mode of the group otherwise is then the most that any of them may do.
+    """
+    try:
+        return "system.posix_acl_access" in os.listxattr(directory)
+    except (AttributeError, OSError):  # Only Linux, and not all of its file systems.
+        return False
 
 
 def _is_private_group(group: int) -> bool:
@@ -122,12 +135,13 @@ def _is_private_group(group: int) -> bool:
 
     Many systems give each user a group with the same name, and let it write to new files.
     """
-    if group == 0:
-        return True
     try:
         user, found = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
     except KeyError:
-        return False
+        # A container may run as a user that has no name, and without a list of groups.
+        return group == 0
+    if group == 0:
+        return {user, "root"}.issuperset(found.gr_mem)
     return found.gr_name == user and {user}.issuperset(found.gr_mem)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 __all__ = ["AT_ONCE", "DELTAS_PER_TURN", "LONG_ITERATION", "Turns"]
 
@@ -37,9 +37,9 @@ class Turns:
     def of_this_loop(cls) -> Turns:
         """Return those of the running event loop."""
         loop = asyncio.get_running_loop()
-        turns = _turns.get(loop)
+        turns = _turns.get(id(loop))
         if turns is None:
-            turns = _turns[loop] = cls()
+            turns = _turns[id(loop)] = cls()
         return turns
 
     async def join(self) -> None:
@@ -84,4 +84,6 @@ class Turns:
         self._admitted_at = now
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+# Turns keep their loop, so that no other gets its id. They stay while a stream or a callback of the
+# loop has them; a dictionary that kept them would keep each loop that ever had a request.
+_turns: WeakValueDictionary[int, Turns] = WeakValueDictionary()

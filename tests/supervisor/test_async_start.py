@@ -41,14 +41,17 @@ async def started(fake: Fake) -> None:
 
 async def test_the_loop_goes_on_while_a_server_starts(fake: Fake) -> None:
     server = fake.server(fake.binary(LOAD_SECONDS="0.3"))
+    async with ticks() as usual:
+        await asyncio.sleep(0.3)
 
     async with ticks() as gaps:
         await server.astart()
         assert server is await server.astart()
 
     # A busy machine takes the processor away now and then; a blocked loop is one long gap.
-    assert sorted(gaps)[-3] < 0.02
-    assert max(gaps) < 0.15
+    busy = max(usual)
+    assert sorted(gaps)[-3] < 0.02 + busy
+    assert max(gaps) < 0.15 + 2 * busy
 
 
 @pytest.mark.parametrize(

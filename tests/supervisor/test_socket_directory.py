@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +168,27 @@ def open_to_a_group(base: Path) -> tuple[Path, Path]:
     return made(base / "team", 0o770, group=NOBODY), base / "team"
 
 
+def open_by_an_access_list(base: Path) -> tuple[Path, Path]:
+    """The mode tells of a group that is private; the list names a user, and is not seen in it."""
+    everything, nothing, nobody = 7, 0, 0xFFFFFFFF
+    owner, user, group, mask, other = 1, 2, 4, 16, 32
+    entries = [
+        (owner, everything, nobody),
+        (user, everything, NOBODY),
+        (group, nothing, nobody),
+        (mask, everything, nobody),
+        (other, nothing, nobody),
+    ]
+    listed = made(base / "listed", 0o770, group=os.getgid())
+    version = struct.pack("<I", 2)
+    access_list = version + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(listed, "system.posix_acl_access", access_list)
+    except (AttributeError, OSError):
+        pytest.skip("no access control lists here")
+    return made(listed / "mine"), listed
+
+
 def of_a_stranger(base: Path) -> tuple[Path, Path]:
     return made(base / "theirs", 0o777, owner=NOBODY), base / "theirs"
 
@@ -216,6 +238,7 @@ def a_strangers_link(base: Path) -> tuple[Path, Path]:
         link_into_an_open_one,
         link_in_an_open_one,
         link_through_an_open_one,
+        open_by_an_access_list,
         pytest.param(open_to_a_group, marks=root),
         pytest.param(of_a_stranger, marks=root),
         pytest.param(sticky_of_a_stranger, marks=root),
@@ -229,6 +252,18 @@ def test_a_directory_in_which_somebody_else_may_rename(
     directory, opening = layout(short)
 
     assert opening == open_to_others(directory)
+
+
+@root
+@pytest.mark.parametrize("member", ["root", "somebody"])
+def test_a_member_of_roots_group_may_rename_what_it_can_write_to(
+    member: str, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = root_group(short)
+    group = grp.struct_group(("root", "x", 0, [member]))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: group)
+
+    assert (None if member == "root" else directory) == open_to_others(directory)
 
 
 @root

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
+import weakref
 
 import pytest
 
@@ -116,3 +118,46 @@ def test_each_loop_has_turns_of_its_own() -> None:
         return Turns.of_this_loop()
 
     assert asyncio.run(turns()) is not asyncio.run(turns())
+
+
+@pytest.mark.parametrize("ended", ["over", "cancelled", "left in the middle"])
+def test_a_loop_that_is_closed_is_not_kept(ended: str) -> None:
+    """A program may run a loop for each request, and go on for months."""
+    loop = asyncio.new_event_loop()
+
+    async def stream() -> None:
+        await Turns.of_this_loop().join()
+        for _ in range(3):
+            await Turns.of_this_loop().take()
+
+    streams = [loop.create_task(stream()) for _ in range(3 * AT_ONCE)]
+    if ended == "over":
+        loop.run_until_complete(asyncio.gather(*streams))
+    loop.run_until_complete(asyncio.sleep(0))
+    while streams:
+        left = streams.pop()
+        left._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be left
+        if ended == "cancelled":
+            left.cancel()
+    loop.close()
+    closed = weakref.ref(loop)
+    del loop, left
+    gc.collect()
+
+    assert closed() is None
+
+
+def test_a_loop_that_is_stopped_goes_on_with_its_turns() -> None:
+    loop, done = asyncio.new_event_loop(), []
+
+    async def stream(name: int) -> None:
+        await Turns.of_this_loop().take()
+        done.append(name)
+
+    streams = [loop.create_task(stream(name)) for name in range(3 * AT_ONCE)]
+    while len(done) < len(streams):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    loop.close()
+
+    assert [*range(3 * AT_ONCE)] == done

@@ -186,21 +186,30 @@ def with_hidden_key(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_secrets(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with the key, header values, passwords and keys of arguments hidden."""
+    """Return options with the key, header values, passwords and keys of arguments hidden.
+
+    Raises:
+        MlxcelError: The key or the headers are of another type, whose value Pydantic would show.
+    """
     options = dict(options)
+    hidden(options.get("api_key"))
     if isinstance(options.get("api_key"), str):
         options["api_key"] = _pydantic_secret(options["api_key"])
-    if isinstance(options.get("default_headers"), dict):
+    hidden_values(options.get("default_headers"))
+    if isinstance(options.get("default_headers"), Mapping):
         headers = options["default_headers"].items()
         options["default_headers"] = {
-            name: _pydantic_secret(value) if isinstance(value, str) else value
-            for name, value in headers
+            name: value if _is_secret(value) else _pydantic_secret(value) for name, value in headers
         }
     if isinstance(options.get("base_url"), str):
         options["base_url"] = without_password(options["base_url"])
     if isinstance(options.get("extra_args"), list | tuple):
         options["extra_args"] = tuple(_without_keys(options["extra_args"]))
     return options
+
+
+def _is_secret(value: object) -> bool:
+    return isinstance(value, Secret) or hasattr(value, "get_secret_value")
 
 
 def key_flag(word: object) -> str | None:

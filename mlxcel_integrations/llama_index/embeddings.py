@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Set as AbstractSet
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, PrivateAttr, model_validator
@@ -15,6 +15,10 @@ from ..errors import MlxcelError
 from ..protocol.body import valid_text
 from ..protocol.vector_models import BATCH_SIZE
 from .embedding_cache import NamespacedStore, QueryText
+
+if TYPE_CHECKING:
+    from ..transport.connection import Connection
+    from ..transport.server import ServerLease
 
 __all__ = ["MlxcelEmbedding"]
 
@@ -59,6 +63,15 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
         self._is_named = bool(self.model_name)
         self._set_names()
         return self
+
+    def _connect(self, lease: ServerLease | None = None) -> Connection:
+        try:
+            return super()._connect(lease)
+        except MlxcelError as error:
+            if self.model_name and not (self.model or self.base_url or self.socket):
+                # In other packages, it is the name of the model.
+                raise MlxcelError(f"{error} model_name= only names the vectors.") from None
+            raise
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         super()._use_options(changed)

@@ -12,9 +12,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationInfo, field_validator
 
 from ..errors import MlxcelError
+from ..protocol.arguments import check_mapping
 from ..protocol.peer_options import seconds_of
 from ..secret import KEY_FLAGS, key_flag
 
@@ -104,6 +105,11 @@ class ConnectionOptions(BaseModel, defer_build=True):
     @classmethod
     def _accept_paths(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("timeout", "connect_timeout", "token_timeout", "total_timeout", mode="before")
+    @classmethod
+    def _refuse_durations(cls, value: Any, info: ValidationInfo) -> Any:
+        return _not_a_duration(info.field_name, value)
 
 
 class ServerOptions(BaseModel):
@@ -207,17 +213,28 @@ class ServerOptions(BaseModel):
         # A name alone would be searched for on PATH.
         return path if os.sep in path else f".{os.sep}{path}"
 
-    @field_validator("keep_alive", mode="before")
+    @field_validator(
+        "keep_alive", "startup_timeout", "stall_timeout", "shutdown_grace", mode="before"
+    )
     @classmethod
-    def _refuse_durations(cls, value: Any) -> Any:
-        seconds = seconds_of(value) if isinstance(value, str) else None
-        if seconds is not None:
-            raise MlxcelError(f"keep_alive={value!r} must be in seconds: keep_alive={seconds:g}.")
-        return value
+    def _refuse_other_durations(cls, value: Any, info: ValidationInfo) -> Any:
+        # In Ollama, a negative keep_alive keeps a model for ever.
+        if info.field_name == "keep_alive" and str(value).startswith("-"):
+            raise MlxcelError(
+                f"keep_alive={value!r} must be at least 0: for a server that stays, pass a large "
+                "number of seconds."
+            )
+        return _not_a_duration(info.field_name, value)
 
     @field_validator("extra_args", mode="before")
     @classmethod
     def _refuse_keys(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            # Not shown: it may hold a key.
+            raise MlxcelError(
+                "extra_args= is a single string: pass a tuple with each word, such as "
+                "('--threads', '4')."
+            )
         words = value if isinstance(value, list | tuple) else ()
         for flag in words:
             name = key_flag(flag)
@@ -227,6 +244,18 @@ class ServerOptions(BaseModel):
                     f"lines: {KEY_FLAGS[name]}."
                 )
         return value
+
+
+def _not_a_duration(name: str | None, value: Any) -> Any:
+    """Return the value of an option in seconds.
+
+    Raises:
+        MlxcelError: It is a duration such as "5m".
+    """
+    seconds = seconds_of(value) if isinstance(value, str) else None
+    if seconds is not None:
+        raise MlxcelError(f"{name}={value!r} must be in seconds: {name}={seconds:g}.")
+    return value
 
 
 LIFECYCLE_FIELDS = {
@@ -338,6 +367,12 @@ class SamplingParams(BaseModel, defer_build=True):
     @classmethod
     def _accept_one_stop(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("extra_body", mode="before")
+    @classmethod
+    def _refuse_others(cls, value: Any) -> Any:
+        check_mapping("extra_body", value, '{"name": 1}')
+        return value
 
 
 class EmbeddingOptions(BaseModel, defer_build=True):

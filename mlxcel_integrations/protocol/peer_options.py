@@ -14,6 +14,9 @@ _CONNECTION = "use socket=, verify= or default_headers= for what it sets"
 _CLOUD = "leave it out: only OpenAI's own service reads it"
 _COUNTED = "leave it out: the server counts tokens"
 _FLAG = "pass it to the program that runs the model, in extra_args="
+_TOOLS = (
+    "give tools with bind_tools() in LangChain, chat_with_tools() in LlamaIndex, or to LLM.chat"
+)
 _REPEATED = "call the model several times, for example with batch()"
 _UNSET = "use min_p=, typical_p= or top_n_sigma= instead"
 _LLAMA_CPP = "pass it in extra_body=, which llama.cpp reads"
@@ -33,6 +36,9 @@ PEER_OPTIONS = {
     "openai_api_key": "use api_key=",
     "token": "use api_key=",
     "headers": "use default_headers=",
+    "extra_headers": "use default_headers=",
+    "hf_token": "use the environment variable HF_TOKEN",
+    "ttl": "use keep_alive=",
     "request_timeout": "use timeout= until the answer begins, token_timeout= between tokens, and "
     "total_timeout= for the whole answer",
     "stream_chunk_timeout": "use token_timeout=",
@@ -60,6 +66,17 @@ PEER_OPTIONS = {
     "num_thread": _FLAG,
     "rope_freq_base": _FLAG,
     "rope_freq_scale": _FLAG,
+    "flash_attn": _FLAG,
+    "low_vram": _FLAG,
+    "n_threads_batch": _FLAG,
+    "n_ubatch": _FLAG,
+    "numa": _FLAG,
+    "offload_kqv": _FLAG,
+    "rope_scaling_type": _FLAG,
+    "split_mode": _FLAG,
+    "tensor_split": _FLAG,
+    "type_k": _FLAG,
+    "type_v": _FLAG,
     "use_mlock": _FLAG,
     "use_mmap": _FLAG,
     # Sampling.
@@ -83,6 +100,13 @@ PEER_OPTIONS = {
     "options": _FIELDS,
     "best_of": _REPEATED,
     "n": _REPEATED,
+    "do_sample": "use temperature=, where 0 always takes the likeliest token",
+    # Tools, and what belongs into messages.
+    "function_call": _TOOLS,
+    "functions": _TOOLS,
+    "images": "put them into the content of a message",
+    "system": "put it into the first message",
+    "chat_format": "use chat_template=, or leave it out: a model has a template of its own",
     # Thoughts, and the form of answers.
     "reasoning_effort": "use reasoning=",
     "think": "use reasoning=",
@@ -135,6 +159,7 @@ PEER_OPTIONS = {
     "directly",
     "http_socket_options": "leave it out: lost connections are noticed by timeout=",
     "default_query": _NO_EQUAL,
+    "extra_query": _NO_EQUAL,
     "reuse_client": "leave it out: an object keeps its connections",
     "client": _CLIENT,
     "async_client": _CLIENT,
@@ -187,9 +212,12 @@ PEER_OPTIONS = {
     "sse_ping_interval": _LLAMA_CPP,
     "t_max_predict_ms": _LLAMA_CPP,
     "timings_per_token": _LLAMA_CPP,
+    "embedding_only": _NO_EQUAL,
     "logits_all": _NO_EQUAL,
     "n_parts": _NO_EQUAL,
+    "num_keep": _NO_EQUAL,
     "ollama_additional_kwargs": _NO_EQUAL,
+    "penalize_newline": _NO_EQUAL,
     "vocab_only": _NO_EQUAL,
 }
 """What to do instead of giving an option, by its name; the migration pages are made from this."""

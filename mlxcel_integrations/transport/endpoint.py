@@ -163,9 +163,14 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
     """Return a model's name, as an absolute path if it is local: the same in any process.
 
     Raises:
-        MlxcelError: The name is empty, or of another type.
+        MlxcelError: The name is empty, an address, or of another type.
     """
     name = as_path("model", model) or ""
+    if "://" in name:
+        raise MlxcelError(
+            f"model={without_password(name)!r} is an address: pass base_url= for a running server, "
+            "or the repository id of a model, such as 'mlx-community/Qwen3-4B-4bit'."
+        )
     if not name.strip():
         raise MlxcelError(
             "model= is empty: pass a repository id, a directory, a .gguf file, or "

@@ -91,8 +91,66 @@ def test_options_of_an_object(
 
 
 @pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"api_key": 12345678}, "api_key= must be a str, not int."),
+        ({"api_key": ["sk-12345678"]}, "api_key= must be a str, not list."),
+        ({"default_headers": "x-key: sk-12345678"}, "default_headers= must be a dictionary"),
+        ({"default_headers": [("x-key", "sk-12345678")]}, "default_headers= must be a dictionary"),
+        ({"default_headers": {"x-key": 12345678}}, "'x-key' in default_headers= is not a string"),
+        ({"default_headers": {"x-key": ["sk-12345678"]}}, "'x-key' in default_headers= is not a"),
+        ({"extra_args": "--api-key sk-12345678"}, "extra_args= is a single string: pass a tuple"),
+    ],
+    ids=str,
+)
+def test_no_error_shows_a_key_of_the_wrong_type(
+    kind: Any, server: FakeServer, options: dict[str, Any], says: str
+) -> None:
+    place = {"model": "m"} if "extra_args" in options else {"base_url": server.url}
+
+    with pytest.raises(MlxcelError) as caught:
+        kind(**{**place, **options})
+
+    assert says in str(caught.value)
+    assert "12345678" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout": "30s"}, "timeout="),
+        ({"connect_timeout": "1m"}, "connect_timeout="),
+        ({"model": "m", "startup_timeout": "5m"}, "startup_timeout='5m' must be in seconds"),
+        ({"model": "m", "keep_alive": "5m"}, "keep_alive='5m' must be in seconds"),
+        ({"model": "m", "keep_alive": -1}, "keep_alive=-1 must be at least 0: for a server that"),
+        ({"model": "m", "keep_alive": "-1m"}, "keep_alive='-1m' must be at least 0"),
+        ({"model": "http://h:8080/v1"}, "'http://h:8080/v1' is an address: pass base_url="),
+        ({"model": "http://a:b@h"}, "'http://***@h' is an address: pass base_url="),
+        ({"model": "m", "flash_attn": True}, "extra_args="),
+        ({"model": "m", "ttl": 5}, "keep_alive="),
+    ],
+    ids=str,
+)
+def test_values_that_other_packages_take(kind: Any, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        kind(**{"base_url": None if "model" in options else "http://h", **options})
+
+    assert says in str(caught.value)
+
+
+def test_the_name_of_vectors_is_no_model() -> None:
+    embeddings = pytest.importorskip("mlxcel_integrations.llama_index")
+
+    with pytest.raises(MlxcelError, match=r"Pass model= .* model_name= only names the vectors\.$"):
+        embeddings.MlxcelEmbedding(model_name="nomic-embed-text")
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"extra_headers": {"x": "y"}}, "^extra_headers= is not an argument. Here, use default_h"),
+        ({"functions": []}, "^functions= is not an argument. Give tools with bind_tools"),
+        ({"system": "x"}, "^system= is not an argument. Put it into the first message"),
         ({"timeout": 4}, "^timeout= is an option of the object, not of a call: pass it to the"),
         ({"ctx_size": 4096}, "^ctx_size= is an option of the object"),
         ({"keep_alive": "5m"}, "^keep_alive= is an option of the object"),

@@ -51,7 +51,7 @@ def test_options_of_a_server_are_checked() -> None:
         ({"share": "all"}, "^share='all' must be one of 'process', 'user' or False.$"),
         ({"alias": 3}, "^alias=3 must be a str.$"),
         ({"binary": 3}, "^binary=3 must be a str"),
-        ({"extra_args": "--x"}, "^extra_args='--x' must be a tuple of strings.$"),
+        ({"extra_args": "--x"}, "^extra_args= is a single string: pass a tuple with each word"),
         ({"port": 99999}, "^port=99999 must be at most 65535.$"),
         ({"port": "x"}, "^port='x' must be a whole number.$"),
     ],

@@ -65,8 +65,7 @@ class Line:
         A forked child does so: there, nobody gives the places of the parent's threads back.
         """
         self.asked = self.slots_known
-        # One that is lost may be noticed anywhere, even by a thread that has the lock.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._waiting: deque[Place] = deque()
         self._of_batches: deque[Place] = deque()
         # Weak, so that a place becomes free when its holder is gone.
@@ -85,7 +84,6 @@ class Line:
         from concurrent.futures import Future
 
         place: Place = Future()
-        weakref.finalize(place, self._admit).atexit = False
         with self._lock:
             admitted = not self.waiting and self._has_room()
             if admitted:

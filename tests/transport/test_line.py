@@ -70,16 +70,15 @@ def test_a_place_is_given_back_once() -> None:
     assert [0, 1] == admitted(places)
 
 
-def test_a_place_that_is_lost_is_given_to_the_next() -> None:
+def test_a_place_that_is_lost_is_free() -> None:
     line = Line()
     line.learn(1)
     lost = line.enter()
-    waiting = entered(line, 2)
     assert lost is not None
     del lost
     gc.collect()
 
-    assert [0] == admitted(waiting)
+    assert [0] == admitted(entered(line, 2))
 
 
 def test_a_server_that_queues_needs_no_line() -> None:

@@ -182,7 +182,7 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
             # None, if it is one of the kernel that has nothing to say at the moment.
             content = file.read(_BEGINNING) or b""
             if folder is not None and is_binary(name, content):
-                raise _Skipped(Path(name).suffix.lower() or "without a suffix")
+                raise _Skipped(on_one_line(Path(name).suffix.lower()) or "without a suffix")
             if status.st_size <= LARGEST:
                 # It may grow meanwhile, or not tell its size.
                 content += file.read(LARGEST + 1 - len(content)) or b""

@@ -74,12 +74,12 @@ def test_skipped_files_are_counted_by_their_kinds(ask: Ask, tmp_path: Path) -> N
     (folder / "notes.txt").write_text(QUESTION)
     for number in range(4):
         (folder / f"{number}.PNG").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    for suffix in ("zip", "exe", "o", "so", "gz", "db"):
+    for suffix in ("zip", "exe", "o", "so", "gz", "d\nb"):
         (folder / f"one.{suffix}").write_bytes(bytes(9))
 
     said = ask(folder)
 
-    kinds = "4 .png, 1 .db, 1 .exe, 1 .gz, 1 .o, 1 .so, 1 others"
+    kinds = r"4 .png, 1 .d\x0ab, 1 .exe, 1 .gz, 1 .o, 1 .so, 1 others"
     assert f"Left out  10 files skipped: {kinds}\n" in said.err
 
 

@@ -220,14 +220,15 @@ def key_flag(word: object) -> str | None:
 
 
 def without_password(url: str) -> str:
-    """Return an address with stars in place of a user name and a password, however mistyped."""
+    """Return an address with stars in place of what may be a password or a key in it."""
     before, at, host = url.rpartition("@")
     # There may be one in a path, too.
-    if not at or re.fullmatch(_NO_PASSWORD, url):
-        return url
-    scheme = re.match(r"[a-z]*:?/*", before, re.IGNORECASE)
-    kept = scheme.group() if scheme and scheme.group().endswith("/") else ""
-    return f"{kept}***@{host}"
+    if at and not re.fullmatch(_NO_PASSWORD, url):
+        scheme = re.match(r"[a-z]*:?/*", before, re.IGNORECASE)
+        kept = scheme.group() if scheme and scheme.group().endswith("/") else ""
+        url = f"{kept}***@{host}"
+    # No request keeps a query or a fragment, which may hold a key.
+    return re.sub(r"(?is)^(https?://[^?#]*[?#]).*", r"\1***", url)
 
 
 def redacted(text: Text, own: Secret | None = None) -> Text:

@@ -16,7 +16,10 @@ from .json_schema import (
     rebased,
 )
 
-__all__ = ["CallSchemas", "any_of", "compilable", "list_of", "object_of"]
+__all__ = ["CALL", "CallSchemas", "any_of", "compilable", "list_of", "object_of"]
+
+CALL = "call"
+"""Name of the schema of calls."""
 
 MOST_CALLS = 8
 """Most calls in one answer: small models often find no end of a list."""
@@ -72,7 +75,7 @@ class CallSchemas:
             schema = {**schema, "$defs": self._definitions}
         check_schema_size(schema)
         check_references(schema)
-        return {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
+        return {"type": "json_schema", "json_schema": {"name": CALL, "schema": schema}}
 
 
 def compilable(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import whole
+from .call_schemas import CALL
 from .json_schema import (
     UNUSUAL,
     JsonSchema,
@@ -86,10 +87,11 @@ def check_room(response_format: Any, tokens: int | None) -> None:
     least = _least_tokens(compact(schema))
     if tokens < least < NOTHING:
         name = response_format["json_schema"].get("name", "answer")
+        # Nobody has named the schema of a call.
+        what = "tool call" if name == CALL else f"answer to the schema {name!r}"
         raise MlxcelError(
-            f"max_tokens={tokens} is too small: the smallest answer to the schema {name!r} has at "
-            f"least {least} tokens, and most need several times as many. Raise max_tokens, or ask "
-            "for less."
+            f"max_tokens={tokens} is too small: the smallest {what} has at least {least} tokens, "
+            "and most need several times as many. Raise max_tokens, or ask for less."
         )
 
 

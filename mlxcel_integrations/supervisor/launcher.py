@@ -163,11 +163,14 @@ class Launcher:
                 f"was silent for {options.stall_timeout:g} s before it was ready. Raise "
                 "stall_timeout= if it is still downloading a large file",
             ) from None
-        except TooLate:
+        except TooLate as late:
+            (status,) = late.args
+            # What a server says that is loading: nothing, or 503.
+            unusual = "" if status in (None, 503) else f" (its /health answered {status})"
             raise self._late(
                 process,
-                f"was not ready within {options.startup_timeout:g} s. Raise startup_timeout= if "
-                "it is still loading",
+                f"was not ready within {options.startup_timeout:g} s{unusual}. Raise "
+                "startup_timeout= if it is still loading",
             ) from None
 
     def _watch(self, process: ServerProcess, endpoint: Endpoint) -> None:

@@ -75,7 +75,7 @@ class Stalled(Exception):
 
 
 class TooLate(Exception):
-    """The server was not ready in time."""
+    """The server was not ready in time; the argument is the last status of ``/health``."""
 
 
 def until_ready(
@@ -149,7 +149,7 @@ class _Limits:
         if failed and after_probe:
             raise LoadFailed(self._failure)
         if now >= self._deadline:
-            raise TooLate
+            raise TooLate(seen.health)
         if now - self._changed >= self._stall_timeout:
             raise Stalled
 

@@ -181,12 +181,19 @@ CALLS = {
 
 
 @pytest.mark.parametrize(
-    "fields", [{"schema": City}, {"response_format": City}, CALLS], ids=["schema", "format", "call"]
+    ("fields", "what"),
+    [
+        ({"schema": City}, "answer to the schema 'City'"),
+        ({"response_format": City}, "answer to the schema 'City'"),
+        (CALLS, "tool call"),
+    ],
+    ids=["schema", "format", "call"],
 )
 def test_a_room_too_small_for_any_answer_is_told_before_anything_is_sent(
-    client: Any, server: FakeServer, fields: Any
+    client: Any, server: FakeServer, fields: Any, what: str
 ) -> None:
-    with pytest.raises(MlxcelError, match=r"max_tokens=2 is too small: .* at least [3-9] tokens"):
+    told = f"max_tokens=2 is too small: the smallest {what} has at least [3-9] tokens"
+    with pytest.raises(MlxcelError, match=told):
         client.chat("Which one?", max_tokens=2, **fields)
 
     assert [] == server.posts

@@ -190,6 +190,17 @@ def test_a_mistyped_address_does_not_show_its_password(
         assert set() == {place for place in hunt.own if "test_keys" not in place}
 
 
+@pytest.mark.parametrize("url", ["http://h:1/?key={}", "https://h/v1?a=b&key={}#c", "http://h#{}"])
+@pytest.mark.parametrize("kind", [LLM, AsyncLLM, ChatMlxcel, Mlxcel])
+def test_what_requests_do_not_keep_of_an_address_is_not_shown(
+    kind: Callable[..., Any], url: str, hunt: Hunt
+) -> None:
+    model = kind(base_url=url.format(hunt.key))
+
+    assert hunt.key not in repr(model)
+    assert hunt.key not in str(vars(model))
+
+
 @pytest.mark.parametrize(
     "words",
     [("--api-key", "{}"), ("--api-key={}",), ("--api_key", "{}"), ("--hf-token", "{}")],

@@ -70,14 +70,25 @@ def test_a_health_that_is_wrong_for_a_while_is_asked_again(health: str, fake: Fa
     assert server.poll() is None
 
 
-@pytest.mark.parametrize("health", ["silent", "close", "302", "500"])
-def test_a_health_that_stays_wrong_is_given_up_at_the_deadline(health: str, fake: Fake) -> None:
+@pytest.mark.parametrize(
+    ("health", "answered"),
+    [
+        ("silent", ""),
+        ("close", ""),
+        ("302", " (its /health answered 302)"),
+        ("500", " (its /health answered 500)"),
+    ],
+)
+def test_a_health_that_stays_wrong_is_given_up_at_the_deadline(
+    health: str, answered: str, fake: Fake
+) -> None:
     server = fake.server(fake.binary(HEALTH=health), startup_timeout=0.8)
 
     # One silent answer is waited for at most a second.
     with took(0.8, less_than=3), pytest.raises(MlxcelTimeoutError, match=r"0\.8 s") as caught:
         server.start()
 
+    assert f"was not ready within 0.8 s{answered}. Raise startup_timeout=" in str(caught.value)
     assert "listening on" in caught.value.stderr
     assert ([], []) == (fake.running, fake.directories)
 

@@ -40,9 +40,9 @@ _FLAGS = {
     "embedding": "Embeddings need an embedding model: pass embedding_model= to the object that "
     "starts the server (--embedding-model on the command line of mlxcel after 0.4.2), start "
     'llama-server with --embeddings, or use model="embedded" for the embeddings alone.',
-    "rerank": "Reranking needs a reranking model: start the server with reranker_model= "
-    "(mlxcel after 0.4.2, --reranker-model on its command line), or llama-server with "
-    "--reranking.",
+    "rerank": "Reranking needs a reranking model, and the embedded engine has none: start a server "
+    "with reranker_model= (mlxcel after 0.4.2, --reranker-model on its command line), or "
+    "llama-server with --reranking.",
 }
 
 Capability = Literal["embedding", "rerank"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -41,13 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _report("\nStopped.", INTERRUPTED)
     except BrokenPipeError:
-        # The reader has closed the pipe. Without this, Python would report it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has closed the pipe.
+        _discard_output()
         return 1
     except Exception as error:  # noqa: BLE001 - it ends the program
-        # A traceback may quote what a file or a server says, too.
-        text = str(error) if is_self_explanatory(error) else traceback.format_exc().rstrip()
-        return _report(text, 2 if isinstance(error, UsageError) else 1)
+        return _report(_explained(error), 2 if isinstance(error, UsageError) else 1)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -105,7 +104,22 @@ def _run(options: argparse.Namespace) -> int:
             return run_doctor(out, options.model, options.base_url, options.socket)
 
 
+def _explained(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The output cannot be written: the disk is full. Make room, or write elsewhere."
+    # A traceback may quote what a file or a server says, too.
+    return str(error) if is_self_explanatory(error) else traceback.format_exc().rstrip()
+
+
 def _report(message: str, status: int) -> int:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
     sys.stderr.write(visible(message) + "\n")
     return status
+
+
+def _discard_output() -> None:
+    """Let go of output that cannot be written; Python would report it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

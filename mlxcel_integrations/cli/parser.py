@@ -90,7 +90,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="the model (default: MLXCEL_MODEL, or the built-in one)",
     )
     parser.add_argument("--host", default=None, help="host to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=None, help="port to listen on (default: 8080)")
+    parser.add_argument(
+        "--port", type=_port, default=None, help="port to listen on (default: 8080)"
+    )
     parser.add_argument("--socket", metavar="PATH", help="listen on this Unix socket instead")
     parser.add_argument("--embedding-model", metavar="MODEL", help="a second model, for embeddings")
     parser.epilog = "MLXCEL_API_KEY is the key that the server asks for."
@@ -123,6 +125,12 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         help="leave that server running for so long, for the next command with this option",
     )
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # The last but one ends a series of equal tool calls. An empty line would replace them all, but
 # JSON may contain one and would be cut there.
 TRANSCRIPT_STOPS = [
-    *("\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\nContext:", "\nQuery:", "\n---"),
+    *("\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\nContext:", "\nQuery:", "\n---", "\n#"),
     *("\n\n<", "\n\n\n"),
     *(f"\n\n{letter}" for letter in string.ascii_uppercase),
 ]

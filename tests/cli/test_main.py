@@ -18,7 +18,8 @@ from mlxcel_integrations.cli.parser import make_parser
     ("arguments", "message"),
     [
         (["ask", "--question", "x"], "FILE"),
-        (["serve", "--port", "http"], "invalid int value"),
+        (["serve", "--port", "http"], "'http' is not a number from 0 to 65535"),
+        (["serve", "--port", "99999"], "'99999' is not a number from 0 to 65535"),
         (["ask", "f", "--question", "x", "--with", "haystack"], "invalid choice"),
         (["ask", "f", "--question", "x", "--model", "m", "--base-url", "u"], "not allowed with"),
         (["doctor", "--socket", "/x.sock", "--model", "m"], "not allowed with"),
@@ -68,6 +69,17 @@ def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run(argv, capture_output=True, text=True)
 
     assert (0, f"mlxcel-integrations {__version__}\n") == (done.returncode, done.stdout)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_a_full_disk_is_told_in_one_line() -> None:
+    argv = [sys.executable, "-m", "mlxcel_integrations", "doctor"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert 1 == done.returncode
+    assert "The output cannot be written: the disk is full. Make room" in done.stderr
+    assert 1 == done.stderr.count("\n")
 
 
 # --------------------------------------------------------------------------- the page

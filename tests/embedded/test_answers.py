@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from mlxcel_integrations.cli.ask.prompt import INSTRUCTION
+
 from .engine import serving
 
 pytestmark = pytest.mark.engine
@@ -97,6 +99,22 @@ def test_it_answers_from_a_given_text(
 
     assert answer in text(choice)
     assert "stop" == choice["finish_reason"]
+
+
+@pytest.mark.parametrize(
+    ("passage", "question", "answer"),
+    [
+        ("# Bridge\nThe bridge is 210 metres long.", "How long is the bridge?", "210 metres"),
+        ("# Tool\nMAX_RETRIES = 17\nPORT = 9911", "What is the value of MAX_RETRIES?", "17"),
+    ],
+)
+def test_an_answer_ends_before_a_heading(
+    http: httpx.Client, passage: str, question: str, answer: str
+) -> None:
+    choice = chat(http, system(f"{INSTRUCTION}\n\n{passage}"), user(question))
+
+    assert answer in text(choice)
+    assert "#" not in text(choice)
 
 
 def test_it_remembers_the_conversation(http: httpx.Client) -> None:

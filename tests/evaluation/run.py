@@ -85,7 +85,7 @@ def is_clean(answer: str) -> bool:
         and len(lines) == len(set(lines))
         and not re.search(r"(?i)\b(answer|question|query|context):", answer)
         and "<" not in answer
-        and "---" not in answer
+        and not re.search(r"---|^#", answer, re.MULTILINE)
         and answer != "Empty Response"
     )
 

@@ -59,6 +59,7 @@ def test_an_answer_is_right_if_it_has_the_expected_words(
         ("32 metres.\nAnswer: 32 metres.", False),
         ("32 metres.\n\nThe harbour", False),
         ("One.\nOne.", False),
+        ("17\n# Question 2", False),
         ("Empty Response", False),
         ("---------------------\nThe lighthouse", False),
     ],

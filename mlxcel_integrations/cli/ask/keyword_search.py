@@ -14,9 +14,10 @@ from Stemmer import Stemmer
 
 __all__ = ["KeywordIndex", "fuse_rankings"]
 
-# Chinese and Japanese have no spaces: each character counts as a word.
-_SINGLE = r"[\u3040-\u30ff\u3400-\u9fff]"
-_REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff]*"
+# Each character counts as a word: Chinese and Japanese have no spaces, and Korean words endings
+# of their own for each role in a sentence.
+_SINGLE = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+_REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]*"
 _WORD = re.compile(f"{_SINGLE}|{_REST.replace('*', '+')}")
 _LETTER = re.compile(_REST.replace("*", ""))
 

@@ -52,11 +52,31 @@ class Retrieval:
             question: The question.
             seconds: When to stop embedding passages; the last batch may take longer.
         """
-        if self._vectors is None:
-            return
-        wanted = [*self._keywords.rank(question, CANDIDATES), *range(len(self._passages))]
+        by_words = self._keywords.rank(question, CANDIDATES)
+        if self._vectors is not None:
+            self._try_to_embed(self._vectors, question, by_words, seconds)
+        if self._vectors is None and not by_words:
+            self._terminal.fact(
+                "Search",
+                "no passage shares a word with the question, so the model sees the beginning; ask "
+                "in the language and the words of the texts",
+            )
+
+    def find(self, question: str, k: int) -> Sequence[Passage]:
+        """Return the k best passages for a question that was prepared; if none fits, the first."""
+        best = self._keywords.rank(question, CANDIDATES)
+        if self._vectors is not None:
+            by_meaning = self._vectors.rank(question, range(len(self._passages)), CANDIDATES)
+            best = fuse_rankings(best, by_meaning)
+        return [self._passages[index] for index in best[:k]] or self._passages[:k]
+
+    def _try_to_embed(
+        self, vectors: VectorIndex, question: str, by_words: Sequence[int], seconds: float
+    ) -> None:
+        """Embed what is missing; if the server cannot, keywords alone decide from now on."""
+        wanted = [*by_words, *range(len(self._passages))]
         try:
-            left = self._embed(self._vectors, question, wanted, seconds)
+            left = self._embed(vectors, question, wanted, seconds)
             if left.remaining:
                 self._terminal.fact("Search", left.advice)
         except Exception as error:
@@ -64,14 +84,6 @@ class Retrieval:
                 raise
             self._vectors = None
             self._terminal.fact("Search", f"by keywords alone. {error}")
-
-    def find(self, question: str, k: int) -> list[Passage]:
-        """Return the k best passages for a question that was prepared."""
-        best = self._keywords.rank(question, CANDIDATES)
-        if self._vectors is not None:
-            by_meaning = self._vectors.rank(question, range(len(self._passages)), CANDIDATES)
-            best = fuse_rankings(best, by_meaning)
-        return [self._passages[index] for index in best[:k]]
 
     def _embed(
         self, vectors: VectorIndex, question: str, wanted: Sequence[int], seconds: float

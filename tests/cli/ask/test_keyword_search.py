@@ -22,6 +22,12 @@ def test_words_need_no_spaces() -> None:
     assert [1] == KeywordIndex(["猫はよく眠る。", "灯台の高さは三十二米。"]).rank("灯台?", 2)
 
 
+def test_korean_words_are_found_whatever_their_endings() -> None:
+    texts = ["고양이는 잠을 많이 잔다.", "등대는 1885년에 지어졌다."]
+
+    assert 1 == KeywordIndex(texts).rank("등대를 언제 지었나요?", 2)[0]
+
+
 def test_a_text_in_both_rankings_comes_first() -> None:
     assert [2, 1, 3, 4] == fuse_rankings([1, 2], [3, 2, 4])
     assert [5, 6] == fuse_rankings([], [5, 6])

@@ -68,6 +68,19 @@ def test_keywords_alone_decide_without_embeddings(
     assert ['"Notes"'] == [source["place"] for source in result["sources"]]
 
 
+@pytest.mark.parametrize("framework", [[], ["--with", "langchain"], ["--with", "llamaindex"]])
+def test_the_model_sees_the_beginning_if_keywords_find_nothing(
+    framework: list[str], ask: Ask, notes: Path, server: FakeServer
+) -> None:
+    server.models = MODELS[:1]
+
+    said = ask(notes, *framework, question="Was steht da?")
+
+    assert "no passage shares a word with the question" in said.err
+    assert "The lighthouse is 32 metres tall." in server.posts[-1].json["messages"][0]["content"]
+    assert f'Source    {notes}, "Notes"' in said.out
+
+
 def test_passages_are_found_without_a_word_in_common(
     ask: Ask, tmp_path: Path, server: FakeServer
 ) -> None:

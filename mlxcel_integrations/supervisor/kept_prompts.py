@@ -58,6 +58,7 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     # server held. If time runs out, the others are kept as they were.
     newest_first = sorted(range(len(states)), key=lambda slot: -_last_task(states[slot]))
     now = time.time_ns()
+    store.remove_oldest()
     for age, slot in enumerate(newest_first):
         if not states[slot].get("is_processing"):
             _save(slots, slot, store, used_at=now - age * _APART)
@@ -66,12 +67,22 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
 def _save(slots: Slots, slot: int, store: PromptStore, used_at: int) -> None:
     name = store.unfinished(slot)
     try:
-        if size := slots.save(slot, name):
+        if size := _written(slots, slot, name, store, used_at):
             store.keep(name, size, used_at)
     except SlotError as error:
         prompt_logger.debug("The prompt in slot %d is not kept: %s", slot, error)
     finally:
         store.drop(name)
+
+
+def _written(slots: Slots, slot: int, name: str, store: PromptStore, used_at: int) -> int:
+    """Save a slot; where the disk is full, prompts that were used before make room."""
+    while True:
+        try:
+            return slots.save(slot, name)
+        except SlotRefused:
+            if not store.make_room(used_at):
+                raise
 
 
 def restore_prompts(slots: Slots, store: PromptStore) -> None:

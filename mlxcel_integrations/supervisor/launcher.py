@@ -223,7 +223,8 @@ class Launcher:
 
     def _restore_prompts(self, endpoint: Endpoint, store: PromptStore | None) -> None:
         key = self._spec.api_key
-        if store is not None:
+        # A model that was replaced while it was loaded could be either one.
+        if store is not None and store == self._spec.prompt_store():
             slots = Slots(
                 endpoint.url, endpoint.socket, key.reveal() if key else "", _RESTORE_SECONDS
             )

@@ -7,8 +7,10 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["PromptStore", "prompt_logger"]
@@ -24,20 +26,20 @@ _UNFINISHED_SECONDS = 3600.0
 """Age at which a file that is not finished was left by a server that was killed."""
 
 
+@dataclass(frozen=True, slots=True)
 class PromptStore:
     """The kept prompts that servers of one kind may restore.
 
     Servers write and read the files themselves. Nothing here fails: without a prompt, a server
     only has to read it again.
 
-    Args:
+    Attributes:
         directory: Where their files are, beside the directories of other kinds.
         most_bytes: Most that the files of all kinds take.
     """
 
-    def __init__(self, directory: Path, most_bytes: int) -> None:
-        self.directory = directory
-        self.most_bytes = most_bytes
+    directory: Path
+    most_bytes: int
 
     def make(self) -> bool:
         """Make the directory, which only this user can enter; False if that is impossible."""
@@ -55,7 +57,7 @@ class PromptStore:
         return f"{os.getpid()}-{slot}{_UNFINISHED}"
 
     def keep(self, name: str, size: int, used_at: int) -> None:
-        """Keep a file that a server has finished, and remove the oldest beyond the bound.
+        """Keep a file that a server has finished, and remove the oldest beyond the limit.
 
         Args:
             name: As ``unfinished`` returned it.
@@ -70,12 +72,35 @@ class PromptStore:
                 path.replace(self.directory / f"{_checksum(path)}.slot")
         except OSError as error:
             prompt_logger.debug("%s is not kept: %s", path, error.strerror)
-        self._remove_oldest()
+        self.remove_oldest()
 
     def drop(self, name: str) -> None:
         """Remove a file that a server has not finished, or that it refuses."""
         with contextlib.suppress(OSError):
             (self.directory / name).unlink()
+
+    def make_room(self, used_at: int) -> bool:
+        """Remove the oldest file if the disk is full.
+
+        Args:
+            used_at: In nanoseconds; files that were used since then stay.
+
+        Returns:
+            Whether there is more room now.
+        """
+        for path in reversed(_newest_first(self.directory.parent, "*/*")):
+            if _KEPT_NAME.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    return self._gives_room(path, used_at)
+        return False
+
+    def remove_oldest(self) -> None:
+        """Remove the oldest beyond the limit, and what servers left that were killed."""
+        total = 0
+        for path in _newest_first(self.directory.parent, "*/*"):
+            # Another program may have removed it.
+            with contextlib.suppress(OSError):
+                total += self._kept_bytes(path, self.most_bytes - total)
 
     def newest(self, count: int) -> list[str]:
         """Return the names of the newest intact files, the newest first; others are removed."""
@@ -98,12 +123,15 @@ class PromptStore:
         self.drop(path.name)
         return False
 
-    def _remove_oldest(self) -> None:
-        total = 0
-        for path in _newest_first(self.directory.parent, "*/*"):
-            # Another program may have removed it.
-            with contextlib.suppress(OSError):
-                total += self._kept_bytes(path, self.most_bytes - total)
+    def _gives_room(self, path: Path, used_at: int) -> bool:
+        status = path.stat()
+        # Another prompt takes about as much.
+        is_full = shutil.disk_usage(self.directory).free < status.st_size
+        if not is_full or status.st_mtime_ns >= used_at:
+            return False
+        path.unlink()
+        prompt_logger.debug("%s was removed: the disk is full.", path)
+        return True
 
     def _kept_bytes(self, path: Path, room: int) -> int:
         """Return the bytes of a kept file; one for which there is no room is removed."""

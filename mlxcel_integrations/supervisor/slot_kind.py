@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -11,6 +12,9 @@ from ..embedded import ENGINE_PACKAGE, MODEL_PACKAGE
 from .binary import EMBEDDED, Dialect
 
 __all__ = ["kind_of_slots"]
+
+_SPLIT = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf", re.ASCII)
+"""Names of the files of a model that is split, of which a command line names one."""
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
@@ -29,8 +33,9 @@ def kind_of_slots(command: Iterable[str], dialect: Dialect) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in (*command, *_versions(dialect)):
         digest.update(os.fsencode(part) + b"\0")
-        for piece in _identity(part.rpartition("=")[2] if part.startswith("-") else part):
-            digest.update(piece)
+        for path in _files(part.rpartition("=")[2] if part.startswith("-") else part):
+            for piece in _identity(path):
+                digest.update(piece)
     return digest.hexdigest()
 
 
@@ -45,6 +50,15 @@ def _versions(dialect: Dialect) -> list[str]:
         return [version(package) for package in (ENGINE_PACKAGE, MODEL_PACKAGE)]
     except PackageNotFoundError:
         return []
+
+
+def _files(path: str) -> list[str]:
+    """Return the paths of all files of a model, which may be split."""
+    split = _SPLIT.fullmatch(path)
+    if split is None:
+        return [path]
+    name, count = split.groups()
+    return [f"{name}-{number:05}-of-{count}.gguf" for number in range(1, int(count) + 1)]
 
 
 def _identity(path: str) -> Iterator[bytes]:

@@ -51,13 +51,14 @@ class Slots:
         """Save a slot in a file; return the bytes of the file, 0 for an empty slot.
 
         Raises:
+            SlotRefused: The server cannot write it, such as to a full disk.
             SlotError: It was not saved.
         """
         answer = self._act(slot, "save", name)
         tokens, written = _number(answer, "n_saved"), _number(answer, "n_written")
         if tokens and not written:
-            # Such as without room on the disk: llama.cpp answers with 200 all the same.
-            raise SlotError("nothing was written")
+            # Such as without room on the disk: some versions answer with 200 all the same.
+            raise SlotRefused("nothing was written")
         return written if tokens else 0
 
     def restore(self, slot: int, name: str) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -374,6 +375,58 @@ def test_what_a_killed_server_left_is_removed_after_an_hour(
 
     assert "2-0.part" == kept(store)[0].name
     assert 2 == len(kept(store))
+
+
+def test_what_a_killed_server_left_is_removed_also_if_nothing_can_be_saved(
+    server: SlotServer, store: PromptStore
+) -> None:
+    left = store.directory / "1-0.part"
+    left.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    server.before = without_room
+    save_prompts(slots(server), store)
+
+    assert [] == kept(store)
+
+
+@pytest.mark.parametrize(
+    ("room", "left"),
+    [(3, [b"d", b"e", b"f"]), (2, [b"e", b"f"]), (1, [b"f"]), (0, [])],
+)
+@pytest.mark.parametrize("way", [without_room, refused])
+def test_on_a_full_disk_only_as_many_old_prompts_go_as_needed(
+    way: Callable[[str, Path], object],
+    room: int,
+    left: list[bytes],
+    server: SlotServer,
+    store: PromptStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for held in (b"c", b"d"):
+        server.slots, server.unused = [held], set()
+        save_prompts(slots(server), store)
+
+    def on_a_full_disk(action: str, path: Path) -> object:
+        is_full = len([file for file in kept(store) if file.suffix == ".slot"]) >= room
+        return way(action, path) if is_full else None
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    server.before = on_a_full_disk
+    server.slots, server.unused = [b"e", b"f"], {0}
+    save_prompts(slots(server), store)
+
+    assert left == [path.read_bytes() for path in kept(store)]
+
+
+@pytest.mark.parametrize("fault", [cut, without_room, killed, refused, in_another_form, hanging])
+def test_what_fails_for_another_reason_takes_no_old_prompt(
+    fault: Callable[[str, Path], object], server: SlotServer, store: PromptStore
+) -> None:
+    save_prompts(slots(server), store)
+    server.before, server.slots = fault, [b"two"]
+    save_prompts(slots(server, 0.2 if fault is hanging else 10.0), store)
+
+    assert [b"one" * 30] == [path.read_bytes() for path in kept(store)]
 
 
 def test_two_programs_may_save_at_once(server: SlotServer, store: PromptStore) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.supervisor.binary import EMBEDDED, LLAMA_SERVER
+from mlxcel_integrations.supervisor.launcher import Launcher
+from mlxcel_integrations.supervisor.prompt_store import PromptStore
 from mlxcel_integrations.supervisor.server_spec import ServerSpec
 from mlxcel_integrations.supervisor.slot_kind import kind_of_slots
 from mlxcel_integrations.transport.endpoint import Endpoint
@@ -71,6 +73,18 @@ def test_a_file_that_is_replaced_makes_another_server(
     assert before != kind_of_slots(command, LLAMA_SERVER)
 
 
+def test_each_file_of_a_split_model_counts(tmp_path: Path) -> None:
+    parts = [tmp_path / f"model-0000{part}-of-00003.gguf" for part in (1, 2, 3)]
+    for part in parts:
+        part.write_bytes(bytes(100))
+    kinds = [kind_of_slots(["--model", str(parts[0])], LLAMA_SERVER)]
+    for part in parts:
+        other_content(part)
+        kinds.append(kind_of_slots(["--model", str(parts[0])], LLAMA_SERVER))
+
+    assert 4 == len(set(kinds))
+
+
 @pytest.mark.parametrize(
     "options",
     [{"ctx_size": 4096}, {"parallel": 3}, {"extra_args": ("--cache-type-k", "q8_0")}],
@@ -86,6 +100,24 @@ def test_options_make_another_server_and_its_address_does_not(
     assert same is not None
     assert other is not None
     assert one.directory == same.directory != other.directory
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_model_that_is_replaced_while_it_loads_gets_no_prompts(
+    replaced: bool, model: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[PromptStore] = []
+    monkeypatch.setattr(
+        "mlxcel_integrations.supervisor.launcher.restore_prompts",
+        lambda _, store: asked.append(store),
+    )
+    server = spec(model, binary)
+    store = server.prompt_store()
+    if replaced:
+        other_content(model)
+    Launcher(server, lambda *_: None, lambda _: False)._restore_prompts(ANYWHERE, store)
+
+    assert ([] if replaced else [store]) == asked
 
 
 def test_a_server_is_told_where_to_save(model: Path, binary: Path, cache: Path) -> None:

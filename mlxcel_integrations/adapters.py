@@ -418,7 +418,7 @@ class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
     def _text_arguments(self) -> dict[str, Any]:
         """Return the arguments of ``LLM.embed`` for texts to be found."""
         return {
-            # A second server that embeds does not serve the model that is named for the first.
+            # Not ``served_model``, which a second server that embeds does not serve.
             "model": self._connection.vectors.preferred,
             "prefix": self.text_prefix,
             "dimensions": self.dimensions,

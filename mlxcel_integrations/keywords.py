@@ -68,7 +68,7 @@ class ServerKeywords(TypedDict, total=False):
     reranker_model: str | None
     keep_prompts: bool
     keep_prompts_mb: int
-    extra_args: tuple[str, ...]
+    extra_args: list[str] | tuple[str, ...]
 
 
 class ClientKeywords(ConnectionKeywords, ServerKeywords, total=False):

@@ -250,6 +250,6 @@ def test_an_option_of_a_connection_is_a_keyword_and_has_a_setting(name: str) -> 
     defaults = [kind._field_defaults[name] for kind in settings if name in kind._fields]
 
     assert name in get_type_hints(keywords.ClientKeywords)
-    assert 1 == len(defaults)
+    assert 1 == len(defaults), f"Hold {name} in ConnectionSettings, Timeouts or TLS."
     if name in ConnectionOptions.model_fields:
         assert ConnectionOptions.model_fields[name].default == defaults[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import mlxcel_integrations
 from mlxcel_integrations import MlxcelServerError, MlxcelStreamError, errors
 from mlxcel_integrations.errors import with_end_of
 
@@ -87,3 +88,9 @@ def test_every_exception_is_in_the_trees(where: str) -> None:
 
     assert sorted(subclasses(errors.MlxcelError)) == sorted(names)
     assert subclasses(errors.MlxcelError) | {"MlxcelError"} <= set(errors.__all__)
+
+
+def test_every_exception_is_a_public_name() -> None:
+    missing = subclasses(errors.MlxcelError) - set(mlxcel_integrations.__all__)
+
+    assert set() == missing, "Add it to mlxcel_integrations/__init__.py."

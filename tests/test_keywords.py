@@ -42,6 +42,7 @@ def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:
 RIGHT_CALLS = (
     'LLM(model="embedded", ctx_size=4096)',
     'LLM(base_url="http://host", api_key="key", timeout=60, verify=False)',
+    'LLM(model="embedded", extra_args=["--flag", "value"])',
     'llm.chat("hi", temperature=0, stop="x", extra_body={"new": 1})',
     'llm.generate("hi", suffix="there")',
     'llm.count_message_tokens("hi", tools=[], reasoning_effort="low")',

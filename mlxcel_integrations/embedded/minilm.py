@@ -99,7 +99,10 @@ def _metadata() -> dict[str, str | int | float | bool | list[str] | list[int]]:
 
 
 def _marked(piece: str) -> str:
-    """Return a word piece as llama.cpp writes it: marked at the beginning of a word, not inside."""
+    """Return a word piece as llama.cpp writes it.
+
+    BERT marks the pieces that continue a word, and llama.cpp those that begin one.
+    """
     if piece.startswith("[") and piece.endswith("]"):
         return piece
     return piece[2:] if piece.startswith("##") else f"\u2581{piece}"

@@ -319,7 +319,7 @@ StepConfigs = tuple[RunnableConfig, RunnableConfig]
 """The configs of the model and of the parser."""
 
 UNOBSERVED: RunnableConfig = {"callbacks": CallbackManager([])}
-"""Config of a parser whose run nothing observes."""
+"""Config of a parser whose run is reported to no callbacks."""
 
 
 def _steps(config: RunnableConfig | None, run_manager: Any) -> StepConfigs:

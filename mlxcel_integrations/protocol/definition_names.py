@@ -48,7 +48,7 @@ def uri_safe(schema: Any) -> Any:
 
 
 def with_itself_defined(schema: JsonSchema) -> JsonSchema:
-    """Return a schema that refers to itself as one of its definitions, if it refers to itself."""
+    """Return a schema that refers to itself by a name of its own instead of ``#``."""
     if all(reference != "#" for _, reference in references(schema)):
         return schema
     name = "root"

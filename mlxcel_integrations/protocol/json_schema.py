@@ -63,7 +63,7 @@ FORMATS = {
 LOOKAROUND = re.compile(r"\(\?<?[=!]")
 
 DYNAMIC = ("$dynamicRef", "$recursiveRef")
-"""References whose targets depend on the way to them."""
+"""References whose targets depend on the schemas passed on the way to them."""
 
 DEFINITIONS = ("$defs", "definitions")
 

@@ -41,7 +41,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 MOST_ROUNDS = 10
-"""Definitions that refer to each other one after the other and are followed."""
+"""Most definitions to follow in a row, each of which refers to the next."""
 
 MOST_TOGETHER = 20
 """Parts that apply to one value and are compared with each other."""

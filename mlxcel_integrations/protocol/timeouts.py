@@ -48,9 +48,9 @@ class Timeouts(NamedTuple):
 class Deadline:
     """The deadline of the next read of one request, and the end of all of its reads.
 
-    Until the first token, anything that arrives shows that the server is alive, since it sends
-    comments while it reads a long prompt; unless it reports progress that does not move. After
-    that, only tokens do.
+    Until the first token, anything that arrives shows that the server is alive, such as the
+    comments that it sends while it reads a long prompt; only a report of progress that does not
+    move shows nothing. From then on, only tokens count.
 
     Args:
         timeouts: The limits.

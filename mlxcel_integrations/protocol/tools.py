@@ -169,7 +169,7 @@ def with_tools(
     # All tools stay in the prompt, whose beginning servers would otherwise compute anew.
     callable_tools = tools
     is_llama_cpp = features is not None and features.engine == "llama.cpp"
-    # mlxcel reads calls in JSON itself, but hardly a list of them.
+    # mlxcel itself reads one call in JSON, but seldom a list of them.
     several = choice == "required" and is_llama_cpp and bool(fields.get("parallel_tool_calls"))
     if isinstance(choice, Mapping):
         callable_tools = named(tools, choice)

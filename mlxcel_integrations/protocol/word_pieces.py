@@ -79,7 +79,7 @@ def mean_vectors(
 
 
 def normalize(text: str) -> str:
-    """Return a text as the tokenizer of BERT without capitals normalizes it."""
+    """Normalize a text as the tokenizer of uncased BERT does."""
     if not text.isascii():
         text = unicodedata.normalize("NFD", text).translate(_NORMAL)
     return _LONG_WORD.sub(_UNKNOWN_WORD, text)

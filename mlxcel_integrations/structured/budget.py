@@ -13,7 +13,7 @@ LEAST_STEPS = 100_000
 """Steps that any validation may take: less than a second."""
 
 STEPS_PER_VALUE = 40
-"""Further steps for each value within a value."""
+"""Steps that each value, nested ones included, adds to the budget."""
 
 MOST_STEPS = 1_000_000
 """Steps of the largest values: some seconds, far more than a plausible schema needs for them."""

@@ -28,7 +28,7 @@ MOST_REQUESTS = 8
 """Most requests for one distribution."""
 
 WORTH_A_REQUEST = 0.01
-"""Least probability of labels for which another request tells them apart."""
+"""Least probability of a group of labels that another request is made for, to tell them apart."""
 
 LEAST_PRIOR = 1e-6
 """Least prior, so that a label that the model never expects does not win by that alone."""

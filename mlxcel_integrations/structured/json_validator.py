@@ -76,7 +76,7 @@ class JsonValidator:
         """Check a value.
 
         Raises:
-            SchemaMismatch: It does not fit, or that takes too long to find out.
+            SchemaMismatch: It does not fit, or checking it takes too long.
         """
         try:
             budget = Budget(count_values(value))
@@ -115,7 +115,7 @@ def check_answer(response_format: Any, text: str, finish_reason: str) -> None:
 
 
 def _of_schemas(dialect: Any) -> Any:
-    """Return a validator of schemas, whose own schemas refer to each other by identifiers."""
+    """Return a validator of schemas: those of the dialect refer to each other by identifiers."""
     return _bounded(dialect, True)(
         dialect.META_SCHEMA, registry=referencing.Registry(), format_checker=_formats
     )

@@ -1,4 +1,4 @@
-"""One line in the terminal or notebook while a start takes long."""
+"""Progress bar of a start that takes long: one line in the terminal or notebook."""
 
 from __future__ import annotations
 

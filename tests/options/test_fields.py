@@ -27,7 +27,7 @@ def test_every_field_has_a_default_and_a_help_text(options: type[BaseModel]) -> 
 
 
 def test_the_list_of_samples_is_complete() -> None:
-    assert set(SamplingParams.model_fields) == set(SAMPLING)
+    assert set(SamplingParams.model_fields) == set(SAMPLING), "Add it to tests/fakes/samples.py."
 
 
 def test_no_field_is_in_two_lists() -> None:

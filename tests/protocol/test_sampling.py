@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.options.fields import SamplingParams
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.completions import completion_request
 from mlxcel_integrations.protocol.features import ServerFeatures
@@ -140,6 +141,19 @@ def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str)
         checked_fields({"top_k": 3, **given})
 
     assert message == str(caught.value)
+
+
+# Types of fields whose values are checked: numbers, texts and dictionaries.
+CHECKED = {int | None, float | None, str | None, dict[str, Any] | None, dict[str, float] | None}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, field in SamplingParams.model_fields.items() if field.annotation in CHECKED]
+)
+def test_every_field_with_a_plain_type_is_checked(name: str) -> None:
+    """Add a new one to the names of its type in ``protocol/sampling.py``."""
+    with pytest.raises(MlxcelError, match=f"^{name}="):
+        checked_fields({name: object()})
 
 
 async def awaited(progress: Any) -> None:

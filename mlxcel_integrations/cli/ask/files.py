@@ -94,7 +94,9 @@ class Corpus:
         named = [f"{count} {kind}" for kind, count in kinds[:_MOST_KINDS]]
         others = sum(count for _, count in kinds[_MOST_KINDS:])
         files = "1 file" if len(self.skipped) == 1 else f"{len(self.skipped)} files"
-        return f"{files} skipped: {', '.join([*named, *([f'{others} others'] if others else [])])}"
+        if others:
+            named.append("1 other" if others == 1 else f"{others} others")
+        return f"{files} skipped: {', '.join(named)}"
 
     def _find(self, name: str) -> Iterator[tuple[str, Path | None]]:
         """Yield the files of an argument, each with the folder in which it was found."""

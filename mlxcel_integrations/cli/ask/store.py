@@ -118,8 +118,8 @@ class Store:
     def _connect(self, path: str) -> sqlite3.Connection:
         database = sqlite3.connect(path, timeout=30)
         try:
-            # A commit that waits for the disk takes longer than most documents, and a store that a
-            # power failure damages is made anew.
+            # Waiting for the disk at each commit would take longer than all other work on most
+            # documents; a store that a power failure damages is made anew.
             database.execute("PRAGMA synchronous = OFF")
             database.executescript(_TABLES)
         except sqlite3.Error:

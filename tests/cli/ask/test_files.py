@@ -79,7 +79,7 @@ def test_skipped_files_are_counted_by_their_kinds(ask: Ask, tmp_path: Path) -> N
 
     said = ask(folder)
 
-    kinds = r"4 .png, 1 .d\x0ab, 1 .exe, 1 .gz, 1 .o, 1 .so, 1 others"
+    kinds = r"4 .png, 1 .d\x0ab, 1 .exe, 1 .gz, 1 .o, 1 .so, 1 other"
     assert f"Left out  10 files skipped: {kinds}\n" in said.err
 
 

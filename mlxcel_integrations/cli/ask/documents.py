@@ -31,8 +31,13 @@ _HTML = {".html", ".htm", ".xhtml"}
 _CSV = {".csv", ".tsv"}
 _JSON = {".json", ".jsonl", ".ndjson"}
 
-# No text has these, and nearly every binary file has a zero byte.
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# No text has these, and nearly every binary file has a zero byte. Logs ring the bell (7), move back
+# (8) and set colours (27).
+_CONTROL = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
+_SAMPLE = 10_000
+"""Bytes that show which alphabet a text is in."""
+
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
@@ -90,15 +95,23 @@ def is_table(passage: Passage) -> bool:
 
 
 def _text(content: bytes) -> str:
-    """Decode UTF-8, else UTF-16 with a byte order mark, else Windows-1252."""
+    """Decode UTF-8, else UTF-16 with a byte order mark, else Windows-1252 if that may be it."""
     encoding = "utf-16" if content.startswith(_BYTE_ORDER_MARKS) else "utf-8-sig"
     try:
-        text = content.decode(encoding)
+        text, is_certain = content.decode(encoding), True
     except UnicodeDecodeError:
-        text = content.decode("cp1252", "replace")
+        text, is_certain = content.decode("cp1252", "replace"), False
     if _CONTROL.search(text):
         raise Unreadable("it is neither text nor a document that can be read. Convert it first")
+    if not is_certain and _is_mostly_beyond_ascii(content):
+        raise Unreadable("its text is not in UTF-8. Save it in UTF-8 first")
     return text
+
+
+def _is_mostly_beyond_ascii(content: bytes) -> bool:
+    """Tell whether a text is in an alphabet that Windows-1252 does not have, as Cyrillic."""
+    letters = content.translate(None, _NO_LETTERS)[:_SAMPLE]
+    return 3 * sum(byte > 127 for byte in letters) > len(letters)
 
 
 def _kept(extract: Callable[[bytes], list[str]], content: bytes, store: Store) -> list[str]:

@@ -79,6 +79,7 @@ def kept(tmp_path: Path) -> Iterator[Store]:
         ("deep.json", b"[" * 99_000, [f"line {1}"] * 165, "[[["),
         ("a.py", b"def f():\n    return 32\n", ["line 1"], "    return 32"),
         ("notes", "Größe: 32 m".encode("cp1252"), ["line 1"], "Größe: 32 m"),
+        ("a.log", b"done\a\nx\bok", ["line 1"], "done\a\nx\bok"),
         ("a.md", b"# Boats\n\nSix.", ['"Boats"'], "Six."),
         ("a.pdf", pdf("One.", "Two."), ["page 1", "page 2"], "Two."),
     ],
@@ -106,6 +107,8 @@ def test_a_document_becomes_passages(
         ("a.html", b"<img src=x>", "it has images but no text"),
         ("a.html", b"<div>" * 20_000, "it is not a valid HTML page"),
         ("a.xlsx", b"PK\x03\x04\x00\x00", "it is neither text nor a document"),
+        ("a.txt", "灯台の高さはメートルで".encode("shift_jis"), "its text is not in UTF-8"),
+        ("a.md", "# Маяк".encode("koi8-r"), "its text is not in UTF-8"),
     ],
 )
 def test_a_document_without_text_says_why(

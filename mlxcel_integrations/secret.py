@@ -228,7 +228,8 @@ def without_password(url: str) -> str:
         kept = scheme.group() if scheme and scheme.group().endswith("/") else ""
         url = f"{kept}***@{host}"
     # No request keeps a query or a fragment, which may hold a key.
-    return re.sub(r"(?is)^(https?://[^?#]*[?#]).*", r"\1***", url)
+    shown = re.match(r"(?i)https?://[^?#]*[?#]", url)
+    return f"{shown.group()}***" if shown else url
 
 
 def redacted(text: Text, own: Secret | None = None) -> Text:

@@ -90,9 +90,8 @@ def _prompted_request(
     may_repeat, follows_schema = sampling.get("bounded") is False, has_schema(body)
     reader: Callable[[], DeltaStream]
     if names:
-        # They end the text of an answer, not the JSON around it.
-        stops = stop_texts(body)
-        body.pop("stop", None)
+        # They end the text of an answer, not the JSON around it, so the server gets none.
+        stops = stop_texts(sampling)
         reader = partial(PromptedStream, names, stops, required=required, may_repeat=may_repeat)
     else:
         reader = _reader(body, follows_schema, sampling, None, features)

@@ -106,7 +106,7 @@ def test_two_processes_use_one_server_and_the_last_one_to_close_stops_it(
 
 
 @pytest.mark.parametrize("options", [{}, {"share": "user", "keep_alive": 0}])
-def test_what_shapes_kept_prompts_is_looked_at_once_a_start(
+def test_what_shapes_kept_prompts_is_looked_at_before_a_start_and_when_it_is_ready(
     options: dict[str, Any], fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -119,7 +119,7 @@ def test_what_shapes_kept_prompts_is_looked_at_once_a_start(
     monkeypatch.setattr("mlxcel_integrations.supervisor.server_spec.kind_of_slots", look)
     binary = fake.binary("llama-server", GENERATION="newest")
     with fake.server(binary, keep_prompts=True, **options):
-        assert 1 == len(looks)
+        assert 2 == len(looks)
 
 
 def test_it_stays_for_a_while_after_its_last_user(fake: Fake, user: Callable[..., User]) -> None:

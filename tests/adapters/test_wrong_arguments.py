@@ -139,10 +139,11 @@ def test_values_that_other_packages_take(kind: Any, options: dict[str, Any], say
 
 
 def test_the_name_of_vectors_is_no_model() -> None:
-    embeddings = pytest.importorskip("mlxcel_integrations.llama_index")
+    pytest.importorskip("llama_index.core")
+    from mlxcel_integrations.llama_index import MlxcelEmbedding
 
     with pytest.raises(MlxcelError, match=r"Pass model= .* model_name= only names the vectors\.$"):
-        embeddings.MlxcelEmbedding(model_name="nomic-embed-text")
+        MlxcelEmbedding(model_name="nomic-embed-text")
 
 
 @pytest.mark.parametrize(

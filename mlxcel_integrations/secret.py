@@ -272,7 +272,8 @@ def _keys(own: Secret | None) -> Iterator[_Key]:
     """Yield the keys to search for, the longest first: one may be part of another."""
     with _lock:
         held = list(_held.values())
-    known = {key.value: key for key in held if len(str(key.value)) >= _SHORTEST}
+    # Header values of a wrong type are held, too, until they are refused.
+    known = {text: key for key in held if len(text := str(key.value)) >= _SHORTEST}
     if own is not None:
         known[own.reveal()] = _held[own]
     yield from sorted(known.values(), key=lambda key: -len(str(key.value)))

@@ -8,7 +8,7 @@ import pprint
 
 import pytest
 
-from mlxcel_integrations.secret import Secret, hidden
+from mlxcel_integrations.secret import Secret, hidden, hidden_values, redacted
 
 
 def test_only_reveal_shows_a_key() -> None:
@@ -29,3 +29,10 @@ def test_a_key_is_not_pickled() -> None:
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_no_key_is_no_secret(nothing: str | None) -> None:
     assert hidden(nothing) is None
+
+
+def test_a_header_of_a_wrong_type_keeps_no_other_text_from_being_searched() -> None:
+    wrong = hidden_values({"x-team": ["a", "list"]})
+
+    assert "said ***" == redacted("said wonderland", Secret("wonderland"))
+    assert ["x-team"] == list(wrong)

@@ -91,7 +91,8 @@ def _prompted_request(
     reader: Callable[[], DeltaStream]
     if names:
         # They end the text of an answer, not the JSON around it, so the server gets none.
-        stops = stop_texts(sampling)
+        stops = stop_texts({**sampling, **body})
+        body.pop("stop", None)
         reader = partial(PromptedStream, names, stops, required=required, may_repeat=may_repeat)
     else:
         reader = _reader(body, follows_schema, sampling, None, features)

@@ -386,6 +386,14 @@ def test_a_stop_text_ends_the_text_of_the_answer() -> None:
     assert "One.\nEn" == answered(made, '{"answer": "One.\\nEn"}').text
 
 
+@pytest.mark.parametrize("given", [{"stop": ["End"]}, {"extra_body": {"stop": ["End"]}}])
+def test_stop_texts_are_not_sent_however_they_are_given(given: dict[str, Any]) -> None:
+    made = request(tools=[NEWS], **given)
+
+    assert "stop" not in made.body
+    assert "One." == answered(made, '{"answer": "One.End"}').text
+
+
 def test_an_answer_that_repeats_its_calls_is_left() -> None:
     made = request(tools=[NEWS], parallel_tool_calls=True)
     call = '{"name": "news", "arguments": {}}'

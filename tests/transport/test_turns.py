@@ -7,10 +7,25 @@ import gc
 import itertools
 import time
 import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from mlxcel_integrations.transport.turns import AT_ONCE, LONG_ITERATION, Turns
+
+
+async def turns_in_each_iteration(
+    stream: Callable[[int], Coroutine[Any, Any, None]], done: list[Any], most: int
+) -> list[int]:
+    """Run streams until they had so many turns; return how many in each iteration of the loop."""
+    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * AT_ONCE)]
+    seen = [0]
+    while len(done) < most:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    await asyncio.gather(*streams)
+    return [later - earlier for earlier, later in itertools.pairwise(seen)]
 
 
 async def test_turns_come_in_order_and_a_few_in_each_iteration_of_the_loop() -> None:
@@ -21,15 +36,10 @@ async def test_turns_come_in_order_and_a_few_in_each_iteration_of_the_loop() -> 
             await turns.take()
             done.append(name)
 
-    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * AT_ONCE)]
-    seen = []
-    while len(done) < 9 * AT_ONCE:
-        await asyncio.sleep(0)
-        seen.append(len(done))
-    await asyncio.gather(*streams)
+    had_turns = await turns_in_each_iteration(stream, done, 9 * AT_ONCE)
 
     assert [*range(3 * AT_ONCE)] * 3 == done
-    assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= AT_ONCE
+    assert max(had_turns) <= AT_ONCE
 
 
 async def test_a_stream_begins_at_once_if_no_other_waits() -> None:
@@ -56,15 +66,10 @@ async def test_of_many_streams_that_begin_together_a_few_do_so_in_each_iteration
         await turns.join()
         begun.append(name)
 
-    streams = [asyncio.ensure_future(begin(name)) for name in range(3 * AT_ONCE)]
-    seen = [0]
-    while len(begun) < 3 * AT_ONCE:
-        await asyncio.sleep(0)
-        seen.append(len(begun))
-    await asyncio.gather(*streams)
+    had_turns = await turns_in_each_iteration(begin, begun, 3 * AT_ONCE)
 
     assert [*range(3 * AT_ONCE)] == begun
-    assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= AT_ONCE
+    assert max(had_turns) <= AT_ONCE
 
 
 async def test_of_streams_whose_turns_take_long_only_one_has_a_turn_in_an_iteration(
@@ -79,15 +84,9 @@ async def test_of_streams_whose_turns_take_long_only_one_has_a_turn_in_an_iterat
         await turns.take()
         done.append(name)
 
-    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * AT_ONCE)]
-    seen = [0]
-    while len(done) < 3 * AT_ONCE:
-        await asyncio.sleep(0)
-        seen.append(len(done))
-    await asyncio.gather(*streams)
-    had_turns = [later - earlier for earlier, later in itertools.pairwise(seen) if later > earlier]
+    had_turns = await turns_in_each_iteration(stream, done, 3 * AT_ONCE)
 
-    assert [4, 2, *[1] * (3 * AT_ONCE - 6)] == had_turns
+    assert [4, 2, *[1] * (3 * AT_ONCE - 6)] == [turns for turns in had_turns if turns]
 
     monkeypatch.setattr(time, "thread_time", lambda: 0.0)
     more = [asyncio.ensure_future(stream(name)) for name in range(9 * AT_ONCE)]

@@ -176,6 +176,7 @@ def unreachable(
     never_sent: bool,
     few_files: bool = False,
     unknown_host: bool = False,
+    without_tls: bool = False,
     crash: MlxcelServerError | None = None,
 ) -> Failure:
     """Return the failure of a server that could not be reached, or went away before it answered.
@@ -187,6 +188,7 @@ def unreachable(
         never_sent: Whether it is certain that the server has not seen the request.
         few_files: Whether this process may not open more sockets.
         unknown_host: Whether the name of the host is unknown.
+        without_tls: Whether the server may be one that waits for plain HTTP.
         crash: The error to raise instead if a server that we started has ended.
     """
     what = "Cannot reach" if never_sent else "Lost the connection to"
@@ -195,6 +197,8 @@ def unreachable(
         advice = "Send fewer requests at once, or allow this process more files (ulimit -n)."
     elif unknown_host:
         advice = "Check the spelling of the host name, and that this machine is online."
+    elif without_tls:
+        advice = f"{advice[:-1]}, and use http:// if it does not speak TLS."
     return Failure(
         "APIConnectionError",
         f"{what} {where}: {reason}. {advice}",

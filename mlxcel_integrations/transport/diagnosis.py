@@ -35,14 +35,16 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     not_accepted = isinstance(error, httpx.ConnectTimeout)
     if _is_timeout(error) and not not_accepted:
         return timed_out(where, *exceeded, error)
-    tls_failure = _tls_failure(where, error)
+    # A handshake that takes too long is the end of a wait, not a fault that OpenSSL has found.
+    tls_failure = None if not_accepted else _tls_failure(where, error)
     if tls_failure is not None:
         return tls_failure
     crash = _crash(connection)
     reason = _end(connection) or _system_reason(error) or "it closed the connection"
     if not_accepted:
         seconds = connection.timeouts.connect
-        reason = f"it accepted no connection within {seconds:g} s (connect_timeout=)"
+        what = "secure connection" if connection.endpoint.is_secure else "connection"
+        reason = f"it accepted no {what} within {seconds:g} s (connect_timeout=)"
     never_sent = not_accepted or isinstance(error, httpx.ConnectError)
     few_files = _system_number(error) in (errno.EMFILE, errno.ENFILE)
     return unreachable(
@@ -52,6 +54,7 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
         never_sent=never_sent,
         few_files=few_files,
         unknown_host=any(isinstance(cause, socket.gaierror) for cause in causes(error)),
+        without_tls=not_accepted and connection.endpoint.is_secure,
         crash=crash,
     )
 

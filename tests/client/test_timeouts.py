@@ -120,3 +120,21 @@ def test_a_server_that_takes_no_connection_is_given_up(connect: Any) -> None:
 
         with pytest.raises(openai.APIConnectionError, match=r"0.2 s \(connect_timeout=\)"):
             client.models()
+
+
+def test_a_server_that_waits_for_plain_http_is_told_as_such(connect: Any) -> None:
+    """It takes the first bytes of TLS for the beginning of a line, and waits for its end."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = connect(
+            base_url=f"https://127.0.0.1:{silent.getsockname()[1]}",
+            connect_timeout=0.2,
+            max_retries=0,
+        )
+
+        with pytest.raises(openai.APIConnectionError) as raised:
+            client.models()
+
+    assert str(raised.value).endswith(
+        "it accepted no secure connection within 0.2 s (connect_timeout=). Check that the server "
+        "is running and listening there, and use http:// if it does not speak TLS."
+    )

@@ -44,6 +44,11 @@ REASONS = {
 }
 
 
+# hyper answers at the first byte that no method begins with, without waiting for the end of a line.
+TLS_HANDSHAKE = b"\x16"
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
 class ConnectionEnded(Exception):
     """The reply ends with the connection."""
 
@@ -62,6 +67,9 @@ class Connection:
 
     def read_request(self) -> Seen | None:
         """Read the next request; None when the client is done."""
+        if self._reader.peek(1)[:1] == TLS_HANDSHAKE:
+            self.sock.sendall(BAD_REQUEST)
+            return None
         line = self._reader.readline(65536).decode("latin-1").split()
         if len(line) != 3:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -70,8 +71,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Undo what importing Ray does to every record that is logged: it takes much longer."""
+    """Undo what importing Ray and both frameworks costs all tests that follow."""
+    # Ray makes every record that is logged take much longer.
     logging.setLogRecordFactory(logging.LogRecord)
+    # The collector would look through some million objects again and again.
+    gc.freeze()
 
 
 @pytest.fixture(params=["sync", "async"])

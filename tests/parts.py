@@ -23,6 +23,7 @@ LONG = (
     "tests/faults/test_signals.py::test_handlers_of_the_user_are_untouched_and_the_end_is_told",
     "tests/faults/test_signals.py::test_a_program_ends_in_peace_though_something_still_asks",
     "tests/faults/test_workers.py",
+    "tests/fuzz/test_fuzz.py::test_the_script_spreads_its_inputs_and_tells_the_seed",
     "tests/structured/test_json_validator.py::test_a_validation_ends_soon",
     "tests/supervisor/test_guard.py::test_kills_at_random_moments_leave_nothing",
     "tests/supervisor/test_shared_process.py::test_an_end_is_told_to_all_and_the_next_call_starts_another",
@@ -56,8 +57,9 @@ LONG = (
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
     "tests/client/test_engine_thinking.py::test_of_twenty_answers_all_have_thoughts",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
-    # Questions whose answers a recipe measures.
+    # Questions whose answers a recipe measures, and actors of Ray, each with a server.
     "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[evaluation.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[batches.md]",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
     # All our docs are embedded.

@@ -108,6 +108,7 @@ class Deadline:
         """Return the deadline of another request, which ends when this one would have ended."""
         deadline = Deadline(self._timeouts, now)
         deadline._end = deadline._end_of_all = self._end_of_all
+        deadline.timeout = min(deadline.timeout, self._end_of_all - now)
         return deadline
 
     def allows(self, pause: float, now: float) -> bool:

@@ -105,6 +105,14 @@ def test_no_call_is_an_ordinary_answer(client: Any, server: FakeServer) -> None:
     assert {"messages", "model", "stream", "stream_options"} == server.posts[-1].json.keys()
 
 
+def test_stop_texts_of_an_iterator_end_the_text_of_an_answer(
+    client: Any, server: FakeServer
+) -> None:
+    server.script(Reply.text('{"answer": "one two three"}'))
+
+    assert "one " == client.chat("hi", tools=[WEATHER], stop=iter(["two"]))
+
+
 @pytest.mark.parametrize("tools", [None, [WEATHER]], ids=["no tools", "tools"])
 def test_calls_and_results_of_a_conversation_are_read_as_messages(
     client: Any, server: FakeServer, tools: Any

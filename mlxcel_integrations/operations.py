@@ -13,7 +13,7 @@ from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
-from .protocol.messages import SHORT, Conversation, Messages, inspect
+from .protocol.messages import PER_TOOL, Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
@@ -45,6 +45,9 @@ __all__ = [
 ]
 
 MODELS = "/v1/models"
+
+SHORT = 2000
+"""Characters that fit into any context."""
 
 MOST_EXAMPLES = 4096
 """Examples whose vectors are kept; beyond, only those of the last classification are."""
@@ -113,10 +116,9 @@ def prepare_chat(
     request = yield from _chat_request(connection, conversation, sampling)
     if conversation.problem is not None:
         raise MlxcelError(conversation.problem)
-    check = connection.check_context
-    if check or (check is None and conversation.is_long(len(sampling.get("tools") or ()))):
-        counted = count_chat(request.body, connection.tokens)
-        yield from _check_context(connection, request, counted)
+    characters = conversation.characters + PER_TOOL * len(sampling.get("tools") or ())
+    counted = count_chat(request.body, connection.tokens)
+    yield from _check_context(connection, request, characters, counted)
     if request.thinks_first:
         from .structured.thinking import with_thinking_first
 
@@ -142,9 +144,7 @@ def prepare_completion(
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
     request = completion_request(model, prompt, sampling, engine, _check_answer)
-    check = connection.check_context
-    if check or (check is None and len(prompt) > SHORT):
-        yield from _check_context(connection, request, _count_prompt(prompt))
+    yield from _check_context(connection, request, len(prompt), _count_prompt(prompt))
     return request
 
 
@@ -299,8 +299,20 @@ def _count_prompt(text: str) -> Flow[int]:
     return len((yield from tokenize(text, add_special=True)))
 
 
-def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:
-    """Check that a prompt fits into the context, where it has to be counted for that."""
+def _check_context(
+    connection: Connection, request: Request, characters: int, counted: Flow[int]
+) -> Flow[None]:
+    """Check that a prompt fits into the context, where it has to be counted for that.
+
+    Args:
+        connection: The server.
+        request: The request with the prompt.
+        characters: Length of the prompt, which need not be exact.
+        counted: Counts its tokens.
+    """
+    check = connection.check_context
+    if not (check or (check is None and characters > SHORT)):
+        return
     from .protocol.context_window import room_to_check
 
     features = yield from discover_features(connection)

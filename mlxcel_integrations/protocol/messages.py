@@ -32,11 +32,8 @@ Messages = str | Iterable[Message]
 
 ROLES = ("system", "user", "assistant", "tool")
 
-SHORT = 2000
-"""Characters that fit into any context."""
-
 PER_TOOL = 400
-"""Rough length of a tool in characters, which need not be exact here."""
+"""Rough length of a tool in characters."""
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 16
@@ -78,14 +75,6 @@ class Conversation(NamedTuple):
     characters: int
     problem: str | None
     has_calls: bool = False
-
-    def is_long(self, tools: int) -> bool:
-        """Tell, as quickly as possible, whether a request may not fit into some context.
-
-        Args:
-            tools: The number of tools.
-        """
-        return self.characters + PER_TOOL * tools > SHORT
 
     def check_media(self, features: ServerFeatures | None) -> None:
         """Check the parts that are not text.

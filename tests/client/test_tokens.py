@@ -324,6 +324,24 @@ def test_a_chat_that_just_fits_is_sent(client: Any, server: FakeServer) -> None:
     assert 1 == len(server.posts)
 
 
+@BOTH
+@ON_TCP
+@pytest.mark.parametrize(
+    ("characters", "tools", "expected"),
+    [(2000, 0, False), (2001, 0, True), (10, 4, False), (10, 5, True)],
+)
+def test_only_what_may_be_too_long_for_some_context_is_counted(
+    client: Any, server: FakeServer, characters: int, tools: int, expected: bool
+) -> None:
+    server.context_size = 100
+    named = [{"type": "function", "function": {"name": f"f{n}"}} for n in range(tools)]
+
+    client.chat("x" * characters, tools=named)
+
+    others = {"/v1/models", "/health", "/props", "/v1/chat/completions"}
+    assert expected == bool(set(paths(server)) - others)
+
+
 @ON_TCP
 def test_the_check_can_be_switched_off(connect: Any, server: FakeServer) -> None:
     server.context_size = 1500

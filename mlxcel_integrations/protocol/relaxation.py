@@ -12,7 +12,7 @@ from typing import Any
 
 from .failures import Failure
 from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped_keeping_openness, with_schema_in
-from .stream import has_schema
+from .sampling import has_schema
 from .validation import error_text
 
 __all__ = ["RefusedSchemas", "relaxed"]

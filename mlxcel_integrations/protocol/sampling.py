@@ -8,7 +8,6 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, check_mapping, check_text, number, plain, shown, whole
-from .stream import has_schema
 
 __all__ = [
     "answer_room",
@@ -16,6 +15,7 @@ __all__ = [
     "asks_for_thinking",
     "checked_fields",
     "depends_on_engine",
+    "has_schema",
     "reasoning_read",
     "request_fields",
     "with_reasoning",
@@ -220,6 +220,16 @@ def _format_to_send(
         if room is not None and asks_for_thinking(fields):
             room = answer_room(room)
     return format_to_send(wanted, room, bounding, limited=limited)
+
+
+def has_schema(body: Mapping[str, Any]) -> bool:
+    """Tell whether the answer to a request body follows a schema.
+
+    Completions of llama.cpp have it in a field of its own.
+    """
+    wanted = body.get("response_format")
+    constrained = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+    return constrained or isinstance(body.get("json_schema"), Mapping)
 
 
 def _set_stop(fields: dict[str, Any]) -> None:

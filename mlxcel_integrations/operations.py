@@ -13,7 +13,7 @@ from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
-from .protocol.messages import PER_TOOL, Conversation, Messages, inspect
+from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
@@ -48,6 +48,9 @@ MODELS = "/v1/models"
 
 SHORT = 2000
 """Characters that fit into any context."""
+
+PER_TOOL = 400
+"""Rough length of a tool in characters."""
 
 MOST_EXAMPLES = 4096
 """Examples whose vectors are kept; beyond, only those of the last classification are."""
@@ -117,8 +120,9 @@ def prepare_chat(
     if conversation.problem is not None:
         raise MlxcelError(conversation.problem)
     characters = conversation.characters + PER_TOOL * len(sampling.get("tools") or ())
-    counted = count_chat(request.body, connection.tokens)
-    yield from _check_context(connection, request, characters, counted)
+    if _may_not_fit(connection, characters):
+        counted = count_chat(request.body, connection.tokens)
+        yield from _check_context(connection, request, counted)
     if request.thinks_first:
         from .structured.thinking import with_thinking_first
 
@@ -144,7 +148,8 @@ def prepare_completion(
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
     request = completion_request(model, prompt, sampling, engine, _check_answer)
-    yield from _check_context(connection, request, len(prompt), _count_prompt(prompt))
+    if _may_not_fit(connection, len(prompt)):
+        yield from _check_context(connection, request, _count_prompt(prompt))
     return request
 
 
@@ -299,20 +304,14 @@ def _count_prompt(text: str) -> Flow[int]:
     return len((yield from tokenize(text, add_special=True)))
 
 
-def _check_context(
-    connection: Connection, request: Request, characters: int, counted: Flow[int]
-) -> Flow[None]:
-    """Check that a prompt fits into the context, where it has to be counted for that.
-
-    Args:
-        connection: The server.
-        request: The request with the prompt.
-        characters: Length of the prompt, which need not be exact.
-        counted: Counts its tokens.
-    """
+def _may_not_fit(connection: Connection, characters: int) -> bool:
+    """Tell whether a prompt of this length is to be checked: it may not fit into some context."""
     check = connection.check_context
-    if not (check or (check is None and characters > SHORT)):
-        return
+    return bool(check or (check is None and characters > SHORT))
+
+
+def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:
+    """Check that a prompt fits into the context, where it has to be counted for that."""
     from .protocol.context_window import room_to_check
 
     features = yield from discover_features(connection)

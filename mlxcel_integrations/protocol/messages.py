@@ -32,9 +32,6 @@ Messages = str | Iterable[Message]
 
 ROLES = ("system", "user", "assistant", "tool")
 
-PER_TOOL = 400
-"""Rough length of a tool in characters."""
-
 MOST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 16
 MOST_SOUNDS = 16

@@ -155,7 +155,7 @@ class LLM(BaseClient):
         raise MlxcelError("LLM is synchronous: use `with`, or AsyncLLM for `async with`.")
 
     async def __aexit__(self, *error: object) -> None:
-        """Python asks for it before it enters the block."""
+        """Exist, since ``async with`` looks for it first and would report it as missing."""
 
     def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template.

@@ -53,7 +53,7 @@ PER_TOOL = 400
 """Rough length of a tool in characters."""
 
 MOST_EXAMPLES = 4096
-"""Examples whose vectors are kept; beyond, only those of the last classification are."""
+"""Most examples whose vectors are kept; with more, only the last classification's are."""
 
 
 def list_models() -> Flow[list[str]]:

@@ -203,7 +203,7 @@ def to_result(reply: ChatReply) -> ChatResult:
 _MESSAGE = AIMessage(content="")
 _GENERATION = ChatGeneration(message=_MESSAGE)
 _RESULT = ChatResult(generations=[_GENERATION])
-"""Objects whose other fields those of a whole answer have, too."""
+"""Objects of an empty answer: every answer shares those of their fields that it does not set."""
 
 
 def _built(usual: M, **fields: Any) -> M:

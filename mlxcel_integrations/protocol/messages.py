@@ -284,7 +284,7 @@ def _check_data(place: str, kind: str, address: str) -> None:
 def image_type(encoded: str) -> str | None:
     """Return the media type of an image in base64, by how it begins; None if it is not known."""
     try:
-        # As far as the marks reach; padding that is too much is ignored.
+        # Enough for all marks. Decoding ignores padding beyond what is needed.
         start = base64.b64decode(encoded[:16] + "==")
     except ValueError:
         return None

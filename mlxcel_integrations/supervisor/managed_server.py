@@ -288,7 +288,7 @@ class ManagedServer:
         )
 
     async def __aexit__(self, *error: object) -> None:
-        """Python asks for it before it enters the block."""
+        """Exist, since ``async with`` looks for it first and would report it as missing."""
 
     def __repr__(self) -> str:
         # It may be half made, in the traceback of a constructor that has failed.

@@ -315,7 +315,7 @@ def test_a_server_that_refuses_the_schema_too_says_so(client: Any, server: FakeS
 def test_a_format_of_the_user_stays_whole_where_the_tools_are_refused(
     client: Any, server: FakeServer
 ) -> None:
-    """Nobody checks its answer, so that it is not relaxed as one that is checked was before."""
+    """Nobody checks the answer to it, so it is not relaxed as a schema with a check was before."""
     server.unroute("/props")
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?i)a"}}}
     answer = Reply.text('{"a": "A"}')

@@ -149,7 +149,7 @@ def test_messages_are_counted_before_the_first_answer_as_after_it(
 def test_a_template_without_a_first_token_is_learned_from_an_answer(
     client: Any, server: FakeServer, stops: list[str] | None
 ) -> None:
-    """This route then counts right, which cannot be seen before."""
+    """Then this route counts right, but only the usage of an answer shows that."""
     server.route(OPENAI, Reply.plain(404))
 
     reply = client.complete_chat("Hello there")

@@ -178,9 +178,9 @@ def _check_key(key: Any) -> None:
 
 def _check_headers(values: Any) -> None:
     if not isinstance(values, Mapping | None):
-        kind, values = type(values).__name__, None
         raise MlxcelError(
-            f'default_headers= must be a dictionary such as {{"x-team": "blue"}}, not {kind}.'
+            'default_headers= must be a dictionary such as {"x-team": "blue"}, not '
+            f"{type(values).__name__}."
         )
 
 

@@ -190,14 +190,16 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._derived = {}
 
     def _reconnect(self, changed: AbstractSet[str]) -> None:
-        """Connect with changed options, to the same server if they are not about it."""
-        # Kept until there is another, so that a server of both keeps running.
+        """Connect with changed options; to the same server unless they choose another one."""
+        # The former connection is kept until there is a new one, so that a server that both use
+        # keeps running.
         former = self.__dict__.get("_connection")
         is_own = self.share is False and not changed & RESTARTING
         try:
             self._use(self._connect(former.lease if former and is_own else None))
         except MlxcelError:
-            # Two may have to change together, as for another mode, so the next use connects.
+            # Some options only fit together, such as those of a mode. While they are changed one by
+            # one, there is no connection: the next use makes it.
             for name in CLIENTS:
                 self.__dict__.pop(name, None)
 

@@ -133,7 +133,7 @@ class AsyncLLM(BaseClient):
         raise MlxcelError("AsyncLLM is asynchronous: use `async with`, or LLM for `with`.")
 
     def __exit__(self, *error: object) -> None:
-        """Python asks for it before it enters the block."""
+        """Let ``with`` get as far as ``__enter__``, which says what to use instead."""
 
     async def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template; see ``LLM.generate``."""

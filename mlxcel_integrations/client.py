@@ -155,7 +155,7 @@ class LLM(BaseClient):
         raise MlxcelError("LLM is synchronous: use `with`, or AsyncLLM for `async with`.")
 
     async def __aexit__(self, *error: object) -> None:
-        """Python asks for it before it enters the block."""
+        """Let ``async with`` get as far as ``__aenter__``, which says what to use instead."""
 
     def generate(self, prompt: str, **sampling: Unpack[CompletionKeywords]) -> str:
         """Return the continuation of a text, without a chat template.

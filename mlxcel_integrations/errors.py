@@ -151,7 +151,7 @@ class StructuredOutputTruncated(StructuredOutputError):
 def check_program_goes_on() -> None:
     """Check that Python is not ending: from then on it imports nothing and starts no thread.
 
-    Called before anything of that, of which some would fail and some would wait for ever.
+    Called before either is needed: some of it would fail, and some would wait forever.
 
     Raises:
         MlxcelServerError: It is.

@@ -105,7 +105,7 @@ def _managed(
 def embedding_settings(settings: ConnectionSettings) -> ConnectionSettings | None:
     """Return the settings of a second server that embeds; None if the first one does.
 
-    The embedded engine serves one model at a time, and mlxcel serves none of the engine's.
+    The embedded engine serves one model at a time, and mlxcel cannot serve those of the engine.
 
     Raises:
         MlxcelError: The settings contradict each other, name no server, or name a model for
@@ -198,7 +198,7 @@ def _only_managed(options: Mapping[str, object], endpoint: Endpoint) -> MlxcelEr
 
 
 def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
-    """Return an address with the TLS options, if it is one of ``https``.
+    """Return an address, with the TLS options if it begins with ``https``.
 
     Raises:
         MlxcelError: The options name a file that does not exist.

@@ -13,7 +13,7 @@ from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE, Call, Flow
 from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
-from .protocol.messages import SHORT, Conversation, Messages, inspect
+from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
 from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
@@ -46,8 +46,14 @@ __all__ = [
 
 MODELS = "/v1/models"
 
+SHORT = 2000
+"""Characters that fit into any context."""
+
+PER_TOOL = 400
+"""Rough length of a tool in characters."""
+
 MOST_EXAMPLES = 4096
-"""Examples whose vectors are kept; beyond, only those of the last classification are."""
+"""Most examples whose vectors are kept; with more, only the last classification's are."""
 
 
 def list_models() -> Flow[list[str]]:
@@ -113,8 +119,8 @@ def prepare_chat(
     request = yield from _chat_request(connection, conversation, sampling)
     if conversation.problem is not None:
         raise MlxcelError(conversation.problem)
-    check = connection.check_context
-    if check or (check is None and conversation.is_long(len(sampling.get("tools") or ()))):
+    characters = conversation.characters + PER_TOOL * len(sampling.get("tools") or ())
+    if _may_not_fit(connection, characters):
         counted = count_chat(request.body, connection.tokens)
         yield from _check_context(connection, request, counted)
     if request.thinks_first:
@@ -142,8 +148,7 @@ def prepare_completion(
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
     request = completion_request(model, prompt, sampling, engine, _check_answer)
-    check = connection.check_context
-    if check or (check is None and len(prompt) > SHORT):
+    if _may_not_fit(connection, len(prompt)):
         yield from _check_context(connection, request, _count_prompt(prompt))
     return request
 
@@ -297,6 +302,12 @@ def _check_answer(body: Mapping[str, Any], text: str) -> None:
 def _count_prompt(text: str) -> Flow[int]:
     """Return the number of tokens of a text that is a whole prompt."""
     return len((yield from tokenize(text, add_special=True)))
+
+
+def _may_not_fit(connection: Connection, characters: int) -> bool:
+    """Tell whether a prompt of this length is to be checked: it may not fit into some context."""
+    check = connection.check_context
+    return bool(check or (check is None and characters > SHORT))
 
 
 def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:

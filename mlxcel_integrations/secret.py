@@ -152,8 +152,7 @@ def hidden(key: Any) -> Secret | None:
         return key
     if hasattr(key, "get_secret_value"):
         return hidden(key.get_secret_value())
-    if not (key is None or isinstance(key, str)):
-        raise MlxcelError(f"api_key= must be a str, not {type(key).__name__}.")
+    _check_key(key)
     return Secret(key.strip()) if key else None
 
 
@@ -163,15 +162,26 @@ def hidden_values(values: Mapping[str, Any] | None) -> dict[str, Secret]:
     Raises:
         MlxcelError: It is not a dictionary.
     """
-    if not (values is None or isinstance(values, Mapping)):
-        kind, values = type(values).__name__, None
-        raise MlxcelError(
-            f'default_headers= must be a dictionary such as {{"x-team": "blue"}}, not {kind}.'
-        )
+    _check_headers(values)
     return {
         name: Secret(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
         for name, value in (values or {}).items()
     }
+
+
+def _check_key(key: Any) -> None:
+    if hasattr(key, "get_secret_value"):
+        _check_key(key.get_secret_value())
+    elif not isinstance(key, str | Secret | None):
+        raise MlxcelError(f"api_key= must be a str, not {type(key).__name__}.")
+
+
+def _check_headers(values: Any) -> None:
+    if not isinstance(values, Mapping | None):
+        raise MlxcelError(
+            'default_headers= must be a dictionary such as {"x-team": "blue"}, not '
+            f"{type(values).__name__}."
+        )
 
 
 def with_hidden_key(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,10 +202,10 @@ def with_secrets(options: dict[str, Any]) -> dict[str, Any]:
         MlxcelError: The key or the headers are of another type, whose value Pydantic would show.
     """
     options = dict(options)
-    hidden(options.get("api_key"))
+    _check_key(options.get("api_key"))
     if isinstance(options.get("api_key"), str):
         options["api_key"] = _pydantic_secret(options["api_key"])
-    hidden_values(options.get("default_headers"))
+    _check_headers(options.get("default_headers"))
     if isinstance(options.get("default_headers"), Mapping):
         headers = options["default_headers"].items()
         options["default_headers"] = {

@@ -99,5 +99,5 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs are not measured for coverage, which would tell so when they end in the middle."""
+    """Programs are not measured for coverage: one that is ended early would print a warning."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)

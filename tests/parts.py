@@ -82,6 +82,7 @@ LONG = (
     # Whole runs of mypy, and one of the benchmarks.
     "tests/benchmarks/test_benchmarks.py::test_a_part_runs_from_the_command_line",
     "tests/langchain/test_structured.py::test_type_checkers_know_the_type_of_an_answer",
+    "tests/llama_index/test_structured.py::test_type_checkers_know_the_type_of_an_object",
     "tests/test_keywords.py::test_type_checkers_know_the_keywords",
     # How long we take beside others.
     "tests/client/test_engine_tokens.py::test_many_texts_at_once_are_several_times_faster",

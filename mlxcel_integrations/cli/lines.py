@@ -40,7 +40,7 @@ def read_lines(log: Terminal) -> Iterator[str]:
 def answer_lines(lines: Iterator[str], log: Terminal, answer: Callable[[str], object]) -> None:
     """Answer each line.
 
-    At a prompt, Ctrl-C leaves an answer, and an error is printed, and the next line can be typed.
+    At a prompt, Ctrl-C ends an answer and errors are printed; then the next line can be typed.
 
     Args:
         lines: The lines.

@@ -21,7 +21,7 @@ _HIDDEN = re.compile(
     "\ufeff\ufff9-\ufffb]"
 )
 """Characters that control a terminal, change the order of others, are never seen, or cannot be
-encoded; not those without a width that scripts and emoji need."""
+encoded; zero-width characters that scripts and emoji need are not among them."""
 
 _LIVE_SECONDS, _LOG_SECONDS = 0.1, 10.0
 _LABEL_WIDTH = 10
@@ -61,7 +61,7 @@ class Terminal:
     def live(self, text: str = "") -> None:
         """Show a line that the next one replaces, if this is a terminal; without a text, remove it.
 
-        What else is printed must not follow it: remove it first.
+        Remove it before anything else is printed.
         """
         if self._is_live:
             # A line that wraps cannot be overwritten.
@@ -125,7 +125,7 @@ def visible(text: str) -> str:
 
 
 def on_one_line(name: str) -> str:
-    """Return a name whose line breaks can be read, too: nobody can make up a line of ours."""
+    """Return a name whose line breaks are made visible, too, so that none can forge a line."""
     return visible(name).replace("\n", r"\x0a")
 
 

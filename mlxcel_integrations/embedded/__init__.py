@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 BUILT_IN_MODEL = "embedded"
-"""Name of the small built-in model, which answers."""
+"""Name of the small built-in model for answers."""
 
 _KNOWN_AS = {BUILT_IN_MODEL: "gemma-3-270m", BUILT_IN_EMBEDDER: "all-MiniLM-L6-v2"}
 

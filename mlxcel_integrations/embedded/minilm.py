@@ -136,7 +136,7 @@ def _floats(
 def _by_rows(
     name: str, weights: Mapping[str, Tensor], source: str, most: int | None = None
 ) -> GGUFTensor:
-    """Return a table whose rows are stored one after the other, at most so many of them."""
+    """Return a table that is stored row by row, or its first ``most`` rows."""
     data, scales = weights[f"{source}_q"].data, _scales(weights, source)[:most]
     rows = [data[at * _WIDTH : (at + 1) * _WIDTH] for at in range(len(scales))]
     return GGUFTensor(name, (len(rows), _WIDTH), Q8_0, quantized(rows, scales))

@@ -152,7 +152,7 @@ class LangChainModel(Batches[Input, Output]):
     """A model with sampling fields, an identity for caches and traces, and a secret key."""
 
     if TYPE_CHECKING:
-        # Of the adapter, which follows among the bases.
+        # Attributes of the adapter, which is a later base.
         model: str | None
         served_model: str | None
         stop: list[str] | None

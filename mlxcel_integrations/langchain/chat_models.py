@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -62,6 +62,8 @@ class ChatMlxcel(
         >>> "Paris" in answer.text
         True
     """
+
+    _llm_type: ClassVar[str] = "mlxcel-chat"
 
     streaming: bool = Field(
         default=False,
@@ -351,10 +353,6 @@ class ChatMlxcel(
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return combined_outputs([output for output in llm_outputs if output])
-
-    @property
-    def _llm_type(self) -> str:
-        return "mlxcel-chat"
 
     def _identity(self) -> dict[str, Any]:
         own = {"reasoning": self.reasoning, "send_reasoning": self.send_reasoning}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -49,6 +49,8 @@ class MlxcelLLM(
         >>> "Italy" in text
         True
     """
+
+    _llm_type: ClassVar[str] = "mlxcel"
 
     @model_validator(mode="after")
     def _set_mlxcel_version(self) -> Self:
@@ -173,10 +175,6 @@ class MlxcelLLM(
         with langchain_errors():
             text = get_buffer_string(messages)
             return len(await self._async_llm.tokenize(text, add_special=True)) if messages else 0
-
-    @property
-    def _llm_type(self) -> str:
-        return "mlxcel"
 
 
 def _to_result(replies: Sequence[ChatReply]) -> LLMResult:

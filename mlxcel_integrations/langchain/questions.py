@@ -140,7 +140,7 @@ def _messages(state: State) -> Sequence[Mapping[str, Any]]:
 
 
 def _ending_with_user(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return messages with one of the user after an answer, which the question asks about."""
+    """Return messages that end with one of the user, to which the question can be added."""
     if messages[-1]["role"] != "assistant":
         return messages
     return [*messages, {"role": "user", "content": ""}]
@@ -178,7 +178,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no form for in one that it has."""
+    """Return a value that JSON cannot hold as one that it can."""
     if isinstance(value, BaseMessage):
         message, *results = to_openai_messages([value])
         return [message, *results] if results else message

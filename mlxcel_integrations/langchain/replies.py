@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -131,21 +131,21 @@ class FinalChunk:
         self.reply.usage = delta.usage or self.reply.usage
         self.reply.timings = delta.timings or self.reply.timings
 
-    def chunks(self, *, usage: bool) -> Iterator[ChatGenerationChunk]:
-        """Yield the final chunk, after one for tool calls that were cut.
+    def chunks(self, *, usage: bool) -> list[ChatGenerationChunk]:
+        """Return the final chunk, after one for tool calls that were cut.
 
         Args:
             usage: Whether to include the token counts.
         """
-        if self.call_parts and (marks := _marks_of_cut_calls(self.call_parts)):
-            yield _full_chunk(Delta(tool_calls=marks))
+        marks = _marks_of_cut_calls(self.call_parts) if self.call_parts else []
         message = AIMessageChunk(
             content="",
             response_metadata=to_metadata(self.reply, usage=usage),
             usage_metadata=to_usage(self.reply.usage) if usage else None,
             chunk_position="last",
         )
-        yield ChatGenerationChunk(message=message)
+        last = ChatGenerationChunk(message=message)
+        return [_full_chunk(Delta(tool_calls=marks)), last] if marks else [last]
 
 
 def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ def to_result(reply: ChatReply) -> ChatResult:
 _MESSAGE = AIMessage(content="")
 _GENERATION = ChatGeneration(message=_MESSAGE)
 _RESULT = ChatResult(generations=[_GENERATION])
-"""Objects whose other fields those of a whole answer have, too."""
+"""Objects of an empty answer: every answer shares those of their fields that it does not set."""
 
 
 def _built(usual: M, **fields: Any) -> M:

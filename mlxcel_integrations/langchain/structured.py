@@ -300,7 +300,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """What a config can set of the model."""
+        """The fields of the model that a config can set."""
         return self.first.config_specs
 
 

@@ -11,8 +11,8 @@ def session_of_thread() -> str | None:
     """Return the name of the conversation that a model is called in, None without one.
 
     It is the ``thread_id`` of the config. A subagent has a conversation of its own, so the names
-    of the nodes above it are added, and its own: the tools of an agent, which may call several,
-    are one node.
+    of the nodes above it are added. They do not tell the subagents of an agent apart, since all of
+    its tools are one node, so the subagent's own name is added, too.
     """
     config = var_child_runnable_config.get() or {}
     configurable = config.get("configurable") or {}
@@ -27,5 +27,5 @@ def session_of_thread() -> str | None:
     if names and agent:
         names.append(str(agent))
     name = "/".join([str(thread), *names])
-    # Unlike one that the user gives for this purpose, it may be anything.
+    # A session that the user names has been checked; a thread may have any name.
     return name if name.strip() and name.isascii() and name.isprintable() else None

@@ -24,7 +24,6 @@ from pydantic import Field
 from ..adapters import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.request import SCHEMA_FIELDS, with_schema_applied
-from ..transport.owned_generator import OwnedGenerator
 from .mlxcel_errors import llama_index_errors
 from .predict import Predict
 from .prompt_progress import reported
@@ -142,28 +141,12 @@ class Mlxcel(
         Each chunk has the message so far, and its new text in ``delta``. The last one has the
         token counts.
         """
-        chunks = ChatChunks()
-        with llama_index_errors():
-            for delta in self._llm._chat(*self._to_openai(messages, kwargs)):
-                chunk = chunks.add(delta)
-                if chunk is not None:
-                    yield chunk
-        yield chunks.last()
+        return ChatChunks().stream(self._llm._chat(*self._to_openai(messages, kwargs)))
 
     @async_instrumented(llm_chat_callback)
-    async def astream_chat(
-        self, messages: Sequence[ChatMessage], **kwargs: Any
-    ) -> ChatResponseAsyncGen:
+    def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Return a generator of the answer to a conversation; see ``stream_chat``."""
-        chunks = ChatChunks()
-        answer = self._async_llm._chat(*self._to_openai(messages, kwargs))
-        with llama_index_errors():
-            async with OwnedGenerator(answer) as deltas:
-                async for delta in deltas:
-                    chunk = chunks.add(delta)
-                    if chunk is not None:
-                        yield chunk
-        yield chunks.last()
+        return ChatChunks().astream(self._async_llm._chat(*self._to_openai(messages, kwargs)))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -200,28 +183,16 @@ class Mlxcel(
         Each chunk has the text so far, and its new part in ``delta``. The last one has the token
         counts.
         """
-        chunks = CompletionChunks()
-        with llama_index_errors():
-            for delta in self._llm._complete(*self._completion(prompt, formatted, kwargs)):
-                chunk = chunks.add(delta)
-                if chunk is not None:
-                    yield chunk
-        yield chunks.last()
+        deltas = self._llm._complete(*self._completion(prompt, formatted, kwargs))
+        return CompletionChunks().stream(deltas)
 
     @async_instrumented(llm_completion_callback)
-    async def astream_complete(
+    def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """Return a generator of the continuation of a text; see ``stream_complete``."""
-        chunks = CompletionChunks()
-        answer = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
-        with llama_index_errors():
-            async with OwnedGenerator(answer) as deltas:
-                async for delta in deltas:
-                    chunk = chunks.add(delta)
-                    if chunk is not None:
-                        yield chunk
-        yield chunks.last()
+        deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
+        return CompletionChunks().astream(deltas)
 
     def _to_openai(
         self, messages: Sequence[ChatMessage], call: dict[str, Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -24,11 +24,15 @@ from ..protocol.reply import ChatReply
 from ..protocol.stream import Delta
 from ..protocol.tool_calls import CallParts
 from ..protocol.validation import call_arguments
+from ..transport.owned_generator import OwnedGenerator
+from .mlxcel_errors import llama_index_errors
 from .prompt_progress import reported
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
 
 Call = dict[str, Any]
+
+Response = TypeVar("Response", ChatResponse, CompletionResponse)
 
 STEPS = 100
 """Chunks show the arguments of calls each time these have grown by 1 %."""
@@ -60,7 +64,7 @@ def to_completion_response(reply: ChatReply) -> CompletionResponse:
     )
 
 
-class _Chunks:
+class _Chunks(Generic[Response]):
     """The deltas of an answer, added up for chunks that each hold the answer so far.
 
     Attributes:
@@ -71,6 +75,31 @@ class _Chunks:
         self.reply = ChatReply()
         self._calls = CallParts()
         self._due = 0
+
+    def stream(self, deltas: Iterable[Delta]) -> Generator[Response, None, None]:
+        """Yield the chunks of an answer, the last one at its end."""
+        with llama_index_errors():
+            for delta in deltas:
+                if (chunk := self.add(delta)) is not None:
+                    yield chunk
+        yield self.last()
+
+    async def astream(self, answer: AsyncGenerator[Delta, None]) -> AsyncGenerator[Response, None]:
+        """Yield the chunks of an answer, the last one at its end."""
+        with llama_index_errors():
+            async with OwnedGenerator(answer) as deltas:
+                async for delta in deltas:
+                    if (chunk := self.add(delta)) is not None:
+                        yield chunk
+        yield self.last()
+
+    def add(self, delta: Delta) -> Response | None:
+        """Return the chunk for a delta, or None if it brings nothing to show."""
+        raise NotImplementedError
+
+    def last(self) -> Response:
+        """Return the last chunk, with the counts and the finish reason of the answer."""
+        raise NotImplementedError
 
     def _add(self, delta: Delta) -> bool:
         """Add a delta to the answer, and return whether it makes a chunk."""
@@ -101,7 +130,7 @@ class _Chunks:
         return True
 
 
-class ChatChunks(_Chunks):
+class ChatChunks(_Chunks[ChatResponse]):
     """The chunks of a chat: each holds the message so far, and its new text."""
 
     def add(self, delta: Delta) -> ChatResponse | None:
@@ -127,7 +156,7 @@ class ChatChunks(_Chunks):
         return response
 
 
-class CompletionChunks(_Chunks):
+class CompletionChunks(_Chunks[CompletionResponse]):
     """The chunks of a completion: each holds the text so far, and its new part."""
 
     def add(self, delta: Delta) -> CompletionResponse | None:

@@ -19,7 +19,7 @@ Callback = Callable[[], Callable[..., Any]]
 def instrumented(
     callback: Callback,
 ) -> Callable[[Callable[..., Generator[T, None, None]]], Callable[..., Generator[T, None, None]]]:
-    """Decorate a method that is a generator, so that its streams send LlamaIndex's events.
+    """Decorate a method that returns a generator, so that its streams send LlamaIndex's events.
 
     The generator of LlamaIndex's own decorator never closes the one it reads, but leaves that to
     reference counting. A handler that keeps the exception by which the stream was left would then
@@ -31,8 +31,14 @@ def instrumented(
     ) -> Callable[..., Generator[T, None, None]]:
         @functools.wraps(method)
         def stream(*args: Any, **kwargs: Any) -> Generator[T, None, None]:
-            chunks = method(*args, **kwargs)
-            return _closing(callback()(lambda *_, **__: chunks)(*args, **kwargs), chunks)
+            made: list[Generator[T, None, None]] = []
+
+            def answer(*_: Any, **__: Any) -> Generator[T, None, None]:
+                made.append(method(*args, **kwargs))
+                return made[0]
+
+            outer = callback()(answer)(*args, **kwargs)
+            return _closing(outer, *made)
 
         return stream
 
@@ -49,7 +55,7 @@ def _closing(
 def async_instrumented(
     callback: Callback,
 ) -> Callable[[Callable[..., AsyncGenerator[T, None]]], Any]:
-    """Decorate an asynchronous generator, to become a coroutine that returns one.
+    """Decorate a method that returns an asynchronous generator, to become a coroutine that does.
 
     See ``instrumented``.
     """
@@ -57,13 +63,14 @@ def async_instrumented(
     def decorate(method: Callable[..., AsyncGenerator[T, None]]) -> Any:
         @functools.wraps(method)
         async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[T, None]:
-            chunks = OwnedGenerator(method(*args, **kwargs))
+            made: list[OwnedGenerator[T]] = []
 
             async def answer(*_: Any, **__: Any) -> AsyncGenerator[T, None]:
-                return chunks
+                made.append(OwnedGenerator(method(*args, **kwargs)))
+                return made[0]
 
             outer = OwnedGenerator(await callback()(answer)(*args, **kwargs))
-            return _async_closing(outer, chunks)
+            return _async_closing(outer, *made)
 
         return stream
 

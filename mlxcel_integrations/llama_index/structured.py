@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # missing in __all__ there
@@ -41,6 +49,7 @@ __all__ = [
     "without_program_options",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
 Model = TypeVar("Model", bound=BaseModel)
 
 PROGRAM_OPTIONS = ("allow_parallel_tool_calls", "tool_choice", "tool_required")
@@ -49,10 +58,15 @@ PROGRAM_OPTIONS = ("allow_parallel_tool_calls", "tool_choice", "tool_required")
 dispatcher = get_dispatcher(__name__)
 
 
+def _span(method: F) -> F:
+    """Decorate a method with LlamaIndex's span, which would hide its type from type checkers."""
+    return cast("F", dispatcher.span(method))
+
+
 class StructuredPredict(ChatRequests):
     """A model that makes objects of Pydantic classes, constrained by its server."""
 
-    @dispatcher.span
+    @_span
     def structured_predict(
         self,
         output_cls: type[Model],
@@ -89,7 +103,7 @@ class StructuredPredict(ChatRequests):
                 dispatcher.event(LLMStructuredPredictEndEvent(output=result))
                 return result
 
-    @dispatcher.span
+    @_span
     async def astructured_predict(
         self,
         output_cls: type[Model],

@@ -44,7 +44,7 @@ MOST_REPEATED = 2000
 """Largest bound to set: llama.cpp refuses more repetitions, and no endless text gets that far."""
 
 MOST_INTEGER = 9 * 10**18
-"""Nearly the largest integer of 64 bits, the largest round one that llguidance compiles."""
+"""The largest round number that llguidance compiles: its integers have 64 bits."""
 
 TYPICAL = {"string": 12, "integer": 4, "number": 6, "boolean": 5, "null": 4}
 """Characters of a short value."""

@@ -84,7 +84,7 @@ class CallReader:
 
     @property
     def unfinished(self) -> bool:
-        """Whether an answer that ended now would be cut off, and not in a call that was told."""
+        """Whether an answer that ended now would be cut off, but not within a call."""
         if self._read == self._begin:
             return is_begun(self._pending)
         return self._read in (self._string, self._value)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .arguments import whole
 from .chat_streams import ChatStream, SchemaStream, ToolStream
 from .messages import Conversation
-from .sampling import asks_for_thinking, depends_on_engine, request_fields
-from .stream import Check, DeltaStream, Request, ending, has_schema, stop_texts
+from .sampling import asks_for_thinking, depends_on_engine, has_schema, request_fields
+from .stream import Check, DeltaStream, Request, ending, stop_texts
 
 if TYPE_CHECKING:
     from .features import ServerFeatures

@@ -56,7 +56,7 @@ _BALANCER_ADVICE = {
     504: "A proxy or balancer in front of the server stopped waiting: reading a long prompt takes "
     "a while, so raise its timeout.",
 }
-"""Advice for the pages of balancers themselves."""
+"""Advice by status for error pages that a balancer itself has made."""
 
 _UPSTREAM = r"(?i)\bupstream\b|no server is available"
 
@@ -357,7 +357,7 @@ def _error_object(body: bytes) -> Any:
         error = content.get("error", content)
         if error is None:
             return ""
-        # What is nested deeply may be read, and yet not be written again.
+        # JSON that is nested very deeply can be read, but not written.
         return error if is_shallow(error) else error_text(error)
     return text[:500]
 

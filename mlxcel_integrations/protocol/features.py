@@ -13,10 +13,10 @@ from .validation import as_count, as_object, as_text
 __all__ = ["FEWEST_ALTERNATIVES", "ServerFeatures", "TrainedContext", "read_features"]
 
 FEWEST_ALTERNATIVES = 20
-"""Alternatives of a token that every server with log probabilities reports; mlxcel has no more."""
+"""Alternatives of a token that every server with log probabilities can report; mlxcel's limit."""
 
 MANY_ALTERNATIVES = 200
-"""Alternatives of a token after which those of a small model hardly matter."""
+"""Alternatives of a token that are enough: of a small model, further ones hardly matter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
 def with_roles(
     body: Body, memory: TokenMemory, ask: Callable[[Body, Handles], Flow[T | Failure]]
 ) -> Flow[T]:
-    """Return what a server says about a prompt whose messages are merged as its template needs it.
+    """Return what a server says about a prompt, with messages merged as its template needs them.
 
     Args:
         body: Body of the chat request.

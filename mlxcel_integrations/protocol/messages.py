@@ -32,12 +32,6 @@ Messages = str | Iterable[Message]
 
 ROLES = ("system", "user", "assistant", "tool")
 
-SHORT = 2000
-"""Characters that fit into any context."""
-
-PER_TOOL = 400
-"""Rough length of a tool in characters, which need not be exact here."""
-
 MOST_BYTES = 64 * 1024 * 1024
 MOST_IMAGES = 16
 MOST_SOUNDS = 16
@@ -78,14 +72,6 @@ class Conversation(NamedTuple):
     characters: int
     problem: str | None
     has_calls: bool = False
-
-    def is_long(self, tools: int) -> bool:
-        """Tell, as quickly as possible, whether a request may not fit into some context.
-
-        Args:
-            tools: The number of tools.
-        """
-        return self.characters + PER_TOOL * tools > SHORT
 
     def check_media(self, features: ServerFeatures | None) -> None:
         """Check the parts that are not text.
@@ -298,7 +284,7 @@ def _check_data(place: str, kind: str, address: str) -> None:
 def image_type(encoded: str) -> str | None:
     """Return the media type of an image in base64, by how it begins; None if it is not known."""
     try:
-        # As far as the marks reach; padding that is too much is ignored.
+        # Enough for all marks. Decoding ignores padding beyond what is needed.
         start = base64.b64decode(encoded[:16] + "==")
     except ValueError:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from .failures import Failure
 from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped_keeping_openness, with_schema_in
-from .stream import has_schema
+from .sampling import has_schema
 from .validation import error_text
 
 __all__ = ["RefusedSchemas", "relaxed"]
@@ -39,8 +39,8 @@ ABOUT_SCHEMA = re.compile(
 )
 
 FAILED_GENERATION = "empty mask"
-"""What mlxcel up to v0.4.2 says of a whole answer that failed after its JSON, as gateways may ask
-for: the schema is not the reason."""
+"""What mlxcel up to v0.4.2 says when an answer that is not streamed, as gateways may request it,
+fails after its JSON: the schema is not the reason."""
 
 REFUSED = (400, 422, 500)
 """Statuses of a schema that cannot be compiled; llama.cpp has used 500, too."""

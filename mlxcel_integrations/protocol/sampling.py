@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .arguments import as_strings, check_mapping, check_text, number, shown, whole
-from .stream import has_schema
+from .arguments import as_strings, check_mapping, check_text, number, plain, shown, whole
 
 __all__ = [
     "answer_room",
@@ -16,6 +15,7 @@ __all__ = [
     "asks_for_thinking",
     "checked_fields",
     "depends_on_engine",
+    "has_schema",
     "reasoning_read",
     "request_fields",
     "with_reasoning",
@@ -83,6 +83,7 @@ _NUMBERS = (
     "xtc_probability",
     "xtc_threshold",
 )
+_SWITCHES = ("logprobs", "cache_prompt", "bounded", "return_progress", "parallel_tool_calls")
 _TEXTS = ("model", "user", "prompt_cache_key", "reasoning_effort")
 _MAPPINGS = {
     "logit_bias": '{"5": -100}',
@@ -94,8 +95,10 @@ _MAPPINGS = {
 _KINDS: dict[str, frozenset[type]] = {
     **dict.fromkeys(_WHOLE, frozenset({int})),
     **dict.fromkeys(_NUMBERS, frozenset({int, float})),
+    **dict.fromkeys(_SWITCHES, frozenset({bool})),
     **dict.fromkeys(_TEXTS, frozenset({str})),
     **dict.fromkeys(_MAPPINGS, frozenset({dict})),
+    "stop": frozenset({str, list}),
 }
 """Usual types of fields; a value of another type is looked at closely."""
 
@@ -123,11 +126,24 @@ def _converted(name: str, value: Any) -> Any:
     if name in _TEXTS:
         check_text(name, value)
         return value
+    if name == "stop":
+        # Once, since several requests may be made of the fields: an iterator would be used up.
+        return as_strings(name, value)
+    if name in _SWITCHES:
+        return _switch(name, value)
     found = whole(value) if name in _WHOLE else number(value)
     if found is None:
         kind = "whole number" if name in _WHOLE else "number"
         raise MlxcelError(f"{name}={shown(value)} must be a {kind}, not {type(value).__name__}.")
     return found
+
+
+def _switch(name: str, value: Any) -> bool | int:
+    found = plain(value)
+    # Completions take the number of alternatives as well.
+    if isinstance(found, bool) or (name == "logprobs" and isinstance(found, int)):
+        return found
+    raise MlxcelError(f"{name}={shown(value)} must be True or False, not {type(value).__name__}.")
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
@@ -204,6 +220,16 @@ def _format_to_send(
         if room is not None and asks_for_thinking(fields):
             room = answer_room(room)
     return format_to_send(wanted, room, bounding, limited=limited)
+
+
+def has_schema(body: Mapping[str, Any]) -> bool:
+    """Tell whether the answer to a request body follows a schema.
+
+    Completions of llama.cpp have it in a field of its own.
+    """
+    wanted = body.get("response_format")
+    constrained = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+    return constrained or isinstance(body.get("json_schema"), Mapping)
 
 
 def _set_stop(fields: dict[str, Any]) -> None:

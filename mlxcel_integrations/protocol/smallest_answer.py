@@ -27,10 +27,10 @@ from .json_schema import (
 __all__ = ["check_room", "check_satisfiable", "least_room"]
 
 MANY_TOKENS = 512
-"""Room of an answer that is not compared with the smallest one, which hardly ever needs as much."""
+"""Room for an answer, in tokens, that is not checked: the smallest hardly ever needs as much."""
 
 REAL_SHARE = 2
-"""Tokens of a real answer for each of the smallest one, in which short values have none."""
+"""Tokens of a real answer for each token of the smallest one, whose values may be empty."""
 
 FEWEST = {"object": 1, "array": 1}
 """Tokens of an empty value; a scalar may share its token with what stands around it."""
@@ -282,7 +282,7 @@ def _bounds_together(parts: list[JsonSchema]) -> JsonSchema:
 
 
 def _kinds_of(types: str | list[str]) -> list[str]:
-    """Return types, and with that of numbers that of whole ones."""
+    """Return types as a list, with ``integer`` after them if ``number`` is one of them."""
     named = [types] if isinstance(types, str) else types
     return [*named, "integer"] if "number" in named else named
 

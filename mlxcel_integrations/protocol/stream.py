@@ -16,6 +16,7 @@ from ..errors import MlxcelStreamError, StructuredOutputTruncated
 from ..secret import redacted
 from .json_end import JSONEnd
 from .repetition import RepetitionDetector
+from .sampling import has_schema
 from .sse import SSEDecoder
 from .stop import StopFilter
 from .validation import (
@@ -39,7 +40,6 @@ __all__ = [
     "DeltaStream",
     "Request",
     "ending",
-    "has_schema",
     "stop_texts",
     "tell_progress",
     "with_thoughts_counted",
@@ -420,16 +420,6 @@ def stop_texts(body: Mapping[str, Any]) -> list[str]:
     stop = body.get("stop") or ()
     texts = [stop] if isinstance(stop, str) else stop
     return [text for text in texts if isinstance(text, str) and text]
-
-
-def has_schema(body: Mapping[str, Any]) -> bool:
-    """Tell whether the answer to a request body follows a schema.
-
-    Completions of llama.cpp have it in a field of its own.
-    """
-    wanted = body.get("response_format")
-    constrained = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
-    return constrained or isinstance(body.get("json_schema"), Mapping)
 
 
 def with_thoughts_counted(usage: dict[str, Any], thought_tokens: int) -> dict[str, Any]:

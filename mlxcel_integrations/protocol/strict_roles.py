@@ -2,7 +2,7 @@
 
 Some templates raise an error unless user and assistant take turns, some know no system role, and
 those of Mistral want ids of nine letters and digits. Servers pass the error on. mlxcel up to v0.4.2
-answers all the same, from a prompt of its own. Those that know no tools are for ``prompted_tools``.
+answers all the same, from a prompt of its own. For templates without tools see ``prompted_tools``.
 """
 
 from __future__ import annotations

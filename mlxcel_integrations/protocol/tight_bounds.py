@@ -15,7 +15,7 @@ from .json_schema import ANNOTATIONS, JsonSchema, compact, mapped, target
 __all__ = ["tightly_bounded"]
 
 DEFAULT_ROOM = 1000
-"""Tokens of an answer whose length nothing limits."""
+"""Room for an answer whose length nothing limits, in tokens."""
 
 CHARACTERS_OF_TOKEN = 2
 """Characters in a token of a name or a choice, at least; endless digits in a text have one each."""

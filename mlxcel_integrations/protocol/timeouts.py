@@ -58,7 +58,6 @@ class Deadline:
 
     Attributes:
         timeout: Longest time that the next read may take, in seconds.
-        alive_at: When the server last gave a sign of life.
         stands_still: Whether the server reports progress of the prompt that does not move.
     """
 
@@ -66,7 +65,7 @@ class Deadline:
         self._timeouts = timeouts
         self._began = self.stands_still = False
         self._name, self._limit = "timeout", timeouts.read
-        self.alive_at = now
+        self._alive_at = now
         total = timeouts.total_timeout
         self._end = math.inf if total is None else now + total
         self._end_of_all = self._end
@@ -88,8 +87,8 @@ class Deadline:
                 self._name = "token_timeout"
                 self._limit = min(self._timeouts.token_timeout, LONGEST)
         if progress or not (self._began or self.stands_still):
-            self.alive_at = now
-        self.timeout = min(self._limit - (now - self.alive_at), self._end - now)
+            self._alive_at = now
+        self.timeout = min(self._limit - (now - self._alive_at), self._end - now)
         if self.timeout <= 0:
             raise TimeoutError
 
@@ -97,7 +96,7 @@ class Deadline:
         """Leave out the time of a server's start, which has a limit of its own."""
         self._end += seconds
         self._end_of_all += seconds
-        self.alive_at += seconds
+        self._alive_at += seconds
 
     def shorten(self, seconds: float, now: float) -> None:
         """Let the request end soon: its answer is complete."""
@@ -108,6 +107,7 @@ class Deadline:
         """Return the deadline of another request, which ends when this one would have ended."""
         deadline = Deadline(self._timeouts, now)
         deadline._end = deadline._end_of_all = self._end_of_all
+        deadline.timeout = min(deadline.timeout, self._end_of_all - now)
         return deadline
 
     def allows(self, pause: float, now: float) -> bool:

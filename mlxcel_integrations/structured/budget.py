@@ -22,7 +22,7 @@ PATTERN_STEPS = 20_000_000
 """Steps of the pattern engine in one validation: about half a second."""
 
 COMPILE_STEPS = 500
-"""Steps of the pattern engine that compiling one state takes as long as."""
+"""Compiling one state of a pattern takes as long as this many steps of the engine."""
 
 MOST_BACKTRACKING = 1000
 """Characters of a pattern that Python's engine is asked to compile, which takes milliseconds."""

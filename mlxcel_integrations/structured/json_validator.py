@@ -30,7 +30,7 @@ from .schema import Schema, SchemaMismatch
 __all__ = ["JsonValidator", "check_answer", "keywords_of_dialect"]
 
 MOST_OF_SCHEMA = 2000
-"""Values within a schema for which there are further steps: more are not plausible."""
+"""Most values within a schema that add steps to the budget: more are not plausible."""
 
 MOST_ERRORS = 100
 """Errors among which the most telling one is chosen."""

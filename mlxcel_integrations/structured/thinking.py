@@ -17,9 +17,9 @@ from ..protocol.chat_streams import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.message_tokens import Body
 from ..protocol.messages import inspect, with_text_at_end
-from ..protocol.sampling import answer_room
+from ..protocol.sampling import answer_room, has_schema
 from ..protocol.smallest_answer import least_room
-from ..protocol.stream import DeltaStream, Request, has_schema
+from ..protocol.stream import DeltaStream, Request
 from ..protocol.thought_stream import ThoughtStream
 
 __all__ = ["thinking_budget", "with_thinking_first"]

@@ -81,7 +81,7 @@ class BrokerConfig:
         self.before_stop = list(before_stop)
 
     def to_argument(self) -> str:
-        """Return it as one argument of a command line."""
+        """Return the configuration as one argument of a command line."""
         paths = (self.path or "", self.directory or "")
         lists = [
             [os.fsencode(word).decode("latin-1") for word in words]
@@ -91,7 +91,7 @@ class BrokerConfig:
 
     @classmethod
     def from_argument(cls, text: str) -> BrokerConfig:
-        """Return the one that an argument holds."""
+        """Return the configuration that ``to_argument`` has written."""
         *lists, url, grace = json.loads(text)
         command, before_stop, (path, directory) = [
             [os.fsdecode(word.encode("latin-1")) for word in words] for words in lists

@@ -39,7 +39,7 @@ class BrokerDirectory:
 
     @classmethod
     def at(cls, path: Path) -> BrokerDirectory:
-        """Return the one at a path."""
+        """Return the broker directory at a path."""
         self = cls.__new__(cls)
         self._set(path)
         return self

@@ -28,7 +28,7 @@ _FILE_TYPES = {"server.sock": stat.S_IFSOCK, "broker.sock": stat.S_IFSOCK, "lock
 """Names and types of all files that are ever made in such a directory."""
 
 _ROUNDS = 5
-"""How often processes are looked for that were started while others were killed."""
+"""How often to look for processes that were started while others were being killed."""
 
 _KILL_SECONDS = 1.0
 """Longest time to wait for killed processes to be gone."""

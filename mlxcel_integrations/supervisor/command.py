@@ -41,7 +41,7 @@ _KEPT = frozenset(
         "MLXCEL_WIRED_LIMIT",
     }
 )
-"""Those that describe the machine, whatever server it runs."""
+"""Variables with such a prefix that describe the machine, whatever server it runs."""
 
 
 def arguments(

@@ -1,7 +1,7 @@
 """Prompts that survive a restart: saved before a server ends, and restored once it is ready.
 
-A guard runs ``main`` before it ends a server in order, with ``python -I -S``: so that whoever ends
-it, a program, its exit or a broker, the prompts are kept, and nobody else waits for that.
+A guard runs ``main`` with ``python -I -S`` before it ends a server in order. So the prompts are
+kept whoever ends it: a program, the exit of one, or a broker. Only the guard waits for that.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ _READ_BYTES = 64 * 1024
 _KEPT_BYTES = 128 * 1024
 _TAIL_CHARACTERS = 64 * 1024
 _TAIL_LINES = 200
-# Shown of a line. An error message may follow a progress bar, so its end matters most.
+# The part of a line that is shown: its end, since an error may follow a progress bar.
 _LINE_BYTES = 8 * 1024
-# Kept of a line that never ends: a key in it is replaced before it is cut to be shown.
+# The part of an endless line that is kept: a key in it is replaced before it is cut to be shown.
 _ENDLESS_BYTES = 2 * _LINE_BYTES
 _QUEUE_BYTES = 512 * 1024
-# Of a key at the end of a line: fewer end many other lines, too.
+# Bytes by which a key at the end of a line is recognized: many lines end in fewer of them.
 _RECOGNIZED_BYTES = 4
 
 _ESCAPE_BYTES = re.compile(ESCAPE_SEQUENCE.pattern.encode())

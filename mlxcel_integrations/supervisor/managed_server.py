@@ -288,7 +288,7 @@ class ManagedServer:
         )
 
     async def __aexit__(self, *error: object) -> None:
-        """Python asks for it before it enters the block."""
+        """Let ``async with`` get as far as ``__aenter__``, which says what to use instead."""
 
     def __repr__(self) -> str:
         # It may be half made, in the traceback of a constructor that has failed.

@@ -14,7 +14,7 @@ from .log_lines import Progress
 __all__ = ["ProgressBar"]
 
 SHOWN_AFTER, REDRAWN_EVERY = 2.0, 0.1
-"""Seconds; a start that is faster than the first shows nothing."""
+"""Seconds of a start before its bar is shown, and between two drawings of it."""
 
 _screen = threading.Lock()
 """Held by the bar that is drawn: there is one line for it."""
@@ -112,7 +112,7 @@ class ProgressBar:
         large = gigabytes >= 0.1
         text = f"{part * gigabytes:.1f} of {gigabytes:.1f} GB" if large else progress.text
         if self._download is None or part < self._download[0]:
-            # The first file, or the next one.
+            # A file has begun: the first one, or another after it.
             self._download = part, elapsed
         began_part, began = self._download
         if part == began_part:

@@ -74,7 +74,7 @@ class SharedProcess(ServerProcess):
             raise MlxcelServerError(greeting["error"])
         self.pid = greeting["pid"]
         self.guard_pid: int = greeting["guard"]
-        # That of the process that has started the broker.
+        # The grace that was given by the process that started the broker.
         self._grace = greeting["grace"]
         self.url: str = greeting["url"]
         path: str | None = greeting["socket"]

@@ -237,7 +237,7 @@ def _forked_by(process: subprocess.Popen[bytes], limit: StartLimit) -> int:
 
 
 _reaped: dict[int, tuple[int, ...]] = {}
-"""Brokers that are children of this program; the guard and the process group of the server."""
+"""Brokers that are children of this program, each with its guard and its server's group."""
 
 
 def _reap_when_ended(pid: int) -> None:

@@ -170,7 +170,7 @@ class SingleFlight:
         with self._lock:
             told, self._waiters = self._waiters, []
             if isinstance(error, StartCancelled) and not self._suspended:
-                # Those who have not left came after the last of the others had.
+                # Whoever has not left yet came after the last of the others had left.
                 self._waiters = [waiter for waiter in told if not waiter.left]
                 told = [waiter for waiter in told if waiter.left]
             over = not self._waiters

@@ -122,7 +122,7 @@ def _is_safe(directory: Path, entry_owner: int, trusted: set[int]) -> bool:
 def _has_access_list(directory: Path) -> bool:
     """Tell whether an access control list names more users than the owner and the group.
 
-    What is the mode of the group otherwise is then the most that any of them may do.
+    If it does, the mode bits of the group limit what any of them may do.
     """
     try:
         return "system.posix_acl_access" in os.listxattr(directory)

@@ -79,7 +79,6 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
             answer = yield wanted
             current = deadline or Deadline(connection.timeouts, time.monotonic())
         else:
-            current.alive_at = time.monotonic()
             answer = yield from _answer(connection, wanted, current)
 
 
@@ -120,7 +119,6 @@ def respond(
         if pause is None or not deadline.allows(pause, time.monotonic()):
             return answer
         yield before_retry(answer.message, pause, retries)
-        deadline.alive_at = time.monotonic()
 
 
 def before_retry(problem: str, pause: float, retries: Retries) -> Sleep:

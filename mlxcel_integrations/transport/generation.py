@@ -32,7 +32,6 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
     __tracebackhide__ = True
     deadline = Deadline(connection.timeouts, time.monotonic())
     request = yield from run(connection, preparation, deadline)
-    deadline.alive_at = time.monotonic()
     return (yield from _sent(connection, request, deadline))
 
 
@@ -83,7 +82,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             raise
         problem = f"{connection.endpoint} gave up on an answer before its first token."
         yield before_retry(problem, pause, retries)
-        deadline.alive_at = time.monotonic()
+        deadline.stands_still = False
 
 
 def _respond(
@@ -122,7 +121,6 @@ def _respond(
             body = relaxed
         else:
             return request, response
-        deadline.alive_at = time.monotonic()
 
 
 def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
@@ -149,7 +147,6 @@ def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place
     except BaseException:
         line.leave(place)
         raise
-    deadline.alive_at = time.monotonic()
     return place
 
 

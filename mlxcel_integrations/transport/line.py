@@ -30,7 +30,7 @@ _in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 @contextlib.contextmanager
 def in_batch() -> Iterator[None]:
-    """Let the generations that are asked for here, in new threads and tasks too, be of a batch."""
+    """Count the generations that are requested here, in new threads and tasks too, as a batch's."""
     token = _in_batch.set(True)
     try:
         yield

@@ -161,7 +161,7 @@ def assert_reused(relay: Relay, count: int) -> None:
         could = shared(prompts[at - 1], prompts[at])
         assert could > 600
         assert relay.calls[at][1] >= LEAST_REUSED * could, f"call {at}"
-        # What we add takes nothing of it away.
+        # What this package adds to prompts must not shorten the part that they share.
         assert could >= LEAST_REUSED * shared(own[at - 1], own[at]), f"call {at}"
 
 

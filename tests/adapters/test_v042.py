@@ -416,7 +416,7 @@ def test_llamaindex_s_streams_end_at_stop_texts(index: Any, server: FakeServer, 
 def test_objects_of_all_kinds_share_the_slots(
     chat: Any, completion: Any, index: Any, server: FakeServer
 ) -> None:
-    """Also with tools and with schemas, which other requests precede."""
+    """Also with tools and schemas, whose chats begin with other requests."""
     server.scheduler.prefill_seconds = 0.02
     from llama_index.core.llms import ChatMessage
 

@@ -1,1 +1,1 @@
-"""What using this package costs, beside its peers and beside what nobody can do without."""
+"""Benchmarks: what this package costs, compared with its peers and with the least possible work."""

@@ -1,4 +1,4 @@
-"""Measure what this package costs, beside others and beside what nobody can do without.
+"""Measure what this package costs, compared with others and with the least possible work.
 
 Clients take turns in each round; the median counts. What is compared is told in
 docs/performance.md. Packages of others take part as far as they are installed.
@@ -45,7 +45,7 @@ def show(parts: Iterable[Part], rounds: int, *, peers: bool = True) -> dict[str,
 
 
 def check(parts: Iterable[Part], rounds: int) -> bool:
-    """Print who takes more than it may, and return whether nobody does."""
+    """Print the clients that take more than they may, and return whether none does."""
     left = [part for part in parts if part.limits]
     for _ in range(TRIES):
         above = [(part, part.above(part.measure(rounds, False))) for part in left]
@@ -67,7 +67,7 @@ def main() -> int:
         parser.error("--write needs all parts: the page tells of one machine and one day.")
     if os.getloadavg()[0] > 1:
         print("This machine is busy: the figures will be too high.", file=sys.stderr)
-    # Nobody's tracing service gets what is asked here.
+    # No tracing service is sent what is asked here.
     os.environ["LANGSMITH_TRACING"] = "false"
     if given.check:
         return 0 if check(parts, given.rounds) else 1

@@ -1,4 +1,4 @@
-"""Who takes part: what nobody can do without, this package, and others that are installed."""
+"""Clients that take part: the least possible work, this package, and others if installed."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Part:
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def ratio(self, client: str, seconds: Mapping[str, float]) -> float | None:
-        """Return how many times its floor a client takes, None for a floor."""
+        """Return the time of a client as a multiple of its floor, None for a floor."""
         floors = self.floors.get(client)
         return seconds[client] / sum(seconds[floor] for floor in floors) if floors else None
 

@@ -32,7 +32,7 @@ def medians(
     took: dict[str, list[float]] = {name: [] for name in clients}
     for work in clients.values():
         work()
-    # What the imports made is nobody's garbage: collecting it would hit one client of many.
+    # What the imports made is never collected: looking through it would slow down one client.
     gc.collect()
     gc.freeze()
     try:

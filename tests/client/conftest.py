@@ -17,8 +17,8 @@ from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer
 
 
-class SyncDriver:
-    """An `LLM`; what it streams is collected in a list."""
+class SyncClient:
+    """An `LLM` whose streams are collected in a list."""
 
     def __init__(self, **options: Any) -> None:
         self.llm = LLM(**options)
@@ -31,8 +31,8 @@ class SyncDriver:
         self.llm.close()
 
 
-class AsyncDriver:
-    """An `AsyncLLM` and its event loop, behind the face of a `SyncDriver`."""
+class AsyncClient:
+    """An `AsyncLLM` with its own event loop, and the interface of a `SyncClient`."""
 
     def __init__(self, **options: Any) -> None:
         self.llm = AsyncLLM(**options)
@@ -101,18 +101,18 @@ def server(generation: Generation, place: str, short_path: Path) -> Iterator[Fak
 
 @pytest.fixture
 def connect(kind: str, server: FakeServer) -> Iterator[Callable[..., Any]]:
-    """Makes a driver; for the server, unless it is told where to."""
-    drivers: list[SyncDriver | AsyncDriver] = []
+    """Makes clients of the server, or of the one that the options name."""
+    clients: list[SyncClient | AsyncClient] = []
 
-    def make(**options: Any) -> SyncDriver | AsyncDriver:
+    def make(**options: Any) -> SyncClient | AsyncClient:
         if options.keys().isdisjoint({"base_url", "socket", "transport"}):
             options["base_url"] = server.url
-        drivers.append(SyncDriver(**options) if kind == "sync" else AsyncDriver(**options))
-        return drivers[-1]
+        clients.append(SyncClient(**options) if kind == "sync" else AsyncClient(**options))
+        return clients[-1]
 
     yield make
-    for driver in drivers:
-        driver.shut_down()
+    for client in clients:
+        client.shut_down()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_one_connection_serves_sequential_calls(client: Any, server: FakeServer)
 
 
 def test_errors_do_not_cost_the_connection(connect: Any, server: FakeServer) -> None:
-    """But for a body of unknown length that is no answer: it is not read to its end."""
+    """Except a body of unknown length that is not an answer: it is not read to its end."""
     server.script(*[Reply.error(503, "busy", headers={"retry-after": "0"})] * 2)
     server.script(Reply.plain(200, "no stream"))
     client = connect(served_model="fake-model")

@@ -160,7 +160,7 @@ def test_objects_fill_while_they_are_streamed(llm: LLM) -> None:
 
 
 def test_a_cut_answer_says_so(llm: LLM) -> None:
-    """It has no other end than ``max_tokens``."""
+    """Only ``max_tokens`` would end it."""
     with pytest.raises(StructuredOutputTruncated) as caught:
         llm.chat("Where to?", schema={"type": "array", "minItems": 15, "items": {"type": "null"}},
                  max_tokens=20)  # fmt: skip

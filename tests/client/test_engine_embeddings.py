@@ -14,7 +14,7 @@ from mlxcel_integrations.embedded import BUILT_IN_EMBEDDER
 from mlxcel_integrations.embedded.minilm import vocabulary
 from mlxcel_integrations.embedded.model import locate_model
 from mlxcel_integrations.protocol.word_pieces import normalize
-from tests.client.conftest import AsyncDriver, SyncDriver
+from tests.client.conftest import AsyncClient, SyncClient
 
 pytestmark = pytest.mark.engine
 
@@ -26,9 +26,9 @@ TEXT = "Leuchttürme am Meer, 등대, 🎉 lighthouse. " * 60
 def engine(kind: str) -> Iterator[Any]:
     """An embedder that is served as a file of the user, and a client of each kind."""
     options: dict[str, Any] = {"model": str(locate_model(BUILT_IN_EMBEDDER)), "parallel": 1}
-    driver = SyncDriver(**options) if kind == "sync" else AsyncDriver(**options)
-    yield driver
-    driver.shut_down()
+    client = SyncClient(**options) if kind == "sync" else AsyncClient(**options)
+    yield client
+    client.shut_down()
 
 
 def test_a_long_text_is_told_with_its_index_its_tokens_and_the_limit(engine: Any) -> None:

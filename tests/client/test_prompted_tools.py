@@ -105,6 +105,14 @@ def test_no_call_is_an_ordinary_answer(client: Any, server: FakeServer) -> None:
     assert {"messages", "model", "stream", "stream_options"} == server.posts[-1].json.keys()
 
 
+def test_stop_texts_of_an_iterator_end_the_text_of_an_answer(
+    client: Any, server: FakeServer
+) -> None:
+    server.script(Reply.text('{"answer": "one two three"}'))
+
+    assert "one " == client.chat("hi", tools=[WEATHER], stop=iter(["two"]))
+
+
 @pytest.mark.parametrize("tools", [None, [WEATHER]], ids=["no tools", "tools"])
 def test_calls_and_results_of_a_conversation_are_read_as_messages(
     client: Any, server: FakeServer, tools: Any
@@ -307,7 +315,7 @@ def test_a_server_that_refuses_the_schema_too_says_so(client: Any, server: FakeS
 def test_a_format_of_the_user_stays_whole_where_the_tools_are_refused(
     client: Any, server: FakeServer
 ) -> None:
-    """Nobody checks its answer, so that it is not relaxed as one that is checked was before."""
+    """Nobody checks the answer to it, so it is not relaxed as a schema with a check was before."""
     server.unroute("/props")
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?i)a"}}}
     answer = Reply.text('{"a": "A"}')

@@ -448,7 +448,7 @@ def test_whoever_asks_again_waits_for_its_turn_again(server: FakeServer) -> None
 
 
 def test_a_managed_server_s_log_says_why_it_gave_up(tmp_path: Path) -> None:
-    """Here its user wants it not to queue."""
+    """Its user has told it not to queue."""
     with managed(tmp_path, extra_args=["--max-batch-prefill=4"], max_retries=0) as llm:
 
         def ask(number: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.client.conftest import AsyncDriver, SyncDriver
+from tests.client.conftest import AsyncClient, SyncClient
 from tests.fakes.server import FakeServer, Reply, Seen
 
 ON_TCP = pytest.mark.parametrize("place", ["tcp"], indirect=True)
@@ -203,9 +203,9 @@ TEMPLATE = """{{ bos_token }}{% for message in messages %}\
 def engine(kind: str) -> Iterator[Any]:
     """The embedded engine with a strict template, and a client of each kind."""
     options: dict[str, Any] = {"model": "embedded", "chat_template": TEMPLATE}
-    driver = SyncDriver(**options) if kind == "sync" else AsyncDriver(**options)
-    yield driver
-    driver.shut_down()
+    client = SyncClient(**options) if kind == "sync" else AsyncClient(**options)
+    yield client
+    client.shut_down()
 
 
 @pytest.mark.engine

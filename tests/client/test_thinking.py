@@ -394,7 +394,7 @@ def test_probabilities_are_for_the_answer_and_no_stop_text_is_sent(
     first, second = bodies(server)
     assert {"stop", "logprobs"}.isdisjoint(first)
     assert "logprobs" in second
-    # It would end the JSON where one of its strings has it.
+    # It would end the JSON within a string that contains it.
     assert "stop" not in second
     assert (3, 0) == (first["seed"], first["temperature"])
 

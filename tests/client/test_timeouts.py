@@ -88,7 +88,7 @@ def test_a_slow_reader_of_the_first_token_is_not_a_slow_server(server: FakeServe
     with LLM(base_url=server.url, token_timeout=0.3) as llm:
         stream = llm.chat_stream("hi")
         texts = [next(stream)]
-        # The others arrive meanwhile, but for the end.
+        # The second token arrives meanwhile, but not yet the end.
         time.sleep(0.35)
         texts += stream
     assert ["a", "b"] == texts

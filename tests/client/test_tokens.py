@@ -149,7 +149,7 @@ def test_messages_are_counted_before_the_first_answer_as_after_it(
 def test_a_template_without_a_first_token_is_learned_from_an_answer(
     client: Any, server: FakeServer, stops: list[str] | None
 ) -> None:
-    """This route then counts right, which cannot be seen before."""
+    """Then this route counts right, but only the usage of an answer shows that."""
     server.route(OPENAI, Reply.plain(404))
 
     reply = client.complete_chat("Hello there")
@@ -322,6 +322,24 @@ def test_a_chat_that_just_fits_is_sent(client: Any, server: FakeServer) -> None:
     client.chat(LONG)
 
     assert 1 == len(server.posts)
+
+
+@BOTH
+@ON_TCP
+@pytest.mark.parametrize(
+    ("characters", "tools", "expected"),
+    [(2000, 0, False), (2001, 0, True), (10, 4, False), (10, 5, True)],
+)
+def test_only_what_may_be_too_long_for_some_context_is_counted(
+    client: Any, server: FakeServer, characters: int, tools: int, expected: bool
+) -> None:
+    server.context_size = 100
+    named = [{"type": "function", "function": {"name": f"f{n}"}} for n in range(tools)]
+
+    client.chat("x" * characters, tools=named)
+
+    others = {"/v1/models", "/health", "/props", "/v1/chat/completions"}
+    assert expected == bool(set(paths(server)) - others)
 
 
 @ON_TCP

@@ -11,7 +11,7 @@ import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
 from tests.benchmarks.embeddings import FLOOR, OURS, embeddings
-from tests.client.conftest import AsyncDriver, SyncDriver
+from tests.client.conftest import AsyncClient, SyncClient
 from tests.fakes.program import executable
 from tests.fakes.server import FakeServer, Reply, Seen
 from tests.fakes.vectors import vector
@@ -96,10 +96,12 @@ class OneFails(FakeServer):
         return Reply.error(500, "the worker died", "server_error") if fails else Reply.hang()
 
 
-@pytest.mark.parametrize("driver", [SyncDriver, AsyncDriver])
-def test_a_failure_does_not_wait_for_the_others(driver: type[SyncDriver | AsyncDriver]) -> None:
+@pytest.mark.parametrize("client_type", [SyncClient, AsyncClient])
+def test_a_failure_does_not_wait_for_the_others(
+    client_type: type[SyncClient | AsyncClient],
+) -> None:
     with OneFails(models=MODELS) as server:
-        client = driver(base_url=server.url)
+        client = client_type(base_url=server.url)
         with pytest.raises(openai.InternalServerError, match="the worker died"):
             client.embed(TEXTS)
         client.shut_down()

@@ -160,7 +160,7 @@ LOST = {
     "200 finish_reason None, 1 content chunks, no [DONE]",
     '503 {"error":{"message":"All slots are busy. Please try again later.","type":"server',
 }
-"""How a request that got no slot ends, which any burst may come to."""
+"""How requests without a slot end: any burst may have some of them."""
 
 
 BUSY_LINES = {

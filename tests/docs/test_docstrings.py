@@ -1,4 +1,4 @@
-"""Docstrings: examples run and print what they show, and modules are named by their things."""
+"""Docstrings: examples run and print what they show, and modules begin with what they hold."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def figures(
     name: str, outcomes: dict[str, Outcome], *, of_threads: bool = False
 ) -> Iterator[Figure]:
     if of_threads:
-        # Of a guard whose end nobody waits for any more; the next start takes it away.
+        # The zombie of a guard that nobody waits for any more; the next start collects it.
         for outcome in outcomes.values():
             outcome["left"] = [what for what in outcome.get("left", ()) if "zombie" not in what]
     tried = [outcome for outcome in outcomes.values() if outcome.get("fired", True)]

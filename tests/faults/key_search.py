@@ -175,7 +175,7 @@ class Hunt:
         # What hides a key has to know it.
         if not file.startswith(PACKAGE) or file == secret.__file__:
             return None
-        # In the first lines of what others call stands what they have passed.
+        # The first lines of a function that others call show what they have passed.
         caller = frame.f_back
         passed = caller is None or not caller.f_code.co_filename.startswith(PACKAGE)
         lines = 0

@@ -62,7 +62,7 @@ def test_vectors_of_different_kinds_share_a_cache_and_are_not_mixed_up(
 
 
 def test_vectors_of_the_built_in_embedder_are_not_those_that_the_built_in_model_once_made() -> None:
-    """Those had other lengths, and a cache that is kept would still have them."""
+    """The older ones have another length, and a cache on disk may still hold them."""
     named = [
         MlxcelEmbedding(model=model, embedding_model=embedder).model_name
         for model, embedder in [("embedded", None), ("owner/name", "embedded")]

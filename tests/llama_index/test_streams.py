@@ -12,6 +12,7 @@ from llama_index.core import Document, SummaryIndex
 from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.llms import ChatMessage
 
+from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import Mlxcel
 from mlxcel_integrations.llama_index.streams import async_instrumented, instrumented
 from tests.fakes.server import FakeServer, Reply
@@ -53,7 +54,7 @@ def again(method: Callable[..., Any]) -> Callable[..., Any]:
     def decorated(*args: Any) -> Generator[int, None, None]:
         inner = method(*args)
         KEPT.append(inner)
-        yield from map(abs, inner)
+        return (abs(number) for number in inner)
 
     return decorated
 
@@ -96,6 +97,31 @@ def test_an_async_stream_that_is_left_is_closed_though_others_keep_it() -> None:
         assert model.closed
 
     asyncio.run(use())
+
+
+WRONG = {"response_format": 3}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda llm: llm.chat(HELLO, **WRONG),
+        lambda llm: llm.stream_chat(HELLO, **WRONG),
+        lambda llm: asyncio.run(llm.astream_chat(HELLO, **WRONG)),
+    ],
+    ids=["whole", "stream", "astream"],
+)
+def test_what_cannot_be_sent_is_an_error_of_the_call_between_its_events(
+    llm: Mlxcel, ask: Callable[[Mlxcel], Any]
+) -> None:
+    events = LlamaDebugHandler(print_trace_on_end=False)
+    llm.callback_manager = CallbackManager([events])
+
+    with pytest.raises(MlxcelError, match="No schema can be made from 3"):
+        ask(llm)
+
+    [(_, end)] = events.get_llm_inputs_outputs()
+    assert "No schema" in str(end.payload["exception"])
 
 
 def leave_by_close(llm: Mlxcel, server: FakeServer) -> None:

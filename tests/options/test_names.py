@@ -1,4 +1,4 @@
-"""Names that are nearly those of options, or those of options elsewhere."""
+"""Names that resemble those of options, or belong to options of other packages."""
 
 from __future__ import annotations
 

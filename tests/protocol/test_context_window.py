@@ -18,7 +18,6 @@ from mlxcel_integrations.protocol.context_window import (
 )
 from mlxcel_integrations.protocol.features import ServerFeatures, TrainedContext
 from mlxcel_integrations.protocol.flow import Call
-from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.tokens import TokenMemory
 from mlxcel_integrations.transport.token_cache import TokenCache
 from tests.protocol.flows import drive
@@ -113,19 +112,6 @@ def test_a_long_conversation_takes_few_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "tools", "expected"),
-    [
-        (conversation("u", size=2000), 0, False),
-        (conversation("u", size=2001), 0, True),
-        (conversation("u"), 4, False),
-        (conversation("u"), 5, True),
-    ],
-)
-def test_what_may_be_too_long_for_some_context(messages: Any, tools: int, expected: bool) -> None:
-    assert expected == inspect(messages).is_long(tools)
-
-
-@pytest.mark.parametrize(
     ("server", "check", "size", "limit"),
     [
         (features("mlxcel"), None, 5000, 4095),
@@ -187,11 +173,6 @@ def test_a_quarter_of_the_context_is_a_whole_number_of_tokens() -> None:
 def test_a_context_that_would_have_nothing_left_is_told(reserve: int) -> None:
     with pytest.raises(MlxcelError, match=rf"reserve={reserve}.*4096.* a smaller max_tokens\.$"):
         room_for_prompt(features(), reserve, {})
-
-
-def test_a_request_without_tools_is_as_long_as_its_text() -> None:
-    assert inspect("x" * 2001).is_long(0)
-    assert not inspect("x" * 2000).is_long(0)
 
 
 def test_an_unknown_context_is_told() -> None:

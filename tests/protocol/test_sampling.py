@@ -97,9 +97,15 @@ class Effort(StrEnum):
 
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
-    [("max_tokens", True, 1), ("seed", np.int64(5), 5), ("temperature", Fraction(1, 2), 0.5)],
+    [
+        ("max_tokens", True, 1),
+        ("seed", np.int64(5), 5),
+        ("temperature", Fraction(1, 2), 0.5),
+        ("cache_prompt", np.True_, True),
+        ("logprobs", np.int64(5), 5),
+    ],
 )
-def test_numbers_of_any_library_become_plain_ones(name: str, given: Any, expected: Any) -> None:
+def test_values_of_any_library_become_plain_ones(name: str, given: Any, expected: Any) -> None:
     found = checked_fields({"top_k": None, "new": "x", name: given})
 
     assert {"top_k": None, "new": "x", name: expected} == found
@@ -112,9 +118,10 @@ def test_numbers_of_any_library_become_plain_ones(name: str, given: Any, expecte
         {"max_tokens": 5, "temperature": 1, "user": "me", "logit_bias": {}, "new": object()},
         {"reasoning_effort": Effort.LOW},
         {"logit_bias": UserDict({"5": -100})},
-        {"top_k": None, "stop": 5},
+        {"stop": ["###"], "logprobs": 5, "bounded": False},
+        {"top_k": None, "dry_sequence_breakers": 5},
     ],
-    ids=["usual", "a kind of text", "a kind of dictionary", "other fields"],
+    ids=["usual", "a kind of text", "a kind of dictionary", "lists and switches", "other fields"],
 )
 def test_values_that_servers_expect_stay_as_they_are(given: dict[str, Any]) -> None:
     found = checked_fields(given)
@@ -129,12 +136,15 @@ def test_values_that_servers_expect_stay_as_they_are(given: dict[str, Any]) -> N
         ({"max_tokens": "5"}, "max_tokens='5' must be a whole number, not str."),
         ({"top_p": "1"}, "top_p='1' must be a number, not str."),
         ({"user": 5}, "user=5 must be a str, not int."),
+        ({"cache_prompt": "no"}, "cache_prompt='no' must be True or False, not str."),
+        ({"logprobs": "5"}, "logprobs='5' must be True or False, not str."),
+        ({"stop": 5}, "stop= must be a list of strings, not int."),
         (
             {"logit_bias": [5]},
             'logit_bias= must be a dictionary such as {"5": -100}, not list.',
         ),
     ],
-    ids=["a whole number", "a number", "a text", "a dictionary"],
+    ids=["a whole number", "a number", "a text", "a switch", "counts", "texts", "a dictionary"],
 )
 def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(MlxcelError) as caught:
@@ -143,8 +153,9 @@ def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str)
     assert message == str(caught.value)
 
 
-# Types of fields whose values are checked: numbers, texts and dictionaries.
-CHECKED = {int | None, float | None, str | None, dict[str, Any] | None, dict[str, float] | None}
+# Types of fields whose values are checked.
+NUMBERS = {int | None, float | None, bool | None}
+CHECKED = {*NUMBERS, str | None, list[str] | None, dict[str, Any] | None, dict[str, float] | None}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +165,10 @@ def test_every_field_with_a_plain_type_is_checked(name: str) -> None:
     """Add a new one to the names of its type in ``protocol/sampling.py``."""
     with pytest.raises(MlxcelError, match=f"^{name}="):
         checked_fields({name: object()})
+
+
+def test_stop_texts_of_an_iterator_can_be_read_again() -> None:
+    assert {"stop": ["a", "b"]} == checked_fields({"stop": iter("ab")})
 
 
 async def awaited(progress: Any) -> None:

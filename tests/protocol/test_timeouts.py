@@ -119,6 +119,7 @@ def test_a_complete_answer_ends_soon_and_another_request_has_the_time_that_was_l
 
     assert (2, 2, 0) == (deadline.timeout, deadline.left(10), deadline.left(13))
     after = deadline.following(20)
+    assert 40 == after.timeout
     after.renew(20, progress=False)
     assert (40, 40, 35) == (after.timeout, after.left(20), after.following(25).left(25))
 

@@ -1,4 +1,4 @@
-"""Each test finds out for itself what types mean."""
+"""Empty caches of schemas for each test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlxcel_integrations.structured import type_schema
 
 @pytest.fixture(autouse=True)
 def forget_types() -> None:
-    """Nothing is answered from what an earlier test has put into a cache."""
+    """Empty the caches, so that no test finds the schemas of an earlier one."""
     for value in vars(type_schema).values():
         if hasattr(value, "cache_clear"):
             value.cache_clear()

@@ -59,7 +59,7 @@ async def test_the_loop_goes_on_while_a_server_starts(fake: Fake) -> None:
     ["mlxcel_integrations.AsyncLLM", "mlxcel_integrations.langchain.ChatMlxcel"],
 )
 def test_a_constructor_imports_nothing_in_the_loop(name: str, fake: Fake) -> None:
-    """The first one would hold it up for as long as that takes."""
+    """The first constructor would block the loop for as long as its imports take."""
     package, _, client = name.rpartition(".")
     code = f"""
 import asyncio, sys

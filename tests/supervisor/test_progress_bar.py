@@ -1,4 +1,4 @@
-"""A long start shows its progress, and breaks on nothing."""
+"""A long start shows its progress, and no output makes it fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A specification tells equal servers by one name, and keeps the key out of it."""
+"""A specification gives equal servers the same name, from which nobody learns the key."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_missing_executable_is_an_error(tmp_path: Path) -> None:
 
 
 def test_equal_servers_have_one_fingerprint(binary: Path) -> None:
-    """What only concerns the start or the end makes no other server."""
+    """Options that only concern the start or the end do not make another server."""
     first = spec(binary, key="k")
 
     assert first.fingerprint(None) == spec(binary, key="k", startup_timeout=5.0).fingerprint(None)

@@ -310,7 +310,7 @@ def test_only_what_is_the_same_is_shared(other: dict[str, Any], fake: Fake) -> N
     ):
         assert one.pid != two.pid
         assert one.pid == three.pid
-        # The patience of the last one counts.
+        # The ``keep_alive`` of the last lease counts.
         three.close()
     fake.wait_for_nothing(8)
 

@@ -47,7 +47,7 @@ FRAMEWORKS = {
 _PACKAGES = ("bs4", "mammoth", "markdownify", "numpy", "pypdf", "semantic_text_splitter", "Stemmer")
 
 _SHORTEST = 0.05
-"""Seconds of an answer whose speed is worth telling: some arrive at once, at their end."""
+"""Shortest answer, in seconds, whose speed is shown: some arrive all at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _EMBEDDING_SECONDS = 1.5
 
 _SHOWN_LEFT_OUT = 5
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
-"""The usual one, and those of Chinese, Japanese and Arabic."""
+"""The ASCII question mark, the full-width one of Chinese and Japanese, and the Arabic one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence
 
 
 def _is_question(argument: str) -> bool:
-    """Tell whether an argument is no file, and more than a word or with a question mark."""
+    """Tell whether an argument is a question: not a file, and several words or a question mark."""
     stripped = argument.strip()
     if len(stripped.split()) < 2 and not stripped.endswith(_QUESTION_MARKS):
         return argument != "" and not stripped
@@ -160,7 +160,7 @@ def _is_question(argument: str) -> bool:
 
 
 def _typed_or_piped(log: Terminal) -> Iterator[str]:
-    """Return the questions of standard input, once the first has come if they are not typed.
+    """Return the questions on standard input; if they are piped, wait for the first one.
 
     Raises:
         UsageError: There is none.
@@ -271,7 +271,7 @@ def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
 
 
 def _tell_of_tables(log: Terminal, sources: Sequence[Passage], passages: Sequence[Passage]) -> None:
-    """Say that a sum is not to be had if an answer is from a part of a table."""
+    """Warn that an answer from part of a table can hold no sum over all of it."""
     tables = {passage.source for passage in sources if is_table(passage)}
     for name in sorted(tables):
         if sum(p.source == name for p in passages) > sum(p.source == name for p in sources):

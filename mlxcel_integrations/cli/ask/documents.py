@@ -109,7 +109,7 @@ def _text(content: bytes) -> str:
 
 
 def _is_mostly_beyond_ascii(content: bytes) -> bool:
-    """Tell whether a text is in an alphabet that Windows-1252 does not have, as Cyrillic."""
+    """Tell whether a text is in an alphabet that Windows-1252 lacks, such as Cyrillic."""
     letters = content.translate(None, _NO_LETTERS)[:_SAMPLE]
     return 3 * sum(byte > 127 for byte in letters) > len(letters)
 
@@ -164,7 +164,7 @@ def _html_markdown(content: bytes) -> list[str]:
 
     try:
         with warnings.catch_warnings():
-            # It guesses what a programmer may have meant.
+            # BeautifulSoup warns about input that a programmer may have passed by mistake.
             warnings.simplefilter("ignore")
             page = BeautifulSoup(content, "html.parser")
         for hidden in page(["script", "style", "template", "noscript", "img", "svg", "nav"]):

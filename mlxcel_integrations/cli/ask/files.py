@@ -181,7 +181,7 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
         if folder is not None and not _is_in(folder, name, status):
             raise _Skipped(_OUTSIDE)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            # None, if it is one of the kernel that has nothing to say at the moment.
+            # None for a file of the kernel that has nothing to read at the moment.
             content = file.read(_BEGINNING) or b""
             if folder is not None and is_binary(name, content):
                 raise _Skipped(on_one_line(Path(name).suffix.lower()) or "without a suffix")

@@ -25,10 +25,10 @@ _SATURATION, _LENGTH_WEIGHT = 1.5, 0.3
 """The parameters of BM25 that are usually called k1 and b; passages are nearly equal in length."""
 
 _OFFSET = 60
-"""Of reciprocal rank fusion: the smaller, the more the first places count."""
+"""Constant of reciprocal rank fusion: the smaller, the more the first places count."""
 
 _FREQUENT = 5
-"""A word whose letters are more often than this in a text is left out if any other is found."""
+"""A word with more occurrences per text than this is left out if a rarer one was found."""
 
 
 class KeywordIndex:

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS vector (
 """
 
 _ROWS = 500
-"""Rows that are looked up at once: all the values that older versions of SQLite take are 999."""
+"""Rows that are looked up at once: older versions of SQLite take at most 999 values."""
 
 
 class Store:

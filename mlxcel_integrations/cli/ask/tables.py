@@ -44,7 +44,7 @@ def json_records(text: str) -> list[str]:
 
 
 def _delimiter(text: str) -> str:
-    """Return the one that the first line has most of."""
+    """Return the delimiter that occurs most often in the first line."""
     first = text[:_SAMPLE].partition("\n")[0]
     return max(",;\t|", key=first.count)
 

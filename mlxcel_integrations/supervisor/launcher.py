@@ -213,10 +213,10 @@ class Launcher:
         port_taken = ended and port_was_taken(process.log.tail)
         if ended and not port_taken:
             raise self._failed(process, f"ended with {process.cause} as soon as it was ready.")
-        if self._spec.takes_free_port:
-            raise _PortTaken
         if not port_taken and health_status(endpoint) is None:
             raise self._failed(process, "stopped answering as soon as it was ready.")
+        if self._spec.takes_free_port:
+            raise _PortTaken
         raise MlxcelServerError(
             f"Another program answers at {endpoint}, not the server that was started for "
             f"{self._spec.model!r}. It was sent neither the key nor a prompt. Choose another "

@@ -17,6 +17,8 @@ from .sockets import wrap_backend
 
 if TYPE_CHECKING:
     # Imported with the first connection, since it takes as long to import as httpx itself.
+    import ssl
+
     import httpcore
 
 __all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sending"]
@@ -63,26 +65,33 @@ class DeadlineBackend:
         self.sleep = backend.sleep
         self._backend = backend
 
-    def connect_tcp(self, host: str, port: int, timeout: float, **options: Any) -> DeadlineStream:
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, **options: Any
+    ) -> DeadlineStream:
         """Connect to the first address of a host that accepts.
 
         All of them share the time, of which each would get the whole otherwise.
         """
         import httpcore
 
-        end = time.monotonic() + _within_request(timeout)
+        limit = _within_request(timeout)
+        began = time.monotonic()
         addresses = _addresses(host, port)
         while True:
-            left = max(end - time.monotonic(), _LEAST_SECONDS)
+            share = limit
+            if limit is not None:
+                left = began + limit - time.monotonic()
+                share = max(left, _LEAST_SECONDS) / len(addresses)
             try:
-                share = left / len(addresses)
                 stream = self._backend.connect_tcp(addresses.pop(0), port, share, **options)
                 return DeadlineStream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if not addresses:
                     raise
 
-    def connect_unix_socket(self, path: str, timeout: float, **options: Any) -> DeadlineStream:
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, **options: Any
+    ) -> DeadlineStream:
         """Connect to a Unix socket."""
         stream = self._backend.connect_unix_socket(path, _within_request(timeout), **options)
         return DeadlineStream(stream)
@@ -119,7 +128,12 @@ class DeadlineStream:
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
             self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))
 
-    def start_tls(self, ssl_context: Any, server_hostname: str, timeout: float) -> DeadlineStream:
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> DeadlineStream:
         """Encrypt the connection."""
         limit = _within_request(timeout)
         return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, limit))
@@ -136,11 +150,13 @@ class DeadlineStream:
         return self._deadline.timeout
 
 
-def _within_request(seconds: float) -> float:
-    """Return so many seconds, or those that the request of this thread has left if fewer."""
+def _within_request(timeout: float | None) -> float | None:
+    """Return a limit in seconds, or what the request of this thread has left if that is less."""
     deadline = sending.deadline
     left = deadline.left(time.monotonic()) if deadline is not None else None
-    return seconds if left is None else max(min(seconds, left), _LEAST_SECONDS)
+    if left is None:
+        return timeout
+    return max(left if timeout is None else min(timeout, left), _LEAST_SECONDS)
 
 
 def _addresses(host: str, port: int) -> list[str]:

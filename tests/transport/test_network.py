@@ -153,11 +153,12 @@ def test_the_addresses_of_a_host_share_the_time_of_a_connection(
     assert list(zip(ADDRESSES, shares, strict=True)) == backend.waits
 
 
-def test_the_next_address_is_used_when_the_first_refuses() -> None:
+@pytest.mark.parametrize("limit", [5, None])
+def test_the_next_address_is_used_when_the_first_refuses(limit: float | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         # On this machine, localhost may have an address of IPv6 on which nobody listens.
         backend = DeadlineBackend(httpcore.SyncBackend())
-        stream = backend.connect_tcp("localhost", server.getsockname()[1], 5)
+        stream = backend.connect_tcp("localhost", server.getsockname()[1], limit)
 
         assert server.getsockname() == stream.get_extra_info("server_addr")
         stream.close()

@@ -265,7 +265,12 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return await self._async_llm.models()
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            # The error keeps this object alive, and nobody else closes what was not entered.
+            self.close()
+            raise
 
     def __exit__(
         self,
@@ -276,7 +281,12 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self.close()
 
     async def __aenter__(self) -> Self:
-        return await self.astart()
+        try:
+            return await self.astart()
+        except BaseException:
+            # The error keeps this object alive, and nobody else closes what was not entered.
+            await self.aclose()
+            raise
 
     async def __aexit__(
         self,

@@ -119,7 +119,12 @@ class AsyncLLM(BaseClient):
                 closing.push_async_callback(client.close)
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        try:
+            return await self.start()
+        except BaseException:
+            # The error keeps this object alive, and nobody else closes what was not entered.
+            await self.close()
+            raise
 
     async def __aexit__(
         self,

@@ -141,7 +141,12 @@ class LLM(BaseClient):
                 closing.callback(self._openai.close)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            # The error keeps this object alive, and nobody else closes what was not entered.
+            self.close()
+            raise
 
     def __exit__(
         self,

@@ -18,6 +18,7 @@ __all__ = [
     "from_status",
     "insecure",
     "is_overflow",
+    "no_connection",
     "no_slot",
     "not_a_stream",
     "not_the_model",
@@ -313,6 +314,26 @@ def no_slot(where: str, limit: str, seconds: float, cause: BaseException) -> Fai
         "APITimeoutError",
         f"All slots of {where} were busy for {seconds:g} s ({limit}=). Raise the limit, send fewer "
         "requests at once, or start the server with more slots.",
+        cause=cause,
+    )
+
+
+def no_connection(
+    where: str, most: int, limit: str, seconds: float, cause: BaseException
+) -> Failure:
+    """Return the failure of a request for which no connection of the client became free in time.
+
+    Args:
+        where: The address.
+        most: How many connections there are.
+        limit: Name of the argument that limits the wait.
+        seconds: Its value.
+        cause: The error that ended the wait.
+    """
+    return Failure(
+        "APITimeoutError",
+        f"All {most} connections to {where} were busy for {seconds:g} s ({limit}=). Raise the "
+        "limit, or send fewer requests at once.",
         cause=cause,
     )
 

@@ -11,6 +11,7 @@ are text.
 from __future__ import annotations
 
 import json
+import re
 
 from ..errors import MlxcelStreamError
 from .validation import NOT_JSON, from_json
@@ -20,6 +21,8 @@ __all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """The largest event that is accepted, in bytes: far above any answer of a language model."""
 
+_FIELD_OR_COMMENT = re.compile(rb":|(?:event|id|retry)(?::|$)")
+
 
 class SSEDecoder:
     """Decode an event stream that arrives in pieces.
@@ -28,6 +31,9 @@ class SSEDecoder:
 
     Args:
         max_event_bytes: Larger events, or lines, are refused.
+
+    Attributes:
+        stray: The last line that is no part of an event stream, as of a traceback; empty if none.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -39,6 +45,7 @@ class SSEDecoder:
         self._is_error = False
         self._after_cr = False
         self._at_start = True
+        self.stray = b""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Take the next bytes and return the data of the events that they complete.
@@ -91,6 +98,8 @@ class SSEDecoder:
                     raise self._too_large()
             elif line.startswith(b"event:") and line[6:].strip().lower() == b"error":
                 self._is_error = True
+            elif not _FIELD_OR_COMMENT.match(line):
+                self.stray = line
         return events
 
     def _put_aside(self, piece: bytes) -> None:

@@ -1,7 +1,8 @@
 """Streamed answers of chats and completions: bytes in, deltas out, and a verdict at the end.
 
-An answer is complete once a finish reason or ``[DONE]`` has come. Any other end of a stream is an
-error that keeps the text so far.
+An answer is complete once a finish reason or ``[DONE]`` has come, unless the latter stands alone
+after something that is no part of an answer. Any other end of a stream is an error that keeps the
+text so far.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ CONNECTION_ENDED = "the connection ended"
 
 CUT = ("length", "repetition")
 """Finish reasons of answers that did not end by themselves."""
+
+FAILED = ("error", "abort")
+"""Finish reasons of answers that the server gave up: mlxcel's, and that of vLLM and SGLang."""
 
 BEYOND_JSON = 2
 """Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
@@ -177,6 +181,7 @@ class DeltaStream:
         self._finish: str | None = None
         self._must_end = must_end
         self._failure: MlxcelStreamError | None = None
+        self._odd = b""
         self._stop = StopFilter(stops) if stops else None
         self._json = JSONEnd() if has_schema else None
         self._repetition = RepetitionDetector() if has_schema and not may_repeat else None
@@ -241,6 +246,14 @@ class DeltaStream:
                 partial=self.shown,
                 stderr=log,
             )
+        odd = self._odd or self._decoder.stray
+        if odd and not self._finish:
+            raise MlxcelStreamError(
+                f"{self._given_up_by} without a finish reason. It sent {_sample(odd)}, which is no "
+                "part of an answer. The text so far is in .partial; check the server's log.",
+                partial=self.shown,
+                stderr=log,
+            )
         end = self._json if self._must_end and self._finish not in CUT else None
         if end is not None and not (end.complete or end.endless):
             raise StructuredOutputTruncated(
@@ -272,6 +285,8 @@ class DeltaStream:
                 raise self._given_up(error_text(error))
             if delta is None:
                 delta = Delta()
+                if event and not event.keys() & _PARTS:
+                    self._odd = data
             if self._stop is not None:
                 self._cut_at_stop(self._stop, delta)
             if self._json is not None:
@@ -304,7 +319,7 @@ class DeltaStream:
             if delta.text:
                 self._text.write(delta.text)
             if delta.finish_reason:
-                if delta.finish_reason == "error":
+                if delta.finish_reason in FAILED:
                     if not self._is_whole():
                         self.broke_off = True
                         raise self._given_up(
@@ -388,10 +403,11 @@ class DeltaStream:
 
     def _given_up(self, reason: str) -> MlxcelStreamError:
         self.gave_up = True
-        who = self._who[0].upper() + self._who[1:]
-        return MlxcelStreamError(
-            f"{who} gave up on the answer: {reason}. The text so far is in .partial."
-        )
+        return MlxcelStreamError(f"{self._given_up_by}: {reason}. The text so far is in .partial.")
+
+    @property
+    def _given_up_by(self) -> str:
+        return f"{self._who[0].upper()}{self._who[1:]} gave up on the answer"
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
         raise NotImplementedError
@@ -465,6 +481,10 @@ def _bare(event: Mapping[str, Any]) -> Any:
         return "an error without a message"
     # As web frameworks write them.
     return event.get("detail") or event.get("errors")
+
+
+_PARTS = {"choices", "usage", "timings", "prompt_progress"}
+"""Keys of events: one that says anything has one of them at least."""
 
 
 def _sample(data: bytes) -> str:

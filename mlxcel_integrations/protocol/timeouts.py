@@ -44,6 +44,11 @@ class Timeouts(NamedTuple):
         """Longest time until a connection is made."""
         return min(self.connect_timeout, self.read)
 
+    @property
+    def connect_name(self) -> str:
+        """Name of the argument that limits it."""
+        return "connect_timeout" if self.connect_timeout <= self.read else "timeout"
+
 
 class Deadline:
     """The deadline of the next read of one request, and the end of all of its reads.

@@ -16,8 +16,10 @@ import httpx
 
 from ..embedded import known_as
 from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
+from ..protocol.timeouts import Deadline, Timeouts
 from ..transport.endpoint import Endpoint
 from ..transport.sockets import close_leaked_socket
+from ..transport.sync_pool import SyncPool
 from .bind_address import choose_bind_address, port_was_taken
 from .kept_prompts import restore_prompts
 from .local_models import LocalModel, list_local_models
@@ -211,10 +213,10 @@ class Launcher:
         port_taken = ended and port_was_taken(process.log.tail)
         if ended and not port_taken:
             raise self._failed(process, f"ended with {process.cause} as soon as it was ready.")
-        if self._spec.takes_free_port:
-            raise _PortTaken
         if not port_taken and health_status(endpoint) is None:
             raise self._failed(process, "stopped answering as soon as it was ready.")
+        if self._spec.takes_free_port:
+            raise _PortTaken
         raise MlxcelServerError(
             f"Another program answers at {endpoint}, not the server that was started for "
             f"{self._spec.model!r}. It was sent neither the key nor a prompt. Choose another "
@@ -270,12 +272,14 @@ def health_status(endpoint: Endpoint) -> int | None:
         return None
     limits = dict.fromkeys(("connect", "read", "write", "pool"), _HEALTH_SECONDS)
     request = httpx.Request("GET", endpoint.url + "/health", extensions={"timeout": limits})
+    # Each of these limits is only that of one wait, and a server may answer byte by byte.
+    deadline = Deadline(Timeouts(total_timeout=_HEALTH_SECONDS), time.monotonic())
     with endpoint.transport() as transport:
         try:
-            response = transport.handle_request(request)
-            with contextlib.closing(response):
-                return 200 if _is_busy(response) else response.status_code
-        except httpx.TransportError as error:
+            incoming = SyncPool(transport).send(endpoint, request, deadline)
+            with contextlib.closing(incoming.closing):
+                return 200 if _is_busy(incoming.response) else incoming.response.status_code
+        except (httpx.TransportError, TimeoutError) as error:
             close_leaked_socket(error)
             return None
 

@@ -24,6 +24,9 @@ __all__ = ["AsyncDriver"]
 
 T = TypeVar("T")
 
+LATER_SECONDS = 0.05
+"""How much later than the total of a request a limit for all of its parts ends it."""
+
 
 class AsyncDriver:
     """Waits for a server without blocking the event loop; see ``SyncDriver``.
@@ -117,7 +120,9 @@ class AsyncDriver:
         match step:
             case Send(endpoint, request, deadline):
                 await Turns.of_this_loop().join()
-                async with asyncio.timeout(deadline.left(time.monotonic())):
+                left = deadline.left(time.monotonic())
+                # Only after the limits of each wait, which may be the same, and say what for.
+                async with asyncio.timeout(None if left is None else left + LATER_SECONDS):
                     return await self._pool.send(endpoint, request, deadline)
             case Next(incoming):
                 await Turns.of_this_loop().join()

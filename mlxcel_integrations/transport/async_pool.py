@@ -83,8 +83,11 @@ class AsyncPool:
         transport = await self.transport(endpoint)
         loop = asyncio.get_running_loop()
         places = self._places.setdefault(loop, asyncio.Semaphore(MOST_CONNECTIONS))
-        async with asyncio.timeout(request.extensions["timeout"]["pool"]):
-            await places.acquire()
+        try:
+            async with asyncio.timeout(request.extensions["timeout"]["pool"]):
+                await places.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout("No connection is free.") from None
         try:
             response = await transport.handle_async_request(request)
             body = response.stream

@@ -11,10 +11,19 @@ from typing import Any
 import httpx
 
 from ..errors import MlxcelError, MlxcelServerError, causes
-from ..protocol.failures import Failure, cut_by, insecure, timed_out, unreachable, untrusted
+from ..protocol.failures import (
+    Failure,
+    cut_by,
+    insecure,
+    no_connection,
+    timed_out,
+    unreachable,
+    untrusted,
+)
 from ..protocol.flow import MISSING_ROUTE, Call
 from ..secret import redacted
 from .connection import Connection
+from .endpoint import MOST_CONNECTIONS
 
 __all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 
@@ -32,6 +41,8 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     """
     hide_secrets(error)
     where = str(connection.endpoint)
+    if isinstance(error, httpx.PoolTimeout):
+        return no_connection(where, MOST_CONNECTIONS, *exceeded, error)
     not_accepted = isinstance(error, httpx.ConnectTimeout)
     if _is_timeout(error) and not not_accepted:
         return timed_out(where, *exceeded, error)
@@ -42,9 +53,11 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     crash = _crash(connection)
     reason = _end(connection) or _system_reason(error) or "it closed the connection"
     if not_accepted:
-        seconds = connection.timeouts.connect
+        limit, seconds = exceeded
+        if limit != "total_timeout":
+            limit, seconds = connection.timeouts.connect_name, connection.timeouts.connect
         what = "secure connection" if connection.endpoint.is_secure else "connection"
-        reason = f"it accepted no {what} within {seconds:g} s (connect_timeout=)"
+        reason = f"it accepted no {what} within {seconds:g} s ({limit}=)"
     never_sent = not_accepted or isinstance(error, httpx.ConnectError)
     few_files = _system_number(error) in (errno.EMFILE, errno.ENFILE)
     return unreachable(

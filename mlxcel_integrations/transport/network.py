@@ -1,11 +1,13 @@
 """Network streams whose reads and writes end with the deadline of their request.
 
 httpx only limits each single read of a socket: it waits for headers that arrive byte by byte, or
-for informational responses without end, as long as they keep coming.
+for informational responses without end, as long as they keep coming. It also connects to each
+address of a host for the whole time that a connection may take.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +17,8 @@ from .sockets import wrap_backend
 
 if TYPE_CHECKING:
     # Imported with the first connection, since it takes as long to import as httpx itself.
+    import ssl
+
     import httpcore
 
 __all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sending"]
@@ -22,6 +26,9 @@ __all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sending"]
 T = TypeVar("T")
 
 WRITTEN_AT_ONCE = 64 * 1024
+
+_LEAST_SECONDS = 0.001
+"""Shortest wait for a connection: none at all would mean to fail at once."""
 
 
 class _Sending(threading.local):
@@ -58,13 +65,36 @@ class DeadlineBackend:
         self.sleep = backend.sleep
         self._backend = backend
 
-    def connect_tcp(self, *args: Any, **kwargs: Any) -> DeadlineStream:
-        """Connect to a host."""
-        return DeadlineStream(self._backend.connect_tcp(*args, **kwargs))
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, **options: Any
+    ) -> DeadlineStream:
+        """Connect to the first address of a host that accepts.
 
-    def connect_unix_socket(self, *args: Any, **kwargs: Any) -> DeadlineStream:
+        All of them share the time, of which each would get the whole otherwise.
+        """
+        import httpcore
+
+        limit = _within_request(timeout)
+        began = time.monotonic()
+        addresses = _addresses(host, port)
+        while True:
+            share = limit
+            if limit is not None:
+                left = began + limit - time.monotonic()
+                share = max(left, _LEAST_SECONDS) / len(addresses)
+            try:
+                stream = self._backend.connect_tcp(addresses.pop(0), port, share, **options)
+                return DeadlineStream(stream)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses:
+                    raise
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, **options: Any
+    ) -> DeadlineStream:
         """Connect to a Unix socket."""
-        return DeadlineStream(self._backend.connect_unix_socket(*args, **kwargs))
+        stream = self._backend.connect_unix_socket(path, _within_request(timeout), **options)
+        return DeadlineStream(stream)
 
 
 class DeadlineStream:
@@ -98,9 +128,15 @@ class DeadlineStream:
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
             self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))
 
-    def start_tls(self, *args: Any, **kwargs: Any) -> DeadlineStream:
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> DeadlineStream:
         """Encrypt the connection."""
-        return DeadlineStream(self._stream.start_tls(*args, **kwargs))
+        limit = _within_request(timeout)
+        return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, limit))
 
     def _left(self, timeout: float | None) -> float | None:
         """Return the seconds that a read or a write may take.
@@ -112,3 +148,27 @@ class DeadlineStream:
             return timeout
         self._deadline.renew(time.monotonic(), progress=False)
         return self._deadline.timeout
+
+
+def _within_request(timeout: float | None) -> float | None:
+    """Return a limit in seconds, or what the request of this thread has left if that is less."""
+    deadline = sending.deadline
+    left = deadline.left(time.monotonic()) if deadline is not None else None
+    if left is None:
+        return timeout
+    return max(left if timeout is None else min(timeout, left), _LEAST_SECONDS)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a host in the order in which to try them.
+
+    Raises:
+        httpcore.ConnectError: It is unknown.
+    """
+    import httpcore
+
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(error) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
+from mlxcel_integrations.transport import async_pool, sync_pool
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import dumps, event
 
@@ -106,7 +107,8 @@ async def test_a_slow_task_is_not_a_slow_server(server: FakeServer) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse at once")
-def test_a_server_that_takes_no_connection_is_given_up(connect: Any) -> None:
+@pytest.mark.parametrize("limit", ["timeout", "connect_timeout", "total_timeout"])
+def test_a_server_that_takes_no_connection_is_given_up(limit: str, connect: Any) -> None:
     """It listens, but the queue of those who wait for it is full."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
@@ -114,12 +116,25 @@ def test_a_server_that_takes_no_connection_is_given_up(connect: Any) -> None:
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        client = connect(
-            base_url=f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout=0.2, max_retries=0
-        )
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        client = connect(base_url=url, max_retries=0, **{limit: 0.2})
 
-        with pytest.raises(openai.APIConnectionError, match=r"0.2 s \(connect_timeout=\)"):
+        with pytest.raises(
+            openai.APIConnectionError, match=rf"connection within 0.2 s \({limit}=\)"
+        ):
             client.models()
+
+
+def test_a_request_says_that_all_connections_of_its_client_are_busy(
+    connect: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pool in (sync_pool, async_pool):
+        monkeypatch.setattr(pool, "MOST_CONNECTIONS", 0)
+
+    with pytest.raises(
+        openai.APITimeoutError, match=r"connections to .* busy for 0.1 s \(timeout=\)"
+    ):
+        connect(timeout=0.1, max_retries=0).models()
 
 
 def test_a_server_that_waits_for_plain_http_is_told_as_such(connect: Any) -> None:

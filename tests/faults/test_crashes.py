@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -142,6 +144,36 @@ def test_a_start_that_fails_is_a_failed_state(fake: Fake) -> None:
 
 
 # --------------------------------------------------------------------------- a server that hangs
+
+
+def enter(binary: str, make: Any) -> None:
+    with make(model="m", binary=binary):
+        pass
+
+
+def aenter(binary: str, make: Any) -> None:
+    async def run() -> None:
+        async with make(model="m", binary=binary):
+            pass
+
+    asyncio.run(run())
+
+
+BLOCKS = [(enter, LLM), (aenter, AsyncLLM), (enter, ChatMlxcel), (aenter, ChatMlxcel)]
+
+
+@pytest.mark.parametrize(("use", "make"), BLOCKS)
+def test_a_block_that_could_not_be_entered_keeps_no_server_for_the_next(
+    use: Callable[[str, Any], None], make: Any, fake: Fake
+) -> None:
+    """Its error, which a notebook or a loop of events keeps, refers to the object."""
+    with pytest.raises(MlxcelServerError, match="no memory") as kept:
+        use(fake.binary(FAIL="no memory"), make)
+    # The same model with the same options shares the server of whoever still refers to it.
+    use(fake.binary(), make)
+
+    assert kept.value.__traceback__ is not None
+    fake.wait_for_nothing()
 
 
 def test_a_server_that_hangs_inside_an_answer_is_told_with_what_had_arrived(fake: Fake) -> None:

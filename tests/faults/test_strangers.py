@@ -302,8 +302,11 @@ def test_a_server_that_dies_after_its_first_answer_is_told_with_its_log(
     assert 3 == caught.value.returncode
 
 
-def test_a_server_that_stops_listening_and_lives_on_is_told_and_ended(fake: Fake) -> None:
-    server = fake.server(short_lived(fake, 60), shutdown_grace=0.1)
+@pytest.mark.parametrize("address", [{}, {"host": "127.0.0.1"}])
+def test_a_server_that_stops_listening_and_lives_on_is_told_and_ended(
+    address: dict[str, Any], fake: Fake
+) -> None:
+    server = fake.server(short_lived(fake, 60), shutdown_grace=0.1, **address)
 
     told = r"stopped answering as soon as it was ready(?s:.*)cursed"
     with pytest.raises(MlxcelServerError, match=told):

@@ -68,6 +68,12 @@ GOOD = {
         ]
     ),
     "no usage": Reply.events([said(TEXT), END]),
+    "events and lines that are no part of it": Reply.events(
+        [{"type": "ping"}, said(TEXT), b"id: 7\nretry: 9\nping\n\n", END]
+    ),
+    "names, ids and comments, and no finish reason": Reply.events(
+        [b"event: message\nid\nretry: 9\n:\n", said(TEXT), {"choices": [], "usage": None}]
+    ),
     "usage, choices and error that are null": Reply.events(
         [said(TEXT), END, {"choices": None, "usage": None, "timings": None, "error": None}]
     ),
@@ -241,6 +247,26 @@ FAULTS = {
         MlxcelStreamError,
         "gave up on the answer: no memory",
         "ab",
+    ),
+    **{
+        f"{name} instead of the end": Fault(
+            Reply.events([said("ab"), odd]),
+            MlxcelStreamError,
+            f"gave up on the answer without a finish reason. It sent .*{says}",
+            "ab",
+        )
+        for name, odd, says in (
+            ("a problem", {"title": "Out of memory", "status": 500}, "Out of memory"),
+            ("an error of another name", {"error_msg": "out of memory"}, "error_msg"),
+            ("an error that is empty", {"error": ""}, "error"),
+            ("an event of another name", b'event: failed\ndata: {"at": 7}\n\n', "at"),
+            ("an error in several lines", b'{\n  "error": "x"\n}\n\n', "}"),
+            ("a page", b"<h1>502 Bad Gateway</h1>\n\n", "502"),
+            ("a traceback", b"Traceback:\n  File x\nMemoryError: no\n\n", "MemoryError"),
+        )
+    },
+    "an aborted generation": Fault(
+        Reply.text("a b", finish="abort"), MlxcelStreamError, "the generation failed", "a b"
     ),
     "a connection that is closed": Fault(
         Reply.close(), openai.APIConnectionError, "Lost the connection"

@@ -231,6 +231,13 @@ def test_a_bad_event_is_shown_in_short() -> None:
     ids=str,
 )
 def test_events_that_add_nothing_are_passed_over(value: dict[str, Any]) -> None:
+    deltas = read([said("a") + event(value) + event(chunk("stop")) + DONE])
+
+    assert [Delta("a"), Delta(finish_reason="stop", model="m", id="chat-1")] == deltas
+
+
+@pytest.mark.parametrize("value", [{}, {"choices": None}, {"choices": [], "usage": None}], ids=str)
+def test_events_that_say_nothing_may_stand_before_an_end_without_a_reason(value: object) -> None:
     assert [Delta("a")] == read([said("a") + event(value) + DONE])
 
 

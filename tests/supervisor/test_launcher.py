@@ -20,6 +20,7 @@ from mlxcel_integrations.supervisor.server_spec import ServerSpec
 from mlxcel_integrations.supervisor.single_flight import StartCancelled
 from mlxcel_integrations.transport.endpoint import Endpoint
 from tests.fakes.server import FakeServer
+from tests.faults.raw_socket_server import RawServer
 
 from .conftest import Fake
 
@@ -170,6 +171,31 @@ def test_nobody_answers_on_a_free_port_or_on_one_that_is_silent() -> None:
         assert health_status(endpoint) is None
         assert 0.9 < time.monotonic() - began < 2
     assert health_status(endpoint) is None
+
+
+DRIPPING = {
+    "headers": (b"HTTP/1.1 200 OK\r\nx-slow: ", b"a"),
+    "informational responses": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the body of an error": (b"HTTP/1.1 503 Oh\r\ncontent-length: 99\r\n\r\n", b"a"),
+}
+
+
+@pytest.mark.parametrize("part", DRIPPING)
+def test_nobody_answers_on_a_port_that_drips(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its bytes comes in time, and a start would wait for all of them."""
+    head, piece = DRIPPING[part]
+
+    def drip(_: RawServer, connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(piece)
+            time.sleep(0.05)
+
+    monkeypatch.setattr("mlxcel_integrations.supervisor.launcher._HEALTH_SECONDS", 0.2)
+    with RawServer(drip) as server:
+        began = time.monotonic()
+        assert health_status(Endpoint.parse(server.url, None)) is None
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

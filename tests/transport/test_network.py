@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
@@ -115,3 +118,70 @@ def test_the_head_of_a_request_is_sent_with_its_body(clock: list[float]) -> None
         stream.write(part, 60)
 
     assert [post + body, get] == wire.written
+
+
+class NoAnswer:
+    """A backend of httpcore whose connections take all of their time, which it notes."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self._clock = clock
+        self.waits: list[tuple[str, float]] = []
+        self.sleep = time.sleep
+
+    def connect_tcp(self, host: str, port: int, timeout: float) -> Any:
+        self.waits.append((host, timeout))
+        self._clock[0] += timeout
+        raise httpcore.ConnectTimeout
+
+
+ADDRESSES = ("192.0.2.1", "192.0.2.2", "2001:db8::1")
+
+
+@pytest.mark.parametrize(("total", "shares"), [(None, [3, 3, 3]), (6, [2, 2, 2])])
+def test_the_addresses_of_a_host_share_the_time_of_a_connection(
+    total: float | None, shares: list[float], clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(2, 1, 6, "", (address, 80)) for address in ADDRESSES]
+    monkeypatch.setattr(network.socket, "getaddrinfo", lambda *_, **__: found)
+    backend: Any = NoAnswer(clock)
+    with (
+        sent_within(Deadline(Timeouts(total_timeout=total), clock[0])),
+        pytest.raises(httpcore.ConnectTimeout),
+    ):
+        DeadlineBackend(backend).connect_tcp("host", 80, 9)
+
+    assert list(zip(ADDRESSES, shares, strict=True)) == backend.waits
+
+
+@pytest.mark.parametrize("limit", [5, None])
+def test_the_next_address_is_used_when_the_first_refuses(limit: float | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # On this machine, localhost may have an address of IPv6 on which nobody listens.
+        backend = DeadlineBackend(httpcore.SyncBackend())
+        stream = backend.connect_tcp("localhost", server.getsockname()[1], limit)
+
+        assert server.getsockname() == stream.get_extra_info("server_addr")
+        stream.close()
+
+
+class Handshake:
+    """A stream of httpcore that notes the limit of a handshake."""
+
+    limit: float
+
+    def start_tls(self, context: object, host: str, limit: float) -> Wire:
+        self.limit = limit
+        return Wire()
+
+    def close(self) -> None: ...
+
+    def get_extra_info(self, info: str) -> None: ...
+
+
+def test_a_handshake_gets_what_is_left_of_the_total(clock: list[float]) -> None:
+    plain: Any = Handshake()
+    with sent_within(Deadline(Timeouts(total_timeout=5), clock[0])):
+        clock[0] += 2
+        DeadlineStream(plain).start_tls(None, "host", 10)
+
+    assert 3 == plain.limit

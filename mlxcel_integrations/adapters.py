@@ -28,7 +28,7 @@ from .protocol.arguments import plain, shown
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
 from .secret import with_hidden_key, with_secrets
-from .structured.request import to_response_format
+from .structured.request import check_format_type, to_response_format
 from .transport.connection import Connection, ConnectionSettings
 from .transport.representation import NOT_SHOWN, connection_table, described, one_line
 
@@ -382,6 +382,7 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
     @field_validator("response_format", mode="before")
     @classmethod
     def _accept_types(cls, value: Any) -> Any:
+        check_format_type(value)
         return value if isinstance(value, Mapping | None) else to_response_format(value)
 
     @property

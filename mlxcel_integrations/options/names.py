@@ -10,8 +10,15 @@ from pydantic import ValidationError
 
 from ..errors import MlxcelError
 from ..protocol.arguments import plain, shown
-from ..protocol.peer_options import is_harmless, named_options, peer_hint
-from .fields import ChatOptions, ConnectionOptions, SamplingParams, ServerOptions
+from ..protocol.peer_options import is_harmless, named_options, peer_hint, snake_case
+from .fields import (
+    ChatOptions,
+    ConnectionOptions,
+    EmbeddingOptions,
+    RerankOptions,
+    SamplingParams,
+    ServerOptions,
+)
 
 __all__ = ["check_field_name", "hint_for", "nearest_sampling_field", "server_options"]
 
@@ -42,7 +49,13 @@ _OF_OBJECTS = (
     ConnectionOptions.model_fields.keys() | ServerOptions.model_fields.keys()
 ) | ChatOptions.model_fields.keys()
 
-_OF_GENERATION = SamplingParams.model_fields.keys() | ChatOptions.model_fields.keys()
+_KINDS = {
+    "chat models": ChatOptions.model_fields.keys(),
+    "models of text": SamplingParams.model_fields.keys(),
+    "embedding models": EmbeddingOptions.model_fields.keys(),
+    "rerankers": RerankOptions.model_fields.keys(),
+}
+"""Options that some kinds of models have."""
 
 _OF_CHATS = ("schema", "show_schema", "max_attempts")
 """Arguments of methods that answer with an object."""
@@ -78,17 +91,22 @@ def check_field_name(name: str) -> None:
             f"{name}= is an argument of chat, chat_stream and complete_chat only, and in LangChain "
             "of with_structured_output."
         )
+    spelled = snake_case(name)
+    if spelled != name and spelled in SamplingParams.model_fields:
+        raise MlxcelError(_not_an_argument(name, f"Here, use {spelled}=."))
     near = nearest(name, [*_OF_CHATS, *SamplingParams.model_fields, *_ROUTE_FIELDS])
     if near in _OF_CHATS:
-        raise MlxcelError(
-            f"{name}= is not an argument. Did you mean {near}=? If the server has a field of this "
-            "name, pass it in extra_body=."
-        )
+        raise MlxcelError(_not_an_argument(name, f"Did you mean {near}=?"))
     if not is_harmless(name):
-        raise MlxcelError(
-            f"{name}= is not an argument. {peer_hint(name)} If the server has a field of this "
-            "name, pass it in extra_body=."
-        )
+        raise MlxcelError(_not_an_argument(name, peer_hint(name)))
+
+
+def _not_an_argument(name: str, hint: str | None) -> str:
+    """Return the message about a name that a call does not take."""
+    return (
+        f"{name}= is not an argument. {hint} If the server has a field of this name, pass it in "
+        "extra_body=."
+    )
 
 
 def nearest_sampling_field(name: str) -> str | None:
@@ -128,12 +146,15 @@ def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str
     """
     known = list(known)
     hint = peer_hint(name)
-    missing = {name} if name in _OF_GENERATION else set(named_options(hint or "")) - {*known}
-    if missing & _OF_GENERATION:
+    spelled = snake_case(name)
+    if spelled != name and spelled in _OF_OBJECTS.union(*_KINDS.values()):
+        hint = f"Here, use {spelled}=."
+    missing = {*named_options(hint)} - {*known} if hint is not None else {name}
+    kinds = [kind for kind, options in _KINDS.items() if missing and missing <= options]
+    if kinds:
         if has_calls:
             return f"{hint} Pass it with each request." if hint else "Pass it with each request."
-        kind = "chat models" if missing <= ChatOptions.model_fields.keys() else "models of text"
-        return f"Leave it out: it is an option of {kind} only."
+        return f"Leave it out: it is an option of {' and '.join(kinds)} only."
     if hint is not None:
         return hint
     near = nearest(name, known)

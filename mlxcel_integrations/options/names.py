@@ -20,7 +20,7 @@ from .fields import (
     ServerOptions,
 )
 
-__all__ = ["check_field_name", "hint_for", "nearest_sampling_field", "server_options"]
+__all__ = ["check_field_name", "demands", "hint_for", "nearest_sampling_field", "server_options"]
 
 _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {
     "tool_choice",
@@ -132,8 +132,7 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
     try:
         return ServerOptions(**{name: plain(value) for name, value in given.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise MlxcelError(f"{first['loc'][0]}={shown(first['input'])} {_demand(first)}.") from None
+        raise MlxcelError(demands(error)) from None
 
 
 def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str | None:
@@ -161,10 +160,28 @@ def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str
     return f"Did you mean {near!r}?" if near else None
 
 
+def demands(error: ValidationError) -> str:
+    """Return what the values that Pydantic refuses must be, in one line: one demand an option."""
+    texts: dict[str, str] = {}
+    for problem in error.errors():
+        name, *inner = problem["loc"] or ("",)
+        # The other parts are keys, and types of which the value is none.
+        place = "".join(f"[{part}]" for part in inner if isinstance(part, int))
+        value = "" if name in _HIDDEN else shown(problem["input"])
+        texts.setdefault(str(name), f"{name}{place}={value} {_demand(problem)}".lstrip("="))
+    return f"{'; '.join(texts.values())}."
+
+
+_HIDDEN = {"api_key", "default_headers", "extra_args", "extra_body"}
+"""Options whose values may hold a key."""
+
 _DEMANDS = {
     "bool": "must be True or False",
+    "dict": "must be a dictionary",
     "float": "must be a number",
+    "finite": "must be a finite number",
     "int": "must be a whole number",
+    "list": "must be a list",
     "string": "must be a str",
     "tuple": "must be a tuple of strings",
     "path": "must be a str or a path",
@@ -184,4 +201,5 @@ def _demand(problem: Any) -> str:
     kind = str(problem["type"])
     if kind in _LIMITS:
         return _LIMITS[kind].format(**problem["ctx"])
-    return _DEMANDS.get(kind.partition("_")[0], f"is not possible: {problem['msg']}")
+    reason = problem.get("ctx", {}).get("error", problem["msg"])
+    return _DEMANDS.get(kind.partition("_")[0], f"is not possible: {str(reason).rstrip('.')}")

@@ -31,7 +31,7 @@ _USAGE = "leave it out: the number of tokens ends every stream"
 _IMAGE = "leave it out: answers are text, not images"
 
 
-def _each(names: str, instead: str) -> dict[str, str]:
+def _for_each(names: str, instead: str) -> dict[str, str]:
     """Return the same text for several names."""
     return dict.fromkeys(names.split(), instead)
 
@@ -74,7 +74,7 @@ PEER_OPTIONS = {
     "n_ctx": "use ctx_size=, which is set for a server that is started here",
     "num_ctx": "use ctx_size=, which is set for a server that is started here",
     "n_parallel": "use parallel=",
-    **_each(
+    **_for_each(
         """
         device f16_kv lora_base lora_path main_gpu n_batch n_gpu_layers n_threads num_batch
         num_gpu num_thread rope_freq_base rope_freq_scale flash_attn low_vram n_threads_batch
@@ -210,7 +210,7 @@ PEER_OPTIONS = {
     "openai_proxy": "use the environment variable HTTPS_PROXY; servers on this machine are reached "
     "directly",
     "http_socket_options": "leave it out: lost connections are noticed by timeout=",
-    **_each(
+    **_for_each(
         """
         default_query extra_query embedding_only logits_all n_parts num_keep
         ollama_additional_kwargs penalize_newline vocab_only preset tool_call_stop_strings
@@ -225,7 +225,7 @@ PEER_OPTIONS = {
     "root_client": _CLIENT,
     "root_async_client": _CLIENT,
     # Fields of OpenAI's service.
-    **_each(
+    **_for_each(
         """
         api_version audio_config context_management include modalities mode openai_api_type
         openai_api_version openai_organization organization prompt_cache_options service_tier
@@ -238,7 +238,7 @@ PEER_OPTIONS = {
         _CLOUD,
     ),
     # Fields of llama.cpp, and of Ollama.
-    **_each(
+    **_for_each(
         """
         adaptive_decay adaptive_target add_generation_prompt backend_sampling
         continue_final_message dynatemp_exponent dynatemp_range id_slot ignore_eos lora min_keep

@@ -9,7 +9,13 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .async_client import AsyncLLM
 from .client import LLM
@@ -23,14 +29,14 @@ from .options.fields import (
     SamplingParams,
     ServerOptions,
 )
-from .options.names import hint_for
+from .options.names import demands, hint_for
 from .protocol.arguments import plain, shown
 from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
 from .secret import with_hidden_key, with_secrets
-from .structured.request import to_response_format
+from .structured.request import check_format_type, to_response_format
 from .transport.connection import Connection, ConnectionSettings
-from .transport.representation import NOT_SHOWN, connection_table, described, one_line
+from .transport.representation import NOT_SHOWN, connection_table, described, one_line, texts_hidden
 
 if TYPE_CHECKING:
     from .transport.server import ServerLease
@@ -132,6 +138,15 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             if name in fields:
                 fields[name] = fields.pop(name)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _demand_possible_values(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say in one line what Pydantic says in three for each value."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise MlxcelError(demands(error)) from None
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +188,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             deep: Has no effect on the connection.
 
         Raises:
-            MlxcelError: There is no option of that name.
+            MlxcelError: There is no option of that name, or it cannot have the value.
         """
         check_program_goes_on()
         for name in update or ():
@@ -331,6 +346,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             if name in self.__dict__.keys() - NOT_SHOWN
             and (value := self.__dict__[name]) != usual[name].get_default()
         }
+        if "extra_body" in options:
+            options["extra_body"] = texts_hidden(options["extra_body"])
         return (described(connection, options) if connection else options).items()
 
     def __repr__(self) -> str:
@@ -376,11 +393,15 @@ def _checked(name: str, value: Any) -> Any:
     """Return the value of an option as the constructor would store it.
 
     Raises:
-        pydantic.ValidationError: The option cannot have it.
+        MlxcelError: The option cannot have it.
     """
     for options in OPTION_LISTS:
         if name in options.model_fields:
-            return getattr(options.model_validate(with_secrets({name: value})), name)
+            try:
+                checked = options.model_validate(with_secrets({name: value}))
+            except ValidationError as error:
+                raise MlxcelError(demands(error)) from None
+            return getattr(checked, name)
     return value
 
 
@@ -394,6 +415,7 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
     @field_validator("response_format", mode="before")
     @classmethod
     def _accept_types(cls, value: Any) -> Any:
+        check_format_type(value)
         return value if isinstance(value, Mapping | None) else to_response_format(value)
 
     @property

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, TypeVar, Unpack
 
 import httpx
 
 from .errors import MlxcelError, check_program_goes_on
+from .protocol.arguments import only_model_unnamed
 from .protocol.vector_models import VectorMemory
 from .secret import with_hidden_key
 from .transport.connection import Connection, ConnectionSettings, checked_key
@@ -231,10 +232,12 @@ class BaseClient:
     def __init__(
         self,
         model: str | os.PathLike[str] | None = None,
-        *,
+        *unnamed: Never,
         transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
         **options: Unpack[ClientKeywords],
     ) -> None:
+        if unnamed:
+            raise only_model_unnamed(type(self).__name__)
         # A traceback with locals shows the arguments of a function, which must not be secrets.
         given, options = with_hidden_key({**options, "model": model}), {}
         self._check_transport(transport)

@@ -11,6 +11,7 @@ import re
 import sys
 import types
 from collections import defaultdict
+from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
@@ -24,7 +25,7 @@ COMMAND = "python -m tests.peers"
 
 
 class Peer(NamedTuple):
-    """A class that users come from.
+    """A class or method that users come from.
 
     Attributes:
         name: Its name.
@@ -41,14 +42,14 @@ class Peer(NamedTuple):
         return self.names.split()
 
     def load(self) -> Any:
-        """Return the class, None if its package is not installed."""
+        """Return the class or method, None if its package is not installed."""
         if find_spec(self.module.partition(".")[0]) is None:
             return None
         # Two adapters import llama-cpp-python, which has to be compiled, but only use it later.
         stand_in: Any = types.SimpleNamespace(Llama=object)
         sys.modules.setdefault("llama_cpp", stand_in)
         try:
-            return getattr(import_module(self.module), self.name)
+            return reduce(getattr, self.name.split("."), import_module(self.module))
         except ImportError:
             return None
 
@@ -163,6 +164,56 @@ LANGCHAIN = [
         validate_model_on_init
         """,
     ),
+    Peer(
+        "AzureChatOpenAI",
+        "langchain_openai",
+        """
+        api_key api_version async_client azure_ad_async_token_provider azure_ad_token
+        azure_ad_token_provider azure_deployment azure_endpoint base_url cache callbacks
+        client context_management custom_get_token_ids default_headers default_query
+        deployment_name disable_streaming disabled_params extra_body frequency_penalty
+        http_async_client http_client http_socket_options include
+        include_response_headers logit_bias logprobs max_completion_tokens max_retries
+        max_tokens metadata model model_kwargs model_name model_version n name
+        openai_api_base openai_api_key openai_api_type openai_api_version
+        openai_organization openai_proxy organization output_version presence_penalty
+        profile prompt_cache_options rate_limiter reasoning reasoning_effort
+        request_timeout root_async_client root_client seed service_tier stop
+        stop_sequences store stream_chunk_timeout stream_usage streaming tags
+        temperature tiktoken_model_name timeout top_logprobs top_p truncation
+        use_previous_response_id use_responses_api validate_base_url verbose verbosity
+        """,
+    ),
+    Peer(
+        "AzureOpenAI",
+        "langchain_openai",
+        """
+        allowed_special api_key api_version async_client azure_ad_async_token_provider
+        azure_ad_token azure_ad_token_provider azure_deployment azure_endpoint base_url
+        batch_size best_of cache callbacks client custom_get_token_ids default_headers
+        default_query deployment_name disallowed_special extra_body frequency_penalty
+        http_async_client http_client logit_bias logprobs max_retries max_tokens
+        metadata model model_kwargs model_name n name openai_api_base openai_api_key
+        openai_api_type openai_api_version openai_organization openai_proxy organization
+        presence_penalty request_timeout seed streaming tags temperature
+        tiktoken_model_name timeout top_p validate_base_url verbose
+        """,
+    ),
+    Peer(
+        "AzureOpenAIEmbeddings",
+        "langchain_openai",
+        """
+        allowed_special api_key api_version async_client azure_ad_async_token_provider
+        azure_ad_token azure_ad_token_provider azure_deployment azure_endpoint base_url
+        check_embedding_ctx_length chunk_size client default_headers default_query
+        deployment dimensions disallowed_special embedding_ctx_length headers
+        http_async_client http_client max_retries model model_kwargs openai_api_base
+        openai_api_key openai_api_type openai_api_version openai_organization
+        openai_proxy organization request_timeout retry_max_seconds retry_min_seconds
+        show_progress_bar skip_empty tiktoken_enabled tiktoken_model_name timeout
+        validate_base_url
+        """,
+    ),
 ]
 LLAMA_INDEX = [
     Peer(
@@ -230,6 +281,167 @@ LLAMA_INDEX = [
         """,
     ),
 ]
+CLIENTS = [
+    Peer(
+        "Client",
+        "lmstudio",
+        """
+        api_host
+        """,
+    ),
+    Peer(
+        "llm",
+        "lmstudio",
+        """
+        config ttl
+        """,
+    ),
+    Peer(
+        "LLM.respond",
+        "lmstudio",
+        """
+        config history on_first_token on_message on_prediction_fragment
+        on_prompt_processing_progress preset response_format
+        """,
+    ),
+    Peer(
+        "LLM.act",
+        "lmstudio",
+        """
+        chat config handle_invalid_tool_request max_parallel_tool_calls
+        max_prediction_rounds on_first_token on_message on_prediction_completed
+        on_prediction_fragment on_prompt_processing_progress on_round_end on_round_start
+        preset tools
+        """,
+    ),
+    Peer(
+        "LlmPredictionConfig",
+        "lmstudio",
+        """
+        contextOverflowPolicy context_overflow_policy cpuThreads cpu_threads draftModel
+        draft_model maxTokens max_tokens minPSampling min_p_sampling promptTemplate
+        prompt_template raw rawTools raw_tools reasoningParsing reasoning_parsing
+        repeatPenalty repeat_penalty speculativeDecodingMinContinueDraftingProbability
+        speculativeDecodingMinDraftLengthToConsider
+        speculativeDecodingNumDraftTokensExact
+        speculative_decoding_min_continue_drafting_probability
+        speculative_decoding_min_draft_length_to_consider
+        speculative_decoding_num_draft_tokens_exact stopStrings stop_strings structured
+        temperature toolCallStopStrings tool_call_stop_strings topKSampling topPSampling
+        top_k_sampling top_p_sampling
+        """,
+    ),
+    Peer(
+        "LlmLoadModelConfig",
+        "lmstudio",
+        """
+        contextLength context_length evalBatchSize eval_batch_size flashAttention
+        flash_attention gpu gpuStrictVramCap gpu_strict_vram_cap keepModelInMemory
+        keep_model_in_memory llamaKCacheQuantizationType llamaVCacheQuantizationType
+        llama_k_cache_quantization_type llama_v_cache_quantization_type numExperts
+        num_experts offloadKVCacheToGpu offload_kv_cache_to_gpu ropeFrequencyBase
+        ropeFrequencyScale rope_frequency_base rope_frequency_scale seed tryMmap
+        try_mmap useFp16ForKVCache use_fp16_for_kv_cache
+        """,
+    ),
+    Peer(
+        "Client.chat",
+        "ollama",
+        """
+        format keep_alive logprobs messages model options stream think tools
+        top_logprobs
+        """,
+    ),
+    Peer(
+        "Client.generate",
+        "ollama",
+        """
+        context format height images keep_alive logprobs model options prompt raw steps
+        stream suffix system template think top_logprobs width
+        """,
+    ),
+    Peer(
+        "Client.embed",
+        "ollama",
+        """
+        dimensions input keep_alive model options truncate
+        """,
+    ),
+    Peer(
+        "Options",
+        "ollama",
+        """
+        embedding_only f16_kv frequency_penalty logits_all low_vram main_gpu mirostat
+        mirostat_eta mirostat_tau num_batch num_ctx num_gpu num_keep num_predict
+        num_thread numa penalize_newline presence_penalty repeat_last_n repeat_penalty
+        seed stop temperature tfs_z top_k top_p typical_p use_mlock use_mmap vocab_only
+        """,
+    ),
+    Peer(
+        "OpenAI",
+        "openai",
+        """
+        admin_api_key api_key base_url data_residency default_headers default_query
+        http_client max_retries organization project provider timeout webhook_secret
+        websocket_base_url workload_identity
+        """,
+    ),
+    Peer(
+        "AzureOpenAI",
+        "openai",
+        """
+        admin_api_key api_key api_version azure_ad_token azure_ad_token_provider
+        azure_deployment azure_endpoint base_url default_headers default_query
+        http_client max_retries organization project timeout webhook_secret
+        websocket_base_url workload_identity
+        """,
+    ),
+    Peer(
+        "Completions.create",
+        "openai.resources.chat.completions",
+        """
+        audio extra_body extra_headers extra_query frequency_penalty function_call
+        functions logit_bias logprobs max_completion_tokens max_tokens messages metadata
+        modalities model moderation n parallel_tool_calls prediction presence_penalty
+        prompt_cache_key prompt_cache_options prompt_cache_retention reasoning_effort
+        response_format safety_identifier seed service_tier stop store stream
+        stream_options temperature timeout tool_choice tools top_logprobs top_p user
+        verbosity web_search_options
+        """,
+    ),
+    Peer(
+        "Completions.create",
+        "openai.resources.completions",
+        """
+        best_of echo extra_body extra_headers extra_query frequency_penalty logit_bias
+        logprobs max_tokens model n presence_penalty prompt seed stop stream
+        stream_options suffix temperature timeout top_p user
+        """,
+    ),
+    Peer(
+        "Embeddings.create",
+        "openai.resources.embeddings",
+        """
+        dimensions encoding_format extra_body extra_headers extra_query input model
+        timeout user
+        """,
+    ),
+    Peer(
+        "Responses.create",
+        "openai.resources.responses",
+        """
+        access_programs background background_options context_management conversation
+        extra_body extra_headers extra_query image include input instructions
+        max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls
+        previous_response_id prompt prompt_cache_key prompt_cache_options
+        prompt_cache_retention reasoning safety_identifier service_tier store stream
+        stream_options temperature text timeout tool_choice tools top_logprobs top_p
+        truncation user
+        """,
+    ),
+]
+"""Clients of servers, and the methods and settings whose options people bring along."""
+
 OLLAMA_FIELDS = Peer(
     "additional_kwargs",
     "",
@@ -268,14 +480,17 @@ _CODE = re.compile(
 
 
 def installed_options(peer: Any) -> set[str]:
-    """Return the options of an installed class, with their aliases."""
+    """Return the options of an installed class or method, with their aliases."""
+    if hasattr(peer, "__struct_fields__"):  # a class of msgspec
+        return {*peer.__struct_fields__, *peer.__struct_encode_fields__}
     kinds = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    arguments = signature(peer.__init__).parameters.values()
-    fields = peer.model_fields
-    return (
+    arguments = signature(peer.__init__ if isinstance(peer, type) else peer).parameters.values()
+    fields = getattr(peer, "model_fields", {})
+    names = (
         {*fields, *(field.alias for field in fields.values() if field.alias)}
         | {argument.name for argument in arguments if argument.kind in kinds}
     ) - {"self"}
+    return {name for name in names if not name.startswith("_")}
 
 
 def instead(name: str, ours: set[str]) -> str:

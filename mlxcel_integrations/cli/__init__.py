@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from .flags import in_flags
 from .parser import UsageError, make_parser
 from .terminal import Terminal, is_self_explanatory, visible
 
@@ -108,7 +109,9 @@ def _explained(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The output cannot be written: the disk is full. Make room, or write elsewhere."
     # A traceback may quote what a file or a server says, too.
-    return str(error) if is_self_explanatory(error) else traceback.format_exc().rstrip()
+    if is_self_explanatory(error):
+        return in_flags(str(error))
+    return traceback.format_exc().rstrip()
 
 
 def _report(message: str, status: int) -> int:

@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 
+from .flags import in_flags
 from .terminal import Terminal, is_self_explanatory
 
 __all__ = ["answer_lines", "at_prompt", "read_lines"]
@@ -59,7 +60,7 @@ def answer_lines(lines: Iterator[str], log: Terminal, answer: Callable[[str], ob
         except Exception as error:
             if not at_prompt() or not is_self_explanatory(error):
                 raise
-            log.line(str(error))
+            log.line(in_flags(str(error)))
         if at_prompt():
             log.line()
 

@@ -10,10 +10,17 @@ from pydantic import ValidationError
 
 from ..errors import MlxcelError
 from ..protocol.arguments import plain, shown
-from ..protocol.peer_options import is_harmless, named_options, peer_hint
-from .fields import ChatOptions, ConnectionOptions, SamplingParams, ServerOptions
+from ..protocol.peer_options import is_harmless, named_options, peer_hint, snake_case
+from .fields import (
+    ChatOptions,
+    ConnectionOptions,
+    EmbeddingOptions,
+    RerankOptions,
+    SamplingParams,
+    ServerOptions,
+)
 
-__all__ = ["check_field_name", "hint_for", "nearest_sampling_field", "server_options"]
+__all__ = ["check_field_name", "demands", "hint_for", "nearest_sampling_field", "server_options"]
 
 _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {
     "tool_choice",
@@ -42,7 +49,13 @@ _OF_OBJECTS = (
     ConnectionOptions.model_fields.keys() | ServerOptions.model_fields.keys()
 ) | ChatOptions.model_fields.keys()
 
-_OF_GENERATION = SamplingParams.model_fields.keys() | ChatOptions.model_fields.keys()
+_KINDS = {
+    "chat models": ChatOptions.model_fields.keys(),
+    "models of text": SamplingParams.model_fields.keys(),
+    "embedding models": EmbeddingOptions.model_fields.keys(),
+    "rerankers": RerankOptions.model_fields.keys(),
+}
+"""Options that some kinds of models have."""
 
 _OF_CHATS = ("schema", "show_schema", "max_attempts")
 """Arguments of methods that answer with an object."""
@@ -78,17 +91,22 @@ def check_field_name(name: str) -> None:
             f"{name}= is an argument of chat, chat_stream and complete_chat only, and in LangChain "
             "of with_structured_output."
         )
+    spelled = snake_case(name)
+    if spelled != name and spelled in SamplingParams.model_fields:
+        raise MlxcelError(_not_an_argument(name, f"Here, use {spelled}=."))
     near = nearest(name, [*_OF_CHATS, *SamplingParams.model_fields, *_ROUTE_FIELDS])
     if near in _OF_CHATS:
-        raise MlxcelError(
-            f"{name}= is not an argument. Did you mean {near}=? If the server has a field of this "
-            "name, pass it in extra_body=."
-        )
+        raise MlxcelError(_not_an_argument(name, f"Did you mean {near}=?"))
     if not is_harmless(name):
-        raise MlxcelError(
-            f"{name}= is not an argument. {peer_hint(name)} If the server has a field of this "
-            "name, pass it in extra_body=."
-        )
+        raise MlxcelError(_not_an_argument(name, peer_hint(name)))
+
+
+def _not_an_argument(name: str, hint: str | None) -> str:
+    """Return the message about a name that a call does not take."""
+    return (
+        f"{name}= is not an argument. {hint} If the server has a field of this name, pass it in "
+        "extra_body=."
+    )
 
 
 def nearest_sampling_field(name: str) -> str | None:
@@ -114,8 +132,7 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
     try:
         return ServerOptions(**{name: plain(value) for name, value in given.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise MlxcelError(f"{first['loc'][0]}={shown(first['input'])} {_demand(first)}.") from None
+        raise MlxcelError(demands(error)) from None
 
 
 def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str | None:
@@ -128,22 +145,43 @@ def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str
     """
     known = list(known)
     hint = peer_hint(name)
-    missing = {name} if name in _OF_GENERATION else set(named_options(hint or "")) - {*known}
-    if missing & _OF_GENERATION:
+    spelled = snake_case(name)
+    if spelled != name and spelled in _OF_OBJECTS.union(*_KINDS.values()):
+        hint = f"Here, use {spelled}=."
+    missing = {*named_options(hint)} - {*known} if hint is not None else {name}
+    kinds = [kind for kind, options in _KINDS.items() if missing and missing <= options]
+    if kinds:
         if has_calls:
             return f"{hint} Pass it with each request." if hint else "Pass it with each request."
-        kind = "chat models" if missing <= ChatOptions.model_fields.keys() else "models of text"
-        return f"Leave it out: it is an option of {kind} only."
+        return f"Leave it out: it is an option of {' and '.join(kinds)} only."
     if hint is not None:
         return hint
     near = nearest(name, known)
     return f"Did you mean {near!r}?" if near else None
 
 
+def demands(error: ValidationError) -> str:
+    """Return what the values that Pydantic refuses must be, in one line: one demand an option."""
+    texts: dict[str, str] = {}
+    for problem in error.errors():
+        name, *inner = problem["loc"] or ("",)
+        # The other parts are keys, and types of which the value is none.
+        place = "".join(f"[{part}]" for part in inner if isinstance(part, int))
+        value = "" if name in _HIDDEN else shown(problem["input"])
+        texts.setdefault(str(name), f"{name}{place}={value} {_demand(problem)}".lstrip("="))
+    return f"{'; '.join(texts.values())}."
+
+
+_HIDDEN = {"api_key", "default_headers", "extra_args", "extra_body"}
+"""Options whose values may hold a key."""
+
 _DEMANDS = {
     "bool": "must be True or False",
+    "dict": "must be a dictionary",
     "float": "must be a number",
+    "finite": "must be a finite number",
     "int": "must be a whole number",
+    "list": "must be a list",
     "string": "must be a str",
     "tuple": "must be a tuple of strings",
     "path": "must be a str or a path",
@@ -163,4 +201,5 @@ def _demand(problem: Any) -> str:
     kind = str(problem["type"])
     if kind in _LIMITS:
         return _LIMITS[kind].format(**problem["ctx"])
-    return _DEMANDS.get(kind.partition("_")[0], f"is not possible: {problem['msg']}")
+    reason = problem.get("ctx", {}).get("error", problem["msg"])
+    return _DEMANDS.get(kind.partition("_")[0], f"is not possible: {str(reason).rstrip('.')}")

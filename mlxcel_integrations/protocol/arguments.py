@@ -19,6 +19,7 @@ __all__ = [
     "check_mapping",
     "check_text",
     "number",
+    "only_model_unnamed",
     "plain",
     "shown",
     "whole",
@@ -84,6 +85,18 @@ def as_seconds(name: str, value: Any) -> float | None:
             f"{name}={shown(value)} is not a positive number of seconds: pass one, or omit it."
         )
     return found
+
+
+def only_model_unnamed(kind: str) -> MlxcelError:
+    """Return the error about a second positional argument, which may be a key.
+
+    Args:
+        kind: Name of the class.
+    """
+    return MlxcelError(
+        f"{kind} takes one argument without a name, the model. Name the others: {kind}('embedded', "
+        "ctx_size=4096). Options of answers, such as temperature=, are for each request."
+    )
 
 
 def as_path(name: str, value: Any) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["PEER_OPTIONS", "is_harmless", "named_options", "peer_hint", "seconds_of"]
+__all__ = ["PEER_OPTIONS", "is_harmless", "named_options", "peer_hint", "seconds_of", "snake_case"]
 
 _FIELDS = "use fields of their own, such as top_k= or min_p=, or extra_body="
 _SCHEMA = "use response_format= with a class or a JSON schema"
@@ -21,20 +21,41 @@ _REPEATED = "call the model several times, for example with batch()"
 _UNSET = "use min_p=, typical_p= or top_n_sigma= instead"
 _LLAMA_CPP = "pass it in extra_body=, which llama.cpp reads"
 _NO_EQUAL = "leave it out: servers have nothing like it"
+_MODEL = "use model= to start a server, or served_model= to choose a model of a running one"
+_AGENT = "give it to the agent of your framework: one request gets one answer here"
+_QUESTION = "pass it to the method that asks, as its first argument"
+_HISTORY = "pass the earlier messages again: the server keeps what it has read of them"
+_TEMPLATE = "use chat_template=, or leave it out: a model has a template of its own"
+_STREAM = "call the methods that stream, for an answer in pieces"
+_USAGE = "leave it out: the number of tokens ends every stream"
+_IMAGE = "leave it out: answers are text, not images"
+
+
+def _for_each(names: str, instead: str) -> dict[str, str]:
+    """Return the same text for several names."""
+    return dict.fromkeys(names.split(), instead)
+
 
 PEER_OPTIONS = {
     # The model, and the server.
     "model_id": "use model=",
-    "model_name": "use model= to start a server, or served_model= to choose a model of a running "
-    "one",
+    "model_name": _MODEL,
+    "azure_deployment": _MODEL,
+    "deployment": _MODEL,
+    "deployment_name": _MODEL,
     "model_path": "use model=",
+    "model_key": "use model=",
     "model_url": "use model=, which takes a repository id",
     "api_base": "use base_url=",
+    "api_host": "use base_url=",
     "azure_endpoint": "use base_url=",
     "endpoint": "use base_url=",
     "openai_api_base": "use base_url=",
     "openai_api_key": "use api_key=",
     "token": "use api_key=",
+    "azure_ad_token": "use api_key=",
+    "azure_ad_token_provider": "use api_key=",
+    "azure_ad_async_token_provider": "use api_key=",
     "headers": "use default_headers=",
     "extra_headers": "use default_headers=",
     "hf_token": "use the environment variable HF_TOKEN",
@@ -53,32 +74,20 @@ PEER_OPTIONS = {
     "n_ctx": "use ctx_size=, which is set for a server that is started here",
     "num_ctx": "use ctx_size=, which is set for a server that is started here",
     "n_parallel": "use parallel=",
-    "device": _FLAG,
-    "f16_kv": _FLAG,
-    "lora_base": _FLAG,
-    "lora_path": _FLAG,
-    "main_gpu": _FLAG,
-    "n_batch": _FLAG,
-    "n_gpu_layers": _FLAG,
-    "n_threads": _FLAG,
-    "num_batch": _FLAG,
-    "num_gpu": _FLAG,
-    "num_thread": _FLAG,
-    "rope_freq_base": _FLAG,
-    "rope_freq_scale": _FLAG,
-    "flash_attn": _FLAG,
-    "low_vram": _FLAG,
-    "n_threads_batch": _FLAG,
-    "n_ubatch": _FLAG,
-    "numa": _FLAG,
-    "offload_kqv": _FLAG,
-    "rope_scaling_type": _FLAG,
-    "split_mode": _FLAG,
-    "tensor_split": _FLAG,
-    "type_k": _FLAG,
-    "type_v": _FLAG,
-    "use_mlock": _FLAG,
-    "use_mmap": _FLAG,
+    **_for_each(
+        """
+        device f16_kv lora_base lora_path main_gpu n_batch n_gpu_layers n_threads num_batch
+        num_gpu num_thread rope_freq_base rope_freq_scale flash_attn low_vram n_threads_batch
+        n_ubatch numa offload_kqv rope_scaling_type split_mode tensor_split type_k type_v
+        use_mlock use_mmap cpu_threads draft_model eval_batch_size flash_attention gpu
+        gpu_strict_vram_cap keep_model_in_memory llama_k_cache_quantization_type
+        llama_v_cache_quantization_type num_experts offload_kv_cache_to_gpu rope_frequency_base
+        rope_frequency_scale speculative_decoding_min_continue_drafting_probability
+        speculative_decoding_min_draft_length_to_consider
+        speculative_decoding_num_draft_tokens_exact try_mmap use_fp16_for_kv_cache
+        """,
+        _FLAG,
+    ),
     # Sampling.
     "max_completion_tokens": "use max_tokens=",
     "max_new_tokens": "use max_tokens=",
@@ -86,6 +95,10 @@ PEER_OPTIONS = {
     "num_output": "use max_tokens=",
     "num_predict": "use max_tokens=, and leave it out instead of -1 or -2",
     "stop_sequences": "use stop=",
+    "stop_strings": "use stop=",
+    "top_k_sampling": "use top_k=",
+    "top_p_sampling": "use top_p=",
+    "min_p_sampling": "use min_p=",
     "repeat_penalty": "use repetition_penalty=",
     "last_n_tokens_size": "use repetition_context_size=",
     "repeat_last_n": "use repetition_context_size=",
@@ -98,23 +111,52 @@ PEER_OPTIONS = {
     "generate_kwargs": _FIELDS,
     "model_kwargs": _FIELDS,
     "options": _FIELDS,
+    "config": _FIELDS,
     "best_of": _REPEATED,
     "n": _REPEATED,
     "do_sample": "use temperature=, where 0 always takes the likeliest token",
     # Tools, and what belongs into messages.
     "function_call": _TOOLS,
     "functions": _TOOLS,
+    "parallel_tool_calls": _TOOLS,
+    "raw_tools": _TOOLS,
+    "tool_choice": _TOOLS,
+    "tools": _TOOLS,
+    "handle_invalid_tool_request": _AGENT,
+    "max_parallel_tool_calls": _AGENT,
+    "max_prediction_rounds": _AGENT,
+    "on_round_end": _AGENT,
+    "on_round_start": _AGENT,
+    "image": "put it into the content of a message",
     "images": "put them into the content of a message",
+    "instructions": "put it into the first message",
     "system": "put it into the first message",
-    "chat_format": "use chat_template=, or leave it out: a model has a template of its own",
+    "chat": _QUESTION,
+    "history": _QUESTION,
+    "input": _QUESTION,
+    "messages": _QUESTION,
+    "prompt": _QUESTION,
+    "user": "pass it with each request",
+    "context": _HISTORY,
+    "conversation": _HISTORY,
+    "previous_response_id": _HISTORY,
+    "context_overflow_policy": "shorten a long conversation with fit_messages() of LLM",
+    "chat_format": _TEMPLATE,
+    "prompt_template": _TEMPLATE,
+    "template": _TEMPLATE,
+    "raw": "use LLM.generate(), MlxcelLLM or LlamaIndex's complete(), which send a prompt without "
+    "the chat template",
     # Thoughts, and the form of answers.
     "reasoning_effort": "use reasoning=",
     "think": "use reasoning=",
     "thinking": "use reasoning=",
+    "reasoning_parsing": "leave it out: thoughts are separated from the answer",
     "reasoning_budget_tokens": "use thinking_budget_tokens=",
     "format": f'{_SCHEMA}, or {{"type": "json_object"}} for any JSON',
     "json_mode": f'{_SCHEMA}, or {{"type": "json_object"}} for any JSON',
     "json_schema": _SCHEMA,
+    "structured": _SCHEMA,
+    "text": _SCHEMA,
     "grammar": f"{_SCHEMA}, or extra_body={{'grammar': ...}} for llama.cpp",
     "grammar_path": f"{_SCHEMA}, or extra_body={{'grammar': ...}} with its text for llama.cpp",
     "should_use_structured_outputs": "leave it out: answers with a class follow its schema",
@@ -131,14 +173,24 @@ PEER_OPTIONS = {
     # What is not needed.
     "is_chat_model": "leave it out: chat() uses the chat template, and complete() does not",
     "is_function_calling_model": "leave it out: every model can call tools",
-    "streaming": "call the methods that stream, for an answer in pieces",
-    "stream_usage": "leave it out: the number of tokens ends every stream",
+    "stream": _STREAM,
+    "streaming": _STREAM,
+    "on_first_token": _STREAM,
+    "on_message": _STREAM,
+    "on_prediction_completed": _STREAM,
+    "on_prediction_fragment": _STREAM,
+    "on_prompt_processing_progress": "use return_progress=",
+    "stream_options": _USAGE,
+    "stream_usage": _USAGE,
     "disable_streaming": "leave it out: every answer is streamed from the server",
     "disabled_params": "leave it out: fields that are not set are not sent",
     "batch_size": "leave it out: a batch has as many requests at once as the server has slots",
     "echo": "leave it out: answers do not repeat the prompt",
     "suffix": "pass it to generate() of LLM, for text between a prompt and a suffix",
     "prompt_key": "leave it out",
+    "height": _IMAGE,
+    "steps": _IMAGE,
+    "width": _IMAGE,
     "verbose": "leave it out: the logger mlxcel.server has what the server prints",
     "tokenizer": "leave it out: the server counts tokens, and MlxcelTokenizer gives its tokens to "
     "LlamaIndex",
@@ -158,8 +210,13 @@ PEER_OPTIONS = {
     "openai_proxy": "use the environment variable HTTPS_PROXY; servers on this machine are reached "
     "directly",
     "http_socket_options": "leave it out: lost connections are noticed by timeout=",
-    "default_query": _NO_EQUAL,
-    "extra_query": _NO_EQUAL,
+    **_for_each(
+        """
+        default_query extra_query embedding_only logits_all n_parts num_keep
+        ollama_additional_kwargs penalize_newline vocab_only preset tool_call_stop_strings
+        """,
+        _NO_EQUAL,
+    ),
     "reuse_client": "leave it out: an object keeps its connections",
     "client": _CLIENT,
     "async_client": _CLIENT,
@@ -168,64 +225,36 @@ PEER_OPTIONS = {
     "root_client": _CLIENT,
     "root_async_client": _CLIENT,
     # Fields of OpenAI's service.
-    "api_version": _CLOUD,
-    "audio_config": _CLOUD,
-    "context_management": _CLOUD,
-    "deployment": _CLOUD,
-    "include": _CLOUD,
-    "modalities": _CLOUD,
-    "mode": _CLOUD,
-    "openai_api_type": _CLOUD,
-    "openai_api_version": _CLOUD,
-    "openai_organization": _CLOUD,
-    "organization": _CLOUD,
-    "prompt_cache_options": _CLOUD,
-    "service_tier": _CLOUD,
-    "store": _CLOUD,
-    "truncation": _CLOUD,
-    "use_previous_response_id": _CLOUD,
-    "use_responses_api": _CLOUD,
-    "verbosity": _CLOUD,
+    **_for_each(
+        """
+        api_version audio_config context_management include modalities mode openai_api_type
+        openai_api_version openai_organization organization prompt_cache_options service_tier
+        store truncation use_previous_response_id use_responses_api verbosity admin_api_key
+        audio background encoding_format max_tool_calls metadata model_version moderation
+        prediction project prompt_cache_retention data_residency access_programs
+        background_options provider safety_identifier validate_base_url web_search_options
+        webhook_secret websocket_base_url workload_identity
+        """,
+        _CLOUD,
+    ),
     # Fields of llama.cpp, and of Ollama.
-    "adaptive_decay": _LLAMA_CPP,
-    "adaptive_target": _LLAMA_CPP,
-    "add_generation_prompt": _LLAMA_CPP,
-    "backend_sampling": _LLAMA_CPP,
-    "continue_final_message": _LLAMA_CPP,
-    "dynatemp_exponent": _LLAMA_CPP,
-    "dynatemp_range": _LLAMA_CPP,
-    "id_slot": _LLAMA_CPP,
-    "ignore_eos": _LLAMA_CPP,
-    "lora": _LLAMA_CPP,
-    "min_keep": _LLAMA_CPP,
-    "n_cache_reuse": _LLAMA_CPP,
-    "n_discard": _LLAMA_CPP,
-    "n_indent": _LLAMA_CPP,
-    "n_keep": _LLAMA_CPP,
-    "post_sampling_probs": _LLAMA_CPP,
-    "reasoning_budget_message": _LLAMA_CPP,
-    "reasoning_control": _LLAMA_CPP,
-    "reasoning_format": _LLAMA_CPP,
-    "response_fields": _LLAMA_CPP,
-    "return_tokens": _LLAMA_CPP,
-    "samplers": _LLAMA_CPP,
-    "sse_ping_interval": _LLAMA_CPP,
-    "t_max_predict_ms": _LLAMA_CPP,
-    "timings_per_token": _LLAMA_CPP,
-    "embedding_only": _NO_EQUAL,
-    "logits_all": _NO_EQUAL,
-    "n_parts": _NO_EQUAL,
-    "num_keep": _NO_EQUAL,
-    "ollama_additional_kwargs": _NO_EQUAL,
-    "penalize_newline": _NO_EQUAL,
-    "vocab_only": _NO_EQUAL,
+    **_for_each(
+        """
+        adaptive_decay adaptive_target add_generation_prompt backend_sampling
+        continue_final_message dynatemp_exponent dynatemp_range id_slot ignore_eos lora min_keep
+        n_cache_reuse n_discard n_indent n_keep post_sampling_probs reasoning_budget_message
+        reasoning_control reasoning_format response_fields return_tokens samplers
+        sse_ping_interval t_max_predict_ms timings_per_token
+        """,
+        _LLAMA_CPP,
+    ),
 }
 """What to do instead of giving an option, by its name; the migration pages are made from this."""
 
 
 def peer_hint(name: str) -> str | None:
     """Return what to do instead of giving an option of another package, None for another name."""
-    instead = PEER_OPTIONS.get(name)
+    instead = PEER_OPTIONS.get(snake_case(name))
     if instead is None:
         return None
     if instead.startswith("use "):
@@ -235,8 +264,13 @@ def peer_hint(name: str) -> str | None:
 
 def is_harmless(name: str) -> bool:
     """Return whether a request may have this field: nothing is lost if the server ignores it."""
-    instead = PEER_OPTIONS.get(name, "leave it out")
+    instead = PEER_OPTIONS.get(snake_case(name), "leave it out")
     return instead.startswith("leave it out") or instead == _LLAMA_CPP
+
+
+def snake_case(name: str) -> str:
+    """Return a name such as "maxTokens", as LM Studio writes them, in the way of Python."""
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def named_options(text: str) -> Iterable[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError, check_program_goes_on
+from ..protocol.arguments import shown
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA_FIELDS",
     "StructuredChat",
+    "check_format_type",
     "constrained",
     "content",
     "schema_text",
@@ -37,6 +39,9 @@ __all__ = [
 
 SCHEMA_FIELDS = frozenset({"response_format", "show_schema", "correction"})
 """Fields of requests that adapters prepare with ``with_schema_applied``; most have none."""
+
+_FOREIGN_TYPES = {"grammar", "json", "regex", "structural_tag"}
+"""Types of a ``response_format`` that only other servers have."""
 
 
 class StructuredChat(NamedTuple):
@@ -163,6 +168,7 @@ def to_response_format(given: Any) -> dict[str, Any]:
     """
     from .type_schema import to_schema
 
+    check_format_type(given)
     if not isinstance(given, Mapping):
         return to_schema(given).response_format
     if given.get("type") == "json_object":
@@ -177,12 +183,26 @@ def to_response_format(given: Any) -> dict[str, Any]:
         if not isinstance(inner.get("name"), str):
             inner["name"] = name
         return {**given, "json_schema": inner}
-    if "json_schema" in given:
+    if "json_schema" in (given.get("type"), *given):
         raise MlxcelError(
             f"{given!r:.200} is not a response_format that servers understand: "
             'pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
         )
     return to_schema(given).response_format
+
+
+def check_format_type(given: Any) -> None:
+    """Check that a ``response_format`` is no name, and of no type that only other servers have.
+
+    Raises:
+        MlxcelError: It is.
+    """
+    kind = given.get("type") if isinstance(given, Mapping) else given
+    if isinstance(given, str) or (isinstance(kind, str) and kind in _FOREIGN_TYPES):
+        raise MlxcelError(
+            f"response_format={shown(given)} is unknown: pass a class or a JSON schema, or "
+            '{"type": "json_object"} for any JSON object.'
+        )
 
 
 def is_whole_format(given: Any) -> bool:

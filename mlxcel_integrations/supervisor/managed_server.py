@@ -9,10 +9,11 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Never, NoReturn, Self
 
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..options.fields import ServerOptions
+from ..protocol.arguments import only_model_unnamed
 from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint
@@ -58,12 +59,14 @@ class ManagedServer:
     def __init__(
         self,
         model: str | os.PathLike[str],
-        *,
+        *unnamed: Never,
         socket: str | os.PathLike[str] | None = None,
         api_key: str | Secret | None = None,
         **options: Any,
     ) -> None:
         check_program_goes_on()
+        if unnamed:
+            raise only_model_unnamed(type(self).__name__)
         # A traceback with locals shows the arguments of a function: not this one any more.
         key, api_key, options = hidden(api_key), None, with_secrets(options)
         self._use(ServerSpec.of(model, socket, key, options))

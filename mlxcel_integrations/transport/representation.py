@@ -1,18 +1,30 @@
 """Representation of objects: one line with the options that were given, and a table in notebooks.
 
-Nothing here asks a server or reads a file.
+Nothing here asks a server. The table of a server that has not started reads its model's window from
+the header of a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.arguments import shown
 from ..secret import redacted
 from .connection import GROUPS, Connection, ConnectionSettings
 
-__all__ = ["NOT_SHOWN", "connection_table", "described", "given", "one_line", "table"]
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = [
+    "NOT_SHOWN",
+    "connection_table",
+    "described",
+    "given",
+    "one_line",
+    "table",
+    "texts_hidden",
+]
 
 NOT_SHOWN = {"api_key", "default_headers"}
 """Options whose values are secrets."""
@@ -68,6 +80,14 @@ def given(connection: Connection) -> dict[str, Any]:
     return own | server
 
 
+def texts_hidden(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return further fields of requests, of which any that is not a number may hold a key."""
+    return {
+        name: value if isinstance(value, int | float | None) else "***"
+        for name, value in fields.items()
+    }
+
+
 def described(connection: Connection, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with the server, which a variable may name instead, and its state.
 
@@ -89,12 +109,27 @@ def connection_table(kind: str, connection: Connection | None) -> str | None:
     """
     if connection is None:
         return None
-    features = connection.features
-    window = features.context_size if features is not None else None
-    facts = {
-        "Server": connection.state or connection.address,
-        "Model": connection.model_to_start or connection.model,
-        "Window": f"{window:,} tokens" if window is not None else None,
-        "Slots": features.slots if features is not None else None,
+    state, features = connection.state, connection.features
+    facts: dict[str, Any] = {
+        "Server": state or connection.address,
+        "Model": connection.model_to_start or connection.named.get("model") or connection.model,
     }
+    if features is not None:
+        size = features.context_size
+        facts["Window"] = f"{size:,} tokens" if size is not None else None
+        facts["Slots"] = features.slots
+    elif state not in (None, "closed") and connection.server is not None:
+        options = connection.settings.server_options
+        facts["Window"] = _window_before_start(connection.server, options.get("ctx_size"))
+        facts["Slots"] = options.get("parallel")
+    if state == "stopped":
+        facts["Server"] = "stopped: starts with the first request"
     return table(kind, facts)
+
+
+def _window_before_start(server: Server, ctx_size: int | None) -> str | None:
+    """Return what options or files tell of the window of a server that was not asked for it."""
+    if ctx_size:
+        return f"{ctx_size:,} tokens for all slots"
+    trained = server.trained_context
+    return f"up to {trained.size:,} tokens" if trained is not None else None

@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError
+from mlxcel_integrations.keywords import ClientKeywords
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, MlxcelLLM
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelEmbedding
 from tests import peers
-from tests.peers import LANGCHAIN, LLAMA_INDEX, Peer
+from tests.peers import CLIENTS, LANGCHAIN, LLAMA_INDEX, Peer
 
 OURS: dict[str, Any] = {
     "OpenAI": MlxcelLLM,
     "OllamaLLM": MlxcelLLM,
+    "AzureOpenAI": MlxcelLLM,
     "OpenAIEmbeddings": MlxcelEmbeddings,
+    "AzureOpenAIEmbeddings": MlxcelEmbeddings,
     "OllamaEmbeddings": MlxcelEmbeddings,
     "OpenAIEmbedding": MlxcelEmbedding,
     "OllamaEmbedding": MlxcelEmbedding,
@@ -24,25 +27,37 @@ OURS: dict[str, Any] = {
 """Our class for each of theirs; those that are not here are chat models."""
 
 
+PEERS = [*LANGCHAIN, *LLAMA_INDEX, *CLIENTS]
+IDS = [f"{peer.module}.{peer.name}" for peer in PEERS]
+
+NAMES = {
+    LLM: {*ClientKeywords.__annotations__, "model"},
+    **{kind: {*kind.model_fields} for kind in {*OURS.values(), ChatMlxcel, Mlxcel}},
+}
+"""The options of our classes."""
+
+
 def ours(peer: Peer) -> Any:
+    if peer in CLIENTS:
+        return LLM
     return OURS.get(peer.name, ChatMlxcel if peer in LANGCHAIN else Mlxcel)
 
 
-@pytest.mark.parametrize("peer", [*LANGCHAIN, *LLAMA_INDEX], ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", PEERS, ids=IDS)
 def test_each_option_of_a_peer_is_ours_or_leads_to_ours(peer: Peer) -> None:
     model = ours(peer)
     without = []
-    for name in set(peer.options) - model.model_fields.keys():
+    for name in {*peer.options} - NAMES[model]:
         with pytest.raises(MlxcelError) as caught:
-            model(**{name: 1})
+            model(model="embedded", **{name: 1})
         # These are what is said of a name that nothing is known of.
-        if re.search("To send it|Its options are|Did you mean", str(caught.value)):
+        if re.search("To send it|(Its|The) options are|Did you mean", str(caught.value)):
             without.append(name)
 
     assert [] == without
 
 
-@pytest.mark.parametrize("peer", [*LANGCHAIN, *LLAMA_INDEX], ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", PEERS, ids=IDS)
 def test_the_recorded_options_are_those_of_the_installed_package(peer: Peer) -> None:
     installed = peer.load()
     if installed is None:
@@ -57,6 +72,15 @@ def test_the_recorded_options_are_those_of_the_installed_package(peer: Peer) -> 
         (ChatMlxcel, "num_predict", "Here, use max_tokens=, and leave it out instead of -1 or -2."),
         (LLM, "reasoning_effort", "Here, use reasoning=. Pass it with each request."),
         (LLM, "reasoning", "Pass it with each request."),
+        (LLM, "maxTokens", "Here, use max_tokens=. Pass it with each request."),
+        (LLM, "contextLength", "Here, use ctx_size=, which is set for a server that is"),
+        (LLM, "dimensions", "Pass it with each request."),
+        (ChatMlxcel, "maxTokens", "Here, use max_tokens=."),
+        (ChatMlxcel, "minPSampling", "Here, use min_p=."),
+        (ChatMlxcel, "offloadKVCacheToGpu", "Pass it to the program that runs the model, in"),
+        (ChatMlxcel, "dimensions", "Leave it out: it is an option of embedding models only."),
+        (ChatMlxcel, "instruction", "Leave it out: it is an option of embedding models and rerank"),
+        (MlxcelEmbeddings, "maxTokens", "Leave it out: it is an option of models of text only."),
         (MlxcelLLM, "reasoning_effort", "Leave it out: it is an option of chat models only."),
         (MlxcelEmbeddings, "top_k", "Leave it out: it is an option of models of text only."),
         (MlxcelEmbeddings, "num_ctx", "Here, use ctx_size=, which is set for a server that is"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.load import dumpd
 
 from mlxcel_integrations import LLM, AsyncLLM, ManagedServer
+from mlxcel_integrations.embedded.model import locate_model
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, MlxcelLLM
 from mlxcel_integrations.langchain import MlxcelRerank as LangChainRerank
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelEmbedding
@@ -98,6 +100,9 @@ def test_options_of_an_answer_are_shown_as_well() -> None:
     chat = ChatMlxcel(model="embedded", temperature=0.2, stop=["a"])
     line = "ChatMlxcel(model='embedded', temperature=0.2, stop=['a'], server='stopped')"
     assert line == repr(chat)
+    chat = ChatMlxcel(base_url=NOBODY, extra_body={"key": KEY, "more": {"key": KEY}, "id_slot": 1})
+    shown = "extra_body={'key': '***', 'more': '***', 'id_slot': 1}"
+    assert f"ChatMlxcel(base_url='{NOBODY}', {shown})" == repr(chat)
     llm = Mlxcel(base_url=NOBODY, context_window=512)
     assert f"Mlxcel(base_url='{NOBODY}', context_window=512)" == repr(llm)
 
@@ -108,6 +113,23 @@ def test_a_managed_server_shows_its_state() -> None:
     line = "ManagedServer(model='embedded', ctx_size=1024, state='stopped', pid=None)"
     assert line == repr(server)
     assert ["stopped", "embedded"] == _values(server)
+
+
+@pytest.mark.parametrize("make", [LLM, AsyncLLM, ChatMlxcel, Mlxcel])
+def test_a_notebook_shows_what_is_known_before_a_start(
+    make: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 40960}')
+    options = {"ctx_size": 4096, "parallel": 2}
+    stopped = "stopped: starts with the first request"
+
+    by_files = make(model=str(tmp_path))
+    assert [stopped, str(tmp_path), "up to 40,960 tokens"] == _values(by_files)
+    by_options = make(model="embedded", **options)
+    assert [stopped, "embedded", "4,096 tokens for all slots", "2"] == _values(by_options)
+    assert [stopped, "embedded"] == _values(make(model="embedded"))
+    by_header = _values(make(model=str(locate_model("embedded"))))
+    assert "up to 32,768 tokens" == by_header[-1]
 
 
 @pytest.mark.parametrize("make", [LLM, ChatMlxcel, MlxcelLLM, Mlxcel])

@@ -21,7 +21,7 @@ from ..parser import UsageError
 from ..terminal import Terminal, on_one_line
 from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, Framework, print_answer, require_packages
 from .documents import is_table
-from .english import are_english
+from .english import are_english, are_foreign
 from .files import STANDARD_INPUT, Corpus, path_of
 from .passages import Passage
 from .store import Store
@@ -180,11 +180,13 @@ def _typed_or_piped(log: Terminal) -> Iterator[str]:
 @contextlib.contextmanager
 def open_store(terminal: Terminal) -> Iterator[Store]:
     """Open the store in the user's cache directory."""
-    store = Store(cache_directory() / "ask.sqlite3")
-    if store.notice:
-        terminal.fact("Cache", store.notice)
-    with contextlib.closing(store):
+    with contextlib.closing(Store(cache_directory() / "ask.sqlite3")) as store:
+        told = store.notice
+        if told:
+            terminal.fact("Cache", told)
         yield store
+        if store.notice != told:
+            terminal.fact("Cache", store.notice)
 
 
 @contextlib.contextmanager
@@ -240,7 +242,7 @@ def _second_server(
         yield None
         return
     options.pop("embedding_model", None)
-    if wanted == BUILT_IN_EMBEDDER and not are_english([passage.text for passage in passages]):
+    if wanted == BUILT_IN_EMBEDDER and not _in_english(passages):
         log.fact(
             "Search",
             "by keywords alone: the texts do not look English, the only language of the "
@@ -252,6 +254,14 @@ def _second_server(
         LLM(wanted, progress=False, **kept_options(options["keep"]))
     ) as embedder:
         yield embedder
+
+
+def _in_english(passages: Sequence[Passage]) -> bool:
+    """Tell whether passages are in English; tables, which have few sentences, if all are tables."""
+    sentences = [passage.text for passage in passages if not is_table(passage)]
+    if sentences:
+        return are_english(sentences)
+    return not are_foreign([passage.text for passage in passages])
 
 
 def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["are_english"]
+__all__ = ["are_english", "are_foreign"]
 
 _FREQUENT = {
     *("the", "of", "and", "to", "in", "is", "a", "that", "it", "for", "was", "on", "are", "as"),
     *("with", "be", "by", "at", "from", "this", "not", "or", "which"),
 }
+
+_FOREIGN = {
+    *("der", "und", "ist", "nicht", "mit", "ein", "eine", "den", "von", "le", "les", "des", "est"),
+    *("et", "une", "pour", "el", "los", "las", "que", "del", "por", "para", "il", "di", "che"),
+    *("per", "non", "een", "het", "van", "och", "att", "som", "na", "nie", "jest", "uma", "com"),
+}
+"""Frequent words of other languages in Latin letters."""
 
 _LEAST = 0.1
 """Share of frequent words: a quarter is usual in English, and one in thirty elsewhere."""
@@ -26,3 +33,10 @@ def are_english(texts: Sequence[str]) -> bool:
     step = len(texts) // _SAMPLE + 1
     words = [word for text in texts[::step] for word in _WORD.findall(text.lower())]
     return sum(word in _FREQUENT for word in words) >= _LEAST * max(len(words), 1)
+
+
+def are_foreign(texts: Sequence[str]) -> bool:
+    """Tell whether texts are in another language than English, such as tables with its words."""
+    words = [word for text in texts[:_SAMPLE] for word in _WORD.findall(text.lower())]
+    foreign = sum(word in _FOREIGN or not word.isascii() for word in words)
+    return foreign > max(sum(word in _FREQUENT for word in words), 0.05 * len(words), 1)

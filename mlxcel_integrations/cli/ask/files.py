@@ -69,10 +69,7 @@ class Corpus:
         Raises:
             MlxcelError: No text was found in any of them.
         """
-        found: dict[str, Path | None] = {}
-        for name in names:
-            for path, folder in self._find(name):
-                found.setdefault(path, folder)
+        found = self._find_all(names)
         self._bytes_found = sum(map(_size, found))
         for path, folder in found.items():
             self._read_file(path, folder, store)
@@ -97,6 +94,16 @@ class Corpus:
         if others:
             named.append("1 other" if others == 1 else f"{others} others")
         return f"{files} skipped: {', '.join(named)}"
+
+    def _find_all(self, names: Sequence[str]) -> dict[str, Path | None]:
+        """Return the files of all arguments, one that has links among them only once."""
+        found: dict[str, tuple[str, Path | None]] = {}
+        for name in names:
+            for path, folder in self._find(name):
+                target = path if path == STANDARD_INPUT else os.path.realpath(path)
+                if target not in found or (_is_link(found[target][0]) and not _is_link(path)):
+                    found[target] = path, folder
+        return dict(found.values())
 
     def _find(self, name: str) -> Iterator[tuple[str, Path | None]]:
         """Yield the files of an argument, each with the folder in which it was found."""
@@ -203,6 +210,10 @@ def path_of(name: str) -> Path:
 def _file_name(path: Path) -> str:
     """Return the path of a file, which is never that of standard input."""
     return f"./{path}" if str(path) == STANDARD_INPUT else str(path)
+
+
+def _is_link(path: str) -> bool:
+    return Path(path).is_symlink()
 
 
 def _leads_out(path: Path, folder: Path) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from ...client import LLM
+from ..flags import in_flags
 from ..terminal import Terminal, is_self_explanatory
 from .keyword_search import KeywordIndex, fuse_rankings
 from .passages import Passage
@@ -83,7 +84,7 @@ class Retrieval:
             if not is_self_explanatory(error):
                 raise
             self._vectors = None
-            self._terminal.fact("Search", f"by keywords alone. {error}")
+            self._terminal.fact("Search", f"by keywords alone. {in_flags(str(error))}")
 
     def _embed(
         self, vectors: VectorIndex, question: str, wanted: Sequence[int], seconds: float

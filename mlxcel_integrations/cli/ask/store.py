@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-
-from ...errors import MlxcelError
+from typing import Concatenate, ParamSpec, TypeVar
 
 __all__ = ["Store"]
+
+Parameters = ParamSpec("Parameters")
+T = TypeVar("T")
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pdf (content BLOB PRIMARY KEY, pages TEXT) WITHOUT ROWID;
@@ -24,6 +26,23 @@ _ROWS = 500
 """Rows that are looked up at once: older versions of SQLite take at most 999 values."""
 
 
+def _in_memory_if_need_be(
+    method: Callable[Concatenate[Store, Parameters], T],
+) -> Callable[Concatenate[Store, Parameters], T]:
+    """Decorate a method that goes on without the file if that is full, locked or damaged."""
+
+    @functools.wraps(method)
+    def tried(self: Store, /, *args: Parameters.args, **named: Parameters.kwargs) -> T:
+        try:
+            return method(self, *args, **named)
+        except sqlite3.Error as error:
+            self.close()
+            self._go_on_in_memory(error)
+            return method(self, *args, **named)
+
+    return tried
+
+
 class Store:
     """Vectors of texts and the text of documents, by a digest of their content, not by file name.
 
@@ -33,7 +52,7 @@ class Store:
         path: An SQLite file, created if need be; a damaged one is replaced.
 
     Attributes:
-        notice: A message for the user if the file was damaged or cannot be used.
+        notice: A message for the user if the file was damaged, or cannot be used any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,8 +61,7 @@ class Store:
         try:
             self._database = self._open()
         except (sqlite3.OperationalError, OSError) as error:
-            self.notice = f"Nothing is kept for the next time: cannot use {path}: {error}"
-            self._database = self._connect(":memory:")
+            self._go_on_in_memory(error)
         except sqlite3.DatabaseError:
             self.notice = f"{path} was damaged, and has been replaced"
             path.unlink()
@@ -53,45 +71,48 @@ class Store:
         """Close the file."""
         self._database.close()
 
+    @_in_memory_if_need_be
     def pages(self, content: bytes) -> list[str] | None:
         """Return the pages of a document, given a digest of it; None if they are not kept."""
-        with self._explained_errors():
-            query = "SELECT pages FROM pdf WHERE content = ?"
-            row = self._database.execute(query, (content,)).fetchone()
+        query = "SELECT pages FROM pdf WHERE content = ?"
+        row = self._database.execute(query, (content,)).fetchone()
         return json.loads(row[0]) if row else None
 
+    @_in_memory_if_need_be
     def keep_pages(self, content: bytes, pages: Sequence[str]) -> None:
         """Add the pages of a document."""
-        with self._explained_errors(), self._database:
+        with self._database:
             self._database.execute(
                 "INSERT OR REPLACE INTO pdf VALUES (?, ?)", (content, json.dumps(pages))
             )
 
+    @_in_memory_if_need_be
     def vectors(self, model: str, texts: Sequence[str]) -> dict[str, bytes]:
         """Return those vectors of a model for these texts that are kept."""
         found = {}
-        with self._explained_errors():
-            for first in range(0, len(texts), _ROWS):
-                digests = {_digest(text): text for text in texts[first : first + _ROWS]}
-                places = ", ".join("?" * len(digests))
-                query = f"SELECT text, numbers FROM vector WHERE model = ? AND text IN ({places})"
-                for digest, numbers in self._database.execute(query, (model, *digests)):
-                    found[digests[digest]] = numbers
+        for first in range(0, len(texts), _ROWS):
+            digests = {_digest(text): text for text in texts[first : first + _ROWS]}
+            places = ", ".join("?" * len(digests))
+            query = f"SELECT text, numbers FROM vector WHERE model = ? AND text IN ({places})"
+            for digest, numbers in self._database.execute(query, (model, *digests)):
+                found[digests[digest]] = numbers
         return found
 
+    @_in_memory_if_need_be
     def keep_vectors(self, model: str, vectors: Mapping[str, bytes]) -> None:
         """Add the vectors of a model for texts."""
         rows = [(model, _digest(text), numbers) for text, numbers in vectors.items()]
-        with self._explained_errors(), self._database:
+        with self._database:
             self._database.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", rows)
 
+    @_in_memory_if_need_be
     def drop_others(self, model: str, size: int) -> bool:
         """Remove the vectors of a model unless they have this size in bytes.
 
         Returns:
             Whether they were removed.
         """
-        with self._explained_errors(), self._database:
+        with self._database:
             query = "SELECT length(numbers) FROM vector WHERE model = ? LIMIT 1"
             row = self._database.execute(query, (model,)).fetchone()
             if row is None or row[0] == size:
@@ -99,15 +120,21 @@ class Store:
             self._database.execute("DELETE FROM vector WHERE model = ?", (model,))
             return True
 
+    @_in_memory_if_need_be
     def drop_former(self) -> bool:
         """Remove the vectors that the built-in model made before there was a built-in embedder.
 
         Returns:
             Whether there were any.
         """
-        with self._explained_errors(), self._database:
+        with self._database:
             dropped = self._database.execute("DELETE FROM vector WHERE model GLOB 'embedded *'")
             return dropped.rowcount > 0
+
+    def _go_on_in_memory(self, error: Exception) -> None:
+        """Use a new store that ends with this run."""
+        self.notice = f"Nothing is kept for the next time: cannot use {self.path}: {error}"
+        self._database = self._connect(":memory:")
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,16 +153,6 @@ class Store:
             database.close()
             raise
         return database
-
-    @contextlib.contextmanager
-    def _explained_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise MlxcelError(
-                f"Cannot use {self.path}: {error}. Free some disk space, delete the file, or set "
-                "XDG_CACHE_HOME to another directory."
-            ) from None
 
 
 def _digest(text: str) -> bytes:

@@ -120,7 +120,7 @@ def test_only_regular_files_inside_of_a_folder_are_read(ask: Ask, tmp_path: Path
 
     assert 0 == said.status
     result = json.loads(said.out)
-    assert {"link.txt", "notes.txt"} == {Path(one["file"]).name for one in result["sources"]}
+    assert ["notes.txt"] == [Path(one["file"]).name for one in result["sources"]]
     assert "99 metres" not in said.out
     assert ["directory", "out.txt", "pipe.txt", "up.txt", "zero.txt"] == [
         Path(one["file"]).name for one in result["left_out"]
@@ -137,7 +137,11 @@ def test_a_link_or_a_folder_that_is_a_link_is_followed_if_it_is_named(
     (tmp_path / "link.txt").symlink_to("folder/notes.txt")
 
     for name in ("link", "link.txt"):
-        assert 0 == ask(tmp_path / name).status
+        said = ask(tmp_path / name)
+        assert 0 == said.status
+        assert "Files     1 read, 1 passage\n" in said.err
+    said = ask(tmp_path / "link.txt", tmp_path / "link", tmp_path / "folder/notes.txt", "--json")
+    assert ["notes.txt"] == [Path(one["file"]).name for one in json.loads(said.out)["sources"]]
 
 
 def test_a_pipe_that_is_named_is_not_waited_for(ask: Ask, tmp_path: Path) -> None:

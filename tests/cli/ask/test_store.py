@@ -4,9 +4,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
-from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.cli.ask.store import Store
 from tests.cli.ask.conftest import Ask, count_vectors
 
@@ -69,10 +66,31 @@ def test_vectors_of_the_built_in_model_are_dropped_and_those_of_others_stay(stor
         ]
 
 
-def test_a_locked_or_full_file_is_an_error_that_names_it(store: Path) -> None:
+def test_without_the_file_the_rest_of_the_run_is_kept_in_memory(store: Path) -> None:
     with closing(Store(store)) as kept:
         with closing(sqlite3.connect(store)) as other:
-            other.execute("DROP TABLE pdf")
+            other.execute("DROP TABLE vector")
 
-        with pytest.raises(MlxcelError, match=r"Cannot use .*ask\.sqlite3: no such table"):
-            kept.pages(b"digest")
+        kept.keep_vectors("model", {"text": b"12345678"})
+
+        assert {"text": b"12345678"} == kept.vectors("model", ["text"])
+        assert kept.pages(b"digest") is None
+        assert f"cannot use {store}: no such table: vector" in kept.notice
+
+
+def test_a_full_file_is_told_in_one_line_and_the_question_is_answered(
+    ask: Ask, notes: Path, store: Path
+) -> None:
+    ask(notes)
+    with closing(sqlite3.connect(store)) as full, full:
+        full.execute("DELETE FROM vector")
+        full.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON vector "
+            "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+
+    said = ask(notes)
+
+    assert 0 == said.status
+    notice = f"Cache     Nothing is kept for the next time: cannot use {store}: database or disk is"
+    assert 1 == said.err.count(notice)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 import mlxcel_integrations
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
 from mlxcel_integrations.embedded.model import locate_model
+from tests.fakes.ports import free_port
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_guard import linux
 from tests.supervisor.test_programs import PREAMBLE, ROOT, result
@@ -94,10 +94,7 @@ def test_a_port_that_is_taken_before_the_bind_is_replaced(fake: Fake, tmp_path: 
 
 
 def test_a_port_of_the_users_choice_is_not_replaced(fake: Fake, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = fake.server(taking_its_port(fake, tmp_path), port=port)
+    server = fake.server(taking_its_port(fake, tmp_path), port=free_port())
 
     with pytest.raises(MlxcelServerError, match="failed to bind"):
         server.start()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.parts import PARTS, is_timed, may_have, part_of
+from tests.parts import PARTS, is_of_speed, is_timed, may_have, part_of
 
 # A change is to blame for what fails after it, so the examples are the same in each run. How long
 # one of them takes says nothing on a machine that has other work.
@@ -58,10 +58,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the other parts, and skip what needs a real ``mlxcel`` where none is named."""
-    if part := config.getoption("part"):
-        others = [item for item in items if part_of(item.nodeid) != part]
-        items[:] = [item for item in items if part_of(item.nodeid) == part]
-        config.hook.pytest_deselected(items=others)
+    part = config.getoption("part")
+    # What coverage and mutmut set.
+    watched = os.environ.keys() & {"COVERAGE_RUN", "MUTANT_UNDER_TEST"}
+
+    def is_left_out(item: pytest.Item) -> bool:
+        another = part and part_of(item.nodeid) != part
+        return bool(another or (watched and is_of_speed(item.nodeid)))
+
+    config.hook.pytest_deselected(items=[item for item in items if is_left_out(item)])
+    items[:] = [item for item in items if not is_left_out(item)]
     for item in items:
         if is_timed(item.nodeid):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))

@@ -76,9 +76,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def taking_its_port(fake: Fake, tmp_path: Path) -> str:
-    """Return a program that finds its port taken when it is run for the first time."""
-    first = f"mkdir {tmp_path}/once 2> /dev/null"
+def taking_its_port(fake: Fake, tmp_path: Path, *, always: bool = False) -> str:
+    """Return a program that finds its port taken when it is run for the first time, or always."""
+    first = "true" if always else f"mkdir {tmp_path}/once 2> /dev/null"
     inner = fake.binary("real")
     (tmp_path / "take.py").write_text(TAKE_PORT)
     take = f'exec {sys.executable} -S {tmp_path}/take.py {inner} "$@"'
@@ -91,6 +91,14 @@ def test_a_port_that_is_taken_before_the_bind_is_replaced(fake: Fake, tmp_path: 
 
     ports = [start["argv"][start["argv"].index("--port") + 1] for start in fake.starts]
     assert 2 == len(set(ports)) == len(ports)
+
+
+def test_a_start_that_finds_each_port_taken_gives_up(fake: Fake, tmp_path: Path) -> None:
+    server = fake.server(taking_its_port(fake, tmp_path, always=True), host="127.0.0.1")
+
+    with pytest.raises(MlxcelServerError, match="found no free port in three attempts"):
+        server.start()
+    assert 3 == len(fake.starts)
 
 
 def test_a_port_of_the_users_choice_is_not_replaced(fake: Fake, tmp_path: Path) -> None:

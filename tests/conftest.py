@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -33,6 +34,13 @@ settings.register_profile(
     deadline=None,
 )
 
+# What developers may have set for programs at work. A real mlxcel needs its other variables.
+OPTIONS_OF_USERS = re.compile(
+    r"(LANGCHAIN|LANGSMITH|LLAMA|OPENAI|TQDM)_|MLXCEL_(API_KEY|BASE_URL|NO_PROGRESS|SOCKET)$|"
+    r"(COLUMNS|LINES|NO_COLOR|FORCE_COLOR|\w+_PROXY)$",
+    re.IGNORECASE,
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", choices=PARTS, help="run the tests of this part; see tests/parts.py")
@@ -45,6 +53,8 @@ def pytest_configure() -> None:
     # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in filter(OPTIONS_OF_USERS.match, list(os.environ)):
+        del os.environ[name]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

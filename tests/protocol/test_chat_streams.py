@@ -393,10 +393,15 @@ def test_a_call_that_is_only_named_by_the_finish_reason_is_an_error(
         stream.close()
 
 
-@pytest.mark.parametrize(("tokens", "dropped"), [(0, False), (1, True)])
-def test_an_answer_of_one_token_that_is_not_sent_is_a_call(tokens: int, dropped: bool) -> None:
+@pytest.mark.parametrize(
+    ("server", "tokens", "dropped"),
+    [(OLDER, 0, False), (OLDER, 1, True), (NEWER, 1, False), (NEWER, 2, True)],
+)
+def test_a_token_that_is_not_sent_is_a_call_unless_it_ends_the_answer(
+    server: ServerFeatures, tokens: int, dropped: bool
+) -> None:
     """mlxcel up to v0.4.2 does not count the token that ends an answer."""
-    stream, _ = stream_of(told(finish="stop"), used(tokens), tools=[TOOL], server=OLDER)
+    stream, _ = stream_of(told(finish="stop"), used(tokens), tools=[TOOL], server=server)
 
     with pytest.raises(MlxcelStreamError, match="neither") if dropped else nullcontext():
         stream.close()

@@ -15,6 +15,7 @@ from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.chat_streams import ChatStream, SchemaStream
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
+from mlxcel_integrations.protocol.repetition import MOST_BLANK
 from mlxcel_integrations.protocol.reply import ChatReply, fold
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 
@@ -226,6 +227,24 @@ def test_json_where_the_thoughts_belong_is_not_left_beside_a_text() -> None:
     stream, reply = stream_of(*events, done=False, response_format=SCHEMA)
 
     assert ("x", False) == (reply.text, stream.left)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "fields", "finish"),
+    [
+        ([" "] * MOST_BLANK, {}, None),
+        ([" "] * MOST_BLANK + ["\n"], {}, "repetition"),
+        ([" \n"] * MOST_BLANK, {"bounded": False}, None),
+        (['{"a": 1'] + [" "] * MOST_BLANK + ["}"], {}, None),
+    ],
+    ids=["may begin", "never begins", "is read to its end", "has begun"],
+)
+def test_an_answer_of_white_space_is_left_before_its_json_begins(
+    pieces: list[str], fields: dict[str, Any], finish: str | None
+) -> None:
+    stream, reply = stream_of(*map(told, pieces), done=False, response_format=SCHEMA, **fields)
+
+    assert (finish, bool(finish)) == (reply.finish_reason, stream.left)
 
 
 @pytest.mark.parametrize("after", [[], ["\n"], ["\n", "  "]])

@@ -274,6 +274,14 @@ def test_a_format_of_other_code_is_sent_as_every_engine_takes_it() -> None:
     assert given_format({"type": "object", "properties": {"a": name}, "x-mine": 1}) == given
 
 
+@pytest.mark.parametrize("name", [{}, {"name": None}], ids=["missing", "null"])
+def test_a_format_without_a_name_is_sent_with_that_of_its_schema(name: dict[str, None]) -> None:
+    schema = {"title": "Town", "type": "object", "properties": {}, "additionalProperties": False}
+    given = {"type": "json_schema", "json_schema": {"schema": schema, **name}}
+
+    assert "Town" == to_response_format(given)["json_schema"]["name"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

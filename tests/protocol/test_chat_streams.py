@@ -272,6 +272,33 @@ def test_thoughts_count_as_tokens_of_an_answer_that_is_left() -> None:
     assert {"completion_tokens": 4} == reply.usage
 
 
+NO_TOOLS = ServerFeatures("mlxcel", "build 1", (), None, None, False, frozenset())
+"""Its chat template knows no tools, which are told of in the prompt."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "events", "completion", "total"),
+    [
+        ({"response_format": SCHEMA}, [told("{}"), told(finish="stop"), USED], 14, 15),
+        ({"response_format": SCHEMA}, [told("{}"), told(finish="error")], 6, None),
+        ({"tools": [TOOL], "stop": ["two"]}, [told("one"), told(" two")], 7, None),
+    ],
+    ids=["ended", "failed", "left"],
+)
+def test_thoughts_of_a_request_before_this_one_count(
+    fields: dict[str, Any], events: list[Any], completion: int, total: int | None
+) -> None:
+    stream = chat_request("m", inspect("hi"), fields, NO_TOOLS).stream()
+    stream.thought_tokens = 5
+    data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+    usage = fold(stream.feed(data)).usage
+
+    assert usage
+    assert (completion, total) == (usage["completion_tokens"], usage.get("total_tokens"))
+    assert {"reasoning_tokens": 5} == usage["completion_tokens_details"]
+
+
 @pytest.mark.parametrize(("finish", "more"), [("error", ()), (None, (" ", " ", " "))])
 def test_a_forced_call_ends_with_its_json(finish: str | None, more: tuple[str, ...]) -> None:
     events = [told('{"name": "weather", "arg'), told('uments": {}}'), *map(told, more)]

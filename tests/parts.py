@@ -129,6 +129,7 @@ TIMED = (
     "tests/client/test_prompt_progress.py",
     "tests/client/test_slots.py",
     "tests/client/test_stop.py",
+    "tests/client/test_structured.py::test_leaving_objects_",
     "tests/client/test_structured_endings.py",
     "tests/client/test_timeouts.py",
     "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",

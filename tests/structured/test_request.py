@@ -238,8 +238,9 @@ ANY_OBJECT, NUMBER = {"type": "object"}, {"type": "number"}
         (NUMBER, NUMBER),
         ({"type": "json_object"}, ANY_OBJECT),
         ({"type": "json_object", "schema": NUMBER}, NUMBER),
+        ({"type": "json_schema", "schema": NUMBER}, NUMBER),
     ],
-    ids=["a type", "a schema", "any object", "a schema of another form"],
+    ids=["a type", "a schema", "any object", "a schema of another form", "without its wrapping"],
 )
 def test_anything_with_a_schema_becomes_a_format(given: Any, schema: Any) -> None:
     assert to_schema(schema).response_format == to_response_format(given)

@@ -6,28 +6,40 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.parts import PARTS, is_timed, may_have, part_of
+from tests.parts import PARTS, is_of_speed, is_timed, may_have, part_of
 
-# How long one example takes says nothing on a machine that has other work.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A change is to blame for what fails after it, so the examples are the same in each run. How long
+# one of them takes says nothing on a machine that has other work.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", derandomize=False, deadline=None)
+settings.load_profile("same")
 # With `make mutants`, an example that fails is enough to notice a change, no smaller one is needed,
 # and code that notes which functions a test reaches is slow.
 settings.register_profile(
     "mutants",
+    derandomize=True,
     max_examples=30,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
     database=None,
     deadline=None,
+)
+
+# What developers may have set for programs at work. A real mlxcel needs its other variables.
+OPTIONS_OF_USERS = re.compile(
+    r"(LANGCHAIN|LANGSMITH|LLAMA|OPENAI|TQDM)_|MLXCEL_(API_KEY|BASE_URL|NO_PROGRESS|SOCKET)$|"
+    r"(COLUMNS|LINES|NO_COLOR|FORCE_COLOR|\w+_PROXY)$",
+    re.IGNORECASE,
 )
 
 
@@ -42,6 +54,8 @@ def pytest_configure() -> None:
     # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in filter(OPTIONS_OF_USERS.match, list(os.environ)):
+        del os.environ[name]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -55,10 +69,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the other parts, and skip what needs a real ``mlxcel`` where none is named."""
-    if part := config.getoption("part"):
-        others = [item for item in items if part_of(item.nodeid) != part]
-        items[:] = [item for item in items if part_of(item.nodeid) == part]
-        config.hook.pytest_deselected(items=others)
+    part = config.getoption("part")
+    # What coverage and mutmut set.
+    watched = os.environ.keys() & {"COVERAGE_RUN", "MUTANT_UNDER_TEST"}
+
+    def is_left_out(item: pytest.Item) -> bool:
+        another = part and part_of(item.nodeid) != part
+        return bool(another or (watched and is_of_speed(item.nodeid)))
+
+    config.hook.pytest_deselected(items=[item for item in items if is_left_out(item)])
+    items[:] = [item for item in items if not is_left_out(item)]
     for item in items:
         if is_timed(item.nodeid):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
@@ -76,6 +96,21 @@ def pytest_collection_finish() -> None:
     logging.setLogRecordFactory(logging.LogRecord)
     # The collector would look through some million objects again and again.
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_such_host() -> Iterator[None]:
+    """A host under .invalid is unknown at once, even where DNS is silent or knows any name."""
+    look_up = socket.getaddrinfo
+
+    def known(host: Any, *args: Any, **options: Any) -> Any:
+        if os.fsdecode(host or "").endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", known)
+        yield
 
 
 @pytest.fixture(params=["sync", "async"])

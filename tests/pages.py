@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import re
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from mlxcel_integrations import LLM
+from tests.fakes.ports import free_port
 from tests.fakes.program import executable
 from tests.fakes.server import FakeServer
 
@@ -114,16 +114,13 @@ def stand_ins(folder: Path) -> Iterator[dict[str, str]]:
         mock.patch.dict(os.environ, environment),
         FakeServer(model_id="qwen") as tcp,
         FakeServer(socket=path, model_id="qwen"),
-        socket.create_server(("", 0)) as free,
     ):
         tcp.media = {"image_url"}
-        port = free.getsockname()[1]
-        free.close()
         yield {
             "http://127.0.0.1:8080": tcp.url,
             "http://gpu-box:8080": tcp.url,
             "/run/mlxcel/server.sock": str(path),
-            "port=8765": f"port={port}",
+            "port=8765": f"port={free_port()}",
             "my-index": str(folder / "index"),
             "my-notes": str(folder / "notes"),
             "lighthouse.png": str(picture),

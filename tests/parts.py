@@ -132,6 +132,7 @@ TIMED = (
     "tests/client/test_prompt_progress.py",
     "tests/client/test_slots.py",
     "tests/client/test_stop.py",
+    "tests/client/test_structured.py::test_leaving_objects_",
     "tests/client/test_structured_endings.py",
     "tests/client/test_timeouts.py",
     "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",
@@ -166,6 +167,19 @@ TIMED = (
     "tests/supervisor/test_shared_process.py",
 )
 
+SPEED = (
+    # They compare our own speed with a limit, which says nothing while every line or call is noted:
+    # `make coverage` and `make mutants` leave them out.
+    "tests/benchmarks/",
+    "tests/client/test_stop.py::test_a_piece_costs_less_than_a_microsecond",
+    "tests/fuzz/test_time.py",
+    "tests/llama_index/test_llm.py::test_making_one_takes_less_than_a_millisecond_and_asks_nothing",
+    "tests/protocol/test_sse.py::test_time_grows_with_the_bytes_and_not_faster",
+    "tests/structured/test_answer_stream.py::test_100_kilobytes_stream_in_no_time",
+    "tests/structured/test_decision.py::test_our_part_of_a_thousand_labels_takes_two_milliseconds",
+    "tests/structured/test_type_schema.py::test_a_hostile_schema_or_answer_ends_within_a_second",
+)
+
 
 def part_of(test: str) -> str:
     """Return the part of a test.
@@ -181,6 +195,11 @@ def part_of(test: str) -> str:
 def is_timed(test: str) -> bool:
     """Tell whether a test that failed is tried again."""
     return test.startswith(TIMED)
+
+
+def is_of_speed(test: str) -> bool:
+    """Tell whether a test means nothing while the code is watched."""
+    return test.startswith(SPEED)
 
 
 def may_have(path: str, part: str) -> bool:

@@ -15,7 +15,7 @@ import yaml
 
 import mlxcel_integrations
 from tests.__main__ import main
-from tests.parts import ALONE, LONG, TIMED, is_timed, may_have, part_of
+from tests.parts import ALONE, LONG, SPEED, TIMED, is_timed, may_have, part_of
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -84,7 +84,7 @@ def test_make_help_lists_every_target() -> None:
     )
 
 
-@pytest.mark.parametrize("name", LONG + ALONE + TIMED)
+@pytest.mark.parametrize("name", LONG + ALONE + TIMED + SPEED)
 def test_the_lists_of_tests_name_what_exists(name: str) -> None:
     path, _, test = name.partition("::")
 

@@ -138,7 +138,7 @@ class Conversation:
             else:
                 self._log.live()
                 # Without an answer, the message would stand before the next one.
-                self._messages.remove(message)
+                self._messages.pop()
         if first is not None:
             seconds = time.monotonic() - first
             speed = f", {(len(pieces) - 1) / seconds:.0f} tokens/s" if len(pieces) > 1 else ""

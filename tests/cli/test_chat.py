@@ -161,14 +161,30 @@ def test_what_was_said_before_an_interrupt_is_kept(talk: Callable[..., Talk]) ->
     assert ["user", "assistant", "user"] == [role for role, _ in chat.sent]
 
 
-def test_a_message_without_an_answer_is_forgotten(talk: Callable[..., Talk]) -> None:
-    chat = talk()
+@pytest.mark.parametrize("again", [False, True], ids=["the first", "one that had an answer"])
+def test_a_message_without_an_answer_is_forgotten(talk: Callable[..., Talk], again: bool) -> None:
+    chat, before = talk(), []
+    if again:
+        chat.say("One.")
+        before = [("user", "One."), ("assistant", "echo: One.")]
     chat.server.script(Reply.error(400, "no"))
     with pytest.raises(Exception, match="no"):
         chat.say("One.")
     chat.say("Two.")
 
-    assert [("user", "Two.")] == chat.sent
+    assert [*before, ("user", "Two.")] == chat.sent
+
+
+def test_what_no_longer_fits_is_forgotten_and_told() -> None:
+    with FakeServer(context_size=500) as server, LLM(base_url=server.url) as llm:
+        chat = Talk(llm, server, "Be brief.")
+        for _ in range(9):
+            chat.say("word " * 40)
+        kept = [role for role, _ in chat.sent]
+
+    assert ["system", "user", "assistant"] == kept[:3]
+    assert len(kept) < 1 + 17
+    assert "(the first 2 messages no longer fit, and are forgotten)" in chat.log.getvalue()
 
 
 def test_lines_of_standard_input_are_messages(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from mlxcel_integrations.cli import main
@@ -21,6 +20,7 @@ from mlxcel_integrations.cli.demo import QUESTIONS
 from tests.cli.conftest import ROOT, CommandLine
 from tests.fakes.program import executable
 from tests.fakes.server import FakeServer, Reply
+from tests.supervisor.conftest import runs
 
 ANSWERS = ("mlxcel-integrations doctor", "Gemma 3 270M")
 
@@ -101,7 +101,7 @@ def test_named_binary_and_model_are_used(
         assert f"echo: {question}" in done.stdout
     assert is_plain(done.stdout)
     assert [] == list(command_line.runtime.iterdir())
-    assert not psutil.pid_exists(json.loads((tmp_path / "pids").read_text())["pid"])
+    assert not runs(json.loads((tmp_path / "pids").read_text())["pid"])
 
 
 @pytest.mark.parametrize("variable", ["MLXCEL_BASE_URL", "MLXCEL_SOCKET"])
@@ -165,7 +165,7 @@ def test_interrupt_stops_the_server(
     _, err = process.communicate(timeout=20)
     assert (130, "\nStopped.\n") == (process.returncode, err)
     assert [] == list(command_line.runtime.iterdir())
-    assert not psutil.pid_exists(json.loads((tmp_path / "pids").read_text())["pid"])
+    assert not runs(json.loads((tmp_path / "pids").read_text())["pid"])
 
 
 def test_interrupt_in_an_answer_is_quiet(command_line: CommandLine) -> None:

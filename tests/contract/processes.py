@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.fakes.ports import free_port
 from tests.fakes.program import executable
 
 from .outcomes import Json
@@ -75,8 +76,8 @@ def write_models(folder: Path) -> None:
 
 def run(entry: Json, folder: Path) -> tuple[int | str, list[str], list[str]]:
     """How the command ends, or "still running" once it is ready, and what it wrote."""
-    taken = socket.create_server(("127.0.0.1", 0))
-    port = taken.getsockname()[1]
+    port = free_port()
+    taken = socket.create_server(("127.0.0.1", port))
     if not entry["name"].startswith("port-in-use"):
         taken.close()
     program = executable(folder, FAKE_GENERATION="v0.4.2")

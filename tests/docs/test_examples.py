@@ -155,10 +155,10 @@ def test_the_links_of_notebooks_lead_to_files() -> None:
 
 
 def texts_to_copy() -> dict[str, str]:
-    """Return the pages and the explanations in notebooks, by their names."""
-    pages_of_the_site = {path.name: path.read_text() for path in [README, *DOCS.rglob("*.md")]}
+    """Return the pages and the explanations in notebooks, by their paths."""
+    pages_of_the_site = {str(path): path.read_text() for path in [README, *DOCS.rglob("*.md")]}
     return pages_of_the_site | {
-        path.name: "".join(
+        str(path): "".join(
             f"{''.join(cell['source'])}\n"
             for cell in json.loads(path.read_text())["cells"]
             if cell["cell_type"] == "markdown"

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from tests import WARNINGS_ARE_ERRORS
+from tests.fakes.ports import free_port
 from tests.pages import DOCS, ROOT
 
 RECIPES = DOCS / "recipes"
@@ -107,8 +107,7 @@ def test_the_image_copies_and_installs_what_there_is() -> None:
 @pytest.mark.engine
 def test_the_app_streams_an_answer_and_ends_with_its_server() -> None:
     pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, *WARNINGS_ARE_ERRORS, "-m", "uvicorn", "app:app", f"--port={port}"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=FOLDER, env=environment, stderr=subprocess.PIPE) as app:

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.supervisor.conftest import runs
 
 pytestmark = pytest.mark.engine
 
@@ -42,4 +43,4 @@ def test_a_second_program_finds_the_model_still_loaded(place: Path) -> None:
     while list(place.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [] == list(place.iterdir())
-    assert not psutil.pid_exists(int(first)) or psutil.Process(int(first)).status() == "zombie"
+    assert not runs(int(first))

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from tests.fakes.answers import Generation, Json
 from tests.fakes.api import FakeApi, Seen
 from tests.fakes.logs import SCHEDULER
+from tests.fakes.ports import free_port
 from tests.fakes.replies import Reply
 from tests.fakes.wire import SSE
 
@@ -297,8 +298,8 @@ class FakeServer(FakeApi):
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self.socket))
         else:
-            listener = socket.create_server((self.host, port))
-            self.port = listener.getsockname()[1]
+            self.port = port or free_port(self.host)
+            listener = socket.create_server((self.host, self.port))
         listener.listen(1024)
         return listener
 

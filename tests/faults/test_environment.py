@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 import mlxcel_integrations
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
 from mlxcel_integrations.embedded.model import locate_model
+from tests.fakes.ports import free_port
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_guard import linux
 from tests.supervisor.test_programs import PREAMBLE, ROOT, result
@@ -76,9 +76,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def taking_its_port(fake: Fake, tmp_path: Path) -> str:
-    """Return a program that finds its port taken when it is run for the first time."""
-    first = f"mkdir {tmp_path}/once 2> /dev/null"
+def taking_its_port(fake: Fake, tmp_path: Path, *, always: bool = False) -> str:
+    """Return a program that finds its port taken when it is run for the first time, or always."""
+    first = "true" if always else f"mkdir {tmp_path}/once 2> /dev/null"
     inner = fake.binary("real")
     (tmp_path / "take.py").write_text(TAKE_PORT)
     take = f'exec {sys.executable} -S {tmp_path}/take.py {inner} "$@"'
@@ -93,11 +93,16 @@ def test_a_port_that_is_taken_before_the_bind_is_replaced(fake: Fake, tmp_path: 
     assert 2 == len(set(ports)) == len(ports)
 
 
+def test_a_start_that_finds_each_port_taken_gives_up(fake: Fake, tmp_path: Path) -> None:
+    server = fake.server(taking_its_port(fake, tmp_path, always=True), host="127.0.0.1")
+
+    with pytest.raises(MlxcelServerError, match="found no free port in three attempts"):
+        server.start()
+    assert 3 == len(fake.starts)
+
+
 def test_a_port_of_the_users_choice_is_not_replaced(fake: Fake, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = fake.server(taking_its_port(fake, tmp_path), port=port)
+    server = fake.server(taking_its_port(fake, tmp_path), port=free_port())
 
     with pytest.raises(MlxcelServerError, match="failed to bind"):
         server.start()

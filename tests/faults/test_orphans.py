@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import psutil
 import pytest
 
 from tests.fakes import program as fake_program
+from tests.fakes.ports import free_port
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.measure_guard import is_guard
 from tests.supervisor.test_guard import linux
@@ -53,8 +53,7 @@ def address(kind: str, fake: Fake) -> dict[str, Any]:
     if kind == "socket":
         return {"socket": str(fake.runtime / "mine.sock")}
     if kind == "port":
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            return {"port": probe.getsockname()[1]}
+        return {"port": free_port()}
     return {}
 
 

@@ -18,16 +18,11 @@ import psutil
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, ManagedServer, MlxcelServerError
+from tests.fakes.ports import free_port
 from tests.fakes.server import FakeServer
 from tests.supervisor.conftest import Fake, wait_until
 
 KEY = "sk-for-our-own-server"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def option(fake: Fake, name: str) -> str:

@@ -37,7 +37,12 @@ def items(each: Any, **more: Any) -> JsonSchema:
         (items(TEXT, minItems=90), items({**TEXT, "maxLength": 300}, minItems=90, maxItems=180)),
         (items({"type": "null"}), items({"type": "null"}, maxItems=200)),
         (items({"enum": ["a", "bcd"]}), items({"enum": ["a", "bcd"]}, maxItems=171)),
+        (items(True), items(True, maxItems=48)),
+        (items({"type": "array"}), items({"type": "array", "maxItems": 54}, maxItems=46)),
+        # A tuple of older dialects.
+        (items([TEXT, WHOLE]), items([{**TEXT, "maxLength": 300}, BOUNDED_WHOLE], maxItems=56)),
         (of(a=TEXT), of(a={**TEXT, "maxLength": 1179})),
+        (of(a=True, b=TEXT), of(a=True, b={**TEXT, "maxLength": 864})),
         (of(a=TEXT, b=TEXT), of(a={**TEXT, "maxLength": 870}, b={**TEXT, "maxLength": 870})),
         (of(a=WHOLE, b=TEXT), of(a=BOUNDED_WHOLE, b={**TEXT, "maxLength": 1168})),
         (

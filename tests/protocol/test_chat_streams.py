@@ -15,6 +15,7 @@ from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.chat_streams import ChatStream, SchemaStream
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
+from mlxcel_integrations.protocol.repetition import MOST_BLANK
 from mlxcel_integrations.protocol.reply import ChatReply, fold
 from mlxcel_integrations.protocol.stream import Delta, DeltaStream
 
@@ -228,6 +229,24 @@ def test_json_where_the_thoughts_belong_is_not_left_beside_a_text() -> None:
     assert ("x", False) == (reply.text, stream.left)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "fields", "finish"),
+    [
+        ([" "] * MOST_BLANK, {}, None),
+        ([" "] * MOST_BLANK + ["\n"], {}, "repetition"),
+        ([" \n"] * MOST_BLANK, {"bounded": False}, None),
+        (['{"a": 1'] + [" "] * MOST_BLANK + ["}"], {}, None),
+    ],
+    ids=["may begin", "never begins", "is read to its end", "has begun"],
+)
+def test_an_answer_of_white_space_is_left_before_its_json_begins(
+    pieces: list[str], fields: dict[str, Any], finish: str | None
+) -> None:
+    stream, reply = stream_of(*map(told, pieces), done=False, response_format=SCHEMA, **fields)
+
+    assert (finish, bool(finish)) == (reply.finish_reason, stream.left)
+
+
 @pytest.mark.parametrize("after", [[], ["\n"], ["\n", "  "]])
 def test_a_server_that_ends_with_the_json_is_read_to_its_end(after: list[str]) -> None:
     events = [told('{"a": 1}'), *map(told, after), told(finish="stop"), USED]
@@ -251,6 +270,33 @@ def test_thoughts_count_as_tokens_of_an_answer_that_is_left() -> None:
     _, reply = stream_of(*events, done=False, stop=["two"])
 
     assert {"completion_tokens": 4} == reply.usage
+
+
+NO_TOOLS = ServerFeatures("mlxcel", "build 1", (), None, None, False, frozenset())
+"""Its chat template knows no tools, which are told of in the prompt."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "events", "completion", "total"),
+    [
+        ({"response_format": SCHEMA}, [told("{}"), told(finish="stop"), USED], 14, 15),
+        ({"response_format": SCHEMA}, [told("{}"), told(finish="error")], 6, None),
+        ({"tools": [TOOL], "stop": ["two"]}, [told("one"), told(" two")], 7, None),
+    ],
+    ids=["ended", "failed", "left"],
+)
+def test_thoughts_of_a_request_before_this_one_count(
+    fields: dict[str, Any], events: list[Any], completion: int, total: int | None
+) -> None:
+    stream = chat_request("m", inspect("hi"), fields, NO_TOOLS).stream()
+    stream.thought_tokens = 5
+    data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+    usage = fold(stream.feed(data)).usage
+
+    assert usage
+    assert (completion, total) == (usage["completion_tokens"], usage.get("total_tokens"))
+    assert {"reasoning_tokens": 5} == usage["completion_tokens_details"]
 
 
 @pytest.mark.parametrize(("finish", "more"), [("error", ()), (None, (" ", " ", " "))])
@@ -393,10 +439,15 @@ def test_a_call_that_is_only_named_by_the_finish_reason_is_an_error(
         stream.close()
 
 
-@pytest.mark.parametrize(("tokens", "dropped"), [(0, False), (1, True)])
-def test_an_answer_of_one_token_that_is_not_sent_is_a_call(tokens: int, dropped: bool) -> None:
+@pytest.mark.parametrize(
+    ("server", "tokens", "dropped"),
+    [(OLDER, 0, False), (OLDER, 1, True), (NEWER, 1, False), (NEWER, 2, True)],
+)
+def test_a_token_that_is_not_sent_is_a_call_unless_it_ends_the_answer(
+    server: ServerFeatures, tokens: int, dropped: bool
+) -> None:
     """mlxcel up to v0.4.2 does not count the token that ends an answer."""
-    stream, _ = stream_of(told(finish="stop"), used(tokens), tools=[TOOL], server=OLDER)
+    stream, _ = stream_of(told(finish="stop"), used(tokens), tools=[TOOL], server=server)
 
     with pytest.raises(MlxcelStreamError, match="neither") if dropped else nullcontext():
         stream.close()

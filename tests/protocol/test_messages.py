@@ -11,7 +11,13 @@ import pytest
 
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import ServerFeatures
-from mlxcel_integrations.protocol.messages import MOST_BYTES, inspect, plain_content
+from mlxcel_integrations.protocol.messages import (
+    MOST_BYTES,
+    image_type,
+    inspect,
+    plain_content,
+    with_text,
+)
 from tests.structured.labels import label
 
 USER = {"role": "user", "content": "hi"}
@@ -316,3 +322,34 @@ def test_content_of_only_text_becomes_one_string() -> None:
     mixed = [*texts, {"type": "image_url", "image_url": {"url": "data:"}}]
 
     assert ["", "a\nb", mixed] == [plain_content([]), plain_content(texts), plain_content(mixed)]
+
+
+PIECE = {"type": "text", "text": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "Be brief."),
+        ("", "Be brief."),
+        ("Hi", "Hi\n\nBe brief."),
+        ([], [PIECE]),
+        ([{"type": "text", "text": None}], [PIECE]),
+        ([{"type": "text", "text": "Hi"}], [{"type": "text", "text": "Hi\n\nBe brief."}]),
+        (IMAGES, [*IMAGES, PIECE]),
+    ],
+    ids=["none", "empty", "a text", "no parts", "no text", "a part", "an image"],
+)
+def test_a_text_at_the_end_of_content_stands_behind_a_blank_line(
+    content: Any, expected: Any
+) -> None:
+    assert expected == with_text(content, "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("encoded", "expected"),
+    [(PNG, "image/png"), (TEXT, None), ("", None), ("A", None), ("é" * 16, None)],
+    ids=["an image", "a text", "empty", "no base64", "no ASCII"],
+)
+def test_the_type_of_an_image_is_known_by_how_it_begins(encoded: str, expected: str | None) -> None:
+    assert expected == image_type(encoded)

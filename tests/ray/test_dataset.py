@@ -20,6 +20,7 @@ from tests.fakes.answers import Json
 from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
 from tests.ray.conftest import KEY
+from tests.supervisor.conftest import runs
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
@@ -88,7 +89,7 @@ def test_no_row_is_lost_when_an_actor_is_killed_and_a_server_starts_again(tmp_pa
 
     assert server.restarted
     assert "MLXCEL_API_KEY" not in os.environ
-    assert not psutil.pid_exists(int(killed.read_text()))
+    assert not runs(int(killed.read_text()))
     assert list(range(5000)) == sorted(row["id"] for row in rows)
     errors = Counter(row["error"].partition(":")[0] for row in rows if row["error"])
     assert {"MlxcelError": 5, "BadRequestError": 5, "StructuredOutputError": 5} == errors

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Balancer", "Haproxy", "Nginx", "free_port", "missing"]
+from tests.fakes.ports import free_port
+
+__all__ = ["Balancer", "Haproxy", "Nginx", "missing"]
 
 CONFIGS = Path(__file__).resolve().parents[2] / "docs" / "scaling"
 SEARCH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"
@@ -25,11 +27,6 @@ def missing(*names: str) -> str | None:
     """The reason to skip a test that needs programs, None if all are there."""
     lost = [name for name in names if program(name) is None]
     return f"needs {' and '.join(lost)}" if lost else None
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.create_server((host, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass

@@ -8,7 +8,6 @@ import math
 import os
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlxcel_integrations import LLM, AsyncLLM
+from tests.fakes.ports import free_port
 from tests.faults.measurements import Figure, fake_mlxcel
 from tests.supervisor.conftest import Fake, runs, wait_until
 
@@ -151,9 +151,8 @@ def connected(seconds: float) -> Figure:
     """A server that somebody else starts again, at once or a moment later."""
     start = time.monotonic()
     record, chance = Record(), random.Random(2)
-    with fake_mlxcel() as fake, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    with fake_mlxcel() as fake:
+        port = free_port()
         binary = fake.binary(TOKEN_SECONDS="0.005")
 
         def serve() -> subprocess.Popen[bytes]:

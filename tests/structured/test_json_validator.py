@@ -409,6 +409,8 @@ KEYWORDS: list[tuple[dict[str, Any], Any, Any]] = [
     ({**ENDED, "contains": INTEGER}, [1], [1, ""]),
     ({**ENDED, "oneOf": [{"prefixItems": [{}]}]}, [1], [1, 2]),
     ({"allOf": [{"unevaluatedItems": True}], **ENDED}, [1], None),
+    (CLOSED, [1], {"a": 1}),
+    (ENDED, {"a": 1}, [1]),
 ]  # fmt: skip
 
 

@@ -44,6 +44,8 @@ def test_a_label_without_examples_is_its_own() -> None:
 def test_only_one_way_to_decide_is_taken() -> None:
     with pytest.raises(MlxcelError, match="calibrate=True is for log probabilities"):
         check_route(by_embeddings=True, calibrate=True)
+    check_route(by_embeddings=True, calibrate=False)
+    check_route(by_embeddings=False, calibrate=True)
 
 
 @pytest.mark.parametrize(

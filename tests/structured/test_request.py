@@ -238,8 +238,9 @@ ANY_OBJECT, NUMBER = {"type": "object"}, {"type": "number"}
         (NUMBER, NUMBER),
         ({"type": "json_object"}, ANY_OBJECT),
         ({"type": "json_object", "schema": NUMBER}, NUMBER),
+        ({"type": "json_schema", "schema": NUMBER}, NUMBER),
     ],
-    ids=["a type", "a schema", "any object", "a schema of another form"],
+    ids=["a type", "a schema", "any object", "a schema of another form", "without its wrapping"],
 )
 def test_anything_with_a_schema_becomes_a_format(given: Any, schema: Any) -> None:
     assert to_schema(schema).response_format == to_response_format(given)
@@ -272,6 +273,14 @@ def test_a_format_of_other_code_is_sent_as_every_engine_takes_it() -> None:
 
     assert given_format(sent) == to_response_format(given)
     assert given_format({"type": "object", "properties": {"a": name}, "x-mine": 1}) == given
+
+
+@pytest.mark.parametrize("name", [{}, {"name": None}], ids=["missing", "null"])
+def test_a_format_without_a_name_is_sent_with_that_of_its_schema(name: dict[str, None]) -> None:
+    schema = {"title": "Town", "type": "object", "properties": {}, "additionalProperties": False}
+    given = {"type": "json_schema", "json_schema": {"schema": schema, **name}}
+
+    assert "Town" == to_response_format(given)["json_schema"]["name"]
 
 
 @pytest.mark.parametrize(

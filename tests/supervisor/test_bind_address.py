@@ -23,6 +23,7 @@ from mlxcel_integrations.supervisor.bind_address import (
     port_was_taken,
 )
 from mlxcel_integrations.supervisor.guard import clear
+from tests.fakes.ports import free_port
 from tests.fakes.server import FakeServer
 
 from .conftest import Fake
@@ -188,8 +189,7 @@ def test_another_user_cannot_connect_to_a_managed_server(fake: Fake) -> None:
     ("host", "reached"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), (None, "127.0.0.1")]
 )
 def test_a_port_is_taken_as_given(host: str | None, reached: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
 
     place = choose_bind_address(ServerOptions(host=host, port=port), None)
 

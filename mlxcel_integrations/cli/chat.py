@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ..client import LLM
 from ..embedded import BUILT_IN_MODEL
@@ -180,16 +181,18 @@ def _with_files(line: str, log: Terminal) -> str:
         name = quoted or plain.rstrip("?!,;:.")
         if name in texts:
             continue
-        if _exists(name):
+        if _is(name, Path.is_file):
             texts[name] = f"{name}:\n\n{_text(name, log)}"
+        elif _is(name, Path.is_dir):
+            log.line(f"({name} is a folder: the model sees only its name. Pass a file in it)")
         elif quoted or _LIKE_A_FILE.search(name):
             log.line(f"(there is no file {name}: the model sees only its name)")
     return "\n\n".join([*texts.values(), line])
 
 
-def _exists(name: str) -> bool:
+def _is(name: str, kind: Callable[[Path], bool]) -> bool:
     try:
-        return name != STANDARD_INPUT and path_of(name).is_file()
+        return name != STANDARD_INPUT and kind(path_of(name))
     except (OSError, ValueError):
         return False
 

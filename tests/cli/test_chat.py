@@ -138,6 +138,15 @@ def test_a_file_that_does_not_exist_is_reported(talk: Callable[..., Talk]) -> No
     assert "(there is no file missing.pdf: the model sees only its name)" in chat.log.getvalue()
 
 
+def test_a_folder_is_not_read(talk: Callable[..., Talk], tmp_path: Path) -> None:
+    chat = talk()
+    chat.say(f"What is in @{tmp_path}?")
+
+    expected = f"({tmp_path} is a folder: the model sees only its name. Pass a file in it)"
+    assert expected in chat.log.getvalue()
+    assert [("user", f"What is in @{tmp_path}?")] == chat.sent
+
+
 @pytest.mark.parametrize("name", ["-", "./pipe", "~nobody-has-this-name/x", "~nobody"])
 def test_what_is_no_file_is_not_read(
     name: str, talk: Callable[..., Talk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,13 +6,15 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import MlxcelError
 from ..reading import reading_line
 from ..terminal import Terminal, on_one_line
+from .documents import is_table
 from .passages import Passage
 from .prompt import prompt_style
+from .tables import best_rows_first
 
 __all__ = [
     "FRAMEWORKS",
@@ -110,7 +112,14 @@ def print_answer(
 
     def find_sources(question: str) -> Sequence[Passage]:
         sources[:] = find(question, style.sources)
-        return sources
+        if not style.best_rows_first:
+            return sources
+        return [
+            replace(passage, text=best_rows_first(passage.text, question))
+            if is_table(passage)
+            else passage
+            for passage in sources
+        ]
 
     begin = time.monotonic()
     first, text, tokens = None, "", 0

@@ -9,13 +9,17 @@ import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .passages import Passage, cut_lines, cut_markdown, cut_pages, cut_records, cut_text
 from .store import Store
-from .tables import csv_records, json_records
+from .tables import csv_records, json_records, records
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
 
 __all__ = ["LARGEST", "Unreadable", "is_binary", "is_table", "read_document"]
 
@@ -41,6 +45,9 @@ _SAMPLE = 10_000
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
+
+_LARGE_TAGS = ["table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "pre"]
+"""Tags of a table that is there for the layout of a page, and not for its data."""
 
 
 class Unreadable(Exception):
@@ -169,10 +176,29 @@ def _html_markdown(content: bytes) -> list[str]:
             page = BeautifulSoup(content, "html.parser")
         for hidden in page(["script", "style", "template", "noscript", "img", "svg", "nav"]):
             hidden.decompose()
+        _spell_out_tables(page)
         text = MarkdownConverter(heading_style="ATX", strip=["a"]).convert_soup(page)
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
         raise _invalid("HTML page", error) from None
     return _with_text([re.sub(r"\n{3,}", "\n\n", text).strip()])
+
+
+def _spell_out_tables(page: BeautifulSoup) -> None:
+    """Replace each table by a paragraph for each row, which is understood without the others."""
+    for table in page("table"):
+        if not table(_LARGE_TAGS) and (rows := [*_rows(table)]):
+            paragraphs = [page.new_tag("p", string=row) for row in rows]
+            table.replace_with(*table("caption"), *paragraphs)
+
+
+def _rows(table: Tag) -> Iterator[str]:
+    """Yield the rows of a table; of two columns without headings, the first one has the names."""
+    rows = [row(["th", "td"]) for row in table("tr")]
+    texts = [[cell.get_text(" ", strip=True) for cell in row] for row in rows]
+    if not texts or len(texts[0]) < 2:
+        return
+    is_headed = len(texts[0]) > 2 or all(cell.name == "th" for cell in rows[0])
+    yield from records(texts) if is_headed else (": ".join(filter(None, row)) for row in texts)
 
 
 def _is_word(content: bytes) -> bool:

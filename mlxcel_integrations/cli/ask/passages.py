@@ -83,6 +83,8 @@ def cut_lines(source: str, text: str) -> list[Passage]:
 def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]:
     """Put whole records of a table into passages, as many as fit; they are counted from 1.
 
+    A record that is too long for a passage is cut.
+
     Args:
         source: The file.
         unit: Name of a record, such as ``row``.
@@ -91,17 +93,26 @@ def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]
     passages: list[Passage] = []
     lines: list[str] = []
     first, size = 1, 0
-    for number, record in enumerate(records, 1):
-        if lines and size + len(record) > SIZES[1]:
+    for number, line in _lines_of(records):
+        if lines and size + len(line) > SIZES[1]:
             passages.append(Passage(source, f"{unit} {first}", "\n".join(lines)))
             lines, size = [], 0
         if not lines:
             first = number
-        lines.append(record[: SIZES[1]])
-        size += len(lines[-1]) + 1
+        lines.append(line)
+        size += len(line) + 1
     if lines:
         passages.append(Passage(source, f"{unit} {first}", "\n".join(lines)))
     return passages
+
+
+def _lines_of(records: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield each record with its number, a long one in pieces that have the same."""
+    for number, record in enumerate(records, 1):
+        if len(record) <= SIZES[1]:
+            yield number, record
+        else:
+            yield from ((number, piece.text) for piece in cut_lines("", record))
 
 
 def cut_markdown(source: str, text: str) -> list[Passage]:

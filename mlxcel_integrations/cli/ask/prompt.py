@@ -20,15 +20,18 @@ class Style:
     Attributes:
         sources: Number of passages in the prompt.
         options: Fields of ``ChatMlxcel`` and ``Mlxcel``.
+        best_rows_first: Whether the rows of a table are put in the order of their relevance.
     """
 
     sources: int
     options: dict[str, Any] = field(default_factory=dict)
+    best_rows_first: bool = False
 
 
 _USUAL = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
-# It was not trained to chat: it mixes up several passages. Its server knows where it is to stop.
-_BUILT_IN = Style(1, {"temperature": 0, "reasoning": False, "max_tokens": 60})
+# It was not trained to chat: it mixes up several passages, and tends to answer from the first row
+# of a table. Its server knows where it is to stop.
+_BUILT_IN = Style(1, {"temperature": 0, "reasoning": False, "max_tokens": 60}, best_rows_first=True)
 
 
 def prompt_style(model: str) -> Style:

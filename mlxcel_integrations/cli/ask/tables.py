@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["csv_records", "json_records"]
+from .keyword_search import KeywordIndex
+
+__all__ = ["best_rows_first", "csv_records", "json_records", "records"]
 
 _SAMPLE = 65_536
 _LONGEST_FIELD = 10_000_000
 
 
 def csv_records(text: str) -> Iterator[str]:
-    """Yield the rows of a table, each value with the name of its column: ``name: Ada; age: 36``.
+    """Return the rows of a table of CSV as ``records`` does.
 
     Raises:
         csv.Error: It is no such table.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text))
+    return records(csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text)))
+
+
+def records(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of a table, each value with the name of its column: ``name: Ada; age: 36``.
+
+    Args:
+        rows: The names of the columns, and then the rows.
+    """
+    rows = iter(rows)
     header = next(rows, [])
     for row in rows:
         names = [*header, *[""] * (len(row) - len(header))]
@@ -41,6 +52,13 @@ def json_records(text: str) -> list[str]:
     if isinstance(value, list):
         return [_record(_values(item)) for item in value]
     return [_record([pair]) for pair in _values(value)]
+
+
+def best_rows_first(text: str, question: str) -> str:
+    """Return records with those first that share words with a question, as a passage has them."""
+    rows = text.split("\n")
+    best = KeywordIndex(rows).rank(question, len(rows))
+    return "\n".join(rows[at] for at in dict.fromkeys([*best, *range(len(rows))]))
 
 
 def _delimiter(text: str) -> str:
@@ -68,9 +86,6 @@ def _text(value: Any) -> str:
 
 
 def _record(pairs: Iterable[tuple[str, str]]) -> str:
-    parts = [
-        f"{name.strip()}: {value.strip()}" if name.strip() else value.strip()
-        for name, value in pairs
-        if value.strip()
-    ]
-    return "; ".join(parts)
+    # One line each, whatever line ends a value has.
+    words = ((" ".join(name.split()), " ".join(value.split())) for name, value in pairs)
+    return "; ".join(f"{name}: {value}" if name else value for name, value in words if value)

@@ -16,6 +16,7 @@ from mlxcel_integrations.cli.ask.answer import (
 )
 from mlxcel_integrations.cli.ask.passages import Passage
 from mlxcel_integrations.cli.terminal import Terminal
+from mlxcel_integrations.embedded import BUILT_IN_MODEL
 from tests.cli.test_terminal import Screen
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import LLAMA_CPP, progress
@@ -70,6 +71,28 @@ def test_a_terminal_shows_how_much_of_the_prompt_is_read(
     assert "Reading the prompt ... 0 %" in before
     assert after.startswith("\x1b[0m\r\x1b[K")
     assert "Reading" not in after + out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("model", "first"), [(BUILT_IN_MODEL, "name: Alan"), ("model", "name: Ada")]
+)
+def test_the_built_in_model_sees_the_row_asked_for_first(
+    model: str, first: str, server: FakeServer
+) -> None:
+    table = Passage("people.csv", "row 1", "name: Ada\nname: Alan")
+
+    answer = print_answer(
+        Terminal(StringIO()),
+        Terminal(StringIO()),
+        NO_FRAMEWORK,
+        server.url,
+        model,
+        lambda question, k: [table],
+        "Who is Alan?",
+    )
+
+    assert f"\n\n{first}\n" in server.posts[-1].json["messages"][0]["content"]
+    assert [table] == answer.sources
 
 
 def test_an_answer_without_text_has_no_first_word(server: FakeServer) -> None:

@@ -69,9 +69,9 @@ def kept(tmp_path: Path) -> Iterator[Store]:
     ("name", "content", "places", "text"),
     [
         ("a.docx", REPORT, ['"The lighthouse"'], "It is 32 metres tall."),
-        ("no-suffix", REPORT, ['"The lighthouse"'], "| ferries | 6 |"),
+        ("no-suffix", REPORT, ['"The lighthouse"'], "ferries: 6"),
         ("a.html", HTML, ["the beginning", '"The lighthouse"', '"Boats"'], "**32 metres** tall"),
-        ("standard input", HTML, ["the beginning", '"The lighthouse"', '"Boats"'], "| ferries"),
+        ("standard input", HTML, ["the beginning", '"The lighthouse"', '"Boats"'], "ferries: 6"),
         ("a.csv", b"item,price\nbun,3\nroll,1\n", ["row 1"], "item: bun; price: 3"),
         ("a.json", b'[{"item": "bun", "price": 3}]', ["item 1"], "item: bun; price: 3"),
         ("a.jsonl", b'{"item": "bun"}\n{"item": "roll"}\n', ["item 1"], "item: roll"),
@@ -94,6 +94,32 @@ def test_a_document_becomes_passages(
     assert any(text in passage.text for passage in passages)
     assert not any("alert" in passage.text for passage in passages)
     assert passages == read_document(name, content, kept)
+
+
+def cells(*rows: str, tag: str = "td") -> str:
+    """Return rows of a table, whose values are separated by commas."""
+    marked = [[f"<{tag}>{value}</{tag}>" for value in row.split(",")] for row in rows]
+    return "".join(f"<tr>{''.join(row)}</tr>" for row in marked)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (
+            f"<caption>Ships</caption>{cells('ship,pier', tag='th')}{cells('Aurora,3', 'Vega,1')}",
+            "Ships\n\nship: Aurora; pier: 3\n\nship: Vega; pier: 1",
+        ),
+        (cells("ship,pier,year", "Aurora,3,1931"), "ship: Aurora; pier: 3; year: 1931"),
+        (cells("ship,Aurora", "pier,3"), "ship: Aurora\n\npier: 3"),
+        (cells("menu,<ul><li>the page</li></ul>"), "| menu | * the page |"),
+        (cells("one", "two"), "| one |\n| two |"),
+    ],
+    ids=["headings", "three columns", "two columns", "layout", "one column"],
+)
+def test_rows_of_a_page_have_the_names_of_their_columns(table: str, text: str, kept: Store) -> None:
+    (passage,) = read_document("a.html", f"<p>x</p><table>{table}</table>".encode(), kept)
+
+    assert passage.text.endswith(text)
 
 
 @pytest.mark.parametrize(

@@ -97,11 +97,20 @@ def test_a_line_of_any_length_is_cut() -> None:
 
 
 def test_records_stay_whole_and_are_counted() -> None:
-    passages = cut_records("a.csv", "row", ["a" * 250, "b" * 250, "c" * 250, "d" * 900])
+    passages = cut_records("a.csv", "row", ["a" * 250, "b" * 250, "c" * 250])
 
-    assert ["row 1", "row 3", "row 4"] == [passage.place for passage in passages]
+    assert ["row 1", "row 3"] == [passage.place for passage in passages]
     assert "a" * 250 + "\n" + "b" * 250 == passages[0].text
-    assert "d" * 600 == passages[2].text
+
+
+def test_nothing_of_a_long_record_is_lost() -> None:
+    passages = cut_records("a.csv", "row", ["short", "word " * 300, "d" * 900, "last"])
+
+    places = ["row 1", *["row 2"] * 3, *["row 3"] * 2]
+    assert places == [passage.place for passage in passages]
+    assert max(len(passage.text) for passage in passages) <= 605
+    words = " ".join(passage.text for passage in passages).split()
+    assert ["short", *["word"] * 300, "d" * 600, "d" * 300, "last"] == words
 
 
 def test_the_documentation_is_that_for_users() -> None:

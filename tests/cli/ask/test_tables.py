@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mlxcel_integrations.cli.ask.tables import csv_records, json_records
+from mlxcel_integrations.cli.ask.tables import best_rows_first, csv_records, json_records
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from mlxcel_integrations.cli.ask.tables import csv_records, json_records
         ("name,age\nAda,36\nAlan,41\n", ["name: Ada; age: 36", "name: Alan; age: 41"]),
         ("name;age\r\nAda;36\r\n", ["name: Ada; age: 36"]),
         ("name\tage\nAda\t36", ["name: Ada; age: 36"]),
-        ('name,note\nAda,"first, and\nbest"\n', ["name: Ada; note: first, and\nbest"]),
+        ('name,note\nAda,"first, and\nbest"\n', ["name: Ada; note: first, and best"]),
         ("name,age\nAda,36,London\nAlan\n", ["name: Ada; age: 36; London", "name: Alan"]),
         ("name,age\n", []),
     ],
@@ -22,6 +22,21 @@ from mlxcel_integrations.cli.ask.tables import csv_records, json_records
 )
 def test_rows_have_the_names_of_their_columns(text: str, records: list[str]) -> None:
     assert records == list(csv_records(text))
+
+
+@pytest.mark.parametrize(
+    ("question", "order"),
+    [
+        ("In which room is Alan?", [1, 0, 2]),
+        ("Who has room 31?", [2, 0, 1]),
+        ("What is it?", [0, 1, 2]),
+    ],
+    ids=["by name", "by value", "no word in common"],
+)
+def test_rows_about_a_question_come_first(question: str, order: list[int]) -> None:
+    rows = ["name: Ada; room: 12", "name: Alan; room: 7", "name: Grace; room: 31"]
+
+    assert [rows[at] for at in order] == best_rows_first("\n".join(rows), question).splitlines()
 
 
 def test_a_field_without_end_is_refused() -> None:

@@ -210,7 +210,9 @@ class LangChainModel(Batches[Input, Output]):
 
     def _in_thread(self, config: RunnableConfig | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the keywords of a call, with the thread of its config as the session."""
-        if config is None or self.session is not None or "session" in call:
+        if not (config and config.get("configurable")):
+            return call
+        if self.session is not None or "session" in call:
             return call
         thread = session_of_thread(ensure_config(config))
         return call if thread is None else {**call, "session": thread}

@@ -557,7 +557,8 @@ class LLM(BaseClient):
             The tokens that are reused, the place where the prompts part, and the message it is in.
 
         Raises:
-            MlxcelError: The server does not show its prompts, as mlxcel up to 0.4.2.
+            MlxcelError: The server does not show its prompts, as mlxcel up to 0.4.2, or there are
+                pictures or sounds among the messages.
 
         Examples:
             >>> from mlxcel_integrations import LLM

@@ -81,6 +81,8 @@ LONG = (
     "tests/langchain/test_standard_engine.py",
     # Whole runs of mypy, and one of the benchmarks.
     "tests/benchmarks/test_benchmarks.py::test_a_part_runs_from_the_command_line",
+    # Parts of the benchmarks that start engines.
+    "tests/benchmarks/test_engine_parts.py",
     "tests/langchain/test_structured.py::test_type_checkers_know_the_type_of_an_answer",
     "tests/llama_index/test_structured.py::test_type_checkers_know_the_type_of_an_object",
     "tests/test_keywords.py::test_type_checkers_know_the_keywords",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.language_models import LangSmithParams
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import get_config_list, patch_config
+from langchain_core.runnables.config import ensure_config, get_config_list, patch_config
 from langchain_core.runnables.utils import Input, Output
 
 from ..adapters import HasClients
@@ -160,6 +160,62 @@ class LangChainModel(Batches[Input, Output]):
         _own_sampling: dict[str, Any]
 
         def _server_options(self) -> dict[str, Any]: ...
+
+    # LangChain passes on a part of the config only, without the thread.
+
+    def invoke(
+        self,
+        input: Input,  # noqa: A002  LangChain's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Output:
+        """Return the answer to one input."""
+        fields = self._in_thread(config, kwargs)
+        return super().invoke(input, config, stop=stop, **fields)  # type: ignore[safe-super]  # LangChain's
+
+    async def ainvoke(
+        self,
+        input: Input,  # noqa: A002  LangChain's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Output:
+        """Return the answer to one input."""
+        return await super().ainvoke(input, config, stop=stop, **self._in_thread(config, kwargs))
+
+    def stream(
+        self,
+        input: Input,  # noqa: A002  LangChain's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Return the pieces of an answer, as they come."""
+        return super().stream(input, config, stop=stop, **self._in_thread(config, kwargs))
+
+    def astream(
+        self,
+        input: Input,  # noqa: A002  LangChain's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Return the pieces of an answer, as they come."""
+        return super().astream(input, config, stop=stop, **self._in_thread(config, kwargs))
+
+    def _in_thread(self, config: RunnableConfig | None, call: dict[str, Any]) -> dict[str, Any]:
+        """Return the keywords of a call, with the thread of its config as the session."""
+        if not (config and config.get("configurable")):
+            return call
+        if self.session is not None or "session" in call:
+            return call
+        thread = session_of_thread(ensure_config(config))
+        return call if thread is None else {**call, "session": thread}
 
     def _call_fields(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a request that a call sets."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 
 __all__ = ["session_of_thread"]
 
 
-def session_of_thread() -> str | None:
+def session_of_thread(given: RunnableConfig | None = None) -> str | None:
     """Return the name of the conversation that a model is called in, None without one.
 
     It is the ``thread_id`` of the config. A subagent has a conversation of its own, so the names
     of the nodes above it are added. They do not tell the subagents of an agent apart, since all of
     its tools are one node, so the subagent's own name is added, too.
+
+    Args:
+        given: The config; that of the runnable around the model unless given.
     """
-    config = var_child_runnable_config.get() or {}
+    config = given or var_child_runnable_config.get() or {}
     configurable = config.get("configurable") or {}
     thread = configurable.get("thread_id")
     if thread is None:

@@ -65,8 +65,10 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
         memory: What is known about the server.
 
     Raises:
-        MlxcelError: The server does not show its prompts.
+        MlxcelError: The server does not show its prompts, or there is more in them than text.
     """
+    _check_texts("messages_before", before)
+    _check_texts("messages_after", after)
     old, new = (yield from _prompt(before, memory)), (yield from _prompt(after, memory))
     ids = (yield from tokens_of_prompt(old)), (yield from tokens_of_prompt(new))
     place = _shared(old, new)
@@ -81,6 +83,18 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
         before=old[max(0, place - _AROUND) : place + _AROUND],
         after=new[max(0, place - _AROUND) : place + _AROUND],
     )
+
+
+def _check_texts(name: str, body: Body) -> None:
+    """Raise if a message has more than text: prompts show the same mark for any picture."""
+    for index, message in enumerate(body["messages"]):
+        content = message.get("content")
+        for at, part in enumerate(content if isinstance(content, list) else ()):
+            if (kind := part.get("type", "text")) != "text":
+                raise MlxcelError(
+                    f"{name}[{index}].content[{at}] has the type {kind}, but only texts can be "
+                    "compared: leave it out of both, or put a text in its place."
+                )
 
 
 def _prompt(body: Body, memory: TokenMemory) -> Flow[str]:

@@ -52,7 +52,16 @@ def _versions(dialect: Dialect) -> list[str]:
         return []
 
 
-def _files(path: str) -> list[str]:
+def _files(word: str) -> Iterator[str]:
+    """Yield the paths that a word of a command line may be: one, or a list with scales."""
+    listed = word.split(",")
+    # llama-server takes adapters as "one.gguf:0.5,other.gguf:1".
+    scaled = [path.rpartition(":")[0] for path in listed]
+    for path in dict.fromkeys((word, *listed, *scaled)):
+        yield from _parts(path)
+
+
+def _parts(path: str) -> list[str]:
     """Return the paths of all files of a model, which may be split."""
     split = _SPLIT.fullmatch(path)
     if split is None:

@@ -13,7 +13,11 @@ from collections.abc import Iterable
 
 from tests.benchmarks import (
     batches,
+    conversations,
     embeddings,
+    first_signs,
+    guessing,
+    restarts,
     splitting,
     starts,
     stops,
@@ -27,7 +31,10 @@ from tests.benchmarks.part import Part
 
 PARTS = {
     part.name: part
-    for module in (streams, stops, starts, tokens, splitting, embeddings, structured, batches)
+    for module in (
+        *(streams, stops, starts, restarts, conversations, first_signs, guessing),
+        *(tokens, splitting, batches, embeddings, structured),
+    )
     for part in module.PARTS
 }
 TRIES = 3

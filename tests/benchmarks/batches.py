@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import httpx
+from langchain_core.language_models import BaseChatModel
 
-from mlxcel_integrations.langchain import ChatMlxcel
-from tests.benchmarks.clients import Httpx
+from tests.benchmarks.clients import Httpx, LangChain, clients
 from tests.benchmarks.part import Part
 from tests.benchmarks.rounds import Work, medians
 from tests.benchmarks.serving import served
@@ -28,6 +27,7 @@ QUESTION = "How are you?"
 
 FLOOR = "asyncio and httpx"
 OURS = "`ChatMlxcel.abatch`", "`ChatMlxcel.batch`"
+OTHERS = "`ChatLlama.abatch`", "`ChatOpenAI.abatch`"
 
 
 class SteadyServer(FakeServer):
@@ -60,27 +60,39 @@ def by_hand(url: str, slots: int) -> Work:
     return lambda: asyncio.run(ask_all())
 
 
-def abatch(url: str, slots: int) -> Work:
+def abatch(llm: BaseChatModel, slots: int) -> Work:
     questions = [QUESTION] * CHATS * slots
-    llm = ChatMlxcel(base_url=url)
     return lambda: asyncio.run(llm.abatch(questions))
 
 
-def batch(url: str, slots: int) -> Work:
+def batch(llm: BaseChatModel, slots: int) -> Work:
     questions = [QUESTION] * CHATS * slots
-    llm = ChatMlxcel(base_url=url)
     return lambda: llm.batch(questions)
 
 
+def ways(url: str, slots: int, peers: bool) -> dict[str, Work]:
+    """Return the ways of asking many questions that are installed."""
+    models = {
+        name: client.model
+        for name, client in clients(url, peers=peers).items()
+        if isinstance(client, LangChain)
+    }
+    found = {FLOOR: by_hand(url, slots)}
+    for name in (OURS[0], *OTHERS):
+        if (llm := models.get(name.replace(".abatch", ""))) is not None:
+            found[name] = abatch(llm, slots)
+    return {**found, OURS[1]: batch(models["`ChatMlxcel`"], slots)}
+
+
 def measure(rounds: int, peers: bool) -> dict[str, float]:
-    ways: dict[str, Callable[[str, int], Work]] = {FLOOR: by_hand, OURS[0]: abatch, OURS[1]: batch}
     with ExitStack() as servers:
-        clients: dict[str, Work] = {}
+        works: dict[str, Work] = {}
         for slots in SLOTS:
             url = servers.enter_context(served(SteadyServer, slots))
             httpx.get(f"{url}/health")
-            clients |= {f"{name}, {slots} slots": way(url, slots) for name, way in ways.items()}
-        return medians(clients, min(rounds, MOST_ROUNDS), clock=time.perf_counter)
+            found = ways(url, slots, peers)
+            works |= {f"{name}, {slots} slots": work for name, work in found.items()}
+        return medians(works, min(rounds, MOST_ROUNDS), clock=time.perf_counter)
 
 
 PARTS = [
@@ -91,7 +103,7 @@ PARTS = [
         measure,
         {
             f"{name}, {slots} slots": (f"{FLOOR}, {slots} slots",)
-            for name in OURS
+            for name in (*OURS, *OTHERS)
             for slots in SLOTS
         },
     )

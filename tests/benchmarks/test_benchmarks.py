@@ -56,10 +56,24 @@ def test_a_chart_shows_the_figures_of_the_page(file: Path) -> None:
     drawn = charts.drawn(file)
 
     assert drawn == file.read_text("utf-8"), f"run `{charts.COMMAND}`"
-    assert drawn.count('<rect class="ours"') in (2, 3)
+    assert '<rect class="ours"' in drawn
     assert f"](images/{file.name})" in "".join(
         page.read_text("utf-8") for page in charts.DOCS.glob("*.md")
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ("httpx and json", "least"),
+        ("`ChatMlxcel`", "ours"),
+        ("`ChatMlxcel.abatch`, 2 slots", "ours"),
+        ("`ChatOpenAI.abatch`, 2 slots", "bar"),
+        ("`MlxcelOther`", "bar"),
+    ],
+)
+def test_a_row_is_ours_if_it_begins_with_a_class_of_ours(row: str, kind: str) -> None:
+    assert kind == charts.kind(row)
 
 
 def test_clients_take_turns_and_the_median_counts() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from mlxcel_integrations.embedded import command
+from mlxcel_integrations.embedded.model import cache_directory
 
 
 def start(*flags: str, **variables: str) -> subprocess.Popen[str]:
@@ -32,6 +33,20 @@ def run(*flags: str) -> tuple[int, str]:
     return process.returncode, stderr
 
 
+def cache_with_models(home: Path) -> Path:
+    """Make a cache of this package that has the built-in models as soon as it is used.
+
+    Args:
+        home: What ``XDG_CACHE_HOME`` is to be.
+    """
+    cache = home / cache_directory().name
+    cache.mkdir(parents=True)
+    for file in cache_directory().iterdir():
+        if file.is_file():
+            (cache / file.name).symlink_to(file)
+    return cache
+
+
 @contextmanager
 def serving(socket: Path, *flags: str, **variables: str) -> Iterator[httpx.Client]:
     process = start("--host", str(socket), "--port", "0", *flags, **variables)
@@ -45,7 +60,8 @@ def serving(socket: Path, *flags: str, **variables: str) -> Iterator[httpx.Clien
 
 
 def client(socket: Path) -> httpx.Client:
-    transport = httpx.HTTPTransport(uds=str(socket))
+    # The engine closes idle connections after 5 seconds, as httpx does by default: too late.
+    transport = httpx.HTTPTransport(uds=str(socket), limits=httpx.Limits(keepalive_expiry=2))
     return httpx.Client(transport=transport, base_url="http://engine", timeout=60)
 
 

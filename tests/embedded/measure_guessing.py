@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ import httpx
 
 from tests.embedded.engine import client, start, wait_until_ready
 
-DOCS = Path(__file__).parents[2] / "docs"
 KINDS = ("none", "ngram-simple")
 LEAST_TOKENS = 20
 """Shorter answers tell nothing."""
 
 Body = dict[str, Any]
+Engine = tuple[subprocess.Popen[str], httpx.Client]
 
 PEOPLE = (
     "Anna Berg is 34 and lives in Oslo. Ben Cole, 51, lives in Leeds. Clara Duval is 28 and comes "
@@ -46,12 +47,29 @@ STORIES = (
 )
 
 
+TEXTS = (
+    PEOPLE,
+    LIGHTHOUSE,
+    "The ferry to the island leaves at seven in the morning and comes back at six in the evening. "
+    "Tickets are sold on board, in cash only. Dogs travel for free, bicycles cost two crowns, and "
+    "whoever misses the last boat sleeps in the hostel behind the church.",
+    "Hazel bakes bread every Saturday. She mixes flour, water and salt on Friday night, lets the "
+    "dough rest until sunrise, and heats the stone oven with beech wood. Her neighbours queue at "
+    "the gate by nine, because the last loaf is usually gone before ten.",
+    "The museum keeps its oldest map in a dark room on the second floor. It was drawn on goat skin "
+    "by a sailor who never saw the northern coast, so that half of its rivers end in the sea on "
+    "the wrong side. Visitors may look at it for ten minutes at a time.",
+    "Each spring the river floods the lower meadows for about a week. Farmers move their sheep to "
+    "the hill beside the chapel, tie their boats to the oak trees, and wait. When the water has "
+    "gone, the grass grows faster there than anywhere else in the valley.",
+)
+"""What is quoted."""
+
+
 def quotes() -> list[Body]:
-    text = (DOCS / "lifecycle.md").read_text() + (DOCS / "tools.md").read_text()
-    parts = [part for part in text.split("\n\n") if 200 < len(part) < 420 and "|" not in part]
     return [
-        {"prompt": f"The text:\n{part}\n\nThe same text again:\n{part[:50]}", "max_tokens": 32}
-        for part in parts[:8]
+        {"prompt": f"The text:\n{text}\n\nThe same text again:\n{text[:50]}", "max_tokens": 32}
+        for text in TEXTS
     ]
 
 
@@ -119,28 +137,38 @@ def groups(bodies: list[Body], at_once: int) -> Iterator[list[Body]]:
         yield (bodies[first:] + bodies)[:at_once]
 
 
+@contextmanager
+def engines() -> Iterator[list[Engine]]:
+    """Serve with one engine for each kind of guessing, with one thread each."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="e", dir="/tmp"))
+        yield [stack.enter_context(engine(Path(directory), kind)) for kind in KINDS]
+
+
+@contextmanager
+def engine(directory: Path, kind: str) -> Iterator[Engine]:
+    path = directory / f"{kind}.sock"
+    flags = ("-m", "embedded", "--host", str(path), "--port", "0", "--spec-type", kind)
+    process = start(*flags, OMP_NUM_THREADS="1")
+    try:
+        wait_until_ready(process)
+        with client(path) as http:
+            yield process, http
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="e", dir="/tmp") as directory:
-        engines: list[tuple[subprocess.Popen[str], httpx.Client]] = []
-        try:
-            for kind in KINDS:
-                path = Path(directory) / f"{kind}.sock"
-                flags = ("-m", "embedded", "--host", str(path), "--port", "0", "--spec-type", kind)
-                engines.append((start(*flags, OMP_NUM_THREADS="1"), client(path)))
-                wait_until_ready(engines[-1][0])
-            for name, bodies in WORK.items():
-                for at_once in (1, 2):
-                    show(f"{name}, {at_once} at once", engines, [*groups(bodies, at_once)])
-        finally:
-            for process, http in engines:
-                http.close()
-                process.terminate()
-                process.communicate(timeout=10)
+    with engines() as pair:
+        for name, bodies in WORK.items():
+            for at_once in (1, 2):
+                show(f"{name}, {at_once} at once", pair, [*groups(bodies, at_once)])
 
 
 def show(
     name: str,
-    engines: Sequence[tuple[subprocess.Popen[str], httpx.Client]],
+    engines: Sequence[Engine],
     work: Sequence[Sequence[Body]],
 ) -> None:
     pairs = [[measured(*engine, bodies) for engine in engines] for bodies in work]

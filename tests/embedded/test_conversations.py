@@ -10,17 +10,12 @@ import pytest
 
 from mlxcel_integrations import LLM
 
+from .texts import log_book
+
 pytestmark = pytest.mark.engine
 
 LEAST_REUSED = 0.95
 TURNS = 4
-
-
-def entries(name: str, count: int) -> str:
-    return " ".join(
-        f"On {name} {at} the ship left port {at * 7 % 23} with {at * 13 % 97} crates of fruit."
-        for at in range(1, count + 1)
-    )
 
 
 @contextmanager
@@ -32,7 +27,7 @@ def batch_beside(llm: LLM) -> Iterator[None]:
         number = 0
         while not ended.is_set():
             number += 1
-            llm.chat(f"{entries(f'tour {number},', 3)} Which port?", max_tokens=4)
+            llm.chat(f"{log_book(3, name=f'tour {number},')} Which port?", max_tokens=4)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -46,7 +41,7 @@ def batch_beside(llm: LLM) -> Iterator[None]:
 @pytest.mark.timeout(300)
 def test_two_conversations_beside_a_batch_are_read_once() -> None:
     conversations = {
-        name: [{"role": "system", "content": f"You read log books. {entries(name, 15)}"}]
+        name: [{"role": "system", "content": f"You read log books. {log_book(15, name=name)}"}]
         for name in ("day", "week")
     }
     had = dict.fromkeys(conversations, 0)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM
-from mlxcel_integrations.embedded.model import cache_directory
 from mlxcel_integrations.supervisor.slots import Slots
 
-from .engine import serving
+from .engine import cache_with_models, serving
+from .texts import log_book
 
 pytestmark = pytest.mark.engine
 
@@ -24,13 +24,6 @@ MOST_OF_COLD = 0.05
 """Tokens that are read after a restart, of those of the prompt."""
 
 PROMPTS = 100
-
-
-def log_book(days: int, port: int = 7) -> str:
-    return " ".join(
-        f"On day {day} the ship left port {day * port % 23} with {day * 13 % 97} crates of fruit."
-        for day in range(1, days + 1)
-    )
 
 
 def chat(book: str, question: str) -> list[dict[str, str]]:
@@ -43,12 +36,7 @@ def chat(book: str, question: str) -> list[dict[str, str]]:
 @pytest.fixture
 def prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where prompts are kept, beside the models that are there already."""
-    models = cache_directory()
-    cache = tmp_path / "cache" / "mlxcel-integrations"
-    cache.mkdir(parents=True)
-    for file in models.iterdir():
-        if file.is_file():
-            (cache / file.name).symlink_to(file)
+    cache = cache_with_models(tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return cache / "prompts"
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables.config import set_config_context
 
@@ -51,6 +52,53 @@ def test_the_thread_of_a_chain_is_the_session(
         asyncio.run(chain.ainvoke({"text": "hi"}, config))
 
     assert [expected] * 3 == sessions(server)
+
+
+async def atexts(model: Any, config: Any) -> list[Any]:
+    return [part async for part in model.astream("hi", config)]
+
+
+async def answered(model: Any, configs: Any) -> list[Any]:
+    return [answer async for answer in model.abatch_as_completed(["hi", "hi"], configs)]
+
+
+@pytest.mark.parametrize("kind", [ChatMlxcel, MlxcelLLM])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, configs: [model.invoke("hi", config) for config in configs],
+        lambda model, configs: [list(model.stream("hi", config)) for config in configs],
+        lambda model, configs: [asyncio.run(model.ainvoke("hi", config)) for config in configs],
+        lambda model, configs: [asyncio.run(atexts(model, config)) for config in configs],
+        lambda model, configs: model.batch(["hi", "hi"], configs),
+        lambda model, configs: list(model.batch_as_completed(["hi", "hi"], configs)),
+        lambda model, configs: asyncio.run(model.abatch(["hi", "hi"], configs)),
+        lambda model, configs: asyncio.run(answered(model, configs)),
+        lambda model, configs: (PROMPT | model).batch([{"text": "hi"}] * 2, configs),
+        lambda model, configs: asyncio.run((PROMPT | model).abatch([{"text": "hi"}] * 2, configs)),
+    ],
+    ids=[
+        *("invoke", "stream", "ainvoke", "astream"),
+        *("batch", "batch_as_completed", "abatch", "abatch_as_completed"),
+        *("batch of a chain", "abatch of a chain"),
+    ],
+)
+def test_a_thread_is_the_session_however_a_model_is_called(
+    kind: Any, call: Any, server: FakeServer
+) -> None:
+    with kind(base_url=server.url) as model:
+        call(model, [{"configurable": {"thread_id": thread}} for thread in ("one", "two")])
+
+    assert ["one", "two"] == sorted(map(str, sessions(server)))
+
+
+def test_a_cached_answer_is_for_all_threads(server: FakeServer) -> None:
+    for kind in (ChatMlxcel, MlxcelLLM):
+        with kind(base_url=server.url, cache=InMemoryCache()) as model:
+            for thread in ("one", "two"):
+                model.invoke("hi", {"configurable": {"thread_id": thread}})
+
+    assert ["one", "one"] == sessions(server)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,19 @@ def test_a_refusal_of_roles_changes_the_messages_that_are_compared() -> None:
     assert [says("user", "Hello!\n\nBye!")] == again.body["messages"]
 
 
+@pytest.mark.parametrize("kind", ["image_url", "input_audio"])
+@pytest.mark.parametrize(
+    ("at", "name"), [(0, "messages_before"), (1, "messages_after")], ids=["before", "after"]
+)
+def test_what_looks_the_same_in_each_prompt_is_not_compared(kind: str, at: int, name: str) -> None:
+    chats = [chat(HELLO), chat(HELLO)]
+    seen = says("user", [{"type": "text", "text": "What is it?"}, {"type": kind, kind: {}}])
+    chats[at] = chat(HELLO, seen)
+
+    with pytest.raises(MlxcelError, match=rf"^{name}\[1\]\.content\[1\] has the type {kind}, but"):
+        compared(*chats)
+
+
 def test_a_server_that_shows_no_prompt_is_told() -> None:
     flow = compare_prompts(chat(HELLO), chat(BYE), TokenMemory(Uncounted()))
     next(flow)

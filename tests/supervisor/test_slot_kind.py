@@ -73,6 +73,20 @@ def test_a_file_that_is_replaced_makes_another_server(
     assert before != kind_of_slots(command, LLAMA_SERVER)
 
 
+@pytest.mark.parametrize(
+    "named", ["{one}", "{one},{other}", "{other},{one}", "{one}:0.5", "{other}:1,{one}:0.5"]
+)
+def test_each_adapter_of_a_list_counts(named: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.gguf", tmp_path / "other.gguf"
+    for adapter in (one, other):
+        adapter.write_bytes(bytes(100))
+    command = ["--lora-scaled", named.format(one=one, other=other)]
+    before = kind_of_slots(command, LLAMA_SERVER)
+    other_content(one)
+
+    assert before != kind_of_slots(command, LLAMA_SERVER)
+
+
 def test_each_file_of_a_split_model_counts(tmp_path: Path) -> None:
     parts = [tmp_path / f"model-0000{part}-of-00003.gguf" for part in (1, 2, 3)]
     for part in parts:

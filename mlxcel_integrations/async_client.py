@@ -119,12 +119,12 @@ class AsyncLLM(BaseClient):
                 closing.push_async_callback(client.close)
 
     async def __aenter__(self) -> Self:
-        try:
-            return await self.start()
-        except BaseException:
+        async with contextlib.AsyncExitStack() as failed:
             # The error keeps this object alive, and nobody else closes what was not entered.
-            await self.close()
-            raise
+            failed.push_async_callback(self.close)
+            await self.start()
+            failed.pop_all()
+        return self
 
     async def __aexit__(
         self,

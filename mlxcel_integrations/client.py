@@ -141,12 +141,12 @@ class LLM(BaseClient):
                 closing.callback(self._openai.close)
 
     def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
+        with contextlib.ExitStack() as failed:
             # The error keeps this object alive, and nobody else closes what was not entered.
-            self.close()
-            raise
+            failed.callback(self.close)
+            self.start()
+            failed.pop_all()
+        return self
 
     def __exit__(
         self,

@@ -77,7 +77,7 @@ def test_an_option_of_a_connection_is_written_in_2_places() -> None:
 def test_the_path_of_a_message_is_short() -> None:
     path = figures.path_of_a_message()
 
-    assert 87 >= len(set(path)), set(path)
+    assert 89 >= len(set(path)), set(path)
     assert 95 >= figures.moves([function.module for function in path])
 
 

@@ -161,52 +161,30 @@ class LangChainModel(Batches[Input, Output]):
 
         def _server_options(self) -> dict[str, Any]: ...
 
-    # LangChain passes on a part of the config only, without the thread.
+    if not TYPE_CHECKING:
+        # LangChain hands on a part of the config only, without the thread. Its own methods tell
+        # type checkers more than these do.
 
-    def invoke(
-        self,
-        input: Input,  # noqa: A002  LangChain's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Output:
-        """Return the answer to one input."""
-        fields = self._in_thread(config, kwargs)
-        return super().invoke(input, config, stop=stop, **fields)  # type: ignore[safe-super]  # LangChain's
+        def invoke(self, input: Any, config: RunnableConfig | None = None, **call: Any) -> Any:  # noqa: A002  LangChain's name
+            """Return the answer to one input."""
+            return super().invoke(input, config, **self._in_thread(config, call))
 
-    async def ainvoke(
-        self,
-        input: Input,  # noqa: A002  LangChain's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Output:
-        """Return the answer to one input."""
-        return await super().ainvoke(input, config, stop=stop, **self._in_thread(config, kwargs))
+        async def ainvoke(
+            self,
+            input: Any,  # noqa: A002  LangChain's name
+            config: RunnableConfig | None = None,
+            **call: Any,
+        ) -> Any:
+            """Return the answer to one input."""
+            return await super().ainvoke(input, config, **self._in_thread(config, call))
 
-    def stream(
-        self,
-        input: Input,  # noqa: A002  LangChain's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        """Return the pieces of an answer, as they come."""
-        return super().stream(input, config, stop=stop, **self._in_thread(config, kwargs))
+        def stream(self, input: Any, config: RunnableConfig | None = None, **call: Any) -> Any:  # noqa: A002  LangChain's name
+            """Return the pieces of an answer, as they come."""
+            return super().stream(input, config, **self._in_thread(config, call))
 
-    def astream(
-        self,
-        input: Input,  # noqa: A002  LangChain's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """Return the pieces of an answer, as they come."""
-        return super().astream(input, config, stop=stop, **self._in_thread(config, kwargs))
+        def astream(self, input: Any, config: RunnableConfig | None = None, **call: Any) -> Any:  # noqa: A002  LangChain's name
+            """Return the pieces of an answer, as they come."""
+            return super().astream(input, config, **self._in_thread(config, call))
 
     def _in_thread(self, config: RunnableConfig | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the keywords of a call, with the thread of its config as the session."""

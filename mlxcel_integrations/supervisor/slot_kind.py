@@ -58,10 +58,10 @@ def _files(word: str) -> Iterator[str]:
     # llama-server takes adapters as "one.gguf:0.5,other.gguf:1".
     scaled = [path.rpartition(":")[0] for path in listed]
     for path in dict.fromkeys((word, *listed, *scaled)):
-        yield from _parts(path)
+        yield from _split_files(path)
 
 
-def _parts(path: str) -> list[str]:
+def _split_files(path: str) -> list[str]:
     """Return the paths of all files of a model, which may be split."""
     split = _SPLIT.fullmatch(path)
     if split is None:

@@ -120,9 +120,8 @@ class AsyncDriver:
         match step:
             case Send(endpoint, request, deadline):
                 await Turns.of_this_loop().join()
-                left = deadline.left(time.monotonic())
                 # Only after the limits of each wait, which may be the same, and say what for.
-                async with asyncio.timeout(None if left is None else left + LATER_SECONDS):
+                async with asyncio.timeout(deadline.left(time.monotonic() - LATER_SECONDS)):
                     return await self._pool.send(endpoint, request, deadline)
             case Next(incoming):
                 await Turns.of_this_loop().join()

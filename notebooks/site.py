@@ -18,7 +18,9 @@ INDENTED_OUTPUT = re.compile(r"^```\n\n+(?= {4})((?:(?: {4}.*)?\n)+)", re.MULTIL
 
 WEIGHTS = {
     # What many other pages mention has a page of its own.
-    **dict.fromkeys(("embedded.md", "install.md", "structured-output.md", "tools.md"), 1.4),
+    "install.md": 2.2,
+    **dict.fromkeys(("embedded.md", "structured-output.md", "tools.md"), 1.4),
+    **dict.fromkeys(("chat.md", "core.md", "llama-index.md"), 1.3),
     # Messages are searched for, and their words are in other pages as well.
     "troubleshooting.md": 1.2,
     # Lists come after explanations.

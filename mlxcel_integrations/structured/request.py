@@ -183,7 +183,9 @@ def to_response_format(given: Any) -> dict[str, Any]:
         if not isinstance(inner.get("name"), str):
             inner["name"] = name
         return {**given, "json_schema": inner}
-    if "json_schema" in (given.get("type"), *given):
+    # llama.cpp takes a schema beside the type, too.
+    has_schema = isinstance(given.get("schema"), Mapping)
+    if "json_schema" in (given.get("type"), *given) and not has_schema:
         raise MlxcelError(
             f"{given!r:.200} is not a response_format that servers understand: "
             'pass {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'

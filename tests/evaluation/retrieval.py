@@ -28,7 +28,9 @@ HELD_OUT = json.loads(Path(__file__).with_name("held_out_retrieval.json").read_t
 """Questions that were written after all settings had been chosen, about sections not asked for."""
 
 _LONGEST_TOPIC = 4500
-_FOUND, _CANDIDATES = 10, 25
+_FOUND, _CANDIDATES = 10, 20
+_MEANING = 0.65
+"""Weight of the meaning, beside words; the notebooks have the same."""
 
 Scores = NDArray[np.float64]
 
@@ -39,12 +41,12 @@ class Collection:
 
     Attributes:
         name: What the documents are.
-        texts: The text of each section in passages, by its place.
+        texts: The text of each section, by its place.
         questions: The questions, each with the places of the sections that answer it.
     """
 
     name: str
-    texts: dict[str, list[str]]
+    texts: dict[str, str]
     questions: list[dict[str, Any]]
 
 
@@ -83,28 +85,25 @@ def _corpus() -> Any:
 
 def our_docs() -> Collection:
     """The documentation of this project, with the questions of the notebook."""
-    corpus = _corpus()
     questions = json.loads((ROOT / "notebooks" / "questions.json").read_text("utf-8"))
-    sections = corpus.sections(ROOT / "docs")
-    texts = {section.place: corpus.passages(section.text) for section in sections}
+    texts = {section.place: section.text for section in _corpus().sections(ROOT / "docs")}
     return Collection("our docs", texts, questions)
 
 
 def other_documents() -> Collection:
     """A licence, chapters of Python's reference as they are installed, and a guide to a town."""
-    corpus, questions = _corpus(), OTHER["questions"]
+    questions = OTHER["questions"]
     asked = {place for question in questions for place in question["answers"]}
     wanted = [
         name
         for name, text in topics.items()
         if len(text) < _LONGEST_TOPIC or f"python # {name}" in asked
     ]
-    sections = {
+    texts = {
         **{f"LICENSE # {name}": text for name, text in _licence()},
         **{f"python # {name}": f"{name}\n\n{topics[name].strip()}" for name in wanted},
         **{f"guide # {name}": f"{name}\n\n{text}" for name, text in OTHER["guide"].items()},
     }
-    texts = {place: corpus.passages(text) for place, text in sections.items()}
     return Collection("other documents", texts, questions)
 
 
@@ -127,41 +126,37 @@ def held_out(name: str) -> Collection:
 def evaluate(collection: Collection, llm: LLM) -> list[Ranks]:
     """Search each question by words, by meaning, and by both.
 
+    The figures for our docs are those that the notebook ``rag_evaluation`` prints.
+
     Args:
         collection: The documents and the questions.
         llm: A model that embeds.
     """
     asked = [question["question"] for question in collection.questions]
-    words = _by_words(["\n\n".join(parts) for parts in collection.texts.values()], asked)
-    meaning = _by_meaning([*collection.texts.values()], asked, llm)
+    texts = [*collection.texts.values()]
+    words, meaning = _by_words(texts, asked), _by_meaning(texts, asked, llm)
     # Names and error messages are found by words; all else is better found by meaning.
-    both = _scaled(words) + 1.5 * _scaled(meaning)
+    both = (1 - _MEANING) * _scaled(words) + _MEANING * _scaled(meaning)
     ways = {"words": words, "meaning": meaning, "both": both}
     return [Ranks(way, _ranks(collection, scores)) for way, scores in ways.items()]
 
 
 def _by_words(texts: Sequence[str], questions: Sequence[str]) -> Scores:
+    """As LlamaIndex's retriever does, which leaves words such as "the" out of questions."""
     stemmer = Stemmer.Stemmer("english")
 
-    def tokens(texts: Sequence[str]) -> Any:
-        # No word is left out.
-        how = {"stopwords": None, "token_pattern": r"[^\W_]{2,}", "stemmer": stemmer}
+    def tokens(texts: Sequence[str], left_out: str | None = None) -> Any:
+        how = {"stopwords": left_out, "token_pattern": r"[^\W_]{2,}", "stemmer": stemmer}
         return bm25s.tokenize([*texts], show_progress=False, return_ids=False, **how)
 
     index = bm25s.BM25()
     index.index(tokens(texts), show_progress=False)
-    return np.array([index.get_scores(words) for words in tokens(questions)])
+    return np.array([index.get_scores(words) for words in tokens(questions, "en")])
 
 
-def _by_meaning(texts: Sequence[Sequence[str]], questions: Sequence[str], llm: LLM) -> Scores:
-    """A section is near by its nearest passage, and by all of them."""
-    passages = np.array(llm.embed([passage for parts in texts for passage in parts]))
-    nearness = np.array(llm.embed(questions)) @ passages.T
-    ends = np.cumsum([len(parts) for parts in texts])
-    means = np.array([part.mean(axis=0) for part in np.split(passages, ends[:-1])])
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    nearest = [part.max(axis=1) for part in np.split(nearness, ends[:-1], axis=1)]
-    scores: Scores = np.array(nearest).T + np.array(llm.embed(questions)) @ means.T
+def _by_meaning(texts: Sequence[str], questions: Sequence[str], llm: LLM) -> Scores:
+    vectors = np.array(_corpus().mean_of_passages(texts, llm.embed))
+    scores: Scores = np.array(llm.embed(questions)) @ vectors.T
     return scores
 
 

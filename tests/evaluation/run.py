@@ -65,13 +65,22 @@ def evaluate(
 
 
 def is_right(answer: str, expected: Iterable[str]) -> bool:
-    """Tell whether an answer has one of the expected texts; ``&`` stands between parts of one."""
+    """Tell whether an answer has one of the expected texts.
+
+    Args:
+        answer: The answer.
+        expected: The texts: ``&`` stands between parts of one, ``!`` before what must be missing.
+    """
     return any(all(_has(answer, part) for part in text.split("&")) for text in expected)
 
 
 def _has(answer: str, part: str) -> bool:
-    # As a word of its own, or its beginning: "1" is not in "10", but "bun" is in "buns".
-    pattern = rf"(?<![\w.,:]){re.escape(part)}(?!\d|[.,:]\d)"
+    if part.startswith("!"):
+        return not _has(answer, part[1:])
+    # As a word of its own, or its beginning: "1" is not in "10", but "bun" is in "buns". A "no" is
+    # not in "north".
+    end = r"\b" if part == "no" else r"(?!\d|[.,:]\d)"
+    pattern = rf"(?<![\w.,:]){re.escape(part)}{end}"
     return re.search(pattern, answer, re.IGNORECASE) is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -280,12 +281,12 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return await self._async_llm.models()
 
     def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
+        with contextlib.ExitStack() as failed:
             # The error keeps this object alive, and nobody else closes what was not entered.
-            self.close()
-            raise
+            failed.callback(self.close)
+            self.start()
+            failed.pop_all()
+        return self
 
     def __exit__(
         self,
@@ -296,12 +297,12 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self.close()
 
     async def __aenter__(self) -> Self:
-        try:
-            return await self.astart()
-        except BaseException:
+        async with contextlib.AsyncExitStack() as failed:
             # The error keeps this object alive, and nobody else closes what was not entered.
-            await self.aclose()
-            raise
+            failed.push_async_callback(self.aclose)
+            await self.astart()
+            failed.pop_all()
+        return self
 
     async def __aexit__(
         self,

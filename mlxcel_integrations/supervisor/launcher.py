@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,7 @@ class Launcher:
             MlxcelTimeoutError: It was not ready in time.
             StartCancelled: Nobody waits for it any more.
         """
+        _check_python()
         store = self._spec.prompt_store()
         name, began = known_as(self._spec.model), time.monotonic()
         start_logger.info("Starting %s.", name)
@@ -260,6 +262,20 @@ class Launcher:
         tail = process.log.tail
         return MlxcelTimeoutError(
             f"The server for {self._spec.model!r} {problem}{':' if tail else '.'}", stderr=tail
+        )
+
+
+def _check_python() -> None:
+    """Check that Python knows its own program, which looks after servers.
+
+    Raises:
+        MlxcelServerError: It does not, as within another program.
+    """
+    if not sys.executable:
+        raise MlxcelServerError(
+            "sys.executable is empty, as in a Python within another program, so nothing could look "
+            "after a server. Set it to the path of a Python of the same version, or use a running "
+            "server with base_url=."
         )
 
 

@@ -49,6 +49,19 @@ def test_a_launched_process_is_ready_and_answers(fake: Fake) -> None:
     process.stop()
 
 
+@pytest.mark.parametrize("share", ["process", "user"])
+@pytest.mark.parametrize("program", [None, ""])
+def test_a_python_that_does_not_know_its_program_starts_nothing(
+    program: str | None, share: str, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As within another program."""
+    server = fake.server(fake.binary(), share=share)
+    monkeypatch.setattr(sys, "executable", program)
+
+    with pytest.raises(MlxcelServerError, match=r"sys\.executable is empty"):
+        server.start()
+
+
 def test_a_cancelled_launch_leaves_nothing(fake: Fake) -> None:
     with pytest.raises(StartCancelled, match=r"The start of the server for 'm' was cancelled"):
         launch(fake.binary(), lambda seconds: True)

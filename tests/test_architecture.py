@@ -116,9 +116,7 @@ def test_the_walk_finds_imports_of_each_kind() -> None:
 
     assert Import("client", f"{PACKAGE}.protocol.stream", lazy=False) in found
     assert Import("protocol.messages", f"{PACKAGE}.errors", lazy=False) in found
-    assert (
-        Import("supervisor.managed_server", f"{PACKAGE}.supervisor.launcher", lazy=False) in found
-    )
+    assert Import("supervisor.leases", f"{PACKAGE}.supervisor.managed_server", lazy=False) in found
     assert Import("transport.openai_errors", "openai", lazy=False) in found
     assert any(entry.lazy and entry.room != entry.target_room for entry in found)
     assert not any(entry.target == "openai" for entry in found if entry.module == "client")

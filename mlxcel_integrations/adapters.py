@@ -31,7 +31,6 @@ from .options.fields import (
 )
 from .options.names import demands, hint_for
 from .protocol.arguments import plain, shown
-from .protocol.rerank import RankedDocument
 from .protocol.sampling import with_reasoning
 from .secret import with_hidden_key, with_secrets
 from .structured.request import check_format_type, to_response_format
@@ -39,6 +38,7 @@ from .transport.connection import Connection, ConnectionSettings
 from .transport.representation import NOT_SHOWN, connection_table, described, one_line, texts_hidden
 
 if TYPE_CHECKING:
+    from .protocol.rerank import RankedDocument
     from .transport.server import ServerLease
 
 __all__ = [

@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -126,15 +125,24 @@ class AsyncPool:
         )
 
 
-@dataclass(slots=True)
 class _AsyncClosing:
     """Closes the body of a response, and lets another request use its connection."""
 
-    pool: AsyncPool
-    places: asyncio.Semaphore
-    transport: httpx.AsyncBaseTransport
-    connection: Any
-    body: httpx.AsyncByteStream | None
+    __slots__ = ("body", "connection", "places", "pool", "transport")
+
+    def __init__(
+        self,
+        pool: AsyncPool,
+        places: asyncio.Semaphore,
+        transport: httpx.AsyncBaseTransport,
+        connection: Any,
+        body: httpx.AsyncByteStream,
+    ) -> None:
+        self.pool = pool
+        self.places = places
+        self.transport = transport
+        self.connection = connection
+        self.body: httpx.AsyncByteStream | None = body
 
     async def aclose(self) -> None:
         """Close it, if that was not done before; whoever may be cancelled shields this."""

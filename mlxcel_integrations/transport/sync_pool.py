@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -112,15 +111,24 @@ class SyncPool:
         self._places = threading.Semaphore(MOST_CONNECTIONS)
 
 
-@dataclass(slots=True)
 class _Closing:
     """Closes the body of a response, and lets another request use its connection."""
 
-    pool: SyncPool
-    places: threading.Semaphore
-    transport: httpx.BaseTransport
-    connection: Any
-    body: httpx.SyncByteStream | None
+    __slots__ = ("body", "connection", "places", "pool", "transport")
+
+    def __init__(
+        self,
+        pool: SyncPool,
+        places: threading.Semaphore,
+        transport: httpx.BaseTransport,
+        connection: Any,
+        body: httpx.SyncByteStream,
+    ) -> None:
+        self.pool = pool
+        self.places = places
+        self.transport = transport
+        self.connection = connection
+        self.body: httpx.SyncByteStream | None = body
 
     def close(self) -> None:
         """Close it, if that was not done before."""

@@ -16,7 +16,7 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import Field, model_validator
 
 from .. import __version__
-from ..adapters import ChatAdapter
+from ..adapters.generation import ChatAdapter
 from ..errors import check_program_goes_on
 from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS

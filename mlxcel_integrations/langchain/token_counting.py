@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core import exceptions as langchain
 from langchain_core.messages import BaseMessage
 
-from ..adapters import HasClients
+from ..adapters.model import HasClients
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..operations import fit_messages
 from .error_translation import langchain_errors

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -125,24 +126,15 @@ class AsyncPool:
         )
 
 
+@dataclass(eq=False)
 class _AsyncClosing:
     """Closes the body of a response, and lets another request use its connection."""
 
-    __slots__ = ("body", "connection", "places", "pool", "transport")
-
-    def __init__(
-        self,
-        pool: AsyncPool,
-        places: asyncio.Semaphore,
-        transport: httpx.AsyncBaseTransport,
-        connection: Any,
-        body: httpx.AsyncByteStream,
-    ) -> None:
-        self.pool = pool
-        self.places = places
-        self.transport = transport
-        self.connection = connection
-        self.body: httpx.AsyncByteStream | None = body
+    pool: AsyncPool
+    places: asyncio.Semaphore
+    transport: httpx.AsyncBaseTransport
+    connection: Any
+    body: httpx.AsyncByteStream | None
 
     async def aclose(self) -> None:
         """Close it, if that was not done before; whoever may be cancelled shields this."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -111,24 +112,15 @@ class SyncPool:
         self._places = threading.Semaphore(MOST_CONNECTIONS)
 
 
+@dataclass(eq=False)
 class _Closing:
     """Closes the body of a response, and lets another request use its connection."""
 
-    __slots__ = ("body", "connection", "places", "pool", "transport")
-
-    def __init__(
-        self,
-        pool: SyncPool,
-        places: threading.Semaphore,
-        transport: httpx.BaseTransport,
-        connection: Any,
-        body: httpx.SyncByteStream,
-    ) -> None:
-        self.pool = pool
-        self.places = places
-        self.transport = transport
-        self.connection = connection
-        self.body: httpx.SyncByteStream | None = body
+    pool: SyncPool
+    places: threading.Semaphore
+    transport: httpx.BaseTransport
+    connection: Any
+    body: httpx.SyncByteStream | None
 
     def close(self) -> None:
         """Close it, if that was not done before."""

@@ -50,8 +50,9 @@ from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.request import content, structured_chat
 
 # Imported here since constructors, which may be called in an event loop, would block it for as long
-# as the import takes.
+# as the import takes. What starts a server is imported by its start.
 if sys.platform != "win32":  # pragma: no branch
+    from . import embedded  # noqa: F401
     from .supervisor import leases  # noqa: F401
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection

@@ -10,7 +10,7 @@ import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM, keywords
-from mlxcel_integrations.adapters import CONNECTING
+from mlxcel_integrations.adapters.model import CONNECTING
 from mlxcel_integrations.options.fields import ConnectionOptions
 from mlxcel_integrations.protocol.timeouts import Timeouts
 from mlxcel_integrations.transport.async_driver import AsyncDriver
@@ -35,6 +35,12 @@ TESTED_ELSEWHERE = {
         "transport.generation",
         "transport.sync_driver",
         "transport.streamed_answer",
+    ],
+    "tests/adapters: through the classes of the frameworks": [
+        "adapters.embedding",
+        "adapters.generation",
+        "adapters.model",
+        "adapters.rerank",
     ],
     "tests/client/test_warm.py: a prompt that is read ahead tells it": ["protocol.prompt_cost"],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
@@ -116,9 +122,7 @@ def test_the_walk_finds_imports_of_each_kind() -> None:
 
     assert Import("client", f"{PACKAGE}.protocol.stream", lazy=False) in found
     assert Import("protocol.messages", f"{PACKAGE}.errors", lazy=False) in found
-    assert (
-        Import("supervisor.managed_server", f"{PACKAGE}.supervisor.launcher", lazy=False) in found
-    )
+    assert Import("supervisor.leases", f"{PACKAGE}.supervisor.managed_server", lazy=False) in found
     assert Import("transport.openai_errors", "openai", lazy=False) in found
     assert any(entry.lazy and entry.room != entry.target_room for entry in found)
     assert not any(entry.target == "openai" for entry in found if entry.module == "client")

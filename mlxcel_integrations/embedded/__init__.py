@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import MlxcelError
-from ..protocol.word_pieces import BUILT_IN_EMBEDDER
+from ..protocol.vector_models import BUILT_IN_EMBEDDER
+from .gguf import read_metadata
 
 __all__ = [
     "BUILT_IN_EMBEDDER",
@@ -101,9 +102,6 @@ def _embeds(model: str) -> bool | None:
     """Tell whether a ``.gguf`` file was made for embeddings; None if it cannot be read."""
     if not model.endswith(".gguf"):
         return None
-    # Imported here since most programs have no such file.
-    from .gguf import read_metadata
-
     try:
         return read_metadata(Path(model)).has_pooling
     except MlxcelError:

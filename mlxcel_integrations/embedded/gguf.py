@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import MlxcelError
 
 __all__ = ["Metadata", "read_metadata"]
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """Facts about a model that the engine needs before it starts.
 
     Attributes:

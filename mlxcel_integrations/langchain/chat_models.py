@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -16,13 +16,12 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import Field, model_validator
 
 from .. import __version__
-from ..adapters import ChatAdapter
+from ..adapters.generation import ChatAdapter
+from ..errors import check_program_goes_on
 from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_schema_applied
-from ..structured.type_schema import to_schema
 from ..transport.owned_generator import OwnedGenerator
-from .answer_parser import AnswerParser
 from .base import LangChainModel, signature_kept
 from .error_translation import langchain_errors
 from .events import MessageEvents
@@ -30,9 +29,14 @@ from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
 from .prompt_progress import adispatching, dispatching, progress_chunk
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
-from .structured import Method, StructuredModel, check_arguments, traced_format
 from .token_counting import TokenCounting
-from .tools import ToolLike, tool_fields
+
+# What tools and structured output need is imported where they are asked for: many programs only
+# chat.
+
+if TYPE_CHECKING:
+    from .structured import Method
+    from .tools import ToolLike
 
 __all__ = ["ChatMlxcel"]
 
@@ -102,6 +106,9 @@ class ChatMlxcel(
             MlxcelError: A tool cannot be expressed, ``tool_choice`` names none of the tools, or
                 no server accepts the schema of ``response_format``.
         """
+        check_program_goes_on()
+        from .tools import tool_fields
+
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
         # Agents check the answers whose form they set.
         return self.bind(**fields, **with_format_converted(kwargs, checked=True))
@@ -195,6 +202,12 @@ class ChatMlxcel(
             MlxcelError: No schema can be made from ``schema``, or no server accepts it; or an
                 argument is wrong.
         """
+        check_program_goes_on()
+        from ..structured.type_schema import to_schema
+        from .answer_parser import AnswerParser
+        from .structured import StructuredModel, check_arguments, traced_format
+        from .tools import tool_fields
+
         check_arguments(method, tools=bool(tools), include_raw=include_raw)
         answer = to_schema(schema)
         fields = tool_fields(tools, None, None, strict) if tools else {}

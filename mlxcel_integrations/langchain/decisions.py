@@ -21,7 +21,7 @@ except ImportError as error:
         "LLM.decide works without it."
     ) from error
 
-from ..adapters import ModelAdapter
+from ..adapters.model import ModelAdapter
 from ..structured.nearest_label import check_route
 from .base import Batches
 from .content_blocks import PROVIDER

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
-from ..adapters import EmbeddingAdapter
+from ..adapters.embedding import EmbeddingAdapter
 from ..protocol.vector_models import BATCH_SIZE
 from .error_translation import langchain_errors
 

@@ -15,7 +15,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import model_validator
 
 from .. import __version__
-from ..adapters import GenerationAdapter
+from ..adapters.generation import GenerationAdapter
 from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply, fold
 from ..protocol.stream import Delta

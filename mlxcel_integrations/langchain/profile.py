@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import ModelProfile
 
-from ..protocol.features import ServerFeatures
+if TYPE_CHECKING:
+    from ..protocol.features import ServerFeatures
 
 __all__ = ["DEFAULT_PROFILE", "to_profile"]
 

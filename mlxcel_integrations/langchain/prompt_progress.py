@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -16,9 +17,11 @@ from langchain_core.callbacks import (
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..protocol.prompt_progress import PromptProgress
 from ..protocol.stream import Delta
 from .content_blocks import PROVIDER
+
+if TYPE_CHECKING:
+    from ..protocol.prompt_progress import PromptProgress
 
 __all__ = ["EVENT", "adispatching", "dispatching", "progress_chunk"]
 

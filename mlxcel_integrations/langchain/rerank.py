@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from ..adapters import RerankAdapter
+from ..adapters.rerank import RerankAdapter
 from ..protocol.rerank import RankedDocument
 from .error_translation import langchain_errors
 

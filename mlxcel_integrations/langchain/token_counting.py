@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from langchain_core import exceptions as langchain
 from langchain_core.messages import BaseMessage
 
-from ..adapters import HasClients
-from ..errors import MlxcelError, MlxcelServerError
+from ..adapters.model import HasClients
+from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..operations import fit_messages
 from .error_translation import langchain_errors
 from .messages import to_openai_messages
-from .tools import to_openai_tools
 
 __all__ = ["TextCounting", "TokenCounting"]
 
@@ -181,7 +180,12 @@ def _sources(
 
 def _tool_fields(tools: Sequence[Any] | None) -> dict[str, Any]:
     """Return the field of a request for tools."""
-    return {"tools": to_openai_tools(tools)} if tools else {}
+    if not tools:
+        return {}
+    check_program_goes_on()
+    from .tools import to_openai_tools
+
+    return {"tools": to_openai_tools(tools)}
 
 
 def _one_by_one(

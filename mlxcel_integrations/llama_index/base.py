@@ -12,7 +12,7 @@ from .messages import to_openai_messages
 if TYPE_CHECKING:
     from llama_index.core.llms.function_calling import FunctionCallingLLM
 
-    from ..adapters import ChatAdapter
+    from ..adapters.generation import ChatAdapter
 
     class ChatModel(ChatAdapter, FunctionCallingLLM):
         """The class that a mixin of ``Mlxcel`` is mixed into."""

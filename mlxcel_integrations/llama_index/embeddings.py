@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, PrivateAttr, model_validator
 
-from ..adapters import EmbeddingAdapter
+from ..adapters.embedding import EmbeddingAdapter
 from ..errors import MlxcelError
 from ..protocol.body import valid_text
 from ..protocol.vector_models import BATCH_SIZE

@@ -21,7 +21,7 @@ from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
-from ..adapters import ChatAdapter
+from ..adapters.generation import ChatAdapter
 from ..protocol.reply import fold
 from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from .mlxcel_errors import llama_index_errors

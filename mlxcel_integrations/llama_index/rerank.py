@@ -15,7 +15,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field
 
-from ..adapters import RerankAdapter
+from ..adapters.rerank import RerankAdapter
 from ..protocol.rerank import RankedDocument
 
 __all__ = ["MlxcelRerank"]

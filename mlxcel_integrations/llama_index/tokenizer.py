@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from ..adapters import GenerationAdapter
+from ..adapters.generation import GenerationAdapter
 from ..client import LLM
 from ..errors import MlxcelError
 from ..options.fields import ConnectionOptions, ServerOptions

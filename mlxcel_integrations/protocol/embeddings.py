@@ -16,6 +16,7 @@ from .failures import Failure
 from .flow import MISSING_ROUTE, Call, Flow
 from .vector_models import (
     BATCH_SIZE,
+    BUILT_IN_EMBEDDER,
     Done,
     VectorMemory,
     batches,
@@ -26,7 +27,7 @@ from .vector_models import (
     refuse_missing_route,
     unusable,
 )
-from .word_pieces import BUILT_IN_EMBEDDER, mean_vectors, split_texts
+from .word_pieces import mean_vectors, split_texts
 
 __all__ = ["embed_texts"]
 

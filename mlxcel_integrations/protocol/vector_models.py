@@ -18,6 +18,7 @@ from .validation import as_count
 
 __all__ = [
     "BATCH_SIZE",
+    "BUILT_IN_EMBEDDER",
     "Done",
     "VectorMemory",
     "batches",
@@ -29,6 +30,9 @@ __all__ = [
     "served_models",
     "unusable",
 ]
+
+BUILT_IN_EMBEDDER = "embedded/all-MiniLM-L6-v2"
+"""Name of the small built-in model that embeds."""
 
 BATCH_SIZE = 64
 """Texts in one request, by default."""

@@ -15,10 +15,7 @@ from .embedding_limits import may_exceed
 from .flow import Call, Flow
 from .tokens import TokenMemory, count_texts, read_tokens
 
-__all__ = ["BUILT_IN_EMBEDDER", "MOST_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
-
-BUILT_IN_EMBEDDER = "embedded/all-MiniLM-L6-v2"
-"""Name of the small built-in model that embeds."""
+__all__ = ["MOST_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
 
 MOST_PIECES = 256
 """Most word pieces of a text, with the two that begin and end it."""

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 from pydantic import Field
 
-from ..adapters import ChatAdapter
+from ..adapters.generation import ChatAdapter
 from ..async_client import AsyncLLM
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError
 from ..protocol.discovery import DEFAULT_SLOTS

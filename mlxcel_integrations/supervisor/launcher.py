@@ -19,9 +19,11 @@ from ..embedded import known_as
 from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
 from ..protocol.timeouts import Deadline, Timeouts
 from ..transport.endpoint import Endpoint
+from ..transport.forks import between_forks
 from ..transport.sockets import close_leaked_socket
 from ..transport.sync_pool import SyncPool
 from .bind_address import choose_bind_address, port_was_taken
+from .invocation import Invocation
 from .kept_prompts import restore_prompts
 from .local_models import LocalModel, list_local_models
 from .log_lines import is_model_missing, read_progress
@@ -45,7 +47,7 @@ from .server_spec import ServerSpec
 from .single_flight import CancelledWithin, StartCancelled, StartLimit
 from .slots import Slots
 
-__all__ = ["Launcher", "health_status", "import_dependencies"]
+__all__ = ["Launcher", "health_status"]
 
 start_logger = logging.getLogger("mlxcel.client")
 
@@ -84,6 +86,7 @@ class Launcher:
         cancelled_within: CancelledWithin,
     ) -> None:
         self._spec = spec
+        self._invocation = Invocation(spec)
         self._spawned = spawned
         self._cancelled_within = cancelled_within
 
@@ -97,7 +100,7 @@ class Launcher:
             StartCancelled: Nobody waits for it any more.
         """
         _check_python()
-        store = self._spec.prompt_store()
+        store = self._invocation.prompt_store()
         name, began = known_as(self._spec.model), time.monotonic()
         start_logger.info("Starting %s.", name)
         for ports_left in reversed(range(_PORTS_TRIED)):
@@ -119,25 +122,26 @@ class Launcher:
                 raise
 
     def _spawn(self, store: PromptStore | None) -> tuple[ServerProcess, Endpoint]:
-        spec, log = self._spec, ServerLog(self._spec.api_key)
+        spec, invocation, log = self._spec, self._invocation, ServerLog(self._spec.api_key)
         seconds = max(spec.options.startup_timeout, _LEAST_LIMIT)
         limit = StartLimit(spec.model, seconds, self._cancelled_within)
         if spec.options.share == "user":
-            # asyncio, which a broker needs, is not imported for other servers.
-            from .shared_start import join_shared
+            # Not imported for other servers, which need no broker.
+            with between_forks:
+                from .shared_start import join_shared
 
-            shared = join_shared(spec, store, log, limit)
+            shared = join_shared(invocation, store, log, limit)
             return shared, Endpoint(shared.url, shared.path, here=True)
         address = choose_bind_address(spec.options, spec.socket)
         owned = OwnedProcess(
-            spec.command(address.endpoint, store),
-            spec.environment,
+            invocation.command(address.endpoint, store),
+            invocation.environment,
             address.endpoint.socket,
             address.directory,
             spec.grace,
             log,
             limit,
-            spec.before_stop(address.endpoint, store),
+            invocation.before_stop(address.endpoint, store),
         )
         return owned, address.endpoint
 
@@ -228,7 +232,7 @@ class Launcher:
     def _restore_prompts(self, endpoint: Endpoint, store: PromptStore | None) -> None:
         key = self._spec.api_key
         # A model that was replaced while it was loaded could be either one.
-        if store is not None and store == self._spec.prompt_store():
+        if store is not None and store == self._invocation.prompt_store():
             slots = Slots(
                 endpoint.url, endpoint.socket, key.reveal() if key else "", _RESTORE_SECONDS
             )
@@ -245,7 +249,7 @@ class Launcher:
         # The program that lists models takes a moment, which only a failed start may cost.
         models: list[LocalModel] = []
         with contextlib.suppress(MlxcelError):
-            models = list_local_models(self._spec.executable)
+            models = list_local_models(self._invocation.executable)
         sentence = suggestion(model, [known.name for known in models])
         return f" {sentence}" if sentence else ""
 
@@ -305,15 +309,3 @@ def _is_busy(response: httpx.Response) -> bool:
         return False
     body = next(response.iter_raw(_HEALTH_BYTES), b"")
     return b'"no slot available"' in body
-
-
-def import_dependencies(spec: ServerSpec) -> None:
-    """Import the modules that only some servers need.
-
-    A start runs in a thread of its own, and a child that is forked during an import can never
-    import the same module: so they are imported before.
-    """
-    if spec.options.host is not None or spec.options.port is not None:
-        import psutil  # noqa: F401  to tell whose port it is
-    if spec.options.share == "user":
-        from . import shared_start  # noqa: F401

@@ -9,22 +9,27 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Never, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn, Self
 
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
-from ..options.fields import ServerOptions
 from ..protocol.arguments import only_model_unnamed
-from ..protocol.features import TrainedContext
 from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint
+from ..transport.forks import between_forks
 from ..transport.representation import one_line, table
-from .binary import Executable
-from .launcher import Launcher, import_dependencies
-from .peer_identity import is_peer
 from .restart_policy import WINDOW_SECONDS, RestartPolicy
-from .server_process import ServerProcess
 from .server_spec import ServerSpec
 from .single_flight import CancelledWithin, SingleFlight, StartCancelled, Waiter
+
+# What starts a server is imported by its start, which runs in a thread: constructors may be called
+# in an event loop, which would wait for an import, and most programs start no server.
+
+if TYPE_CHECKING:
+    from ..options.fields import ServerOptions
+    from ..protocol.features import TrainedContext
+    from .binary import Executable
+    from .invocation import Invocation
+    from .server_process import ServerProcess
 
 __all__ = ["ManagedServer", "State"]
 
@@ -79,7 +84,6 @@ class ManagedServer:
         return self
 
     def _use(self, spec: ServerSpec) -> None:
-        import_dependencies(spec)
         self._spec = spec
         self._single_flight = SingleFlight()
         self._restart_policy = RestartPolicy(self.options.restart)
@@ -109,12 +113,12 @@ class ManagedServer:
 
         None if they do not tell it, or if ``ctx_size`` sets another.
         """
-        return self._spec.trained_context()
+        return self._invocation.trained_context()
 
     @property
     def reads_only_text(self) -> bool:
         """Whether the files of its model show that it reads nothing but text."""
-        return self._spec.reads_only_text()
+        return self._invocation.reads_only_text()
 
     @property
     def state(self) -> State:
@@ -167,7 +171,7 @@ class ManagedServer:
         Raises:
             MlxcelError: There is none on this machine.
         """
-        return self._spec.executable
+        return self._invocation.executable
 
     def start(self) -> Self:
         """Start the server, or wait for a start that is under way; nothing if it runs.
@@ -232,11 +236,11 @@ class ManagedServer:
 
         It ends for all who share it.
         """
-        self._signal(ServerProcess.terminate)
+        self._signal(lambda process: process.terminate())
 
     def kill(self) -> None:
         """Kill the server, for all who share it; a hung one too."""
-        self._signal(ServerProcess.kill)
+        self._signal(lambda process: process.kill())
 
     def _signal(self, verb: Callable[[ServerProcess], None]) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -261,7 +265,11 @@ class ManagedServer:
         """Tell whether the server holds the other end of a connection that was just made."""
         process = self._process
         # Once it has ended, its number may be that of another process.
-        return process is not None and process.poll() is None and is_peer(connection, process.pid)
+        if process is None or process.poll() is not None:
+            return False
+        from .peer_identity import is_peer
+
+        return is_peer(connection, process.pid)
 
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""
@@ -307,6 +315,12 @@ class ManagedServer:
         return table("ManagedServer", facts)
 
     @property
+    def _invocation(self) -> Invocation:
+        with between_forks:
+            from .invocation import Invocation
+        return Invocation(self._spec)
+
+    @property
     def _serves(self) -> bool:
         process = self._process
         return process is not None and process.serves
@@ -316,6 +330,8 @@ class ManagedServer:
         if self._serves:
             return
         self._check_program_goes_on()
+        with between_forks:
+            from .launcher import Launcher
         self._wait_to_restart(cancelled_within)
         try:
             if self._process is not None:

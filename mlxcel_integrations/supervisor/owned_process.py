@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MlxcelServerError, MlxcelTimeoutError
+from ..transport.forks import between_forks
 from . import guard
 from .cleanup import reap, remove_if_left, wait_for_end
 from .logs import ServerLog
-from .server_process import Environment, ServerProcess, not_run, spawning
+from .server_process import Environment, ServerProcess, not_run
 from .single_flight import StartLimit
 
 __all__ = ["OwnedProcess"]
@@ -58,7 +59,7 @@ class OwnedProcess(ServerProcess):
         limit: StartLimit,
         before_stop: Sequence[str] = (),
     ) -> None:
-        with spawning:
+        with between_forks:
             channel, output, self._guard = _start_guard(environ)
         super().__init__(channel, log, grace)
         self.path, self._directory = path, directory

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..transport.forks import between_forks
 from .tcp_peers import holds_other_end
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def _members(group: int) -> Iterator[int]:
     """Yield the leader of a group, its other processes, then all descendants of the leader."""
     yield group
     # Imported only here: it takes 20 ms that a Unix socket does not need.
-    import psutil
+    with between_forks:
+        import psutil
 
     yield from (pid for pid in psutil.pids() if _group_of(pid) == group)
     with contextlib.suppress(psutil.Error):
@@ -144,7 +146,8 @@ def _members(group: int) -> Iterator[int]:
 
 
 def _descends_from(pid: int, leader: int) -> bool:
-    import psutil
+    with between_forks:
+        import psutil
 
     with contextlib.suppress(psutil.Error):
         return any(parent.pid == leader for parent in psutil.Process(pid).parents())

@@ -27,21 +27,10 @@ __all__ = [
     "ServerProcess",
     "in_words",
     "not_run",
-    "spawning",
 ]
 
 
 Environment = Callable[[], Mapping[str, str]]
-
-spawning = threading.Lock()
-"""Held while a process is started, so that no other thread forks meanwhile.
-
-The child would inherit the pipe that tells ``Popen`` that the process runs, and ``Popen`` would
-wait until the child ends.
-"""
-os.register_at_fork(
-    before=spawning.acquire, after_in_parent=spawning.release, after_in_child=spawning.release
-)
 
 _LIMIT_CHECK_SECONDS = 0.05
 """Seconds between two checks whether a start that waits for another process must give up."""

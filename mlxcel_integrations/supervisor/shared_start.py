@@ -11,15 +11,16 @@ import threading
 from pathlib import Path
 
 from ..errors import MlxcelServerError
+from ..transport.forks import between_forks
 from . import broker
 from .bind_address import choose_bind_address
 from .broker import BrokerConfig
 from .broker_directory import BrokerDirectory, unlock
 from .cleanup import reap, wait_for_end
+from .invocation import Invocation
 from .logs import ServerLog
 from .prompt_store import PromptStore
-from .server_process import Environment, not_run, spawning
-from .server_spec import ServerSpec
+from .server_process import Environment, not_run
 from .shared_process import SharedProcess, broker_silent
 from .single_flight import StartLimit
 
@@ -31,12 +32,12 @@ _ATTEMPTS = 5
 
 
 def join_shared(
-    spec: ServerSpec, store: PromptStore | None, log: ServerLog, limit: StartLimit
+    invocation: Invocation, store: PromptStore | None, log: ServerLog, limit: StartLimit
 ) -> SharedProcess:
     """Join the server that the processes of this user share, or start it.
 
     Args:
-        spec: The server.
+        invocation: The server.
         store: Where its prompts are kept, None if they are not.
         log: Collects its output.
         limit: How long to wait for other processes.
@@ -46,13 +47,13 @@ def join_shared(
         MlxcelTimeoutError: Another process does not answer.
         StartCancelled: Nobody waits for it any more.
     """
-    directory = BrokerDirectory(spec.fingerprint(store))
+    directory = BrokerDirectory(invocation.fingerprint(store))
     for _ in range(_ATTEMPTS):
         try:
             with directory.made():
-                channel, broker_pid = _connect_or_start(directory, spec, store, limit)
+                channel, broker_pid = _connect_or_start(directory, invocation, store, limit)
                 _reap_when_ended(broker_pid)
-                process = _lease(channel, broker_pid, directory, log, spec, limit)
+                process = _lease(channel, broker_pid, directory, log, invocation, limit)
                 if broker_pid in _reaped:
                     _reaped[broker_pid] = process.guard_pid, -process.pid
                 return process
@@ -71,7 +72,7 @@ def join_shared(
 
 
 def _connect_or_start(
-    directory: BrokerDirectory, spec: ServerSpec, store: PromptStore | None, limit: StartLimit
+    directory: BrokerDirectory, invocation: Invocation, store: PromptStore | None, limit: StartLimit
 ) -> tuple[socket.socket, int]:
     """Connect to the broker of a directory, which is started if there is none.
 
@@ -83,7 +84,7 @@ def _connect_or_start(
         if lock is not None:
             try:
                 with contextlib.suppress(BlockingIOError):
-                    return _connected_or_started(directory, lock, spec, store, limit)
+                    return _connected_or_started(directory, lock, invocation, store, limit)
             finally:
                 unlock(lock)
         try:
@@ -95,7 +96,7 @@ def _connect_or_start(
 def _connected_or_started(
     directory: BrokerDirectory,
     lock: int,
-    spec: ServerSpec,
+    invocation: Invocation,
     store: PromptStore | None,
     limit: StartLimit,
 ) -> tuple[socket.socket, int]:
@@ -104,7 +105,7 @@ def _connected_or_started(
         return channel, directory.noted_process
     directory.note_process(lock, os.getpid())
     try:
-        broker_pid = _start_broker(directory, spec, store, limit)
+        broker_pid = _start_broker(directory, invocation, store, limit)
         _reap_when_ended(broker_pid)
         directory.note_process(lock, broker_pid)
         channel = _connected(directory)
@@ -121,10 +122,10 @@ def _lease(
     broker_pid: int,
     directory: BrokerDirectory,
     log: ServerLog,
-    spec: ServerSpec,
+    invocation: Invocation,
     limit: StartLimit,
 ) -> SharedProcess:
-    keep_alive = spec.options.keep_alive
+    keep_alive = invocation.spec.options.keep_alive
     try:
         return SharedProcess(channel, broker_pid, directory, log, keep_alive, limit)
     except BaseException:
@@ -153,27 +154,27 @@ def _connected(directory: BrokerDirectory) -> socket.socket | None:
 
 
 def _start_broker(
-    directory: BrokerDirectory, spec: ServerSpec, store: PromptStore | None, limit: StartLimit
+    directory: BrokerDirectory, invocation: Invocation, store: PromptStore | None, limit: StartLimit
 ) -> int:
     """Start a broker and return its process id."""
-    config = _broker_config(spec, store)
+    config = _broker_config(invocation, store)
     directory.broker.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory.broker))
         listener.listen(128)
-        return _run_broker(listener, directory.path, config, spec.environment, limit)
+        return _run_broker(listener, directory.path, config, invocation.environment, limit)
 
 
-def _broker_config(spec: ServerSpec, store: PromptStore | None) -> BrokerConfig:
-    address = choose_bind_address(spec.options, spec.socket)
+def _broker_config(invocation: Invocation, store: PromptStore | None) -> BrokerConfig:
+    address = choose_bind_address(invocation.spec.options, invocation.spec.socket)
     endpoint = address.endpoint
     return BrokerConfig(
-        spec.command(endpoint, store),
+        invocation.command(endpoint, store),
         endpoint.url,
         endpoint.socket,
         address.directory,
-        spec.grace,
-        spec.before_stop(endpoint, store),
+        invocation.spec.grace,
+        invocation.before_stop(endpoint, store),
     )
 
 
@@ -200,7 +201,7 @@ def _run_broker(
     )
     arguments = [root, str(directory), config.to_argument()]
     try:
-        with spawning:
+        with between_forks:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", program, *arguments],
                 stdin=listener.fileno(),

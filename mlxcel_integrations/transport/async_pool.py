@@ -20,6 +20,7 @@ import httpx
 from ..protocol.timeouts import Deadline
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
+from .forks import between_forks
 from .peers import proving_peers
 from .steps import Incoming
 
@@ -125,7 +126,7 @@ class AsyncPool:
         )
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class _AsyncClosing:
     """Closes the body of a response, and lets another request use its connection."""
 
@@ -227,5 +228,6 @@ async def off_loop(work: Callable[..., None], *args: Any) -> None:
 
 
 def _import_each(names: tuple[str, ...]) -> None:
-    for name in names:
-        importlib.import_module(name)
+    with between_forks:
+        for name in names:
+            importlib.import_module(name)

@@ -15,6 +15,7 @@ import httpx
 
 from ..errors import MlxcelError
 from ..protocol.arguments import as_path
+from ..protocol.vector_models import BUILT_IN_EMBEDDER
 from ..secret import without_password
 from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS
@@ -176,9 +177,6 @@ def absolute_model(model: str | os.PathLike[str]) -> str:
             "model= is empty: pass a repository id, a directory, a .gguf file, or "
             '"embedded" for a small built-in model.'
         )
-    # Imported here since a program that only connects names no model to start.
-    from ..protocol.word_pieces import BUILT_IN_EMBEDDER
-
     if name in ("embedded", BUILT_IN_EMBEDDER):
         return name
     # Where the working directory was deleted, or a user has no home, there is no file either.

@@ -11,6 +11,7 @@ import httpx
 
 from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
+from .forks import between_forks
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming
@@ -53,7 +54,9 @@ class SyncPool:
         with self._lock:
             if self._known is None or self._known[0] != endpoint:
                 self._drop()
-                transport = keeping_deadlines(endpoint.transport())
+                # The first one imports httpcore.
+                with between_forks:
+                    transport = keeping_deadlines(endpoint.transport())
                 self._known = endpoint, proving_peers(transport, self._lease)
             return self._known[1]
 
@@ -109,7 +112,7 @@ class SyncPool:
         self._places = threading.Semaphore(MOST_CONNECTIONS)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class _Closing:
     """Closes the body of a response, and lets another request use its connection."""
 

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from tests.fakes.server import FakeServer
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_programs import FORK, program, result
 
@@ -171,6 +172,52 @@ llm.close()
     assert {*answers} <= {"echo: parent", "echo: child", "an error"}
     assert ("0", 0, "") == (code, returncode, error)
     fake.wait_for_nothing()
+
+
+SLOW_IMPORT = """
+import asyncio, warnings
+from mlxcel_integrations import AsyncLLM
+# Python itself imports it when it looks up a host.
+import encodings.idna
+warnings.filterwarnings("ignore", "This process")
+begun = threading.Event()
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r} and not begun.is_set():
+            begun.set()
+            time.sleep(0.3)
+
+sys.meta_path.insert(0, Slow())
+options = {options}
+def use(text):
+    if {asynchronous}:
+        return asyncio.run(AsyncLLM(**options).chat(text))
+    return LLM(**options).chat(text)
+
+thread = threading.Thread(target=use, args=("parent",))
+thread.start()
+begun.wait()
+say(status(fork(lambda: say(use("child")))))
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("module", ["httpcore", "mlxcel_integrations.supervisor.launcher"])
+def test_a_child_that_is_forked_within_an_import_can_import_the_same(
+    module: str, asynchronous: bool, fake: Fake
+) -> None:
+    """Modules are imported with the first request and the first start, in threads."""
+    with FakeServer() as server:
+        managed = {"model": "m", "binary": fake.binary()}
+        options = {"base_url": server.url} if module == "httpcore" else managed
+        body = SLOW_IMPORT.format(module=module, options=options, asynchronous=asynchronous)
+        returncode, out, error = result(CHILD + body, fake.binary())
+
+    (answer, code) = out.splitlines()
+    assert "child" in answer
+    assert ("0", 0, "") == (code, returncode, error)
 
 
 @pytest.mark.parametrize("share", ["process", "user"])

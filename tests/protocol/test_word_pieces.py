@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.protocol.vector_models import VectorMemory
+from mlxcel_integrations.protocol.vector_models import BUILT_IN_EMBEDDER, VectorMemory
 from mlxcel_integrations.protocol.word_pieces import (
-    BUILT_IN_EMBEDDER,
     MOST_PIECES,
     mean_vectors,
     normalize,

@@ -19,7 +19,7 @@ TITLE = "The path of a streamed message: each function at its first call"
 TOP = PACKAGE.name
 
 # How far the cards of a folder stand to the right, and where cards begin and end, in pixels.
-INDENTS = {"langchain": 0, TOP: 18, "transport": 36, SOCKET: 54}
+INDENTS = {"langchain": 0, "adapters": 9, TOP: 18, "transport": 36, SOCKET: 54}
 LEFT, OWN_RIGHT, PURE_LEFT, RIGHT = 36, 424, 464, 804
 HEADER, LINE, PADDING, GAP, CHARACTER = 88, 18, 8, 26, 6.9
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import AsyncLLM, MlxcelServerError, MlxcelStreamError, MlxcelTimeoutError
+from tests.fakes.server import FakeServer
 
 from .conftest import Fake
 from .test_programs import program
@@ -54,33 +55,64 @@ async def test_the_loop_goes_on_while_a_server_starts(fake: Fake) -> None:
     assert max(gaps) < 0.15 + 2 * busy
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["mlxcel_integrations.AsyncLLM", "mlxcel_integrations.langchain.ChatMlxcel"],
-)
-def test_a_constructor_imports_nothing_in_the_loop(name: str, fake: Fake) -> None:
-    """The first constructor would block the loop for as long as its imports take."""
-    package, _, client = name.rpartition(".")
-    code = f"""
-import asyncio, sys
+IMPORTS_IN_THE_LOOP = """
+import asyncio, sys, threading
 from {package} import {client}
 
-async def main():
-    before = set(sys.modules)
-    {client}(model="m", binary=sys.argv[1])
-    print(sorted(set(sys.modules) - before))
+class Noted:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            names.add(name)
 
+def told(what):
+    ours = ("mlxcel_integrations", "httpx", "httpcore", "h11", "anyio", "ssl", "psutil")
+    print(what, sorted(name for name in names if name.startswith(ours)))
+
+async def main():
+    model = {client}(**{options})
+    told("constructor")
+    await model.{use}
+    told("first use")
+
+names = set()
+sys.meta_path.insert(0, Noted())
 asyncio.run(main())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, fake.binary()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
-    assert ("[]\n", "") == (done.stdout, done.stderr)
+
+CORE = "mlxcel_integrations.AsyncLLM", "chat('hi')"
+
+
+@pytest.mark.parametrize(
+    ("name", "use", "options"),
+    [
+        (*CORE, {}),
+        (*CORE, {"host": "127.0.0.1"}),
+        (*CORE, {"share": "user", "keep_alive": 0}),
+        (*CORE, {"model": "file.gguf"}),
+        (*CORE, {"base_url": "a running server"}),
+        ("mlxcel_integrations.langchain.ChatMlxcel", "ainvoke('hi')", {}),
+    ],
+)
+def test_nothing_is_imported_in_the_loop(
+    name: str, use: str, options: dict[str, Any], fake: Fake
+) -> None:
+    """It would hold up the loop for as long as that takes: what a use needs, threads import."""
+    package, _, client = name.rpartition(".")
+    with FakeServer() as server:
+        given = {"model": "m", "binary": fake.binary(), **options}
+        if "base_url" in options:
+            given = {"base_url": server.url}
+        code = IMPORTS_IN_THE_LOOP.format(package=package, client=client, options=given, use=use)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert ("constructor []\nfirst use []\n", "") == (done.stdout, done.stderr)
 
 
 SLOW_END = {"IGNORE_SIGTERM": "1"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -209,25 +207,6 @@ def test_nobody_answers_on_a_port_that_drips(part: str, monkeypatch: pytest.Monk
         began = time.monotonic()
         assert health_status(Endpoint.parse(server.url, None)) is None
         assert time.monotonic() - began < 5
-
-
-@pytest.mark.parametrize(
-    ("options", "loaded"),
-    [("", []), ("port=8080", ["psutil"]), ("share='user'", ["asyncio.unix_events"])],
-)
-def test_what_a_start_imports_is_there_before_it(options: str, loaded: list[str]) -> None:
-    """A child that is forked during an import can never import the same module."""
-    code = (
-        "import sys; from mlxcel_integrations.supervisor.server_spec import ServerSpec\n"
-        "from mlxcel_integrations.supervisor.launcher import import_dependencies\n"
-        "from mlxcel_integrations.options.fields import ServerOptions\n"
-        f"import_dependencies(ServerSpec('m', ServerOptions({options})))\n"
-        "print(*({'psutil', 'asyncio.unix_events'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-
-    assert loaded == done.stdout.split()
 
 
 @pytest.mark.parametrize("warmup", [True, False])

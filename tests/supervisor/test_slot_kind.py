@@ -11,6 +11,7 @@ import pytest
 
 from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.supervisor.binary import EMBEDDED, LLAMA_SERVER
+from mlxcel_integrations.supervisor.invocation import Invocation
 from mlxcel_integrations.supervisor.launcher import Launcher
 from mlxcel_integrations.supervisor.prompt_store import PromptStore
 from mlxcel_integrations.supervisor.server_spec import ServerSpec
@@ -41,8 +42,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "mlxcel-integrations"
 
 
-def spec(model: Path, binary: Path, **options: Any) -> ServerSpec:
-    return ServerSpec(str(model), ServerOptions(binary=binary, keep_prompts=True, **options))
+def invocation(model: Path, binary: Path, **options: Any) -> Invocation:
+    spec = ServerSpec(str(model), ServerOptions(binary=binary, keep_prompts=True, **options))
+    return Invocation(spec)
 
 
 def other_size(path: Path) -> None:
@@ -107,7 +109,7 @@ def test_options_make_another_server_and_its_address_does_not(
     options: dict[str, Any], model: Path, binary: Path
 ) -> None:
     one, same, other = (
-        spec(model, binary, **given).prompt_store() for given in ({}, {"port": 8081}, options)
+        invocation(model, binary, **given).prompt_store() for given in ({}, {"port": 8081}, options)
     )
 
     assert one is not None
@@ -125,17 +127,17 @@ def test_a_model_that_is_replaced_while_it_loads_gets_no_prompts(
         "mlxcel_integrations.supervisor.launcher.restore_prompts",
         lambda _, store: asked.append(store),
     )
-    server = spec(model, binary)
+    server = invocation(model, binary)
     store = server.prompt_store()
     if replaced:
         other_content(model)
-    Launcher(server, lambda *_: None, lambda _: False)._restore_prompts(ANYWHERE, store)
+    Launcher(server.spec, lambda *_: None, lambda _: False)._restore_prompts(ANYWHERE, store)
 
     assert ([] if replaced else [store]) == asked
 
 
 def test_a_server_is_told_where_to_save(model: Path, binary: Path, cache: Path) -> None:
-    server = spec(model, binary)
+    server = invocation(model, binary)
     command = server.command(ANYWHERE, server.prompt_store())
 
     assert "--slot-save-path" == command[-2]
@@ -154,7 +156,7 @@ def test_mlxcel_keeps_none(tmp_path: Path) -> None:
     mlxcel = tmp_path / "mlxcel"
     mlxcel.write_text("#!/bin/sh\n")
     mlxcel.chmod(0o755)
-    server = spec(Path("org/m"), mlxcel)
+    server = invocation(Path("org/m"), mlxcel)
     store = server.prompt_store()
 
     assert "--slot-save-path" not in server.command(ANYWHERE, store)
@@ -166,7 +168,7 @@ def test_a_server_starts_without_kept_prompts_where_no_directory_can_be_made(
 ) -> None:
     cache.parent.mkdir()
     cache.write_text("a file in its place")
-    server = spec(model, binary)
+    server = invocation(model, binary)
     store = server.prompt_store()
 
     assert "--slot-save-path" not in server.command(ANYWHERE, store)

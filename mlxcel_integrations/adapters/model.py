@@ -1,28 +1,22 @@
-"""Base classes of all adapters: their fields, and the life of their connection."""
+"""Base class of all adapters: the options of a connection, and its life."""
 
 from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import (
-    BaseModel,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from .async_client import AsyncLLM
-from .client import LLM
-from .errors import MlxcelError, check_program_goes_on
-from .modes import connect, embedding_settings, split_timeout
-from .options.fields import (
+from ..async_client import AsyncLLM
+from ..client import LLM
+from ..errors import MlxcelError, check_program_goes_on
+from ..modes import connect, split_timeout
+from ..options.fields import (
     ChatOptions,
     ConnectionOptions,
     EmbeddingOptions,
@@ -30,27 +24,22 @@ from .options.fields import (
     SamplingParams,
     ServerOptions,
 )
-from .options.names import demands, hint_for
-from .protocol.arguments import plain, shown
-from .protocol.rerank import RankedDocument
-from .protocol.sampling import with_reasoning
-from .secret import with_hidden_key, with_secrets
-from .structured.request import check_format_type, to_response_format
-from .transport.connection import Connection, ConnectionSettings
-from .transport.representation import NOT_SHOWN, connection_table, described, one_line, texts_hidden
+from ..options.names import demands, hint_for
+from ..protocol.arguments import plain, shown
+from ..secret import with_hidden_key, with_secrets
+from ..transport.connection import Connection, ConnectionSettings
+from ..transport.representation import (
+    NOT_SHOWN,
+    connection_table,
+    described,
+    one_line,
+    texts_hidden,
+)
 
 if TYPE_CHECKING:
-    from .transport.server import ServerLease
+    from ..transport.server import ServerLease
 
-__all__ = [
-    "ChatAdapter",
-    "EmbeddingAdapter",
-    "GenerationAdapter",
-    "HasClients",
-    "ModelAdapter",
-    "RerankAdapter",
-    "picklable_fields",
-]
+__all__ = ["CONNECTING", "HasClients", "ModelAdapter", "picklable_fields"]
 
 OPTION_LISTS = (
     SamplingParams,
@@ -404,92 +393,3 @@ def _checked(name: str, value: Any) -> Any:
                 raise MlxcelError(demands(error)) from None
             return getattr(checked, name)
     return value
-
-
-class GenerationAdapter(ModelAdapter, SamplingParams):
-    """A model that generates text."""
-
-    @classmethod
-    def _unknown_name_hint(cls) -> str:
-        return "To send it to the server unchanged, use extra_body=."
-
-    @field_validator("response_format", mode="before")
-    @classmethod
-    def _accept_types(cls, value: Any) -> Any:
-        check_format_type(value)
-        return value if isinstance(value, Mapping | None) else to_response_format(value)
-
-    @property
-    def _own_sampling(self) -> dict[str, Any]:
-        """The sampling fields that were given to the constructor: not to be changed."""
-        derived = self._derived
-        if "sampling" not in derived:
-            values = self.__dict__
-            fields = {name: values[name] for name in SamplingParams.model_fields}
-            derived["sampling"] = {n: value for n, value in fields.items() if value is not None}
-        return derived["sampling"]
-
-
-class ChatAdapter(GenerationAdapter, ChatOptions):
-    """A model that answers conversations."""
-
-    def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a chat request: those of a call beat the constructor's."""
-        fields = {**self._own_sampling, **call}
-        if self.return_progress:
-            fields.setdefault("return_progress", True)
-        effort = fields.pop("reasoning_effort", self.reasoning)
-        effort = fields.pop("reasoning", effort)
-        return fields if effort is None else with_reasoning(fields, effort)
-
-
-class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
-    """A model that embeds texts."""
-
-    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
-        # Where a second server embeds, the first one is not started for it.
-        return embedding_settings(settings) or settings
-
-    def _text_arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``LLM.embed`` for texts to be found."""
-        return {
-            # Not ``served_model``, which a second server that embeds does not serve.
-            "model": self._connection.vectors.preferred,
-            "prefix": self.text_prefix,
-            "dimensions": self.dimensions,
-            "skip_empty": self.skip_empty,
-            "truncate": self.truncate,
-        }
-
-    def _query_arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``LLM.embed`` for queries."""
-        own = {"prefix": self.query_prefix, "instruction": self.instruction}
-        return {**self._text_arguments(), **own}
-
-
-class RerankAdapter(ModelAdapter, RerankOptions):
-    """A model that ranks documents."""
-
-    def rerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
-        """Return the most relevant documents, with their indices and scores.
-
-        Args:
-            query: The text to compare the documents with.
-            documents: The texts of the documents.
-
-        Raises:
-            MlxcelError: The server has no model for reranking.
-            openai.APIError: The server refused the request or could not be reached.
-        """
-        return self._llm.rerank(query, documents, **self._rank_arguments())
-
-    async def arerank(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
-        """Return the most relevant documents; see ``rerank``."""
-        return await self._async_llm.rerank(query, documents, **self._rank_arguments())
-
-    def _rank_arguments(self) -> dict[str, Any]:
-        return {
-            "top_n": self.top_n,
-            "model": self.served_model,
-            "instruction": self.instruction,
-        }

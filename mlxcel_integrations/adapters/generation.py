@@ -1,0 +1,52 @@
+"""Base classes of adapters that generate text: completions and chats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import field_validator
+
+from ..options.fields import ChatOptions, SamplingParams
+from ..protocol.sampling import with_reasoning
+from ..structured.request import check_format_type, to_response_format
+from .model import ModelAdapter
+
+__all__ = ["ChatAdapter", "GenerationAdapter"]
+
+
+class GenerationAdapter(ModelAdapter, SamplingParams):
+    """A model that generates text."""
+
+    @classmethod
+    def _unknown_name_hint(cls) -> str:
+        return "To send it to the server unchanged, use extra_body=."
+
+    @field_validator("response_format", mode="before")
+    @classmethod
+    def _accept_types(cls, value: Any) -> Any:
+        check_format_type(value)
+        return value if isinstance(value, Mapping | None) else to_response_format(value)
+
+    @property
+    def _own_sampling(self) -> dict[str, Any]:
+        """The sampling fields that were given to the constructor: not to be changed."""
+        derived = self._derived
+        if "sampling" not in derived:
+            values = self.__dict__
+            fields = {name: values[name] for name in SamplingParams.model_fields}
+            derived["sampling"] = {n: value for n, value in fields.items() if value is not None}
+        return derived["sampling"]
+
+
+class ChatAdapter(GenerationAdapter, ChatOptions):
+    """A model that answers conversations."""
+
+    def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a chat request: those of a call beat the constructor's."""
+        fields = {**self._own_sampling, **call}
+        if self.return_progress:
+            fields.setdefault("return_progress", True)
+        effort = fields.pop("reasoning_effort", self.reasoning)
+        effort = fields.pop("reasoning", effort)
+        return fields if effort is None else with_reasoning(fields, effort)

@@ -1,0 +1,22 @@
+"""Forks of this program, which wait for what a child could not go on with."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+__all__ = ["between_forks"]
+
+between_forks = threading.RLock()
+"""Held by a thread while it imports modules or starts a process, so that no other thread forks.
+
+The lock of a module that is being imported stays locked in a child for ever. And a child would
+inherit the pipe that tells ``Popen`` that the process runs, so that ``Popen`` would wait until the
+child ends.
+"""
+if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
+    os.register_at_fork(
+        before=between_forks.acquire,
+        after_in_parent=between_forks.release,
+        after_in_child=between_forks.release,
+    )

@@ -130,23 +130,20 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @model_validator(mode="wrap")
     @classmethod
-    def _demand_possible_values(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Say in one line what Pydantic says in three for each value."""
-        try:
+    def _check_values(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(values, cls):
             return handler(values)
-        except ValidationError as error:
-            raise MlxcelError(demands(error)) from None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        check_program_goes_on()
         # A traceback with locals shows the arguments of a function.
         values = {name: plain(value) for name, value in with_secrets(values).items()}
+        check_program_goes_on()
         values = split_timeout(values)
         for name in values:
             cls._check_name(name)
-        return values
+        try:
+            return handler(values)
+        except ValidationError as error:
+            # Pydantic would say in three lines for each value what this says in one.
+            raise MlxcelError(demands(error)) from None
 
     @classmethod
     def _check_name(cls, name: str) -> None:

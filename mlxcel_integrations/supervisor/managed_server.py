@@ -69,11 +69,11 @@ class ManagedServer:
         api_key: str | Secret | None = None,
         **options: Any,
     ) -> None:
+        # A traceback with locals shows the arguments of a function: not this one any more.
+        key, api_key, options = hidden(api_key), None, with_secrets(options)
         check_program_goes_on()
         if unnamed:
             raise only_model_unnamed(type(self).__name__)
-        # A traceback with locals shows the arguments of a function: not this one any more.
-        key, api_key, options = hidden(api_key), None, with_secrets(options)
         self._use(ServerSpec.of(model, socket, key, options))
 
     @classmethod

@@ -161,9 +161,10 @@ def test_values_that_an_adapter_refuses_are_told_in_one_line(
     kind: Any, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(MlxcelError) as made:
-        kind(model="embedded", **options)
+        kind(model="embedded", api_key="no-secret", **options)
     with pytest.raises(MlxcelError) as copied:
         kind(model="embedded").model_copy(update=options)
+    shown = traceback.TracebackException.from_exception(made.value, capture_locals=True)
     model, changes = kind(model="embedded"), iter(options.items())
     with pytest.raises(MlxcelError) as changed:
         setattr(model, *next(changes))
@@ -171,6 +172,9 @@ def test_values_that_an_adapter_refuses_are_told_in_one_line(
     first = message.partition("; ")[0].rstrip(".")
     assert message == str(made.value)
     assert f"{first}." == str(copied.value) == str(changed.value)
+    in_package = [frame for frame in shown.stack if "mlxcel_integrations" in frame.filename]
+    assert in_package
+    assert "no-secret" not in str([frame.locals for frame in in_package])
 
 
 def test_the_name_of_vectors_is_no_model() -> None:

@@ -16,10 +16,13 @@ import re
 from ..errors import MlxcelStreamError
 from .validation import NOT_JSON, from_json
 
-__all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
+__all__ = ["END", "MAX_EVENT_BYTES", "SSEDecoder"]
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """The largest event that is accepted, in bytes: far above any answer of a language model."""
+
+END = b"[DONE]"
+"""The data of the event that ends an answer."""
 
 _FIELD_OR_COMMENT = re.compile(rb":|(?:event|id|retry)(?::|$)")
 
@@ -33,7 +36,8 @@ class SSEDecoder:
         max_event_bytes: Larger events, or lines, are refused.
 
     Attributes:
-        stray: The last line that is no part of an event stream, as of a traceback; empty if none.
+        stray: The last line before the end that is no part of an event stream, as of a traceback;
+            empty if there is none.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -98,7 +102,7 @@ class SSEDecoder:
                     raise self._too_large()
             elif line.startswith(b"event:") and line[6:].strip().lower() == b"error":
                 self._is_error = True
-            elif not _FIELD_OR_COMMENT.match(line):
+            elif not _FIELD_OR_COMMENT.match(line) and END not in events:
                 self.stray = line
         return events
 

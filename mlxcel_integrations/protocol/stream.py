@@ -18,7 +18,7 @@ from ..secret import redacted
 from .json_end import JSONEnd
 from .repetition import RepetitionDetector
 from .sampling import has_schema
-from .sse import SSEDecoder
+from .sse import END, SSEDecoder
 from .stop import StopFilter
 from .validation import (
     are_calls,
@@ -208,7 +208,7 @@ class DeltaStream:
         deltas: list[Delta] = []
         try:
             for data in self._decoder.feed(piece):
-                if data == b"[DONE]":
+                if data == END:
                     self.done = True
                     break
                 delta = self._read_event(data)
@@ -247,7 +247,7 @@ class DeltaStream:
                 stderr=log,
             )
         odd = self._odd or self._decoder.stray
-        if odd and not self._finish:
+        if odd and not (self._finish or self.left):
             raise MlxcelStreamError(
                 f"{self._given_up_by} without a finish reason. It sent {_sample(odd)}, which is no "
                 "part of an answer. The text so far is in .partial; check the server's log.",

@@ -344,7 +344,7 @@ def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: s
 
 
 def test_a_negative_max_tokens_is_refused_in_the_constructor_and_in_a_call(llm: ChatMlxcel) -> None:
-    with pytest.raises(ValueError, match="max_tokens"):
+    with pytest.raises(MlxcelError, match="max_tokens=-1 must be at least 0"):
         ChatMlxcel(base_url="http://x", max_tokens=-1)
     with pytest.raises(MlxcelError, match="max_tokens is -1"):
         llm.invoke("x", max_tokens=-1)

@@ -451,10 +451,10 @@ def test_the_schema_of_a_response_format_is_shown_unless_it_shall_not(
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("json_object", "it is a value, not a type. Pass a Pydantic model"),
+        ("json_object", "'json_object' is unknown: pass a class or a JSON schema"),
         (7, "it is a value, not a type"),
         (len, "it is a function"),
-        ({"type": "grammar"}, "The schema is invalid at /type"),
+        ({"type": "grammar"}, "'grammar'} is unknown: pass a class or a JSON schema"),
         ({"type": "json_object", "schema": 7}, "it is a value, not a type"),
         ({"type": "json_schema", "json_schema": {"name": "x"}}, "is not a response_format"),
         ({"type": "json_schema", "json_schema": 7}, "is not a response_format"),

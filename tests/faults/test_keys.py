@@ -141,7 +141,7 @@ def test_an_error_about_the_pool_holds_no_request(hunt: Hunt) -> None:
     )
     llm._driver._pool = pool
 
-    with pytest.raises(Exception, match="connections to .* were busy for 0.05 s") as caught:
+    with pytest.raises(Exception, match=r"connections to .* were busy for 0\.05 s") as caught:
         llm.chat("hi")
 
     hunt.look_at_error("pool", caught.value)

@@ -6,7 +6,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -193,21 +192,6 @@ def test_closed_pipe_is_quiet(command_line: CommandLine, fake: dict[str, str]) -
         process.stdout.close()
         assert "" == process.stderr.read()
     assert [] == list(command_line.runtime.iterdir())
-
-
-@pytest.mark.parametrize("module", ["langchain_core", "mammoth"])
-def test_missing_packages_name_the_extras(module: str, command_line: CommandLine) -> None:
-    hidden = (
-        f"import sys; sys.modules['{module}'] = None;"
-        "from mlxcel_integrations.cli import main; sys.exit(main(['demo']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", hidden], capture_output=True, text=True, env=command_line.environ
-    )
-    assert 1 == done.returncode
-    assert f"not installed ({module}): pip install" in done.stderr
-    assert "'mlxcel-integrations[ask,langchain,embedded]'" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def in_terminal(command_line: CommandLine, **environ: str) -> str:

@@ -10,8 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, takewhile
 
-from Stemmer import Stemmer
-
 __all__ = ["KeywordIndex", "fuse_rankings"]
 
 # Each character counts as a word: Chinese and Japanese have no spaces, and Korean words endings
@@ -42,6 +40,8 @@ class KeywordIndex:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
+        from Stemmer import Stemmer  # an extra, which other commands do without
+
         lowered = [text.lower() for text in texts]
         self._text = "\n".join(lowered)
         self._lengths = [len(text) + 1 for text in lowered]

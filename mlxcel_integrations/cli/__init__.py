@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from .flags import in_flags
-from .parser import UsageError, make_parser
+from .parser import UsageError, make_parser, parse_arguments
 from .terminal import Terminal, is_self_explanatory, visible
 
 __all__ = ["main"]
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     parser = make_parser()
-    options = parser.parse_args(argv)
+    options = parse_arguments(parser, argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A model may write characters that the encoding of the terminal lacks.

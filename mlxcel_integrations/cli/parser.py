@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
 from ..errors import MlxcelError
 from .terminal import visible
 
-__all__ = ["UsageError", "make_parser"]
+__all__ = ["UsageError", "make_parser", "parse_arguments"]
 
 
 class UsageError(MlxcelError):
@@ -36,6 +37,19 @@ def make_parser() -> argparse.ArgumentParser:
         )
         add_arguments(command)
     return parser
+
+
+def parse_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """Parse the command line; the options of ``ask`` may stand between its files."""
+    options, rest = parser.parse_known_args(argv)
+    if options.command == "ask" and all(each == "-" or each[:1] != "-" for each in rest):
+        # argparse takes only the files before the first option among them.
+        options.files += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:

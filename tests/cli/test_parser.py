@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxcel_integrations.cli.parser import make_parser
+from mlxcel_integrations.cli.parser import make_parser, parse_arguments
 
 
 def test_a_question_may_stand_before_the_files_or_behind_them() -> None:
@@ -11,6 +11,29 @@ def test_a_question_may_stand_before_the_files_or_behind_them() -> None:
 
     assert (["a.txt", "b.txt"], "Why?") == (behind.files, behind.question)
     assert behind == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "ask a.txt - Why? --json --model m",
+        "ask --json --model m a.txt - Why?",
+        "ask a.txt --json - --model m Why?",
+        "ask a.txt - --model m --json Why?",
+    ],
+)
+def test_options_may_stand_anywhere_among_files(arguments: str) -> None:
+    options = parse_arguments(make_parser(), arguments.split())
+
+    assert (["a.txt", "-", "Why?"], "m", True) == (options.files, options.model, options.json)
+
+
+@pytest.mark.parametrize("arguments", ["ask a.txt --jsn Why?", "ask a.txt --modle m", "demo a.txt"])
+def test_unknown_arguments_are_told(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(make_parser(), arguments.split())
+
+    assert "unrecognized arguments: " in capsys.readouterr().err
 
 
 def test_standard_input_is_a_file() -> None:

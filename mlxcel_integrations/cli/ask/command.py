@@ -7,6 +7,7 @@ import importlib
 import itertools
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -131,10 +132,16 @@ def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence
     """Return the files and the question, which may be the last of the arguments.
 
     Raises:
-        UsageError: The question is empty, there is no file, or no way to ask for a question.
+        UsageError: The question is empty or comes first, there is no file, or no way to ask for
+            a question.
     """
     if question is None and _is_question(names[-1]):
         *names, question = names
+    elif question is None and _is_question(names[0]) and names[0].endswith(_QUESTION_MARKS):
+        first, *files = map(shlex.quote, names)
+        raise UsageError(
+            f"The question comes last: mlxcel-integrations ask {' '.join(files)} {first}."
+        )
     if question is not None and not question.strip():
         raise UsageError('The question is empty. Pass one, as in -q "What is this?".')
     if not names:

@@ -89,10 +89,11 @@ def test_the_last_argument_is_the_question_if_it_is_no_file(
         (["a.txt"], "  ", "The question is empty"),
         (["a.txt", "  "], None, "The question is empty"),
         (["How tall is it?"], None, r'No file is named: mlxcel-integrations ask FILE "How tall'),
+        (["How tall?", "a.txt"], None, "The question comes last: .* ask a.txt 'How tall"),
         (["a.txt", "-"], None, "Standard input is read as a file"),
     ],
 )
-def test_a_question_that_is_missing_is_told(
+def test_a_question_that_is_missing_or_misplaced_is_told(
     names: list[str], question: str | None, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):

@@ -84,7 +84,8 @@ def test_the_path_of_a_message_is_short() -> None:
     path = figures.path_of_a_message()
 
     assert 89 >= len(set(path)), set(path)
-    assert 95 >= figures.moves([function.module for function in path])
+    # Three of them pass a chunk through the method that finds the thread of the config.
+    assert 98 >= figures.moves([function.module for function in path])
 
 
 def test_a_chat_model_is_not_a_tower_of_mixins() -> None:

@@ -16,6 +16,7 @@ from ..adapters.model import HasClients
 from ..options.fields import LIFECYCLE_FIELDS
 from ..protocol.discovery import DEFAULT_SLOTS
 from ..transport.line import in_batch
+from ..transport.owned_generator import OwnedGenerator
 from .content_blocks import PROVIDER
 from .threads import session_of_thread
 
@@ -163,28 +164,59 @@ class LangChainModel(Batches[Input, Output]):
 
     if not TYPE_CHECKING:
         # LangChain hands on a part of the config only, without the thread. Its own methods tell
-        # type checkers more than these do.
+        # type checkers more than these do. Runnables are also made of the methods themselves, and
+        # LangChain asks of a function whether it is a generator.
 
-        def invoke(self, input: Any, config: RunnableConfig | None = None, **call: Any) -> Any:  # noqa: A002  LangChain's name
+        def invoke(
+            self,
+            input: Any,  # noqa: A002  LangChain's name
+            config: RunnableConfig | None = None,
+            *,
+            stop: list[str] | None = None,
+            **kwargs: Any,
+        ) -> Any:
             """Return the answer to one input."""
-            return super().invoke(input, config, **self._in_thread(config, call))
+            kwargs = self._in_thread(config, kwargs)
+            return super().invoke(input, config, stop=stop, **kwargs)
 
         async def ainvoke(
             self,
             input: Any,  # noqa: A002  LangChain's name
             config: RunnableConfig | None = None,
-            **call: Any,
+            *,
+            stop: list[str] | None = None,
+            **kwargs: Any,
         ) -> Any:
             """Return the answer to one input."""
-            return await super().ainvoke(input, config, **self._in_thread(config, call))
+            kwargs = self._in_thread(config, kwargs)
+            return await super().ainvoke(input, config, stop=stop, **kwargs)
 
-        def stream(self, input: Any, config: RunnableConfig | None = None, **call: Any) -> Any:  # noqa: A002  LangChain's name
-            """Return the pieces of an answer, as they come."""
-            return super().stream(input, config, **self._in_thread(config, call))
+        def stream(
+            self,
+            input: Any,  # noqa: A002  LangChain's name
+            config: RunnableConfig | None = None,
+            *,
+            stop: list[str] | None = None,
+            **kwargs: Any,
+        ) -> Iterator[Any]:
+            """Yield the pieces of an answer, as they come."""
+            kwargs = self._in_thread(config, kwargs)
+            yield from super().stream(input, config, stop=stop, **kwargs)
 
-        def astream(self, input: Any, config: RunnableConfig | None = None, **call: Any) -> Any:  # noqa: A002  LangChain's name
-            """Return the pieces of an answer, as they come."""
-            return super().astream(input, config, **self._in_thread(config, call))
+        async def astream(
+            self,
+            input: Any,  # noqa: A002  LangChain's name
+            config: RunnableConfig | None = None,
+            *,
+            stop: list[str] | None = None,
+            **kwargs: Any,
+        ) -> AsyncIterator[Any]:
+            """Yield the pieces of an answer, as they come."""
+            kwargs = self._in_thread(config, kwargs)
+            answer = super().astream(input, config, stop=stop, **kwargs)
+            async with OwnedGenerator(answer) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     def _in_thread(self, config: RunnableConfig | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the keywords of a call, with the thread of its config as the session."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Any
 from uuid import UUID
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.language_models import BaseChatModel
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.config import set_config_context
 
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
@@ -119,6 +122,30 @@ def test_a_subagent_has_a_session_of_its_own(place: str, agent: str | None, expe
     }
     with set_config_context(config) as context:
         assert expected == context.run(session_of_thread)
+
+
+@pytest.mark.parametrize("kind", [ChatMlxcel, MlxcelLLM])
+def test_a_runnable_is_also_made_of_a_method_that_finds_the_thread(
+    kind: Any, server: FakeServer
+) -> None:
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with kind(base_url=server.url) as model:
+        for method in (model.invoke, model.stream):
+            answer = RunnableLambda(method).invoke("hi", config)
+            assert "echo: hi" == getattr(answer, "text", answer)
+        for method in (model.ainvoke, model.astream):
+            answer = asyncio.run(RunnableLambda(method).ainvoke("hi", config))
+            assert "echo: hi" == getattr(answer, "text", answer)
+
+    assert ["t"] * 4 == sessions(server)
+
+
+@pytest.mark.parametrize("kind", [ChatMlxcel, MlxcelLLM])
+@pytest.mark.parametrize("name", ["invoke", "ainvoke", "stream", "astream"])
+def test_help_shows_the_arguments_of_langchain(kind: Any, name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(of, name)) for of in (kind, BaseChatModel))
+
+    assert [*theirs.parameters] == [*ours.parameters]
 
 
 def test_subagents_that_are_tools_have_sessions_of_their_own(server: FakeServer) -> None:

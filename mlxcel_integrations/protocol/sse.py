@@ -37,7 +37,7 @@ class SSEDecoder:
 
     Attributes:
         stray: The last line before the end that is no part of an event stream, as of a traceback;
-            empty if there is none.
+            empty if there is none, or if an event has come since.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -85,6 +85,8 @@ class SSEDecoder:
                 if data or self._is_error:
                     whole = b"\n".join(data)
                     events.append(_as_error(whole) if self._is_error else whole)
+                    if self.stray and whole != END:
+                        self.stray = b""
                     data = self._data = []
                     self._data_bytes = 0
                 self._is_error = False

@@ -1,8 +1,8 @@
 """Streamed answers of chats and completions: bytes in, deltas out, and a verdict at the end.
 
 An answer is complete once a finish reason or ``[DONE]`` has come, unless the latter stands alone
-after something that is no part of an answer. Any other end of a stream is an error that keeps the
-text so far.
+right after something that is no part of an answer. Any other end of a stream is an error that keeps
+the text so far.
 """
 
 from __future__ import annotations
@@ -287,6 +287,8 @@ class DeltaStream:
                 delta = Delta()
                 if event and not event.keys() & _PARTS:
                     self._odd = data
+            else:
+                self._odd = b""
             if self._stop is not None:
                 self._cut_at_stop(self._stop, delta)
             if self._json is not None:

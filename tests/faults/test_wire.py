@@ -71,6 +71,9 @@ GOOD = {
     "events and lines that are no part of it": Reply.events(
         [{"type": "ping"}, said(TEXT), b"id: 7\nretry: 9\nping\n\n", END]
     ),
+    "events and lines that are no part of it, and no finish reason": Reply.events(
+        [{"type": "ping"}, b"ping\n\n", said(TEXT)]
+    ),
     "names, ids and comments, and no finish reason": Reply.events(
         [b"event: message\nid\nretry: 9\n:\n", said(TEXT), {"choices": [], "usage": None}]
     ),

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..async_client import AsyncLLM
 from ..client import LLM
@@ -78,6 +79,10 @@ PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids
 CLIENTS = ("_connection", "_llm", "_async_llm")
 
 
+class OptionError(MlxcelError, ValueError):
+    """A model has no such option, or not with that value; a ``ValueError``, as Pydantic's."""
+
+
 class HasClients:
     """The connection of an adapter, and the clients that share it.
 
@@ -128,37 +133,68 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             if name in fields:
                 fields[name] = fields.pop(name)
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _check_values(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(values, cls):
-            return handler(values)
-        # A traceback with locals shows the arguments of a function.
-        values = {name: plain(value) for name, value in with_secrets(values).items()}
-        check_program_goes_on()
-        values = split_timeout(values)
-        for name in values:
-            cls._check_name(name)
-        try:
-            return handler(values)
-        except ValidationError as error:
-            # Pydantic would say in three lines for each value what this says in one.
-            raise MlxcelError(demands(error)) from None
+    if not TYPE_CHECKING:
+        # Type checkers know the options from the fields.
 
-    @classmethod
-    def _check_name(cls, name: str) -> None:
-        if name not in cls.model_fields:
-            hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
-            raise MlxcelError(f"{cls.__name__} has no option {name!r}. {hint}")
+        def __init__(self, **options: Any) -> None:
+            # A traceback with locals shows the arguments of a function.
+            given, options = with_secrets(options), {}
+            try:
+                super().__init__(**given)
+            except ValidationError as error:
+                refusal = error.errors()[0]["ctx"]["error"]
+            else:
+                return
+            raise refusal
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Go on to the framework's own, which Pydantic's for private attributes would end."""
-        super().model_post_init(context)
+        # With this mark, Pydantic does not call it for a field of another model, which reports the
+        # errors of all of its fields together.
+        __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
         self._use(self._connect())
         return self
+
+    # Around the validator before, since Pydantic puts each around those that it has.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_pydantic_errors(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Raise our errors as Pydantic's, with the names of the options that were given."""
+        if not isinstance(values, Mapping):
+            return handler(values)
+        names = [*values]
+        try:
+            # A traceback with locals shows the arguments of a function.
+            given, values = with_secrets(dict(values)), {}
+            return cls._validated(given, handler)
+        except MlxcelError as error:
+            kind = PydanticCustomError("mlxcel_error", "{error}", {"error": error})
+            details = InitErrorDetails(type=kind, input=names)
+            raise ValidationError.from_exception_data(cls.__name__, [details]) from None
+
+    @classmethod
+    def _validated(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        given = {name: plain(value) for name, value in given.items()}
+        check_program_goes_on()
+        given = split_timeout(given)
+        for name in given:
+            cls._check_name(name)
+        try:
+            return handler(given)
+        except ValidationError as error:
+            # Pydantic would say in three lines for each value what this says in one.
+            raise OptionError(demands(error)) from None
+
+    @classmethod
+    def _check_name(cls, name: str) -> None:
+        if name not in cls.model_fields:
+            hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
+            raise OptionError(f"{cls.__name__} has no option {name!r}. {hint}")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Go on to the framework's own, which Pydantic's for private attributes would end."""
+        super().model_post_init(context)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, _checked(name, value))
@@ -380,13 +416,13 @@ def _checked(name: str, value: Any) -> Any:
     """Return the value of an option as the constructor would store it.
 
     Raises:
-        MlxcelError: The option cannot have it.
+        OptionError: The option cannot have it.
     """
     for options in OPTION_LISTS:
         if name in options.model_fields:
             try:
                 checked = options.model_validate(with_secrets({name: value}))
             except ValidationError as error:
-                raise MlxcelError(demands(error)) from None
+                raise OptionError(demands(error)) from None
             return getattr(checked, name)
     return value

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError, create_model
 
 from mlxcel_integrations import LLM, AsyncLLM, ManagedServer, MlxcelError
 from tests.fakes.server import FakeServer
@@ -333,3 +334,66 @@ def test_a_second_argument_needs_its_name(kind: Any, second: object) -> None:
 def test_a_managed_server_says_so_too(options: dict[str, Any]) -> None:
     with pytest.raises(MlxcelError, match=r"^(model|socket)=5 must be a str or a path, not int.$"):
         ManagedServer(**options)
+
+
+ADAPTERS = ["langchain.ChatMlxcel", "langchain.MlxcelEmbeddings", "llama_index.Mlxcel"]
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> Any:
+    package, _, name = request.param.rpartition(".")
+    pytest.importorskip(PACKAGES[package], reason="this framework is not installed")
+    return getattr(importlib.import_module(f"mlxcel_integrations.{package}"), name)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"timeout": "hot"}, "timeout='hot'"),
+        ({"num_ctx": 5}, "use ctx_size="),
+        ({"socket": "/tmp/s"}, "Both base_url="),
+        ({"api_key": 12345678}, "api_key= must be a str"),
+        ({"default_headers": "sk-12345678"}, "default_headers= must be a dictionary"),
+        (5, "valid dictionary or instance of"),
+        ("text", "valid dictionary or instance of"),
+    ],
+    ids=str,
+)
+def test_a_model_that_holds_one_reports_its_errors_with_its_own(
+    adapter: Any, given: Any, says: str
+) -> None:
+    holder = create_model("Settings", llm=adapter, other=int)
+    if isinstance(given, dict):
+        given = {"base_url": "http://h", "api_key": "sk-12345678", **given}
+
+    with pytest.raises(ValidationError) as caught:
+        holder(llm=given, other="no")
+
+    assert [("llm",), ("other",)] == [error["loc"] for error in caught.value.errors()]
+    assert says in str(caught.value)
+    assert "12345678" not in str(caught.value)
+
+
+def test_a_field_may_have_another_type_as_well(adapter: Any) -> None:
+    class Other(BaseModel):
+        num_ctx: int
+
+    for kinds in (adapter | Other, Other | adapter):
+        holder: Any = create_model("Settings", llm=kinds)
+        for given in (Other(num_ctx=5), {"num_ctx": 5}):
+            assert Other(num_ctx=5) == holder(llm=given).llm
+        for given in (adapter(base_url="http://h"), {"base_url": "http://h"}):
+            assert isinstance(holder(llm=given).llm, adapter)
+
+
+def test_a_constructor_and_a_change_raise_a_value_error_as_pydantic_does(adapter: Any) -> None:
+    model = adapter(base_url="http://h")
+    for call in (
+        lambda: adapter(base_url="http://h", timeout="hot"),
+        lambda: adapter(base_url="http://h", num_ctx=5),
+        lambda: setattr(model, "timeout", "hot"),
+        lambda: model.model_copy(update={"timeout": "hot"}),
+    ):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011  # the point
+            call()
+        assert isinstance(caught.value, MlxcelError)

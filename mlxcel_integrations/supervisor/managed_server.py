@@ -330,10 +330,10 @@ class ManagedServer:
         if self._serves:
             return
         self._check_program_goes_on()
-        with between_forks:
-            from .launcher import Launcher
         self._wait_to_restart(cancelled_within)
         try:
+            with between_forks:
+                from .launcher import Launcher
             if self._process is not None:
                 self._process.stop()
             self._last_state = "starting"

@@ -6,7 +6,6 @@ Not in ``sync_pool``, since importing ``asyncio`` takes longer than the whole sy
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import sys
 import threading
@@ -20,7 +19,7 @@ import httpx
 from ..protocol.timeouts import Deadline
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import between_forks
+from .forks import import_each
 from .peers import proving_peers
 from .steps import Incoming
 
@@ -60,7 +59,11 @@ class AsyncPool:
             self._inherited = self._known
             self._forget()
         if not sys.modules.keys() >= {*_WITH_FIRST_REQUEST}:
-            await off_loop(_import_each, _WITH_FIRST_REQUEST)
+            try:
+                await off_loop(import_each, _WITH_FIRST_REQUEST)
+            except OSError as error:
+                # This process may not open more files.
+                raise httpx.ConnectError(str(error)) from error
         # Nothing is awaited between here and where it is set, or each of the first tasks of a loop
         # would make a transport, and all but one would be lost.
         loop = asyncio.get_running_loop()
@@ -225,9 +228,3 @@ async def off_loop(work: Callable[..., None], *args: Any) -> None:
         if "shutdown" not in str(error):
             raise
         work(*args)
-
-
-def _import_each(names: tuple[str, ...]) -> None:
-    with between_forks:
-        for name in names:
-            importlib.import_module(name)

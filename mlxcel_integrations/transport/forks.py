@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
+from collections.abc import Iterable
 
-__all__ = ["between_forks"]
+__all__ = ["between_forks", "import_each"]
 
 between_forks = threading.RLock()
 """Held by a thread while it imports modules or starts a process, so that no other thread forks.
@@ -20,3 +22,10 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
         after_in_parent=between_forks.release,
         after_in_child=between_forks.release,
     )
+
+
+def import_each(names: Iterable[str]) -> None:
+    """Import modules, so that no other thread forks meanwhile."""
+    with between_forks:
+        for name in names:
+            importlib.import_module(name)

@@ -11,7 +11,7 @@ import httpx
 
 from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import between_forks
+from .forks import import_each
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming
@@ -54,9 +54,12 @@ class SyncPool:
         with self._lock:
             if self._known is None or self._known[0] != endpoint:
                 self._drop()
-                # The first one imports httpcore.
-                with between_forks:
-                    transport = keeping_deadlines(endpoint.transport())
+                try:
+                    import_each(["httpcore"])
+                except OSError as error:
+                    # This process may not open more files.
+                    raise httpx.ConnectError(str(error)) from error
+                transport = keeping_deadlines(endpoint.transport())
                 self._known = endpoint, proving_peers(transport, self._lease)
             return self._known[1]
 

@@ -316,3 +316,63 @@ def test_only_monotonic_clocks_are_read() -> None:
 
     # They set and compare the times of files, which know no other clock.
     assert {"kept_prompts.py", "prompt_store.py"} == set(found)
+
+
+NO_FILES = """
+import asyncio, os, resource
+from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
+
+def fill():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    try:
+        while True:
+            taken.append(os.open("/dev/null", 0))
+    except OSError:
+        pass
+
+async def ask():
+    llm = AsyncLLM({options})
+    fill()
+    try:
+        await llm.chat("hi")
+    finally:
+        for one in taken:
+            os.close(one)
+
+def ask_in_sync():
+    llm = LLM({options})
+    fill()
+    try:
+        llm.chat("hi")
+    finally:
+        for one in taken:
+            os.close(one)
+
+taken = []
+try:
+    asyncio.run(ask()) if {asynchronous} else ask_in_sync()
+except MlxcelError as error:
+    print(error)
+"""
+
+
+@linux
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("base_url='http://127.0.0.1:9'", "Too many open files. Send fewer requests"),
+        ("'m', binary='true'", "cannot be started: .*Too many open files"),
+    ],
+)
+def test_a_first_request_without_files_to_open_says_so(
+    options: str, says: str, asynchronous: bool
+) -> None:
+    """It imports what it needs, and a start does."""
+    program = NO_FILES.format(options=options, asynchronous=asynchronous)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+
+    assert "" == done.stderr
+    assert re.search(says, done.stdout), done.stdout

@@ -19,7 +19,7 @@ import httpx
 from ..protocol.timeouts import Deadline
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import import_each
+from .forks import between_forks, import_each
 from .peers import proving_peers
 from .steps import Incoming
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPool", "off_loop"]
 
-_WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio")
-"""Modules that httpx imports with its first request, which would block the loop for 50 ms."""
+_WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio", "encodings.idna")
+"""Modules that httpx and Python import for a first request: the loop would wait for 50 ms."""
 
 _PRIVATE = ("_requests", "_connections")
 """Private attributes of httpcore's pool that are read here."""
@@ -70,7 +70,8 @@ class AsyncPool:
         known = self._known.get(loop)
         if known is not None and known.endpoint == endpoint:
             return known.transport
-        fresh = _LoopTransport(endpoint, self._lease)
+        with between_forks:
+            fresh = _LoopTransport(endpoint, self._lease)
         with self._lock:
             for dead in [other for other in self._known if other.is_closed()]:
                 del self._known[dead]

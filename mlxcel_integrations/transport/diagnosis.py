@@ -24,6 +24,7 @@ from ..protocol.flow import MISSING_ROUTE, Call
 from ..secret import redacted
 from .connection import Connection
 from .endpoint import MOST_CONNECTIONS
+from .forks import between_forks
 
 __all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 
@@ -105,7 +106,8 @@ def _api_error(connection: Connection, failure: Failure, call: Call) -> Exceptio
         # A route that is missing now may have been there before: the server was replaced.
         connection.forget()
     try:
-        from .openai_errors import api_error
+        with between_forks:
+            from .openai_errors import api_error
     except (ImportError, OSError):
         # Importing it opens files, and this process may have reached its limit of open files.
         return MlxcelError(failure.message)

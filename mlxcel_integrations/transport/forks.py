@@ -10,11 +10,12 @@ from collections.abc import Iterable
 __all__ = ["between_forks", "import_each"]
 
 between_forks = threading.RLock()
-"""Held by a thread while it imports modules or starts a process, so that no other thread forks.
+"""Held by a thread while it imports modules, makes a TLS context or starts a process, so that no
+other thread forks.
 
-The lock of a module that is being imported stays locked in a child for ever. And a child would
-inherit the pipe that tells ``Popen`` that the process runs, so that ``Popen`` would wait until the
-child ends.
+The lock of a module that is being imported stays locked in a child for ever, and so do the locks of
+OpenSSL. And a child would inherit the pipe that tells ``Popen`` that the process runs, so that
+``Popen`` would wait until the child ends.
 """
 if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
     os.register_at_fork(

@@ -11,7 +11,7 @@ import httpx
 
 from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import import_each
+from .forks import between_forks, import_each
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .server import ServerLease
 
 __all__ = ["SyncPool"]
+
+_WITH_FIRST_CONNECTION = ("httpcore", "encodings.idna")
+"""Modules that httpx and Python's search for the address of a host import."""
 
 
 class SyncPool:
@@ -55,11 +58,12 @@ class SyncPool:
             if self._known is None or self._known[0] != endpoint:
                 self._drop()
                 try:
-                    import_each(["httpcore"])
+                    import_each(_WITH_FIRST_CONNECTION)
                 except OSError as error:
                     # This process may not open more files.
                     raise httpx.ConnectError(str(error)) from error
-                transport = keeping_deadlines(endpoint.transport())
+                with between_forks:
+                    transport = keeping_deadlines(endpoint.transport())
                 self._known = endpoint, proving_peers(transport, self._lease)
             return self._known[1]
 

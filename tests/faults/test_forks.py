@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from typing import Any
 
 import pytest
 
@@ -177,8 +178,6 @@ llm.close()
 SLOW_IMPORT = """
 import asyncio, warnings
 from mlxcel_integrations import AsyncLLM
-# Python itself imports it when it looks up a host.
-import encodings.idna
 warnings.filterwarnings("ignore", "This process")
 begun = threading.Event()
 
@@ -191,9 +190,12 @@ class Slow:
 sys.meta_path.insert(0, Slow())
 options = {options}
 def use(text):
-    if {asynchronous}:
-        return asyncio.run(AsyncLLM(**options).chat(text))
-    return LLM(**options).chat(text)
+    try:
+        if {asynchronous}:
+            return asyncio.run(AsyncLLM(**options).chat(text))
+        return LLM(**options).chat(text)
+    except Exception as error:
+        return text + ": " + type(error).__name__
 
 thread = threading.Thread(target=use, args=("parent",))
 thread.start()
@@ -204,20 +206,24 @@ thread.join()
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize("module", ["httpcore", "mlxcel_integrations.supervisor.launcher"])
+@pytest.mark.parametrize(
+    "module", ["httpcore", "encodings.idna", "openai", "mlxcel_integrations.supervisor.launcher"]
+)
 def test_a_child_that_is_forked_within_an_import_can_import_the_same(
     module: str, asynchronous: bool, fake: Fake
 ) -> None:
-    """Modules are imported with the first request and the first start, in threads."""
+    """Modules are imported with the first request, the first start and the first error."""
     with FakeServer() as server:
-        managed = {"model": "m", "binary": fake.binary()}
-        options = {"base_url": server.url} if module == "httpcore" else managed
+        options: dict[str, Any] = {"base_url": server.url}
+        if module.startswith("mlxcel"):
+            options = {"model": "m", "binary": fake.binary()}
+        if module == "openai":
+            options = {"base_url": "http://127.0.0.1:9", "max_retries": 0}
         body = SLOW_IMPORT.format(module=module, options=options, asynchronous=asynchronous)
         returncode, out, error = result(CHILD + body, fake.binary())
 
-    (answer, code) = out.splitlines()
-    assert "child" in answer
-    assert ("0", 0, "") == (code, returncode, error)
+    answer = "child: APIConnectionError" if module == "openai" else "echo: child"
+    assert (0, f"{answer}\n0\n", "") == (returncode, out, error)
 
 
 @pytest.mark.parametrize("share", ["process", "user"])

@@ -171,4 +171,9 @@ def _addresses(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise httpcore.ConnectError(error) from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return list(dict.fromkeys(_with_interface(*address) for *_, address in found))
+
+
+def _with_interface(host: str, port: int, flow: int = 0, interface: int = 0) -> str:
+    """Return an address with the interface that a link-local one of IPv6 needs, as a number."""
+    return f"{host}%{interface}" if interface else host

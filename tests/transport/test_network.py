@@ -153,6 +153,25 @@ def test_the_addresses_of_a_host_share_the_time_of_a_connection(
     assert list(zip(ADDRESSES, shares, strict=True)) == backend.waits
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (("192.0.2.1", 80), "192.0.2.1"),
+        (("2001:db8::1", 80, 0, 0), "2001:db8::1"),
+        (("fe80::1", 80, 0, 4), "fe80::1%4"),
+    ],
+)
+def test_a_link_local_address_keeps_its_interface(
+    found: tuple[Any, ...], expected: str, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network.socket, "getaddrinfo", lambda *_, **__: [(10, 1, 6, "", found)])
+    backend: Any = NoAnswer(clock)
+    with pytest.raises(httpcore.ConnectTimeout):
+        DeadlineBackend(backend).connect_tcp("host", 80, 9)
+
+    assert [(expected, 9)] == backend.waits
+
+
 @pytest.mark.parametrize("limit", [5, None])
 def test_the_next_address_is_used_when_the_first_refuses(limit: float | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

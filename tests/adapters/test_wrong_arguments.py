@@ -362,7 +362,7 @@ def adapter(request: pytest.FixtureRequest) -> Any:
 def test_a_model_that_holds_one_reports_its_errors_with_its_own(
     adapter: Any, given: Any, says: str
 ) -> None:
-    holder = create_model("Settings", llm=adapter, other=int)
+    holder = create_model("Settings", llm=(adapter, ...), other=(int, ...))
     if isinstance(given, dict):
         given = {"base_url": "http://h", "api_key": "sk-12345678", **given}
 
@@ -379,7 +379,7 @@ def test_a_field_may_have_another_type_as_well(adapter: Any) -> None:
         num_ctx: int
 
     for kinds in (adapter | Other, Other | adapter):
-        holder: Any = create_model("Settings", llm=kinds)
+        holder: Any = create_model("Settings", llm=(kinds, ...))
         for given in (Other(num_ctx=5), {"num_ctx": 5}):
             assert Other(num_ctx=5) == holder(llm=given).llm
         for given in (adapter(base_url="http://h"), {"base_url": "http://h"}):

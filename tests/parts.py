@@ -15,6 +15,7 @@ LONG = (
     # waits for programs, and its neighbours look at one of them every day.
     "tests/adapters/test_changes.py::test_a_managed_server_goes_on_if_it_is_still_the_right_one",
     "tests/adapters/test_changes.py::test_a_server_that_another_object_names_stays",
+    "tests/embedded/test_model.py::test_processes_that_start_at_once_make_one_whole_model",
     "tests/embedded/test_server.py::test_a_model_is_served_for_what_it_was_made_for",
     "tests/faults/test_environment.py::test_a_server_starts_wherever_the_program_runs",
     "tests/faults/test_forks.py",
@@ -29,7 +30,7 @@ LONG = (
     "tests/supervisor/test_shared_process.py::test_an_end_is_told_to_all_and_the_next_call_starts_another",
     "tests/supervisor/test_shared_process.py::test_it_stays_for_a_while_after_its_last_user",
     "tests/transport/test_peers.py::test_a_stranger_gets_no_byte",
-    # Notebooks: the examples of the pages run every day.
+    # Notebooks: the examples of the first pages run every day.
     "tests/notebooks/test_notebooks.py::test_a_notebook_runs_to_its_end",
     "tests/notebooks/test_notebooks.py::test_a_refused_connection_in_a_kernel",
     "tests/notebooks/test_notebooks.py::test_a_quickstart_shows_right_answers",
@@ -48,6 +49,8 @@ LONG = (
     "tests/soak/",
     # Programs that are killed, agents on the engine, and many files: others do the same in less.
     "tests/cli/ask/test_command.py::test_ten_thousand_files",
+    "tests/cli/test_demo.py::test_interrupt_in_an_answer_is_quiet",
+    "tests/cli/test_demo.py::test_terminal_can_be_plain",
     "tests/client/test_strict_roles.py::test_an_agent_goes_on_after_a_summary_and_an_unanswered_question",
     "tests/embedded/test_sharing.py::test_a_second_program_finds_the_model_still_loaded",
     "tests/rag/test_qdrant_langchain.py::test_a_killed_ingestion_is_continued_without_duplicates",
@@ -57,9 +60,16 @@ LONG = (
     "tests/client/test_engine.py::test_every_whole_answer_to_a_random_schema_fits_it",
     "tests/client/test_engine_thinking.py::test_of_twenty_answers_all_have_thoughts",
     "tests/llama_index/test_prompt_helper.py::test_random_queries_over_long_texts",
-    # Questions whose answers a recipe measures, and actors of Ray, each with a server.
-    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[evaluation.md]",
+    # Pages with many questions to the engine, and actors of Ray: the first pages run every day.
     "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[batches.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[evaluation.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[llama-index-agents.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[llama-index-structured.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[prompt-cache.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[reasoning.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[structured-output.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[tokens.md]",
+    "tests/docs/test_examples.py::test_the_examples_of_a_page_print_what_it_shows[tools.md]",
     # Sixty questions, of which the examples of the pages ask a few every day.
     "tests/evaluation/test_evaluation.py::test_most_answers_are_right_and_all_are_clean",
     # All our docs are embedded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,9 +48,12 @@ def test_the_share_counts_what_was_cached() -> None:
     assert 0.4 == PromptProgress(total=10, cache=2, processed=4, time_ms=5).share
 
 
-@pytest.mark.parametrize("stream", [ChatStream(), ToolStream(), CompletionStream()])
-def test_progress_that_stands_still_or_goes_backwards_is_not_passed_on(stream: DeltaStream) -> None:
-    if isinstance(stream, CompletionStream):
+@pytest.mark.parametrize("kind", [ChatStream, ToolStream, CompletionStream])
+def test_progress_that_stands_still_or_goes_backwards_is_not_passed_on(
+    kind: Callable[[], DeltaStream],
+) -> None:
+    stream = kind()
+    if kind is CompletionStream:
         frames = [{**progress(n), "choices": [{"text": ""}]} for n in (0, 0, 512, 100, 512, 2000)]
     else:
         frames = [progress(n) for n in (0, 0, 512, 100, 512, 2000)]

@@ -58,6 +58,10 @@ def get_weather(location: str) -> str:
     return f"It is sunny in {location}."
 
 
+COUNTING = "one two three" + " four" * 1000
+"""An answer that the server is still sending when a stop text ends it."""
+
+
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
     with FakeServer("v0.4.2", slots=2) as fake:
@@ -240,7 +244,7 @@ def test_langchain_is_told_of_json_that_was_cut(chat: Any, ask: Ask) -> None:
 
 @WHOLE
 def test_langchain_s_answers_end_at_stop_texts(chat: Any, server: FakeServer, ask: Ask) -> None:
-    server.script(*[Reply.text("one two three four", delay=0.01)] * 2)
+    server.script(*[Reply.text(COUNTING, delay=0.02)] * 2)
 
     for answer in (
         ask(chat.bind(stop=[" three"]), "invoke", "Count"),
@@ -257,7 +261,7 @@ def test_langchain_s_answers_end_at_stop_texts(chat: Any, server: FakeServer, as
 
 @STREAMED
 def test_langchain_s_streams_end_at_stop_texts(chat: Any, server: FakeServer, ask: Ask) -> None:
-    server.script(Reply.text("one two three four", delay=0.01))
+    server.script(Reply.text(COUNTING, delay=0.02))
 
     chunks = ask(chat, "stream", "Count", stop=["three"])
 
@@ -382,7 +386,7 @@ def test_llamaindex_is_told_of_a_forced_call_that_was_cut(
 def test_llamaindex_s_answers_end_at_stop_texts(index: Any, server: FakeServer, ask: Ask) -> None:
     from llama_index.core.llms import ChatMessage
 
-    server.script(*[Reply.text("one two three four", delay=0.01)] * 2)
+    server.script(*[Reply.text(COUNTING, delay=0.02)] * 2)
 
     text = ask(index, "complete", "Count", stop=[" three"])
     message = ask(index, "chat", [ChatMessage("Count")], stop=[" three"])
@@ -400,7 +404,7 @@ def test_llamaindex_s_answers_end_at_stop_texts(index: Any, server: FakeServer, 
 def test_llamaindex_s_streams_end_at_stop_texts(index: Any, server: FakeServer, ask: Ask) -> None:
     from llama_index.core.llms import ChatMessage
 
-    server.script(*[Reply.text("one two three four", delay=0.01)] * 2)
+    server.script(*[Reply.text(COUNTING, delay=0.02)] * 2)
 
     texts = ask(index, "stream_complete", "Count", stop=[" three"])
     messages = ask(index, "stream_chat", [ChatMessage("Count")], stop=[" three"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import openai
@@ -19,7 +18,7 @@ from mlxcel_integrations import (
     StructuredOutputError,
     StructuredOutputTruncated,
 )
-from tests.client.test_freeing import cancel, freed
+from tests.client.test_freeing import Leave, cancel, freed
 from tests.fakes.server import FakeServer, Reply
 
 BOTH = pytest.mark.parametrize("generation", ["v0.4.2", "newest"])
@@ -274,22 +273,22 @@ def test_leaving_a_stream_of_objects_frees_the_server(server: FakeServer) -> Non
         assert freed(server)
 
 
-async def stop_waiting(llm: AsyncLLM) -> None:
-    await cancel(llm.chat("Which one?", schema=City))
+async def stop_waiting(llm: AsyncLLM, server: FakeServer) -> None:
+    await cancel(llm.chat("Which one?", schema=City), server)
 
 
-async def stop_reading(llm: AsyncLLM) -> None:
+async def stop_reading(llm: AsyncLLM, server: FakeServer) -> None:
     async for _ in llm.chat_stream("Which one?", schema=City):
         break
 
 
 @pytest.mark.parametrize("leave", [stop_waiting, stop_reading])
 async def test_leaving_objects_asynchronously_frees_the_server(
-    server: FakeServer, leave: Callable[[AsyncLLM], Awaitable[None]]
+    server: FakeServer, leave: Leave
 ) -> None:
     server.script(Reply.text('{"name": "New York"', delay=60))
     async with AsyncLLM(base_url=server.url) as llm:
-        await leave(llm)
+        await leave(llm, server)
 
         assert await asyncio.to_thread(freed, server)
 

@@ -268,9 +268,16 @@ class FakeServer(FakeApi):
         with self.lock:
             return len(self._open)
 
-    def wait_disconnect(self, timeout: float) -> bool:
+    def wait_disconnect(self, timeout: float = 10.0) -> bool:
         """Wait until a client goes away mid-reply; False when none did in `timeout` seconds."""
         return self.disconnected.wait(timeout)
+
+    def wait_post(self, count: int = 1, timeout: float = 30.0) -> None:
+        """Wait until so many requests for an answer have come."""
+        end = time.monotonic() + timeout
+        while len(self.posts) < count:
+            assert time.monotonic() < end, f"only {len(self.posts)} requests have come"
+            time.sleep(0.005)
 
     def stop(self) -> None:
         """Close everything at once; a socket file stays, as after the real server."""

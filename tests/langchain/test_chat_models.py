@@ -369,7 +369,7 @@ def test_leaving_an_answer_closes_its_connection_at_once(
     if way == "break":
         for _ in llm.stream("x"):
             break
-        assert server.wait_disconnect(0.2)
+        assert server.wait_disconnect()
     else:
         asyncio.run(_leave(server, llm, way))
 
@@ -382,11 +382,11 @@ async def _leave(server: FakeServer, llm: ChatMlxcel, way: str) -> None:
     else:
         coroutine = llm.ainvoke("x") if way == "cancel ainvoke" else _drain(llm)
         task = asyncio.ensure_future(coroutine)
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(server.wait_post)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+    assert await asyncio.to_thread(server.wait_disconnect)
 
 
 async def _drain(llm: ChatMlxcel) -> None:

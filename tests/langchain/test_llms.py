@@ -210,16 +210,16 @@ def test_leaving_frees_the_server_at_once(server: FakeServer, llm: MlxcelLLM, wa
 
     async def cancel(coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(server.wait_post)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+        assert await asyncio.to_thread(server.wait_disconnect)
 
     if way == "break":
         for _ in llm.stream("x"):
             break
-        assert server.wait_disconnect(0.2)
+        assert server.wait_disconnect()
     else:
         asyncio.run(cancel(llm.ainvoke("x") if way == "cancel ainvoke" else llm.abatch(["x", "y"])))
 

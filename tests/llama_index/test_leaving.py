@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -132,16 +131,12 @@ WAYS = [
 def test_what_is_left_in_async_code_hangs_up_at_once(
     server: FakeServer, llm: Mlxcel, way: Callable[[Mlxcel, Wait], Coroutine[Any, Any, None]]
 ) -> None:
-    def wait_for_a_post() -> None:
-        while not server.posts:
-            time.sleep(0.005)
-
     async def asked() -> None:
-        await asyncio.to_thread(wait_for_a_post)
+        await asyncio.to_thread(server.wait_post)
 
     async def leave() -> None:
         await way(llm, asked)
-        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+        assert await asyncio.to_thread(server.wait_disconnect)
 
     asyncio.run(leave())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,17 +85,19 @@ def test_a_program_says_when_its_answer_was_cut(
 def test_leaving_a_program_frees_the_server(server: FakeServer, llm: Mlxcel) -> None:
     prompt = PromptTemplate("Name a tree.")
     program = FunctionCallingProgram.from_defaults(Tree, llm=llm, prompt=prompt)
-    server.script(*[Reply.text(TEXT, delay=0.05)] * 2)
+    tree = {"name": "oak", "leaves": [str(number) for number in range(1000)]}
+    server.script(*[Reply.text(json.dumps(tree), delay=0.02)] * 2)
 
     async def leave() -> None:
         async with contextlib.aclosing(await program.astream_call()) as parts:
             await anext(parts)
-        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+        assert await asyncio.to_thread(server.wait_disconnect)
 
     parts = program.stream_call()
     next(parts)
     parts.close()
-    assert server.wait_disconnect(0.2)
+    assert server.wait_disconnect()
+    server.disconnected.clear()
     asyncio.run(leave())
 
 

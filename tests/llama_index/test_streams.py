@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
@@ -149,14 +148,9 @@ async def leave_by_aclose(llm: Mlxcel, server: FakeServer) -> None:
     await chunks.aclose()
 
 
-def wait_for_a_post(server: FakeServer) -> None:
-    while not server.posts:
-        time.sleep(0.01)
-
-
 async def leave_by_cancel(server: FakeServer, coroutine: Any) -> None:
     task = asyncio.ensure_future(coroutine)
-    await asyncio.to_thread(wait_for_a_post, server)
+    await asyncio.to_thread(server.wait_post)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -201,9 +195,9 @@ def test_leaving_an_answer_closes_its_connection_at_once(
 
     async def leave() -> None:
         await left
-        assert await asyncio.to_thread(server.wait_disconnect, 0.2)
+        assert await asyncio.to_thread(server.wait_disconnect)
 
     left = LEAVING[way](llm, server)
     if left is not None:
         asyncio.run(leave())
-    assert server.wait_disconnect(0.2)
+    assert server.wait_disconnect()

@@ -36,18 +36,21 @@ def question(body: Json) -> str:
 
 
 class Busy:
-    """Answers after a moment, and knows how many answers it made at once."""
+    """Answers once so many requests have come at once, and knows how many it had at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: int) -> None:
         self.now = self.most = 0
-        self._lock = threading.Lock()
+        self._enough = enough
+        self._changed = threading.Condition()
 
     def __call__(self, body: Json) -> Reply:
-        with self._lock:
+        with self._changed:
             self.now += 1
             self.most = max(self.most, self.now)
-        time.sleep(0.05)
-        with self._lock:
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self._enough, 30)
+        time.sleep(0.05)  # one too many would come meanwhile
+        with self._changed:
             self.now -= 1
         return Reply.text("yes")
 
@@ -56,7 +59,7 @@ class Busy:
 def test_a_server_is_asked_for_no_more_than_it_has_slots(
     concurrency: int | None, most: int
 ) -> None:
-    busy = Busy()
+    busy = Busy(enough=most)
     with FakeServer(slots=3) as server:
         server.think = busy
         batches = ChatBatches(prompt="{n}", base_url=server.url, concurrency=concurrency)
@@ -67,8 +70,13 @@ def test_a_server_is_asked_for_no_more_than_it_has_slots(
 
 def test_rows_go_where_a_slot_is_free() -> None:
     """A slow server gets fewer of them."""
+
+    def think_long(body: Json) -> Reply:
+        fast.wait_post(count=30)
+        return Reply.text("slow")
+
     with FakeServer() as slow, FakeServer() as fast:
-        slow.think = lambda body: Reply.text("slow", first_delay=0.5)
+        slow.think = think_long
         urls = [slow.url, fast.url]
         rows = asked(ChatBatches(prompt="{n}", base_url=urls, concurrency=2), n=list(range(40)))
 

@@ -20,7 +20,7 @@ from mlxcel_integrations import ManagedServer
 from tests.fakes.program import executable
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 5.0) -> bool:
+def wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> bool:
     """Wait until something holds; False when it did not in time."""
     deadline = time.monotonic() + seconds
     while not happened():

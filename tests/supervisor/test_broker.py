@@ -89,11 +89,13 @@ def test_a_configuration_survives_a_command_line_whatever_bytes_are_in_it() -> N
         assert (directory, 1.5) == (copy.directory, copy.grace)
 
 
-def test_a_lease_is_told_the_server_its_output_and_its_end(leases: Leases) -> None:
-    (lease,) = leases(config("echo hello; sleep 0.5; exit 3"))
+def test_a_lease_is_told_the_server_its_output_and_its_end(leases: Leases, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    (lease,) = leases(config(f"echo hello; until [ -e {seen} ]; do sleep 0.02; done; exit 3"))
 
     assert ("http://localhost:1", None) == (lease.greeting["url"], lease.greeting["socket"])
     assert runs(lease.greeting["pid"])
+    seen.touch()
     said = ""
     while "hello\n" not in said:
         said += lease.next_report("log")["log"]

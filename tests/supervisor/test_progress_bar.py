@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from mlxcel_integrations import MlxcelServerError
+from mlxcel_integrations.supervisor import progress_bar
 from mlxcel_integrations.supervisor.log_lines import Progress, read_progress
 from mlxcel_integrations.supervisor.progress_bar import ProgressBar
 
@@ -326,44 +327,56 @@ def test_a_forked_child_draws_nothing_while_its_parent_does(terminal: Terminal) 
 # --------------------------------------------------------------------------- of a server
 
 
-def test_a_start_shows_what_the_server_says(fake: Fake, terminal: Terminal) -> None:
+def test_a_start_shows_what_the_server_says(
+    fake: Fake, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_bar, "SHOWN_AFTER", 0.0)
     terminal.attach()
     lines = '["INFO mlxcel: \\u001b[31mloading\\u001b[0m weights"]'
-    server = fake.server(fake.binary(LOG_LINES=lines, LOAD_SECONDS="2.4"))
+    server = fake.server(fake.binary(LOG_LINES=lines, LOAD_SECONDS="1"))
     server.start()
 
     written = terminal.shown
-    assert "2 s  loading weights" in written
+    assert " s  loading weights" in written
     assert "\x1b" not in written
     line, end = written.replace("\r\n", "\n")[:-1], written[-1]
     assert ("\n", 0) == (end, line.count("\n"))
     assert re.fullmatch(r"Starting m \.\.\. \d s", screen(line))
 
 
-def test_a_start_that_fails_leaves_no_line(fake: Fake, terminal: Terminal) -> None:
+def test_a_start_that_fails_leaves_no_line(
+    fake: Fake, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_bar, "SHOWN_AFTER", 0.0)
     terminal.attach()
-    server = fake.server(fake.script("sleep 2.4; exit 3"))
+    server = fake.server(fake.script("sleep 1; exit 3"))
     with pytest.raises(MlxcelServerError):
         server.start()
 
     written = terminal.shown
-    assert "Starting m ... 2 s" in written
+    assert "Starting m ... " in written
     assert "" == screen(written)
 
 
-@pytest.mark.parametrize("options", [{"progress": False}, {}])
+@pytest.mark.parametrize(("options", "after"), [({"progress": False}, 0.0), ({}, 600.0)])
 def test_a_start_that_is_fast_or_quiet_shows_nothing(
-    fake: Fake, terminal: Terminal, options: dict[str, bool]
+    fake: Fake,
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, bool],
+    after: float,
 ) -> None:
+    monkeypatch.setattr(progress_bar, "SHOWN_AFTER", after)
     terminal.attach()
-    seconds = "2.2" if options else "0"
-    fake.server(fake.binary(LOAD_SECONDS=seconds), **options).start()
+    fake.server(fake.binary(LOAD_SECONDS="0.3"), **options).start()
 
     assert "" == terminal.shown
 
 
 NOTEBOOK = """
 from mlxcel_integrations import ManagedServer
+from mlxcel_integrations.supervisor import progress_bar
+progress_bar.SHOWN_AFTER = 0.0
 server = ManagedServer("m", binary={binary!r})
 server.start()
 server.close()
@@ -373,7 +386,7 @@ server.close()
 def test_a_notebook_shows_it_in_the_cell_that_starts(fake: Fake, tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
-    binary = fake.binary(LOG_LINES='["loading weights"]', LOAD_SECONDS="2.4")
+    binary = fake.binary(LOG_LINES='["loading weights"]', LOAD_SECONDS="1")
     source = NOTEBOOK.format(binary=binary)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()

@@ -135,6 +135,7 @@ TIMED = (
     # They compare times with limits, and a machine with other work reaches such a limit first: what
     # fails is tried again, twice. pytest prints an R for each time.
     *("tests/benchmarks/", "tests/scaling/", "tests/soak/"),
+    "tests/adapters/test_v042.py::test_all_slots_busy_is_a_timeout_in_both",
     "tests/client/test_accepted_wrongly.py",  # the log comes through a pipe
     "tests/client/test_broken_streams.py",
     "tests/client/test_concurrency.py",

@@ -131,7 +131,7 @@ def started(*flags: str, **environment: str) -> Iterator[tuple[subprocess.Popen[
         command = [program, "serve", "-m", "m", "--host", path, "--port", "0", *flags]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True)
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while not path.exists() and time.monotonic() < deadline:
                 time.sleep(0.005)
             yield process, path
@@ -156,7 +156,7 @@ def signalled(entry: Json) -> list[str]:
                     text += chunk
                     process.send_signal(number)
         process.send_signal(number)
-        code = process.wait(5)
+        code = process.wait(30)
     lines = [f"+ ends with {code}"] * (code != entry["exit_code"])
     return lines + ["+ the stream is not cut"] * ("[DONE]" in text or 'finish_reason":"' in text)
 
@@ -169,7 +169,7 @@ def loading(entry: Json) -> list[str]:
         started("--no-warmup", FAKE_LOAD_SECONDS="0.5") as (_, path),
         client(f"unix://{path}", None) as http_client,
     ):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while statuses[-1:] != expected[-1:] and time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
                 status = http_client.get("/health").status_code

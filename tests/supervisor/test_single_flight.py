@@ -47,7 +47,7 @@ def test_all_who_wait_share_one_attempt() -> None:
     waiters = [join(flight, attempts) for _ in range(8)]
     attempts.go.set()
 
-    assert [None] * 8 == [waiter.future.result(5) for waiter in waiters]
+    assert [None] * 8 == [waiter.future.result(30) for waiter in waiters]
     # Those whose thread came too late to join it began another one, which had nothing to do.
     assert attempts.count <= 8
 
@@ -60,7 +60,7 @@ def test_who_comes_while_an_attempt_is_under_way_joins_it() -> None:
     assert wait_until(lambda: second.thread is not None and not second.thread.is_alive())
     attempts.go.set()
 
-    assert (None, None) == (first.future.result(5), second.future.result(5))
+    assert (None, None) == (first.future.result(30), second.future.result(30))
     assert 1 == attempts.count
 
 
@@ -71,14 +71,14 @@ def test_an_error_is_told_to_all() -> None:
 
     for waiter in waiters:
         with pytest.raises(MlxcelServerError, match="boom"):
-            waiter.future.result(5)
+            waiter.future.result(30)
 
 
 def test_the_next_one_after_an_end_begins_anew() -> None:
     flight, attempts = SingleFlight(), Attempts()
     attempts.go.set()
     for count in (1, 2):
-        join(flight, attempts).future.result(5)
+        join(flight, attempts).future.result(30)
         assert count == attempts.count
 
 
@@ -92,7 +92,7 @@ def test_one_who_leaves_does_not_cancel_it_for_the_others() -> None:
     first.leave()
     attempts.go.set()
 
-    second.future.result(5)
+    second.future.result(30)
     assert 1 == attempts.count
 
 
@@ -101,7 +101,7 @@ def test_the_last_one_who_leaves_cancels_it() -> None:
     waiter = join(flight, attempts)
     assert wait_until(lambda: attempts.count == 1)
 
-    waiter.leave(timeout=5)
+    waiter.leave(timeout=30)
 
     assert isinstance(waiter.future.exception(0), StartCancelled)
 
@@ -114,20 +114,20 @@ def test_who_comes_after_the_last_one_has_left_gets_another_attempt() -> None:
         nonlocal count
         count += 1
         if count == 1:
-            assert cancelled_within(5)
+            assert cancelled_within(30)
             cancelled.set()
-            ended.wait(5)
+            ended.wait(30)
             raise StartCancelled("cancelled")
 
     first = join(flight, slow_to_end)
     assert wait_until(lambda: count == 1)
     first.leave()
-    assert cancelled.wait(5)
+    assert cancelled.wait(30)
     second = join(flight, slow_to_end)
     assert wait_until(lambda: second.thread is not None and not second.thread.is_alive())
     ended.set()
 
-    assert second.future.result(5) is None
+    assert second.future.result(30) is None
     assert isinstance(first.future.exception(5), StartCancelled)
     assert 2 == count
 
@@ -140,10 +140,10 @@ def test_a_suspension_cancels_the_start_and_lets_none_begin() -> None:
     with flight.suspended(5):
         assert isinstance(waiter.future.exception(0), StartCancelled)
         with pytest.raises(StartCancelled):
-            join(flight, attempts).future.result(5)
+            join(flight, attempts).future.result(30)
     attempts.go.set()
 
-    assert join(flight, attempts).future.result(5) is None
+    assert join(flight, attempts).future.result(30) is None
 
 
 def test_a_waiter_forgets_the_error() -> None:
@@ -189,9 +189,9 @@ def test_a_forked_child_begins_its_own(capfd: pytest.CaptureFixture[str]) -> Non
     if child == 0:
         threading.Timer(5, os._exit, (1,)).start()
         attempts.go.set()
-        join(flight, attempts).future.result(5)
+        join(flight, attempts).future.result(30)
         os._exit(0 if attempts.count == 2 else 2)
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     attempts.go.set()
-    waiter.future.result(5)
+    waiter.future.result(30)

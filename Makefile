@@ -43,12 +43,14 @@ soak: $(VENV)/.installed-test ## stress clients and servers for 10 minutes; ARGS
 # or a server that ends at a certain moment.
 core := */protocol/*,*/structured/*,*/transport/*,*/operations.py,*/client.py,*/async_client.py
 
+# It prints its tables also after a test has failed, and then fails.
 coverage: $(VENV)/.installed-coverage ## run the tests of `make test`, and fail if they cover too little
 	@$(RUN) coverage erase
-	@$(RUN) coverage run -m tests $(ARGS)
-	@$(RUN) coverage combine --quiet
-	@$(RUN) coverage report --include='$(core)' --fail-under=99
-	@$(RUN) coverage report --fail-under=95
+	@$(RUN) coverage run -m tests $(ARGS); tested=$$?; \
+	$(RUN) coverage combine --quiet && \
+	$(RUN) coverage report --include='$(core)' --fail-under=99 && \
+	$(RUN) coverage report --fail-under=95 && \
+	exit $$tested
 
 mutants: $(VENV)/.installed-mutants ## change the pure folders in 13,700 ways, and fail if the tests notice too few
 	@$(VENV)/bin/mutmut run $(ARGS)

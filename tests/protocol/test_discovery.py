@@ -13,8 +13,11 @@ from mlxcel_integrations.protocol.discovery import (
     choose_capable,
     choose_model,
     read_models,
+    reported,
+    same_model,
     slots_to_respect,
 )
+from mlxcel_integrations.protocol.failures import Failure
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,38 @@ def test_the_model_that_is_taken(
     served = [ServedModel(name, tuple(able)) for name, able in models]
 
     assert expected == choose_capable(served, "embedding", preferred)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("qwen3", "qwen3", True),
+        ("org/sub/Qwen3-4B", "qwen3-4b", True),
+        ("/models/Qwen3.GGUF", "qwen3", True),
+        ("org/qwen3/", "other/qwen3", True),
+        ("qwen3", "qwen3-4b", False),
+        ("gguf", "model.gguf", False),
+        ("qwen3.gguf.part", "qwen3", False),
+    ],
+)
+def test_names_with_or_without_folder_and_ending_may_stand_for_one_model(
+    first: str, second: str, expected: bool
+) -> None:
+    assert expected == same_model(first, second) == same_model(second, first)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": "ok"}, {"status": "ok"}),
+        (Failure("InternalServerError", "busy", 503, {"status": "loading"}), {"status": "loading"}),
+        (Failure("InternalServerError", "busy", 503, "busy"), {}),
+        (Failure("NotFoundError", "none", 404, {"status": "ok"}), {}),
+        (None, {}),
+    ],
+)
+def test_a_busy_server_reports_and_another_failure_does_not(answer: Any, expected: Any) -> None:
+    assert expected == reported(answer)
 
 
 @pytest.mark.parametrize(

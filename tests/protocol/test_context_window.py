@@ -144,12 +144,15 @@ def test_room_knows_the_file_that_tells_it() -> None:
 @pytest.mark.parametrize(("spare", "counted"), [(1, False), (0, True)])
 def test_what_may_fill_the_whole_context_is_counted(spare: int, counted: bool) -> None:
     """Each character may be a token, and one more is needed for the answer."""
-    around = len(json.dumps([conversation("u", size=0)]))
-    messages = conversation("u", size=4096 - around - spare)
-    prompt = "x" * (4096 - len(json.dumps([""])) - spare)
+    for name, made in (
+        ("messages", lambda size: conversation("u", size=size)),
+        ("tools", lambda size: [{"description": "x" * size}]),
+        ("prompt", lambda size: "x" * size),
+    ):
+        around = len(json.dumps([made(0)]))
+        body = {name: made(4096 - around - spare)}
 
-    assert counted == (room_to_check(features(), None, {"messages": messages}) is not None)
-    assert counted == (room_to_check(features(), None, {"prompt": prompt}) is not None)
+        assert counted == (room_to_check(features(), None, body) is not None)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,12 @@ def test_a_quarter_of_the_context_is_a_whole_number_of_tokens() -> None:
 @pytest.mark.parametrize("reserve", [4096, 5000])
 def test_a_context_that_would_have_nothing_left_is_told(reserve: int) -> None:
     with pytest.raises(MlxcelError, match=rf"reserve={reserve}.*4096.* a smaller max_tokens\.$"):
+        room_for_prompt(features(), reserve, {})
+
+
+@pytest.mark.parametrize("reserve", [-1, 0.5])
+def test_a_reserve_that_is_no_number_of_tokens_is_told(reserve: Any) -> None:
+    with pytest.raises(MlxcelError, match=rf"^reserve={reserve} must be "):
         room_for_prompt(features(), reserve, {})
 
 

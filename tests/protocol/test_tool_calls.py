@@ -7,6 +7,7 @@ import math
 from array import array
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
@@ -45,10 +46,12 @@ def test_arguments_are_always_json(arguments: Any, expected: str) -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_arguments_with_a_number_that_json_lacks_are_a_json_string(number: float) -> None:
-    made = tool_call("f", {"n": number, "city": "Zürich"}, None)["function"]["arguments"]
+    given = {"n": number, "city": "Zürich", "m": np.int64(3)}
+    made = tool_call("f", given, None)["function"]["arguments"]
 
     assert '"{' == made[:2]
-    assert json.dumps({"n": number, "city": "Zürich"}, ensure_ascii=False) == json.loads(made)
+    assert "Zürich" in made
+    assert json.dumps({**given, "m": 3}, ensure_ascii=False) == json.loads(made)
 
 
 def test_arguments_that_are_nested_too_deeply_are_a_json_string() -> None:

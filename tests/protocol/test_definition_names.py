@@ -115,6 +115,12 @@ def test_two_names_never_become_one(names: list[str], expected: list[str]) -> No
     } == uri_safe(schema)
 
 
+def test_half_of_a_character_is_left_to_the_check_of_what_is_sent() -> None:
+    schema = uri_safe({"properties": {"\ud800": TEXT}, "items": ref("#/properties/\ud800")})
+
+    assert ref("#/properties/%ED%A0%80") == schema["items"]
+
+
 ITSELF = {
     "alone": (
         {"properties": {"a": ref("#")}},
@@ -191,6 +197,13 @@ NODE = {
         (
             {"properties": {"a/ö~": TEXT, "b": ref("#/properties/a~1ö~0")}},
             ["#/properties/a~1%C3%B6~0"],
+        ),
+        (
+            {
+                "items": ref("#/$defs/x/properties/a b"),
+                "$defs": {"x": {"properties": {"a b": TEXT}}, "a b": NUMBER},
+            },
+            ["#/$defs/x/properties/a%20b"],
         ),
         # Definitions may stand anywhere, as those of a tool do.
         (

@@ -28,7 +28,7 @@ MAKERS: dict[str, Callable[[], DeltaStream]] = {
     "prompted": partial(PromptedStream, ONE),
     "checked schema": SchemaStream,
     "schema": partial(SchemaStream, must_end=True),
-    "completion": ending(CompletionStream, FORMAT),
+    "completion": lambda: ending(CompletionStream, FORMAT)(),
 }
 CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
 CUT = '{"name": "weather", "arguments": {"ci'
@@ -148,3 +148,12 @@ def test_an_answer_with_prompted_tools_that_ends_in_the_middle_is_an_error(
 @pytest.mark.parametrize("kind", MAKERS)
 def test_every_answer_that_fails_in_the_middle_is_an_error(kind: str) -> None:
     assert (MlxcelStreamError, '{"a": [1') == outcome(kind, '{"a": [1', "error")
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_an_answer_that_is_cut_off_says_by_what(kind: str) -> None:
+    stream = MAKERS[kind]()
+
+    with pytest.raises(MlxcelStreamError, match="cut short: the server has crashed before") as cut:
+        stream.close("the server has crashed", "out of memory")
+    assert "out of memory" == cut.value.stderr

@@ -165,8 +165,13 @@ def test_a_result_without_its_call_is_refused(
 
 @pytest.mark.parametrize("calls", [{"id": "c1"}, "c1", ["c1"], [None], 5])
 def test_calls_that_are_not_a_list_of_dictionaries_are_named(calls: Any) -> None:
-    with pytest.raises(MlxcelError, match=r"messages\[1\] has tool_calls that are not a list"):
+    with pytest.raises(MlxcelError) as caught:
         inspect([USER, {"role": "assistant", "content": "", "tool_calls": calls}])
+
+    assert (
+        'messages[1] has tool_calls that are not a list such as [{"id": ..., "type": "function", '
+        '"function": {"name": ..., "arguments": ...}}].'
+    ) == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mlxcel_integrations.protocol.failures import Failure, from_status
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.reply import ChatReply, fold
-from mlxcel_integrations.protocol.stream import Request
+from mlxcel_integrations.protocol.stream import Delta, DeltaStream, Request
 from mlxcel_integrations.protocol.strict_roles import refuses_tools
 
 CITY = {
@@ -384,6 +384,39 @@ def test_a_stop_text_ends_the_text_of_the_answer() -> None:
     call = answered(made, json.dumps({"name": "news", "arguments": {}}))
     assert 1 == len(call.tool_calls or ())
     assert "One.\nEn" == answered(made, '{"answer": "One.\\nEn"}').text
+
+
+def told(stream: DeltaStream, text: str, finish: str | None = None) -> list[Delta]:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return stream.feed(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
+
+
+def test_an_answer_in_one_event_is_whole() -> None:
+    stream = PromptedStream(frozenset({"news"}))
+
+    (delta,) = told(stream, json.dumps(NOTHING), finish="stop")
+    assert ("tool_calls", 1) == (delta.finish_reason, len(delta.tool_calls or ()))
+    stream.close()
+
+
+def test_syntax_alone_makes_no_delta() -> None:
+    assert [] == told(PromptedStream(frozenset({"news"})), '{"na')
+
+
+def test_a_second_finish_reason_adds_nothing() -> None:
+    stream = PromptedStream(frozenset({"news"}), required=True)
+
+    deltas = told(stream, '{"name": "news", "arguments": {"a', "length") + told(
+        stream, "", "length"
+    )
+    assert [1, 0] == [len(delta.tool_calls or ()) for delta in deltas]
+
+
+def test_a_stop_text_in_the_last_event_leaves_nothing() -> None:
+    stream = PromptedStream(frozenset({"news"}), ["End"])
+
+    (delta,) = told(stream, '{"answer": "One.End', "length")
+    assert ("One.", "length", False) == (delta.text, delta.finish_reason, stream.left)
 
 
 @pytest.mark.parametrize("given", [{"stop": ["End"]}, {"extra_body": {"stop": ["End"]}}])

@@ -304,6 +304,15 @@ def test_parts_keep_their_other_fields_and_are_left_alone() -> None:
     assert given is not numbered
 
 
+def test_calls_without_an_index_are_counted_and_parts_may_name_it_later() -> None:
+    numbering = CallNumbering()
+    first, second = numbering.number([part("{", "f", id="a"), part("{}", "g", id="b")])
+    (rest,) = numbering.number([part("}", index=0)])
+
+    assert (0, 1, 0) == (first["index"], second["index"], rest["index"])
+    assert "id" not in rest
+
+
 @pytest.mark.parametrize("parts", ["x", [5], [{"index": "0"}], [{"function": "f"}], {"index": 0}])
 def test_what_is_not_a_part_is_refused(parts: Any) -> None:
     with pytest.raises(TypeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -30,6 +29,7 @@ from ..options.names import demands, hint_for
 from ..protocol.arguments import plain, shown
 from ..secret import with_hidden_key, with_secrets
 from ..transport.connection import Connection, ConnectionSettings
+from ..transport.lifecycle import aclosed_on_failure, closed_on_failure
 from ..transport.representation import (
     NOT_SHOWN,
     connection_table,
@@ -304,12 +304,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return await self._async_llm.models()
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as failed:
-            # The error keeps this object alive, and nobody else closes what was not entered.
-            failed.callback(self.close)
-            self.start()
-            failed.pop_all()
-        return self
+        with closed_on_failure(self.close):
+            return self.start()
 
     def __exit__(
         self,
@@ -320,12 +316,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self.close()
 
     async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as failed:
-            # The error keeps this object alive, and nobody else closes what was not entered.
-            failed.push_async_callback(self.aclose)
-            await self.astart()
-            failed.pop_all()
-        return self
+        async with aclosed_on_failure(self.aclose):
+            return await self.astart()
 
     async def __aexit__(
         self,

@@ -33,9 +33,9 @@ def import_each(names: Iterable[str]) -> None:
 
 
 def fork_safe_lock() -> threading.RLock:
-    """Return a lock that is free in a forked child, which has no other thread that could hold it."""
+    """Return a lock that is free in a forked child, where no other thread can hold it."""
     lock = threading.RLock()
     if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
-        # As the standard library frees its own locks.
-        os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]  # as it says
+        free = lock._at_fork_reinit  # type: ignore[attr-defined]  # Python frees its own with it
+        os.register_at_fork(after_in_child=free)
     return lock

@@ -152,8 +152,7 @@ def test_only_the_version_is_taken_from_the_top() -> None:
 def test_a_pure_folder_does_not_wait(folder: str, name: str) -> None:
     users = {entry.module for entry in imports() if entry.room == folder and entry.target == name}
 
-    # Threads that need the same schema make it once.
-    assert set() == users - ({"structured.type_schema"} if name == "threading" else set())
+    assert set() == users
 
 
 def test_only_two_core_modules_know_openai() -> None:

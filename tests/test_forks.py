@@ -1,4 +1,4 @@
-"""A fork waits until no other thread imports modules or starts a process; locks are free after it."""
+"""A fork waits for imports and starts of other threads; its child finds locks free."""
 
 from __future__ import annotations
 

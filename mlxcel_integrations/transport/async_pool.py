@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import between_forks, import_each
 from .peers import proving_peers
 from .steps import Incoming
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..forks import fork_safe_lock
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -151,7 +153,7 @@ class Line:
 
 
 _lines: weakref.WeakValueDictionary[str, Line] = weakref.WeakValueDictionary()
-_lines_lock = threading.Lock()
+_lines_lock = fork_safe_lock()
 
 
 def line_of(address: str) -> Line:
@@ -166,8 +168,6 @@ def line_of(address: str) -> Line:
 
 def _restart_lines() -> None:
     """Restart the lines, which objects of the parent and new ones share in a forked child."""
-    global _lines_lock
-    _lines_lock = threading.Lock()
     for line in _lines.values():
         line.restart()
 

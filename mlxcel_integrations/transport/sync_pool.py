@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import between_forks, import_each
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming

@@ -10,7 +10,7 @@ import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM, keywords
-from mlxcel_integrations.adapters.model import CONNECTING
+from mlxcel_integrations.adapters.model import CONNECTION_FIELDS
 from mlxcel_integrations.options.fields import ConnectionOptions
 from mlxcel_integrations.protocol.timeouts import Timeouts
 from mlxcel_integrations.transport.async_driver import AsyncDriver
@@ -243,7 +243,7 @@ def test_the_twins_offer_the_same(sync: type, twin: type) -> None:
     assert public(sync) == public(twin)
 
 
-@pytest.mark.parametrize("name", sorted(CONNECTING - {"model"}))
+@pytest.mark.parametrize("name", sorted(CONNECTION_FIELDS - {"model"}))
 def test_an_option_of_a_connection_is_a_keyword_and_has_a_setting(name: str) -> None:
     """An option is written in ``options``, where it is checked for adapters, and for the clients.
 

@@ -110,7 +110,7 @@ class AsyncPool:
         return Incoming(response, closing, aiter(body), deadline)
 
     def has(self, transport: httpx.AsyncBaseTransport) -> bool:
-        """Tell whether a transport of the running loop was not closed, nor lost by a fork."""
+        """Tell whether a transport is in use in the running loop; see ``SyncPool.has``."""
         known = self._known.get(asyncio.get_running_loop())
         return transport is self._given or (known is not None and known.transport is transport)
 

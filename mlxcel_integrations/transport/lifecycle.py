@@ -1,4 +1,4 @@
-"""Start of what a ``with`` statement closes: if it fails, it leaves nothing open."""
+"""Lifecycle of clients and adapters: a ``with`` statement whose start fails leaves nothing open."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["aclosed_on_failure", "closed_on_failure"]
 
 @contextmanager
 def closed_on_failure(close: Callable[[], None]) -> Iterator[None]:
-    """Close what fails to start, which ``with`` does not: it has not been entered.
+    """Close an object whose start fails: ``with`` only closes what it has entered.
 
-    The error keeps the object alive, so that nobody else closes it.
+    Nor is the object garbage-collected as long as somebody has the error, which refers to it.
     """
     try:
         yield
@@ -23,7 +23,7 @@ def closed_on_failure(close: Callable[[], None]) -> Iterator[None]:
 
 @asynccontextmanager
 async def aclosed_on_failure(close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Close what fails to start; see ``closed_on_failure``."""
+    """Close an object whose start fails; see ``closed_on_failure``."""
     try:
         yield
     except BaseException:

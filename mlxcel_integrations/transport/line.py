@@ -32,7 +32,7 @@ _in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 @contextlib.contextmanager
 def in_batch() -> Iterator[None]:
-    """Count the generations that are requested here, in new threads and tasks too, as a batch's."""
+    """Mark requests that are made in the block, and in its new threads and tasks, as a batch."""
     token = _in_batch.set(True)
     try:
         yield

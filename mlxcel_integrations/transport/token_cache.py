@@ -15,7 +15,7 @@ class TokenCache:
     """
 
     ENTRY = 100
-    """Characters that an entry counts on top of its text, which limits short ones, too."""
+    """Characters that each entry counts on top of its text, so that short ones are limited, too."""
 
     def __init__(self, limit: int = 4_000_000) -> None:
         self._limit = limit

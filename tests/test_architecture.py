@@ -27,14 +27,9 @@ FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}
 TESTED_ELSEWHERE = {
     "tests/client: each scenario runs through both clients, over TCP and Unix sockets": [
         "async_client",
-        "operations",
         "transport.async_driver",
-        "transport.connection",
-        "transport.diagnosis",
-        "transport.exchange",
         "transport.generation",
         "transport.sync_driver",
-        "transport.streamed_answer",
     ],
     "tests/adapters: through the classes of the frameworks": [
         "adapters.embedding",
@@ -42,7 +37,6 @@ TESTED_ELSEWHERE = {
         "adapters.model",
         "adapters.rerank",
     ],
-    "tests/client/test_warm.py: a prompt that is read ahead tells it": ["protocol.prompt_cost"],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"
     ],
@@ -50,14 +44,7 @@ TESTED_ELSEWHERE = {
     "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
         "supervisor.shared_start"
     ],
-    "tests/supervisor/test_kept_prompts.py: kept, put back and thrown away by a whole server": [
-        "supervisor.prompt_store",
-        "supervisor.slots",
-    ],
-    "tests/structured/test_json_validator.py: validation has all of them": [
-        "structured.budget",
-        "structured.json_keywords",
-    ],
+    "tests/supervisor/test_kept_prompts.py: saved and restored over HTTP": ["supervisor.slots"],
 }
 
 # --------------------------------------------------------------------------- limits

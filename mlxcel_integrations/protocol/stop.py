@@ -14,7 +14,7 @@ from operator import itemgetter
 __all__ = ["StopFilter"]
 
 BEGINNING = 6
-"""Characters of a stop text that are searched for first: little other text has so many of them."""
+"""Characters of the beginning of a stop text that is searched for first: little else has it."""
 
 
 class StopFilter:

@@ -56,6 +56,7 @@ if sys.platform != "win32":  # pragma: no branch
     from .supervisor import leases  # noqa: F401
 from .transport.async_driver import AsyncDriver
 from .transport.connection import Connection
+from .transport.lifecycle import aclosed_on_failure
 from .transport.owned_generator import OwnedGenerator
 
 # Decisions, embeddings and reranking are imported where they are used: most programs only chat.
@@ -120,12 +121,8 @@ class AsyncLLM(BaseClient):
                 closing.push_async_callback(client.close)
 
     async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as failed:
-            # The error keeps this object alive, and nobody else closes what was not entered.
-            failed.push_async_callback(self.close)
-            await self.start()
-            failed.pop_all()
-        return self
+        async with aclosed_on_failure(self.close):
+            return await self.start()
 
     async def __aexit__(
         self,

@@ -37,6 +37,7 @@ from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.request import content, structured_chat
 from .transport.connection import Connection
+from .transport.lifecycle import closed_on_failure
 from .transport.sync_driver import SyncDriver
 
 # Decisions, embeddings and reranking are imported where they are used: most programs only chat.
@@ -141,12 +142,8 @@ class LLM(BaseClient):
                 closing.callback(self._openai.close)
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as failed:
-            # The error keeps this object alive, and nobody else closes what was not entered.
-            failed.callback(self.close)
-            self.start()
-            failed.pop_all()
-        return self
+        with closed_on_failure(self.close):
+            return self.start()
 
     def __exit__(
         self,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
 from weakref import WeakKeyDictionary
 
 from .errors import MlxcelError
+from .forks import fork_safe_lock
 
 __all__ = [
     "KEY_FLAGS",
@@ -126,17 +125,7 @@ class _Key:
 
 _held: WeakKeyDictionary[Secret, _Key] = WeakKeyDictionary()
 # Reentrant, since the garbage collector may run code that makes a secret.
-_lock = threading.RLock()
-
-
-def _renew_lock() -> None:
-    """Make a new lock, since a thread of the parent may hold the old one."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
-    os.register_at_fork(after_in_child=_renew_lock)
+_lock = fork_safe_lock()
 
 
 def hidden(key: Any) -> Secret | None:

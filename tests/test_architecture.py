@@ -10,7 +10,7 @@ import pytest
 
 import mlxcel_integrations
 from mlxcel_integrations import LLM, AsyncLLM, keywords
-from mlxcel_integrations.adapters.model import CONNECTING
+from mlxcel_integrations.adapters.model import CONNECTION_FIELDS
 from mlxcel_integrations.options.fields import ConnectionOptions
 from mlxcel_integrations.protocol.timeouts import Timeouts
 from mlxcel_integrations.transport.async_driver import AsyncDriver
@@ -27,14 +27,9 @@ FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "ray"}
 TESTED_ELSEWHERE = {
     "tests/client: each scenario runs through both clients, over TCP and Unix sockets": [
         "async_client",
-        "operations",
         "transport.async_driver",
-        "transport.connection",
-        "transport.diagnosis",
-        "transport.exchange",
         "transport.generation",
         "transport.sync_driver",
-        "transport.streamed_answer",
     ],
     "tests/adapters: through the classes of the frameworks": [
         "adapters.embedding",
@@ -42,7 +37,6 @@ TESTED_ELSEWHERE = {
         "adapters.model",
         "adapters.rerank",
     ],
-    "tests/client/test_warm.py: a prompt that is read ahead tells it": ["protocol.prompt_cost"],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"
     ],
@@ -50,14 +44,7 @@ TESTED_ELSEWHERE = {
     "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
         "supervisor.shared_start"
     ],
-    "tests/supervisor/test_kept_prompts.py: kept, put back and thrown away by a whole server": [
-        "supervisor.prompt_store",
-        "supervisor.slots",
-    ],
-    "tests/structured/test_json_validator.py: validation has all of them": [
-        "structured.budget",
-        "structured.json_keywords",
-    ],
+    "tests/supervisor/test_kept_prompts.py: saved and restored over HTTP": ["supervisor.slots"],
 }
 
 # --------------------------------------------------------------------------- limits
@@ -152,8 +139,7 @@ def test_only_the_version_is_taken_from_the_top() -> None:
 def test_a_pure_folder_does_not_wait(folder: str, name: str) -> None:
     users = {entry.module for entry in imports() if entry.room == folder and entry.target == name}
 
-    # Threads that need the same schema make it once.
-    assert set() == users - ({"structured.type_schema"} if name == "threading" else set())
+    assert set() == users
 
 
 def test_only_two_core_modules_know_openai() -> None:
@@ -244,7 +230,7 @@ def test_the_twins_offer_the_same(sync: type, twin: type) -> None:
     assert public(sync) == public(twin)
 
 
-@pytest.mark.parametrize("name", sorted(CONNECTING - {"model"}))
+@pytest.mark.parametrize("name", sorted(CONNECTION_FIELDS - {"model"}))
 def test_an_option_of_a_connection_is_a_keyword_and_has_a_setting(name: str) -> None:
     """An option is written in ``options``, where it is checked for adapters, and for the clients.
 

@@ -1,5 +1,5 @@
 """Adapters: base classes of the models of all frameworks, one for each thing that models do.
 
-A framework's class has the fields of its base, and Pydantic copies them: a module has no more than
-one program needs.
+Each has a module of its own, so that a program imports only those that it needs: Pydantic takes
+time to copy the fields of a base to the class of a framework.
 """

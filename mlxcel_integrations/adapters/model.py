@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -30,6 +29,7 @@ from ..options.names import demands, hint_for
 from ..protocol.arguments import plain, shown
 from ..secret import with_hidden_key, with_secrets
 from ..transport.connection import Connection, ConnectionSettings
+from ..transport.lifecycle import aclosed_on_failure, closed_on_failure
 from ..transport.representation import (
     NOT_SHOWN,
     connection_table,
@@ -41,7 +41,7 @@ from ..transport.representation import (
 if TYPE_CHECKING:
     from ..transport.server import ServerLease
 
-__all__ = ["CONNECTING", "HasClients", "ModelAdapter", "picklable_fields"]
+__all__ = ["CONNECTION_FIELDS", "HasClients", "ModelAdapter", "picklable_fields"]
 
 OPTION_LISTS = (
     SamplingParams,
@@ -60,16 +60,16 @@ FIELD_ORDER = dict.fromkeys(
 FRAMEWORK_OPTIONS = ("context_window", "batch_size", "embed_batch_size")
 """Further options that a repr shows."""
 
-CONNECTING = {*ConnectionOptions.model_fields, "check_context", "merge_messages"}
+CONNECTION_FIELDS = {*ConnectionOptions.model_fields, "check_context", "merge_messages"}
 """Options of a connection, two of which only chats have."""
 
-RECONNECTING = CONNECTING | ServerOptions.model_fields.keys()
+RECONNECTING_FIELDS = CONNECTION_FIELDS | ServerOptions.model_fields.keys()
 """Options that are part of a connection; the others are read at each request."""
 
 SERVER_DEFAULTS = {name: field.default for name, field in ServerOptions.model_fields.items()}
 """Options with which a server is started, and their defaults."""
 
-RESTARTING = {"model", "socket", "api_key", *ServerOptions.model_fields}
+RESTARTING_FIELDS = {"model", "socket", "api_key", *ServerOptions.model_fields}
 """Options with which a managed server is started."""
 
 
@@ -157,7 +157,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._use(self._connect())
         return self
 
-    # Around the validator before, since Pydantic puts each around those that it has.
+    # Defined after the other validator, so that Pydantic runs it around that one.
     @model_validator(mode="wrap")
     @classmethod
     def _with_pydantic_errors(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -194,7 +194,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             raise OptionError(f"{cls.__name__} has no option {name!r}. {hint}")
 
     def model_post_init(self, context: Any, /) -> None:
-        """Go on to the framework's own, which Pydantic's for private attributes would end."""
+        """Call the framework's own, too, which Pydantic's for private attributes would replace."""
         super().model_post_init(context)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -224,7 +224,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def _use_options(self, changed: AbstractSet[str]) -> None:
         """Make sure that changed options are used from now on."""
-        if changed & RECONNECTING:
+        if changed & RECONNECTING_FIELDS:
             self._reconnect(changed)
         self._derived = {}
 
@@ -233,7 +233,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         # The former connection is kept until there is a new one, so that a server that both use
         # keeps running.
         former = self.__dict__.get("_connection")
-        is_own = self.share is False and not changed & RESTARTING
+        is_own = self.share is False and not changed & RESTARTING_FIELDS
         try:
             self._use(self._connect(former.lease if former and is_own else None))
         except MlxcelError:
@@ -260,7 +260,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         Args:
             lease: The right to use the managed server that is known already.
         """
-        given = {name: value for name, value in self.__dict__.items() if name in CONNECTING}
+        given = {name: value for name, value in self.__dict__.items() if name in CONNECTION_FIELDS}
         settings = ConnectionSettings.of(with_hidden_key({**self._server_options(), **given}))
         return connect(self._needed(settings), known=lease)
 
@@ -304,12 +304,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return await self._async_llm.models()
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as failed:
-            # The error keeps this object alive, and nobody else closes what was not entered.
-            failed.callback(self.close)
-            self.start()
-            failed.pop_all()
-        return self
+        with closed_on_failure(self.close):
+            return self.start()
 
     def __exit__(
         self,
@@ -320,12 +316,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self.close()
 
     async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as failed:
-            # The error keeps this object alive, and nobody else closes what was not entered.
-            failed.push_async_callback(self.aclose)
-            await self.astart()
-            failed.pop_all()
-        return self
+        async with aclosed_on_failure(self.aclose):
+            return await self.astart()
 
     async def __aexit__(
         self,

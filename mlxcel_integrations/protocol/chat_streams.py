@@ -19,7 +19,7 @@ CONTROL_TOKENS = 8
 """Most tokens of an answer that are not sent, such as ``<think>``; a call has more."""
 
 HELD_BACK = re.compile(r"[<\[{|]")
-"""How marks of calls begin: servers hold text back that may be one, and send it in one piece."""
+"""How marks of calls begin: servers hold back text that may be one, and send it in one piece."""
 
 
 def tokens_in_piece(text: str) -> int:

@@ -21,7 +21,7 @@ from .vector_models import (
     VectorMemory,
     batches,
     by_index,
-    check_at_least_one,
+    check_positive,
     common_fields,
     in_batches,
     refuse_missing_route,
@@ -65,7 +65,7 @@ def embed_texts(
             unusable.
     """
     texts = as_strings("texts", texts)
-    check_at_least_one(batch_size=batch_size, dimensions=dimensions)
+    check_positive(batch_size=batch_size, dimensions=dimensions)
     check_text("prefix", prefix)
     if not texts:
         return []
@@ -75,18 +75,7 @@ def embed_texts(
     fields = yield from common_fields("embedding", memory, model, instruction)
     if dimensions is not None:
         fields["dimensions"] = dimensions
-    if fields["model"] == BUILT_IN_EMBEDDER:
-        groups = batches(sent, batch_size)
-        flows = [_embed_parts(group, fields, memory, truncate) for group in groups]
-    else:
-        limit = yield from known_limit(sent, fields["model"], memory)
-        if limit is not None:
-            sent = [*(yield from fit_texts(sent, filled, limit, truncate, memory))]
-        flows, first = [], 0
-        for batch in batches(sent, batch_size):
-            places = filled[first : first + len(batch)]
-            flows.append(_embed_batch(batch, places, fields, memory, truncate))
-            first += len(batch)
+    flows = yield from _requests(sent, filled, fields, memory, batch_size, truncate)
     vectors: list[Vector] = yield from in_batches(flows, memory, done)
     check_dimensions(vectors, dimensions)
     if len(filled) == len(texts):
@@ -110,6 +99,41 @@ def _with_zeros(vectors: Sequence[Vector], filled: Sequence[int], count: int) ->
     for index, vector in zip(filled, vectors, strict=False):
         result[index] = vector
     return result
+
+
+def _requests(
+    texts: Sequence[str],
+    places: Sequence[int],
+    fields: Mapping[str, Any],
+    memory: VectorMemory,
+    batch_size: int,
+    truncate: bool,
+) -> Flow[list[Flow[list[Vector]]]]:
+    """Return the flows that embed texts, one for each request.
+
+    Args:
+        texts: The texts.
+        places: The index of each in the user's list.
+        fields: The other fields of the requests.
+        memory: What is known about the server.
+        batch_size: Most texts in one request.
+        truncate: Whether to cut texts that are longer than the model embeds.
+
+    Raises:
+        MlxcelError: A text is too long, and ``truncate`` is off.
+    """
+    if fields["model"] == BUILT_IN_EMBEDDER:
+        groups = batches(texts, batch_size)
+        return [_embed_parts(group, fields, memory, truncate) for group in groups]
+    limit = yield from known_limit(texts, fields["model"], memory)
+    if limit is not None:
+        texts = yield from fit_texts(texts, places, limit, truncate, memory)
+    flows, first = [], 0
+    for batch in batches(texts, batch_size):
+        own = places[first : first + len(batch)]
+        flows.append(_embed_batch(batch, own, fields, memory, truncate))
+        first += len(batch)
+    return flows
 
 
 def _embed_batch(

@@ -122,7 +122,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     text = text[max(text.find("Jinja Exception"), 0) :]
     if page is not None:
         text = page
-    advice = _advice(status, kind, error, text, page is not None)
+    advice = _advice(status, error, text, page is not None)
     if kind == "exceed_context_size_error" and as_count(as_object(error).get("n_prompt_tokens")):
         # The advice has the same numbers.
         text = ""
@@ -392,7 +392,7 @@ def _page(content_type: str, text: str) -> str | None:
     return text if re.search(_UPSTREAM, text) else None
 
 
-def _advice(status: int, kind: str | None, error: Any, text: str, is_page: bool) -> str | None:
+def _advice(status: int, error: Any, text: str, is_page: bool) -> str | None:
     if is_page and status in _BALANCER_ADVICE:
         return _BALANCER_ADVICE[status]
     if status == 400 and is_overflow(error):

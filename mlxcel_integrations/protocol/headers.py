@@ -21,7 +21,7 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RESERVED = {"content-type", "content-length", "transfer-encoding", "connection", "host"} | {
     "accept-encoding"
 }
-"""Headers that answers could not be read without."""
+"""Headers that must be ours, or answers could not be read."""
 
 
 def check_headers(headers: Mapping[str, Secret]) -> None:

@@ -164,7 +164,7 @@ def _read_count(answer: Any) -> int | Failure | None:
 # --------------------------------------------------------------------------- the first token
 
 _CHECKED_CHARACTERS = 2000
-"""A longer chat is not kept to check counts by."""
+"""Longest chat that is kept to check counts by, in characters."""
 
 
 def _surplus(memory: TokenMemory) -> Flow[int]:

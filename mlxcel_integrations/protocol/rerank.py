@@ -14,7 +14,7 @@ from .vector_models import (
     VectorMemory,
     batches,
     by_index,
-    check_at_least_one,
+    check_positive,
     common_fields,
     in_batches,
     refuse_missing_route,
@@ -60,7 +60,7 @@ def rerank_documents(
             unusable.
     """
     documents = as_strings("documents", documents)
-    check_at_least_one(batch_size=batch_size, top_n=top_n)
+    check_positive(batch_size=batch_size, top_n=top_n)
     if not isinstance(query, str) or not query:
         raise MlxcelError(f"query={shown(query)} must be a string that is not empty.")
     if not documents:

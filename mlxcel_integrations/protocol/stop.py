@@ -14,7 +14,7 @@ from operator import itemgetter
 __all__ = ["StopFilter"]
 
 BEGINNING = 6
-"""Characters that are searched for first; little else begins with as many of a stop text."""
+"""Characters of the beginning of a stop text that is searched for first: little else has it."""
 
 
 class StopFilter:
@@ -86,7 +86,7 @@ class StopFilter:
         return held
 
     def _start_of_first(self, text: str) -> int:
-        """Return where the stop text begins that ends first, so that pieces make no difference."""
+        """Return the start of the stop text that ends first, which is the same for any pieces."""
         found = [(text.index(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
         return sum(min(found))
 

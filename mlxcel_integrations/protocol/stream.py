@@ -271,9 +271,10 @@ class DeltaStream:
     def _read_event(self, data: bytes) -> Delta | None:
         event = from_json(data)
         if not isinstance(event, dict):
-            raise MlxcelStreamError(
-                f"The server sent an event that is not a JSON object: {_sample(data)}. The "
-                "text so far is in .partial; check any proxy between this program and the server."
+            raise _unreadable(
+                "that is not a JSON object",
+                data,
+                "check any proxy between this program and the server",
             )
         choices = event.get("choices")
         try:
@@ -322,20 +323,14 @@ class DeltaStream:
                 self._text.write(delta.text)
             if delta.finish_reason:
                 if delta.finish_reason in FAILED:
-                    if not self._is_whole():
-                        self.broke_off = True
-                        raise self._given_up(
-                            "the generation failed; the reason is in the server's log"
-                        )
-                    self.failed = True
+                    self._take_failure()
                 self._finish = delta.finish_reason
                 self.model = delta.model
         except (AttributeError, KeyError, TypeError, IndexError):
-            raise MlxcelStreamError(
-                f"The server sent an event of an unknown shape: {_sample(data)}. The text so far "
-                "is in .partial; check that the address is that of an mlxcel server."
+            raise _unreadable(
+                "of an unknown shape", data, "check that the address is that of an mlxcel server"
             ) from None
-        # To compare it with an empty one takes four times as long, for each piece held back.
+        # Comparing it with an empty delta would take four times as long, for every piece.
         adds = delta.text or delta.reasoning or holds_more or delta.prompt_progress
         return delta if adds else None
 
@@ -392,6 +387,13 @@ class DeltaStream:
         # A generation that has failed after its JSON sends no counts.
         own = delta.usage or {"completion_tokens": self._pieces}
         delta.usage = with_thoughts_counted(own, self.thought_tokens)
+
+    def _take_failure(self) -> None:
+        """Ignore that the generation failed if the answer is whole nevertheless."""
+        if not self._is_whole():
+            self.broke_off = True
+            raise self._given_up("the generation failed; the reason is in the server's log")
+        self.failed = True
 
     def _is_whole(self) -> bool:
         """Tell whether the answer is whole although its generation failed.
@@ -486,7 +488,14 @@ def _bare(event: Mapping[str, Any]) -> Any:
 
 
 _PARTS = {"choices", "usage", "timings", "prompt_progress"}
-"""Keys of events: one that says anything has one of them at least."""
+"""Keys of events: every event that says anything has at least one of them."""
+
+
+def _unreadable(form: str, data: bytes, advice: str) -> MlxcelStreamError:
+    return MlxcelStreamError(
+        f"The server sent an event {form}: {_sample(data)}. The text so far is in .partial; "
+        f"{advice}."
+    )
 
 
 def _sample(data: bytes) -> str:

@@ -29,10 +29,10 @@ __all__ = [
 MOST_LEVELS = 16
 """Deepest nesting of JSON that is passed on: frameworks copy and merge it by recursion."""
 
-MOST = 2**1023
+FLOAT_OVERFLOW = 2**1023
 """Integers from here on overflow a float."""
 
-MOST_CHARACTERS = 2000
+LONGEST_QUOTATION = 2000
 """Longest quotation of a server's message in an error."""
 
 
@@ -105,7 +105,7 @@ def error_text(error: Any) -> str:
     text = str(message) if is_shallow(message) else "an error that is nested too deeply to show"
     # A program could not print an error that has a lone surrogate in it.
     text = valid_text(text)
-    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
+    return text if len(text) <= LONGEST_QUOTATION else text[:LONGEST_QUOTATION] + "…"
 
 
 def is_text(value: Any) -> bool:
@@ -166,7 +166,11 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     # JSON cannot express the logarithm of zero, so servers write null.
-    return value is None or type(value) is float or (type(value) is int and abs(value) < MOST)
+    return (
+        value is None
+        or type(value) is float
+        or (type(value) is int and abs(value) < FLOAT_OVERFLOW)
+    )
 
 
 def _is_call(value: Any) -> bool:

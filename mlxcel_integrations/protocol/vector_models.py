@@ -23,7 +23,7 @@ __all__ = [
     "VectorMemory",
     "batches",
     "by_index",
-    "check_at_least_one",
+    "check_positive",
     "common_fields",
     "in_batches",
     "refuse_missing_route",
@@ -91,7 +91,7 @@ class VectorMemory:
 # --------------------------------------------------------------------------- arguments
 
 
-def check_at_least_one(**numbers: int | None) -> None:
+def check_positive(**numbers: int | None) -> None:
     """Check that numbers are positive; None passes.
 
     Raises:

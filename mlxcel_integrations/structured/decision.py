@@ -33,7 +33,7 @@ WORTH_A_REQUEST = 0.01
 LEAST_PRIOR = 1e-6
 """Least prior, so that a label that the model never expects does not win by that alone."""
 
-OURS = {
+DECIDED_FIELDS = {
     "bounded",
     "logprobs",
     "max_tokens",
@@ -116,7 +116,7 @@ class Deciding:
     ) -> None:
         self.alternatives = FEWEST_ALTERNATIVES
         self._labels = checked_labels(labels)
-        for name in sorted(OURS & sampling.keys()):
+        for name in sorted(DECIDED_FIELDS & sampling.keys()):
             if sampling[name] is not None:
                 raise MlxcelError(f"decide sets {name}= itself: leave it out.")
         self._sampling = without_thinking(sampling)

@@ -16,15 +16,15 @@ from jsonschema import ValidationError
 from .budget import count_values, current_budget, spend
 from .formats import fits_format
 
-__all__ = ["BY_SIZE", "COMPARING", "OWN", "Keyword", "check_format", "counted"]
+__all__ = ["COMPARING", "ITEMS_PER_STEP", "OWN", "Keyword", "check_format", "counted"]
 
-BY_SIZE = 16
-"""Items that are looked at in the time of a step."""
+ITEMS_PER_STEP = 16
+"""Items that are looked at in the time of one step."""
 
-COMPARED = 2
+COMPARISONS_PER_STEP = 2
 """Values that are compared in the time of a step."""
 
-CHARACTERS = 256
+CHARACTERS_PER_STEP = 256
 """Characters of a message that are written in the time of a step."""
 
 Keyword = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
@@ -34,10 +34,10 @@ def counted(keyword: Keyword) -> Keyword:
     """Return a keyword that spends the budget."""
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        spend(1 + (_size(value) + _size(instance)) // BY_SIZE)
+        spend(1 + (_size(value) + _size(instance)) // ITEMS_PER_STEP)
         for error in keyword(validator, value, instance, schema) or ():
             if not error.relative_schema_path:  # its message, which quotes the value, is new
-                spend(len(error.message) // CHARACTERS)
+                spend(len(error.message) // CHARACTERS_PER_STEP)
             yield error
 
     return check
@@ -57,7 +57,7 @@ def check_format(
 ) -> Iterator[ValidationError]:
     """Check a text by the format that the schema names."""
     if isinstance(instance, str):
-        spend(1 + len(instance) // CHARACTERS)
+        spend(1 + len(instance) // CHARACTERS_PER_STEP)
         if not fits_format(value, instance):
             yield ValidationError(f"{instance!r} is not a {value}")
 
@@ -122,7 +122,7 @@ def _unexpected(what: str, keys: list[Any]) -> ValidationError:
 
 def _evaluated(validator: Any, instance: Any, schema: Any, top: bool = False) -> set[Any]:
     """Return the names of the properties, or the indices of the items, that a schema checks."""
-    spend(1 + _size(instance) // BY_SIZE)
+    spend(1 + _size(instance) // ITEMS_PER_STEP)
     if not isinstance(schema, dict):
         return set()
     own = _own_properties if isinstance(instance, dict) else _own_items
@@ -228,7 +228,7 @@ def _compared(keyword: Keyword) -> Keyword:
             spend(1 + len(value) // 256)
             if instance in value:
                 return ()
-        spend(1 + count_values(value) // COMPARED)
+        spend(1 + count_values(value) // COMPARISONS_PER_STEP)
         return keyword(validator, value, instance, schema)
 
     return check

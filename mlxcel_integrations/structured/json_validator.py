@@ -23,7 +23,7 @@ from referencing.exceptions import Unresolvable
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.json_schema import JsonSchema, pointer, schema_in, target
 from .budget import Budget, OutOfSteps, count_values, current_budget, spend
-from .json_keywords import BY_SIZE, COMPARING, OWN, check_format, counted
+from .json_keywords import COMPARING, ITEMS_PER_STEP, OWN, check_format, counted
 from .patterns import is_invalid
 from .schema import Schema, SchemaMismatch
 
@@ -214,7 +214,7 @@ def _bounded(dialect: Any, of_schemas: bool) -> Any:
     alone = dialect in SIBLINGS_IGNORED
 
     def applicable(schema: JsonSchema) -> Iterable[tuple[str, Any]]:
-        spend(1 + len(schema) // BY_SIZE)
+        spend(1 + len(schema) // ITEMS_PER_STEP)
         return [("$ref", schema["$ref"])] if alone and "$ref" in schema else schema.items()
 
     made: Any = create(

@@ -194,7 +194,7 @@ def to_response_format(given: Any) -> dict[str, Any]:
 
 
 def check_format_type(given: Any) -> None:
-    """Check that a ``response_format`` is no name, and of no type that only other servers have.
+    """Check that a ``response_format`` is no name, nor of a type that only other servers have.
 
     Raises:
         MlxcelError: It is.
@@ -274,7 +274,7 @@ def with_schema_applied(
 def with_correction(
     messages: Messages, fields: Mapping[str, Any]
 ) -> tuple[Sequence[Message], dict[str, Any]]:
-    """Return messages and fields of a request, whose ``correction`` is for the model to read."""
+    """Return messages and fields of a request, with its ``correction`` shown to the model."""
     fields, messages = dict(fields), as_list(messages)
     correction = fields.pop("correction", None)
     return (with_text_at_end(messages, correction) if correction else messages), fields

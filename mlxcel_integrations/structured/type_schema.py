@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overload
 
 from ..errors import MlxcelError
+from ..forks import fork_safe_lock
 from ..protocol.json_schema import (
     JsonSchema,
     check_references,
@@ -36,19 +35,8 @@ SCHEMA_KEYWORDS = {"type", "properties", "items", "prefixItems", "enum", "const"
 }
 """Keywords that most schemas have at their top."""
 
-
-_making = threading.RLock()
+_making = fork_safe_lock()
 """Held while a schema is made, so that threads which need the same one make it once."""
-
-
-def _forget_making() -> None:
-    global _making
-    _making = threading.RLock()
-
-
-# A thread of the parent may have held it.
-if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
-    os.register_at_fork(after_in_child=_forget_making)
 
 
 @overload

@@ -53,24 +53,7 @@ def arguments(
         MlxcelError: The executable does not have an option, or no command line can hold its value.
     """
     dialect = executable.dialect
-    if options.embedding_model and is_embedded(options.embedding_model):
-        raise MlxcelError(
-            f"embedding_model={options.embedding_model!r} needs a second server, and this is one "
-            "server: pass it to LLM or an adapter, which start both, or start "
-            f"ManagedServer({BUILT_IN_EMBEDDER!r})."
-        )
-    if not dialect.second_models and (options.embedding_model or options.reranker_model):
-        raise MlxcelError(
-            "embedding_model= and reranker_model= need mlxcel; "
-            f"{dialect.name} serves one model. Start a second server for the other, as LLM and "
-            'the adapters do for embedding_model="embedded" or a .gguf file.'
-        )
-    if options.spec_type is not None and not dialect.guesses_alone:
-        raise MlxcelError(
-            f"spec_type={options.spec_type!r} needs llama-server or the embedded engine; "
-            f"{dialect.name} guesses with a second model: "
-            'extra_args=("--draft-model", "path or repository id").'
-        )
+    _check_models(dialect, options)
     words = [
         *(*executable.command, *dialect.words),
         *_flag("--model", model, dialect),
@@ -93,6 +76,32 @@ def arguments(
     if options.warmup is not None:
         words.append("--warmup" if options.warmup else "--no-warmup")
     return [_passable(word) for word in (*words, *options.extra_args)]
+
+
+def _check_models(dialect: Dialect, options: ServerOptions) -> None:
+    """Check that a server can take the models beside its first one.
+
+    Raises:
+        MlxcelError: It cannot.
+    """
+    if options.embedding_model and is_embedded(options.embedding_model):
+        raise MlxcelError(
+            f"embedding_model={options.embedding_model!r} needs a second server, and this is one "
+            "server: pass it to LLM or an adapter, which start both, or start "
+            f"ManagedServer({BUILT_IN_EMBEDDER!r})."
+        )
+    if not dialect.second_models and (options.embedding_model or options.reranker_model):
+        raise MlxcelError(
+            "embedding_model= and reranker_model= need mlxcel; "
+            f"{dialect.name} serves one model. Start a second server for the other, as LLM and "
+            'the adapters do for embedding_model="embedded" or a .gguf file.'
+        )
+    if options.spec_type is not None and not dialect.guesses_alone:
+        raise MlxcelError(
+            f"spec_type={options.spec_type!r} needs llama-server or the embedded engine; "
+            f"{dialect.name} guesses with a second model: "
+            'extra_args=("--draft-model", "path or repository id").'
+        )
 
 
 def _flag(flag: str, value: str, dialect: Dialect) -> list[str]:

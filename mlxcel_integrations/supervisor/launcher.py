@@ -17,9 +17,9 @@ import httpx
 
 from ..embedded import known_as
 from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
+from ..forks import between_forks
 from ..protocol.timeouts import Deadline, Timeouts
 from ..transport.endpoint import Endpoint
-from ..transport.forks import between_forks
 from ..transport.sockets import close_leaked_socket
 from ..transport.sync_pool import SyncPool
 from .bind_address import choose_bind_address, port_was_taken

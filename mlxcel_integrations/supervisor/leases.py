@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import weakref
 from typing import Any
 
 from ..errors import MlxcelError
+from ..forks import fork_safe_lock
 from ..options.fields import LIFECYCLE_FIELDS
 from ..secret import Secret
 from .managed_server import ManagedServer
@@ -70,7 +70,7 @@ class _SharedServer:
         self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
-_servers_lock = threading.Lock()
+_servers_lock = fork_safe_lock()
 _servers: weakref.WeakValueDictionary[str, _SharedServer] = weakref.WeakValueDictionary()
 
 
@@ -103,12 +103,3 @@ def lease(
             if spec.options.share:
                 _servers[key] = shared
         return Lease(shared)
-
-
-def _renew_lock() -> None:
-    """Make a new lock, since a thread of the parent may hold the old one."""
-    global _servers_lock
-    _servers_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)

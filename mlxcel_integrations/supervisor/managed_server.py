@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn, Self
 
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
+from ..forks import between_forks
 from ..protocol.arguments import only_model_unnamed
 from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint
-from ..transport.forks import between_forks
 from ..transport.representation import one_line, table
 from .restart_policy import WINDOW_SECONDS, RestartPolicy
 from .server_spec import ServerSpec

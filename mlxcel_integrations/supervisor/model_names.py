@@ -1,4 +1,4 @@
-"""Names of models that nothing is found for, and the names that the user may have meant."""
+"""Names of models that were not found, and the names that the user may have meant."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MlxcelServerError, MlxcelTimeoutError
-from ..transport.forks import between_forks
+from ..forks import between_forks
 from . import guard
 from .cleanup import reap, remove_if_left, wait_for_end
 from .logs import ServerLog

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..transport.forks import between_forks
+from ..forks import between_forks
 from .tcp_peers import holds_other_end
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from ..errors import MlxcelServerError
-from ..transport.forks import between_forks
+from ..forks import between_forks
 from . import broker
 from .bind_address import choose_bind_address
 from .broker import BrokerConfig

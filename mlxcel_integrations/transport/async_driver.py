@@ -1,4 +1,4 @@
-"""``AsyncDriver``: does the steps of exchanges in the task that waits for them."""
+"""``AsyncDriver``: carries out the steps of exchanges in the task that waits for them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["AsyncDriver"]
 T = TypeVar("T")
 
 LATER_SECONDS = 0.05
-"""How much later than the total of a request a limit for all of its parts ends it."""
+"""How much later than ``total_timeout`` the limit around a whole request ends it, in seconds."""
 
 
 class AsyncDriver:
@@ -120,7 +120,7 @@ class AsyncDriver:
         match step:
             case Send(endpoint, request, deadline):
                 await Turns.of_this_loop().join()
-                # Only after the limits of each wait, which may be the same, and say what for.
+                # Later than the limits of each wait, whose errors say what was waited for.
                 async with asyncio.timeout(deadline.left(time.monotonic() - LATER_SECONDS)):
                     return await self._pool.send(endpoint, request, deadline)
             case Next(incoming):

@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
 from .async_network import over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import between_forks, import_each
 from .peers import proving_peers
 from .steps import Incoming
 
@@ -110,7 +110,7 @@ class AsyncPool:
         return Incoming(response, closing, aiter(body), deadline)
 
     def has(self, transport: httpx.AsyncBaseTransport) -> bool:
-        """Tell whether a transport of the running loop was not closed, nor lost by a fork."""
+        """Tell whether a transport is in use in the running loop; see ``SyncPool.has``."""
         known = self._known.get(asyncio.get_running_loop())
         return transport is self._given or (known is not None and known.transport is transport)
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from ..errors import MlxcelError, MlxcelServerError, causes
+from ..forks import between_forks
 from ..protocol.failures import (
     Failure,
     cut_by,
@@ -24,7 +25,6 @@ from ..protocol.flow import MISSING_ROUTE, Call
 from ..secret import redacted
 from .connection import Connection
 from .endpoint import MOST_CONNECTIONS
-from .forks import between_forks
 
 __all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 

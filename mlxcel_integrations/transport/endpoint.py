@@ -36,7 +36,7 @@ _ROUTES = (
     *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/models"),
     *("/v1/messages", "/v1/responses", "/v1", "/chat/completions", "/health"),
 )
-"""Ends of addresses that name a route of the server, too; a longer one before its own end."""
+"""Routes that an address may end with, each before a shorter one that it ends with, too."""
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")
 

@@ -1,8 +1,8 @@
 """Calls of a flow: the steps to wait for, and the meaning of what arrives.
 
 A flow of ``protocol`` yields calls. The generators here turn them into steps, and decide on
-retries, limits and errors. A driver does the steps: ``SyncDriver`` in a thread, ``AsyncDriver`` in
-a task. It throws errors into the generator, so that ``except`` works as usual.
+retries, limits and errors. A driver carries the steps out: ``SyncDriver`` in a thread,
+``AsyncDriver`` in a task. It throws errors into the generator, so that ``except`` works as usual.
 """
 
 from __future__ import annotations

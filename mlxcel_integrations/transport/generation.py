@@ -1,4 +1,4 @@
-"""Generations: a request that waits for a slot of the server, until its answer has begun.
+"""Generations: from a request that waits for a slot of the server to its first token.
 
 The steps are those of ``exchange``.
 """

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..forks import fork_safe_lock
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -30,7 +32,7 @@ _in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 @contextlib.contextmanager
 def in_batch() -> Iterator[None]:
-    """Count the generations that are requested here, in new threads and tasks too, as a batch's."""
+    """Mark requests that are made in the block, and in its new threads and tasks, as a batch."""
     token = _in_batch.set(True)
     try:
         yield
@@ -151,7 +153,7 @@ class Line:
 
 
 _lines: weakref.WeakValueDictionary[str, Line] = weakref.WeakValueDictionary()
-_lines_lock = threading.Lock()
+_lines_lock = fork_safe_lock()
 
 
 def line_of(address: str) -> Line:
@@ -166,8 +168,6 @@ def line_of(address: str) -> Line:
 
 def _restart_lines() -> None:
     """Restart the lines, which objects of the parent and new ones share in a forked child."""
-    global _lines_lock
-    _lines_lock = threading.Lock()
     for line in _lines.values():
         line.restart()
 

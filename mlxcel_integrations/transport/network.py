@@ -1,8 +1,8 @@
 """Network streams whose reads and writes end with the deadline of their request.
 
 httpx only limits each single read of a socket: it waits for headers that arrive byte by byte, or
-for informational responses without end, as long as they keep coming. It also connects to each
-address of a host for the whole time that a connection may take.
+for informational responses without end, as long as they keep coming. It also gives each
+address of a host all of the time that a connection may take.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 WRITTEN_AT_ONCE = 64 * 1024
 
 _LEAST_SECONDS = 0.001
-"""Shortest wait for a connection: none at all would mean to fail at once."""
+"""Shortest wait for a connection: without any, it would fail at once."""
 
 
 class _Sending(threading.local):
@@ -70,7 +70,7 @@ class DeadlineBackend:
     ) -> DeadlineStream:
         """Connect to the first address of a host that accepts.
 
-        All of them share the time, of which each would get the whole otherwise.
+        The addresses share the time; otherwise each of them would get all of it.
         """
         import httpcore
 

@@ -128,7 +128,7 @@ def connection_table(kind: str, connection: Connection | None) -> str | None:
 
 
 def _window_before_start(server: Server, ctx_size: int | None) -> str | None:
-    """Return what options or files tell of the window of a server that was not asked for it."""
+    """Return the window of a server that was not asked for it, as options or files tell it."""
     if ctx_size:
         return f"{ctx_size:,} tokens for all slots"
     trained = server.trained_context

@@ -49,7 +49,7 @@ class Server(Protocol):
         """Tell whether it holds the other end of a connection."""
 
     def take_template_failure(self) -> str | None:
-        """Return why it answers from a prompt of its own, the first time that this is asked."""
+        """Return why it answers from a prompt of its own; each reason only once."""
 
     def start(self) -> Self:
         """Start it, or wait until it is ready."""

@@ -1,4 +1,4 @@
-"""Steps of an exchange: each is something to wait for, and what a driver does."""
+"""Steps of an exchange: what a driver carries out, and waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``SyncDriver``: does the steps of exchanges in the thread that waits for them."""
+"""``SyncDriver``: carries out the steps of exchanges in the thread that waits for them."""
 
 from __future__ import annotations
 

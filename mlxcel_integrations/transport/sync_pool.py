@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
 from .endpoint import MOST_CONNECTIONS, Endpoint
-from .forks import between_forks, import_each
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncPool"]
 
 _WITH_FIRST_CONNECTION = ("httpcore", "encodings.idna")
-"""Modules that httpx and Python's search for the address of a host import."""
+"""Modules that httpx, and Python when it looks up a host, import for the first connection."""
 
 
 class SyncPool:
@@ -96,7 +96,7 @@ class SyncPool:
         return Incoming(response, closing, iter(body), deadline)
 
     def has(self, transport: httpx.BaseTransport) -> bool:
-        """Tell whether a transport was not closed, nor lost by a fork."""
+        """Tell whether a transport is in use: neither closed nor lost by a fork."""
         known = self._known
         return transport is self._given or (known is not None and transport is known[1])
 

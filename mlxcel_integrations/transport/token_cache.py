@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
+from ..forks import fork_safe_lock
 
 __all__ = ["TokenCache"]
 
@@ -16,7 +15,7 @@ class TokenCache:
     """
 
     ENTRY = 100
-    """Characters that an entry counts on top of its text, which limits short ones, too."""
+    """Characters that each entry counts on top of its text, so that short ones are limited, too."""
 
     def __init__(self, limit: int = 4_000_000) -> None:
         self._limit = limit
@@ -47,14 +46,4 @@ class TokenCache:
                 self._size -= len(oldest[1]) + self.ENTRY
 
 
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    """Replace the lock, which a thread of the parent may have held."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+_lock = fork_safe_lock()

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "mlxcel_integrations"
 
 # Each row may import the rows above it; a folder may also import itself.
 LAYERS = [
-    ["errors"],
+    ["errors", "forks"],
     ["keywords", "lazy", "progress_bar", "secret"],
     ["protocol", "unix_sockets"],
     ["options"],

@@ -92,7 +92,7 @@ def test_the_server_ends_with_the_last_object_without_close(fake: Fake) -> None:
     del second
     gc.collect()
 
-    assert ([], []) == (fake.running, fake.directories)
+    fake.wait_for_nothing()
 
 
 def test_a_start_that_fails_leaves_an_object_that_can_be_closed(fake: Fake) -> None:

@@ -353,7 +353,7 @@ def test_it_ends_with_the_object(fake: Fake) -> None:
     del server
     gc.collect()
 
-    assert ([], []) == (fake.running, fake.directories)
+    fake.wait_for_nothing()
 
 
 def test_close_may_be_repeated_and_comes_from_any_thread(fake: Fake) -> None:

@@ -1,4 +1,4 @@
-"""Forks of this program, which wait for what a child could not go on with."""
+"""Forks of this program: locks that a child can take, and what no fork may interrupt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterable
 
-__all__ = ["between_forks", "import_each"]
+__all__ = ["between_forks", "fork_safe_lock", "import_each"]
 
 between_forks = threading.RLock()
 """Held by a thread while it imports modules, makes a TLS context or starts a process, so that no
@@ -30,3 +30,12 @@ def import_each(names: Iterable[str]) -> None:
     with between_forks:
         for name in names:
             importlib.import_module(name)
+
+
+def fork_safe_lock() -> threading.RLock:
+    """Return a lock that is free in a forked child, where no other thread can hold it."""
+    lock = threading.RLock()
+    if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows
+        free = lock._at_fork_reinit  # type: ignore[attr-defined]  # Python frees its own with it
+        os.register_at_fork(after_in_child=free)
+    return lock

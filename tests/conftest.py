@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-def pytest_collection_finish() -> None:
-    """Undo what importing Ray and both frameworks costs all tests that follow."""
-    # Ray makes every record that is logged take much longer.
-    logging.setLogRecordFactory(logging.LogRecord)
-    # The collector would look through some million objects again and again.
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what importing Ray and both frameworks costs from all tests that follow."""
+    # The collector would look through some million objects again and again: while they are made,
+    # and whenever a test collects. Whoever unfreezes them has each later test pay for it.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        # Ray makes every record that is logged take much longer.
+        logging.setLogRecordFactory(logging.LogRecord)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -135,12 +135,11 @@ def leave_in_a_loop(
 
     What is printed by the interpreter itself becomes a warning, and these are errors.
     """
-    # What is there already, which is much, need not be looked at for garbage.
+    # What is there already, which is much, need not be looked at for garbage, now or later.
     gc.freeze()
     with contextlib.suppress(Mistake), runner_of(loop) as runner:
         runner.run(way(opened))  # type: ignore[arg-type]  # a coroutine
     gc.collect()
-    gc.unfreeze()
 
     assert server.wait_disconnect(5)
     assert [] == [

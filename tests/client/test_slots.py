@@ -168,7 +168,7 @@ def test_turns_come_in_the_order_of_the_requests(server: FakeServer) -> None:
 
 
 async def test_tasks_that_wait_can_be_cancelled(server: FakeServer) -> None:
-    server.script(*[Reply.text("a b", delay=1)] * 2)
+    server.script(*[Reply.text("a b", delay=0.4)] * 2)
     async with AsyncLLM(base_url=server.url) as llm:
         held = [asyncio.ensure_future(llm.chat("hold")) for _ in range(2)]
         await asyncio.sleep(0.2)
@@ -347,7 +347,10 @@ def test_a_server_that_does_not_tell_its_slots_gets_one_request_at_a_time(
     ],
     ids=["500", "502", "503", "text", "list", "closed", "deaf"],
 )
-def test_a_health_that_fails_fails_no_request(server: FakeServer, health: Reply) -> None:
+def test_a_health_that_fails_fails_no_request(
+    server: FakeServer, health: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlxcel_integrations.transport.generation.HEALTH_SECONDS", 0.3)
     server.route("/health", health)
     server.scheduler.max_batch_prefill = 1  # it is another server, as far as can be known
     with LLM(base_url=server.url, connect_timeout=0.3) as llm:
@@ -384,7 +387,7 @@ async def test_whoever_is_cancelled_while_asking_leaves_it_to_the_next(
     server: FakeServer,
 ) -> None:
     server.route("/health", Reply.hang())
-    server.script(*[Reply.text("a b", delay=1)])
+    server.script(*[Reply.text("a b", delay=0.4)])
     async with AsyncLLM(base_url=server.url) as llm:
         held = asyncio.ensure_future(llm.chat("hold"))
         await asyncio.sleep(0.1)

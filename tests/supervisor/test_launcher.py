@@ -211,13 +211,15 @@ def test_nobody_answers_on_a_port_that_drips(part: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("warmup", [True, False])
-def test_weights_that_cannot_be_loaded_are_told_within_5_s(fake: Fake, warmup: bool) -> None:
+def test_weights_that_cannot_be_loaded_are_told(
+    fake: Fake, warmup: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # That it is 3 s, `test_readiness` shows without a process.
+    monkeypatch.setattr("mlxcel_integrations.supervisor.readiness.FAILURE_LASTS", 0.3)
     server = fake.server(fake.binary(WEIGHTS_FAIL="1"), warmup=warmup)
-    began = time.monotonic()
 
     with pytest.raises(MlxcelServerError, match="cannot load the model") as caught:
         server.start()
-    assert time.monotonic() - began < 5
     assert not isinstance(caught.value, MlxcelTimeoutError)
     assert "(failed to load the model's weights: unsupported tensor)" in str(caught.value)
     assert ([], []) == (fake.running, fake.directories)

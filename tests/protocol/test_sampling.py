@@ -146,7 +146,17 @@ def test_values_that_servers_expect_stay_as_they_are(given: dict[str, Any]) -> N
             'logit_bias= must be a dictionary such as {"5": -100}, not list.',
         ),
     ],
-    ids=["a whole number", "a number", "no count", "no number", "a text", "a switch", "counts", "texts", "a dictionary"],
+    ids=[
+        "a whole number",
+        "a number",
+        "no count",
+        "no number",
+        "a text",
+        "a switch",
+        "counts",
+        "texts",
+        "a dictionary",
+    ],
 )
 def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(MlxcelError) as caught:

@@ -23,7 +23,7 @@ _KEPT_NAME = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
 """Names of kept prompts: the checksum of what is in the file."""
 
 _MAGIC = b"qsgg"
-_HEADER = struct.Struct("<4sII")
+_BEGINNING = struct.Struct("<4sII")
 """How llama.cpp's files begin: with this word, a version and the number of tokens."""
 
 _UNFINISHED = ".part"
@@ -172,10 +172,10 @@ def _newest_first(directory: Path, pattern: str) -> list[Path]:
 def _bytes_per_token(path: Path) -> float:
     """Return the bytes that each token takes in a file; 0 for one in another form."""
     with path.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if not header.startswith(_MAGIC) or len(header) < _HEADER.size:
+        header = file.read(_BEGINNING.size)
+    if not header.startswith(_MAGIC) or len(header) < _BEGINNING.size:
         return 0.0
-    tokens: int = _HEADER.unpack(header)[2]
+    tokens: int = _BEGINNING.unpack(header)[2]
     return path.stat().st_size / max(tokens, 1)
 
 

@@ -361,10 +361,10 @@ class AsyncLLM(BaseClient):
     ) -> PromptCost:
         """Read a prompt ahead; see ``LLM.warm``."""
         check_program_goes_on()
-        from .protocol.prompt_cost import PromptCost
+        from .protocol.prompt_cost import PromptCost, reading_fields
 
         began = time.monotonic()
-        deltas = self._chat(messages, {**sampling, "tools": tools, "max_tokens": 1})
+        deltas = self._chat(messages, reading_fields({**sampling, "tools": tools}))
         return PromptCost.of(fold([delta async for delta in deltas]), time.monotonic() - began)
 
     async def explain_cache(

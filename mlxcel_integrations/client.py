@@ -526,10 +526,10 @@ class LLM(BaseClient):
             True
         """
         check_program_goes_on()
-        from .protocol.prompt_cost import PromptCost
+        from .protocol.prompt_cost import PromptCost, reading_fields
 
         began = time.monotonic()
-        deltas = self._chat(messages, {**sampling, "tools": tools, "max_tokens": 1})
+        deltas = self._chat(messages, reading_fields({**sampling, "tools": tools}))
         return PromptCost.of(fold(deltas), time.monotonic() - began)
 
     def explain_cache(

@@ -37,6 +37,10 @@ TESTED_ELSEWHERE = {
         "adapters.model",
         "adapters.rerank",
     ],
+    "tests/adapters/test_reading_ahead.py: one table for both frameworks": [
+        "langchain.reading_ahead",
+        "llama_index.reading_ahead",
+    ],
     "tests/client/test_openai_client.py: the clients are attributes of ours": [
         "transport.openai_clients"
     ],

@@ -25,8 +25,8 @@ from ..options.fields import (
     SamplingParams,
     ServerOptions,
 )
-from ..options.names import demands, hint_for
-from ..protocol.arguments import plain, shown
+from ..options.names import demands, hint_for, plain_values
+from ..protocol.arguments import shown
 from ..secret import with_hidden_key, with_secrets
 from ..transport.connection import Connection, ConnectionSettings
 from ..transport.lifecycle import aclosed_on_failure, closed_on_failure
@@ -176,7 +176,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @classmethod
     def _validated(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        given = {name: plain(value) for name, value in given.items()}
+        given = plain_values(given, cls.model_fields)
         check_program_goes_on()
         given = split_timeout(given)
         for name in given:
@@ -413,8 +413,9 @@ def _checked(name: str, value: Any) -> Any:
     """
     for options in OPTION_LISTS:
         if name in options.model_fields:
+            given = plain_values({name: value}, options.model_fields)
             try:
-                checked = options.model_validate(with_secrets({name: value}))
+                checked = options.model_validate(with_secrets(given))
             except ValidationError as error:
                 raise OptionError(demands(error)) from None
             return getattr(checked, name)

@@ -28,8 +28,8 @@ from .events import MessageEvents
 from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
 from .prompt_progress import adispatching, dispatching, progress_chunk
+from .reading_ahead import ReadingAhead
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
-from .token_counting import TokenCounting
 
 # What tools and structured output need is imported where they are asked for: many programs only
 # chat.
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class ChatMlxcel(
-    TokenCounting,
+    ReadingAhead,
     LangChainModel[LanguageModelInput, AIMessage],
     ChatAdapter,
     BaseChatModel,

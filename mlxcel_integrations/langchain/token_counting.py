@@ -16,7 +16,7 @@ from ..operations import fit_messages
 from .error_translation import langchain_errors
 from .messages import to_openai_messages
 
-__all__ = ["TextCounting", "TokenCounting"]
+__all__ = ["TextCounting", "TokenCounting", "openai_tools"]
 
 _REFUSALS = (MlxcelError, langchain.ModelInvalidRequestError)
 """Errors that may mean that the template refuses these messages together."""
@@ -83,7 +83,7 @@ class TokenCounting(TextCounting):
         Raises:
             MlxcelError: The server cannot count messages.
         """
-        chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+        chat, fields = self._to_openai(messages, None, openai_tools(tools))
         count = self._llm.count_message_tokens
         try:
             with langchain_errors():
@@ -100,7 +100,7 @@ class TokenCounting(TextCounting):
 
         See ``get_num_tokens_from_messages``.
         """
-        chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+        chat, fields = self._to_openai(messages, None, openai_tools(tools))
         count = self._async_llm.count_message_tokens
         try:
             with langchain_errors():
@@ -138,7 +138,7 @@ class TokenCounting(TextCounting):
             MlxcelError: The server does not tell the size of its context, or cannot count.
         """
         with langchain_errors():
-            chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+            chat, fields = self._to_openai(messages, None, openai_tools(tools))
             kept = self._llm._driver.run(fit_messages(self._connection, chat, reserve, fields))
         return _sources(messages, chat, kept)
 
@@ -154,7 +154,7 @@ class TokenCounting(TextCounting):
         See ``fit_messages``.
         """
         with langchain_errors():
-            chat, fields = self._to_openai(messages, None, _tool_fields(tools))
+            chat, fields = self._to_openai(messages, None, openai_tools(tools))
             kept = await self._async_llm._driver.run(
                 fit_messages(self._connection, chat, reserve, fields)
             )
@@ -178,7 +178,7 @@ def _sources(
     return [messages[number] for number in dict.fromkeys(sources[index] for index in kept)]
 
 
-def _tool_fields(tools: Sequence[Any] | None) -> dict[str, Any]:
+def openai_tools(tools: Sequence[Any] | None) -> dict[str, Any]:
     """Return the field of a request for tools."""
     if not tools:
         return {}

@@ -27,6 +27,7 @@ from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from .mlxcel_errors import llama_index_errors
 from .predict import Predict
 from .prompt_progress import reported
+from .reading_ahead import ReadingAhead
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
 from .token_counting import TokenCounting
@@ -39,6 +40,7 @@ class Mlxcel(
     Predict,
     ToolCalling,
     TokenCounting,
+    ReadingAhead,
     ChatAdapter,
     CustomLLM,
     FunctionCallingLLM,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from ..errors import MlxcelError
 from ..protocol.arguments import plain, shown
@@ -20,7 +21,14 @@ from .fields import (
     ServerOptions,
 )
 
-__all__ = ["check_field_name", "demands", "hint_for", "nearest_sampling_field", "server_options"]
+__all__ = [
+    "check_field_name",
+    "demands",
+    "hint_for",
+    "nearest_sampling_field",
+    "plain_values",
+    "server_options",
+]
 
 _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n", "tools"} | {
     "tool_choice",
@@ -130,9 +138,31 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
             hint = hint or f"The options are {', '.join(known)}."
             raise MlxcelError(f"{name!r} is not an option. {hint}")
     try:
-        return ServerOptions(**{name: plain(value) for name, value in given.items()})
+        return ServerOptions(**plain_values(given, known))
     except ValidationError as error:
         raise MlxcelError(demands(error)) from None
+
+
+def plain_values(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """Return the values of options, with numbers of other libraries as Python's.
+
+    Raises:
+        MlxcelError: A number is True or False, which Pydantic would take for 1 or 0.
+    """
+    values = {name: plain(value) for name, value in given.items()}
+    for name, value in values.items():
+        if isinstance(value, bool) and name in fields:
+            kind = _NUMBERS.get(fields[name].annotation)
+            if kind is not None:
+                raise MlxcelError(f"{name}={value} must be a {kind}, not bool.")
+    return values
+
+
+_NUMBERS: dict[object, str] = {
+    **dict.fromkeys((int, int | None), "whole number"),
+    **dict.fromkeys((float, float | None), "number"),
+}
+"""Types of options that are numbers, and what such a value must be."""
 
 
 def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str | None:

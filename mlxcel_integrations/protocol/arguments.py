@@ -33,7 +33,9 @@ def shown(value: object) -> str:
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number of any library as Python's, None for anything else."""
+    """Return a whole number of any library as Python's, None for anything else, as for True."""
+    if isinstance(value, bool):
+        return None
     try:
         return operator.index(value)
     except TypeError:
@@ -46,8 +48,8 @@ def plain(value: Any) -> Any:
 
 
 def number(value: Any) -> float | None:
-    """Return a number of any library as Python's, None for anything else."""
-    if isinstance(value, str | bytes | bytearray):
+    """Return a number of any library as Python's, None for anything else, as for True."""
+    if isinstance(plain(value), str | bytes | bytearray | bool):
         return None
     try:
         found = float(value)

@@ -1,13 +1,27 @@
-"""Cost of reading a prompt."""
+"""Reading a prompt without an answer, and what that costs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .reply import ChatReply
 from .validation import as_count, as_object
 
-__all__ = ["PromptCost"]
+__all__ = ["PromptCost", "reading_fields"]
+
+
+def reading_fields(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request whose prompt is read, with an answer of one token.
+
+    What asks for an answer in some form is left out, since one token is none. The prompt shows it
+    after all that later conversations share.
+    """
+    fields = {name: value for name, value in sampling.items() if name != "response_format"}
+    if fields.get("tool_choice") != "none":
+        fields.pop("tool_choice", None)
+    return {**fields, "max_tokens": 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import openai
 import pyarrow as pa
 
 from ..errors import MlxcelError
+from ..protocol.arguments import as_whole
 from ..structured.request import structured_chat
 from ..structured.type_schema import to_schema
 from .columns import column_types, column_values
@@ -80,8 +81,8 @@ class ChatBatches:
         models = [BatchModel(base_url=url, **options) for url in urls]
         if not models:
             raise MlxcelError("base_url=[] names no server: pass at least one address.")
-        if concurrency is not None and concurrency < 1:
-            raise MlxcelError(f"concurrency={concurrency} sends nothing: pass 1 or more.")
+        if concurrency is not None:
+            concurrency = as_whole("concurrency", concurrency, least=1)
         self._prompt = Template(prompt) if isinstance(prompt, str) else prompt
         self._schema = None if schema is None else to_schema(schema)
         self._show_schema = show_schema

@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.data import ActorPoolStrategy, Dataset
 
+from ..protocol.arguments import as_whole
 from .batches import ChatBatches
 from .prompts import Prompt
 
@@ -67,6 +68,8 @@ def chat(
     }
     # Made here as well, so that wrong arguments raise here and not in an actor.
     ChatBatches(**arguments)
+    actors = as_whole("actors", actors, least=1)
+    batch_size = as_whole("batch_size", batch_size, least=1)
     servers = 1 if base_url is None or isinstance(base_url, str) else len(base_url)
     rows_at_once = (concurrency or 0) * servers
     return dataset.repartition(target_num_rows_per_block=batch_size).map_batches(

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .prompt_store import PromptStore, prompt_logger
@@ -61,13 +62,19 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     store.remove_oldest()
     for age, slot in enumerate(newest_first):
         if not states[slot].get("is_processing"):
-            _save(slots, slot, store, used_at=now - age * _APART)
+            _save(slots, slot, store, _tokens(states[slot]), used_at=now - age * _APART)
 
 
-def _save(slots: Slots, slot: int, store: PromptStore, used_at: int) -> None:
+def _save(slots: Slots, slot: int, store: PromptStore, tokens: int, used_at: int) -> None:
     name = store.unfinished(slot)
+
+    def make_room() -> bool:
+        # What was written so far takes room as well.
+        store.drop(name)
+        return store.make_room(tokens, used_at)
+
     try:
-        if size := _written(slots, slot, name, store, used_at):
+        if size := _written(slots, slot, name, make_room):
             store.keep(name, size, used_at)
     except SlotError as error:
         prompt_logger.debug("The prompt in slot %d is not kept: %s", slot, error)
@@ -75,13 +82,13 @@ def _save(slots: Slots, slot: int, store: PromptStore, used_at: int) -> None:
         store.drop(name)
 
 
-def _written(slots: Slots, slot: int, name: str, store: PromptStore, used_at: int) -> int:
+def _written(slots: Slots, slot: int, name: str, make_room: Callable[[], bool]) -> int:
     """Save a slot; where the disk is full, prompts that were used before make room."""
     while True:
         try:
             return slots.save(slot, name)
         except SlotRefused:
-            if not store.make_room(used_at):
+            if not make_room():
                 raise
 
 
@@ -108,6 +115,12 @@ def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
         store.drop(name)
         if not isinstance(error, SlotRefused):
             raise
+
+
+def _tokens(state: dict[str, object]) -> int:
+    """Return the number of tokens in a slot, 0 if the server does not tell."""
+    tokens = state.get("n_prompt_tokens")
+    return tokens if isinstance(tokens, int) else 0
 
 
 def _last_task(state: dict[str, object]) -> int:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ prompt_logger = logging.getLogger("mlxcel.prompts")
 _CHECKSUM_DIGITS = 32
 _KEPT_NAME = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
 """Names of kept prompts: the checksum of what is in the file."""
+
+_MAGIC = b"qsgg"
+_BEGINNING = struct.Struct("<4sII")
+"""How llama.cpp's files begin: with this word, a version and the number of tokens."""
 
 _UNFINISHED = ".part"
 _UNFINISHED_SECONDS = 3600.0
@@ -79,19 +84,30 @@ class PromptStore:
         with contextlib.suppress(OSError):
             (self.directory / name).unlink()
 
-    def make_room(self, used_at: int) -> bool:
-        """Remove the oldest file if the disk is full.
+    def make_room(self, tokens: int, used_at: int) -> bool:
+        """Remove the oldest file if the disk is full, and a prompt fits without the older ones.
 
         Args:
-            used_at: In nanoseconds; files that were used since then stay.
+            tokens: Length of that prompt, 0 if unknown.
+            used_at: When it was used, in nanoseconds; files that were used since then stay.
 
         Returns:
             Whether there is more room now.
         """
-        for path in reversed(_newest_first(self.directory.parent, "*/*")):
-            if _KEPT_NAME.fullmatch(path.name):
-                with contextlib.suppress(OSError):
-                    return self._gives_room(path, used_at)
+        with contextlib.suppress(OSError):
+            older = [
+                (path, status.st_size)
+                for path in reversed(_newest_first(self.directory.parent, "*/*"))
+                if _KEPT_NAME.fullmatch(path.name) and (status := path.stat()).st_mtime_ns < used_at
+            ]
+            free = shutil.disk_usage(self.directory).free
+            # If nothing is known, it takes about as much as another one.
+            needed = self._size_of(tokens) or (older[0][1] if older else 0)
+            if free < needed <= free + sum(size for _, size in older):
+                path = older[0][0]
+                path.unlink()
+                prompt_logger.debug("%s was removed: the disk is full.", path)
+                return True
         return False
 
     def remove_oldest(self) -> None:
@@ -123,15 +139,10 @@ class PromptStore:
         self.drop(path.name)
         return False
 
-    def _gives_room(self, path: Path, used_at: int) -> bool:
-        status = path.stat()
-        # Another prompt takes about as much.
-        is_full = shutil.disk_usage(self.directory).free < status.st_size
-        if not is_full or status.st_mtime_ns >= used_at:
-            return False
-        path.unlink()
-        prompt_logger.debug("%s was removed: the disk is full.", path)
-        return True
+    def _size_of(self, tokens: int) -> int:
+        """Estimate the bytes of a prompt by those that are kept; 0 if there are none."""
+        kept = [p for p in _newest_first(self.directory, "*") if _KEPT_NAME.fullmatch(p.name)]
+        return int(tokens * max(map(_bytes_per_token, kept), default=0.0))
 
     def _kept_bytes(self, path: Path, room: int) -> int:
         """Return the bytes of a kept file; one for which there is no room is removed."""
@@ -156,6 +167,16 @@ def _newest_first(directory: Path, pattern: str) -> list[Path]:
             if stat.S_ISREG(status.st_mode):
                 dated.append((status.st_mtime_ns, path))
     return [path for _, path in sorted(dated, reverse=True)]
+
+
+def _bytes_per_token(path: Path) -> float:
+    """Return the bytes that each token takes in a file; 0 for one in another form."""
+    with path.open("rb") as file:
+        header = file.read(_BEGINNING.size)
+    if not header.startswith(_MAGIC) or len(header) < _BEGINNING.size:
+        return 0.0
+    tokens: int = _BEGINNING.unpack(header)[2]
+    return path.stat().st_size / max(tokens, 1)
 
 
 def _checksum(path: Path) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
+
+from mlxcel_integrations import MlxcelError
 
 PACKAGES = {"langchain": "langchain_core", "llama_index": "llama_index.core"}
 GENERATING = ["langchain.ChatMlxcel", "langchain.MlxcelLLM", "llama_index.Mlxcel"]
@@ -51,6 +54,24 @@ def test_so_they_are_in_the_class_of_a_user(kind: type[BaseModel]) -> None:
 def test_the_fields_of_vector_models_stand_in_this_order_too(kind: type[BaseModel]) -> None:
     assert "model" == next(iter(kind.model_fields))
     assert list(kind.model_fields) == named_parameters(kind)
+
+
+@pytest.mark.parametrize("kind", [*GENERATING, *OTHERS], indirect=True)
+def test_no_number_may_be_true_or_false(kind: type[BaseModel]) -> None:
+    numbers = [
+        name
+        for name, field in kind.model_fields.items()
+        if {int, float} & {field.annotation, *get_args(field.annotation)}
+    ]
+    assert {"timeout", "keep_prompts_mb"} < {*numbers}
+
+    model = kind(model="embedded")
+    for name in numbers:
+        with pytest.raises(MlxcelError, match=f"^{name}=True must be a (whole )?number, not bool"):
+            kind(model="embedded", **{name: True})
+    for name in ("timeout", "keep_prompts_mb"):
+        with pytest.raises(MlxcelError, match=f"^{name}=False must be a (whole )?number, not bool"):
+            setattr(model, name, False)
 
 
 def named_parameters(kind: type[BaseModel]) -> list[str]:

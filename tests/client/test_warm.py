@@ -31,6 +31,29 @@ def test_what_reading_ahead_costs_is_told(client: Any, server: FakeServer) -> No
     assert (1, [NEWS]) == (body["max_tokens"], body["tools"])
 
 
+@BOTH
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "array"}}}},
+        {"tools": [NEWS], "tool_choice": "required"},
+        {"tools": [NEWS], "tool_choice": "news"},
+        {"max_tokens": 90},
+    ],
+    ids=str,
+)
+def test_a_form_that_one_token_cannot_have_is_left_out(
+    client: Any, server: FakeServer, form: dict[str, Any]
+) -> None:
+    client.warm([RULES], **form)
+
+    body = server.posts[-1].json
+    assert [RULES] == body["messages"]
+    assert 1 == body["max_tokens"]
+    assert not {"response_format", "tool_choice"} & body.keys()
+
+
 @NEWEST
 def test_prompts_are_compared_without_an_answer(client: Any, server: FakeServer) -> None:
     before = [RULES, {"role": "user", "content": "Is it deep?"}]

@@ -10,6 +10,8 @@ from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.options.fields import ServerOptions
 from mlxcel_integrations.options.names import nearest_sampling_field, server_options
 
+np = pytest.importorskip("numpy")
+
 
 @pytest.mark.parametrize(
     ("name", "expected"),
@@ -54,6 +56,9 @@ def test_options_of_a_server_are_checked() -> None:
         ({"extra_args": "--x"}, "^extra_args= is a single string: pass a tuple with each word"),
         ({"port": 99999}, "^port=99999 must be at most 65535.$"),
         ({"port": "x"}, "^port='x' must be a whole number.$"),
+        ({"keep_prompts_mb": True}, "^keep_prompts_mb=True must be a whole number, not bool.$"),
+        ({"keep_alive": True}, "^keep_alive=True must be a number, not bool.$"),
+        ({"keep_alive": np.True_}, "^keep_alive=True must be a number, not bool.$"),
     ],
 )
 def test_options_that_a_server_does_not_have(given: dict[str, Any], message: str) -> None:

@@ -98,7 +98,7 @@ class Effort(StrEnum):
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
-        ("max_tokens", True, 1),
+        ("max_tokens", np.int64(1), 1),
         ("seed", np.int64(5), 5),
         ("temperature", Fraction(1, 2), 0.5),
         ("cache_prompt", np.True_, True),
@@ -135,6 +135,8 @@ def test_values_that_servers_expect_stay_as_they_are(given: dict[str, Any]) -> N
     [
         ({"max_tokens": "5"}, "max_tokens='5' must be a whole number, not str."),
         ({"top_p": "1"}, "top_p='1' must be a number, not str."),
+        ({"max_tokens": True}, "max_tokens=True must be a whole number, not bool."),
+        ({"top_p": True}, "top_p=True must be a number, not bool."),
         ({"user": 5}, "user=5 must be a str, not int."),
         ({"cache_prompt": "no"}, "cache_prompt='no' must be True or False, not str."),
         ({"logprobs": "5"}, "logprobs='5' must be True or False, not str."),
@@ -144,7 +146,17 @@ def test_values_that_servers_expect_stay_as_they_are(given: dict[str, Any]) -> N
             'logit_bias= must be a dictionary such as {"5": -100}, not list.',
         ),
     ],
-    ids=["a whole number", "a number", "a text", "a switch", "counts", "texts", "a dictionary"],
+    ids=[
+        "a whole number",
+        "a number",
+        "no count",
+        "no number",
+        "a text",
+        "a switch",
+        "counts",
+        "texts",
+        "a dictionary",
+    ],
 )
 def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(MlxcelError) as caught:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -25,6 +26,13 @@ from mlxcel_integrations.supervisor.kept_prompts import (
 )
 from mlxcel_integrations.supervisor.prompt_store import PromptStore
 from mlxcel_integrations.supervisor.slots import Slots
+
+BYTES_PER_TOKEN = 100
+
+
+def file_of(tokens: int) -> bytes:
+    """Return a file as llama.cpp begins it."""
+    return struct.pack("<4sII", b"qsgg", 2, tokens).ljust(tokens * BYTES_PER_TOKEN, b"x")
 
 
 @dataclass
@@ -54,6 +62,7 @@ class SlotServer:
             {
                 "id": slot,
                 "is_processing": slot in self.busy,
+                "n_prompt_tokens": len(held) // BYTES_PER_TOKEN,
                 **({"id_task": 7} if held and slot not in self.unused else {}),
             }
             for slot, held in enumerate(self.slots)
@@ -416,6 +425,36 @@ def test_on_a_full_disk_only_as_many_old_prompts_go_as_needed(
     save_prompts(slots(server), store)
 
     assert left == [path.read_bytes() for path in kept(store)]
+
+
+@pytest.mark.parametrize(
+    ("free", "new", "left"),
+    [(0, 3, [3]), (150, 4, [4]), (0, 4, [1, 2]), (150, 5, [1, 2])],
+)
+def test_on_a_full_disk_old_prompts_stay_if_the_new_one_does_not_fit_without_them_either(
+    free: int,
+    new: int,
+    left: list[int],
+    server: SlotServer,
+    store: PromptStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for tokens in (1, 2):
+        server.slots = [file_of(tokens)]
+        save_prompts(slots(server), store)
+    disk = sum(path.stat().st_size for path in kept(store)) + free
+
+    def now_free() -> int:
+        return disk - sum(path.stat().st_size for path in kept(store))
+
+    def with_a_limit(action: str, path: Path) -> object:
+        return without_room(action, path) if now_free() < new * BYTES_PER_TOKEN else None
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=now_free()))
+    server.before, server.slots = with_a_limit, [file_of(new)]
+    save_prompts(slots(server), store)
+
+    assert left == [len(path.read_bytes()) // BYTES_PER_TOKEN for path in kept(store)]
 
 
 @pytest.mark.parametrize("fault", [cut, without_room, killed, refused, in_another_form, hanging])

@@ -28,10 +28,23 @@ class Style:
     best_rows_first: bool = False
 
 
+_ONE_LINE = r'root ::= " "? [^ \n] [^\n]* "\n"'
+"""A grammar of llama.cpp. Without it, some answers begin with a blank line, where they end at once,
+and others repeat their first line."""
+
 _USUAL = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
 # It was not trained to chat: it mixes up several passages, and tends to answer from the first row
 # of a table. Its server knows where it is to stop.
-_BUILT_IN = Style(1, {"temperature": 0, "reasoning": False, "max_tokens": 60}, best_rows_first=True)
+_BUILT_IN = Style(
+    1,
+    {
+        "temperature": 0,
+        "reasoning": False,
+        "max_tokens": 60,
+        "extra_body": {"grammar": _ONE_LINE},
+    },
+    best_rows_first=True,
+)
 
 
 def prompt_style(model: str) -> Style:

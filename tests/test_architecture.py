@@ -31,12 +31,6 @@ TESTED_ELSEWHERE = {
         "transport.generation",
         "transport.sync_driver",
     ],
-    "tests/adapters: through the classes of the frameworks": [
-        "adapters.embedding",
-        "adapters.generation",
-        "adapters.model",
-        "adapters.rerank",
-    ],
     "tests/adapters/test_reading_ahead.py: one table for both frameworks": [
         "langchain.reading_ahead",
         "llama_index.reading_ahead",

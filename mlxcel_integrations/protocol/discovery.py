@@ -140,7 +140,7 @@ def slots_to_respect(health: Mapping[str, Any]) -> float | None:
 
 
 def slots_listed(slots: Any) -> float | None:
-    """Return the same by the answer of ``/slots``."""
+    """Return the slots to respect by the answer of ``/slots``."""
     entries = [as_object(entry) for entry in slots] if isinstance(slots, list) else []
     states = [as_text(entry.get("state")) for entry in entries]
     if entries and all(states):
@@ -151,7 +151,7 @@ def slots_listed(slots: Any) -> float | None:
 
 
 def slots_of_owner(models: Any) -> float | None:
-    """Return the same by the answer of ``/v1/models``, which does not tell how many there are."""
+    """Return the slots to respect by the answer of ``/v1/models``, which tells no number."""
     data = as_object(models).get("data")
     entries = [as_object(entry) for entry in data] if isinstance(data, list) else []
     owners = {as_text(entry.get("owned_by")) for entry in entries}

@@ -168,9 +168,9 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
         health = yield from ask_once(connection, Call("/health"), limit)
         answered = reported(health)
         slots = slots_to_respect(answered)
-        if slots == math.inf:
-            slots = yield from _listed_slots(connection, limit)
         failed = isinstance(health, Failure) and (health.status is None or health.status >= 500)
+        if slots == math.inf and not (isinstance(health, Failure) and health.busy):
+            slots = yield from _listed_slots(connection, limit)
         known = slots != math.inf or not failed
         # A server that loads knows what it is, but not yet its slots.
         loading = failed and "tool_call_parser" in answered and "batch" not in answered

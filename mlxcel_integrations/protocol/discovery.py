@@ -19,6 +19,8 @@ __all__ = [
     "read_models",
     "reported",
     "same_model",
+    "slots_listed",
+    "slots_of_owner",
     "slots_to_respect",
 ]
 
@@ -135,6 +137,25 @@ def slots_to_respect(health: Mapping[str, Any]) -> float | None:
     if "tool_call_parser" not in health:
         return None if health.get("status") == "ok" else math.inf
     return as_count(as_object(health.get("batch")).get("max_batch_size")) or 1
+
+
+def slots_listed(slots: Any) -> float | None:
+    """Return the slots to respect by the answer of ``/slots``."""
+    entries = [as_object(entry) for entry in slots] if isinstance(slots, list) else []
+    states = [as_text(entry.get("state")) for entry in entries]
+    if entries and all(states):
+        # Requests that wait are listed like slots.
+        return sum(state != "queued" for state in states) or 1
+    queues = entries and all("is_processing" in entry for entry in entries)
+    return None if queues else math.inf
+
+
+def slots_of_owner(models: Any) -> float | None:
+    """Return the slots to respect by the answer of ``/v1/models``, which tells no number."""
+    data = as_object(models).get("data")
+    entries = [as_object(entry) for entry in data] if isinstance(data, list) else []
+    owners = {as_text(entry.get("owned_by")) for entry in entries}
+    return 1 if owners == {"user"} else math.inf
 
 
 def engine_of(health: Mapping[str, Any], props: Mapping[str, Any]) -> str | None:

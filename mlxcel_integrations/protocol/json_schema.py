@@ -61,6 +61,7 @@ FORMATS = {
 """Formats that every engine knows."""
 
 LOOKAROUND = re.compile(r"\(\?<?[=!]")
+ESCAPE_OR_CLASS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
 
 DYNAMIC = ("$dynamicRef", "$recursiveRef")
 """References whose targets depend on the schemas passed on the way to them."""
@@ -282,9 +283,25 @@ def normalized(schema: Any) -> Any:
         result.pop("format", None)
     if LOOKAROUND.search(result.get("pattern", "")):
         del result["pattern"]
+    elif "pattern" in result:
+        result["pattern"] = ESCAPE_OR_CLASS.sub(_with_digits, result["pattern"])
     if "properties" in result:
         result.setdefault("additionalProperties", False)
     return mapped(result, normalized)
+
+
+def _with_digits(found: re.Match[str]) -> str:
+    r"""Return an escape or a class of a pattern with ``\d`` written as the digits.
+
+    llama.cpp does not enforce patterns with ``\d``. Where a class excludes characters, it generates
+    the quote that ends a text as well, so such a class stays as it is.
+    """
+    part = found[0]
+    if part == r"\d":
+        return "[0-9]"
+    if not part.startswith("[") or part.startswith("[^"):
+        return part
+    return re.sub(r"\\(?:d(?!-[^\]])|[^d])", lambda one: "0-9" if one[0] == r"\d" else one[0], part)
 
 
 def _is_json(value: Any) -> bool:

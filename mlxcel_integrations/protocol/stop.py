@@ -6,8 +6,9 @@ mlxcel up to v0.4.2 accepts ``stop`` and ignores it.
 from __future__ import annotations
 
 import re
-from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 
@@ -15,6 +16,9 @@ __all__ = ["StopFilter"]
 
 BEGINNING = 6
 """Characters of the beginning of a stop text that is searched for first: little else has it."""
+
+MOST_NEXT = 256
+"""Most characters for which a state remembers that they begin no stop text."""
 
 
 class StopFilter:
@@ -29,70 +33,87 @@ class StopFilter:
         stopped: Whether a stop text has come.
     """
 
-    __slots__ = (
-        "_find_beginning",
-        "_find_whole",
-        "_held",
-        "_longest",
-        "_shortest",
-        "_stops",
-        "stopped",
-    )
+    __slots__ = ("_find_beginning", "_start", "_state", "stopped")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stopped = False
-        self._held = ""
-        self._stops = sorted(filter(None, stops))
-        lengths = [len(stop) for stop in self._stops]
-        self._shortest, self._longest = min(lengths, default=0), max(lengths, default=0)
-        self._find_whole = _one_of(map(re.escape, self._stops)).search
-        self._find_beginning = _one_of(_beginnings(self._stops)).search
+        self._find_beginning, self._start = _automaton(tuple(sorted(filter(None, stops))))
+        self._state = self._start
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return the text that is certain to belong to the answer."""
         # In one function, since it runs for each token.
-        text = self._held + piece
-        begun = self._find_beginning(text)
-        if begun is None:
-            self._held = ""
-            return text
-        place, stops = begun.start(), self._stops
-        left = len(text) - place
-        if left >= self._shortest:
-            if self._find_whole(text, place) is not None:
-                self.stopped, self._held = True, ""
-                return text[: self._start_of_first(text)]
-            if left >= self._longest:
-                begun = self._find_beginning(text, len(text) - self._longest + 1)
-        while begun is not None:
-            place = begun.start()
-            rest = text[place:]
-            nearest = bisect(stops, rest)
-            if nearest < len(stops) and stops[nearest].startswith(rest):
-                self._held = rest
-                return text[:place]
-            begun = self._find_beginning(text, place + 1)
-        self._held = ""
-        return text
+        state = self._state
+        held = state.held
+        if not held and self._find_beginning(piece) is None:
+            return piece
+        for length, character in enumerate(piece, 1):
+            state = state[character]
+            if state.stop_length:
+                self.stopped, self._state = True, self._start
+                return (held + piece[:length])[: -state.stop_length]
+        self._state = state
+        text = held + piece
+        return text[: len(text) - len(state.held)]
 
     @property
     def held(self) -> str:
         """The text that is held back."""
-        return self._held
+        return self._state.held
 
     def close(self) -> str:
         """Return the text held back, since the answer has ended without a stop text."""
-        held, self._held = self._held, ""
+        held, self._state = self.held, self._start
         return held
 
-    def _start_of_first(self, text: str) -> int:
-        """Return the start of the stop text that ends first, which is the same for any pieces."""
-        found = [(text.index(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
-        return sum(min(found))
+
+class _State(dict[str, "_State"]):
+    """State of an Aho-Corasick automaton, with the state that follows each character.
+
+    These are found when a character first comes, since few of them do.
+
+    Args:
+        held: The longest end of a text that is the beginning of a stop text.
+        shorter: The state of the next shorter such end, None for the state without any.
+        stops: The stop texts, sorted.
+
+    Attributes:
+        stop_length: Length of the longest stop text at the end of the text, 0 without one.
+    """
+
+    __slots__ = ("_shorter", "_stops", "held", "stop_length")
+
+    def __init__(self, held: str, shorter: _State | None, stops: Sequence[str]) -> None:
+        self.held, self._shorter, self._stops = held, shorter, stops
+        self.stop_length: int = 0 if shorter is None else shorter.stop_length
+        if held and stops[bisect_left(stops, held)] == held:
+            self.stop_length = len(held)
+
+    def __missing__(self, character: str) -> _State:
+        unknown = [self]
+        while (shorter := unknown[-1]._shorter) is not None and character not in shorter:
+            unknown.append(shorter)
+        # Without a shorter end, nothing is held back.
+        following = unknown[-1] if shorter is None else shorter[character]
+        for state in reversed(unknown):
+            if state._begins(character):
+                following = _State(state.held + character, following, self._stops)
+            if following.held or len(state) < MOST_NEXT:
+                state[character] = following
+        return following
+
+    def _begins(self, character: str) -> bool:
+        """Tell whether a stop text begins with the text held back and a character."""
+        beginning = self.held + character
+        nearest = bisect_left(self._stops, beginning)
+        return nearest < len(self._stops) and self._stops[nearest].startswith(beginning)
 
 
-def _one_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(patterns) or "(?!)")
+@lru_cache(maxsize=32)
+def _automaton(stops: tuple[str, ...]) -> tuple[Callable[[str], object], _State]:
+    """Return a search for how sorted stop texts begin, and the first state of their automaton."""
+    pattern = "|".join(_beginnings(stops)) or "(?!)"
+    return re.compile(pattern).search, _State("", None, stops)
 
 
 def _beginnings(stops: Sequence[str], place: int = 0) -> Iterator[str]:

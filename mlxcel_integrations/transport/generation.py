@@ -5,9 +5,10 @@ The steps are those of ``exchange``.
 
 from __future__ import annotations
 
+import math
 import time
 
-from ..protocol.discovery import reported, slots_to_respect
+from ..protocol.discovery import reported, slots_listed, slots_of_owner, slots_to_respect
 from ..protocol.failures import Failure, no_slot
 from ..protocol.flow import REJECTED, Call, Flow
 from ..protocol.retries import Retries
@@ -162,14 +163,27 @@ def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
         # A busy server may not answer, and the request that asks must not wait long for that.
         now = time.monotonic()
         deadline.renew(now, progress=False)
-        limit = Timeouts(timeout=min(HEALTH_SECONDS, deadline.timeout / 2))
-        health = yield from ask_once(connection, Call("/health"), Deadline(limit, now))
+        seconds = min(HEALTH_SECONDS, deadline.timeout / 2)
+        limit = Deadline(Timeouts(timeout=seconds, total_timeout=seconds), now)
+        health = yield from ask_once(connection, Call("/health"), limit)
         answered = reported(health)
+        slots = slots_to_respect(answered)
         failed = isinstance(health, Failure) and (health.status is None or health.status >= 500)
+        if slots == math.inf and not (isinstance(health, Failure) and health.busy):
+            slots = yield from _listed_slots(connection, limit)
+        known = slots != math.inf or not failed
         # A server that loads knows what it is, but not yet its slots.
-        known = "tool_call_parser" in answered or not failed
-        if "batch" in answered or not failed:
-            line.learn(slots_to_respect(answered))
+        loading = failed and "tool_call_parser" in answered and "batch" not in answered
+        if known and not loading:
+            line.learn(slots)
     finally:
         line.asked = known
     return known
+
+
+def _listed_slots(connection: Connection, limit: Deadline) -> Steps[float | None]:
+    """Return the slots to respect by routes that a gateway without ``/health`` may pass on."""
+    slots = slots_listed((yield from ask_once(connection, Call("/slots"), limit)))
+    if slots != math.inf:
+        return slots
+    return slots_of_owner((yield from ask_once(connection, Call("/v1/models"), limit)))

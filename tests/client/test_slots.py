@@ -366,7 +366,8 @@ def test_a_server_that_nobody_knows_gets_fewer_at_once_after_answers_that_broke_
     server: FakeServer, health: Reply
 ) -> None:
     """As behind a gateway that hides the routes by which an mlxcel up to v0.4.2 is known."""
-    server.route("/health", health)
+    for path in ("/health", "/slots", "/v1/models"):
+        server.route(path, health)
     server.scheduler.prefill_seconds = 0.05
 
     def ask(number: int) -> str:
@@ -375,12 +376,32 @@ def test_a_server_that_nobody_knows_gets_fewer_at_once_after_answers_that_broke_
         except MlxcelStreamError:
             return "broken off"
 
-    with LLM(base_url=server.url) as llm:
+    with LLM(base_url=server.url, served_model="fake-model") as llm:
         first = in_threads(12, ask)
         again = in_threads(12, ask)
 
     assert "broken off" in first
     assert [expected(number) for number in range(12)] == again
+
+
+@pytest.mark.parametrize(("hidden", "most"), [(["/health"], 2), (["/health", "/slots"], 1)])
+@pytest.mark.parametrize(
+    "answer",
+    [Reply.plain(404), Reply.plain(200, "ok"), Reply.plain(502, "<html>", "text/html")],
+    ids=["404", "text", "502"],
+)
+def test_a_gateway_that_hides_the_health_does_not_hide_the_slots(
+    server: FakeServer, hidden: list[str], most: int, answer: Reply
+) -> None:
+    for path in hidden:
+        server.route(path, answer)
+    seen = at_once(server)
+    with LLM(base_url=server.url) as llm:
+        answers = in_threads(12, lambda number: llm.chat(f"number {number}"))
+
+    assert [expected(number) for number in range(12)] == answers
+    assert most == seen[-1]
+    assert [1] * len(hidden) == [[seen.path for seen in server.requests].count(p) for p in hidden]
 
 
 async def test_whoever_is_cancelled_while_asking_leaves_it_to_the_next(

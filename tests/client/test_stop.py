@@ -178,8 +178,10 @@ def test_without_a_stop_text_the_usage_is_the_server_s(
         (["so it goes"], [" so", " it", " was", " so"] * 250),
         ([f" stop {n}" for n in range(100)], [" st", "and", " stop", " and"] * 250),
         (["0123456789" * 4], ["0123", "4567", "8901", "2345", "6789", "0123", "4x"] * 140),
+        ([" the" * 30 + str(number) for number in range(100)], [" the"] * 1000),
+        (["-" * 80], ["-----", "--x"] * 500),
     ],
-    ids=["prose", "beginnings", "100 stop texts", "a long beginning"],
+    ids=["prose", "beginnings", "100 stop texts", "a long beginning", "in every piece", "lines"],
 )
 def test_a_piece_costs_less_than_a_microsecond(stops: list[str], pieces: list[str]) -> None:
     """Parsing an event takes about as much, and is measured beside: the machine may be busy."""

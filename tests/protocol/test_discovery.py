@@ -15,6 +15,8 @@ from mlxcel_integrations.protocol.discovery import (
     read_models,
     reported,
     same_model,
+    slots_listed,
+    slots_of_owner,
     slots_to_respect,
 )
 from mlxcel_integrations.protocol.failures import Failure
@@ -135,3 +137,41 @@ def test_the_slots_of_a_server_that_breaks_off_answers_are_respected(
     health: dict[str, Any], expected: float | None
 ) -> None:
     assert expected == slots_to_respect(health)
+
+
+GONE = Failure("NotFoundError", "gone", 404)
+IDLE = {"id": 0, "state": "idle", "is_processing": False}
+WAITING = {"id": 2, "state": "queued", "is_processing": False}
+
+
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        ([IDLE, {**IDLE, "state": "decoding"}, WAITING, WAITING], 2),
+        ([WAITING], 1),
+        ([{"id": 0, "n_ctx": 4096, "is_processing": True}], None),
+        ([{"id": 0, "state": 1}], math.inf),
+        ([IDLE, "?"], math.inf),
+        *((other, math.inf) for other in ([], {}, None, "ok", GONE)),
+    ],
+    ids=str,
+)
+def test_slots_that_are_listed_are_respected_as_well(slots: Any, expected: float | None) -> None:
+    assert expected == slots_listed(slots)
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ({"data": [{"id": "m", "owned_by": "user"}]}, 1),
+        ({"data": [{"id": "m", "owned_by": "llamacpp"}]}, math.inf),
+        ({"data": [{"id": "m", "owned_by": "user"}, {"id": "gpt"}]}, math.inf),
+        ({"data": [{"id": "m", "owned_by": ["user"]}, "m"]}, math.inf),
+        *((other, math.inf) for other in ({"data": []}, {}, [], None, GONE)),
+    ],
+    ids=str,
+)
+def test_a_server_that_is_known_by_its_models_alone_gets_one_request_at_a_time(
+    models: Any, expected: float | None
+) -> None:
+    assert expected == slots_of_owner(models)

@@ -246,6 +246,24 @@ def test_what_only_some_engines_know_is_left_out(given: Any, expected: Any) -> N
     assert expected == normalized(given)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"^[A-Z]{2}\d$", "^[A-Z]{2}[0-9]$"),
+        (r"^\d{4}\-\d{2}$", r"^[0-9]{4}\-[0-9]{2}$"),
+        (r"^[\d.-]+[a\d-]$", "^[0-9.-]+[a0-9-]$"),
+        (r"[\]\d]\d", r"[\]0-9][0-9]"),
+        (r"\\\d[\\\d]", r"\\[0-9][\\0-9]"),
+        (r"\\d[\\d]", r"\\d[\\d]"),
+        # A range needs two characters.
+        (r"[\d-z]", r"[\d-z]"),
+        (r"[^\d]", r"[^\d]"),
+    ],
+)
+def test_digits_of_a_pattern_are_written_out(pattern: str, expected: str) -> None:
+    assert {**TEXT, "pattern": expected} == normalized({**TEXT, "pattern": pattern})
+
+
 @pytest.mark.parametrize("name", ["items", "additionalProperties"])
 def test_it_is_left_out_of_single_schemas_within(name: str) -> None:
     assert {name: TEXT} == normalized({name: LOOKS_AROUND})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations.protocol.stop import StopFilter
 
+KNOWN = "".join(map(chr, range(40, 0x3E7)))
 FAMILY = "👨\u200d👩\u200d👧"
 
 
@@ -50,6 +51,8 @@ def cut(pieces: Sequence[str], stops: Sequence[str]) -> tuple[str, bool]:
         ("a stop tree", [" stop", " stop tree"], ("a", True)),
         (" sto stop there", [" stop there"], (" sto", True)),
         ("aaaaaaaaab", ["aaaaaaaab"], ("a", True)),
+        ("x" + "a" * 1500 + "b", [f"{'a' * n}b" for n in range(1500)], ("xa", True)),
+        ("".join(map(chr, range(40, 1000))), ["(\u03e7)", "\u03e7"], (KNOWN, True)),
         ("", ["x"], ("", False)),
     ],
 )

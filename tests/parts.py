@@ -89,13 +89,11 @@ LONG = (
     "tests/faults/test_stopped.py",
     # A suite that is run on the scripted server, too.
     "tests/langchain/test_standard_engine.py",
-    # Whole runs of mypy, and one of the benchmarks.
+    # A whole run of mypy, and one of the benchmarks.
+    "tests/test_type_checkers.py",
     "tests/benchmarks/test_benchmarks.py::test_a_part_runs_from_the_command_line",
     # Parts of the benchmarks that start engines.
     "tests/benchmarks/test_engine_parts.py",
-    "tests/langchain/test_structured.py::test_type_checkers_know_the_type_of_an_answer",
-    "tests/llama_index/test_structured.py::test_type_checkers_know_the_type_of_an_object",
-    "tests/test_keywords.py::test_type_checkers_know_the_keywords",
     # How long we take beside others.
     "tests/client/test_engine_tokens.py::test_many_texts_at_once_are_several_times_faster",
     "tests/client/test_vectors.py::test_our_own_time_is_near_that_of_httpx_and_numpy",

@@ -7,6 +7,7 @@ follows --long are arguments of pytest.
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,10 @@ WORST_FIRST = (ExitCode.TESTS_FAILED, ExitCode.OK, ExitCode.NO_TESTS_COLLECTED)
 
 def pytest(*arguments: str) -> int:
     """Run pytest in a process of its own, and return its exit status."""
-    with subprocess.Popen([sys.executable, "-m", "pytest", *arguments]) as process:
+    # Two processes, and the hundreds that tests start, import the same modules.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    with subprocess.Popen(command, env=environment) as process:
         while True:
             # Ctrl-C reaches pytest, too, which says what it has found until then.
             with contextlib.suppress(KeyboardInterrupt):

@@ -222,7 +222,7 @@ def in_terminal(command_line: CommandLine, **environ: str) -> str:
 def test_terminal_gets_one_progress_line_that_is_rewritten(
     command_line: CommandLine, fake: dict[str, str], tmp_path: Path
 ) -> None:
-    executable(tmp_path, FAKE_LOAD_SECONDS="3")
+    executable(tmp_path, FAKE_LOAD_SECONDS="1.2")
     written = in_terminal(command_line, **fake, COLUMNS="120")
     progress = re.findall(r"\r\x1b\[K\x1b\[2mStarting the server \.\.\. [\d.]+ s[^\n]*", written)
     assert 1 == len(progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,31 @@ import pytest
 from mlxcel_integrations import LLM, AsyncLLM
 from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer
+
+BY_TURNS = (
+    *("test_classify", "test_decide", "test_requests", "test_stop", "test_strict_roles"),
+    *("test_structured", "test_structured_attempts", "test_structured_endings"),
+    *("test_tokens", "test_vectors", "test_warm"),
+)
+"""Files about what is asked and how answers are read, which `operations` decides for all ways.
+
+Each of their scenarios goes two ways, so that each client and each kind of address has it once. How
+requests travel is in the other files, in all four ways.
+"""
+
+
+# Before pytest looks at the parameters of the two fixtures.
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take two ways of four where the way does not matter."""
+    if not {"shell", "place"} <= {*metafunc.fixturenames}:
+        return
+    marks = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
+    chosen = any(re.search(r"\b(shell|place)\b", mark) for mark in marks)
+    if metafunc.module.__name__.endswith(BY_TURNS) and not chosen:
+        ways = [("sync", "tcp"), ("async", "unix")]
+        mark = pytest.mark.parametrize(("shell", "place"), ways, indirect=True)
+        metafunc.definition.add_marker(mark)
 
 
 class SyncClient:
@@ -88,7 +114,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
+def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -100,14 +126,14 @@ def server(generation: Generation, place: str, short_path: Path) -> Iterator[Fak
 
 
 @pytest.fixture
-def connect(kind: str, server: FakeServer) -> Iterator[Callable[..., Any]]:
+def connect(shell: str, server: FakeServer) -> Iterator[Callable[..., Any]]:
     """Makes clients of the server, or of the one that the options name."""
     clients: list[SyncClient | AsyncClient] = []
 
     def make(**options: Any) -> SyncClient | AsyncClient:
         if options.keys().isdisjoint({"base_url", "socket", "transport"}):
             options["base_url"] = server.url
-        clients.append(SyncClient(**options) if kind == "sync" else AsyncClient(**options))
+        clients.append(SyncClient(**options) if shell == "sync" else AsyncClient(**options))
         return clients[-1]
 
     yield make

@@ -220,10 +220,17 @@ def test_models_that_are_named_in_requests_may_differ(client: Any, server: FakeS
 
 # --------------------------------------------------------------------------- held back
 
-AT_ONCE = Reply.text("a b c d e f g h i j", first_delay=1.05)
+AT_ONCE = Reply.text("a b c d e f g h i j", first_delay=0.25)
+
+
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens are late sooner than after the second of `protocol/test_buffering`."""
+    monkeypatch.setattr("mlxcel_integrations.protocol.buffering.SILENCE", 0.2)
 
 
 @ON_TCP
+@pytest.mark.usefixtures("short_silence")
 def test_answers_that_are_held_back_are_told_once(client: Any, server: FakeServer) -> None:
     server.script(AT_ONCE, AT_ONCE, AT_ONCE)
     client.chat("hi", model="m")
@@ -233,6 +240,7 @@ def test_answers_that_are_held_back_are_told_once(client: Any, server: FakeServe
 
 
 @ON_TCP
+@pytest.mark.usefixtures("short_silence")
 async def test_a_program_that_reads_many_at_once_may_be_late_itself(server: FakeServer) -> None:
     server.script(*[AT_ONCE] * 6)
     async with AsyncLLM(base_url=server.url, served_model="fake-model") as llm:
@@ -241,6 +249,7 @@ async def test_a_program_that_reads_many_at_once_may_be_late_itself(server: Fake
 
 
 @pytest.mark.parametrize("place", ["unix"], indirect=True)
+@pytest.mark.usefixtures("short_silence")
 def test_nothing_stands_between_a_program_and_a_socket(client: Any, server: FakeServer) -> None:
     server.script(AT_ONCE, AT_ONCE)
     for _ in range(2):

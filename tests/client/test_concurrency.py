@@ -174,9 +174,9 @@ if child:
 
 
 @ON_A_SOCKET
-def test_a_forked_child_has_connections_of_its_own(server: FakeServer, kind: str) -> None:
+def test_a_forked_child_has_connections_of_its_own(server: FakeServer, shell: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORKS[kind], server.url],
+        [sys.executable, "-W", "error", "-c", FORKS[shell], server.url],
         capture_output=True,
         text=True,
         timeout=30,

@@ -23,10 +23,10 @@ TEXT = "Leuchttürme am Meer, 등대, 🎉 lighthouse. " * 60
 
 
 @pytest.fixture
-def engine(kind: str) -> Iterator[Any]:
+def engine(shell: str) -> Iterator[Any]:
     """An embedder that is served as a file of the user, and a client of each kind."""
     options: dict[str, Any] = {"model": str(locate_model(BUILT_IN_EMBEDDER)), "parallel": 1}
-    client = SyncClient(**options) if kind == "sync" else AsyncClient(**options)
+    client = SyncClient(**options) if shell == "sync" else AsyncClient(**options)
     yield client
     client.shut_down()
 
@@ -39,7 +39,7 @@ def test_a_long_text_is_told_with_its_index_its_tokens_and_the_limit(engine: Any
         engine.embed(["short", TEXT])
 
 
-@pytest.mark.parametrize("kind", ["sync"])
+@pytest.mark.parametrize("shell", ["sync"])
 def test_a_long_text_is_cut_at_the_limit(engine: Any) -> None:
     """The engine would refuse a text with one token more."""
     (cut,) = engine.embed([TEXT], truncate=True)

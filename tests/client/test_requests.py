@@ -80,9 +80,11 @@ def test_stop_is_sent_as_a_list(client: Any, server: FakeServer, stop: Any) -> N
 
 
 @ON_TCP
-def test_a_misspelling_is_sent_with_one_warning(client: Any, server: FakeServer, kind: str) -> None:
+def test_a_misspelling_is_sent_with_one_warning(
+    client: Any, server: FakeServer, shell: str
+) -> None:
     # The warning comes once in a process, so each of the two clients has a name of its own.
-    name = {"sync": "temprature", "async": "temperatur"}[kind]
+    name = {"sync": "temprature", "async": "temperatur"}[shell]
     with pytest.warns(UserWarning, match=f"{name!r}.*did you mean 'temperature'.*extra_body="):
         client.chat("hi", **{name: 1})
     with warnings.catch_warnings():

@@ -200,10 +200,10 @@ TEMPLATE = """{{ bos_token }}{% for message in messages %}\
 
 
 @pytest.fixture
-def engine(kind: str) -> Iterator[Any]:
+def engine(shell: str) -> Iterator[Any]:
     """The embedded engine with a strict template, and a client of each kind."""
     options: dict[str, Any] = {"model": "embedded", "chat_template": TEMPLATE}
-    client = SyncClient(**options) if kind == "sync" else AsyncClient(**options)
+    client = SyncClient(**options) if shell == "sync" else AsyncClient(**options)
     yield client
     client.shut_down()
 

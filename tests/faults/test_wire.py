@@ -19,7 +19,16 @@ from langchain_core.exceptions import ModelError
 from mlxcel_integrations import MlxcelStreamError
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import dumps, event
-from tests.faults.ways_to_call import LIMITS, STREAMS, WAYS, Way, each_way
+from tests.faults.ways_to_call import (
+    LIMITS,
+    OF_CLIENTS,
+    OF_LANGCHAIN,
+    OF_LLAMA_INDEX,
+    STREAMS,
+    WAYS,
+    Way,
+    each_way,
+)
 from tests.supervisor.conftest import wait_until
 
 TOO_LONG = 17 * 1024 * 1024
@@ -364,10 +373,21 @@ FAULTS = {
 }
 
 
-@each_way(WAYS)
-@pytest.mark.parametrize("name", FAULTS)
+BY_TURNS = [
+    pytest.param(name, way, id=f"{name}-{way.name}")
+    for at, name in enumerate(FAULTS)
+    for way in (*OF_CLIENTS, OF_LANGCHAIN[at % 4], OF_LLAMA_INDEX[at % 4])
+]
+"""Each fault in all four calls of the clients, and in one call of each adapter.
+
+LangChain's calls translate errors alike, as `langchain/test_openai_errors` shows; LlamaIndex's pass
+them on.
+"""
+
+
+@pytest.mark.parametrize(("name", "way"), BY_TURNS)
 def test_a_fault_is_told_and_keeps_what_had_arrived(
-    server: FakeServer, way: Way, name: str
+    server: FakeServer, name: str, way: Way
 ) -> None:
     fault = FAULTS[name]
     server.script(*[fault.reply] * fault.posts)

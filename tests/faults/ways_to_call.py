@@ -162,6 +162,7 @@ WAYS = [
     Way("Mlxcel.achat", Mlxcel, _for_llama_index, _achat),
     Way("Mlxcel.astream_chat", Mlxcel, _for_llama_index, _astream_chat),
 ]
+OF_CLIENTS, OF_LANGCHAIN, OF_LLAMA_INDEX = WAYS[:4], WAYS[4:8], WAYS[8:]
 STREAMS = [way for way in WAYS if way.streams]
 
 

@@ -8,13 +8,9 @@ import functools
 import inspect
 import json
 import operator
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import openai
@@ -195,41 +191,6 @@ def test_callbacks_are_told_the_schema(llm: ChatMlxcel, kind: Any, title: str) -
 
     assert [title] == [told["schema"]["title"] for told in seen]
     assert {"method": "json_schema", "strict": None} == seen[0]["kwargs"]
-
-
-TYPED_PROGRAM = """
-from typing import Any, TypedDict, assert_type
-from pydantic import BaseModel
-from mlxcel_integrations.langchain import ChatMlxcel
-
-class City(BaseModel):
-    name: str
-
-class Row(TypedDict):
-    name: str
-
-def ask(llm: ChatMlxcel, json_schema: dict[str, Any], raw: bool) -> None:
-    assert_type(llm.with_structured_output(City).invoke("x"), City)
-    assert_type(llm.with_structured_output(Row, method="json_mode").invoke("x"), Row)
-    assert_type(llm.with_structured_output(list[City], seed=1).batch(["x"]), list[list[City]])
-    assert_type(llm.with_structured_output(json_schema).invoke("x"), Any)
-    assert_type(llm.with_structured_output(City, include_raw=True).invoke("x"), dict[str, Any])
-    assert_type(llm.with_structured_output(City, include_raw=raw).invoke("x"), Any)
-    llm.with_structured_output(City, method="xml")  # the one error
-"""
-
-
-def test_type_checkers_know_the_type_of_an_answer(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(TYPED_PROGRAM)
-
-    command = [sys.executable, "-m", "mypy", str(program)]
-    project = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-
-    last = TYPED_PROGRAM.count("\n")
-    wrong = [int(line) for line in re.findall(r":(\d+): error:", done.stdout)]
-    assert [last] == wrong, done.stdout + done.stderr
 
 
 # --------------------------------------------------------------------------- what does not fit

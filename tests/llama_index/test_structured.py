@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,35 +85,6 @@ WAYS = [predict, apredict, stream, astream]
 STREAMS = [stream, astream]
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 every_stream = pytest.mark.parametrize("way", STREAMS, ids=lambda way: way.__name__)
-
-TYPED_PROGRAM = """
-from typing import assert_type
-from llama_index.core import PromptTemplate
-from pydantic import BaseModel
-from mlxcel_integrations.llama_index import Mlxcel
-
-class City(BaseModel):
-    name: str
-
-async def ask(llm: Mlxcel, prompt: PromptTemplate) -> None:
-    assert_type(llm.structured_predict(City, prompt), City)
-    assert_type(await llm.astructured_predict(City, prompt, {"seed": 1}, topic="x"), City)
-    llm.structured_predict(City)  # the one error
-"""
-
-
-def test_type_checkers_know_the_type_of_an_object(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(TYPED_PROGRAM)
-
-    command = [sys.executable, "-m", "mypy", str(program)]
-    project = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-
-    last = TYPED_PROGRAM.count("\n")
-    wrong = [int(line) for line in re.findall(r":(\d+): error:", done.stdout)]
-    assert [last] == wrong, done.stdout + done.stderr
-
 
 # --------------------------------------------------------------------------- what is sent
 

@@ -106,6 +106,11 @@ def test_a_whole_call_that_fails_is_a_call(kind: str) -> None:
     assert ("weather", '{"city": "Oslo"}', "tool_calls") == outcome(kind, CALL, "error")
 
 
+@pytest.mark.parametrize("kind", ["call or checked answer", "call or answer"])
+def test_a_call_that_was_chosen_and_cut_is_a_call(kind: str) -> None:
+    assert ("weather", '{"ci', "stop") == outcome(kind, CUT, "stop")
+
+
 EARLY = ["", '{"a', '{"a": "b', '{"a": {"b": 1}', "[1, 2"]
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         # Ray makes every record that is logged take much longer.
         logging.setLogRecordFactory(logging.LogRecord)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Save what was measured: xdist kills a process that does not end within ten seconds."""
+    coverage = sys.modules.get("coverage")
+    measured = coverage.Coverage.current() if coverage is not None else None
+    if measured is not None:
+        measured.save()
 
 
 @pytest.fixture(scope="session", autouse=True)

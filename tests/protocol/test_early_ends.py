@@ -106,6 +106,11 @@ def test_a_whole_call_that_fails_is_a_call(kind: str) -> None:
     assert ("weather", '{"city": "Oslo"}', "tool_calls") == outcome(kind, CALL, "error")
 
 
+@pytest.mark.parametrize("kind", ["call or checked answer", "call or answer"])
+def test_a_call_that_was_chosen_and_cut_is_a_call(kind: str) -> None:
+    assert ("weather", '{"ci', "stop") == outcome(kind, CUT, "stop")
+
+
 EARLY = ["", '{"a', '{"a": "b', '{"a": {"b": 1}', "[1, 2"]
 
 
@@ -157,3 +162,24 @@ def test_an_answer_that_is_cut_off_says_by_what(kind: str) -> None:
     with pytest.raises(MlxcelStreamError, match="cut short: the server has crashed before") as cut:
         stream.close("the server has crashed", "out of memory")
     assert "out of memory" == cut.value.stderr
+
+
+@pytest.mark.parametrize("may_repeat", [False, True])
+@pytest.mark.parametrize("kind", [CallStream, PromptedStream])
+def test_json_that_repeats_itself_is_left_unless_it_may(kind: Any, may_repeat: bool) -> None:
+    streams = [kind(ONE, may_repeat=may_repeat), *([] if may_repeat else [kind(ONE)])]
+    choice = {"delta": {"content": '{"a": "' + "la la " * 200}}
+    event = b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+    for stream in streams:
+        stream.feed(event)
+
+        assert may_repeat is not stream.left
+
+
+def test_a_second_finish_reason_tells_no_text_again() -> None:
+    choice = {"delta": {"content": "Hello"}, "finish_reason": "stop"}
+    again = {"delta": {}, "finish_reason": "stop"}
+    events = [json.dumps({"choices": [each]}) for each in (choice, again)]
+    deltas = CallStream(ONE).feed("".join(f"data: {each}\n\n" for each in events).encode())
+
+    assert ["Hello", ""] == [delta.text for delta in deltas]

@@ -53,6 +53,8 @@ def cut(pieces: Sequence[str], stops: Sequence[str]) -> tuple[str, bool]:
         ("aaaaaaaaab", ["aaaaaaaab"], ("a", True)),
         ("x" + "a" * 1500 + "b", [f"{'a' * n}b" for n in range(1500)], ("xa", True)),
         ("".join(map(chr, range(40, 1000))), ["(\u03e7)", "\u03e7"], (KNOWN, True)),
+        ("abcdefXabcdefghijklmnop", ["abcdefghijklmnop"], ("abcdefX", True)),
+        ("aaaaaaaabcdefghijk", ["aaaaaaabcdefghijk"], ("a", True)),
         ("", ["x"], ("", False)),
     ],
 )

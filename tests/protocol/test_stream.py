@@ -371,7 +371,7 @@ SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x"
         (SCHEMA, {"may_repeat": True}, ENDLESS, None),
         (SCHEMA, {}, ["{}", " ", " ", " "], "stop"),
         ({"stop": " two"}, {}, ["one", " two"], "stop"),
-        ({"stop": ["", " two", None]}, {}, ["one", " two"], "stop"),
+        ({"stop": ["", " two", 5]}, {}, ["one", " two"], "stop"),
         ({**SCHEMA, "stop": " two"}, {}, ['"one', " two"], None),
     ],
 )

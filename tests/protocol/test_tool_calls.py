@@ -309,7 +309,10 @@ def test_calls_without_an_index_are_counted_and_parts_may_name_it_later() -> Non
     first, second = numbering.number([part("{", "f", id="a"), part("{}", "g", id="b")])
     (rest,) = numbering.number([part("}", index=0)])
 
+    parts = CallParts()
+    parts.add([first, second, rest])
     assert (0, 1, 0) == (first["index"], second["index"], rest["index"])
+    assert 4 == parts.length
     assert "id" not in rest
 
 

@@ -338,7 +338,7 @@ def test_a_logger_turned_on_and_off_gets_the_whole_lines(handled: Callable[..., 
         logger.setLevel(level)
         log.feed(piece)
         log.close()
-        log.join(5)
+        log.join(60)
 
     assert ["whole", "begun ", "after"] == handler.lines
 
@@ -361,7 +361,7 @@ def test_a_handler_that_raises_gets_every_line(
 
 def test_a_handler_may_wait_for_the_log(handled: Callable[..., Taking]) -> None:
     log = ServerLog(None)
-    handler = handled(lambda: log.join(5))
+    handler = handled(lambda: log.join(60))
     log.feed(b"line\n")
 
     assert wait_until(lambda: ["line"] == handler.lines)
@@ -400,7 +400,7 @@ def test_the_end_of_a_long_line_is_kept_when_a_handler_is_slow(
 
     log = fed((b"x" * 127 + b"\n") * 1600, b"y" * size + b"Error: disk full\n")
     release.set()
-    log.join(5)
+    log.join(60)
 
     assert log.tail.splitlines()[-1] == handler.lines[-1]
     assert log.tail.endswith("yError: disk full")
@@ -487,7 +487,7 @@ def test_a_pipe_that_stays_open_is_not_waited_for() -> None:
 
     assert 0.1 <= time.monotonic() - started < 1
     os.close(writer)
-    log.join(5)
+    log.join(60)
     assert [] == threads()
 
 
@@ -537,7 +537,7 @@ def test_a_key_in_another_form_is_not_shown(
         for line in printed.splitlines(keepends=True):
             log.feed(line)
         log.close()
-        log.join(5)
+        log.join(60)
 
     for shown in (log.tail, "\n".join(caplog.messages)):
         assert printed.count(b"\n") == shown.count("\n") + 1

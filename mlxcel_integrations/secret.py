@@ -48,6 +48,9 @@ _SCHEME = r"(?i)(?:basic|bearer|token)\s+(?=\S)"
 _NO_PASSWORD = r"(?is)https?://(\[[0-9a-f:.%]+\]|[^/@:?#\s]+)(:\d*)?([/?#].*)?|unix:/.*"
 """An address that certainly has no user name and no password."""
 
+_ENTITIES = {b"&": b"|amp;", b"<": b"|lt;", b">": b"|gt;", b'"': b"|quot;", b"'": b"|apos;"}
+"""Alternatives to the numbers of characters in HTML."""
+
 Text = TypeVar("Text", str, bytes)
 
 
@@ -107,10 +110,11 @@ class _Key:
 
     @property
     def forms(self) -> list[bytes]:
-        """The key and its Base64 encodings, without white space."""
+        """The key, its hexadecimal digits and its Base64 encodings, without white space."""
         if self._forms is None:
             plain = re.sub(_SCHEME, "", str(self.value), count=1).encode("utf-8", "surrogatepass")
-            forms = [plain.translate(None, _SPACE), *_base64_forms(plain)]
+            digits = plain.hex().encode()
+            forms = [plain.translate(None, _SPACE), *_base64_forms(plain), digits, digits.upper()]
             self._patterns = [_pattern(form) for form in forms if form]
             self._forms = [form for form in forms if form]
         return self._forms
@@ -234,8 +238,8 @@ def without_password(url: str) -> str:
 def redacted(text: Text, own: Secret | None = None) -> Text:
     """Return a text with stars in place of every key that this process holds.
 
-    Keys are also found in Base64, percent-encoded, with escapes of JSON, and split over lines; each
-    line keeps its stars.
+    Keys are also found in Base64, in hexadecimal digits, percent-encoded, with escapes of JSON or
+    entities of HTML, and split over lines; each line keeps its stars.
 
     Args:
         text: The text, or its bytes.
@@ -295,13 +299,13 @@ def _pattern(form: bytes) -> re.Pattern[bytes]:
 
 
 def _character(byte: bytes) -> bytes:
-    """Return a pattern for a character as it is, percent-encoded, or escaped."""
-    digits = b"".join(
-        b"[%c%c]" % (digit, bytes([digit]).upper()[0]) for digit in byte.hex().encode()
-    )
+    """Return a pattern for a character as it is, percent-encoded, escaped, or an HTML entity."""
+    code = byte.hex().encode()
+    digits = b"".join(b"[%c%c]" % (digit, bytes([digit]).upper()[0]) for digit in code)
     # Base64 for URLs has other characters than the usual one.
     literal = {b"+": rb"\+|-", b"/": rb"/|_"}.get(byte, re.escape(byte))
-    return rb"(?:%b|%%(?:25)*%b|\\u00%b|\\x%b)" % (literal, digits, digits, digits)
+    entity = rb"&(?:#0*%d;|#[xX]0*%b;%b)" % (byte[0], digits, _ENTITIES.get(byte, b""))
+    return rb"(?:%b|%%(?:25)*%b|\\u00%b|\\x%b|%b)" % (literal, digits, digits, digits, entity)
 
 
 def _begun(raw: bytes, form: bytes, least: int) -> int:

@@ -18,6 +18,9 @@ STEPS_PER_VALUE = 40
 MOST_STEPS = 1_000_000
 """Steps of the largest values: some seconds, far more than a plausible schema needs for them."""
 
+MOST_VALUES = (MOST_STEPS - LEAST_STEPS) // STEPS_PER_VALUE
+"""Most values that add steps to the budget."""
+
 PATTERN_STEPS = 20_000_000
 """Steps of the pattern engine in one validation: about half a second."""
 
@@ -94,12 +97,12 @@ def spend(steps: int) -> None:
     current_budget.get().spend(steps)
 
 
-def count_values(value: Any) -> int:
-    """Count the values within a value."""
+def count_values(value: Any, most: int = MOST_VALUES) -> int:
+    """Count the values within a value, which may hold itself, up to a number."""
     count, waiting = 0, [value]
-    while waiting:
+    while waiting and count + len(waiting) < most:
         part = waiting.pop()
         count += 1
         if isinstance(part, dict | list):
             waiting.extend(part.values() if isinstance(part, dict) else part)
-    return count
+    return min(count + len(waiting), most)

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 from jsonschema import ValidationError
 
-from .budget import count_values, current_budget, spend
+from .budget import MOST_STEPS, count_values, current_budget, spend
 from .formats import fits_format
 
 __all__ = ["COMPARING", "ITEMS_PER_STEP", "OWN", "Keyword", "check_format", "counted"]
@@ -228,7 +228,8 @@ def _compared(keyword: Keyword) -> Keyword:
             spend(1 + len(value) // 256)
             if instance in value:
                 return ()
-        spend(1 + count_values(value) // COMPARISONS_PER_STEP)
+        most = COMPARISONS_PER_STEP * MOST_STEPS
+        spend(1 + count_values(value, most) // COMPARISONS_PER_STEP)
         return keyword(validator, value, instance, schema)
 
     return check

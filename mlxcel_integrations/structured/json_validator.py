@@ -60,7 +60,7 @@ class JsonValidator:
     def __init__(self, schema: JsonSchema) -> None:
         dialect = _validator_class(schema)
         try:
-            budget = Budget(min(count_values(schema), MOST_OF_SCHEMA))
+            budget = Budget(count_values(schema, MOST_OF_SCHEMA))
             error = _first_error(partial(_of_schemas, dialect), schema, budget)
         except (OutOfSteps, RecursionError):
             raise MlxcelError(

@@ -1,23 +1,29 @@
-"""Asynchronous connections to Unix sockets.
+"""Asynchronous connections.
 
 Those of anyio, which httpcore takes by default, make asyncio log an ``InvalidStateError`` when a
-task is cancelled at the moment at which data arrives.
+task is cancelled at the moment at which data arrives, and Python warn of a coroutine that was never
+awaited when one is cancelled before it begins to connect. Their lookup of a host also keeps a
+program from its end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import select
 import socket
-from typing import TYPE_CHECKING, Any, TypeVar
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakSet
 
+from .addresses import look_up, lookup_errors, sharing
 from .sockets import wrap_backend
 
 if TYPE_CHECKING:
-    import httpcore
+    import ssl
 
-__all__ = ["AsyncBackend", "UnixStream", "over_asyncio"]
+__all__ = ["AsyncBackend", "AsyncStream", "over_asyncio"]
 
 T = TypeVar("T")
 
@@ -25,48 +31,102 @@ FULL_QUEUE_SECONDS = 0.01
 """Pause between attempts to connect to a server that accepts no more connections for now."""
 
 
-def over_asyncio(transport: T) -> T:
-    """Return a transport of httpx after making it use asyncio for Unix sockets."""
-    wrap_backend(transport, AsyncBackend)
+def over_asyncio(transport: T, made: WeakSet[AsyncStream]) -> T:
+    """Return a transport of httpx after making it use asyncio for its connections.
+
+    Args:
+        transport: The transport.
+        made: Gets the connections.
+    """
+    wrap_backend(transport, lambda _: AsyncBackend(made))
     return transport
 
 
 class AsyncBackend:
-    """A ``httpcore.AsyncNetworkBackend`` that connects to Unix sockets itself.
+    """A ``httpcore.AsyncNetworkBackend`` that only needs asyncio.
 
     Args:
-        backend: Connects to hosts.
+        made: Gets the connections.
     """
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
-        self.connect_tcp = backend.connect_tcp
-        self.sleep = backend.sleep
+    def __init__(self, made: WeakSet[AsyncStream]) -> None:
+        self.sleep = asyncio.sleep
+        self._made = made
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - an argument of httpcore's, as below
+        local_address: str | None = None,
+        socket_options: object = None,
+    ) -> AsyncStream:
+        """Connect to the first address of a host that accepts; see ``DeadlineBackend``."""
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else time.monotonic() + timeout
+        with lookup_errors():
+            async with asyncio.timeout(timeout):
+                addresses = await asyncio.wrap_future(look_up(host, port))
+        for address, share in sharing(addresses, end):
+            try:
+                async with asyncio.timeout(share):
+                    return await self._connected(loop.create_connection, address, port)
+            except OSError as error:
+                failure = error
+        raise _error(failure, "Connect") from failure
 
     async def connect_unix_socket(
         self,
         path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - an argument of httpcore's, as below
+        timeout: float | None = None,  # noqa: ASYNC109
         socket_options: object = None,
-    ) -> UnixStream:
+    ) -> AsyncStream:
         """Connect to a Unix socket."""
+        loop = asyncio.get_running_loop()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
             async with asyncio.timeout(timeout):
                 while not _connects(connection, path):  # noqa: ASYNC110 - nobody sets an event
                     await asyncio.sleep(FULL_QUEUE_SECONDS)
-                return UnixStream(*await asyncio.open_unix_connection(sock=connection))
+                return await self._connected(loop.create_unix_connection, sock=connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError):
                 raise _error(error, "Connect") from error
             raise
 
+    async def _connected(
+        self, connect: Callable[..., Awaitable[Any]], *args: Any, **options: Any
+    ) -> AsyncStream:
+        """Return a connection that a method of the loop makes."""
+        loop = asyncio.get_running_loop()
+        reader = _Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await connect(lambda: protocol, *args, **options)
+        stream = AsyncStream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        self._made.add(stream)
+        return stream
 
-class UnixStream:
-    """A ``httpcore.AsyncNetworkStream`` over a Unix socket."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class _Reader(asyncio.StreamReader):
+    """A reader that gives what has arrived before it tells that the connection broke.
+
+    A server may answer, and close the connection, before it has read all of a request.
+    """
+
+    broken: Exception | None = None
+
+    def set_exception(self, exc: Exception) -> None:
+        """Note why the connection ended."""
+        self.broken = exc
+        self.feed_eof()
+
+
+class AsyncStream:
+    """A ``httpcore.AsyncNetworkStream`` over a connection of asyncio."""
+
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
@@ -74,7 +134,10 @@ class UnixStream:
         """Return the next bytes."""
         try:
             async with asyncio.timeout(timeout):
-                return await self._reader.read(max_bytes)
+                received = await self._reader.read(max_bytes)
+            if not received and self._reader.broken is not None:
+                raise self._reader.broken
+            return received
         except OSError as error:
             raise _error(error, "Read") from error
 
@@ -87,11 +150,33 @@ class UnixStream:
         except OSError as error:
             raise _error(error, "Write") from error
 
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Self:
+        """Encrypt the connection."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, OSError):
+                raise _error(error, "Connect") from error
+            raise
+        return self
+
+    def abort(self) -> None:
+        """Let the loop close the connection soon, and drop bytes that were not sent yet."""
+        self._writer.transport.abort()
+
     async def aclose(self) -> None:
         """Close the connection, and drop bytes that were not sent yet."""
-        self._writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        self.abort()
+        # The loop closes the socket meanwhile. ``wait_closed`` would, once its task is cancelled,
+        # cancel whoever closes this again, such as the end of the loop.
+        await asyncio.sleep(0)
 
     def get_extra_info(self, info: str) -> Any:
         """Return a detail of the connection by its name."""
@@ -101,8 +186,12 @@ class UnixStream:
 
     def _has_input(self) -> bool:
         """Tell whether the system has bytes, or the end, that the event loop has not seen yet."""
+        number = self._writer.get_extra_info("socket").fileno()
+        if sys.platform == "win32":
+            return bool(select.select([number], [], [], 0)[0])
+        # Unlike select, it takes any number.
         poll = select.poll()
-        poll.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        poll.register(number, select.POLLIN)
         return bool(poll.poll(0))
 
 

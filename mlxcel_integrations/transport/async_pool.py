@@ -12,13 +12,13 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import httpx
 
 from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
-from .async_network import over_asyncio
+from .async_network import AsyncStream, over_asyncio
 from .endpoint import MOST_CONNECTIONS, Endpoint
 from .peers import proving_peers
 from .steps import Incoming
@@ -161,8 +161,9 @@ class _LoopTransport:
 
     def __init__(self, endpoint: Endpoint, lease: ServerLease | None) -> None:
         self.endpoint = endpoint
-        self.transport = proving_peers(over_asyncio(endpoint.async_transport()), lease)
-        self.guard = _closed_with_loop(self.transport)
+        made: WeakSet[AsyncStream] = WeakSet()
+        self.transport = proving_peers(over_asyncio(endpoint.async_transport(), made), lease)
+        self.guard = _closed_with_loop(self.transport, made)
 
     async def close(self) -> None:
         """Close the transport, perhaps while the ending loop closes it, too."""
@@ -172,8 +173,14 @@ class _LoopTransport:
             await self.guard.aclose()
 
 
-async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
-    """Close a transport when the loop ends, or when nobody refers to it any more.
+async def _closed_with_loop(
+    transport: httpx.AsyncBaseTransport, made: WeakSet[AsyncStream]
+) -> AsyncGenerator[None, None]:
+    """Close a transport, and what it has made, when the loop ends or nobody refers to it any more.
+
+    Args:
+        transport: The transport.
+        made: Its connections.
 
     A loop closes the asynchronous generators that run in it before it ends
     (``loop.shutdown_asyncgens``), and those that are garbage-collected. No other hook for this is
@@ -182,6 +189,9 @@ async def _closed_with_loop(transport: httpx.AsyncBaseTransport) -> AsyncGenerat
     try:
         yield
     finally:
+        # All at once: a loop that ends may have no time left for one after the other.
+        for stream in list(made):
+            stream.abort()
         await transport.aclose()
 
 

@@ -53,12 +53,14 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
         return tls_failure
     crash = _crash(connection)
     reason = _end(connection) or _system_reason(error) or "it closed the connection"
+    unknown_host = any(isinstance(cause, socket.gaierror) for cause in causes(error))
     if not_accepted:
         limit, seconds = exceeded
         if limit != "total_timeout":
             limit, seconds = connection.timeouts.connect_name, connection.timeouts.connect
         what = "secure connection" if connection.endpoint.is_secure else "connection"
-        reason = f"it accepted no {what} within {seconds:g} s ({limit}=)"
+        missed = "its name was not looked up" if unknown_host else f"it accepted no {what}"
+        reason = f"{missed} within {seconds:g} s ({limit}=)"
     never_sent = not_accepted or isinstance(error, httpx.ConnectError)
     few_files = _system_number(error) in (errno.EMFILE, errno.ENFILE)
     return unreachable(
@@ -67,7 +69,7 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
         error,
         never_sent=never_sent,
         few_files=few_files,
-        unknown_host=any(isinstance(cause, socket.gaierror) for cause in causes(error)),
+        unknown_host=unknown_host,
         without_tls=not_accepted and connection.endpoint.is_secure,
         crash=crash,
     )

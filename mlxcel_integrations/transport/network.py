@@ -7,12 +7,12 @@ address of a host all of the time that a connection may take.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..protocol.timeouts import Deadline
+from .addresses import LEAST_SECONDS, look_up, lookup_errors, sharing
 from .sockets import wrap_backend
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ __all__ = ["DeadlineBackend", "DeadlineStream", "keeping_deadlines", "sending"]
 T = TypeVar("T")
 
 WRITTEN_AT_ONCE = 64 * 1024
-
-_LEAST_SECONDS = 0.001
-"""Shortest wait for a connection: without any, it would fail at once."""
 
 
 class _Sending(threading.local):
@@ -75,19 +72,16 @@ class DeadlineBackend:
         import httpcore
 
         limit = _within_request(timeout)
-        began = time.monotonic()
-        addresses = _addresses(host, port)
-        while True:
-            share = limit
-            if limit is not None:
-                left = began + limit - time.monotonic()
-                share = max(left, _LEAST_SECONDS) / len(addresses)
+        end = None if limit is None else time.monotonic() + limit
+        with lookup_errors():
+            addresses = look_up(host, port).result(limit)
+        for address, share in sharing(addresses, end):
             try:
-                stream = self._backend.connect_tcp(addresses.pop(0), port, share, **options)
+                stream = self._backend.connect_tcp(address, port, share, **options)
                 return DeadlineStream(stream)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if not addresses:
-                    raise
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, **options: Any
@@ -156,24 +150,4 @@ def _within_request(timeout: float | None) -> float | None:
     left = deadline.left(time.monotonic()) if deadline is not None else None
     if left is None:
         return timeout
-    return max(left if timeout is None else min(timeout, left), _LEAST_SECONDS)
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of a host in the order in which to try them.
-
-    Raises:
-        httpcore.ConnectError: It is unknown.
-    """
-    import httpcore
-
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore.ConnectError(error) from error
-    return list(dict.fromkeys(_with_interface(*address) for *_, address in found))
-
-
-def _with_interface(host: str, port: int, flow: int = 0, interface: int = 0) -> str:
-    """Return an address with the interface that a link-local one of IPv6 needs, as a number."""
-    return f"{host}%{interface}" if interface else host
+    return max(left if timeout is None else min(timeout, left), LEAST_SECONDS)

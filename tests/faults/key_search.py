@@ -60,6 +60,8 @@ class Hunt:
         for shift in range(3):
             encoded = base64.b64encode(bytes(shift) + self.key.encode()).decode()
             self._parts += [encoded[4:19], encoded[-19:-4]]
+        for digits in (self.key.encode().hex(), self.key.encode().hex(" ").upper()):
+            self._parts += [digits[:15], digits[-15:]]
         self.own: set[str] = set()
         self.foreign: set[str] = set()
         self.broken: set[str] = set()

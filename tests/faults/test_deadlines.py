@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -88,6 +90,25 @@ def test_the_total_holds_for_a_request_that_is_taken_slowly(way: Way) -> None:
 
 
 @each_way(CLIENTS)
+def test_the_total_holds_for_a_name_server_that_is_silent(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(20) and [])
+    began = time.monotonic()
+    _, error = way("http://models.example:80", served_model="m", total_timeout=TOTAL, max_retries=5)
+    took = time.monotonic() - began
+    done.set()
+
+    assert isinstance(error, openai.APIConnectionError), error
+    assert (
+        "Cannot reach http://models.example: its name was not looked up within 0.5 s "
+        "(total_timeout=). Check the spelling of the host name, and that this machine is online."
+    ) == str(error)
+    assert TOTAL - 0.05 < took < TOTAL + ENOUGH
+
+
+@each_way(CLIENTS)
 def test_a_pause_that_would_last_longer_than_the_request_is_not_made(way: Way) -> None:
     """The error of the server says more than that time is over."""
 
@@ -164,3 +185,26 @@ def test_there_may_be_no_limit_at_all(way: Way, seconds: float) -> None:
     names = ("timeout", "connect_timeout", "token_timeout", "total_timeout")
     with FakeServer() as server:
         assert ("echo: hi", None) == way(server.url, **dict.fromkeys(names, seconds))
+
+
+PROGRAM = """
+import asyncio, openai, socket, threading
+from mlxcel_integrations import LLM, AsyncLLM
+socket.getaddrinfo = lambda *_, **__: threading.Event().wait(100)
+options = {"base_url": "http://models.example", "served_model": "m", "total_timeout": 0.3}
+async def ask():
+    await AsyncLLM(**options).chat("hi")
+for way in (lambda: LLM(**options).chat("hi"), lambda: asyncio.run(ask())):
+    try:
+        way()
+    except openai.APIConnectionError:
+        print("told")
+"""
+
+
+def test_no_program_waits_at_its_end_for_a_name_server_that_is_silent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, timeout=60
+    )
+
+    assert ("told\n" * 2, "") == (done.stdout, done.stderr)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from mlxcel_integrations import AsyncLLM
 from mlxcel_integrations.transport.turns import AT_ONCE, DELTAS_PER_TURN
+from tests.fakes.server import FakeServer
 from tests.fakes.wire import DONE, dumps, event
 from tests.faults.raw_socket_server import HEAD, RawServer
 
@@ -73,14 +77,33 @@ async def test_a_read_that_is_cancelled_while_data_arrives_is_no_error_of_the_lo
     assert [] == complaints
 
 
-@pytest.mark.parametrize("steps", range(8))
+@contextlib.contextmanager
+def silent_socket() -> Iterator[dict[str, Any]]:
+    """The place of a server that answers nothing."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/s")
+        server.listen()
+        yield {"socket": f"{folder}/s"}
+
+
+@contextlib.contextmanager
+def answering_host() -> Iterator[dict[str, Any]]:
+    with FakeServer() as server:
+        yield {"base_url": server.url}
+
+
+@pytest.mark.parametrize("place", [silent_socket, answering_host])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_loop_that_ends_right_after_its_requests_are_cancelled_leaves_nothing_open(
-    steps: int, caplog: pytest.LogCaptureFixture
+    loop: str,
+    place: Callable[[], contextlib.AbstractContextManager[dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It cancels what closes their connections, too, some of it before it has begun."""
+    factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
 
-    async def main(path: str) -> None:
-        llm = AsyncLLM(socket=path, served_model="m", max_retries=0)
+    async def main(options: dict[str, Any], steps: int) -> None:
+        llm = AsyncLLM(**options, served_model="fake-model", max_retries=0)
         tasks = [asyncio.ensure_future(llm.chat("hi")) for _ in range(3)]
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -88,12 +111,11 @@ def test_a_loop_that_ends_right_after_its_requests_are_cancelled_leaves_nothing_
             task.cancel()
 
     gc.collect()
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{folder}/s")
-        server.listen()
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always", ResourceWarning)
-            asyncio.run(main(f"{folder}/s"))
+    with place() as options, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for steps in range(24):
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(main(options, steps))
             gc.collect()
 
     assert [] == [str(warning.message) for warning in warned]

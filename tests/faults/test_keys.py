@@ -51,6 +51,11 @@ def escaped(key: str) -> str:
     return "".join(f"\\u{ord(letter):04x}" for letter in key)
 
 
+def entities(key: str) -> str:
+    forms = ("&#{};", "&#00{};", "&#x{:x};", "&#X00{:X};")
+    return "".join(forms[at % 4].format(ord(letter)) for at, letter in enumerate(key))
+
+
 DELTA = '{"choices": [{"index": 0, "delta": {"content": "%s"}}]}'
 
 ANSWERS: dict[str, Answer] = {
@@ -68,6 +73,15 @@ ANSWERS: dict[str, Answer] = {
         "400 No", "text/plain", f"key={key.replace('-', '%2D').replace('a', '%61')}"
     ),
     "escaped": lambda key: answer("400 No", "application/json", f'{{"error": "{escaped(key)}"}}'),
+    "entities of HTML": lambda key: answer(
+        "403 No", "text/html", f"<p>bad key {entities(key)}</p>"
+    ),
+    "hexadecimal": lambda key: answer(
+        "400 No", "text/plain", f"authorization {key.encode().hex()}"
+    ),
+    "hexadecimal, with capitals": lambda key: answer(
+        "400 No", "text/plain", f"key {key.encode().hex(' ').upper()}"
+    ),
     "no HTTP": lambda key: f"{key}\r\n\r\n".encode(),
     "bad header": lambda key: f"HTTP/1.1 200 OK\r\n{key}\r\n\r\n".encode(),
     "name of the server": lambda key: answer("500 No", "text/plain", "no", f"x-served-by: {key}"),

@@ -66,9 +66,11 @@ class Way:
             return ask()
 
     @contextlib.contextmanager
-    def opened(self, **options: Any) -> Iterator[Ask]:
+    def opened(
+        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None, **options: Any
+    ) -> Iterator[Ask]:
         """Make an object, and return what asks it; close it in the end."""
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
             llm = self.make(**options)
 
             def ask(text: str = "hi", image: str | None = None) -> Outcome:

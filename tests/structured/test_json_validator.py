@@ -290,6 +290,28 @@ def test_a_schema_that_takes_too_long_to_check_is_an_error() -> None:
         JsonValidator({"allOf": [{}] * 20_000})
 
 
+def holding_itself(keyword: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    schema[keyword] = schema if keyword == "items" else [schema] * 1_000
+    return schema
+
+
+@pytest.mark.parametrize("keyword", ["items", "allOf", "enum"])
+def test_a_schema_of_python_that_holds_itself_ends_in_an_error(keyword: str) -> None:
+    with pytest.raises((MlxcelError, SchemaMismatch)):
+        JsonValidator(holding_itself(keyword)).check([])
+
+
+def test_a_value_of_python_that_holds_itself_is_checked_to_an_end() -> None:
+    value: list[Any] = []
+    value.append(value)
+
+    with pytest.raises(SchemaMismatch, match="nested too deeply"):
+        JsonValidator(
+            {"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}
+        ).check(value)
+
+
 def test_the_largest_schemas_that_servers_take_are_checked() -> None:
     names = [f"p{i}" for i in range(2_400)]
     schema = to_schema({**OBJECT, "properties": dict.fromkeys(names, INTEGER)})

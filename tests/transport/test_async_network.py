@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakSet
 
 import httpcore
 import pytest
 
 from mlxcel_integrations.transport.async_network import AsyncBackend
 
-BACKEND = AsyncBackend(httpcore.AnyIOBackend())
+BACKEND = AsyncBackend(WeakSet())
 
 
 @pytest.fixture
@@ -72,3 +74,58 @@ async def test_a_request_to_a_server_that_is_gone_is_not_written(tmp_path: Path)
             with pytest.raises(httpcore.WriteError):
                 await stream.write(b"x" * 1_000_000, 30)
         await stream.aclose()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET])
+def test_an_answer_that_was_sent_before_the_connection_broke_is_read(
+    family: socket.AddressFamily, loop: str, tmp_path: Path
+) -> None:
+    """Its server has not read all of the request: closing the connection breaks it."""
+
+    async def main(listener: socket.socket) -> None:
+        place = listener.getsockname()
+        if family is socket.AF_UNIX:
+            stream = await BACKEND.connect_unix_socket(place, 30)
+        else:
+            stream = await BACKEND.connect_tcp(*place, 30)
+        await stream.write(b"a request", 30)
+        with listener.accept()[0] as connection:
+            connection.recv(1)
+            connection.sendall(b"the answer")
+        # The loop sees both at once.
+        time.sleep(0.01)  # noqa: ASYNC251
+        await asyncio.sleep(0.01)
+
+        assert b"the answer" == await stream.read(100, 30)
+        with pytest.raises(httpcore.ReadError):
+            await stream.read(100, 30)
+        await stream.aclose()
+
+    factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with socket.socket(family) as listener, asyncio.Runner(loop_factory=factory) as runner:
+        listener.bind(str(tmp_path / "x.sock") if family is socket.AF_UNIX else ("127.0.0.1", 0))
+        listener.listen()
+        runner.run(main(listener))
+
+
+async def test_the_next_address_of_a_host_is_used_when_the_first_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = [(2, 1, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        stream = await BACKEND.connect_tcp("models.invalid", port, 30)
+
+        assert server.getsockname() == stream.get_extra_info("peername")
+        await stream.aclose()
+
+
+async def test_a_host_of_which_all_addresses_refuse_is_told_as_the_system_tells_it() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(httpcore.ConnectError) as caught:
+            await BACKEND.connect_tcp("localhost", closed.getsockname()[1], 30)
+
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)

@@ -93,6 +93,12 @@ UNANSWERED = {
         r"it accepted no connection within 10 s \(connect_timeout=\)",
         True,
     ),
+    "name not looked up": (
+        caused_by(socket.gaierror(-3, "silent"), httpx.ConnectTimeout),
+        "APIConnectionError",
+        r"name was not looked up within 10 s \(connect_timeout=\). Check the spelling of the host",
+        True,
+    ),
     "silent": (httpx.ReadTimeout(""), "APITimeoutError", r"within 5 s \(timeout=\)", False),
     "out of time": (TimeoutError(), "APITimeoutError", r"within 5 s \(timeout=\)", False),
     "no connection free": (httpx.PoolTimeout(""), "APITimeoutError", "200 connections", False),

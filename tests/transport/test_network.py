@@ -142,7 +142,7 @@ def test_the_addresses_of_a_host_share_the_time_of_a_connection(
     total: float | None, shares: list[float], clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [(2, 1, 6, "", (address, 80)) for address in ADDRESSES]
-    monkeypatch.setattr(network.socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     backend: Any = NoAnswer(clock)
     with (
         sent_within(Deadline(Timeouts(total_timeout=total), clock[0])),
@@ -164,7 +164,7 @@ def test_the_addresses_of_a_host_share_the_time_of_a_connection(
 def test_a_link_local_address_keeps_its_interface(
     found: tuple[Any, ...], expected: str, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network.socket, "getaddrinfo", lambda *_, **__: [(10, 1, 6, "", found)])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(10, 1, 6, "", found)])
     backend: Any = NoAnswer(clock)
     with pytest.raises(httpcore.ConnectTimeout):
         DeadlineBackend(backend).connect_tcp("host", 80, 9)

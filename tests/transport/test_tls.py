@@ -20,6 +20,8 @@ from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.transport.endpoint import Endpoint
 from mlxcel_integrations.transport.tls import TLS
+from tests.faults.raw_socket_server import HEAD, RawServer
+from tests.faults.ways_to_call import WAYS, Way, each_way
 
 URL = "https://models.example.org"
 
@@ -121,6 +123,35 @@ def test_why_there_is_no_secure_connection_is_told(
         ):
             llm.models()
         thread.join()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@each_way(WAYS[:4])
+def test_a_long_question_and_its_answer_are_encrypted(way: Way, loop: str, tmp_path: Path) -> None:
+    """The answer is larger than what is read at once, in both directions."""
+    authority, served = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    text = "x" * 1_000_000
+    delta = f'data: {{"choices": [{{"delta": {{"content": "{text}"}}}}]}}\n\ndata: [DONE]\n\n'
+
+    def serve(_: RawServer, connection: socket.socket) -> None:
+        with served.wrap_socket(connection, server_side=True) as secure:
+            received = secure.recv(65536)
+            if received.startswith(b"GET"):
+                secure.sendall(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                return
+            left = len(text) - len(received)
+            while left > 0:
+                left -= len(secure.recv(65536))
+            secure.sendall(HEAD + delta.encode())
+
+    factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with RawServer(serve, reads=False) as server:
+        url = server.url.replace("http", "https")
+        llm = {"base_url": url, "served_model": "m", "check_context": None}
+        with way.opened(factory, verify=str(tmp_path / "ca.pem"), **llm) as ask:
+            assert (text, None) == ask(text)
 
 
 @pytest.mark.parametrize("place", ["unix:///run/x.sock", "http://localhost:1"])

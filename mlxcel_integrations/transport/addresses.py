@@ -1,0 +1,92 @@
+"""Addresses of a host, looked up within the limits of a request."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+__all__ = ["LEAST_SECONDS", "look_up", "lookup_errors", "sharing"]
+
+LEAST_SECONDS = 0.001
+"""Shortest wait for a connection: none at all would mean to fail at once."""
+
+
+def look_up(host: str, port: int) -> Future[list[str]]:
+    """Return the future addresses of a host, in the order in which to try them.
+
+    A name is looked up in a thread, since nothing ends the wait for a name server that is silent;
+    nothing waits for the end of that thread, either. What needs no name server is there at once.
+
+    Args:
+        host: A name, or an address.
+        port: The port to connect to.
+    """
+    found: Future[list[str]] = Future()
+    # From now on, whoever waits for it may leave, but nobody can cancel it.
+    found.set_running_or_notify_cancel()
+    if _needs_name_server(host):
+        try:
+            threading.Thread(target=_resolve, args=(found, host, port), daemon=True).start()
+            return found
+        except RuntimeError:
+            # There are too many threads, or Python is ending.
+            pass
+    _resolve(found, host, port)
+    return found
+
+
+@contextlib.contextmanager
+def lookup_errors() -> Iterator[None]:
+    """Raise the errors of a lookup, and the end of the wait for it, as those of httpcore."""
+    import httpcore
+
+    try:
+        yield
+    except TimeoutError:
+        try:
+            raise socket.gaierror(socket.EAI_AGAIN, "the name server is silent")
+        except OSError as silent:
+            # httpcore drops the causes of errors, and leaves their contexts.
+            raise httpcore.ConnectTimeout(silent)  # noqa: B904
+    except OSError as error:
+        raise httpcore.ConnectError(error) from error
+
+
+def sharing(addresses: list[str], end: float | None) -> Iterator[tuple[str, float | None]]:
+    """Yield each address, and the seconds that a connection to it may take.
+
+    All addresses share the time that is left, of which the first could take the whole otherwise.
+
+    Args:
+        addresses: The addresses of one host.
+        end: When the connection must have been made, on the monotonic clock; None for no limit.
+    """
+    for others, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+        left = None if end is None else max(end - time.monotonic(), LEAST_SECONDS)
+        yield address, None if left is None else left / (others + 1)
+
+
+def _needs_name_server(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+    return False
+
+
+def _resolve(found: Future[list[str]], host: str, port: int) -> None:
+    try:
+        known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found.set_result(list(dict.fromkeys(_with_interface(*each[4]) for each in known)))
+    except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+        found.set_exception(error)
+
+
+def _with_interface(host: str, port: int, flow: int = 0, interface: int = 0) -> str:
+    """Return an address with the interface that a link-local one of IPv6 needs, as a number."""
+    return f"{host}%{interface}" if interface else host

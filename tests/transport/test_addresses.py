@@ -1,0 +1,64 @@
+"""Addresses of hosts: only names are looked up in a thread, and connections share the time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from mlxcel_integrations.transport import addresses
+from mlxcel_integrations.transport.addresses import look_up, sharing
+
+
+@pytest.mark.parametrize(
+    ("host", "in_thread"),
+    [
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("fe80::1%1", False),
+        ("localhost", False),
+        ("api.localhost", False),
+        ("models.invalid", True),
+        ("127.0.0.1.invalid", True),
+    ],
+)
+def test_only_a_name_is_looked_up_in_a_thread(
+    host: str, in_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_by: list[int] = []
+
+    def answer(*_: Any, **__: Any) -> Any:
+        asked_by.append(threading.get_ident())
+        return [(2, 1, 6, "", (host, 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+    assert [host] == look_up(host, 80).result(20)
+    assert in_thread == (asked_by != [threading.get_ident()])
+
+
+def test_a_name_is_looked_up_here_where_no_thread_can_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(addresses.threading.Thread, "start", fail)
+
+    assert isinstance(look_up("models.invalid", 80).exception(0), socket.gaierror)
+
+
+@pytest.mark.parametrize(("end", "shares"), [(None, [None, None, None]), (109.0, [3, 3, 3])])
+def test_addresses_share_the_time_that_is_left(
+    end: float | None, shares: list[float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(addresses.time, "monotonic", lambda: now[0])
+    taken = []
+    for _, share in sharing(["a", "b", "c"], end):
+        taken.append(share)
+        now[0] += share or 0
+
+    assert shares == taken

@@ -1,4 +1,4 @@
-"""Keyword search with BM25, and reciprocal rank fusion of two rankings."""
+"""Keyword search with BM25, and the fusion of two rankings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, takewhile
 
 __all__ = ["KeywordIndex", "fuse_rankings"]
@@ -21,9 +21,6 @@ _LETTER = re.compile(_REST.replace("*", ""))
 
 _SATURATION, _LENGTH_WEIGHT = 1.5, 0.3
 """The parameters of BM25 that are usually called k1 and b; passages are nearly equal in length."""
-
-_OFFSET = 60
-"""Constant of reciprocal rank fusion: the smaller, the more the first places count."""
 
 _FREQUENT = 5
 """A word with more occurrences per text than this is left out if a rarer one was found."""
@@ -49,14 +46,22 @@ class KeywordIndex:
         self._mean_length = max(len(self._text) / max(len(texts), 1), 1)
         self._stemmer = Stemmer("english")
 
-    def rank(self, question: str, k: int) -> list[int]:
-        """Return the indices of at most k texts that share words with a question, best first."""
+    def rank(self, question: str, k: int) -> dict[int, float]:
+        """Return at most k texts that share words with a question, best first.
+
+        Args:
+            question: The question.
+            k: Number of texts.
+
+        Returns:
+            Their indices with their scores.
+        """
         scores: dict[int, float] = defaultdict(float)
         for places, stem, prefix in self._rarest_first(question):
             if places > _FREQUENT * len(self._starts) and scores:
                 break
             self._add(scores, Counter(self._texts_with(stem, prefix)))
-        return heapq.nlargest(k, scores, key=lambda index: (scores[index], -index))
+        return dict(heapq.nlargest(k, scores.items(), key=lambda item: (item[1], -item[0])))
 
     def _rarest_first(self, question: str) -> list[tuple[int, str, str]]:
         """Return each word as the places with its first letters, its stem, and these letters."""
@@ -92,15 +97,23 @@ def _common_beginning(stem: str, word: str) -> str:
     return "".join(letter for letter, _ in pairs)
 
 
-def fuse_rankings(by_words: Sequence[int], by_meaning: Sequence[int]) -> list[int]:
-    """Join two rankings by reciprocal rank: a text high in both comes first.
+def fuse_rankings(by_words: Mapping[int, float], by_meaning: Mapping[int, float]) -> list[int]:
+    """Join two rankings by the sum of their scores, each as a share of the largest.
+
+    Unlike ranks, scores tell a text that has every rare word of a question from the next one, which
+    has a few.
 
     Args:
-        by_words: Texts by the words that they share with a question, best first.
-        by_meaning: Texts by their similarity in meaning, best first.
+        by_words: Scores of texts by the words that they share with a question.
+        by_meaning: Scores of texts by their similarity in meaning.
+
+    Returns:
+        The indices of the texts, best first.
     """
-    scores: dict[int, float] = defaultdict(float)
-    for ranking in (by_words, by_meaning):
-        for place, index in enumerate(ranking, 1):
-            scores[index] += 1 / (_OFFSET + place)
-    return sorted(scores, key=lambda index: -scores[index])
+    joined: dict[int, float] = defaultdict(float)
+    for scores in (by_words, by_meaning):
+        largest = max(scores.values(), default=0) or 1
+        for index, score in scores.items():
+            # A similarity below zero tells no more than one of zero.
+            joined[index] += max(score, 0) / largest
+    return sorted(joined, key=lambda index: -joined[index])

@@ -28,20 +28,20 @@ class Style:
     best_rows_first: bool = False
 
 
-_ONE_LINE = r'root ::= " "? [^ \n] [^\n]* "\n"'
-"""A grammar of llama.cpp. Without it, some answers begin with a blank line, where they end at once,
-and others repeat their first line."""
+_NOT_BLANK = r'root ::= " "? [^ \n] ([^\n] | "\n")*'
+"""A grammar of llama.cpp: without it, some answers begin with a blank line, and end there."""
 
 _USUAL = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
 # It was not trained to chat: it mixes up several passages, and tends to answer from the first row
-# of a table. Its server knows where it is to stop.
+# of a table. It often repeats the first line of an answer, or goes on with another question.
 _BUILT_IN = Style(
     1,
     {
         "temperature": 0,
         "reasoning": False,
         "max_tokens": 60,
-        "extra_body": {"grammar": _ONE_LINE},
+        "stop": ["\n"],
+        "extra_body": {"grammar": _NOT_BLANK},
     },
     best_rows_first=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ...client import LLM
 from ..flags import in_flags
@@ -15,7 +15,7 @@ from .vector_search import VectorIndex
 
 __all__ = ["Retrieval"]
 
-CANDIDATES = 20
+CANDIDATES = 50
 """Passages that each index proposes."""
 
 
@@ -65,14 +65,14 @@ class Retrieval:
 
     def find(self, question: str, k: int) -> Sequence[Passage]:
         """Return the k best passages for a question that was prepared; if none fits, the first."""
-        best = self._keywords.rank(question, CANDIDATES)
+        by_words, by_meaning = self._keywords.rank(question, CANDIDATES), {}
         if self._vectors is not None:
             by_meaning = self._vectors.rank(question, range(len(self._passages)), CANDIDATES)
-            best = fuse_rankings(best, by_meaning)
+        best = fuse_rankings(by_words, by_meaning)
         return [self._passages[index] for index in best[:k]] or self._passages[:k]
 
     def _try_to_embed(
-        self, vectors: VectorIndex, question: str, by_words: Sequence[int], seconds: float
+        self, vectors: VectorIndex, question: str, by_words: Iterable[int], seconds: float
     ) -> None:
         """Embed what is missing; if the server cannot, keywords alone decide from now on."""
         wanted = [*by_words, *range(len(self._passages))]

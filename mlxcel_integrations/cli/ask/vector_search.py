@@ -95,14 +95,18 @@ class VectorIndex:
             quick = time.monotonic() - begin < _BATCH_SECONDS / 2
             size = min(size * 2, _LARGEST_BATCH) if quick else max(size // 2, 1)
 
-    def rank(self, question: str, indices: Iterable[int], k: int) -> list[int]:
-        """Return at most k of these indices, those with a vector, nearest first."""
+    def rank(self, question: str, indices: Iterable[int], k: int) -> dict[int, float]:
+        """Return at most k of these indices with their similarities, nearest first.
+
+        Those without a vector are left out.
+        """
         known = [index for index in indices if self._texts[index] in self._vectors]
         if not known:
-            return []
+            return {}
         matrix = np.stack([self._vectors[self._texts[index]] for index in known])
-        order = np.argsort(-(matrix @ self._questions[question]), kind="stable")
-        return [known[place] for place in order[:k]]
+        similarities = matrix @ self._questions[question]
+        order = np.argsort(-similarities, kind="stable")
+        return {known[place]: float(similarities[place]) for place in order[:k]}
 
 
 def vector_name(features: ServerFeatures) -> str:

@@ -62,7 +62,7 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     store.remove_oldest()
     for age, slot in enumerate(newest_first):
         if not states[slot].get("is_processing"):
-            _save(slots, slot, store, _tokens(states[slot]), used_at=now - age * _APART)
+            _save(slots, slot, store, _slot_tokens(states[slot]), used_at=now - age * _APART)
 
 
 def _save(slots: Slots, slot: int, store: PromptStore, tokens: int, used_at: int) -> None:
@@ -117,7 +117,7 @@ def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
             raise
 
 
-def _tokens(state: dict[str, object]) -> int:
+def _slot_tokens(state: dict[str, object]) -> int:
     """Return the number of tokens in a slot, 0 if the server does not tell."""
     tokens = state.get("n_prompt_tokens")
     return tokens if isinstance(tokens, int) else 0

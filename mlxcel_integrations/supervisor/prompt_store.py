@@ -12,6 +12,7 @@ import stat
 import struct
 import time
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 __all__ = ["PromptStore", "prompt_logger"]
@@ -24,7 +25,8 @@ _KEPT_NAME = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
 
 _MAGIC = b"qsgg"
 _BEGINNING = struct.Struct("<4sII")
-"""How llama.cpp's files begin: with this word, a version and the number of tokens."""
+_TOKEN_BYTES = 4
+"""How llama.cpp's files begin: with this word, a version, the number of tokens, and each token."""
 
 _UNFINISHED = ".part"
 _UNFINISHED_SECONDS = 3600.0
@@ -74,7 +76,8 @@ class PromptStore:
             path.chmod(0o600)
             if path.stat().st_size == size:
                 os.utime(path, ns=(used_at, used_at))
-                path.replace(self.directory / f"{_checksum(path)}.slot")
+                kept = path.replace(self.directory / f"{_checksum(path)}.slot")
+                self._remove_earlier(kept)
         except OSError as error:
             prompt_logger.debug("%s is not kept: %s", path, error.strerror)
         self.remove_oldest()
@@ -121,10 +124,10 @@ class PromptStore:
     def newest(self, count: int) -> list[str]:
         """Return the names of the newest intact files, the newest first; others are removed."""
         names: list[str] = []
-        for path in _newest_first(self.directory, "*"):
+        for path in self._newest_kept():
             if len(names) == count:
                 break
-            if _KEPT_NAME.fullmatch(path.name) and self._is_intact(path):
+            if self._is_intact(path):
                 names.append(path.name)
         return names
 
@@ -139,10 +142,21 @@ class PromptStore:
         self.drop(path.name)
         return False
 
+    def _remove_earlier(self, kept: Path) -> None:
+        """Remove older files of the same prompt: a server writes other bytes each time."""
+        tokens = _saved_tokens(kept)
+        # Not newer ones, so that of two programs that save at once, one keeps its file.
+        for path in dropwhile(lambda path: path != kept, self._newest_kept()):
+            if tokens and path != kept and _saved_tokens(path) == tokens:
+                self.drop(path.name)
+
+    def _newest_kept(self) -> list[Path]:
+        newest = _newest_first(self.directory, "*")
+        return [path for path in newest if _KEPT_NAME.fullmatch(path.name)]
+
     def _size_of(self, tokens: int) -> int:
         """Estimate the bytes of a prompt by those that are kept; 0 if there are none."""
-        kept = [p for p in _newest_first(self.directory, "*") if _KEPT_NAME.fullmatch(p.name)]
-        return int(tokens * max(map(_bytes_per_token, kept), default=0.0))
+        return int(tokens * max(map(_bytes_per_token, self._newest_kept()), default=0.0))
 
     def _kept_bytes(self, path: Path, room: int) -> int:
         """Return the bytes of a kept file; one for which there is no room is removed."""
@@ -171,12 +185,19 @@ def _newest_first(directory: Path, pattern: str) -> list[Path]:
 
 def _bytes_per_token(path: Path) -> float:
     """Return the bytes that each token takes in a file; 0 for one in another form."""
-    with path.open("rb") as file:
-        header = file.read(_BEGINNING.size)
-    if not header.startswith(_MAGIC) or len(header) < _BEGINNING.size:
-        return 0.0
-    tokens: int = _BEGINNING.unpack(header)[2]
-    return path.stat().st_size / max(tokens, 1)
+    tokens = len(_saved_tokens(path)) / _TOKEN_BYTES
+    return path.stat().st_size / tokens if tokens else 0.0
+
+
+def _saved_tokens(path: Path) -> bytes:
+    """Return the tokens at the beginning of a file; none for one in another form."""
+    # Another program may have removed it.
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        beginning = file.read(_BEGINNING.size)
+        if beginning.startswith(_MAGIC) and len(beginning) == _BEGINNING.size:
+            count: int = _BEGINNING.unpack(beginning)[2]
+            return file.read(count * _TOKEN_BYTES)
+    return b""
 
 
 def _checksum(path: Path) -> str:

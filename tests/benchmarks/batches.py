@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import httpx
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
 
 from tests.benchmarks.clients import Httpx, LangChain, clients
 from tests.benchmarks.part import Part
@@ -60,9 +61,10 @@ def by_hand(url: str, slots: int) -> Work:
     return lambda: asyncio.run(ask_all())
 
 
-def abatch(llm: BaseChatModel, slots: int) -> Work:
+def abatch(llm: BaseChatModel, slots: int, most: int | None = None) -> Work:
     questions = [QUESTION] * CHATS * slots
-    return lambda: asyncio.run(llm.abatch(questions))
+    config = RunnableConfig() if most is None else RunnableConfig(max_concurrency=most)
+    return lambda: asyncio.run(llm.abatch(questions, config))
 
 
 def batch(llm: BaseChatModel, slots: int) -> Work:
@@ -77,11 +79,17 @@ def ways(url: str, slots: int, peers: bool) -> dict[str, Work]:
         for name, client in clients(url, peers=peers).items()
         if isinstance(client, LangChain)
     }
-    found = {FLOOR: by_hand(url, slots)}
-    for name in (OURS[0], *OTHERS):
+    ours = models["`ChatMlxcel`"]
+    found = {
+        FLOOR: by_hand(url, slots),
+        OURS[0]: abatch(ours, slots),
+        OURS[1]: batch(ours, slots),
+    }
+    for name in OTHERS:
         if (llm := models.get(name.replace(".abatch", ""))) is not None:
-            found[name] = abatch(llm, slots)
-    return {**found, OURS[1]: batch(models["`ChatMlxcel`"], slots)}
+            # They do not know the slots of a server.
+            found[name] = abatch(llm, slots, most=slots)
+    return found
 
 
 def measure(rounds: int, peers: bool) -> dict[str, float]:

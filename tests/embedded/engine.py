@@ -62,7 +62,7 @@ def serving(socket: Path, *flags: str, **variables: str) -> Iterator[httpx.Clien
 def client(socket: Path) -> httpx.Client:
     # The engine closes idle connections after 5 seconds, as httpx does by default: too late.
     transport = httpx.HTTPTransport(uds=str(socket), limits=httpx.Limits(keepalive_expiry=2))
-    return httpx.Client(transport=transport, base_url="http://engine", timeout=60)
+    return httpx.Client(transport=transport, base_url="http://engine", timeout=600)
 
 
 def wait_until_ready(process: subprocess.Popen[str]) -> list[str]:

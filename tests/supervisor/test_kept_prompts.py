@@ -30,9 +30,10 @@ from mlxcel_integrations.supervisor.slots import Slots
 BYTES_PER_TOKEN = 100
 
 
-def file_of(tokens: int) -> bytes:
+def file_of(tokens: int, state: bytes = b"x") -> bytes:
     """Return a file as llama.cpp begins it."""
-    return struct.pack("<4sII", b"qsgg", 2, tokens).ljust(tokens * BYTES_PER_TOKEN, b"x")
+    beginning = struct.pack(f"<4sII{tokens}I", b"qsgg", 2, tokens, *range(tokens))
+    return beginning.ljust(tokens * BYTES_PER_TOKEN, state)
 
 
 @dataclass
@@ -361,6 +362,29 @@ def test_the_oldest_go_when_there_is_no_more_room(server: SlotServer, tmp_path: 
 
     left = sorted(path.read_bytes()[0] for path in (tmp_path / "prompts").glob("*/*"))
     assert [1, 2] == left
+
+
+def test_a_prompt_is_kept_once_although_its_bytes_change_with_each_restart(
+    server: SlotServer, store: PromptStore
+) -> None:
+    for states in (b"ab", b"cd", b"ef"):
+        server.slots = [file_of(tokens + 1, bytes([b])) for tokens, b in enumerate(states)]
+        save_prompts(slots(server), store)
+
+    assert [file_of(2, b"f"), file_of(1, b"e")] == [path.read_bytes() for path in kept(store)]
+
+
+def test_a_prompt_that_another_program_has_kept_since_stays(
+    server: SlotServer, store: PromptStore
+) -> None:
+    server.slots = [file_of(1, b"a")]
+    save_prompts(slots(server), store)
+    (newer,) = kept(store)
+    os.utime(newer, (time.time() + 60,) * 2)
+    server.slots = [file_of(1, b"b")]
+    save_prompts(slots(server), store)
+
+    assert newer in kept(store)
 
 
 def test_a_prompt_that_is_larger_than_all_room_replaces_no_other(

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 
 import httpx
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.runnables import RunnableConfig
 
 from tests.benchmarks.clients import Httpx, LangChain, clients
@@ -62,13 +62,13 @@ def by_hand(url: str, slots: int) -> Work:
 
 
 def abatch(llm: BaseChatModel, slots: int, most: int | None = None) -> Work:
-    questions = [QUESTION] * CHATS * slots
+    questions: list[LanguageModelInput] = [QUESTION for _ in range(CHATS * slots)]
     config = RunnableConfig() if most is None else RunnableConfig(max_concurrency=most)
     return lambda: asyncio.run(llm.abatch(questions, config))
 
 
 def batch(llm: BaseChatModel, slots: int) -> Work:
-    questions = [QUESTION] * CHATS * slots
+    questions: list[LanguageModelInput] = [QUESTION for _ in range(CHATS * slots)]
     return lambda: llm.batch(questions)
 
 

@@ -180,6 +180,16 @@ def test_values_that_an_adapter_refuses_are_told_in_one_line(
     assert "no-secret" not in str([frame.locals for frame in in_package])
 
 
+def test_all_unknown_options_are_told_at_once(kind: Any) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        kind(model="embedded", max_retry=1, n_ctx=4096, startup_timout=5)
+
+    told = str(caught.value)
+    for part in ("'max_retry'", "Did you mean 'max_retries'?", "'n_ctx'", "Here, use ctx_size="):
+        assert part in told
+    assert told.endswith("'startup_timeout'?")
+
+
 def test_the_name_of_vectors_is_no_model() -> None:
     pytest.importorskip("llama_index.core")
     from mlxcel_integrations.llama_index import MlxcelEmbedding

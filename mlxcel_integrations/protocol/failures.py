@@ -403,7 +403,7 @@ def _advice(status: int, error: Any, text: str, is_page: bool) -> str | None:
             "let user and assistant take turns, and do not set merge_messages=False."
         )
     if "does not support logits" in text:
-        return "The model was made for embeddings, and cannot answer: pass another as model=."
+        return "The model was made for embeddings and cannot chat: pass another as model=."
     return _ADVICE.get(status)
 
 

@@ -288,7 +288,7 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda llm: llm.embed(["a"], batch_size=True), "^batch_size=True must be a whole number"),
     (lambda llm: llm.chat("a", schema=int, max_attempts=True), "^max_attempts=True must be a wh"),
     (lambda llm: llm.embed(["a"], prefix=3), "^prefix=3 must be a str"),
-    (lambda llm: llm.rerank(3, ["a"]), "^query=3 must be a string that is not empty"),
+    (lambda llm: llm.rerank(3, ["a"]), "^query=3 must be a non-empty string"),
     (lambda llm: llm.rerank("q", "abc"), "^documents= is a single string"),
     (lambda llm: llm.rerank("q", ["a"], top_n="x"), "^top_n='x' must be a whole number"),
 ]

@@ -256,7 +256,7 @@ def test_a_refusal_of_the_chat_template_is_shown_without_its_place_and_with_advi
 def test_a_model_for_embeddings_that_is_asked_to_answer_is_told() -> None:
     message = failure(500, envelope("the context does not support logits computation")).message
 
-    assert message.endswith("made for embeddings, and cannot answer: pass another as model=.")
+    assert message.endswith("made for embeddings and cannot chat: pass another as model=.")
 
 
 def test_a_refusal_of_another_kind_gets_no_advice_about_roles() -> None:

@@ -110,7 +110,7 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
     )
     _add_engine(parser)
     parser.add_argument(
-        "--embedding-model", metavar="MODEL", help="a model for that server to embed with"
+        "--embedding-model", metavar="MODEL", help="a second model for that server, for embeddings"
     )
     parser.add_argument(
         "--embed-all",
@@ -151,7 +151,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="context of all slots together (default: that of the server)",
     )
     parser.add_argument("--embedding-model", metavar="MODEL", help="a second model, for embeddings")
-    parser.epilog = "MLXCEL_API_KEY is the key that the server asks for."
+    parser.epilog = "Set MLXCEL_API_KEY to the key that clients must send."
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +179,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="SECONDS",
         type=_seconds,
-        help="leave that server running for so long, for the next command with this option",
+        help="leave that server running this long, for the next command with this option",
     )
 
 

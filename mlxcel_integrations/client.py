@@ -627,7 +627,7 @@ class LLM(BaseClient):
             prefix: Prefix of each text, for models that expect one such as ``"query: "``.
             instruction: What the vectors are for; used by some models of mlxcel.
             dimensions: Length of the vectors, for models that can shorten them.
-            batch_size: Most texts in one request; fewer if they are long.
+            batch_size: Maximum number of texts in a request; fewer if they are long.
             skip_empty: Whether an empty text gets a vector of zeros, which is similar to nothing,
                 instead of raising an error.
             truncate: Whether to cut a text that has more tokens than the model embeds, instead of
@@ -680,7 +680,7 @@ class LLM(BaseClient):
             top_n: How many to return; all if not given.
             model: Name of a served model; chosen by its capabilities if not given.
             instruction: What counts as relevant; used by some models of mlxcel.
-            batch_size: Most documents in one request; fewer if they are long.
+            batch_size: Maximum number of documents in a request; fewer if they are long.
 
         Returns:
             Each with its index and its score; equally relevant ones in their original order.

@@ -163,8 +163,8 @@ def check_program_goes_on() -> None:
 def program_is_ending() -> MlxcelServerError:
     """Return the error for whoever uses a model while Python is ending."""
     return MlxcelServerError(
-        "The program is ending, so no model can be used any more. Do it earlier: at the latest in "
-        "a function that is registered with atexit."
+        "The program is ending, so no model can be used any more. Use it earlier, at the latest "
+        "in a function registered with atexit."
     )
 
 

@@ -51,7 +51,7 @@ def check_socket_path(path: str, option: str) -> None:
     check_socket_length(path, option)
     named = f"{option}{path!r}"
     if not is_socket_path(path):
-        raise MlxcelError(f"{named} must end in .sock: servers recognise sockets by that.")
+        raise MlxcelError(f"{named} must end in .sock, which is how servers recognise a socket.")
     if not os.access(Path(path).parent, os.W_OK | os.X_OK):
         raise MlxcelError(
             f"The directory of {named} does not exist or is not writable. Choose another path."

@@ -19,7 +19,7 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
     """A model that generates text."""
 
     @classmethod
-    def _unknown_name_hint(cls) -> str:
+    def _what_it_takes(cls) -> str:
         return "To send it to the server unchanged, use extra_body=."
 
     @field_validator("response_format", mode="before")

@@ -25,7 +25,7 @@ from ..options.fields import (
     SamplingParams,
     ServerOptions,
 )
-from ..options.names import demands, hint_for, plain_values
+from ..options.names import demands, plain_values, refusals
 from ..protocol.arguments import shown
 from ..secret import with_hidden_key, with_secrets
 from ..transport.connection import Connection, ConnectionSettings
@@ -179,8 +179,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         given = plain_values(given, cls.model_fields)
         check_program_goes_on()
         given = split_timeout(given)
-        for name in given:
-            cls._check_name(name)
+        cls._check_names(given)
         try:
             return handler(given)
         except ValidationError as error:
@@ -188,10 +187,15 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             raise OptionError(demands(error)) from None
 
     @classmethod
-    def _check_name(cls, name: str) -> None:
-        if name not in cls.model_fields:
-            hint = hint_for(name, cls.model_fields) or cls._unknown_name_hint()
-            raise OptionError(f"{cls.__name__} has no option {name!r}. {hint}")
+    def _check_names(cls, names: Iterable[str]) -> None:
+        told = refusals(
+            [name for name in names if name not in cls.model_fields],
+            [*cls.model_fields],
+            refusal=f"{cls.__name__} has no option {{!r}}.",
+            options=cls._what_it_takes(),
+        )
+        if told:
+            raise OptionError(" ".join(told))
 
     def model_post_init(self, context: Any, /) -> None:
         """Call the framework's own, too, which Pydantic's for private attributes would replace."""
@@ -215,8 +219,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             MlxcelError: There is no option of that name, or it cannot have the value.
         """
         check_program_goes_on()
-        for name in update or ():
-            self._check_name(name)
+        self._check_names(update or ())
         changes = {name: _checked(name, value) for name, value in (update or {}).items()}
         copied = super().model_copy(update=changes, deep=deep)
         copied._use_options(changes.keys())
@@ -374,7 +377,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return connection_table(type(self).__name__, self.__dict__.get("_connection"))
 
     @classmethod
-    def _unknown_name_hint(cls) -> str:
+    def _what_it_takes(cls) -> str:
         return f"Its options are {', '.join(cls.model_fields)}."
 
 

@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_output()
         return 1
     except Exception as error:  # noqa: BLE001 - it ends the program
-        return _report(_explained(error), 2 if isinstance(error, UsageError) else 1)
+        status = 2 if isinstance(error, UsageError) else 1
+        return _report(_explained(error, options.command), status)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -89,6 +90,7 @@ def _run(options: argparse.Namespace) -> int:
                 socket=options.socket,
                 host=options.host,
                 port=options.port,
+                ctx_size=options.ctx_size,
                 embedding_model=options.embedding_model,
             )
         case "demo":
@@ -105,12 +107,12 @@ def _run(options: argparse.Namespace) -> int:
             return run_doctor(out, options.model, options.base_url, options.socket)
 
 
-def _explained(error: Exception) -> str:
+def _explained(error: Exception, command: str) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The output cannot be written: the disk is full. Make room, or write elsewhere."
     # A traceback may quote what a file or a server says, too.
     if is_self_explanatory(error):
-        return in_flags(str(error))
+        return in_flags(str(error), command)
     return traceback.format_exc().rstrip()
 
 

@@ -66,16 +66,16 @@ def run_chat(
         running_engine(log, choice, lambda: None, keep) as endpoint,
         LLM(base_url=str(endpoint)) as llm,
     ):
+        conversation = Conversation(llm, out, log, system)
         log.line("Type a message, or /help.")
         log.line()
-        conversation = Conversation(llm, out, log, system)
 
         def take(line: str) -> None:
             if not at_prompt():
                 log.line(f"> {line}")
             conversation.take(line)
 
-        answer_lines(read_lines(log), log, take)
+        answer_lines(read_lines(log), log, "chat", take)
     return 0
 
 
@@ -153,7 +153,8 @@ class Conversation:
             return messages
         if len(fitting) < len(messages):
             left_out = len(messages) - len(fitting)
-            self._log.line(f"(the first {left_out} messages no longer fit, and are forgotten)")
+            first = "first message is" if left_out == 1 else f"first {left_out} messages are"
+            self._log.line(f"(the conversation is too long for the model: its {first} forgotten)")
         return fitting
 
     def _show_stats(self) -> None:

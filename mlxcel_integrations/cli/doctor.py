@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Iterator
 
 from .. import __version__
 from ..errors import MlxcelError
+from .flags import in_flags
 from .installation import Finding, check_packages, check_python
 from .terminal import Terminal, on_one_line
 
@@ -55,6 +57,13 @@ def _findings(model: str | None, base_url: str | None, socket: str | None) -> It
     if any(finding.state == "problem" for finding in installed):
         # The next checks import these packages.
         return
+    for finding in _findings_about_engine(model, base_url, socket):
+        yield dataclasses.replace(finding, advice=in_flags(finding.advice, "doctor"))
+
+
+def _findings_about_engine(
+    model: str | None, base_url: str | None, socket: str | None
+) -> Iterator[Finding]:
     from .checks import check_managed_server, check_running_server
     from .engine import choose_engine
 

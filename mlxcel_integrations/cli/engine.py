@@ -16,7 +16,6 @@ from ..supervisor.binary import EMBEDDED, Executable
 from ..supervisor.log_lines import read_progress
 from ..supervisor.managed_server import ManagedServer
 from ..transport.endpoint import Endpoint
-from .flags import in_flags
 from .parser import UsageError
 from .terminal import Terminal
 
@@ -68,7 +67,7 @@ def choose_engine(
 def describe_executable(executable: Executable) -> str:
     """Describe the program that serves a model, and why it was chosen."""
     where = "" if executable.dialect is EMBEDDED else f" at {executable.command[0]}"
-    return f"{executable.dialect.name}{where} ({in_flags(executable.reason)})"
+    return f"{executable.dialect.name}{where} ({executable.reason})"
 
 
 @contextlib.contextmanager

@@ -38,7 +38,9 @@ def read_lines(log: Terminal) -> Iterator[str]:
                 yield line
 
 
-def answer_lines(lines: Iterator[str], log: Terminal, answer: Callable[[str], object]) -> None:
+def answer_lines(
+    lines: Iterator[str], log: Terminal, command: str, answer: Callable[[str], object]
+) -> None:
     """Answer each line.
 
     At a prompt, Ctrl-C ends an answer and errors are printed; then the next line can be typed.
@@ -46,6 +48,7 @@ def answer_lines(lines: Iterator[str], log: Terminal, answer: Callable[[str], ob
     Args:
         lines: The lines.
         log: Where to print errors.
+        command: The name of the command, in whose words they are printed.
         answer: Called with each line; it may raise ``EOFError`` to end.
     """
     for line in lines:
@@ -60,7 +63,7 @@ def answer_lines(lines: Iterator[str], log: Terminal, answer: Callable[[str], ob
         except Exception as error:
             if not at_prompt() or not is_self_explanatory(error):
                 raise
-            log.line(in_flags(str(error)))
+            log.line(in_flags(str(error), command))
         if at_prompt():
             log.line()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from .. import __version__
 from ..errors import MlxcelError
+from .flags import WORDS
 from .terminal import visible
 
 __all__ = ["UsageError", "make_parser", "parse_arguments"]
@@ -17,16 +20,22 @@ class UsageError(MlxcelError):
     """The command line is not valid."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Quotes arguments, which may be names of files, without their control characters."""
+class Parser(argparse.ArgumentParser):
+    """Quotes arguments, which may be names of files, without their control characters.
+
+    Attributes:
+        commands: The parsers of the commands.
+    """
+
+    commands: Mapping[str, argparse.ArgumentParser] = {}
 
     def error(self, message: str) -> NoReturn:
         super().error(visible(message))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser; without a command, its result has ``command`` None."""
-    parser = _Parser(
+    parser = Parser(
         "mlxcel-integrations", description="Try, use and check local models served by mlxcel."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -36,20 +45,44 @@ def make_parser() -> argparse.ArgumentParser:
             name, help=about, description=f"{about[0].upper()}{about[1:]}."
         )
         add_arguments(command)
+    parser.commands = commands.choices
     return parser
 
 
-def parse_arguments(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None
-) -> argparse.Namespace:
+def parse_arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; the options of ``ask`` may stand between its files."""
     options, rest = parser.parse_known_args(argv)
     if options.command == "ask" and all(each == "-" or each[:1] != "-" for each in rest):
         # argparse takes only the files before the first option among them.
         options.files += rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        command = parser.commands.get(options.command, parser)
+        command.error(_unknown(rest, options.command, command.format_help()))
     return options
+
+
+def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
+    """Return the message about arguments that a command does not have, with what was meant.
+
+    Args:
+        arguments: All of them, and the values of options among them.
+        command: The name of the command, if there is one.
+        known: Its help, which has the names of its options.
+    """
+    options = [each.partition("=")[0] for each in arguments if each[:1] == "-" != each]
+    if not options:
+        return f"unrecognized arguments: {' '.join(arguments)}"
+    flags, words = re.findall(r"--[\w-]+", known), WORDS.get(command or "", {})
+    named = [f"{each}{_meant(each, flags, words)}" for each in options]
+    return f"there is no option {', '.join(named)}"
+
+
+def _meant(option: str, flags: Sequence[str], words: Mapping[str, str]) -> str:
+    word = words.get(option.lstrip("-").replace("-", "_"))
+    if word is not None:
+        return f" ({'use' if word in flags else 'set'} {word})"
+    near = difflib.get_close_matches(option, flags, n=1, cutoff=0.75)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +110,7 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
     )
     _add_engine(parser)
     parser.add_argument(
-        "--embedding-model", metavar="MODEL", help="a model for that server to embed with"
+        "--embedding-model", metavar="MODEL", help="a second model for that server, for embeddings"
     )
     parser.add_argument(
         "--embed-all",
@@ -97,19 +130,28 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument(
         "model",
         metavar="MODEL",
         nargs="?",
+        default=argparse.SUPPRESS,
         help="the model (default: MLXCEL_MODEL, or the built-in one)",
     )
+    model.add_argument("--model", metavar="MODEL", help="the same, as for other commands")
     parser.add_argument("--host", default=None, help="host to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--port", type=_port, default=None, help="port to listen on (default: 8080)"
     )
     parser.add_argument("--socket", metavar="PATH", help="listen on this Unix socket instead")
+    parser.add_argument(
+        "--ctx-size",
+        metavar="TOKENS",
+        type=_tokens,
+        help="context of all slots together (default: that of the server)",
+    )
     parser.add_argument("--embedding-model", metavar="MODEL", help="a second model, for embeddings")
-    parser.epilog = "MLXCEL_API_KEY is the key that the server asks for."
+    parser.epilog = "Set MLXCEL_API_KEY to the key that clients must send."
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -137,13 +179,19 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="SECONDS",
         type=_seconds,
-        help="leave that server running for so long, for the next command with this option",
+        help="leave that server running this long, for the next command with this option",
     )
 
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 65535")
+    return int(text)
+
+
+def _tokens(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tokens")
     return int(text)
 
 

@@ -27,6 +27,7 @@ def run_serve(
     socket: str | None = None,
     host: str | None = None,
     port: int | None = None,
+    ctx_size: int | None = None,
     embedding_model: str | None = None,
 ) -> int:
     """Start a server, print its address, and wait until it ends or the user presses Ctrl-C.
@@ -38,6 +39,7 @@ def run_serve(
         socket: Path of a Unix socket to listen on.
         host: Host to listen on, this machine if not given.
         port: Port to listen on, 8080 if not given.
+        ctx_size: Context of all slots together, in tokens.
         embedding_model: A second model, for embeddings.
 
     Returns:
@@ -61,6 +63,7 @@ def run_serve(
         progress=False,
         host=host,
         port=port if socket is not None else port or _PORT,
+        ctx_size=ctx_size,
         embedding_model=embedding_model,
     )
     log.fact("Engine", describe_executable(server.executable))

@@ -161,12 +161,12 @@ def _context(size: int | None, slots: int, metadata: Metadata) -> int:
     if size and size // slots < MIN_SLOT_TOKENS:
         raise MlxcelError(
             f"A context of {size} tokens leaves each of {slots} slots less than {MIN_SLOT_TOKENS}. "
-            "Give a larger --ctx-size, or fewer slots with --parallel."
+            "Pass a larger --ctx-size, or fewer slots with --parallel."
         )
     if size // slots > longest:
         raise MlxcelError(
             f"A context of {size} tokens gives each of {slots} slots more than the {longest} "
-            f"that the model was made for. Give a --ctx-size of at most {longest * slots}."
+            f"that the model was trained for. Pass a --ctx-size of at most {longest * slots}."
         )
     return size
 
@@ -214,7 +214,7 @@ def _start(engine: Any, parameters: Any, host: str) -> Any:
         raise MlxcelError(
             f"llama.cpp cannot serve {parameters.model.path}, for the reason in the lines above. "
             "Check that the file is complete, and the chat template if you gave one; if memory "
-            "ran out, give a smaller --ctx-size."
+            "ran out, pass a smaller --ctx-size."
         ) from None
 
 

@@ -33,7 +33,7 @@ class MlxcelEmbeddings(EmbeddingAdapter, Embeddings, defer_build=False):
     batch_size: int = Field(
         default=BATCH_SIZE,
         ge=1,
-        description="Most texts of one request; of long texts, fewer are sent.",
+        description="Maximum number of texts in a request; fewer if they are long.",
     )
     show_progress: bool = Field(
         default=False, description="Whether to show a bar while documents are embedded."

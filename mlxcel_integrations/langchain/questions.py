@@ -94,7 +94,7 @@ def _examples(name: str, question: Question) -> dict[str, list[str]]:
     descriptions = _descriptions(name, question)
     if isinstance(question, Noul) and None in descriptions.values():
         raise MlxcelError(
-            f"questions[{name!r}] has no criteria, and embeddings compare nothing else: pass "
+            f"questions[{name!r}] has no criteria, which is all that embeddings compare: pass "
             "criteria=NoulCriteria(true=..., false=...)."
         )
     return {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core import exceptions as langchain
-from langchain_core.messages import BaseMessage
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import BaseMessage, MessageLikeRepresentation, convert_to_messages
 
 from ..adapters.model import HasClients
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
@@ -20,6 +21,9 @@ __all__ = ["TextCounting", "TokenCounting", "openai_tools"]
 
 _REFUSALS = (MlxcelError, langchain.ModelInvalidRequestError)
 """Errors that may mean that the template refuses these messages together."""
+
+Conversation: TypeAlias = LanguageModelInput | Iterable[MessageLikeRepresentation]
+"""What ``invoke`` takes, or its messages in any iterable."""
 
 
 class TextCounting(HasClients):
@@ -68,7 +72,7 @@ class TokenCounting(TextCounting):
         """Return OpenAI messages, and the fields of the request."""
 
     def get_num_tokens_from_messages(
-        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+        self, messages: Conversation, tools: Sequence[Any] | None = None
     ) -> int:
         """Return the number of tokens of the prompt that messages become.
 
@@ -77,13 +81,13 @@ class TokenCounting(TextCounting):
         as if the user had sent them, which is never too few.
 
         Args:
-            messages: The messages; an empty list has no tokens.
+            messages: What ``invoke`` takes; an empty list has no tokens.
             tools: What ``bind_tools`` takes.
 
         Raises:
             MlxcelError: The server cannot count messages.
         """
-        chat, fields = self._to_openai(messages, None, openai_tools(tools))
+        chat, fields = self._to_openai(_as_messages(messages), None, openai_tools(tools))
         count = self._llm.count_message_tokens
         try:
             with langchain_errors():
@@ -94,13 +98,13 @@ class TokenCounting(TextCounting):
                 return sum([count(part, **more) for part, more in parts])
 
     async def aget_num_tokens_from_messages(
-        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+        self, messages: Conversation, tools: Sequence[Any] | None = None
     ) -> int:
         """Return the number of tokens of the prompt that messages become.
 
         See ``get_num_tokens_from_messages``.
         """
-        chat, fields = self._to_openai(messages, None, openai_tools(tools))
+        chat, fields = self._to_openai(_as_messages(messages), None, openai_tools(tools))
         count = self._async_llm.count_message_tokens
         try:
             with langchain_errors():
@@ -117,7 +121,7 @@ class TokenCounting(TextCounting):
 
     def fit_messages(
         self,
-        messages: Sequence[BaseMessage],
+        messages: Conversation,
         *,
         reserve: int | None = None,
         tools: Sequence[Any] | None = None,
@@ -128,7 +132,7 @@ class TokenCounting(TextCounting):
         with their calls.
 
         Args:
-            messages: The conversation.
+            messages: What ``invoke`` takes, such as a list of messages or of pairs.
             reserve: Tokens to leave for the answer; ``max_tokens`` if not given, or else a
                 quarter of the context.
             tools: What ``bind_tools`` takes.
@@ -137,14 +141,15 @@ class TokenCounting(TextCounting):
             ContextOverflowError: Even the last turn alone does not fit.
             MlxcelError: The server does not tell the size of its context, or cannot count.
         """
+        given = _as_messages(messages)
         with langchain_errors():
-            chat, fields = self._to_openai(messages, None, openai_tools(tools))
+            chat, fields = self._to_openai(given, None, openai_tools(tools))
             kept = self._llm._driver.run(fit_messages(self._connection, chat, reserve, fields))
-        return _sources(messages, chat, kept)
+        return _sources(given, chat, kept)
 
     async def afit_messages(
         self,
-        messages: Sequence[BaseMessage],
+        messages: Conversation,
         *,
         reserve: int | None = None,
         tools: Sequence[Any] | None = None,
@@ -153,12 +158,19 @@ class TokenCounting(TextCounting):
 
         See ``fit_messages``.
         """
+        given = _as_messages(messages)
         with langchain_errors():
-            chat, fields = self._to_openai(messages, None, openai_tools(tools))
+            chat, fields = self._to_openai(given, None, openai_tools(tools))
             kept = await self._async_llm._driver.run(
                 fit_messages(self._connection, chat, reserve, fields)
             )
-        return _sources(messages, chat, kept)
+        return _sources(given, chat, kept)
+
+
+def _as_messages(conversation: Conversation) -> list[BaseMessage]:
+    if isinstance(conversation, str | BaseMessage):
+        return convert_to_messages([conversation])
+    return convert_to_messages(conversation)
 
 
 def _sources(

@@ -60,6 +60,8 @@ def to_openai_messages(
     Raises:
         MlxcelError: A message holds something that no server accepts.
     """
+    if isinstance(messages, ChatMessage):
+        raise MlxcelError("messages= is a single message: put it into a list.")
     return [_message(index, message, reasoning, urls) for index, message in enumerate(messages)]
 
 

@@ -245,7 +245,7 @@ def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSele
         if strict:
             raise LlamaIndexStructuredOutputError(
                 f"The arguments in the call of {_tool(name)} are not a JSON object: {text}. "
-                "They are in .raw; ask again, or use a model made for tools.",
+                "They are in .raw; ask again, or use a model trained for tools.",
                 raw=str(call.tool_kwargs),
                 finish_reason=ended,
             )

@@ -130,7 +130,7 @@ class ServerOptions(BaseModel):
     stall_timeout: float = Field(
         default=600.0,
         gt=0,
-        description="Longest time that a starting server may be silent, in seconds.",
+        description="Longest time for which a starting server may be silent, in seconds.",
     )
     shutdown_grace: float = Field(
         default=5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
@@ -164,7 +164,7 @@ class ServerOptions(BaseModel):
     n_predict: int | None = Field(
         default=None,
         ge=-1,
-        description="Most tokens to generate when a request sets no max_tokens.",
+        description="Maximum number of tokens to generate if a request sets no max_tokens.",
     )
     parallel: int | None = Field(
         default=None, ge=1, description="Number of slots: requests processed at once."
@@ -273,7 +273,9 @@ LIFECYCLE_FIELDS = {
 class SamplingParams(BaseModel, defer_build=True):
     """Sampling fields of requests; None leaves a field to the server."""
 
-    max_tokens: int | None = Field(default=None, ge=0, description="Most tokens to generate.")
+    max_tokens: int | None = Field(
+        default=None, ge=0, description="Maximum number of tokens to generate."
+    )
     temperature: float | None = Field(
         default=None, ge=0, description="0 always takes the likeliest token."
     )
@@ -293,16 +295,16 @@ class SamplingParams(BaseModel, defer_build=True):
     )
     stop: list[str] | None = Field(default=None, description="Texts that end the answer.")
     seed: int | None = Field(
-        default=None, description="Makes sampling repeatable; a negative one is random."
+        default=None, description="Seed for repeatable sampling; a negative one is random."
     )
     presence_penalty: float | None = Field(
-        default=None, description="Penalty of tokens that have occurred."
+        default=None, description="Penalty for tokens that have occurred."
     )
     frequency_penalty: float | None = Field(
-        default=None, description="Penalty of tokens for each time they have occurred."
+        default=None, description="Penalty for tokens, for each time they have occurred."
     )
     repetition_penalty: float | None = Field(
-        default=None, description="Penalty of repetition; 1 is off."
+        default=None, description="Penalty for repetition; 1 is off."
     )
     repetition_context_size: int | None = Field(
         default=None, description="How many tokens repetition_penalty looks back."
@@ -340,7 +342,7 @@ class SamplingParams(BaseModel, defer_build=True):
         default=None, description="Probability from which XTC excludes tokens."
     )
     thinking_budget_tokens: int | None = Field(
-        default=None, ge=-1, description="Most tokens of thinking; -1 is no limit."
+        default=None, ge=-1, description="Maximum number of thinking tokens; -1 for no limit."
     )
     max_pattern_size: int | None = Field(
         default=None, description="Loop detection: longest pattern, in tokens."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,9 +24,9 @@ from .fields import (
 __all__ = [
     "check_field_name",
     "demands",
-    "hint_for",
     "nearest_sampling_field",
     "plain_values",
+    "refusals",
     "server_options",
 ]
 
@@ -129,14 +129,21 @@ def server_options(given: dict[str, Any]) -> ServerOptions:
     Raises:
         MlxcelError: An option is unknown, or its value is invalid.
     """
-    known = ServerOptions.model_fields
-    for name in given:
-        if name in SamplingParams.model_fields:
-            raise MlxcelError(f"{name!r} is a sampling field: pass it with each request.")
-        if name not in known:
-            hint = hint_for(name, [*known, *ConnectionOptions.model_fields], has_calls=True)
-            hint = hint or f"The options are {', '.join(known)}."
-            raise MlxcelError(f"{name!r} is not an option. {hint}")
+    known, sampling = ServerOptions.model_fields, SamplingParams.model_fields
+    told = [
+        f"{name!r} is a sampling field: pass it with each request."
+        for name in given
+        if name in sampling
+    ]
+    told += refusals(
+        [name for name in given if name not in known.keys() | sampling.keys()],
+        [*known, *ConnectionOptions.model_fields],
+        refusal="{!r} is not an option.",
+        options=f"The options are {', '.join(known)}.",
+        has_calls=True,
+    )
+    if told:
+        raise MlxcelError(" ".join(told))
     try:
         return ServerOptions(**plain_values(given, known))
     except ValidationError as error:
@@ -165,7 +172,29 @@ _NUMBERS: dict[object, str] = {
 """Types of options that are numbers, and what such a value must be."""
 
 
-def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str | None:
+def refusals(
+    names: Iterable[str],
+    known: Sequence[str],
+    *,
+    refusal: str,
+    options: str,
+    has_calls: bool = False,
+) -> list[str]:
+    """Return sentences about all names that are not options, each with what was probably meant.
+
+    Args:
+        names: The names.
+        known: The names of the options.
+        refusal: The sentence about a name.
+        options: The sentence that lists the options; it comes last, if a name is like none.
+        has_calls: Whether options of generation are given to each call instead.
+    """
+    hints = {name: _hint_for(name, known, has_calls) for name in names}
+    told = [f"{refusal.format(name)} {hint or ''}".rstrip() for name, hint in hints.items()]
+    return [*told, options] if None in hints.values() else told
+
+
+def _hint_for(name: str, known: Sequence[str], has_calls: bool) -> str | None:
     """Return what to use instead of a name that is not an option, None if nothing is known.
 
     Args:
@@ -173,7 +202,6 @@ def hint_for(name: str, known: Iterable[str], *, has_calls: bool = False) -> str
         known: The names of the options.
         has_calls: Whether options of generation are given to each call instead.
     """
-    known = list(known)
     hint = peer_hint(name)
     spelled = snake_case(name)
     if spelled != name and spelled in _OF_OBJECTS.union(*_KINDS.values()):

@@ -75,7 +75,7 @@ def _not_json(value: Any, error: Exception) -> MlxcelError:
         )
     for place, part in _wrong_parts("", value):
         if isinstance(part, float):
-            return MlxcelError(f"{place} is {part}, and JSON has no such number: pass another.")
+            return MlxcelError(f"{place} is {part}, which JSON cannot represent: pass a number.")
         return MlxcelError(
             f"{place} is of the type {type(part).__name__}, which cannot be written as JSON: pass "
             "text, numbers, True, False, None, lists or dictionaries."

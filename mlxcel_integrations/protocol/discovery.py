@@ -89,8 +89,8 @@ def choose_model(models: Sequence[ServedModel], where: str) -> str:
             return model.id
     names = ", ".join(model.id for model in models) or "none"
     raise MlxcelError(
-        f"{where} serves no model that answers chats (it serves: {names}). Start it with one, or "
-        "name one with served_model=."
+        f"{where} serves no chat model (it serves: {names}). Start it with one, or choose one with "
+        "served_model=."
     )
 
 

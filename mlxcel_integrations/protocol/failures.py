@@ -46,7 +46,7 @@ _ADVICE = {
     405: "Check that the address is that of an mlxcel server of a recent version.",
     413: "Send fewer or smaller images, or less text.",
     501: "The server was started without a model or a flag for this.",
-    503: "The server is busy or still loading: try again later, or raise max_retries.",
+    503: "The server is busy or still loading: try again later, or raise max_retries=.",
 }
 
 _BALANCER_ADVICE = {
@@ -403,7 +403,7 @@ def _advice(status: int, error: Any, text: str, is_page: bool) -> str | None:
             "let user and assistant take turns, and do not set merge_messages=False."
         )
     if "does not support logits" in text:
-        return "The model was made for embeddings, and cannot answer: pass another as model=."
+        return "The model was made for embeddings and cannot chat: pass another as model=."
     return _ADVICE.get(status)
 
 

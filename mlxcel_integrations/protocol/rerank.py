@@ -62,7 +62,7 @@ def rerank_documents(
     documents = as_strings("documents", documents)
     check_positive(batch_size=batch_size, top_n=top_n)
     if not isinstance(query, str) or not query:
-        raise MlxcelError(f"query={shown(query)} must be a string that is not empty.")
+        raise MlxcelError(f"query={shown(query)} must be a non-empty string.")
     if not documents:
         return []
     fields = yield from common_fields("rerank", memory, model, instruction)

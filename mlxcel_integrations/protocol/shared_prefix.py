@@ -53,7 +53,7 @@ class SharedPrefix:
         if self.cause == "end":
             return f"{share} One prompt is the beginning of the other."
         place = f"messages[{self.message}]" if self.message is not None else f"the {self.cause}"
-        return f"{share} The prompts part in {place}: {self.before!r} became {self.after!r}."
+        return f"{share} The first difference is in {place}: {self.before!r} became {self.after!r}."
 
 
 def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[SharedPrefix]:

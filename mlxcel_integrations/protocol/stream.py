@@ -249,8 +249,8 @@ class DeltaStream:
         odd = self._odd or self._decoder.stray
         if odd and not (self._finish or self.left):
             raise MlxcelStreamError(
-                f"{self._given_up_by} without a finish reason. It sent {_sample(odd)}, which is no "
-                "part of an answer. The text so far is in .partial; check the server's log.",
+                f"{self._given_up_by} without a finish reason. It sent {_sample(odd)}, which is "
+                "not part of an answer. The text so far is in .partial; check the server's log.",
                 partial=self.shown,
                 stderr=log,
             )

@@ -286,7 +286,7 @@ def checked_labels(labels: Iterable[str]) -> list[str]:
         raise MlxcelError("labels= is empty: there is nothing to decide on.")
     if len(found) > MOST_LABELS:
         raise MlxcelError(
-            f"labels= has {len(found):,} labels, and a decision may have {MOST_LABELS:,}: choose "
+            f"labels= has {len(found):,} labels, but at most {MOST_LABELS:,} are possible: choose "
             "the likely ones first, for example by their embeddings."
         )
     seen = set()

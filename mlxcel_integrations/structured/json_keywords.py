@@ -188,7 +188,7 @@ def _unique_items(
         return
     texts = [_text(part) for part in instance]
     if len(set(texts)) < len(texts):
-        yield ValidationError("it has equal items, which are not allowed")
+        yield ValidationError("it has duplicate items")
 
 
 def _text(value: Any) -> str:

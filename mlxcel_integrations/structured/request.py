@@ -199,11 +199,13 @@ def check_format_type(given: Any) -> None:
     Raises:
         MlxcelError: It is.
     """
-    kind = given.get("type") if isinstance(given, Mapping) else given
-    if isinstance(given, str) or (isinstance(kind, str) and kind in _FOREIGN_TYPES):
+    kind = given.get("type") if isinstance(given, Mapping) else None
+    foreign = isinstance(kind, str) and kind in _FOREIGN_TYPES
+    if isinstance(given, str) or foreign:
+        more = ' To send it to a server that knows it, use extra_body={"response_format": ...}.'
         raise MlxcelError(
             f"response_format={shown(given)} is unknown: pass a class or a JSON schema, or "
-            '{"type": "json_object"} for any JSON object.'
+            f'{{"type": "json_object"}} for any JSON object.{more if foreign else ""}'
         )
 
 

@@ -114,7 +114,7 @@ def _embedded(model: str) -> Executable:
             f"model={model!r} runs on the embedded engine, which is not installed: "
             "pip install 'mlxcel-integrations[embedded]'."
         )
-    return Executable(tuple(embedded_command()), EMBEDDED, f"model={model!r}")
+    return Executable(tuple(embedded_command()), EMBEDDED, "for the built-in model and .gguf files")
 
 
 def _named_executable(binary: str, source: str, environ: Mapping[str, str]) -> Executable:

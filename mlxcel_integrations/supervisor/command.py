@@ -86,8 +86,8 @@ def _check_models(dialect: Dialect, options: ServerOptions) -> None:
     """
     if options.embedding_model and is_embedded(options.embedding_model):
         raise MlxcelError(
-            f"embedding_model={options.embedding_model!r} needs a second server, and this is one "
-            "server: pass it to LLM or an adapter, which start both, or start "
+            f"embedding_model={options.embedding_model!r} needs a second server, but a "
+            "ManagedServer is only one: pass it to LLM or an adapter, which start both, or start "
             f"ManagedServer({BUILT_IN_EMBEDDER!r})."
         )
     if not dialect.second_models and (options.embedding_model or options.reranker_model):

@@ -277,9 +277,9 @@ def _check_python() -> None:
     """
     if not sys.executable:
         raise MlxcelServerError(
-            "sys.executable is empty, as in a Python within another program, so nothing could look "
-            "after a server. Set it to the path of a Python of the same version, or use a running "
-            "server with base_url=."
+            "sys.executable is empty, as when Python is embedded in another program, so nothing "
+            "could look after a server. Set it to the path of a Python of the same version, or use "
+            "a running server with base_url=."
         )
 
 

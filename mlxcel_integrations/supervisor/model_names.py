@@ -44,7 +44,7 @@ def suggestion(name: str, known: Iterable[str] = ()) -> str:
         return f"Did you mean {BUILT_IN_MODEL!r}, the small built-in model?"
     if _OLLAMA_NAME.fullmatch(name):
         return (
-            f"{name!r} is a name as Ollama has them: use a repository id, such as "
+            f"{name!r} is the name of an Ollama model: use a repository id, such as "
             f"'{DEFAULT_OWNER}/Qwen3-4B-4bit', or the path of a .gguf file."
         )
     owner, slash, rest = name.partition("/")

@@ -86,7 +86,7 @@ class Endpoint(NamedTuple):
             )
         if url.userinfo:
             raise MlxcelError(
-                f"base_url for {url.host} holds a user name or a password: pass the key as "
+                f"base_url= for {url.host} holds a user name or a password: pass the key as "
                 "api_key= instead, so that it stays out of messages and logs."
             )
         root = str(url.copy_with(query=None, fragment=None)).rstrip("/")

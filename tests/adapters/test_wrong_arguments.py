@@ -180,6 +180,16 @@ def test_values_that_an_adapter_refuses_are_told_in_one_line(
     assert "no-secret" not in str([frame.locals for frame in in_package])
 
 
+def test_all_unknown_options_are_told_at_once(kind: Any) -> None:
+    with pytest.raises(MlxcelError) as caught:
+        kind(model="embedded", max_retry=1, n_ctx=4096, startup_timout=5)
+
+    told = str(caught.value)
+    for part in ("'max_retry'", "Did you mean 'max_retries'?", "'n_ctx'", "Here, use ctx_size="):
+        assert part in told
+    assert told.endswith("'startup_timeout'?")
+
+
 def test_the_name_of_vectors_is_no_model() -> None:
     pytest.importorskip("llama_index.core")
     from mlxcel_integrations.llama_index import MlxcelEmbedding
@@ -278,7 +288,7 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda llm: llm.embed(["a"], batch_size=True), "^batch_size=True must be a whole number"),
     (lambda llm: llm.chat("a", schema=int, max_attempts=True), "^max_attempts=True must be a wh"),
     (lambda llm: llm.embed(["a"], prefix=3), "^prefix=3 must be a str"),
-    (lambda llm: llm.rerank(3, ["a"]), "^query=3 must be a string that is not empty"),
+    (lambda llm: llm.rerank(3, ["a"]), "^query=3 must be a non-empty string"),
     (lambda llm: llm.rerank("q", "abc"), "^documents= is a single string"),
     (lambda llm: llm.rerank("q", ["a"], top_n="x"), "^top_n='x' must be a whole number"),
 ]

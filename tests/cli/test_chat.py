@@ -193,7 +193,7 @@ def test_what_no_longer_fits_is_forgotten_and_told() -> None:
 
     assert ["system", "user", "assistant"] == kept[:3]
     assert len(kept) < 1 + 17
-    assert "(the first 2 messages no longer fit, and are forgotten)" in chat.log.getvalue()
+    assert "its first 2 messages are forgotten)" in chat.log.getvalue()
 
 
 def test_lines_of_standard_input_are_messages(

@@ -23,7 +23,7 @@ def test_lines_of_standard_input_are_answered_to_the_end(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"one\n\n  two\xff \nthree")))
     log, lines = StringIO(), list[str]()
 
-    answer_lines(read_lines(Terminal(log)), Terminal(log), lines.append)
+    answer_lines(read_lines(Terminal(log)), Terminal(log), "ask", lines.append)
 
     assert ["one", "two\ufffd", "three"] == lines
     assert "" == log.getvalue()
@@ -39,7 +39,7 @@ def test_without_a_prompt_an_error_ends_them(
         raise error
 
     with pytest.raises(type(error)):
-        answer_lines(iter(["one", "two"]), Terminal(StringIO()), fail)
+        answer_lines(iter(["one", "two"]), Terminal(StringIO()), "ask", fail)
 
 
 class Prompt:

@@ -4,7 +4,7 @@ import argparse
 import re
 import subprocess
 import sys
-from argparse import _SubParsersAction
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from mlxcel_integrations.cli.parser import make_parser
     [
         (["ask", "--question", "x"], "FILE"),
         (["serve", "--port", "http"], "'http' is not a number from 0 to 65535"),
+        (["serve", "--ctx-size", "4k"], "'4k' is not a number of tokens"),
         (["serve", "--port", "99999"], "'99999' is not a number from 0 to 65535"),
         (["ask", "f", "--question", "x", "--with", "haystack"], "invalid choice"),
         (["ask", "f", "--question", "x", "--model", "m", "--base-url", "u"], "not allowed with"),
@@ -94,9 +95,8 @@ SECTIONS = {
 }
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [each for each in make_parser()._actions if isinstance(each, _SubParsersAction)]
-    return dict(action.choices)
+def commands() -> Mapping[str, argparse.ArgumentParser]:
+    return make_parser().commands
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:

@@ -28,12 +28,40 @@ def test_options_may_stand_anywhere_among_files(arguments: str) -> None:
     assert (["a.txt", "-", "Why?"], "m", True) == (options.files, options.model, options.json)
 
 
-@pytest.mark.parametrize("arguments", ["ask a.txt --jsn Why?", "ask a.txt --modle m", "demo a.txt"])
-def test_unknown_arguments_are_told(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("ask a.txt --jsn Why?", "ask: error: there is no option --jsn (did you mean --json?)"),
+        (
+            "ask a.txt --modle m --jsn --api-key=k --temperature 0 Why?",
+            "ask: error: there is no option --modle (did you mean --model?), --jsn (did you mean "
+            "--json?), --api-key (set MLXCEL_API_KEY), --temperature",
+        ),
+        ("chat --keep-alive 5", "chat: error: there is no option --keep-alive (use --keep)"),
+        ("chat --socket /a.sock", "there is no option --socket (set MLXCEL_SOCKET)"),
+        ("demo --model m", "demo: error: there is no option --model (set MLXCEL_MODEL)"),
+        ("demo a.txt", "demo: error: unrecognized arguments: a.txt"),
+        ("serve a b", "serve: error: unrecognized arguments: b"),
+        ("serve a --model b", "serve: error: argument --model: not allowed with argument MODEL"),
+        ("--modle", "mlxcel-integrations: error: there is no option --modle"),
+    ],
+)
+def test_what_a_command_does_not_have_is_told_all_at_once(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         parse_arguments(make_parser(), arguments.split())
 
-    assert "unrecognized arguments: " in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
+@pytest.mark.parametrize("arguments", ["serve m", "serve --model m"])
+def test_a_model_to_serve_is_named_with_or_without_the_flag(arguments: str) -> None:
+    assert "m" == parse_arguments(make_parser(), arguments.split()).model
+
+
+def test_without_a_model_to_serve_there_is_none() -> None:
+    assert None is parse_arguments(make_parser(), ["serve"]).model
 
 
 def test_standard_input_is_a_file() -> None:

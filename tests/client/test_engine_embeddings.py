@@ -149,7 +149,7 @@ def test_who_connects_to_the_second_server_embeds_and_cannot_chat(llm: LLM) -> N
     with connected(llm._connection.embedder) as client:
         assert [BUILT_IN_EMBEDDER] == client.models()
         assert 384 == len(client.embed(["안녕 " * 600])[0])
-        with pytest.raises(Exception, match="made for embeddings, and cannot answer"):
+        with pytest.raises(Exception, match="made for embeddings and cannot chat"):
             client.chat("Hi")
 
 

@@ -140,7 +140,10 @@ def test_a_response_format_may_be_all_that_a_schema_is_made_of(
     ("wanted", "message"),
     [
         ("json_object", "^response_format=.json_object. is unknown: pass a class"),
-        ({"type": "grammar"}, "^response_format=.* is unknown: pass a class"),
+        (
+            {"type": "structural_tag"},
+            "^response_format=.* is unknown: pass a class.*extra_body={.response_format.: ...}.$",
+        ),
         ({"type": "strin"}, "The schema is invalid at /type"),
         ({"type": "json_schema", "json_schema": {"name": "x"}}, "is not a response_format"),
     ],
@@ -151,6 +154,16 @@ def test_a_response_format_that_cannot_be_is_refused_before_it_is_sent(
     with pytest.raises(MlxcelError, match=message):
         getattr(client, way)("Which one?", response_format=wanted)
     assert [] == server.posts
+
+
+def test_a_response_format_that_only_other_servers_know_is_sent_as_it_is(
+    client: Any, server: FakeServer
+) -> None:
+    tag = {"type": "structural_tag", "structures": []}
+    with pytest.raises(openai.BadRequestError, match="unsupported response_format type"):
+        client.chat("Which one?", extra_body={"response_format": tag})
+
+    assert tag == server.posts[-1].json["response_format"]
 
 
 def test_the_schema_of_a_response_format_is_shown_unless_it_shall_not(

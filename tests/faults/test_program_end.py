@@ -40,8 +40,8 @@ PROPERTIES = ["features", "model", "openai_client"]
 OTHERS = {"close", "counting_route", "start"}
 
 TOLD = (
-    "MlxcelServerError The program is ending, so no model can be used any more. Do it earlier: at "
-    "the latest in a function that is registered with atexit."
+    "MlxcelServerError The program is ending, so no model can be used any more. Use it earlier, at "
+    "the latest in a function registered with atexit."
 )
 
 AT_THE_END = """

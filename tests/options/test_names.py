@@ -44,6 +44,12 @@ def test_options_of_a_server_are_checked() -> None:
         ({"max_retry": 1}, "Did you mean 'max_retries'"),
         ({"num_ctx": 1}, "'num_ctx' is not an option. Here, use ctx_size="),
         ({"n_gpu_layers": 1}, "'n_gpu_layers' is not an option. Pass it to the program"),
+        (
+            {"prot": 1, "temperature": 0.5, "colour": 1, "zzz": 2},
+            "^'temperature' is a sampling field: pass it with each request. 'prot' is not an "
+            "option. Did you mean 'port'. 'colour' is not an option. 'zzz' is not an option. The "
+            "options are binary, [^.]*.$",
+        ),
         ({"parallel": 0}, "^parallel=0 must be at least 1.$"),
         ({"startup_timeout": 0}, "^startup_timeout=0 must be greater than 0.$"),
         ({"startup_timeout": "soon"}, "^startup_timeout='soon' must be a number.$"),

@@ -65,8 +65,8 @@ def test_no_model_to_use_is_told_with_the_way_out(served: list[ServedModel], nam
         choose_model(served, "http://here")
 
     assert (
-        f"http://here serves no model that answers chats (it serves: {named}). Start it with one, "
-        "or name one with served_model=."
+        f"http://here serves no chat model (it serves: {named}). Start it with one, "
+        "or choose one with served_model=."
     ) == str(caught.value)
 
 

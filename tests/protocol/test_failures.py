@@ -256,7 +256,7 @@ def test_a_refusal_of_the_chat_template_is_shown_without_its_place_and_with_advi
 def test_a_model_for_embeddings_that_is_asked_to_answer_is_told() -> None:
     message = failure(500, envelope("the context does not support logits computation")).message
 
-    assert message.endswith("made for embeddings, and cannot answer: pass another as model=.")
+    assert message.endswith("made for embeddings and cannot chat: pass another as model=.")
 
 
 def test_a_refusal_of_another_kind_gets_no_advice_about_roles() -> None:
@@ -277,7 +277,7 @@ CHECK = "Check that the address is that of an mlxcel server of a recent version.
         (405, CHECK),
         (413, "Send fewer or smaller images, or less text."),
         (501, "The server was started without a model or a flag for this."),
-        (503, "The server is busy or still loading: try again later, or raise max_retries."),
+        (503, "The server is busy or still loading: try again later, or raise max_retries=."),
     ],
 )
 def test_what_to_do_next_in_full(status: int, advice: str) -> None:
@@ -472,7 +472,7 @@ def test_an_answer_of_a_worker_that_died_says_what_the_server_says() -> None:
     assert Failure(
         "InternalServerError",
         f"{WHERE} answered 503: it died! The server is busy or still loading: "
-        "try again later, or raise max_retries.",
+        "try again later, or raise max_retries=.",
         503,
         {"message": "it died!", "type": "server_error"},
         bare_message=f"{WHERE} answered 503: it died!",

@@ -101,7 +101,7 @@ def test_it_reads_as_a_sentence() -> None:
     shared = compared(chat(SYSTEM, HELLO), chat(says("system", "You are rude."), HELLO))
 
     assert (
-        "16 of 46 tokens are reused. The prompts part in messages[0]: "
+        "16 of 46 tokens are reused. The first difference is in messages[0]: "
         r"'[system]You are kind.\n[user]Hello!\n[assistant]' became "
         r"'[system]You are rude.\n[user]Hello!\n[assistant]'."
     ) == str(shared)

@@ -222,7 +222,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], Any, str]] = {
     "equal objects": (
         {"uniqueItems": True},
         [{"a": i} for i in [*range(20_000), 7]],
-        "it has equal items",
+        "it has duplicate items",
     ),
     "numbers of one hash": ({"uniqueItems": True}, [(2**61 - 1) * i for i in range(20_000)], ""),
     "a large enum": ({"items": {"enum": list(range(10_000))}}, [9_999] * 10_000, TOO_LONG),

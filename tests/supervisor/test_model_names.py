@@ -10,7 +10,7 @@ from mlxcel_integrations.supervisor.model_names import similar_names, suggestion
 
 QWEN, GEMMA = "mlx-community/Qwen3-4B-4bit", "mlx-community/gemma-3-1b-it-4bit"
 OLLAMA = (
-    "'{name}' is a name as Ollama has them: use a repository id, such as "
+    "'{name}' is the name of an Ollama model: use a repository id, such as "
     "'mlx-community/Qwen3-4B-4bit', or the path of a .gguf file."
 )
 

@@ -124,7 +124,7 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
             if named is not None:
                 answer(named)
             else:
-                answer_lines(questions, log, answer)
+                answer_lines(questions, log, "ask", answer)
     return 0
 
 
@@ -233,6 +233,8 @@ def open_search(
     ):
         from .retrieval import Retrieval
 
+        # A server that cannot be reached says so here, once, and not for embedding as well.
+        _ = llm.model
         answers_only = is_embedded(choice.mode.model or "")
         embeds = embedder or (None if answers_only else llm)
         yield str(endpoint), llm, Retrieval(terminal, passages, embeds, store)

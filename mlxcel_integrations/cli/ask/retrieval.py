@@ -84,7 +84,8 @@ class Retrieval:
             if not is_self_explanatory(error):
                 raise
             self._vectors = None
-            self._terminal.fact("Search", f"by keywords alone. {in_flags(str(error))}")
+            reason = in_flags(str(error), "ask")
+            self._terminal.fact("Search", f"by keywords alone. {reason}")
 
     def _embed(
         self, vectors: VectorIndex, question: str, wanted: Sequence[int], seconds: float

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mlxcel_integrations.cli import main
 from mlxcel_integrations.cli.ask.command import split_question
 from mlxcel_integrations.cli.parser import UsageError
 from tests.cli.ask.conftest import MODELS, NOTES, QUESTION, Ask, count_vectors, embedded_texts, pdf
@@ -203,6 +204,16 @@ def test_ten_thousand_files(ask: Ask, tmp_path: Path) -> None:
     result = json.loads(said.out)
     assert 10_000 == result["passages"]
     assert f"{folder}/7123.txt" == result["sources"][0]["file"]
+
+
+def test_a_server_that_is_not_there_says_so_once(
+    store: Path, notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 1 == main(["ask", str(notes), "-q", QUESTION, "--base-url", "http://127.0.0.1:9"])
+
+    said = capsys.readouterr().err
+    assert 1 == said.count("Cannot reach http://127.0.0.1:9")
+    assert "by keywords alone" not in said
 
 
 def test_a_second_model_is_refused_for_a_running_server(ask: Ask, notes: Path) -> None:

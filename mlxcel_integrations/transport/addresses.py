@@ -8,7 +8,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Imported with the first connection.
+    from concurrent.futures import Future
 
 __all__ = ["LEAST_SECONDS", "look_up", "lookup_errors", "sharing"]
 
@@ -26,6 +30,8 @@ def look_up(host: str, port: int) -> Future[list[str]]:
         host: A name, or an address.
         port: The port to connect to.
     """
+    from concurrent.futures import Future
+
     found: Future[list[str]] = Future()
     # From now on, whoever waits for it may leave, but nobody can cancel it.
     found.set_running_or_notify_cancel()

@@ -72,8 +72,10 @@ class AsyncBackend:
                 async with asyncio.timeout(share):
                     return await self._connected(loop.create_connection, address, port)
             except OSError as error:
-                failure = error
-        raise _error(failure, "Connect") from failure
+                failure = _error(error, "Connect")
+                # httpcore drops the causes of errors, and leaves their contexts.
+                failure.__context__ = error
+        raise failure
 
     async def connect_unix_socket(
         self,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SyncPool"]
 
-_WITH_FIRST_CONNECTION = ("httpcore", "encodings.idna")
-"""Modules that httpx, and Python when it looks up a host, import for the first connection."""
+_WITH_FIRST_CONNECTION = ("concurrent.futures", "httpcore", "encodings.idna")
+"""Modules that the first connection needs: httpx, Python and ``look_up`` import them late."""
 
 
 class SyncPool:

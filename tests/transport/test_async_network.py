@@ -128,4 +128,4 @@ async def test_a_host_of_which_all_addresses_refuse_is_told_as_the_system_tells_
         with pytest.raises(httpcore.ConnectError) as caught:
             await BACKEND.connect_tcp("localhost", closed.getsockname()[1], 30)
 
-    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    assert isinstance(caught.value.__context__, ConnectionRefusedError)

@@ -146,6 +146,9 @@ class AsyncStream:
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Send bytes."""
         try:
+            if self._writer.is_closing():
+                # uvloop would raise a RuntimeError.
+                raise ConnectionResetError("Connection lost")
             async with asyncio.timeout(timeout):
                 self._writer.write(buffer)
                 await self._writer.drain()

@@ -81,7 +81,8 @@ def _needs_name_server(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
+        # Other names below localhost are asked for as well, by most systems.
+        return host != "localhost"
     return False
 
 
@@ -89,6 +90,9 @@ def _resolve(found: Future[list[str]], host: str, port: int) -> None:
     try:
         known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         found.set_result(list(dict.fromkeys(_with_interface(*each[4]) for each in known)))
+    except UnicodeError:
+        # A part of the name is empty or too long, and Python does not ask the system.
+        found.set_exception(socket.gaierror(socket.EAI_NONAME, "no host can have this name"))
     except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
         found.set_exception(error)
 

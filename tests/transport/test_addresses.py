@@ -19,7 +19,7 @@ from mlxcel_integrations.transport.addresses import look_up, sharing
         ("::1", False),
         ("fe80::1%1", False),
         ("localhost", False),
-        ("api.localhost", False),
+        ("api.localhost", True),
         ("models.invalid", True),
         ("127.0.0.1.invalid", True),
     ],
@@ -48,6 +48,12 @@ def test_a_name_is_looked_up_here_where_no_thread_can_begin(
     monkeypatch.setattr(addresses.threading.Thread, "start", fail)
 
     assert isinstance(look_up("models.invalid", 80).exception(0), socket.gaierror)
+
+
+@pytest.mark.parametrize("host", ["models..test", "m" * 64 + ".test"])
+def test_a_name_that_no_host_can_have_is_told_as_unknown(host: str) -> None:
+    with pytest.raises(socket.gaierror, match="no host can have this name"):
+        look_up(host, 80).result(20)
 
 
 @pytest.mark.parametrize(("end", "shares"), [(None, [None, None, None]), (109.0, [3, 3, 3])])

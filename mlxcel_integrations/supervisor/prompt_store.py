@@ -196,7 +196,8 @@ def _saved_tokens(path: Path) -> bytes:
         beginning = file.read(_BEGINNING.size)
         if beginning.startswith(_MAGIC) and len(beginning) == _BEGINNING.size:
             count: int = _BEGINNING.unpack(beginning)[2]
-            return file.read(count * _TOKEN_BYTES)
+            # Python takes memory for all that is asked for, and a damaged file may tell any number.
+            return file.read(min(count * _TOKEN_BYTES, path.stat().st_size))
     return b""
 
 

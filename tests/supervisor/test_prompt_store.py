@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,22 @@ def test_a_file_of_another_size_than_the_server_wrote_is_not_kept(
     keep(store, b"one", 1, size)
 
     assert [] == store.newest(9)
+
+
+def test_a_file_that_tells_a_wrong_number_of_tokens_takes_no_memory(tmp_path: Path) -> None:
+    store = PromptStore(tmp_path / "prompts" / "kind", 1000)
+    assert store.make()
+    damaged = struct.pack("<4sII", b"qsgg", 2, 2**32 - 1)
+    tracemalloc.start()
+    try:
+        keep(store, damaged, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert [damaged] == contents(store)
+    # A checksum takes a buffer of 256 KiB.
+    assert peak < 1024**2
 
 
 def test_prompts_of_other_kinds_count_but_are_not_restored(store: PromptStore) -> None:

@@ -115,9 +115,19 @@ class _Reader(asyncio.StreamReader):
     """A reader that gives what has arrived before it tells that the connection broke.
 
     A server may answer, and close the connection, before it has read all of a request.
+
+    Attributes:
+        broken: Why the connection ended, None if it was closed in order, or is open.
+        unread: How many bytes have arrived that nobody has read yet.
     """
 
     broken: Exception | None = None
+    unread = 0
+
+    def feed_data(self, data: Any) -> None:
+        """Take bytes that have arrived."""
+        self.unread += len(data)
+        super().feed_data(data)
 
     def set_exception(self, exc: Exception) -> None:
         """Note why the connection ended."""
@@ -137,6 +147,7 @@ class AsyncStream:
         try:
             async with asyncio.timeout(timeout):
                 received = await self._reader.read(max_bytes)
+            self._reader.unread -= len(received)
             if not received and self._reader.broken is not None:
                 raise self._reader.broken
             return received
@@ -186,7 +197,12 @@ class AsyncStream:
     def get_extra_info(self, info: str) -> Any:
         """Return a detail of the connection by its name."""
         if info == "is_readable":
-            return self._writer.is_closing() or self._reader.at_eof() or self._has_input()
+            return (
+                self._writer.is_closing()
+                or self._reader.at_eof()
+                or self._reader.unread > 0
+                or self._has_input()
+            )
         return self._writer.get_extra_info(info)
 
     def _has_input(self) -> bool:

@@ -113,6 +113,27 @@ def test_an_answer_that_was_sent_before_the_connection_broke_is_read(
         runner.run(main(listener))
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_connection_on_which_more_arrives_than_was_asked_for_is_not_used_again(loop: str) -> None:
+    """Its bytes, such as a late answer of a proxy, would be taken for the next answer."""
+
+    async def main(listener: socket.socket) -> None:
+        stream = await BACKEND.connect_tcp(*listener.getsockname(), 30)
+        with listener.accept()[0] as connection:
+            connection.sendall(b"the answer")
+            assert b"the answer" == await stream.read(100, 30)
+            assert not stream.get_extra_info("is_readable")
+
+            connection.sendall(b"another one")
+            # The loop takes it from the system.
+            await asyncio.sleep(0.01)
+            assert stream.get_extra_info("is_readable")
+        await stream.aclose()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, _runner(loop) as runner:
+        runner.run(main(listener))
+
+
 async def test_the_next_address_of_a_host_is_used_when_the_first_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

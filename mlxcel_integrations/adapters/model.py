@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -176,7 +177,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @classmethod
     def _validated(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        given = plain_values(given, cls.model_fields)
+        given = _plain_values(given, cls.model_fields)
         check_program_goes_on()
         given = split_timeout(given)
         cls._check_names(given)
@@ -416,10 +417,22 @@ def _checked(name: str, value: Any) -> Any:
     """
     for options in OPTION_LISTS:
         if name in options.model_fields:
-            given = plain_values({name: value}, options.model_fields)
+            given = _plain_values({name: value}, options.model_fields)
             try:
                 checked = options.model_validate(with_secrets(given))
             except ValidationError as error:
                 raise OptionError(demands(error)) from None
             return getattr(checked, name)
     return value
+
+
+def _plain_values(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """Return the values of options with Python's numbers; see ``plain_values``.
+
+    Raises:
+        OptionError: An option cannot have its value.
+    """
+    try:
+        return plain_values(given, fields)
+    except MlxcelError as error:
+        raise OptionError(str(error)) from None

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations import MlxcelError
+from mlxcel_integrations.adapters.model import OptionError
 
 PACKAGES = {"langchain": "langchain_core", "llama_index": "llama_index.core"}
 GENERATING = ["langchain.ChatMlxcel", "langchain.MlxcelLLM", "llama_index.Mlxcel"]
@@ -67,10 +67,10 @@ def test_no_number_may_be_true_or_false(kind: type[BaseModel]) -> None:
 
     model = kind(model="embedded")
     for name in numbers:
-        with pytest.raises(MlxcelError, match=f"^{name}=True must be a (whole )?number, not bool"):
+        with pytest.raises(OptionError, match=f"^{name}=True must be a (whole )?number, not bool"):
             kind(model="embedded", **{name: True})
     for name in ("timeout", "keep_prompts_mb"):
-        with pytest.raises(MlxcelError, match=f"^{name}=False must be a (whole )?number, not bool"):
+        with pytest.raises(OptionError, match=f"^{name}=False must be a (whole )?number, not bool"):
             setattr(model, name, False)
 
 

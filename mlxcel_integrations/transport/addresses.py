@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import socket
 import threading
 import time
@@ -18,6 +19,9 @@ __all__ = ["LEAST_SECONDS", "look_up", "lookup_errors", "sharing"]
 
 LEAST_SECONDS = 0.001
 """Shortest wait for a connection: none at all would mean to fail at once."""
+
+BRIEF_SECONDS = 1.0
+"""First wait for a connection to one of several addresses; most take far less."""
 
 
 def look_up(host: str, port: int) -> Future[list[str]]:
@@ -64,17 +68,22 @@ def lookup_errors() -> Iterator[None]:
 
 
 def sharing(addresses: list[str], end: float | None) -> Iterator[tuple[str, float | None]]:
-    """Yield each address, and the seconds that a connection to it may take.
+    """Yield each address to try, and the seconds that a connection to it may take.
 
     All addresses share the time that is left, of which the first could take the whole otherwise.
+    Of several, each is tried briefly first: the first may be silent where IPv6 leads nowhere.
 
     Args:
         addresses: The addresses of one host.
         end: When the connection must have been made, on the monotonic clock; None for no limit.
     """
-    for others, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-        left = None if end is None else max(end - time.monotonic(), LEAST_SECONDS)
-        yield address, None if left is None else left / (others + 1)
+    attempts = [(address, math.inf) for address in addresses]
+    if len(addresses) > 1:
+        attempts = [(address, BRIEF_SECONDS) for address in addresses] + attempts
+    for others, (address, most) in zip(reversed(range(len(attempts))), attempts, strict=True):
+        left = math.inf if end is None else max(end - time.monotonic(), LEAST_SECONDS)
+        seconds = min(left / (others + 1), most)
+        yield address, None if seconds == math.inf else seconds
 
 
 def _needs_name_server(host: str) -> bool:

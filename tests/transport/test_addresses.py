@@ -56,7 +56,14 @@ def test_a_name_that_no_host_can_have_is_told_as_unknown(host: str) -> None:
         look_up(host, 80).result(20)
 
 
-@pytest.mark.parametrize(("end", "shares"), [(None, [None, None, None]), (109.0, [3, 3, 3])])
+@pytest.mark.parametrize(
+    ("end", "shares"),
+    [
+        (None, [1, 1, 1, None, None, None]),
+        (109.0, [1, 1, 1, 2, 2, 2]),
+        (103.0, [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]),
+    ],
+)
 def test_addresses_share_the_time_that_is_left(
     end: float | None, shares: list[float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,3 +75,12 @@ def test_addresses_share_the_time_that_is_left(
         now[0] += share or 0
 
     assert shares == taken
+
+
+@pytest.mark.parametrize(("end", "share"), [(None, None), (109.0, 9)])
+def test_the_only_address_gets_all_of_the_time(
+    end: float | None, share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses.time, "monotonic", lambda: 100.0)
+
+    assert [("a", share)] == list(sharing(["a"], end))

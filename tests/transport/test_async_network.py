@@ -1,4 +1,4 @@
-"""Unix sockets in event loops: a queue that is full, and a server that is gone."""
+"""Connections in event loops: full queues, servers that are gone, hosts with many addresses."""
 
 from __future__ import annotations
 

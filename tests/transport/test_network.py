@@ -137,7 +137,7 @@ class NoAnswer:
 ADDRESSES = ("192.0.2.1", "192.0.2.2", "2001:db8::1")
 
 
-@pytest.mark.parametrize(("total", "shares"), [(None, [3, 3, 3]), (6, [2, 2, 2])])
+@pytest.mark.parametrize(("total", "shares"), [(None, [1, 1, 1, 2, 2, 2]), (3, [0.5] * 6)])
 def test_the_addresses_of_a_host_share_the_time_of_a_connection(
     total: float | None, shares: list[float], clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +150,7 @@ def test_the_addresses_of_a_host_share_the_time_of_a_connection(
     ):
         DeadlineBackend(backend).connect_tcp("host", 80, 9)
 
-    assert list(zip(ADDRESSES, shares, strict=True)) == backend.waits
+    assert list(zip(ADDRESSES * 2, shares, strict=True)) == backend.waits
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,9 @@ def test_a_conversation_that_no_server_answers_is_refused(
 
 def test_a_name_like_a_known_one_is_warned_about_once() -> None:
     one = connection(served_model="m")
+    # The warning comes once in a process, so no other test uses this name.
     with pytest.warns(UserWarning, match="did you mean 'temperature'"):
-        Asked().run(operations.prepare_chat(one, HI, {"temperatur": 1}))
-    request = Asked().run(operations.prepare_chat(one, HI, {"temperatur": 1}))
+        Asked().run(operations.prepare_chat(one, HI, {"temperatuer": 1}))
+    request = Asked().run(operations.prepare_chat(one, HI, {"temperatuer": 1}))
 
-    assert 1 == request.body["temperatur"]
+    assert 1 == request.body["temperatuer"]

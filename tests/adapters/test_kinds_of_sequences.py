@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -30,12 +30,6 @@ LANGCHAIN: dict[str, Use] = {
     "fit": lambda llm, messages: llm.fit_messages(messages),
     "fit, async": lambda llm, messages: asyncio.run(llm.afit_messages(messages)),
 }
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer("newest") as fake:
-        yield fake
 
 
 def sent(server: FakeServer) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -118,12 +118,6 @@ def awarm(llm: Any, *given: Any, **named: Any) -> PromptCost:
 
 
 WAYS = pytest.mark.parametrize("way", [warm, awarm], ids=named)
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer("newest") as fake:
-        yield fake
 
 
 @WAYS

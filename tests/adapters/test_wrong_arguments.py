@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,12 +17,6 @@ from tests.fakes.server import FakeServer
 
 CLASSES = ["LLM", "AsyncLLM", "langchain.ChatMlxcel", "llama_index.Mlxcel"]
 PACKAGES = {"langchain": "langchain_core", "llama_index": "llama_index.core"}
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer("newest") as fake:
-        yield fake
 
 
 @pytest.fixture(params=CLASSES)

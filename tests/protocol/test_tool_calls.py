@@ -7,7 +7,6 @@ import math
 from array import array
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
@@ -46,6 +45,7 @@ def test_arguments_are_always_json(arguments: Any, expected: str) -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_arguments_with_a_number_that_json_lacks_are_a_json_string(number: float) -> None:
+    np = pytest.importorskip("numpy")
     given = {"n": number, "city": "Zürich", "m": np.int64(3)}
     made = tool_call("f", given, None)["function"]["arguments"]
 

@@ -80,6 +80,8 @@ def test_a_long_start_shows_its_time_and_what_it_does(terminal: Terminal) -> Non
     terminal.attach()
     bar = ProgressBar(None, "org/m")
 
+    bar.show(LOADING, 1.9)
+    assert "" == terminal.shown
     bar.show(LOADING, 2.0)
     assert "Starting m ... 2 s  loading weights" == screen(terminal.shown)
     bar.show(LOADING, 65.3)

@@ -31,7 +31,7 @@ EXCEEDED = ("timeout", 5.0)
 
 
 def managed(end: str | None, *, alive: bool = True) -> Connection:
-    """Return the connection to a server of our own, and how that has ended."""
+    """Return the connection to a managed server that has ended so, or still runs."""
     server = SimpleNamespace(
         model="m",
         log_tail="boom",

@@ -52,7 +52,7 @@ def make_parser() -> Parser:
 def parse_arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; the options of ``ask`` may stand between its files."""
     options, rest = parser.parse_known_args(argv)
-    if options.command == "ask" and all(each == "-" or each[:1] != "-" for each in rest):
+    if options.command == "ask" and not any(_is_option(each) for each in rest):
         # argparse takes only the files before the first option among them.
         options.files += rest
     elif rest:
@@ -69,12 +69,16 @@ def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
         command: The name of the command, if there is one.
         known: Its help, which has the names of its options.
     """
-    options = [each.partition("=")[0] for each in arguments if each[:1] == "-" != each]
+    options = [each.partition("=")[0] for each in arguments if _is_option(each)]
     if not options:
         return f"unrecognized arguments: {' '.join(arguments)}"
     flags, words = re.findall(r"--[\w-]+", known), WORDS.get(command or "", {})
     named = [f"{each}{_meant(each, flags, words)}" for each in options]
     return f"there is no option {', '.join(named)}"
+
+
+def _is_option(argument: str) -> bool:
+    return argument.startswith("-") and argument != "-"
 
 
 def _meant(option: str, flags: Sequence[str], words: Mapping[str, str]) -> str:

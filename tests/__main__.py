@@ -1,11 +1,12 @@
-"""Run the tests of `make test`, or with --long the others: python -m tests [--long] [ARGUMENTS].
+"""Run the tests: python -m tests [--long] [--twice] [ARGUMENTS OF PYTEST].
 
-First those that share the machine, in two processes; then, in order, those that need it alone. What
-follows --long are arguments of pytest.
+Those of `make test`, or with --long the slow ones; first those that share the machine, in two
+processes; then, in order, those that need it alone. With --twice, tests that fail run once more.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import subprocess
@@ -35,19 +36,25 @@ def pytest(*arguments: str) -> int:
 
 def main(arguments: list[str], run: Callable[..., int] = pytest) -> int:
     """Run two parts, and return the worse exit status."""
-    long = arguments[:1] == ["--long"]
-    together, alone = ("long", "long-alone") if long else ("together", "alone")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--twice", action="store_true")
+    options, further = parser.parse_known_args(arguments)
+    together, alone = ("long", "long-alone") if options.long else ("together", "alone")
     statuses = []
     for part in (("--part", together, *TOGETHER), ("--part", alone)):
-        statuses.append(run(*part, *arguments[long:]))
-        if statuses[-1] not in WORST_FIRST:
-            return statuses[-1]
+        status = run(*part, *further)
+        if options.twice and ExitCode.TESTS_FAILED == status:
+            # pytest's --reruns would take 20 ms for each test.
+            status = run(*part, *further, "--last-failed")
+        if status not in WORST_FIRST:
+            return status
+        statuses.append(status)
     if ExitCode.TESTS_FAILED == statuses[0]:
         print("There are failures above, too, in the tests that share the machine.")
     if {ExitCode.NO_TESTS_COLLECTED} == set(statuses):
-        print(
-            f"No such test is run by `make {'test-long' if long else 'test'}`; see the other one."
-        )
+        target = "test-long" if options.long else "test"
+        print(f"No such test is run by `make {target}`; see the other one.")
     return min(statuses, key=WORST_FIRST.index)
 
 

@@ -148,6 +148,31 @@ def test_both_parts_of_the_tests_have_one_exit_status(statuses: list[int], expec
     assert [] == list(left)
 
 
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        pytest.param([0, 0], 0, id="nothing fails"),
+        pytest.param([1, 0, 0], 0, id="what fails passes then"),
+        pytest.param([1, 1, 0], 1, id="what fails fails again"),
+        pytest.param([0, 1, 0], 0, id="what fails in the second part passes then"),
+        pytest.param([2], 2, id="what was stopped is not tried again"),
+    ],
+)
+def test_what_fails_is_tried_twice_where_that_is_asked_for(
+    statuses: list[int], expected: int
+) -> None:
+    left = iter(statuses)
+    again: list[bool] = []
+
+    def run(*arguments: str) -> int:
+        again.append("--last-failed" == arguments[-1])
+        return next(left)
+
+    assert expected == main(["--twice", "-k", "stream"], run=run)
+    assert [] == list(left)
+    assert statuses.count(1) - (1 if expected == 1 else 0) == sum(again)
+
+
 def test_the_lock_file_names_no_package_index() -> None:
     """A lock made behind a mirror would carry its address to everybody."""
     packages = tomllib.loads((ROOT / "poetry.lock").read_text())["package"]

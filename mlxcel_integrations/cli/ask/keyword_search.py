@@ -83,7 +83,7 @@ class KeywordIndex:
                 yield bisect_right(self._starts, start) - 1
 
     def _add(self, scores: dict[int, float], counts: Counter[int]) -> None:
-        """Add to the scores what BM25 gives for a word, given how often it is in which texts."""
+        """Add the BM25 scores of a word, given how often each text has it."""
         others = len(self._starts) - len(counts)
         rarity = math.log(1 + (others + 0.5) / (len(counts) + 0.5))
         for index, count in counts.items():
@@ -114,6 +114,6 @@ def fuse_rankings(by_words: Mapping[int, float], by_meaning: Mapping[int, float]
     for scores in (by_words, by_meaning):
         largest = max(scores.values(), default=0) or 1
         for index, score in scores.items():
-            # A similarity below zero tells no more than one of zero.
+            # A similarity below zero means no more than zero.
             joined[index] += max(score, 0) / largest
     return sorted(joined, key=lambda index: -joined[index])

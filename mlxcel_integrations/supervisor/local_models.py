@@ -88,7 +88,7 @@ def _read_entry(entry: Any) -> LocalModel | None:
 
 
 def output_of(command: list[str], seconds: float, stderr: int = subprocess.DEVNULL) -> bytes:
-    """Return what a command prints: a broken one may print any amount, or never end.
+    """Return the output of a command; a broken one may print any amount, or never end.
 
     Args:
         command: The program and its arguments.

@@ -163,14 +163,14 @@ class OwnedProcess(ServerProcess):
             os.killpg(self.pid, signal.SIGKILL)
         wait_for_end(self.pid)
         if self._directory is not None:
-            # Processes that have left the group, too.
+            # This also ends processes that have left the group.
             remove_if_left(self._directory)
         reap(-self.pid)
         self._clear()
         self._end(-signal.SIGKILL)
 
     def _end_guard(self) -> None:
-        """End a guard that sees the channel closed, even if it is stopped."""
+        """End a guard whose channel is closed, even if it is suspended."""
         try:
             self._guard.wait(guard.ORPHAN_GRACE + self._answer_seconds)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""``ServerProcess``: a server process, known by what its guard or broker reports."""
+"""``ServerProcess``: a server process, known by the reports of its guard or broker."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class ServerProcess:
 
         Raises:
             subprocess.TimeoutExpired: It has not ended in time.
-            MlxcelTimeoutError: It was told to end, and its broker does not answer.
+            MlxcelTimeoutError: It was asked to end, and its broker does not answer.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self.forked and self._returncode is None:
@@ -313,7 +313,7 @@ def _is_there(path: str) -> bool:
 
 
 def _process_exists(pid: int) -> bool:
-    """Tell whether a process exists."""
+    """Return whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -38,7 +38,7 @@ def join_shared(
 
     Args:
         invocation: The server.
-        store: Where its prompts are kept, None if they are not.
+        store: The store of its prompts, None if they are not kept.
         log: Collects its output.
         limit: How long to wait for other processes.
 
@@ -257,7 +257,7 @@ def _reap_when_ended(pid: int) -> None:
 def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    # If it was killed, they are children of this program now.
+    # If it was killed, its guard and server are children of this program now.
     for orphan in _reaped.pop(pid):
         wait_for_end(abs(orphan))
         reap(orphan)

@@ -26,12 +26,12 @@ class StartCancelled(MlxcelServerError):
 
 
 class StartLimit:
-    """Limit of a start's wait for another process: its time, and that somebody still wants it.
+    """Limit of a start's wait for another process: until its time is over, or nobody wants it.
 
     Args:
         model: The model, for the error.
         seconds: Time of the start.
-        cancelled_within: Sleeps, and tells whether the start was cancelled meanwhile.
+        cancelled_within: Sleeps, and returns whether the start was cancelled meanwhile.
 
     Attributes:
         seconds: Time of the start.
@@ -121,7 +121,7 @@ class SingleFlight:
         Both happen in a thread, since an interrupt may come at any line of the main thread.
 
         Args:
-            waiter: Is told the outcome.
+            waiter: Gets the outcome.
             attempt: Starts the server.
 
         Raises:
@@ -166,7 +166,7 @@ class SingleFlight:
             pass
 
     def _is_over(self, error: BaseException | None) -> bool:
-        """Tell the waiters the outcome of an attempt; False if another attempt is needed."""
+        """Report the outcome of an attempt to its waiters; False if another attempt is needed."""
         with self._lock:
             told, self._waiters = self._waiters, []
             if isinstance(error, StartCancelled) and not self._suspended:

@@ -65,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     Args:
         options: The result of ``parse_arguments``.
     """
-    # So that a model that is half assembled is removed again.
+    # So that a half-assembled model is removed.
     _on_signals(_exit)
     try:
         _serve(options)

@@ -93,7 +93,7 @@ class Batches(HasClients, Runnable[Input, Output]):
             Runnable.batch_as_completed(self, inputs, configs, **kwargs)  # type: ignore[type-var]  # it is a generator
         ) as answers:
             while True:
-                # Not around the yield: the program that reads the answers is in no batch.
+                # Not around the yield: the program that reads the answers is outside the batch.
                 with in_batch():
                     answer = next(answers, None)
                 if answer is None:

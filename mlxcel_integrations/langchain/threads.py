@@ -15,7 +15,7 @@ def session_of_thread(given: RunnableConfig | None = None) -> str | None:
     node, so the subagent's own name is added, too.
 
     Args:
-        given: The config; that of the runnable around the model unless given.
+        given: The config; if not given, the one of the runnable around the model.
     """
     config = given or var_child_runnable_config.get() or {}
     configurable = config.get("configurable") or {}

@@ -1,8 +1,8 @@
 """Guard: a small program that starts a server, and ends it when its owner is gone.
 
 A program that is killed cannot stop its server, and no server watches the program that started it.
-So the guard stands between them, in a session of its own, with the standard library alone and
-nothing of the user's: ``python -I -S guard.py``.
+So the guard stands between them, in its own session, with the standard library alone and nothing of
+the user's: ``python -I -S guard.py``.
 
 Its stdin and stdout are one socket to its owner, which both write lines to. The first line that
 it reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answers in JSON:
@@ -163,7 +163,7 @@ def _serve(command: list[bytes], before_stop: list[bytes], watch: Watch) -> dict
 def make_directory(path: bytes) -> int:
     """Make a directory that only this user can enter, and lock it for as long as this process runs.
 
-    The lock keeps cleaners of temporary directories away, and tells the next start that the
+    The lock keeps cleaners of temporary directories away, and shows the next start that the
     directory is in use.
 
     Returns:
@@ -198,7 +198,7 @@ def is_at(descriptor: int, path: str | bytes) -> bool:
 
 
 def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
-    """Start the server in a group of its own; on Linux the group dies with this process."""
+    """Start the server in its own group; on Linux the group dies with this process."""
     guard = os.getpid()
     prctl = _prctl()
     # Only this process holds the writing end, until it ends.

@@ -105,7 +105,7 @@ def output_of(command: list[str], seconds: float, stderr: int = subprocess.DEVNU
         stdout=subprocess.PIPE,
         stderr=stderr,
         env=environment(os.environ, None),
-        # In a group of its own, so that what a script has started ends with it.
+        # In its own group, so that whatever a script has started ends with it.
         start_new_session=True,
     )
     expired = threading.Event()

@@ -16,7 +16,7 @@ _OLLAMA_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*:(?!\d+$)[\w.-]+")
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known names that a name resembles, the most similar first.
+    """Return the known names that a name resembles, the most similar first.
 
     Case does not count, and a name without an owner is compared with the others without theirs.
     """

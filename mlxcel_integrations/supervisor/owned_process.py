@@ -195,7 +195,7 @@ def _start_guard(environ: Environment) -> tuple[socket.socket, int, subprocess.P
     """Start a guard.
 
     Returns:
-        Our end of its channel, a pipe with its output and that of its server, and its process.
+        Our end of its channel, a pipe with the output of guard and server, and its process.
 
     Raises:
         MlxcelServerError: The system cannot run it.
@@ -235,5 +235,5 @@ def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess
         )
     except OSError as error:
         reason = error.strerror
-    # Raised out here, since the frames of the OSError would hold the environment.
+    # Raised outside the handler, since the frames of the OSError hold the environment.
     raise not_run(command[0], reason)

@@ -112,7 +112,7 @@ class ProgressBar:
         large = gigabytes >= 0.1
         text = f"{part * gigabytes:.1f} of {gigabytes:.1f} GB" if large else progress.text
         if self._download is None or part < self._download[0]:
-            # A file has begun: the first one, or another after it.
+            # The download of a file has begun: the first one, or another after it.
             self._download = part, elapsed
         began_part, began = self._download
         if part == began_part:

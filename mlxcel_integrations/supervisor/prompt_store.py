@@ -104,7 +104,7 @@ class PromptStore:
                 if _KEPT_NAME.fullmatch(path.name) and (status := path.stat()).st_mtime_ns < used_at
             ]
             free = shutil.disk_usage(self.directory).free
-            # If nothing is known, it takes about as much as another one.
+            # If nothing is known, the prompt is assumed to be as large as another one.
             needed = self._size_of(tokens) or (older[0][1] if older else 0)
             if free < needed <= free + sum(size for _, size in older):
                 path = older[0][0]

@@ -144,7 +144,7 @@ class _Limits:
             self._read(seen, now)
         if self._downloading:
             self._deadline = now + self._startup_timeout
-        # Not before the server was asked once more.
+        # Only after the server was asked once more.
         failed = self._failure is not None and now - self._failed >= FAILURE_LASTS
         if failed and after_probe:
             raise LoadFailed(self._failure)

@@ -94,7 +94,7 @@ class ServerProcess:
     def poll(self) -> int | None:
         """Return the exit status, None while it runs.
 
-        A forked child cannot learn it, and returns that of a killed process.
+        A forked child cannot learn it, and returns the status of a killed process.
         """
         if self.forked and self._returncode is None and not _process_exists(self.pid):
             self._returncode = -signal.SIGKILL
@@ -158,7 +158,7 @@ class ServerProcess:
         if self.forked:
             return self.stop()
         self.ready = False
-        # It is also run if the program is ending already.
+        # It also runs if the program is already ending.
         self._at_exit = weakref.finalize(ServerProcess, self.stop)
         self._let_go = True
         self._ask_to_stop()

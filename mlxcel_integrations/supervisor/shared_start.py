@@ -214,7 +214,7 @@ def _run_broker(
         reason = error.strerror
     else:
         return _forked_by(process, limit)
-    # Raised out here, since the frames of the OSError would hold the environment.
+    # Raised outside the handler, since the frames of the OSError hold the environment.
     raise not_run(sys.executable, reason)
 
 

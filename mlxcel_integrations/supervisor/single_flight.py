@@ -15,7 +15,7 @@ from ..errors import MlxcelServerError
 __all__ = ["CancelledWithin", "SingleFlight", "StartCancelled", "StartLimit", "Waiter"]
 
 CancelledWithin = Callable[[float], bool]
-"""Sleeps for so many seconds; returns True as soon as the start is cancelled."""
+"""Sleeps for the given seconds; returns True as soon as the start is cancelled."""
 
 _CHECK_EVERY = 0.05
 """Longest time until a start that nobody waits for any more is cancelled, in seconds."""
@@ -170,7 +170,7 @@ class SingleFlight:
         with self._lock:
             told, self._waiters = self._waiters, []
             if isinstance(error, StartCancelled) and not self._suspended:
-                # Whoever has not left yet came after the last of the others had left.
+                # Those who have not left joined after the last of the others had left.
                 self._waiters = [waiter for waiter in told if not waiter.left]
                 told = [waiter for waiter in told if waiter.left]
             over = not self._waiters

@@ -148,7 +148,7 @@ def _is_private_group(group: int) -> bool:
 def _trusted_users() -> set[int]:
     """Return the users who may replace anything: this one and root."""
     users = {0, os.geteuid()}
-    # In a sandbox with users of its own, the files of the machine's root seem to belong to nobody.
+    # In a sandbox with its own users, the files of the machine's root seem to belong to nobody.
     with contextlib.suppress(OSError, ValueError):
         if _EVERY_USER != Path("/proc/self/uid_map").read_text().split():
             users.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))

@@ -32,8 +32,8 @@ def holds_other_end(
     """Return whether one of several processes holds the server's end of a connection.
 
     A connection belongs to no process before it is accepted, and a busy server may leave it like
-    that for long. Until then, it counts as that of the program that listens on the address; if
-    several programs of this user do, another one of them may accept it.
+    that for long. Until then, it counts as held by the program that listens on the address; if
+    several programs of this user do, another one may accept it.
 
     Args:
         client: Our end.

@@ -204,7 +204,7 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
 
 def path_of(name: str) -> Path:
     """Return the path that a user means; ``~name`` of an unknown user stays as it is."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - that of Path raises an error
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path's method raises an error
 
 
 def _file_name(path: Path) -> str:

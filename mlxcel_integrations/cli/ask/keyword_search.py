@@ -12,8 +12,8 @@ from itertools import accumulate, takewhile
 
 __all__ = ["KeywordIndex", "fuse_rankings"]
 
-# Each character counts as a word: Chinese and Japanese have no spaces, and Korean words endings
-# of their own for each role in a sentence.
+# Each character counts as a word: Chinese and Japanese have no spaces, and Korean words have
+# another ending for each role in a sentence.
 _SINGLE = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]*"
 _WORD = re.compile(f"{_SINGLE}|{_REST.replace('*', '+')}")
@@ -100,8 +100,8 @@ def _common_beginning(stem: str, word: str) -> str:
 def fuse_rankings(by_words: Mapping[int, float], by_meaning: Mapping[int, float]) -> list[int]:
     """Join two rankings by the sum of their scores, each as a share of the largest.
 
-    Unlike ranks, scores tell a text that has every rare word of a question from the next one, which
-    has a few.
+    Unlike ranks, scores show how much better a text with every rare word of a question is than one
+    with a few.
 
     Args:
         by_words: Scores of texts by the words that they share with a question.

@@ -138,7 +138,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Only for its owner: it holds texts of the user.
+        # Only its owner may read it: it holds texts of the user.
         self.path.touch(0o600)
         return self._connect(str(self.path))
 

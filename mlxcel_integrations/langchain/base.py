@@ -164,8 +164,8 @@ class LangChainModel(Batches[Input, Output]):
 
     if not TYPE_CHECKING:
         # LangChain passes on only a part of the config, without the thread. Type checkers see its
-        # own methods, whose types are more precise. These are generators themselves, since
-        # LangChain also makes runnables of methods, and asks whether they are.
+        # own methods, whose types are more precise. These yield, since LangChain also makes
+        # runnables of methods, and treats generator functions in another way.
 
         def invoke(
             self,

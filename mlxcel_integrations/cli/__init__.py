@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
 def _explained(error: Exception, command: str) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The output cannot be written: the disk is full. Make room, or write elsewhere."
-    # A traceback may quote what a file or a server says, too.
+    # Only these messages are ours: a traceback may quote a file or a server.
     if is_self_explanatory(error):
         return in_flags(str(error), command)
     return traceback.format_exc().rstrip()
@@ -126,5 +126,5 @@ def _report(message: str, status: int) -> int:
 
 
 def _discard_output() -> None:
-    """Let go of output that cannot be written; Python would report it again at exit."""
+    """Discard output that cannot be written; Python would report the error again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

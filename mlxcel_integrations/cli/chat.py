@@ -138,7 +138,7 @@ class Conversation:
                 self._messages.append({"role": "assistant", "content": "".join(pieces)})
             else:
                 self._log.live()
-                # Without an answer, the message would stand before the next one.
+                # An unanswered message must not stay before the next one.
                 self._messages.pop()
         if first is not None:
             seconds = time.monotonic() - first

@@ -50,7 +50,7 @@ def check_managed_server(model: str) -> Iterator[Finding]:
 
 
 def _local_models() -> tuple[list[LocalModel], str]:
-    """Return the models that mlxcel has on this machine, and why they are unknown."""
+    """Return the models that mlxcel has on this machine, and the reason if they are unknown."""
     try:
         mlxcel = find_mlxcel()
         return (list_local_models(mlxcel) if mlxcel is not None else []), ""

@@ -23,7 +23,7 @@ def run_doctor(
     base_url: str | None = None,
     socket: str | None = None,
 ) -> int:
-    """Check whether a chat would work with the engine given, or else with that of the demo.
+    """Check whether a chat would work with the engine given, or else with the demo's.
 
     Args:
         terminal: Where to print.

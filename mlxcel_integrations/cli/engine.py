@@ -113,7 +113,7 @@ def running_engine(
 
 
 def kept_options(keep: float | None) -> dict[str, Any]:
-    """Return the options of a server that stays so many seconds for the next command."""
+    """Return the options of a server that stays ``keep`` seconds for the next command."""
     return {} if keep is None else {"share": "user", "keep_alive": keep}
 
 

@@ -32,7 +32,7 @@ WORDS = {
         "socket": "--socket",
     },
 }
-"""What each command has in place of options of Python: a flag, or an environment variable."""
+"""For each command, the flag or environment variable in place of each option of Python."""
 
 _PHRASES = {
     "neither binary= nor MLXCEL_BIN is given": "MLXCEL_BIN is not set",
@@ -41,12 +41,12 @@ _PHRASES = {
     ),
     "pass the key as api_key= instead": "set MLXCEL_API_KEY to the key instead",
     "pass as verify= a PEM file": "set SSL_CERT_FILE to a PEM file",
-    # The server is started by another command.
+    # Another command starts the server.
     "a larger ctx_size": "a larger --ctx-size",
     "pass embedding_model= to the object that starts the server (--embedding-model on the command "
     "line of mlxcel after 0.4.2)": "start mlxcel (after 0.4.2) with --embedding-model",
 }
-"""Advice that the command line gives in another way."""
+"""Advice that the command line words differently."""
 
 
 def in_flags(message: str, command: str) -> str:

@@ -16,7 +16,7 @@ _PROMPT = "> "
 
 
 def at_prompt() -> bool:
-    """Tell whether lines are typed at a prompt."""
+    """Return whether lines are typed at a prompt."""
     return sys.stdin.isatty()
 
 

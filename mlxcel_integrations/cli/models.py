@@ -20,7 +20,7 @@ def run_models(terminal: Terminal, *, as_json: bool = False) -> int:
 
     Args:
         terminal: Where to print.
-        as_json: Print a JSON list instead of a table.
+        as_json: Whether to print a JSON list instead of a table.
 
     Raises:
         MlxcelError: There is no mlxcel on this machine, or it does not list its models.

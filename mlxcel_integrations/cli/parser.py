@@ -21,7 +21,7 @@ class UsageError(MlxcelError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Quotes arguments, which may be names of files, without their control characters.
+    """A parser whose errors show no control characters of arguments, which may be file names.
 
     Attributes:
         commands: The parsers of the commands.
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> Parser:
-    """Return the parser; without a command, its result has ``command`` None."""
+    """Return the parser, whose result has ``command`` None if no command is given."""
     parser = Parser(
         "mlxcel-integrations", description="Try, use and check local models served by mlxcel."
     )
@@ -62,7 +62,7 @@ def parse_arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Name
 
 
 def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
-    """Return the message about arguments that a command does not have, with what was meant.
+    """Return the message about unknown arguments of a command, with what was meant.
 
     Args:
         arguments: All of them, and the values of options among them.

@@ -11,5 +11,5 @@ __all__ = ["reading_line"]
 
 
 def reading_line(log: Terminal) -> Callable[[PromptProgress], None]:
-    """Return a function that shows a progress as the live line of a terminal."""
+    """Return a function that shows progress as the live line of a terminal."""
     return lambda progress: log.live(f"Reading the prompt ... {100 * progress.share:.0f} %")

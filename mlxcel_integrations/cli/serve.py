@@ -47,7 +47,7 @@ def run_serve(
 
     Raises:
         MlxcelError: The server did not start, or has ended by itself.
-        UsageError: The model for embeddings needs a server of its own.
+        UsageError: The model for embeddings needs a separate server.
     """
     model = model or os.environ.get("MLXCEL_MODEL") or BUILT_IN_MODEL
     if embedding_model is not None and (beside := embedder_beside(model, embedding_model)):

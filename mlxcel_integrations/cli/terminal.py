@@ -51,7 +51,7 @@ class Terminal:
         self.line(text.replace("\n", "\n" + " " * _LABEL_WIDTH))
 
     def label(self, name: str, style: str = "cyan") -> None:
-        """Print the first column of such a line."""
+        """Print the first column of a line as ``fact`` does."""
         self.piece(f"{name:<{_LABEL_WIDTH}}", style)
 
     def piece(self, text: str, style: str | None = None) -> None:
@@ -107,7 +107,7 @@ class Terminal:
 
 
 def is_self_explanatory(error: Exception) -> bool:
-    """Tell whether the message of an error is enough for the user, without a traceback."""
+    """Return whether the message of an error is enough for the user, without a traceback."""
     if isinstance(error, MlxcelError):
         return True
     import openai
@@ -116,7 +116,7 @@ def is_self_explanatory(error: Exception) -> bool:
 
 
 def visible(text: str) -> str:
-    """Return a text whose control characters can be read instead of being obeyed.
+    """Return a text with its control characters made readable, so that none is obeyed.
 
     Everything that the commands print goes through here: names of files, documents, answers, and
     output of servers may hold codes that move the cursor, or change what was printed before.

@@ -1,6 +1,6 @@
 """Embedded engine: a llama.cpp server with two small models, all from PyPI, instead of mlxcel.
 
-It runs in a process of its own, with the command line of ``mlxcel serve``. This module only says
+It runs in its own process, with the command line of ``mlxcel serve``. This module only says
 whether it is installed and how to run it; importing it loads nothing of the engine.
 """
 
@@ -40,7 +40,7 @@ INSTALL = "pip install 'mlxcel-integrations[embedded]'"
 
 
 def installed() -> bool:
-    """Tell whether the packages of the ``embedded`` extra are installed, without importing them."""
+    """Return whether the packages of the ``embedded`` extra are installed; imports none of them."""
     packages = (ENGINE_PACKAGE, MODEL_PACKAGE, EMBEDDER_PACKAGE)
     return all(find_spec(package) is not None for package in packages)
 
@@ -59,12 +59,12 @@ def command() -> list[str]:
 
 
 def is_embedded(model: str) -> bool:
-    """Tell whether a model is for this engine: a built-in one, or a ``.gguf`` file."""
+    """Return whether a model is for this engine: a built-in one, or a ``.gguf`` file."""
     return model in (BUILT_IN_MODEL, BUILT_IN_EMBEDDER) or model.endswith(".gguf")
 
 
 def known_as(model: str) -> str:
-    """Return what people call a model: a built-in one by its own name, a file without its folder.
+    """Return the usual name of a model: that of a built-in one, or of a file without its folder.
 
     Example:
         >>> from mlxcel_integrations.embedded import known_as
@@ -72,7 +72,7 @@ def known_as(model: str) -> str:
         ('gemma-3-270m', 'qwen3-4b-q4_k_m')
     """
     name = _KNOWN_AS.get(model) or Path(model).name.removesuffix(".gguf")
-    # A log in UTF-8 takes no name that the locale could not decode.
+    # A log in UTF-8 cannot hold bytes that the locale could not decode.
     return name.encode(errors="replace").decode()
 
 
@@ -84,7 +84,7 @@ def embedder_beside(model: str, embedding_model: str | None) -> str | None:
         embedding_model: The model that the user names for vectors, if any.
 
     Raises:
-        MlxcelError: It is a file of a model that was not made for embeddings.
+        MlxcelError: It is the file of a model that was not made for embeddings.
     """
     if embedding_model is None:
         answers = model == BUILT_IN_MODEL or _embeds(model) is False
@@ -99,7 +99,7 @@ def embedder_beside(model: str, embedding_model: str | None) -> str | None:
 
 
 def _embeds(model: str) -> bool | None:
-    """Tell whether a ``.gguf`` file was made for embeddings; None if it cannot be read."""
+    """Return whether a ``.gguf`` file was made for embeddings; None if it cannot be read."""
     if not model.endswith(".gguf"):
         return None
     try:

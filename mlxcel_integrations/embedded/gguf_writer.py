@@ -1,7 +1,7 @@
 """Writer of GGUF files.
 
 The package ``gguf`` writes them, too, but needs numpy, and each of its releases may order a file
-differently. The same bytes on every machine are what lets a checksum prove a model in the cache.
+differently. With the same bytes on every machine, a checksum can verify a model in the cache.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def assemble(path: Path, source: Path) -> None:
 
 
 def vocabulary() -> list[str]:
-    """Return the word pieces of BERT without capitals, by their ids."""
+    """Return the word pieces of uncased BERT, in the order of their ids."""
     packed = Path(__file__).with_name("vocabulary.txt.gz").read_bytes()
     return gzip.decompress(packed).decode().splitlines()
 

@@ -117,7 +117,7 @@ def _builtin(name: str, directory: Path) -> Path:
 
 
 def _is_intact(path: Path, checksum: str) -> bool:
-    """Check the whole file if it has changed since the last check, else only that it has not."""
+    """Return whether a file is intact; it is read only if it has changed since the last check."""
     if not path.exists():
         return False
     if _stamp_file(path).exists() and _stamp_file(path).read_text() == _stamp(path):

@@ -19,7 +19,7 @@ _ITEM_BYTES = {1: 4, 3: 1}
 
 @dataclass(slots=True)
 class Tensor:
-    """Weights with a name, their numbers as bytes in the order of the last dimension first.
+    """Weights with a name, their numbers as bytes in row-major order.
 
     Attributes:
         name: Name in the graph.

@@ -25,8 +25,8 @@ __all__ = ["main"]
 # processor from threads with work: with two servers on two cores, each is 10 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# The last but one ends a series of equal tool calls. An empty line would replace them all, but
-# JSON may contain one and would be cut there.
+# "\n\n<" ends a series of equal tool calls. An empty line would replace them all, but JSON may
+# contain one and would be cut there.
 TRANSCRIPT_STOPS = [
     *("\n\nQuestion:", "\nQuestion:", "\nAnswer:", "\nContext:", "\nQuery:", "\n---", "\n#"),
     *("\n\n<", "\n\n\n"),
@@ -65,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     Args:
         options: The result of ``parse_arguments``.
     """
-    # So that a model that is half assembled is removed again.
+    # So that a half-assembled model is removed.
     _on_signals(_exit)
     try:
         _serve(options)
@@ -128,7 +128,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.ui = False
     # 1 is errors only, 3 is what a user can follow.
     parameters.verbosity = 3 if options.verbose else 1
-    # Without it, any other request that takes the slot of a conversation makes it read anew.
+    # Without it, a conversation is read anew after another request has taken its slot.
     parameters.cache_ram_mib = EARLIER_PROMPTS_MIB
     if options.slot_save_path:
         # llama.cpp appends the name of a file to it.
@@ -184,10 +184,10 @@ def _set_transcript(parameters: Any, options: argparse.Namespace) -> None:
     """Make a base model answer, by continuing a transcript until the next turn begins."""
     parameters.chat_template = _read(Path(__file__).with_name("transcript.jinja"))
     parameters.antiprompt = TRANSCRIPT_STOPS
-    # Its most likely answer is right more often, and the same every time.
+    # The most likely answer is right more often, and the same every time.
     parameters.sampling.temp = 0
     if options.n_predict is None:
-        # It does not stop once it repeats itself.
+        # A base model does not stop once it repeats itself.
         parameters.n_predict = 512
 
 

@@ -23,8 +23,8 @@ __all__ = ["AnswerParser", "RawAnswer"]
 class RawAnswer(dict[str, Any]):
     """A part of a streamed answer with ``include_raw``.
 
-    ``raw`` is what the part adds, the other items are the latest. LangChain adds parts up, and
-    would make a list out of two versions of an object. A further attempt replaces the one before.
+    ``raw`` is only what this part adds; the other items are the latest values. LangChain adds parts
+    up, and would turn two versions of an object into a list. A new attempt replaces the one before.
 
     Attributes:
         attempt: Number of the attempt that the part belongs to.
@@ -44,23 +44,23 @@ class RawAnswer(dict[str, Any]):
 
 
 class GrowingList(list[Any]):
-    """A streamed list so far. LangChain adds parts up; a later list replaces this one."""
+    """A list as streamed so far; a later one replaces it, where LangChain would add both up."""
 
     def __add__(self, later: list[Any]) -> list[Any]:
         return later if isinstance(later, GrowingList) else super().__add__(later)
 
 
 class AnswerParser(Runnable[AIMessage, Any]):
-    """Reads messages as objects of a type, or as JSON; those of a stream fill as it arrives.
+    """Reads messages as objects of a type, or as JSON; streamed objects fill up as they arrive.
 
     Args:
         schema: Schema of the answers.
         partial: Whether to stream objects of a type before they are valid.
-        include_raw: Whether to return the message, too, and an error instead of raising it.
+        include_raw: Whether to return the message as well, and any error instead of raising it.
     """
 
     def __init__(self, schema: Schema[Any], *, partial: bool, include_raw: bool) -> None:
-        # The names of LangChain's own parsers, by which traces are read.
+        # Traces are read by the names of LangChain's own parsers.
         self.name = "JsonOutputParser" if _is_json(schema) else "PydanticOutputParser"
         self.schema = schema
         self.partial = partial or is_typed_dict(schema.output_type)
@@ -107,7 +107,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
             chunks, self.read_chunks, config, run_type="parser"
         )
         try:
-            for value in objects:  # noqa: UP028 - the chunks must be left before it is closed
+            for value in objects:  # noqa: UP028 - closed below, after the chunks are left
                 yield value
         finally:
             chunks.leave()
@@ -161,7 +161,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         yield reader.close()
 
     def outcome(self, read: Callable[[], Any], *, called: bool) -> Any:
-        """Return the object in an answer; with ``include_raw``, in a dictionary, or its error.
+        """Return the object in an answer; with ``include_raw``, a dictionary with it or its error.
 
         Args:
             read: Reads the object.
@@ -173,7 +173,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         try:
             with langchain_errors():
                 return {"parsed": None if called else read(), "parsing_error": None}
-        except Exception as error:  # noqa: BLE001 - also of a validator of the class
+        except Exception as error:  # noqa: BLE001 - a validator of the class may raise any
             return {"parsed": None, "parsing_error": error}
 
     @property
@@ -190,7 +190,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         return super().get_output_schema(config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the type, since the functions that are made from it cannot be pickled."""
+        """Pickle the type, since the functions made from it cannot be pickled."""
         return _parser_of, (self.schema.output_type, self.partial, self.include_raw)
 
 
@@ -203,10 +203,10 @@ def _is_json(schema: Schema[Any]) -> bool:
 
 
 class _Leavable:
-    """The chunks of a message, until they are left.
+    """The chunks of a message, until the reader leaves them.
 
-    LangChain reads a stream to its end even after its reader has left, to trace all of it, and the
-    server would go on generating.
+    To trace a whole stream, LangChain reads on after its reader has left, so the server would go on
+    generating.
     """
 
     def __init__(self, chunks: Iterator[AIMessage]) -> None:
@@ -252,7 +252,7 @@ class _AnswerReader:
 
 
 def _is_observed(config: RunnableConfig | None) -> bool:
-    """Tell whether anything may observe a run; sequences pass observers on in the config."""
+    """Return whether anything may observe a run; sequences pass observers on in the config."""
     manager = (config or {}).get("callbacks")
     return not isinstance(manager, BaseCallbackManager) or bool(manager.handlers)
 
@@ -271,15 +271,15 @@ def _streamed(value: Any) -> Any:
 
 
 def _replaces(value: Any) -> bool:
-    """Tell whether LangChain, which adds streamed parts up, replaces one by this value instead."""
+    """Return whether LangChain replaces a streamed part by this value instead of adding it."""
     return isinstance(value, GrowingList) or not hasattr(value, "__add__")
 
 
 class _Unclosable(AsyncIterator[AIMessage]):
-    """The chunks of a message, for a reader that is not to close them.
+    """The chunks of a message, for a reader that must not close them.
 
-    LangChain's second copy of a stream, for its traces, closes it when the copy is collected, which
-    may be while the owner does.
+    LangChain copies a stream for its traces. The copy closes the stream when it is collected,
+    perhaps while the owner is closing it, too.
     """
 
     def __init__(self, chunks: AsyncIterator[AIMessage]) -> None:

@@ -1,4 +1,4 @@
-"""Attempts at a structured answer, whose messages have the token counts of all of them."""
+"""Attempts at a structured answer; its message has the token counts of all attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MessageAttempts(Attempts):
     def counted(self, message: M) -> M:  # type: ignore[override]  # a message instead of a reply
         """Return a message, or a chunk of one, with the token counts of all attempts together.
 
-        The first chunk has those of the attempts before, since an answer that was left has none.
+        The first chunk carries those of earlier attempts, since an answer left early has no counts.
         """
         usage, earlier = message.usage_metadata, None
         if self._told < self.number:
@@ -50,11 +50,11 @@ class MessageAttempts(Attempts):
             raise answer["parsing_error"]
 
     def refuses(self, answer: Any) -> bool:
-        """Tell whether a result of ``include_raw`` holds an error that another attempt follows."""
+        """Return whether another attempt follows the error in a result of ``include_raw``."""
         return isinstance(answer, dict) and self.continues_after(answer.get("parsing_error"))
 
     def marked(self, answer: Any) -> Any:
-        """Return a part of a streamed answer that knows its attempt."""
+        """Return a part of a streamed answer, marked with its attempt."""
         if isinstance(answer, RawAnswer):
             answer.attempt = self.number
         return answer

@@ -1,4 +1,4 @@
-"""Base of both models: batches bound to slots, fields of a request, identity."""
+"""Base of both models: batches limited to the server's slots, request fields, identity."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ Configs = RunnableConfig | Sequence[RunnableConfig] | None
 def signature_kept(method: F) -> F:
     """Keep the signature of a method that LangChain inspects in every call.
 
-    To make it anew each time takes 3 % of a small request.
+    Computing it anew each time takes 3 % of a small request.
     """
     vars(method)["__signature__"] = inspect.signature(method)
     return method
 
 
 class Batches(HasClients, Runnable[Input, Output]):
-    """A model that gets a request for each input of a batch, no more at once than it has slots.
+    """A model that sends a request for each input of a batch, at most one per slot at a time.
 
-    A request that waits for a slot may run into its timeout, so it is not sent before one is
-    free; ``max_concurrency`` in the config overrides the number. Where requests wait for slots
-    here, those of batches let others pass.
+    A request that waits in the server may time out, so none is sent before a slot is free;
+    ``max_concurrency`` in the config overrides the number. When requests wait for slots here, those
+    of batches let others go first.
     """
 
     # Runnable's own methods do the work: with those of LangChain's text models, one prompt that
@@ -93,7 +93,7 @@ class Batches(HasClients, Runnable[Input, Output]):
             Runnable.batch_as_completed(self, inputs, configs, **kwargs)  # type: ignore[type-var]  # it is a generator
         ) as answers:
             while True:
-                # Not around the yield: the program that reads the answers is in no batch.
+                # Not around the yield: the program that reads the answers is outside the batch.
                 with in_batch():
                     answer = next(answers, None)
                 if answer is None:
@@ -120,7 +120,7 @@ class Batches(HasClients, Runnable[Input, Output]):
             yield answer
 
     def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:
-        """Return a config for each input, with a bound for all of them."""
+        """Return a config for each input, with one bound for all of them."""
         configs = get_config_list(config, count)
         if _is_bounded(configs):
             return configs
@@ -141,7 +141,7 @@ class Batches(HasClients, Runnable[Input, Output]):
 
 
 def _is_bounded(configs: Sequence[RunnableConfig]) -> bool:
-    """Tell whether there is a bound, or a single request; LangChain reads the first config."""
+    """Return whether there is a bound, or one request; LangChain reads only the first config."""
     return len(configs) < 2 or bool(configs[0].get("max_concurrency"))
 
 
@@ -153,7 +153,7 @@ class LangChainModel(Batches[Input, Output]):
     """A model with sampling fields, an identity for caches and traces, and a secret key."""
 
     if TYPE_CHECKING:
-        # Attributes of the adapter, which is a later base.
+        # Attributes of the adapter, which follows among the bases.
         model: str | None
         served_model: str | None
         stop: list[str] | None
@@ -163,9 +163,9 @@ class LangChainModel(Batches[Input, Output]):
         def _server_options(self) -> dict[str, Any]: ...
 
     if not TYPE_CHECKING:
-        # LangChain hands on a part of the config only, without the thread. Its own methods tell
-        # type checkers more than these do. Runnables are also made of the methods themselves, and
-        # LangChain asks of a function whether it is a generator.
+        # LangChain passes on only a part of the config, without the thread. Type checkers see its
+        # own methods, whose types are more precise. These yield, since LangChain also makes
+        # runnables of methods, and treats generator functions in another way.
 
         def invoke(
             self,
@@ -272,5 +272,5 @@ class LangChainModel(Batches[Input, Output]):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell that ``dumpd`` and ``load`` work."""
+        """Return True, since ``dumpd`` and ``load`` work."""
         return True

@@ -31,8 +31,7 @@ from .prompt_progress import adispatching, dispatching, progress_chunk
 from .reading_ahead import ReadingAhead
 from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
 
-# What tools and structured output need is imported where they are asked for: many programs only
-# chat.
+# Modules for tools and structured output are imported on first use: many programs only chat.
 
 if TYPE_CHECKING:
     from .structured import Method
@@ -54,7 +53,7 @@ class ChatMlxcel(
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
     With none of them, ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up.
-    Making one does no I/O; several with the same ``model`` and options share one server.
+    Creating one does no I/O; several with the same ``model`` and options share one server.
 
     All answers are streamed on the wire, so that leaving a loop or cancelling a task frees the
     server at once.
@@ -110,7 +109,7 @@ class ChatMlxcel(
         from .tools import tool_fields
 
         fields = tool_fields(tools, tool_choice, parallel_tool_calls, strict)
-        # Agents check the answers whose form they set.
+        # Agents validate the answers whose format they set.
         return self.bind(**fields, **with_format_converted(kwargs, checked=True))
 
     @overload
@@ -189,11 +188,11 @@ class ChatMlxcel(
             show_schema: Whether the schema is shown to the model, at the end of the last
                 message.
             partial: Whether ``stream`` yields objects of a type at every new value, before they
-                are valid, with None for values that have not come. JSON schemas and ``TypedDict``
-                always stream the values so far.
-            max_attempts: How often to ask for an answer. After one that did not fit, or did not
-                end, the model is told what was wrong. Each attempt makes its runs, and the token
-                counts of ``raw`` are those of all together.
+                are valid, with None for values that have not arrived. JSON schemas and
+                ``TypedDict`` always stream the values so far.
+            max_attempts: Largest number of attempts at an answer. After one that does not fit, or
+                was cut, the model is told what was wrong. Each attempt has its own runs; the token
+                counts of ``raw`` cover all of them.
             **kwargs: Further fields of the requests. ``bounded=False`` sends the schema without
                 limits for texts, lists and numbers that have none; ``reasoning=True`` or an effort
                 makes the model think before it answers.
@@ -253,7 +252,7 @@ class ChatMlxcel(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        # LangChain makes the token callbacks of chat models itself, and names no run.
+        # LangChain itself makes the token callbacks of chat models, and passes no run.
         usage = self._wants_usage(kwargs)
         final = FinalChunk()
         with langchain_errors():
@@ -320,7 +319,7 @@ class ChatMlxcel(
             yield event
 
     def _wants_usage(self, call: dict[str, Any]) -> bool:
-        """Tell whether a stream ends with token counts: as the call says, or else the model."""
+        """Return whether a stream ends with token counts, as the call or else the model says."""
         options = call.get("stream_options") or {}
         wanted: bool = call.pop("stream_usage", options.get("include_usage", self.stream_usage))
         return wanted
@@ -342,9 +341,9 @@ class ChatMlxcel(
         return with_schema_applied(chat, fields)
 
     def refresh_profile(self) -> ModelProfile:
-        """Ask the server for the abilities of the model; from then on they are in ``profile``.
+        """Ask the server for the model's abilities, and put them into ``profile``.
 
-        Until then, ``profile`` holds those that every server has, so that none has to run.
+        Until then, ``profile`` lists what every server can do, so that none has to run.
         """
         self.profile = to_profile(self._llm.features)
         return self.profile

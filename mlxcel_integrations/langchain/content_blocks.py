@@ -1,8 +1,8 @@
 """LangChain's standard content blocks for our messages.
 
 Without a translator, LangChain loses tool calls with invalid arguments, and in streams with
-``output_version="v1"`` the first tool call: it numbers the blocks of a stream from zero, as
-servers number tool calls, and merges blocks of the same number.
+``output_version="v1"`` the first tool call: it numbers the blocks of a stream from zero, as servers
+number tool calls, and merges blocks with the same number.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _chunk_blocks(message: AIMessageChunk) -> list[types.ContentBlock]:
             id=part["id"],
             name=part["name"],
             args=part["args"],
-            # Of strings, only those with this prefix are merged; LangChain's numbers are integers.
+            # Of string indexes, LangChain merges those with this prefix; its own are integers.
             index=f"lc_tool_call_{number}",
         )
         blocks.append(block)

@@ -37,13 +37,13 @@ class MlxcelDecision(
     BaseDecisionModel,
     defer_build=False,
 ):
-    """Answers questions with probabilities: yes or no, one of some labels, a level on a scale.
+    """Answers questions with probabilities: yes or no, one of several labels, a level on a scale.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``,
     which must send log probabilities. Each question takes a request, or a few if labels begin
     alike; see ``LLM.decide``. The confidence of an answer is the probability of its most likely
     label. With ``by_embeddings``, the state is compared with the description of each label, or with
-    a list of examples in its place; see ``LLM.classify``. Needs langchain-core 1.8.
+    examples given in its place; see ``LLM.classify``. Needs langchain-core 1.8.
 
     Examples:
         >>> from langchain_core.decisions import Choice

@@ -18,7 +18,7 @@ class MlxcelEmbeddings(EmbeddingAdapter, Embeddings, defer_build=False):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, the server tells which one is for embeddings;
+    Of several served models, uses the one that the server reports as made for embeddings;
     ``served_model`` names another. With the options of a ``ChatMlxcel``, ``embedding_model``
     included, both share one server.
 

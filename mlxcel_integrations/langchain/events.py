@@ -1,6 +1,6 @@
 """Events of LangChain's protocol, version 3, made from the deltas of an answer.
 
-LangChain would make them from chunks of messages, which takes longer, and lose the log
+LangChain would make them from chunks of messages, which takes longer and loses the log
 probabilities of all tokens but the last.
 """
 
@@ -25,7 +25,7 @@ Event = dict[str, Any]
 
 
 class MessageEvents:
-    """Makes the events of one message: its blocks as they grow, and at the end each as a whole.
+    """Makes the events of one message: its blocks as they grow, and each as a whole at the end.
 
     Args:
         run: The run of the answer, whose id the message gets.
@@ -95,7 +95,8 @@ class MessageEvents:
                 "id": part.get("id"),
                 "name": function.get("name"),
                 "args": "",
-                # Of strings, only those with this prefix are merged; numbers are those of blocks.
+                # Of string indexes, LangChain merges those with this prefix; integers number
+                # blocks.
                 "index": f"lc_tool_call_{index}",
             }
             yield _event("content-block-start", index=number, content=block)

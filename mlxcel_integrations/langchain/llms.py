@@ -37,10 +37,10 @@ class MlxcelLLM(
 ):
     """A model on this machine, or on a server, that continues a text.
 
-    No chat template is applied: it is for base models, and for prompts that are complete. Server
-    and fields are those of ``ChatMlxcel``.
+    No chat template is applied: it is for base models and complete prompts. Server options and
+    sampling fields are those of ``ChatMlxcel``.
 
-    Several prompts are sent at once, as many as the server has slots.
+    Several prompts are sent concurrently, as many as the server has slots.
 
     Examples:
         >>> from mlxcel_integrations.langchain import MlxcelLLM
@@ -117,7 +117,7 @@ class MlxcelLLM(
                 if (chunk := _to_chunk(delta)) is None:
                     continue
                 if run_manager is not None:
-                    # LangChain makes these callbacks for chat models only.
+                    # LangChain itself makes these callbacks only for chat models.
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
         yield _final_chunk(final.reply, run_manager)
@@ -143,15 +143,15 @@ class MlxcelLLM(
         yield _final_chunk(final.reply, run_manager)
 
     def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of a request: those of a call beat the constructor's."""
+        """Return the fields of a request, in which a call overrides the constructor."""
         return {**self._own_sampling, **self._call_fields(stop, call)}
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Return the number of tokens of the prompt that messages become.
+        """Return the number of tokens in the prompt made from messages.
 
-        The prompt is the text that is sent for them, and the tokens that the server puts before it.
+        The prompt is the text that is sent for them, after the tokens that the server puts first.
 
         Args:
             messages: The messages; an empty list has no tokens.
@@ -166,7 +166,7 @@ class MlxcelLLM(
     async def aget_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Return the number of tokens of the prompt that messages become.
+        """Return the number of tokens in the prompt made from messages.
 
         See ``get_num_tokens_from_messages``.
         """
@@ -204,11 +204,11 @@ def _final_chunk(
 
 
 def _add_output(run: Any, output: dict[str, Any]) -> None:
-    """Add the output with the token counts to the end of a run, which LangChain omits in streams.
+    """Report the token counts at the end of a streamed run, where LangChain omits them.
 
     Args:
         run: The manager of the run.
-        output: The output.
+        output: The output with the token counts.
     """
     end = run.on_llm_end
 

@@ -49,7 +49,7 @@ class Media:
         text: The text of a document that holds text, None otherwise.
         content: The blocks of a document that is made of blocks, None otherwise.
         titles: Title and context of a document.
-        more: Fields of OpenAI beside an address, such as ``detail``.
+        more: OpenAI's fields beside an address, such as ``detail``.
     """
 
     kind: str
@@ -115,7 +115,7 @@ class Media:
 
 
 def _flat(block: Block, kind: str) -> Json:
-    """Return the fields of a block with those of its inner dictionaries.
+    """Return the fields of a block together with those of its nested dictionaries.
 
     Providers keep the data in the block itself, under its type, or in its ``source``.
     """
@@ -132,7 +132,7 @@ def _first(fields: Json, *names: str) -> Any:
 
 
 def _mime_type(fields: Json, kind: str) -> str | None:
-    """Return the media type of a format, as Bedrock and OpenAI name some."""
+    """Return the media type of a block's format, which Bedrock and OpenAI name instead."""
     name = fields.get("format")
     if not isinstance(name, str):
         return "text/plain" if kind == "text-plain" else None

@@ -1,6 +1,6 @@
 """Content of LangChain's messages, of any provider: text, thoughts, calls, results and media.
 
-A conversation may have begun with another provider, and each has blocks of its own. Blocks that
+A conversation may have begun with another provider, and each has its own blocks. Blocks that
 only that provider can read, such as its searches and signatures, are left out.
 """
 
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 Block = Mapping[str, Any]
 
 MOST_LEVELS = 16
-"""Deepest nesting of blocks: results and documents hold blocks of their own."""
+"""Deepest nesting of blocks: results and documents hold further blocks."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Content:
                 ) from error
 
     def add_text(self, text: str) -> None:
-        """Add a text; that of an answer continues the one right before it."""
+        """Add a text; in an answer, it continues a text right before it."""
         if text and self._continues:
             self.parts[-1]["text"] += text
         elif text:
@@ -94,7 +94,7 @@ class Content:
             self._continues = self.is_answer
 
     def joined(self) -> str | list[Json]:
-        """Return one string if there is only text, which every chat template takes, else parts."""
+        """Return one string, which every chat template takes, if there is only text; else parts."""
         return plain_content(self.parts)
 
     def _read_block(self, block: Block, place: str, levels: int) -> None:
@@ -130,7 +130,7 @@ class Content:
             raise _not_accepted(place, kind)
 
     def _read_result(self, block: Block, place: str, levels: int) -> None:
-        """Add the result of a tool in the form of Anthropic, as a message of its own."""
+        """Add the result of a tool, in Anthropic's form, as a separate message."""
         inner = self._read_within(block.get("content"), place, levels)
         content = as_error(inner.joined()) if block.get("is_error") else inner.joined()
         call = block.get("tool_use_id") or ""
@@ -206,7 +206,7 @@ _UNTYPED = {
     "searchResult": "search_result",
     "cachePoint": "cache_point",
 }
-"""Keys that tell what a block of Bedrock holds, since it has no type, and types for them."""
+"""Types for the blocks of Bedrock, which have none, by the key that holds their content."""
 
 _TEXTS: Mapping[Any, Callable[[Block], Any]] = {
     "text": lambda block: block.get("text"),
@@ -235,7 +235,7 @@ _CALLS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
     # LangChain's own name for an input that is one text.
     "custom_tool_call": ("call_id", lambda block: {"__arg1": block.get("input")}),
 }
-"""The field of a call's id, and its arguments."""
+"""For each type of call, the field of its id, and how to read its arguments."""
 
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
 """OpenAI's results of tools, within the message of the result."""
@@ -256,7 +256,7 @@ _FOREIGN = frozenset(
 
 
 def _typed(block: Block) -> Block:
-    """Return a block that has a type, as only those of Bedrock have none."""
+    """Return a block with its type, which only the blocks of Bedrock lack."""
     key = next((key for key in _UNTYPED if key in block), None) if "type" not in block else None
     if key is None:
         return block

@@ -1,4 +1,4 @@
-"""LangChain's messages to OpenAI's: pure."""
+"""Translation of LangChain's messages into OpenAI's: pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_openai_messages(
 
     Args:
         messages: A conversation, which another provider may have begun.
-        reasoning: Whether the model is sent its earlier thinking.
+        reasoning: Whether to send the model its earlier thinking.
         urls: Whether images, sound and video may be sent as addresses instead of data.
 
     Raises:
@@ -97,7 +97,7 @@ def _role(place: str, message: BaseMessage) -> str:
 
 
 def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: bool) -> Json:
-    """Return the fields of a message that a model wrote, whichever it was."""
+    """Return the fields of a message from any model."""
     more = message.additional_kwargs
     if more.get("refusal") and not content.has_refusal:
         content.read({"type": "refusal", "refusal": more["refusal"]}, f"{place}.additional_kwargs")
@@ -110,7 +110,7 @@ def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: 
         fields["tool_calls"] = calls
     thoughts = _thoughts(place, more) or "".join(content.thoughts)
     if thoughts and reasoning:
-        # Chat templates read this name.
+        # Chat templates read thoughts under this name.
         fields["reasoning_content"] = thoughts
     return fields
 
@@ -133,7 +133,7 @@ def _calls(place: str, message: AIMessage, in_content: Iterable[Json]) -> list[J
         calls = [tool_call(call["name"], call["args"], call["id"]) for call in given]
         known = {call["id"] for call in calls}
         for call in in_content:
-            # Calls without an id cannot be told from those that are known.
+            # Without an id, a call cannot be compared with the known ones.
             if call["id"] not in known if call["id"] else not given:
                 known.add(call["id"])
                 calls.append(call)

@@ -51,7 +51,7 @@ _DUALS: tuple[type[MlxcelError], ...] = (
 
 
 def from_mlxcel(error: MlxcelError) -> MlxcelError:
-    """Return the same error as one of LangChain's, too; unchanged if LangChain has none for it."""
+    """Return the error as one that is LangChain's, too; unchanged if LangChain has none for it."""
     dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
     if dual is None:
         return error

@@ -96,7 +96,7 @@ _DUALS: tuple[type[Exception], ...] = (
 
 
 def from_openai(error: Exception) -> Exception:
-    """Return the same error as one of LangChain's, too; unchanged if LangChain has none for it."""
+    """Return the error as one that is LangChain's, too; unchanged if LangChain has none for it."""
     if isinstance(error, openai.BadRequestError) and is_overflow(error.body):
         overflow = as_dual(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}

@@ -33,7 +33,7 @@ EFFORTS = ["low", "medium", "high"]
 
 
 def to_profile(features: ServerFeatures) -> ModelProfile:
-    """Return the profile of a model; abilities that the server does not tell are left out."""
+    """Return the profile of a model; abilities that the server does not report are left out."""
     reported = {
         "name": features.models[0].id if features.models else None,
         "max_input_tokens": features.context_size or None,
@@ -52,12 +52,12 @@ def _streams_calls(features: ServerFeatures) -> bool | None:
     """Return whether calls are streamed, None if unknown."""
     if features.tools is False:
         return True  # as JSON, whatever the server
-    # mlxcel up to v0.4.2, which does not tell its build, leaves calls out of some streams.
+    # mlxcel up to v0.4.2, which does not report its build, leaves calls out of some streams.
     return features.tools if features.build else None
 
 
 def _inputs(features: ServerFeatures) -> dict[str, bool]:
-    """Return the abilities to see and hear, if the server tells any."""
+    """Return the abilities to see and hear, if the server reports any."""
     if not (features.engine == "llama.cpp" or features.modalities or features.only_text):
         return {}
     sees = "vision" in features.modalities

@@ -30,7 +30,7 @@ EVENT = "prompt_progress"
 
 
 def dispatching(deltas: Iterable[Delta], run: CallbackManagerForLLMRun | None) -> Iterable[Delta]:
-    """Return deltas that dispatch a custom event for each progress among them as they are read.
+    """Return the deltas; reading one that reports progress dispatches a custom event.
 
     Args:
         deltas: The deltas of an answer.
@@ -61,9 +61,9 @@ async def adispatching(
 
 
 def progress_chunk(progress: PromptProgress) -> ChatGenerationChunk:
-    """Return a chunk without content that carries a progress.
+    """Return a chunk without content that reports progress.
 
-    It is in a list, since LangChain adds up the numbers of the chunks of a message.
+    The numbers are in a list, since LangChain would add up those of a message's chunks.
     """
     metadata = {"model_provider": PROVIDER, EVENT: [dataclasses.asdict(progress)]}
     return ChatGenerationChunk(message=AIMessageChunk(content="", response_metadata=metadata))

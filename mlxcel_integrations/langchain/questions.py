@@ -41,7 +41,7 @@ class AskedQuestion:
     Attributes:
         messages: The conversation, with the question at its end.
         labels: The labels.
-        calibrate: False, or the same question about nothing.
+        calibrate: False, or the same question with "N/A" for the state.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -52,7 +52,7 @@ class AskedQuestion:
 def asked_questions(
     state: State, questions: Mapping[str, Question], *, calibrate: bool
 ) -> dict[str, AskedQuestion]:
-    """Return what to decide for each question.
+    """Return each question as ``LLM.decide`` takes it.
 
     The state comes first, so that the server reads it once for all questions.
 
@@ -77,7 +77,7 @@ def asked_by_embeddings(
 ) -> tuple[str, dict[str, dict[str, list[str]]]]:
     """Return the text to compare, and the examples of each label of each question.
 
-    Of a conversation, the text is that of the last message.
+    For a conversation, the text is that of its last message.
 
     Raises:
         MlxcelError: There are no questions, or one is yes or no without criteria.
@@ -90,7 +90,7 @@ def asked_by_embeddings(
 
 
 def _examples(name: str, question: Question) -> dict[str, list[str]]:
-    """Return texts that fit each label: a list of them, or its description."""
+    """Return texts that fit each label: its examples, or else its description."""
     descriptions = _descriptions(name, question)
     if isinstance(question, Noul) and None in descriptions.values():
         raise MlxcelError(
@@ -111,7 +111,7 @@ def to_response(
     Args:
         questions: The questions.
         decisions: The decision on each.
-        model: Name of the model if the server told none.
+        model: Name of the model if the server reported none.
     """
     usage: dict[str, Any] | None = reduce(
         total_usage, (decision.usage for decision in decisions.values()), None
@@ -140,14 +140,14 @@ def _messages(state: State) -> Sequence[Mapping[str, Any]]:
 
 
 def _ending_with_user(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return messages that end with one of the user, to which the question can be added."""
+    """Return messages that end with a user message, to which the question can be added."""
     if messages[-1]["role"] != "assistant":
         return messages
     return [*messages, {"role": "user", "content": ""}]
 
 
 def _descriptions(name: str, question: Question) -> dict[str, Any]:
-    """Return the labels of a question, and what is said about each."""
+    """Return the labels of a question, each with its description."""
     match question:
         case Noul(criteria=criteria):
             return {YES: criteria and criteria.true, NO: criteria and criteria.false}

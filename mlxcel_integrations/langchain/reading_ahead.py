@@ -41,7 +41,7 @@ class ReadingAhead(TokenCounting):
             **kwargs: Other fields that change the prompt, such as ``reasoning``.
 
         Returns:
-            What it cost. With ``keep_prompts``, a server that is started again still has it.
+            The cost of reading it. With ``keep_prompts``, a restarted server still has it.
 
         Examples:
             >>> from langchain_core.messages import SystemMessage
@@ -76,7 +76,7 @@ class ReadingAhead(TokenCounting):
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields that change the prompt."""
         given = self._convert_input(messages).to_messages()
-        # A schema would be shown after all that later conversations share.
+        # A schema would come after everything that later conversations share.
         return self._to_openai(
             given, None, {"response_format": None, **openai_tools(tools), **call}
         )

@@ -15,7 +15,7 @@ EMBEDDINGS = "langchain.embeddings.base"
 
 
 def register_with_langchain() -> None:
-    """Make LangChain's ``init_chat_model`` and ``init_embeddings`` know the provider ``mlxcel``.
+    """Add the provider ``mlxcel`` to LangChain's ``init_chat_model`` and ``init_embeddings``.
 
     They then take ``"mlxcel:some/model"``, or ``mlxcel`` as the provider, and the options of
     ``ChatMlxcel`` or ``MlxcelEmbeddings``. With ``base_url``, the name chooses one of the models
@@ -29,7 +29,7 @@ def register_with_langchain() -> None:
 
 
 def _providers(module: str) -> dict[str, Any]:
-    """Return LangChain's providers, to which it has no public way to add one."""
+    """Return LangChain's table of providers, which has no public way to add one."""
     try:
         # They are looked up at every call.
         providers: dict[str, Any] = importlib.import_module(module)._BUILTIN_PROVIDERS

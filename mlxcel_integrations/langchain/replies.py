@@ -1,4 +1,4 @@
-"""Replies of a server to LangChain's chunks and results: pure."""
+"""Replies of a server as LangChain's chunks and results: pure."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ _CHUNK_STATE = ChatGenerationChunk(message=AIMessageChunk(content="")).__dict__
 def _text_chunk(text: str) -> ChatGenerationChunk:
     """Build a chunk of plain text without validation.
 
-    The validating constructors take longer than everything else that happens to a token. The
-    state is set as unpickling does it; a test compares the result with that of the constructors.
+    The validating constructors take longer than all other work on a token. The state is set as
+    unpickling sets it; a test compares the result with the constructors'.
     """
     message = AIMessageChunk.__new__(AIMessageChunk)
     message.__setstate__(
@@ -108,10 +108,10 @@ def _call_chunk(part: dict[str, Any]) -> ToolCallChunk:
 
 @dataclass(slots=True)
 class FinalChunk:
-    """Collects what is sent once for a whole answer: finish reason, token counts, times.
+    """Collects what is sent once per answer: finish reason, token counts, times.
 
-    LangChain adds the metadata of chunks up, so that a finish reason or a time that is sent twice
-    would be wrong.
+    LangChain adds up the metadata of chunks, so a finish reason or a time sent twice would be
+    wrong.
 
     Attributes:
         reply: The answer without its content.
@@ -149,7 +149,7 @@ class FinalChunk:
 
 
 def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return parts that make tool calls invalid whose arguments were cut, as by ``max_tokens``.
+    """Return parts that invalidate tool calls whose arguments were cut, as by ``max_tokens``.
 
     LangChain repairs the JSON of streamed arguments, and would run a tool with half of them, or
     with NaN. A closing bracket too many keeps it from doing so.
@@ -203,11 +203,11 @@ def to_result(reply: ChatReply) -> ChatResult:
 _MESSAGE = AIMessage(content="")
 _GENERATION = ChatGeneration(message=_MESSAGE)
 _RESULT = ChatResult(generations=[_GENERATION])
-"""Objects of an empty answer: every answer shares those of their fields that it does not set."""
+"""An empty answer, whose fields every answer shares unless it sets them."""
 
 
 def _built(usual: M, **fields: Any) -> M:
-    """Build an object like a usual one, with some other fields, without validation.
+    """Build a copy of an object with other values for some fields, without validation.
 
     See ``_text_chunk``, which is quicker still.
     """

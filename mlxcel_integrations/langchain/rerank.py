@@ -18,7 +18,7 @@ class MlxcelRerank(RerankAdapter, BaseDocumentCompressor, defer_build=False):
     """Sorts documents by their relevance to a query, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, the server tells which one is for reranking;
+    Of several served models, uses the one that the server reports as made for reranking;
     ``served_model`` names another.
     """
 

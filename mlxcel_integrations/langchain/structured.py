@@ -48,7 +48,7 @@ def check_arguments(method: str, *, tools: bool, include_raw: bool) -> None:
     """Check arguments of ``with_structured_output`` that type checkers may not have seen.
 
     Raises:
-        MlxcelError: The method is unknown, or the calls of tools would be lost.
+        MlxcelError: The method is unknown, or tool calls would be lost.
     """
     if method not in get_args(Method):
         known = ", ".join(get_args(Method))
@@ -81,9 +81,9 @@ def _traced_schema(output_type: Any, schema: Schema[Any]) -> dict[str, Any]:
 class StructuredModel(Batches[LanguageModelInput, Any]):
     """A model whose answers are objects of a type, or JSON.
 
-    Its run is that of a sequence, whose steps are the model and a parser; each attempt makes a run
-    of both. If nothing observes the runs, they are left out, since they take several times as long
-    as reading an answer.
+    It runs as a sequence of the model and a parser; each attempt makes a run of both. If nothing
+    observes the runs, they are left out, since they take several times as long as reading an
+    answer.
 
     Args:
         model: The model, bound to the schema.
@@ -256,7 +256,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
     def _achunks(
         self, question: LanguageModelInput, config: RunnableConfig, fields: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        """Return the chunks of the model itself: a binding does not close what it passes on."""
+        """Return the model's own chunks, since a binding does not close the stream it passes on."""
         binding: Any = self.first
         config = binding._merge_configs(config)
         chunks: AsyncIterator[Any]
@@ -335,7 +335,7 @@ async def _only(value: Any) -> AsyncIterator[Any]:
 
 
 def _asks_again_itself(config: RunnableConfig | None) -> bool:
-    """Tell whether the caller looks for answers that do not fit, and asks again.
+    """Return whether the caller looks for answers that do not fit, and asks again.
 
     LangChain's ``LLMToolSelectorMiddleware`` catches no errors, but counts such answers.
     """

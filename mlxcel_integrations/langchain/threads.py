@@ -10,12 +10,12 @@ __all__ = ["session_of_thread"]
 def session_of_thread(given: RunnableConfig | None = None) -> str | None:
     """Return the name of the conversation that a model is called in, None without one.
 
-    It is the ``thread_id`` of the config. A subagent has a conversation of its own, so the names
-    of the nodes above it are added. They do not tell the subagents of an agent apart, since all of
-    its tools are one node, so the subagent's own name is added, too.
+    It is the ``thread_id`` of the config. A subagent has its own conversation, so the names of the
+    nodes above it are added. These are the same for all subagents of an agent, whose tools are one
+    node, so the subagent's own name is added, too.
 
     Args:
-        given: The config; that of the runnable around the model unless given.
+        given: The config; if not given, the one of the runnable around the model.
     """
     config = given or var_child_runnable_config.get() or {}
     configurable = config.get("configurable") or {}

@@ -23,7 +23,7 @@ _REFUSALS = (MlxcelError, langchain.ModelInvalidRequestError)
 """Errors that may mean that the template refuses these messages together."""
 
 Conversation: TypeAlias = LanguageModelInput | Iterable[MessageLikeRepresentation]
-"""What ``invoke`` takes, or its messages in any iterable."""
+"""Input of ``invoke``, or its messages in any iterable."""
 
 
 class TextCounting(HasClients):
@@ -74,11 +74,11 @@ class TokenCounting(TextCounting):
     def get_num_tokens_from_messages(
         self, messages: Conversation, tools: Sequence[Any] | None = None
     ) -> int:
-        """Return the number of tokens of the prompt that messages become.
+        """Return the number of tokens in the prompt made from messages.
 
-        It is the ``input_tokens`` of the answer's usage. Messages that the model's template
-        refuses together, such as those that ``trim_messages`` has counted, are counted one by one
-        as if the user had sent them, which is never too few.
+        It equals the ``input_tokens`` of the answer's usage. Messages that the model's template
+        refuses together, such as those that ``trim_messages`` passes, are counted one by one as
+        user messages, which is never too few.
 
         Args:
             messages: What ``invoke`` takes; an empty list has no tokens.
@@ -100,7 +100,7 @@ class TokenCounting(TextCounting):
     async def aget_num_tokens_from_messages(
         self, messages: Conversation, tools: Sequence[Any] | None = None
     ) -> int:
-        """Return the number of tokens of the prompt that messages become.
+        """Return the number of tokens in the prompt made from messages.
 
         See ``get_num_tokens_from_messages``.
         """
@@ -139,7 +139,7 @@ class TokenCounting(TextCounting):
 
         Raises:
             ContextOverflowError: Even the last turn alone does not fit.
-            MlxcelError: The server does not tell the size of its context, or cannot count.
+            MlxcelError: The server does not report the size of its context, or cannot count.
         """
         given = _as_messages(messages)
         with langchain_errors():

@@ -1,4 +1,4 @@
-"""LangChain's tools to OpenAI's: pure."""
+"""Translation of LangChain's tools into OpenAI's: pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _to_openai_tool(index: int, tool: ToolLike, strict: bool | None) -> dict[str
 
 
 _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, NameError)
-"""Errors of LangChain for objects that are not tools, or lack annotations."""
+"""Errors that LangChain raises for objects that are not tools, or lack annotations."""
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ __all__ = ["NamespacedStore", "QueryText"]
 
 
 class QueryText(str):
-    """The text of a query, whose vector may differ from that of the same text in a document."""
+    """The text of a query, whose vector may differ from a document's with the same text."""
 
     __slots__ = ()
 
@@ -51,11 +51,11 @@ class NamespacedStore(BaseKVStore):
         await self.store.aput(self._key(key), val, collection)
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Return the whole content of the store, including that of others."""
+        """Return the whole content of the store, including entries of others."""
         return self.store.get_all(collection)
 
     async def aget_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Return the whole content of the store, including that of others."""
+        """Return the whole content of the store, including entries of others."""
         return await self.store.aget_all(collection)
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:

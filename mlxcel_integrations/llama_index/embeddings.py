@@ -27,9 +27,9 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
     """Vectors of texts, made by a model on this machine, or on a server.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, the one for embeddings is found by what the server says of them;
-    ``served_model`` names another. With the options of an ``Mlxcel``, ``embedding_model``
-    included, both share one server.
+    Of several served models, uses the one that the server reports as made for embeddings;
+    ``served_model`` names another. With the options of an ``Mlxcel``, ``embedding_model`` included,
+    both share one server.
 
     Examples:
         >>> from mlxcel_integrations.llama_index import MlxcelEmbedding
@@ -69,7 +69,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
             return super()._connect(lease)
         except MlxcelError as error:
             if self.model_name and not (self.model or self.base_url or self.socket):
-                # In other packages, it is the name of the model.
+                # Other packages take the model's name under this keyword.
                 raise MlxcelError(f"{error} model_name= only names the vectors.") from None
             raise
 
@@ -80,7 +80,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
             self._set_names()
 
     def _set_names(self) -> None:
-        """Name the vectors, by which a cache finds them, after the model and the options."""
+        """Name the vectors after the model and the options, so that a cache finds them."""
         if not getattr(self, "_is_named", False):  # pickles lose it
             started = self._connection.model_to_start
             beside = str(started) if started not in (None, self.model) else None
@@ -132,6 +132,6 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
         return min(BATCH_SIZE, self.embed_batch_size)
 
     def _namespace(self, arguments: dict[str, Any]) -> str:
-        """Return the prefix of the keys of vectors that are made with some arguments."""
+        """Return the prefix of the cache keys for vectors made with these arguments."""
         values = [arguments.get(name) for name in ("prefix", "instruction", "dimensions")]
         return json.dumps([self.model_name, *values], ensure_ascii=False) + " "

@@ -50,7 +50,7 @@ class Mlxcel(
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
     With none of them, ``MLXCEL_BASE_URL``, ``MLXCEL_SOCKET`` and ``MLXCEL_MODEL`` are looked up.
-    Making one does no I/O; several with the same ``model`` and options share one server.
+    Creating one does no I/O; several with the same ``model`` and options share one server.
 
     ``chat`` applies the chat template of the model, ``complete`` continues a text as it is. All
     answers are streamed on the wire, so that leaving a loop or cancelling a task frees the server

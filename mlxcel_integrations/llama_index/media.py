@@ -76,7 +76,7 @@ def _data_part(place: str, block: Media) -> JsonObject:
 
 
 def _read(block: Media) -> bytes:
-    """Return the bytes of a block, of its file or of its data URL."""
+    """Return the bytes of a block, its file or its data URL."""
     if isinstance(block, ImageBlock):
         stream = block.resolve_image()
     elif isinstance(block, AudioBlock):

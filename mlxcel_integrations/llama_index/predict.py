@@ -1,4 +1,4 @@
-"""Predictions for prompts with an output parser: answers that the server binds to what it reads."""
+"""Predictions for prompts with an output parser: answers constrained to what it reads."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Predict(StructuredPredict):
     def predict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         """Return the answer to a prompt.
 
-        If one of LlamaIndex's output parsers is to read it as JSON, such as the one of
-        ``LLMSingleSelector``, the server binds the answer to that.
+        If one of LlamaIndex's output parsers reads it as JSON, such as the one of
+        ``LLMSingleSelector``, the server constrains the answer to what that reads.
 
         Args:
             prompt: The prompt.
@@ -75,8 +75,8 @@ class Predict(StructuredPredict):
 
 
 def _form_read_by(parser: Any, prompt_args: Mapping[str, Any]) -> Any:
-    """Return what an output parser reads, as a type or a JSON schema; None if it is not known."""
-    # Imported here, since few prompts have one. A subclass may read anything.
+    """Return what an output parser reads, as a type or a JSON schema; None if unknown."""
+    # Imported here, since few prompts have a parser. A subclass may read anything.
     from llama_index.core.output_parsers import PydanticOutputParser
     from llama_index.core.output_parsers.selection import SelectionOutputParser
     from llama_index.core.question_gen.output_parser import SubQuestionOutputParser

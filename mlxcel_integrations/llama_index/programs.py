@@ -32,7 +32,7 @@ def program_schema(
 ) -> Schema[Any] | None:
     """Return the schema of a program's object, or None if the request is not a program's.
 
-    A program's tool is known by its function. Only a program passes ``tool_choice=None``
+    A program's tool is recognized by its function. Only a program passes ``tool_choice=None``
     explicitly, so an agent that was given such a tool still gets calls.
     """
     open_choice = "tool_choice" in kwargs and kwargs["tool_choice"] is None
@@ -45,7 +45,7 @@ def program_schema(
 
 
 def as_tool_call(schema: Schema[Any], response: ChatResponse, name: str) -> ChatResponse:
-    """Return an answer that is an object as the call of a program's tool.
+    """Return an answer with an object as a call of a program's tool.
 
     Raises:
         StructuredOutputError: The answer does not fit the schema.
@@ -71,7 +71,7 @@ def read_stream(
 
     Args:
         schema: Schema of the object.
-        stream: Makes the stream of one attempt with its fields.
+        stream: Starts the stream of one attempt, given its fields.
         attempts: The attempts.
     """
     while True:
@@ -105,7 +105,7 @@ async def aread_stream(
 
 
 def _plain_values(schema: Schema[Any]) -> AnswerStream:
-    """Return a reader of plain values, of which the program makes its objects itself."""
+    """Return a reader of plain values, from which the program makes its objects itself."""
     return AnswerStream(dataclasses.replace(schema, output_type=schema.json_schema), partial=True)
 
 

@@ -22,7 +22,7 @@ class PromptProgressEvent(BaseEvent):
     Attributes:
         total: Tokens of the prompt.
         cache: Tokens of it that the server still knew from an earlier request.
-        processed: Tokens that it has read, those of the cache included.
+        processed: Tokens that it has read, including cached ones.
         time_ms: Milliseconds that it has spent on them.
         share: The part of the prompt that has been read, from 0 to 1.
     """
@@ -40,7 +40,7 @@ class PromptProgressEvent(BaseEvent):
 
 
 def reported(delta: Delta) -> Delta:
-    """Return a delta after sending the event of its progress, if it has any."""
+    """Return a delta after sending an event if it reports progress."""
     if (progress := delta.prompt_progress) is not None:
         numbers = dataclasses.asdict(progress)
         dispatcher.event(PromptProgressEvent(**numbers, share=progress.share))

@@ -32,7 +32,7 @@ class ReadingAhead(ChatRequests):
             **kwargs: Other fields that change the prompt, such as ``reasoning``.
 
         Returns:
-            What it cost. With ``keep_prompts``, a server that is started again still has it.
+            The cost of reading it. With ``keep_prompts``, a restarted server still has it.
 
         Examples:
             >>> from llama_index.core.llms import ChatMessage

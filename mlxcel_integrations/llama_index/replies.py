@@ -118,10 +118,10 @@ class _Chunks(Generic[Response]):
         return bool(delta.text or delta.reasoning or self._calls_are_due(delta) or delta.logprobs)
 
     def _calls_are_due(self, delta: Delta) -> bool:
-        """Tell whether a delta adds enough to the calls for a chunk of its own.
+        """Return whether a delta adds enough to the calls for a new chunk.
 
-        Each chunk holds all of the arguments so far, so that the time for all chunks would grow
-        with the square of their length.
+        Each chunk holds all of the arguments so far, so a chunk for each delta would take time that
+        grows with the square of their length.
         """
         if not delta.tool_calls or self._calls.length < self._due:
             return False
@@ -267,7 +267,7 @@ def _finite_or_minus_infinity(logprob: float | None) -> float:
 
 
 def _completion_logprobs(given: Mapping[str, Any]) -> list[list[LogProb]]:
-    """Read the form that only text completions have."""
+    """Read log probabilities in the form that only text completions have."""
     columns = (given["tokens"], given["token_logprobs"], given.get("top_logprobs") or ())
     return [
         [LogProb(token=token, logprob=_finite_or_minus_infinity(logprob))]

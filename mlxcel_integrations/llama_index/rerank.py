@@ -30,8 +30,8 @@ class MlxcelRerank(RerankAdapter, BaseNodePostprocessor, defer_build=False):
     """Sorts nodes by their relevance to a query, and keeps the best.
 
     Starts a server for ``model`` on first use, or talks to the one at ``base_url`` or ``socket``.
-    Of several served models, one for reranking is chosen by its capabilities; ``served_model``
-    names another.
+    Of several served models, uses the one that the server reports as made for reranking;
+    ``served_model`` names another.
 
     It returns new nodes; equally relevant ones keep their order.
     """

@@ -73,7 +73,7 @@ class MlxcelSelector(BaseSelector):
 
 
 def _labels(choices: Sequence[ToolMetadata]) -> list[str]:
-    """Return the names of the choices if each has one of its own, else their numbers."""
+    """Return the names of the choices if all have different ones, else their numbers."""
     if not choices:
         raise MlxcelError("There are no choices to select from.")
     names = [choice.name for choice in choices if choice.name]

@@ -44,7 +44,7 @@ class ExactSentenceSplitter(SentenceSplitter):
 
 
 def _counting_ahead(splits: list[Split], tokenizer: MlxcelTokenizer) -> list[Split]:
-    """Return functions that split as before, and have all the pieces counted in one request."""
+    """Return functions that split as before, and count all pieces in one request."""
 
     def counting_ahead(split: Split) -> Split:
         def counted(text: str) -> list[str]:

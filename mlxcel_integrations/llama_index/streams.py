@@ -55,7 +55,7 @@ def _closing(
 def async_instrumented(
     callback: Callback,
 ) -> Callable[[Callable[..., AsyncGenerator[T, None]]], Any]:
-    """Decorate a method that returns an asynchronous generator, to become a coroutine that does.
+    """Decorate a method that returns an asynchronous generator; it becomes a coroutine function.
 
     See ``instrumented``.
     """

@@ -59,12 +59,12 @@ dispatcher = get_dispatcher(__name__)
 
 
 def _span(method: F) -> F:
-    """Decorate a method with LlamaIndex's span, which would hide its type from type checkers."""
+    """Add LlamaIndex's span to a method, without hiding its type from type checkers."""
     return cast("F", dispatcher.span(method))
 
 
 class StructuredPredict(ChatRequests):
-    """A model that makes objects of Pydantic classes, constrained by its server."""
+    """A model that answers with objects of Pydantic classes, constrained by its server."""
 
     @_span
     def structured_predict(
@@ -81,9 +81,9 @@ class StructuredPredict(ChatRequests):
             prompt: The question, sent unchanged together with the schema.
             llm_kwargs: Sampling fields. ``bounded=False`` sends the schema without limits for
                 texts, lists and numbers that have none; ``reasoning=True`` or an effort makes the
-                model think before it answers. ``max_attempts`` says how often to ask for an
-                object, 2 unless given: after an answer that did not fit, or did not end, the model
-                is told what was wrong.
+                model think before it answers. ``max_attempts`` is the largest number of attempts, 2
+                unless given: after an answer that does not fit, or was cut, the model is told what
+                was wrong.
             **prompt_args: Values for the variables of the prompt.
 
         Raises:

@@ -18,7 +18,7 @@ __all__ = ["TokenCounting"]
 
 
 class TokenCounting(ChatRequests):
-    """A model whose tokens are counted as its server does."""
+    """A model whose tokens are counted as its server counts them."""
 
     @property
     def tokenizer(self) -> MlxcelTokenizer:
@@ -26,7 +26,7 @@ class TokenCounting(ChatRequests):
         return MlxcelTokenizer(self)
 
     def count_message_tokens(self, messages: Sequence[ChatMessage], **kwargs: Any) -> int:
-        """Return the number of tokens of the prompt that messages become.
+        """Return the number of tokens in the prompt made from messages.
 
         It equals the ``prompt_tokens`` of the answer's usage.
 
@@ -41,7 +41,7 @@ class TokenCounting(ChatRequests):
         return self._llm.count_message_tokens(self._openai_messages(messages), **sampling)
 
     async def acount_message_tokens(self, messages: Sequence[ChatMessage], **kwargs: Any) -> int:
-        """Return the number of tokens of the prompt that messages become.
+        """Return the number of tokens in the prompt made from messages.
 
         See ``count_message_tokens``.
         """
@@ -56,7 +56,7 @@ class TokenCounting(ChatRequests):
         tokens that the chat template adds.
 
         Args:
-            **options: Arguments of ``PromptHelper``, which replace those known of the model.
+            **options: Arguments of ``PromptHelper``, which override those known from the model.
         """
         from .prompt_helper import ExactPromptHelper
 

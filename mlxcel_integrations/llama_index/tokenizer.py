@@ -27,14 +27,15 @@ class MlxcelTokenizer:
 
     Its counts are the server's own. They are remembered, and a long text is counted together with
     its words, which splitters count next. Where the model's ``tokenizer.json`` can be read and the
-    package ``tokenizers`` is installed, the counts come from there, once both have agreed.
+    package ``tokenizers`` is installed, the counts come from there, once they have agreed with the
+    server's.
 
-    It may be used from many threads. Pickled, it takes the address of a running server along, so
-    that workers ask the same one; a key stays behind, and is read from ``MLXCEL_API_KEY`` again.
+    It is thread-safe. A pickle holds the address of a running server, so that workers ask the same
+    one, but no key, which is read from ``MLXCEL_API_KEY`` again.
 
     Args:
         llm: The model.
-        file: A ``tokenizer.json`` to use; that of the model's folder if not given.
+        file: A ``tokenizer.json`` to use; the one in the model's folder if not given.
 
     Examples:
         >>> from mlxcel_integrations.llama_index import Mlxcel
@@ -132,7 +133,7 @@ class MlxcelTokenizer:
 
 
 class TokenIds(Sequence[int]):
-    """Token ids that are fetched when they are first looked at; until then only counted.
+    """Token ids, counted at first, and fetched when they are looked at.
 
     Args:
         count: Their number.

@@ -175,7 +175,7 @@ def to_openai_tools(tools: Sequence[BaseTool]) -> list[dict[str, Any]]:
     """Return OpenAI tools.
 
     Raises:
-        MlxcelError: A tool has no JSON schema, or they are too many.
+        MlxcelError: A tool has no JSON schema, or there are too many.
     """
     converted = [_to_openai_tool(index, tool) for index, tool in enumerate(tools)]
     check_tools(converted)

@@ -138,7 +138,7 @@ class ChatBatches:
         return rows
 
     async def _answers(self, rows: Sequence[Row]) -> list[Answer]:
-        """Answer all rows concurrently; stop with the first that loses its server for good."""
+        """Answer all rows concurrently; stop at the first that loses its server for good."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._answer(row)) for row in rows]

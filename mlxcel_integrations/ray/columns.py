@@ -103,7 +103,7 @@ def _common(types: set[pa.DataType]) -> pa.DataType:
 
 
 def _resolved(part: JsonSchema, root: JsonSchema) -> JsonSchema:
-    """Follow the references of a schema that is an object at its top."""
+    """Follow the references at the top of a schema."""
     while "$ref" in part:
         part = target(root, part["$ref"])
     return part

@@ -1,4 +1,4 @@
-"""Servers of an actor: each row goes to one with a free slot, and again if that one is lost."""
+"""Servers of an actor: each row goes to one with a free slot, and is sent again if that is lost."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Servers:
             attempt += 1
             llm = await free.get()
             try:
-                # The messages show the schema already, if they are to.
+                # The messages already show the schema, if they should.
                 return await llm.complete_chat(chat.messages, show_schema=False, **chat.sampling)
             except openai.APITimeoutError:
                 raise
@@ -112,7 +112,7 @@ class Servers:
 
 
 async def _reach(llm: AsyncLLM) -> None:
-    """Wait until a server answers; a managed one is started, again if it has ended.
+    """Wait until a server answers; a managed one is started, or restarted if it has ended.
 
     Raises:
         ServerLost: It does not answer.

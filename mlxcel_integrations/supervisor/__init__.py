@@ -1,4 +1,4 @@
-"""A server process that is started, watched and stopped here."""
+"""Supervisor of a server process: starts, watches and stops it."""
 
 import sys
 

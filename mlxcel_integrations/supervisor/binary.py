@@ -41,8 +41,8 @@ class Dialect:
     queueing: tuple[tuple[str, str], ...] = ()
 
 
-# More requests than slots make v0.4.2 break answers off, unless it reads one prompt at a time; and
-# requests that arrive together find a queue of its usual length full.
+# With more requests than slots, v0.4.2 breaks answers off, unless it reads one prompt at a time;
+# and requests that arrive together overflow a queue of its default length.
 _QUEUEING = (("--max-batch-prefill", "1"), ("--max-queue-depth", "1000"))
 
 MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True, queueing=_QUEUEING)

@@ -32,9 +32,9 @@ class BindAddress:
 
     Attributes:
         endpoint: The address.
-        directory: A directory of the server's own, in which its private socket is. The guard makes
-            and locks it, so that the next start finds what a killed guard leaves behind. None if
-            none can be made and none is needed.
+        directory: The server's own directory, which holds its private socket. The guard makes and
+            locks it, so that the next start finds what a killed guard leaves behind. None if it is
+            neither possible nor needed.
     """
 
     endpoint: Endpoint
@@ -84,7 +84,7 @@ def _new_name() -> str:
 
 
 def port_was_taken(log: str) -> bool:
-    """Tell whether a server ended because another program has its port.
+    """Return whether a server ended because another program has its port.
 
     Args:
         log: The output of the server.
@@ -94,7 +94,7 @@ def port_was_taken(log: str) -> bool:
 
 def _tcp(host: str, port: int | None) -> Endpoint:
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    # Without a port, too: what answers on the port of another machine is not in our way.
+    # Without a port, too: a server on that port of another machine is not in our way.
     free = _free_port(reached)
     if port is None:
         port = free
@@ -130,7 +130,7 @@ def _is_port_open(host: str, port: int) -> bool:
 
 
 def _clear_path(path: str) -> None:
-    """Remove a stale socket, and refuse a path where anything else is or could come to be.
+    """Remove a stale socket, and refuse a path where anything else is or could appear.
 
     The server itself would remove whatever it finds there, even the socket of a running server.
     """

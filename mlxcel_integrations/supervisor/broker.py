@@ -8,8 +8,9 @@ Like the guard it runs on the standard library alone, ``python -I -S``, and neve
 It listens on the socket that is its stdin; ``SharedProcess`` is the other side. To each lease it
 writes lines of JSON: first ``{"pid": ..., "url": ..., "socket": ...}`` or ``{"error": ...}``, then
 ``{"log": ...}`` for the output of the server, and in the end
-``{"returncode": ..., "cause": ...}``. It reads the lines ``ready SECONDS``, from a lease that has
-seen the server ready and lets it stay for so long afterwards, ``stop`` and ``kill``.
+``{"returncode": ..., "cause": ...}``. It reads the lines ``ready SECONDS``, ``stop`` and ``kill``;
+the first comes from a lease that has seen the server ready, and lets it stay for that long after
+the last lease.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _FIRST_LEASE_SECONDS = 5.0
 
 _LOCK_RETRY_SECONDS = 0.05
 _LOCK_SECONDS = 2.0
-"""How long a broker that is to end waits for a process that is about to connect."""
+"""How long a broker that is about to end waits for a process that is about to connect."""
 
 _GUARD_SECONDS = 60.0
 """How long a broker waits for its guard to start the server."""
@@ -209,15 +210,15 @@ class Broker:
                 writer.write(line)
 
     async def _until_unused(self) -> bool:
-        """Wait until the server is not needed any more, and lock others out.
+        """Wait until the server is no longer needed, and lock others out.
 
         Returns:
-            False if another process keeps the lock, as one that is stopped does.
+            False if another process keeps the lock, for example because it is suspended.
         """
         give_up = math.inf
         while True:
             left = self._idle_from + self._keep_alive - time.monotonic()
-            # The process that started the broker must be told of an end before the greeting.
+            # An end before the greeting must still reach the process that started the broker.
             if (self._stopping and self._greeted) or (not self._leases and left <= 0):
                 if self._lock() is not None:
                     return True
@@ -239,7 +240,7 @@ class Broker:
         return -1
 
     async def _finish(self) -> None:
-        """Stop the server, and tell all leases how it ended."""
+        """Stop the server, and report to all leases how it ended."""
         if self._server is not None:
             await asyncio.to_thread(self._server.stop)
             end = _report_line(returncode=self._server.poll(), cause=self._server.cause)
@@ -312,7 +313,7 @@ def main() -> None:
     The parent writes the process id of the child to its stdout.
     """
     listener = socket.socket(fileno=0)
-    # What ends all descendants of the program that starts a broker spares its orphan.
+    # An orphan is spared by what ends all descendants of the program that starts it.
     child = os.fork()
     if child:
         os.write(1, b"%d" % child)

@@ -87,7 +87,7 @@ class BrokerDirectory:
         return None
 
     def note_process(self, lock: int, pid: int) -> None:
-        """Note which process has the lock, or is the broker, for errors about one that hangs."""
+        """Note which process has the lock, or is the broker, for the error if it hangs."""
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d" % pid, 0)
 

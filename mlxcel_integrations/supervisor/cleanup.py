@@ -45,7 +45,7 @@ def sweep(parent: Path) -> None:
     directory that can be locked has no guard. Whatever may not be ours is left alone.
 
     Args:
-        parent: The directory that holds those of sockets.
+        parent: The directory that holds the directories of sockets.
     """
     shared, started = f"mlxcel-{os.geteuid()}", functools.cache(_started_by_guards)
     for name in _file_names(parent):
@@ -92,7 +92,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_private(path: Path) -> bool:
-    """Tell whether a path is a directory of this user that nobody else can enter."""
+    """Return whether a path is a directory of this user that nobody else can enter."""
     with contextlib.suppress(OSError):
         status = path.lstat()
         mine = status.st_uid == os.geteuid() and not status.st_mode & 0o077
@@ -107,7 +107,7 @@ def _locked(path: Path) -> Iterator[int]:
     Raises:
         OSError: Somebody holds a lock on it.
     """
-    # O_NONBLOCK: a pipe with this name would be waited for.
+    # O_NONBLOCK: opening a pipe with this name would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,7 +117,7 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _answers(path: Path) -> bool:
-    """Tell whether a process listens on a socket, even one that does not accept."""
+    """Return whether a process listens on a socket, even if it does not accept."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
         return client.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)

@@ -1,8 +1,8 @@
 """Guard: a small program that starts a server, and ends it when its owner is gone.
 
 A program that is killed cannot stop its server, and no server watches the program that started it.
-So the guard stands between them, in a session of its own, with the standard library alone and
-nothing of the user's: ``python -I -S guard.py``.
+So the guard stands between them, in its own session, with the standard library alone and nothing of
+the user's: ``python -I -S guard.py``.
 
 Its stdin and stdout are one socket to its owner, which both write lines to. The first line that
 it reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answers in JSON:
@@ -12,8 +12,8 @@ stderr is the log of the server. It never needs the key: that is in the environm
 passes on.
 
 When the guard itself is killed, Linux kills the group of the server. Elsewhere the owner does it,
-or, if that is killed at the same moment, the next start, see ``cleanup.sweep``: it finds what a
-guard has started by a variable in its environment.
+or, if that is killed at the same moment, the next start (``cleanup.sweep``), which finds what a
+guard has started by an environment variable.
 """
 
 from __future__ import annotations
@@ -98,15 +98,15 @@ def clear(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None
 
 
 def _is_inside(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None) -> bool:
-    """Tell whether the socket is in the directory that is made for the server."""
+    """Return whether the socket is in the directory that is made for the server."""
     if socket is None or directory is None:
         return False
     return os.path.dirname(os.fsencode(socket)) == os.fsencode(directory)  # noqa: PTH120
 
 
 def is_stale(path: str | bytes) -> bool:
-    """Tell whether a socket file exists on which nobody listens any more."""
-    # Not needed until the server has ended, and it would double the time until it starts.
+    """Return whether a socket file exists on which nobody listens any more."""
+    # Not needed until the server has ended, and importing it would double the time of a start.
     import socket
 
     with socket.socket(socket.AF_UNIX) as probe:
@@ -130,8 +130,8 @@ def main() -> None:
         try:
             make_directory(directory)
         except OSError as error:
-            # Only a socket in it needs it. Without it, the next start may not find what this one
-            # leaves behind.
+            # Only a socket inside needs the directory. Without it, the next start may not find what
+            # this one leaves behind.
             if _is_inside(socket, directory):
                 return _report(no_directory=error.strerror)
         os.environb[DIRECTORY_VARIABLE.encode()] = directory
@@ -145,7 +145,7 @@ def _words(command: list[str]) -> list[bytes]:
 
 
 def _serve(command: list[bytes], before_stop: list[bytes], watch: Watch) -> dict[str, Any]:
-    """Run the server to its end and tell how it ended."""
+    """Run the server to its end and return how it ended."""
     if watch.owner_gone:
         return {"error": "its owner is gone"}
     try:
@@ -154,7 +154,7 @@ def _serve(command: list[bytes], before_stop: list[bytes], watch: Watch) -> dict
         return {"error": error.strerror}
     _report(pid=server.pid)
     returncode = _until_end(server, before_stop, watch)
-    # Its children end now: later, the number may belong to another group.
+    # Its children end now: later, its number may belong to another group.
     _signal_group(server, signal.SIGKILL)
     _end_adopted()
     return {"returncode": returncode}
@@ -163,7 +163,7 @@ def _serve(command: list[bytes], before_stop: list[bytes], watch: Watch) -> dict
 def make_directory(path: bytes) -> int:
     """Make a directory that only this user can enter, and lock it for as long as this process runs.
 
-    The lock keeps cleaners of temporary directories away, and tells the next start that the
+    The lock keeps cleaners of temporary directories away, and shows the next start that the
     directory is in use.
 
     Returns:
@@ -175,7 +175,7 @@ def make_directory(path: bytes) -> int:
     while True:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)  # noqa: PTH102
-        # Until it is locked, a sweep may take it for an abandoned one.
+        # Until it is locked, a sweep may remove it as abandoned.
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             made = os.fstat(descriptor)
@@ -191,14 +191,14 @@ def make_directory(path: bytes) -> int:
 
 
 def is_at(descriptor: int, path: str | bytes) -> bool:
-    """Tell whether a path still leads to the file that was opened there."""
+    """Return whether a path still leads to the file that was opened there."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
     return False
 
 
 def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
-    """Start the server in a group of its own; on Linux the group dies with this process."""
+    """Start the server in its own group; on Linux the group dies with this process."""
     guard = os.getpid()
     prctl = _prctl()
     # Only this process holds the writing end, until it ends.
@@ -206,19 +206,19 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
     if prctl is not None:
         # Processes that detach themselves from the server become children of this one.
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        # If it is stopped when its owner ends, it must go on to notice that.
+        # A suspended guard must be continued to notice the end of its owner.
         prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     # A server that can accept no connection any more may give up its socket for good.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    # Servers take the mode of their socket from it, and whoever may write to one may connect.
+    # Servers derive the mode of their socket from it, and whoever may write to one may connect.
     os.umask(os.umask(0) | 0o022)
 
     def die_with_guard() -> None:
         _die_with_writer_of(lifeline)
-        # A group that has closed the pipe still loses its leader. Linux watches the thread that
+        # The leader dies even if its group has closed the pipe. Linux watches the thread that
         # forked, not its process. Here, with one thread, they are the same.
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -409,7 +409,7 @@ def _signal_pipe() -> int:
     # Handlers and not SIG_IGN, which the server would inherit.
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    # The thread that started this process may have blocked some, and the server would too.
+    # The thread that started this process may have blocked some, which the server would inherit.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return reader
 

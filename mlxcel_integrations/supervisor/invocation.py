@@ -1,4 +1,4 @@
-"""Invocation of a server: what its specification means on this machine, and with its files."""
+"""Invocation of a server: its specification, resolved with the files of this machine."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Invocation:
 
         Args:
             endpoint: The address.
-            store: Where its prompts are kept, None if they are not.
+            store: The store of its prompts, None if they are not kept.
         """
         saving = [] if store is None else ["--slot-save-path", str(store.directory)]
         return [*self._arguments(endpoint), *saving]
@@ -65,10 +65,10 @@ class Invocation:
         return arguments(self.executable, model, endpoint, self.spec.options)
 
     def prompt_store(self) -> PromptStore | None:
-        """Return where its prompts are kept; None if they are not, or cannot be.
+        """Return the store of its prompts; None if they are not kept, or cannot be.
 
-        It depends on what is in the model's file now, which may be replaced before another start:
-        so it is found out once for each start.
+        It depends on the present content of the model's file, which may be replaced before another
+        start, so each start determines it once.
         """
         if not (self.spec.options.keep_prompts and self.executable.dialect.saves_slots):
             return None
@@ -83,7 +83,7 @@ class Invocation:
 
         Args:
             endpoint: The address.
-            store: Where its prompts are kept, None if they are not.
+            store: The store of its prompts, None if they are not kept.
         """
         if store is None:
             return []
@@ -100,7 +100,7 @@ class Invocation:
         return agreed_context(model_directories(self.spec.model, options.extra_args, environ))
 
     def reads_only_text(self) -> bool:
-        """Tell whether the model's files say that it reads nothing but text."""
+        """Return whether the model's files say that it reads nothing but text."""
         environ = environment(os.environ, None)
         return read_only_text(
             model_directories(self.spec.model, self.spec.options.extra_args, environ)
@@ -114,7 +114,7 @@ class Invocation:
         """Return a name that equal servers share, and from which nobody can learn the key.
 
         Args:
-            store: Where its prompts are kept, None if they are not.
+            store: The store of its prompts, None if they are not kept.
         """
         address = [self.spec.socket, self.spec.options.host, self.spec.options.port]
         text = json.dumps([self.command(_ANY_ENDPOINT, store), address]).encode()

@@ -1,7 +1,7 @@
 """Prompts that survive a restart: saved before a server ends, and restored once it is ready.
 
-A guard runs ``main`` with ``python -I -S`` before it ends a server in order. So the prompts are
-kept whoever ends it: a program, the exit of one, or a broker. Only the guard waits for that.
+A guard runs ``main`` with ``python -I -S`` before an orderly stop of its server. So prompts are
+kept whoever stops it: a program, its exit, or a broker. Only the guard waits for that.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     except SlotError as error:
         prompt_logger.debug("The prompts of the server are not kept: %s", error)
         return
-    # Also those that were only restored, which are older: the newest files are then what this
-    # server held. If time runs out, the others are kept as they were.
+    # Slots that were only restored are saved, too, as older ones: the newest files are then what
+    # this server held. If time runs out, the others are kept as they were.
     newest_first = sorted(range(len(states)), key=lambda slot: -_last_task(states[slot]))
     now = time.time_ns()
     store.remove_oldest()
@@ -83,7 +83,7 @@ def _save(slots: Slots, slot: int, store: PromptStore, tokens: int, used_at: int
 
 
 def _written(slots: Slots, slot: int, name: str, make_room: Callable[[], bool]) -> int:
-    """Save a slot; where the disk is full, prompts that were used before make room."""
+    """Save a slot; if the disk is full, prompts used before this one make room."""
     while True:
         try:
             return slots.save(slot, name)
@@ -111,14 +111,14 @@ def _restore(slots: Slots, slot: int, name: str, store: PromptStore) -> None:
         prompt_logger.debug("A prompt of %d tokens is restored in slot %d.", tokens, slot)
     except SlotError as error:
         prompt_logger.debug("%s cannot be restored, and was removed: %s", name, error)
-        # Also if the server has ended or hangs: the next one would do the same.
+        # Even if the server has ended or hangs: the next one would do the same.
         store.drop(name)
         if not isinstance(error, SlotRefused):
             raise
 
 
 def _slot_tokens(state: dict[str, object]) -> int:
-    """Return the number of tokens in a slot, 0 if the server does not tell."""
+    """Return the number of tokens in a slot, 0 if the server does not report it."""
     tokens = state.get("n_prompt_tokens")
     return tokens if isinstance(tokens, int) else 0
 

@@ -76,7 +76,7 @@ class Launcher:
     Args:
         spec: The server.
         spawned: Called with each process and its address, before it is ready.
-        cancelled_within: Sleeps, and tells whether the start was cancelled meanwhile.
+        cancelled_within: Sleeps, and returns whether the start was cancelled meanwhile.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Launcher:
             ) from None
         except TooLate as late:
             (status,) = late.args
-            # What a server says that is loading: nothing, or 503.
+            # A server that is loading answers with 503, or not at all.
             unusual = "" if status in (None, 503) else f" (its /health answered {status})"
             raise self._late(
                 process,
@@ -239,7 +239,7 @@ class Launcher:
             restore_prompts(slots, store)
 
     def _suggestion(self, process: ServerProcess) -> str:
-        """Return a sentence with names that the model's name may stand for, if it is not found."""
+        """Return a sentence with names that the model's name may stand for, if it was not found."""
         model = self._spec.model
         # Not Path.exists(), which raises an error where a directory may not be read.
         if os.path.exists(model) or not is_model_missing(  # noqa: PTH110
@@ -270,10 +270,10 @@ class Launcher:
 
 
 def _check_python() -> None:
-    """Check that Python knows its own program, which looks after servers.
+    """Check that Python knows its own executable, which runs guards.
 
     Raises:
-        MlxcelServerError: It does not, as within another program.
+        MlxcelServerError: It does not, as when it is embedded in another program.
     """
     if not sys.executable:
         raise MlxcelServerError(
@@ -292,7 +292,7 @@ def health_status(endpoint: Endpoint) -> int | None:
         return None
     limits = dict.fromkeys(("connect", "read", "write", "pool"), _HEALTH_SECONDS)
     request = httpx.Request("GET", endpoint.url + "/health", extensions={"timeout": limits})
-    # Each of these limits is only that of one wait, and a server may answer byte by byte.
+    # Each of these limits holds for one wait only, and a server may answer byte by byte.
     deadline = Deadline(Timeouts(total_timeout=_HEALTH_SECONDS), time.monotonic())
     with endpoint.transport() as transport:
         try:

@@ -88,7 +88,7 @@ def _read_entry(entry: Any) -> LocalModel | None:
 
 
 def output_of(command: list[str], seconds: float, stderr: int = subprocess.DEVNULL) -> bytes:
-    """Return what a command prints: a broken one may print any amount, or never end.
+    """Return the output of a command; a broken one may print any amount, or never end.
 
     Args:
         command: The program and its arguments.
@@ -105,7 +105,7 @@ def output_of(command: list[str], seconds: float, stderr: int = subprocess.DEVNU
         stdout=subprocess.PIPE,
         stderr=stderr,
         env=environment(os.environ, None),
-        # In a group of its own, so that what a script has started ends with it.
+        # In its own group, so that whatever a script has started ends with it.
         start_new_session=True,
     )
     expired = threading.Event()

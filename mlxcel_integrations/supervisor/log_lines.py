@@ -113,7 +113,7 @@ def split_line(line: str) -> tuple[str | None, str]:
 
 
 def _total_size(text: str) -> float | None:
-    """Return the size of which a part is done, in bytes."""
+    """Return the whole size, of which a part is done, in bytes."""
     sizes = _SIZES.search(text)
     return float(sizes[3]) * _UNITS[sizes[4].upper()] if sizes else None
 
@@ -158,7 +158,7 @@ def _without_fields(text: str) -> str:
 
 
 def is_loading(log: str) -> bool:
-    """Tell whether the last line about loading says that it has begun, and not that it is done."""
+    """Return whether the last line about loading says that it has begun, not that it is done."""
     for line in reversed(log.splitlines()):
         if "load" in line.lower():
             text = split_line(line[:_SEARCHED_OF_LINE])[1]
@@ -170,8 +170,8 @@ def is_loading(log: str) -> bool:
 
 
 def is_model_missing(log: str, model: str) -> bool:
-    """Tell whether a log has an error about the name of a model, which mlxcel quotes."""
-    # It puts the default owner before a name alone.
+    """Return whether a log has an error about the name of a model, which mlxcel quotes."""
+    # mlxcel puts the default owner before a name without one.
     names = (f"'{model}'", f"/{model}'")
     return any(
         line.startswith("Error: ") and any(name in line for name in names)

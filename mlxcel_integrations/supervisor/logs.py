@@ -37,7 +37,7 @@ _PROBE_ERROR_BYTES = re.compile(PROBE_ERROR.pattern.encode())
 class ServerLog:
     """Output of a server, of which only the end is kept.
 
-    Taking it costs the same whatever it is, and never waits: a server must not block on a full
+    Taking it never waits, and costs the same whatever it is: a server must not block on a full
     pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
 
     Args:
@@ -80,7 +80,7 @@ class ServerLog:
         return text[-_TAIL_CHARACTERS - 1 :].partition("\n")[2]
 
     def take_template_failure(self) -> str | None:
-        """Return why the chat template failed, once; None if it did not, or was told before."""
+        """Return why the chat template failed, once; None if it did not, or after that."""
         if not self._template_failed:
             return None
         self._template_failed = None
@@ -244,7 +244,7 @@ class _Forwarder:
         return logging.INFO, "%s", _decoded(shown.rpartition(b"\n")[2])
 
     def _with_begun(self, line: bytes) -> bytes:
-        """Return a line after the end of those before it, if a key may have begun there.
+        """Return a line with the end of those before it, if a key may have begun there.
 
         A key that goes on in the next line is hidden as soon as enough of it has come.
         """
@@ -279,7 +279,7 @@ def _end_hidden(raw: bytes, secret: Secret | None) -> bytes:
 
 
 def _without_escapes(output: bytes) -> bytes:
-    """Take colours and other escape sequences out."""
+    """Remove colours and other escape sequences."""
     return _ESCAPE_BYTES.sub(b"", output) if b"\x1b" in output else output
 
 

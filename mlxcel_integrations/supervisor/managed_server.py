@@ -1,4 +1,4 @@
-"""``ManagedServer``: a model server in a process of its own, from its start to its end."""
+"""``ManagedServer``: a model server in its own process, from its start to its end."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ State = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 
 class ManagedServer:
-    """A model server of our own, in a process of its own.
+    """A model server that this program runs in a separate process.
 
     It listens on a Unix socket in a directory that only this user can enter, unless ``host`` or
     ``port`` ask for TCP. It ends with ``close``, with the ``with`` block, when nobody refers to
-    this object any more, and with this program, in whatever way that ends. With ``share="user"``
-    that ends only its use: the server stays for other processes, and ``keep_alive`` seconds more.
+    this object any more, and with this program, in whatever way that ends. With ``share="user"``,
+    all this ends only this program's use of it: the server stays for other processes, and
+    ``keep_alive`` seconds more.
 
     Args:
         model: Repository id or directory for mlxcel, a ``.gguf`` file, or ``"embedded"``.
         socket: Path of the socket to listen on; it must end in ``.sock``.
-        api_key: Key that the server asks for; reaches it by its environment only.
+        api_key: Key that the server asks for, passed only in its environment.
         options: Fields of ``ServerOptions``.
 
     Raises:
@@ -69,7 +70,7 @@ class ManagedServer:
         api_key: str | Secret | None = None,
         **options: Any,
     ) -> None:
-        # A traceback with locals shows the arguments of a function: not this one any more.
+        # A traceback with locals shows arguments, so this one no longer holds the key.
         key, api_key, options = hidden(api_key), None, with_secrets(options)
         check_program_goes_on()
         if unnamed:
@@ -109,9 +110,9 @@ class ManagedServer:
 
     @property
     def trained_context(self) -> TrainedContext | None:
-        """The context window of its model by the model's files.
+        """The context window of its model according to the model's files.
 
-        None if they do not tell it, or if ``ctx_size`` sets another.
+        None if they do not say, or if ``ctx_size`` sets another.
         """
         return self._invocation.trained_context()
 
@@ -248,23 +249,23 @@ class ManagedServer:
             verb(self._process)
 
     def end(self) -> str | None:
-        """Tell in words how the server ended; None while it runs or before it has started."""
+        """Return in words how the server ended; None while it runs or before it has started."""
         process = self._process
         if process is None or process.poll() is None:
             return None
         return f"the server ended with {process.cause}"
 
     def take_template_failure(self) -> str | None:
-        """Return why the chat template failed, once; None if it did not, or was told before.
+        """Return why the chat template failed, once; None if it did not, or after that.
 
-        mlxcel up to v0.4.2 then answers from a prompt of its own, and says so in its log alone.
+        mlxcel up to v0.4.2 then answers a prompt in a default format, and says so only in its log.
         """
         return self._process.log.take_template_failure() if self._process is not None else None
 
     def is_peer(self, connection: socket_module.socket) -> bool:
-        """Tell whether the server holds the other end of a connection that was just made."""
+        """Return whether the server holds the other end of a connection that was just made."""
         process = self._process
-        # Once it has ended, its number may be that of another process.
+        # Once it has ended, its process id may be that of another process.
         if process is None or process.poll() is not None:
             return False
         from .peer_identity import is_peer
@@ -355,7 +356,7 @@ class ManagedServer:
     def _check_program_goes_on(self) -> None:
         """Refuse to start a server that nothing would end.
 
-        Called before a thread is started: it would never run, and up to Python 3.11, that hangs.
+        Called before a thread is started: it would never run, and Python up to 3.11 would hang.
 
         Raises:
             MlxcelServerError: The program is ending.

@@ -30,7 +30,7 @@ def agreed_context(directories: Sequence[Path]) -> TrainedContext | None:
 
 
 def directory_context(directory: Path) -> TrainedContext | None:
-    """Return the context window by the ``config.json`` of a directory, None if unknown."""
+    """Return the context window from the ``config.json`` of a directory, None if unknown."""
     try:
         size = config_context(json.loads(read_config(directory)))
     except (OSError, ValueError, RecursionError):
@@ -39,7 +39,7 @@ def directory_context(directory: Path) -> TrainedContext | None:
 
 
 def gguf_context(path: Path) -> TrainedContext | None:
-    """Return the context window by the header of a GGUF file, None if unknown."""
+    """Return the context window from the header of a GGUF file, None if unknown."""
     try:
         size = read_metadata(path).context_length
     except (MlxcelError, OSError, ValueError):
@@ -48,7 +48,7 @@ def gguf_context(path: Path) -> TrainedContext | None:
 
 
 def config_context(config: Any) -> int | None:
-    """Return the context window by the content of a ``config.json``, None if unknown.
+    """Return the context window from the content of a ``config.json``, None if unknown.
 
     Versions of mlxcel that report a window take ``max_position_embeddings``, too, but do not count
     an extension by YaRN.

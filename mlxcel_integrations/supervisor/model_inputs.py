@@ -28,10 +28,10 @@ _PROCESSORS = (
 
 
 def read_only_text(directories: Sequence[Path]) -> bool:
-    """Tell whether a model certainly reads nothing but text.
+    """Return whether a model certainly reads nothing but text.
 
     Args:
-        directories: Those in which the server may find the model.
+        directories: Directories in which the server may find the model.
     """
     return bool(directories) and all(map(_reads_only_text, directories))
 

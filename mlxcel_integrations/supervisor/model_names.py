@@ -16,9 +16,9 @@ _OLLAMA_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*:(?!\d+$)[\w.-]+")
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known names that a name resembles, the most similar first.
+    """Return the known names that a name resembles, the most similar first.
 
-    Capital letters do not count, and a name alone is compared with the names after the owners.
+    Case does not count, and a name without an owner is compared with the others without theirs.
     """
     keys: dict[str, str] = {}
     for candidate in known:

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["DEFAULT_OWNER", "model_directories", "read_bounded", "read_config", "stored_path"]
 
 DEFAULT_OWNER = "mlx-community"
-"""Owner of the repositories that are meant by a name alone."""
+"""Owner of a repository that is named without one."""
 
 _LARGEST_CONFIG = 16 * 2**20
 

@@ -163,14 +163,14 @@ class OwnedProcess(ServerProcess):
             os.killpg(self.pid, signal.SIGKILL)
         wait_for_end(self.pid)
         if self._directory is not None:
-            # Processes that have left the group, too.
+            # This also ends processes that have left the group.
             remove_if_left(self._directory)
         reap(-self.pid)
         self._clear()
         self._end(-signal.SIGKILL)
 
     def _end_guard(self) -> None:
-        """End a guard that sees the channel closed, even if it is stopped."""
+        """End a guard whose channel is closed, even if it is suspended."""
         try:
             self._guard.wait(guard.ORPHAN_GRACE + self._answer_seconds)
         except subprocess.TimeoutExpired:
@@ -195,7 +195,7 @@ def _start_guard(environ: Environment) -> tuple[socket.socket, int, subprocess.P
     """Start a guard.
 
     Returns:
-        Our end of its channel, a pipe with its output and that of its server, and its process.
+        Our end of its channel, a pipe with the output of guard and server, and its process.
 
     Raises:
         MlxcelServerError: The system cannot run it.
@@ -235,5 +235,5 @@ def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess
         )
     except OSError as error:
         reason = error.strerror
-    # Raised out here, since the frames of the OSError would hold the environment.
+    # Raised outside the handler, since the frames of the OSError hold the environment.
     raise not_run(command[0], reason)

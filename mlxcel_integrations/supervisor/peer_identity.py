@@ -34,7 +34,7 @@ _MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID = 0, 2
 
 
 def is_ours(endpoint: Endpoint, group: int) -> bool:
-    """Tell whether the server at an address belongs to a process group of ours.
+    """Return whether the server at an address belongs to a process group of ours.
 
     A process outside the group counts if the leader of the group is among its ancestors. If the
     system does not say, as for a process of another user, the answer is no.
@@ -52,7 +52,7 @@ def is_ours(endpoint: Endpoint, group: int) -> bool:
 
 
 def is_peer(connection: socket.socket, group: int) -> bool:
-    """Tell whether a process group of ours, or a descendant of it, is the peer of a connection.
+    """Return whether a process group of ours, or a descendant of it, is a connection's peer.
 
     Args:
         connection: A connected client's socket, over TCP to this machine or over a Unix socket.
@@ -101,7 +101,7 @@ def _is_ours_on_socket(path: str, group: int) -> bool:
 
 
 def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
-    """Tell whether the server belongs to a group at every address of a host where one listens.
+    """Return whether the server belongs to a group at every address of a host where one listens.
 
     A name may have several addresses, and an asynchronous client may connect to another one than a
     blocking client.
@@ -121,7 +121,7 @@ def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
 
 
 def _has_accepted(client: socket.socket, group: int) -> bool:
-    """Tell whether a process of a group has accepted a connection.
+    """Return whether a process of a group has accepted a connection.
 
     The listener of the port would be no proof: among several, the system chooses one by address
     and by chance.

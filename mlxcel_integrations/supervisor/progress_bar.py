@@ -23,7 +23,7 @@ _screen = threading.Lock()
 class ProgressBar:
     """One line about a start in the terminal or notebook: ``Starting gemma-3-270m ... 3 s``.
 
-    It tells what the server does until the start is over, and is removed if the start failed. It
+    It shows what the server does until the start is over, and is removed if the start failed. It
     is drawn when a start takes longer than 2 s and no other start has the line. Whatever happens
     to the output, no error comes out of it.
 
@@ -102,7 +102,7 @@ class ProgressBar:
         self._bar.set_description_str(text)
 
     def _detail(self, progress: Progress, elapsed: float) -> str:
-        """Return what the server does; of a download its size, and the time that is left."""
+        """Return what the server does; for a download, its size and the time that is left."""
         part, size = progress.fraction, progress.size
         if part is None or not progress.downloading:
             self._download = None
@@ -112,7 +112,7 @@ class ProgressBar:
         large = gigabytes >= 0.1
         text = f"{part * gigabytes:.1f} of {gigabytes:.1f} GB" if large else progress.text
         if self._download is None or part < self._download[0]:
-            # A file has begun: the first one, or another after it.
+            # The download of a file has begun: the first one, or another after it.
             self._download = part, elapsed
         began_part, began = self._download
         if part == began_part:
@@ -128,7 +128,7 @@ def _is_shown(enabled: bool | None) -> bool:
 
 
 def _in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook, without importing ipykernel."""
+    """Return whether this process is the kernel of a notebook, without importing ipykernel."""
     app = sys.modules.get("ipykernel.kernelapp")
     return app is not None and app.IPKernelApp.initialized()
 
@@ -136,7 +136,7 @@ def _in_notebook() -> bool:
 class _Cell:
     """A line in the output of a notebook's cell, each replacing the one before.
 
-    It is no output of stderr, which a notebook shows as if something were wrong.
+    It does not go to stderr, which a notebook shows as if something were wrong.
     """
 
     n = 0.0

@@ -30,7 +30,7 @@ _TOKEN_BYTES = 4
 
 _UNFINISHED = ".part"
 _UNFINISHED_SECONDS = 3600.0
-"""Age at which a file that is not finished was left by a server that was killed."""
+"""Age from which an unfinished file was left by a server that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class PromptStore:
             (self.directory / name).unlink()
 
     def make_room(self, tokens: int, used_at: int) -> bool:
-        """Remove the oldest file if the disk is full, and a prompt fits without the older ones.
+        """Remove the oldest file if the disk is full, and the prompt would fit without older ones.
 
         Args:
             tokens: Length of that prompt, 0 if unknown.
@@ -104,7 +104,7 @@ class PromptStore:
                 if _KEPT_NAME.fullmatch(path.name) and (status := path.stat()).st_mtime_ns < used_at
             ]
             free = shutil.disk_usage(self.directory).free
-            # If nothing is known, it takes about as much as another one.
+            # If nothing is known, the prompt is assumed to be as large as another one.
             needed = self._size_of(tokens) or (older[0][1] if older else 0)
             if free < needed <= free + sum(size for _, size in older):
                 path = older[0][0]
@@ -114,7 +114,7 @@ class PromptStore:
         return False
 
     def remove_oldest(self) -> None:
-        """Remove the oldest beyond the limit, and what servers left that were killed."""
+        """Remove the oldest files beyond the limit, and those that killed servers left."""
         total = 0
         for path in _newest_first(self.directory.parent, "*/*"):
             # Another program may have removed it.
@@ -196,7 +196,7 @@ def _saved_tokens(path: Path) -> bytes:
         beginning = file.read(_BEGINNING.size)
         if beginning.startswith(_MAGIC) and len(beginning) == _BEGINNING.size:
             count: int = _BEGINNING.unpack(beginning)[2]
-            # Python takes memory for all that is asked for, and a damaged file may tell any number.
+            # Python allocates all that is asked for, and a damaged file may hold any number.
             return file.read(min(count * _TOKEN_BYTES, path.stat().st_size))
     return b""
 

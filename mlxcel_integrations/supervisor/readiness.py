@@ -22,7 +22,7 @@ FIRST_PAUSE, GROWTH = 0.002, 1.3
 LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS, LONGEST_PAUSE_IF_IT_LOADS = 0.01, 0.025, 1.0
 
 FAILURE_LASTS = 3.0
-"""Seconds of a load error together with 503 before the start is given up.
+"""Seconds that a load error and 503 must last together before the start is given up.
 
 A side model may have failed, without which the server goes on.
 """
@@ -138,13 +138,13 @@ class _Limits:
         self.loading = False
 
     def check(self, seen: Observation, now: float, *, after_probe: bool) -> None:
-        """Take in a look at the server, and raise if a limit is exceeded."""
+        """Take in an observation of the server, and raise if a limit is exceeded."""
         # The log may be long: it is read only if there is something new in it.
         if (seen.heard, seen.health) != (self._heard, self._health):
             self._read(seen, now)
         if self._downloading:
             self._deadline = now + self._startup_timeout
-        # Not before the server was asked once more.
+        # Only after the server was asked once more.
         failed = self._failure is not None and now - self._failed >= FAILURE_LASTS
         if failed and after_probe:
             raise LoadFailed(self._failure)

@@ -1,4 +1,4 @@
-"""``ServerProcess``: a server process, known by what its guard or broker reports."""
+"""``ServerProcess``: a server process, known by the reports of its guard or broker."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ServerProcess:
     def poll(self) -> int | None:
         """Return the exit status, None while it runs.
 
-        A forked child cannot learn it, and returns that of a killed process.
+        A forked child cannot learn it, and returns the status of a killed process.
         """
         if self.forked and self._returncode is None and not _process_exists(self.pid):
             self._returncode = -signal.SIGKILL
@@ -105,7 +105,7 @@ class ServerProcess:
 
         Raises:
             subprocess.TimeoutExpired: It has not ended in time.
-            MlxcelTimeoutError: It was told to end, and its broker does not answer.
+            MlxcelTimeoutError: It was asked to end, and its broker does not answer.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self.forked and self._returncode is None:
@@ -158,7 +158,7 @@ class ServerProcess:
         if self.forked:
             return self.stop()
         self.ready = False
-        # It is also run if the program is ending already.
+        # It also runs if the program is already ending.
         self._at_exit = weakref.finalize(ServerProcess, self.stop)
         self._let_go = True
         self._ask_to_stop()
@@ -313,7 +313,7 @@ def _is_there(path: str) -> bool:
 
 
 def _process_exists(pid: int) -> bool:
-    """Tell whether a process exists."""
+    """Return whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

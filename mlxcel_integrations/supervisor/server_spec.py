@@ -40,7 +40,7 @@ class ServerSpec(NamedTuple):
         api_key: Secret | None,
         options: dict[str, Any],
     ) -> ServerSpec:
-        """Check the arguments of a user.
+        """Return the specification from a user's arguments, which are checked.
 
         Args:
             model: As the user names it.

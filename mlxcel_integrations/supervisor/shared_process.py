@@ -22,7 +22,7 @@ from .single_flight import StartLimit
 __all__ = ["SharedProcess", "broker_silent"]
 
 _AFTER_GUARD_SECONDS = 3.0
-"""Time that a broker has, beyond that of its guard, to carry out an order and report it."""
+"""Time that a broker has, beyond its guard's, to carry out an order and report it."""
 
 
 class SharedProcess(ServerProcess):

@@ -38,7 +38,7 @@ def join_shared(
 
     Args:
         invocation: The server.
-        store: Where its prompts are kept, None if they are not.
+        store: The store of its prompts, None if they are not kept.
         log: Collects its output.
         limit: How long to wait for other processes.
 
@@ -214,7 +214,7 @@ def _run_broker(
         reason = error.strerror
     else:
         return _forked_by(process, limit)
-    # Raised out here, since the frames of the OSError would hold the environment.
+    # Raised outside the handler, since the frames of the OSError hold the environment.
     raise not_run(sys.executable, reason)
 
 
@@ -257,7 +257,7 @@ def _reap_when_ended(pid: int) -> None:
 def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    # If it was killed, they are children of this program now.
+    # If it was killed, its guard and server are children of this program now.
     for orphan in _reaped.pop(pid):
         wait_for_end(abs(orphan))
         reap(orphan)

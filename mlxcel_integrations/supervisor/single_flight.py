@@ -15,7 +15,7 @@ from ..errors import MlxcelServerError
 __all__ = ["CancelledWithin", "SingleFlight", "StartCancelled", "StartLimit", "Waiter"]
 
 CancelledWithin = Callable[[float], bool]
-"""Sleeps for so many seconds; returns True as soon as the start is cancelled."""
+"""Sleeps for the given seconds; returns True as soon as the start is cancelled."""
 
 _CHECK_EVERY = 0.05
 """Longest time until a start that nobody waits for any more is cancelled, in seconds."""
@@ -26,12 +26,12 @@ class StartCancelled(MlxcelServerError):
 
 
 class StartLimit:
-    """Limit of a start's wait for another process: its time, and that somebody still wants it.
+    """Limit of a start's wait for another process: until its time is over, or nobody wants it.
 
     Args:
         model: The model, for the error.
         seconds: Time of the start.
-        cancelled_within: Sleeps, and tells whether the start was cancelled meanwhile.
+        cancelled_within: Sleeps, and returns whether the start was cancelled meanwhile.
 
     Attributes:
         seconds: Time of the start.
@@ -121,7 +121,7 @@ class SingleFlight:
         Both happen in a thread, since an interrupt may come at any line of the main thread.
 
         Args:
-            waiter: Is told the outcome.
+            waiter: Gets the outcome.
             attempt: Starts the server.
 
         Raises:
@@ -166,11 +166,11 @@ class SingleFlight:
             pass
 
     def _is_over(self, error: BaseException | None) -> bool:
-        """Tell the waiters the outcome of an attempt; False if another attempt is needed."""
+        """Report the outcome of an attempt to its waiters; False if another attempt is needed."""
         with self._lock:
             told, self._waiters = self._waiters, []
             if isinstance(error, StartCancelled) and not self._suspended:
-                # Whoever has not left yet came after the last of the others had left.
+                # Those who have not left joined after the last of the others had left.
                 self._waiters = [waiter for waiter in told if not waiter.left]
                 told = [waiter for waiter in told if waiter.left]
             over = not self._waiters

@@ -21,7 +21,7 @@ _SAMPLE_BYTES = 4096
 
 
 def kind_of_slots(command: Iterable[str], dialect: Dialect) -> str:
-    """Return a name that only servers with the same slots share.
+    """Return a name that only servers with interchangeable slots share.
 
     It changes with each option, the version of the engine, and the content of each file that the
     command line names: the model, the program, adapters.
@@ -73,8 +73,8 @@ def _split_files(path: str) -> list[str]:
 def _identity(path: str) -> Iterator[bytes]:
     """Yield size, time and samples of a file; nothing if there is none.
 
-    Reading a whole model would take as long as loading it. Whoever replaces one by another with
-    the same size and time changes weights everywhere.
+    Reading a whole model would take as long as loading it. Another model with the same size and
+    time has other weights everywhere.
     """
     try:
         status = os.stat(path)  # noqa: PTH116  most words are no paths

@@ -37,10 +37,10 @@ class Slots:
         self._deadline = time.monotonic() + seconds
 
     def states(self) -> list[dict[str, Any]]:
-        """Return what the server tells about each slot.
+        """Return what the server reports about each slot.
 
         Raises:
-            SlotError: It tells nothing.
+            SlotError: It reports nothing.
         """
         states = self._ask("GET", "/slots")
         if not (isinstance(states, list) and all(isinstance(state, dict) for state in states)):
@@ -51,13 +51,13 @@ class Slots:
         """Save a slot in a file; return the bytes of the file, 0 for an empty slot.
 
         Raises:
-            SlotRefused: The server cannot write it, such as to a full disk.
+            SlotRefused: The server cannot write it, as to a full disk.
             SlotError: It was not saved.
         """
         answer = self._act(slot, "save", name)
         tokens, written = _number(answer, "n_saved"), _number(answer, "n_written")
         if tokens and not written:
-            # Such as without room on the disk: some versions answer with 200 all the same.
+            # As when the disk is full: some versions answer with 200 all the same.
             raise SlotRefused("nothing was written")
         return written if tokens else 0
 

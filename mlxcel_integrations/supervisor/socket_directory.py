@@ -107,7 +107,7 @@ def _lookups(path: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_safe(directory: Path, entry_owner: int, trusted: set[int]) -> bool:
-    """Tell whether only trusted users can rename an entry of a directory."""
+    """Return whether only trusted users can rename an entry of a directory."""
     status = directory.lstat()
     if status.st_uid not in trusted:
         return False
@@ -120,7 +120,7 @@ def _is_safe(directory: Path, entry_owner: int, trusted: set[int]) -> bool:
 
 
 def _has_access_list(directory: Path) -> bool:
-    """Tell whether an access control list names more users than the owner and the group.
+    """Return whether an access control list names more users than the owner and the group.
 
     If it does, the mode bits of the group limit what any of them may do.
     """
@@ -131,7 +131,7 @@ def _has_access_list(directory: Path) -> bool:
 
 
 def _is_private_group(group: int) -> bool:
-    """Tell whether a group has this user or root as its only member.
+    """Return whether a group has this user or root as its only member.
 
     Many systems give each user a group with the same name, and let it write to new files.
     """
@@ -148,7 +148,7 @@ def _is_private_group(group: int) -> bool:
 def _trusted_users() -> set[int]:
     """Return the users who may replace anything: this one and root."""
     users = {0, os.geteuid()}
-    # In a sandbox with users of its own, the files of the machine's root seem to belong to nobody.
+    # In a sandbox with its own users, the files of the machine's root seem to belong to nobody.
     with contextlib.suppress(OSError, ValueError):
         if _EVERY_USER != Path("/proc/self/uid_map").read_text().split():
             users.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))

@@ -29,11 +29,11 @@ _Address = tuple[str, int]
 def holds_other_end(
     client: socket.socket, processes: Callable[[], Iterable[int]], *, accepted: bool
 ) -> bool:
-    """Tell whether one of several processes holds the server's end of a connection.
+    """Return whether one of several processes holds the server's end of a connection.
 
     A connection belongs to no process before it is accepted, and a busy server may leave it like
-    that for long. Until then, it counts as that of the program that listens on the address; if
-    several programs of this user do, another one of them may accept it.
+    that for long. Until then, it counts as held by the program that listens on the address; if
+    several programs of this user do, another one may accept it.
 
     Args:
         client: Our end.
@@ -62,7 +62,7 @@ def holds_other_end(
 
 
 def _inode(family: int, local: tuple[Any, ...], remote: tuple[Any, ...] | None) -> int | None:
-    """Ask the kernel for a socket of this machine; to read ``/proc/net/tcp`` takes 20 ms.
+    """Ask the kernel for a socket of this machine; reading ``/proc/net/tcp`` takes 20 ms.
 
     Args:
         family: ``AF_INET`` or ``AF_INET6``.
@@ -108,7 +108,7 @@ def _scope(address: tuple[Any, ...]) -> int:
 
 
 def _has_open(pid: int, name: str) -> bool:
-    """Tell whether a process has an open file with this name."""
+    """Return whether a process has an open file with this name."""
     directory = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
         for descriptor in os.listdir(directory):  # noqa: PTH208

@@ -28,7 +28,7 @@ def stream_answer(
         find: Returns the passages for a question, best first.
         question: The question.
         options: Fields of the request.
-        progress: Called with each progress of the prompt.
+        progress: Called with each report on the prompt's progress.
     """
     text = "\n\n".join(passage.text for passage in find(question))
     messages: list[Message] = [

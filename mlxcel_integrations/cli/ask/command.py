@@ -45,12 +45,12 @@ class Request:
     """The options of the command.
 
     Attributes:
-        names: Files and folders, and perhaps the question behind them.
-        question: The question; None to ask for it, and for more.
+        names: Files and folders, and perhaps the question after them.
+        question: The question; None to ask for questions.
         framework: ``langchain`` or ``llamaindex``; None for the client of this package.
         model: A model to start a server for.
         base_url: Address of a running server.
-        embedding_model: A second model for that server, which embeds.
+        embedding_model: A second model for that server, for embeddings.
         embed_all: Whether to wait until all passages are embedded.
         keep: Seconds that the server stays for the next question.
         as_json: Whether to print a JSON object for each answer.
@@ -103,7 +103,7 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
             ),
         ):
             log.line()
-            # What is typed stands above its answer, what is piped does not.
+            # A typed question already stands above its answer, a piped one does not.
             shown = named is None and not (at_prompt() and sys.stdout.isatty())
 
             def answer(question: str) -> None:
@@ -155,7 +155,7 @@ def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence
 
 
 def _is_question(argument: str) -> bool:
-    """Tell whether an argument is a question: not a file, and several words or a question mark."""
+    """Return whether an argument is no file, but a question: several words or a question mark."""
     stripped = argument.strip()
     if len(stripped.split()) < 2 and not stripped.endswith(_QUESTION_MARKS):
         return argument != "" and not stripped
@@ -214,8 +214,8 @@ def open_search(
         store: Where vectors are kept.
         choice: The engine.
         framework: The framework that runs the chain.
-        embedder: A second server, which is started meanwhile, if the first one does not embed.
-        options: Of ``running_engine``.
+        embedder: A second server for embeddings, started meanwhile; None if the first one embeds.
+        options: Options of ``running_engine``.
     """
 
     def prepare() -> None:
@@ -233,7 +233,7 @@ def open_search(
     ):
         from .retrieval import Retrieval
 
-        # A server that cannot be reached says so here, once, and not for embedding as well.
+        # An unreachable server is reported here, once, and not again for embeddings.
         _ = llm.model
         answers_only = is_embedded(choice.mode.model or "")
         embeds = embedder or (None if answers_only else llm)
@@ -244,7 +244,7 @@ def open_search(
 def _second_server(
     log: Terminal, passages: Sequence[Passage], choice: Choice, options: dict[str, Any]
 ) -> Iterator[LLM | None]:
-    """Yield a server that embeds, if that of the answers does not; it is not started yet."""
+    """Yield a server for embeddings, not started yet; None if none is needed."""
     model = choice.mode.model
     wanted = embedder_beside(model, options.get("embedding_model")) if model else None
     if wanted is None:
@@ -266,7 +266,7 @@ def _second_server(
 
 
 def _in_english(passages: Sequence[Passage]) -> bool:
-    """Tell whether passages are in English; tables, which have few sentences, if all are tables."""
+    """Return whether passages are in English; tables, with few sentences, count if alone."""
     sentences = [passage.text for passage in passages if not is_table(passage)]
     if sentences:
         return are_english(sentences)
@@ -290,7 +290,7 @@ def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
 
 
 def _tell_of_tables(log: Terminal, sources: Sequence[Passage], passages: Sequence[Passage]) -> None:
-    """Warn that an answer from part of a table can hold no sum over all of it."""
+    """Warn that an answer from part of a table cannot be a sum over all of it."""
     tables = {passage.source for passage in sources if is_table(passage)}
     for name in sorted(tables):
         if sum(p.source == name for p in passages) > sum(p.source == name for p in sources):

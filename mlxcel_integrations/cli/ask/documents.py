@@ -35,19 +35,19 @@ _HTML = {".html", ".htm", ".xhtml"}
 _CSV = {".csv", ".tsv"}
 _JSON = {".json", ".jsonl", ".ndjson"}
 
-# No text has these, and nearly every binary file has a zero byte. Logs ring the bell (7), move back
-# (8) and set colours (27).
+# Texts have none of these, and nearly every binary file has a zero byte. Logs may ring the bell
+# (7), move back (8) and set colours (27).
 _CONTROL = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
 _SAMPLE = 10_000
-"""Bytes that show which alphabet a text is in."""
+"""Number of bytes that show which alphabet a text is in."""
 
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
 
 _LARGE_TAGS = ["table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "pre"]
-"""Tags of a table that is there for the layout of a page, and not for its data."""
+"""Tags within a table that show that it lays out a page, and does not hold data."""
 
 
 class Unreadable(Exception):
@@ -58,8 +58,8 @@ def read_document(name: str, content: bytes, store: Store) -> list[Passage]:
     """Return the passages of a file.
 
     Args:
-        name: Its path; the suffix says how to read what the content does not tell.
-        content: What is in it.
+        name: Its path, whose suffix says how to read it if the content does not.
+        content: Its bytes.
         store: Where texts that are slow to extract are kept.
 
     Raises:
@@ -83,21 +83,21 @@ def read_document(name: str, content: bytes, store: Store) -> list[Passage]:
         if suffix in _JSON:
             return cut_records(name, "item", json_records(text))
     except (ValueError, RecursionError, csv.Error):
-        # It is still a text.
+        # A file that breaks its format is still a text.
         return cut_lines(name, text)
     is_prose = suffix in _PROSE and len(text) <= _LONG
     return cut_text(name, text) if is_prose else cut_lines(name, text)
 
 
 def is_binary(name: str, start: bytes) -> bool:
-    """Tell from its name and first bytes whether a file can be left aside, as it has no text."""
+    """Return whether a file can be skipped: by its name and first bytes, it has no text."""
     if Path(name).suffix.lower() in {".pdf", ".docx"} or start.startswith(_PDF):
         return False
     return not start.startswith(_BYTE_ORDER_MARKS) and bool(_CONTROL.search(start.decode("latin1")))
 
 
 def is_table(passage: Passage) -> bool:
-    """Tell whether a passage has rows of a table."""
+    """Return whether a passage has rows of a table."""
     return Path(passage.source).suffix.lower() in _CSV | _JSON
 
 
@@ -116,7 +116,7 @@ def _text(content: bytes) -> str:
 
 
 def _is_mostly_beyond_ascii(content: bytes) -> bool:
-    """Tell whether a text is in an alphabet that Windows-1252 lacks, such as Cyrillic."""
+    """Return whether a text is in an alphabet that Windows-1252 lacks, such as Cyrillic."""
     letters = content.translate(None, _NO_LETTERS)[:_SAMPLE]
     return 3 * sum(byte > 127 for byte in letters) > len(letters)
 
@@ -135,7 +135,7 @@ def _pdf_pages(content: bytes) -> list[str]:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, FileNotDecryptedError
 
-    # It logs each flaw of a file, even of one that it can read.
+    # pypdf logs each flaw of a file, even of one that it can read.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         pages = [page.extract_text() for page in PdfReader(BytesIO(content)).pages]

@@ -1,4 +1,4 @@
-"""English or not: by the words that are frequent in any English text."""
+"""Detection of English by the words that are frequent in any English text."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _LEAST = 0.1
 """Share of frequent words: a quarter is usual in English, and one in thirty elsewhere."""
 
 _SAMPLE = 200
-"""Texts that are looked at."""
+"""Number of texts to look at."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def are_english(texts: Sequence[str]) -> bool:
-    """Tell whether texts are in English, most of them at least."""
+    """Return whether texts are in English, or at least most of them."""
     step = len(texts) // _SAMPLE + 1
     words = [word for text in texts[::step] for word in _WORD.findall(text.lower())]
     return sum(word in _FREQUENT for word in words) >= _LEAST * max(len(words), 1)
 
 
 def are_foreign(texts: Sequence[str]) -> bool:
-    """Tell whether texts are in another language than English, such as tables with its words."""
+    """Return whether texts, such as tables, have more words of another language than of English."""
     words = [word for text in texts[:_SAMPLE] for word in _WORD.findall(text.lower())]
     foreign = sum(word in _FOREIGN or not word.isascii() for word in words)
     return foreign > max(sum(word in _FREQUENT for word in words), 0.05 * len(words), 1)

@@ -96,7 +96,7 @@ class Corpus:
         return f"{files} skipped: {', '.join(named)}"
 
     def _find_all(self, names: Sequence[str]) -> dict[str, Path | None]:
-        """Return the files of all arguments, one that has links among them only once."""
+        """Return the files of all arguments, each once even if others link to it."""
         found: dict[str, tuple[str, Path | None]] = {}
         for name in names:
             for path, folder in self._find(name):
@@ -167,8 +167,8 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
 
     Args:
         name: Its path, or ``-`` for standard input.
-        folder: The folder in which it was found, without links; a file that is no text is left
-            alone then, and one that is no longer in it.
+        folder: The folder in which it was found, without links; then a file that is no text, or no
+            longer in that folder, is left alone.
 
     Raises:
         Unreadable: It is too large, or no regular file.
@@ -193,7 +193,7 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
             if folder is not None and is_binary(name, content):
                 raise _Skipped(on_one_line(Path(name).suffix.lower()) or "without a suffix")
             if status.st_size <= LARGEST:
-                # It may grow meanwhile, or not tell its size.
+                # It may grow meanwhile, or not report its size.
                 content += file.read(LARGEST + 1 - len(content)) or b""
             if max(status.st_size, len(content)) > LARGEST:
                 raise Unreadable(_TOO_LARGE)
@@ -203,12 +203,12 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
 
 
 def path_of(name: str) -> Path:
-    """Return the path that a user means; an unknown user in it is a name like any other."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - that of Path raises an error
+    """Return the path that a user means; ``~name`` of an unknown user stays as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path's method raises an error
 
 
 def _file_name(path: Path) -> str:
-    """Return the path of a file, which is never that of standard input."""
+    """Return the path of a file, which never reads as standard input."""
     return f"./{path}" if str(path) == STANDARD_INPUT else str(path)
 
 
@@ -221,7 +221,7 @@ def _leads_out(path: Path, folder: Path) -> bool:
 
 
 def _is_in(folder: Path, name: str, status: os.stat_result) -> bool:
-    """Tell whether an open file is in a folder: the path may have become a link before that."""
+    """Return whether an open file is in a folder: its path may have become a link before that."""
     path = Path(os.path.realpath(name))
     return path.is_relative_to(folder) and os.path.samestat(status, path.lstat())
 

@@ -12,8 +12,8 @@ from itertools import accumulate, takewhile
 
 __all__ = ["KeywordIndex", "fuse_rankings"]
 
-# Each character counts as a word: Chinese and Japanese have no spaces, and Korean words endings
-# of their own for each role in a sentence.
+# Each character counts as a word: Chinese and Japanese have no spaces, and Korean words have
+# another ending for each role in a sentence.
 _SINGLE = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]*"
 _WORD = re.compile(f"{_SINGLE}|{_REST.replace('*', '+')}")
@@ -83,7 +83,7 @@ class KeywordIndex:
                 yield bisect_right(self._starts, start) - 1
 
     def _add(self, scores: dict[int, float], counts: Counter[int]) -> None:
-        """Add to the scores what BM25 gives for a word, given how often it is in which texts."""
+        """Add the BM25 scores of a word, given how often each text has it."""
         others = len(self._starts) - len(counts)
         rarity = math.log(1 + (others + 0.5) / (len(counts) + 0.5))
         for index, count in counts.items():
@@ -100,8 +100,8 @@ def _common_beginning(stem: str, word: str) -> str:
 def fuse_rankings(by_words: Mapping[int, float], by_meaning: Mapping[int, float]) -> list[int]:
     """Join two rankings by the sum of their scores, each as a share of the largest.
 
-    Unlike ranks, scores tell a text that has every rare word of a question from the next one, which
-    has a few.
+    Unlike ranks, scores show how much better a text with every rare word of a question is than one
+    with a few.
 
     Args:
         by_words: Scores of texts by the words that they share with a question.
@@ -114,6 +114,6 @@ def fuse_rankings(by_words: Mapping[int, float], by_meaning: Mapping[int, float]
     for scores in (by_words, by_meaning):
         largest = max(scores.values(), default=0) or 1
         for index, score in scores.items():
-            # A similarity below zero tells no more than one of zero.
+            # A similarity below zero means no more than zero.
             joined[index] += max(score, 0) / largest
     return sorted(joined, key=lambda index: -joined[index])

@@ -57,7 +57,7 @@ def stream_answer(
         find: Returns the passages for a question, best first.
         question: The question.
         options: Fields of the model's class.
-        progress: Called with each progress of the prompt.
+        progress: Called with each report on the prompt's progress.
     """
     with ChatMlxcel(base_url=base_url, return_progress=True, **options) as llm:
         yield from _stream(llm, PassageRetriever(find=find), question, progress)

@@ -68,7 +68,7 @@ def stream_answer(
         find: Returns the passages for a question, best first.
         question: The question.
         options: Fields of the model's class.
-        progress: Called with each progress of the prompt.
+        progress: Called with each report on the prompt's progress.
     """
     nodes = PassageRetriever(find).retrieve(question)
     text = "\n\n".join(found.text for found in nodes)

@@ -59,7 +59,7 @@ def cut_text(source: str, text: str) -> list[Passage]:
 
 
 def cut_lines(source: str, text: str) -> list[Passage]:
-    """Cut code, a log or a very long text between lines: a blank one if there is one near."""
+    """Cut code, a log or a very long text between lines, at a blank one if one is near."""
     smallest, largest = SIZES
     passages, line, start = [], 1, 0
     while start < len(text):
@@ -107,7 +107,7 @@ def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]
 
 
 def _lines_of(records: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yield each record with its number, a long one in pieces that have the same."""
+    """Yield each record with its number, a long one in pieces with the same number."""
     for number, record in enumerate(records, 1):
         if len(record) <= SIZES[1]:
             yield number, record

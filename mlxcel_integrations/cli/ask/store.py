@@ -29,7 +29,7 @@ _ROWS = 500
 def _in_memory_if_need_be(
     method: Callable[Concatenate[Store, Parameters], T],
 ) -> Callable[Concatenate[Store, Parameters], T]:
-    """Decorate a method that goes on without the file if that is full, locked or damaged."""
+    """Decorate a method to go on in memory if the file is full, locked or damaged."""
 
     @functools.wraps(method)
     def tried(self: Store, /, *args: Parameters.args, **named: Parameters.kwargs) -> T:
@@ -88,7 +88,7 @@ class Store:
 
     @_in_memory_if_need_be
     def vectors(self, model: str, texts: Sequence[str]) -> dict[str, bytes]:
-        """Return those vectors of a model for these texts that are kept."""
+        """Return the vectors of a model that are kept for these texts."""
         found = {}
         for first in range(0, len(texts), _ROWS):
             digests = {_digest(text): text for text in texts[first : first + _ROWS]}
@@ -138,7 +138,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Only for its owner: it holds texts of the user.
+        # Only its owner may read it: it holds texts of the user.
         self.path.touch(0o600)
         return self._connect(str(self.path))
 

@@ -16,10 +16,10 @@ _LONGEST_FIELD = 10_000_000
 
 
 def csv_records(text: str) -> Iterator[str]:
-    """Return the rows of a table of CSV as ``records`` does.
+    """Return the rows of a CSV table as ``records`` does.
 
     Raises:
-        csv.Error: It is no such table.
+        csv.Error: It is not a CSV table.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     return records(csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text)))
@@ -55,7 +55,7 @@ def json_records(text: str) -> list[str]:
 
 
 def best_rows_first(text: str, question: str) -> str:
-    """Return records with those first that share words with a question, as a passage has them."""
+    """Return the records of a passage, those that share words with a question first."""
     rows = text.split("\n")
     best = KeywordIndex(rows).rank(question, len(rows))
     return "\n".join(rows[at] for at in dict.fromkeys([*best, *range(len(rows))]))
@@ -86,6 +86,6 @@ def _text(value: Any) -> str:
 
 
 def _record(pairs: Iterable[tuple[str, str]]) -> str:
-    # One line each, whatever line ends a value has.
+    # On one line, whatever line breaks a value has.
     words = ((" ".join(name.split()), " ".join(value.split())) for name, value in pairs)
     return "; ".join(f"{name}: {value}" if name else value for name, value in words if value)

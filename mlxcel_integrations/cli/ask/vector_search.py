@@ -53,7 +53,7 @@ class VectorIndex:
         """Embed a question, and load the vectors that are kept.
 
         Returns:
-            Whether those were dropped because their size differs from what the model returns now.
+            Whether they were dropped, since the model now returns vectors of another size.
 
         Raises:
             MlxcelError: The server does not embed.
@@ -110,7 +110,7 @@ class VectorIndex:
 
 
 def vector_name(features: ServerFeatures) -> str:
-    """Return a name that tells the vectors of a server's model from those of others."""
+    """Return a name that distinguishes the vectors of a server's model from all others."""
     name = choose_capable(features.models, "embedding") or ""
     # With several models, the path is that of the chat model.
     return name if len(features.models) > 1 else f"{name} {features.model_path or ''}"

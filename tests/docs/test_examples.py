@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import json
 import logging
 import re
@@ -48,6 +49,8 @@ def as_before() -> Iterator[None]:
     for logger, level in levels.items():
         logger.setLevel(level)
     logging.root.handlers[:] = handlers
+    # The functions of a page refer to its objects, which keep their servers from other tests.
+    gc.collect()
 
 
 @pytest.fixture

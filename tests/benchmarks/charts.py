@@ -26,7 +26,7 @@ COSTS = {
     "restarts": "s to the first token of a long prompt, after a restart of the engine",
     "conversations": "% of earlier prompts that are reused by two conversations in turns",
     "first signs": "s to the first sign of life while a long prompt is read",
-    "guessing": "ms of processor time for each token",
+    "guessing": "ms for each token of an answer",
     "batches": "s for 50 chats on each slot",
 }
 """The tables of the page on performance that have a chart, and what is measured."""

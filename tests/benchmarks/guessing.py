@@ -1,4 +1,4 @@
-"""What guessing tokens ahead takes and saves, in processor time of the embedded engine."""
+"""What guessing tokens ahead brings: the time for each token of the embedded engine."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ GUESSING = '`LLM(spec_type="ngram-simple")`, {}'
 
 
 def guessing(rounds: int, peers: bool) -> dict[str, float]:
-    """Return the processor seconds for each token of answers, one at a time.
+    """Return the seconds for each token of answers, one at a time.
 
     Args:
-        rounds: Nothing here: each kind of answer has several examples.
+        rounds: Nothing here: each answer is generated several times.
         peers: Nothing here: it is the engine that guesses, whoever asks.
     """
     took: dict[str, float] = {}
-    with engines() as (plain, guesses):
+    with engines() as pair:
         for kind, bodies in WORK.items():
-            pairs = [
-                (measured(*plain, group)[1], measured(*guesses, group)[1])
-                for group in groups(bodies, 1)
-            ]
-            for name, times in zip((PLAIN, GUESSING), zip(*pairs, strict=True), strict=True):
-                took[name.format(kind)] = statistics.mean(times)
+            pairs = [measured(pair, group) for group in groups(bodies, 1)]
+            for name, answers in zip((PLAIN, GUESSING), zip(*pairs, strict=True), strict=True):
+                took[name.format(kind)] = statistics.mean(answer.seconds for answer in answers)
     return took
 
 
@@ -39,5 +36,6 @@ PARTS = (
         1e3,
         guessing,
         {GUESSING.format(kind): (PLAIN.format(kind),) for kind in WORK},
+        {GUESSING.format("quotes"): 0.9},
     ),
 )

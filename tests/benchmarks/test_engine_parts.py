@@ -6,6 +6,7 @@ import pytest
 
 from tests.benchmarks import conversations, first_signs, guessing, restarts
 from tests.benchmarks.one_token import OURS
+from tests.embedded import measure_guessing
 from tests.embedded.measure_guessing import WORK
 
 pytestmark = [
@@ -23,6 +24,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "ENTRIES", 5)
     monkeypatch.setattr(conversations, "TURNS", 2)
     monkeypatch.setattr(guessing, "WORK", {"quotes": WORK["quotes"][:1]})
+    monkeypatch.setattr(measure_guessing, "ROUNDS", 1)
 
 
 def test_kept_prompts_are_restored_for_us_and_the_first_sign_comes_early() -> None:

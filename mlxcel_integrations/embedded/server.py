@@ -51,8 +51,8 @@ GUESSED_AFTER = 6
 MOST_GUESSED = 16
 """Tokens that are guessed at once.
 
-llama.cpp would guess up to 48 after 12. On a processor, a token that is guessed in vain costs half
-as much as one that is generated, so that fewer at once, but more often, bring more.
+llama.cpp would guess up to 48 after 12. On a processor, checking a token takes about a third of the
+time of generating one, so wrong guesses cost: with up to 48, answers in JSON took up to 27 % longer.
 """
 
 DEFAULT_SLOT_TOKENS = 4096

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
-from .addresses import look_up, lookup_errors, sharing
+from .addresses import look_up, lookup_errors, timed_attempts
 from .sockets import wrap_backend
 
 if TYPE_CHECKING:
@@ -67,11 +67,14 @@ class AsyncBackend:
         with lookup_errors():
             async with asyncio.timeout(timeout):
                 addresses = await asyncio.wrap_future(look_up(host, port))
-        for address, share in sharing(addresses, end):
+        silent: list[str] = []
+        for address, share in timed_attempts(addresses, end, silent):
             try:
                 async with asyncio.timeout(share):
                     return await self._connected(loop.create_connection, address, port)
             except OSError as error:
+                if _is_wait_over(error):
+                    silent.append(address)
                 failure = _error(error, "Connect")
                 # httpcore drops the causes of errors, and leaves their contexts.
                 failure.__context__ = error
@@ -112,7 +115,7 @@ class AsyncBackend:
 
 
 class _Reader(asyncio.StreamReader):
-    """A reader that gives what has arrived before it tells that the connection broke.
+    """A reader that returns what has arrived before it reports that the connection broke.
 
     A server may answer, and close the connection, before it has read all of a request.
 
@@ -220,11 +223,14 @@ def _error(error: OSError, what: str) -> Exception:
     """Return the exception of httpcore for an error while connecting, reading or writing."""
     import httpcore
 
-    # The system's own timeouts have numbers, those of asyncio have none.
-    timed_out = isinstance(error, TimeoutError) and not error.errno
-    name = f"{what}Timeout" if timed_out else f"{what}Error"
+    name = f"{what}Timeout" if _is_wait_over(error) else f"{what}Error"
     translated: Exception = getattr(httpcore, name)(error)
     return translated
+
+
+def _is_wait_over(error: OSError) -> bool:
+    # The system's own timeouts have numbers, those of asyncio have none.
+    return isinstance(error, TimeoutError) and not error.errno
 
 
 def _connects(connection: socket.socket, path: str) -> bool:

@@ -10,7 +10,7 @@ from .protocol.arguments import as_token_ids, check_text
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.discovery import choose_model, read_models, reported
 from .protocol.failures import Failure, overflow
-from .protocol.flow import MISSING_ROUTE, Call, Flow
+from .protocol.flow import MISSING_ROUTE_STATUSES, Call, Flow
 from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
@@ -44,28 +44,28 @@ __all__ = [
     "tokenize",
 ]
 
-MODELS = "/v1/models"
+MODELS_ROUTE = "/v1/models"
 
-SHORT = 2000
+SHORT_CHAT_CHARACTERS = 2000
 """Characters that fit into any context."""
 
-PER_TOOL = 400
+CHARACTERS_PER_TOOL = 400
 """Rough length of a tool in characters."""
 
-MOST_EXAMPLES = 4096
+MAX_EXAMPLES = 4096
 """Most examples whose vectors are kept; with more, only the last classification's are."""
 
 
 def list_models() -> Flow[list[str]]:
     """Return the names of all served models."""
-    served = read_models((yield _get(MODELS)))
+    served = read_models((yield _get(MODELS_ROUTE)))
     return [model.id for model in served]
 
 
 def discover_model(connection: Connection) -> Flow[str]:
     """Return the name of the model in use: given, or told by the server once."""
     if connection.model is None:
-        served = read_models((yield _get(MODELS)))
+        served = read_models((yield _get(MODELS_ROUTE)))
         connection.model = choose_model(served, str(connection.endpoint))
     return connection.model
 
@@ -100,8 +100,8 @@ def _discovered(connection: Connection) -> Flow[ServerFeatures]:
 
 def _listing(connection: Connection) -> Flow[Any]:
     """Return the server's list of models, which some gateways lack; a named model needs none."""
-    expected = MISSING_ROUTE if connection.model else frozenset()
-    listing = yield Call(MODELS, expected=expected)
+    expected = MISSING_ROUTE_STATUSES if connection.model else frozenset()
+    listing = yield Call(MODELS_ROUTE, expected=expected)
     return {"data": []} if isinstance(listing, Failure) else listing
 
 
@@ -119,7 +119,7 @@ def prepare_chat(
     request = yield from _chat_request(connection, conversation, sampling)
     if conversation.problem is not None:
         raise MlxcelError(conversation.problem)
-    characters = conversation.characters + PER_TOOL * len(sampling.get("tools") or ())
+    characters = conversation.characters + CHARACTERS_PER_TOOL * len(sampling.get("tools") or ())
     if _may_not_fit(connection, characters):
         counted = count_chat(request.body, connection.tokens)
         yield from _check_context(connection, request, counted)
@@ -246,7 +246,7 @@ def nearest_label(memory: VectorMemory, deciding: ByEmbeddings) -> Flow[Decision
     )
     known = {**known, **dict(zip(new, vectors, strict=True))}
     examples = {text: known[text] for text in deciding.examples}
-    memory.examples = known if len(known) <= MOST_EXAMPLES else examples
+    memory.examples = known if len(known) <= MAX_EXAMPLES else examples
     found = [examples[text] for text in deciding.examples]
     return deciding.decision(own, found, memory.models.get("embedding"))
 
@@ -307,7 +307,7 @@ def _count_prompt(text: str) -> Flow[int]:
 def _may_not_fit(connection: Connection, characters: int) -> bool:
     """Tell whether a prompt of this length is to be checked: it may not fit into some context."""
     check = connection.check_context
-    return bool(check or (check is None and characters > SHORT))
+    return bool(check or (check is None and characters > SHORT_CHAT_CHARACTERS))
 
 
 def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:

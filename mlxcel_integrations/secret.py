@@ -28,7 +28,7 @@ __all__ = [
 
 STARS = b"***"
 
-_SHORTEST = 6
+_MIN_KEY_LENGTH = 6
 """Characters of the shortest key that is searched for; a shorter one is part of many words."""
 
 _SPACE = b" \t\r\n\v\f"
@@ -264,7 +264,7 @@ def begun_at_end(raw: bytes, own: Secret | None = None, least: int = 1) -> int:
     """
     value = own.reveal() if own is not None else None
     begins = [
-        _begun(raw, form, least if key.value == value else max(least, _SHORTEST))
+        _begun(raw, form, least if key.value == value else max(least, _MIN_KEY_LENGTH))
         for key in _keys(own)
         for form in key.forms
     ]
@@ -276,7 +276,7 @@ def _keys(own: Secret | None) -> Iterator[_Key]:
     with _lock:
         held = list(_held.values())
     # Header values of a wrong type are held, too, until they are refused.
-    known = {text: key for key in held if len(text := str(key.value)) >= _SHORTEST}
+    known = {text: key for key in held if len(text := str(key.value)) >= _MIN_KEY_LENGTH}
     if own is not None:
         known[own.reveal()] = _held[own]
     yield from sorted(known.values(), key=lambda key: -len(str(key.value)))
@@ -287,7 +287,7 @@ def _base64_forms(plain: bytes) -> Iterator[bytes]:
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         encoded = base64.b64encode(bytes(shift) + plain)
         form = encoded[first : (shift + len(plain)) * 8 // 6]
-        if len(form) >= _SHORTEST:
+        if len(form) >= _MIN_KEY_LENGTH:
             yield form
 
 

@@ -20,7 +20,7 @@ __all__ = ["CallReader", "call_in_json", "cut_call", "is_call", "is_reply", "new
 CallPart = dict[str, Any]
 
 JSON_STRING = r'"(?:[^"\\]|\\.)*"'
-CALL_BEGUN = re.compile(
+CALL_START = re.compile(
     rf'[\s,}}]*\{{\s*"name"\s*:\s*({JSON_STRING})\s*,\s*"arguments"\s*:\s*(?=\{{)'
 )
 """The beginning of a call, after the end of another one."""
@@ -30,10 +30,10 @@ CUT_CALL = re.compile(
 )
 """The beginning of a call in JSON, with its properties in the order of the schema."""
 
-LIST_BEGUN = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
-ANSWER_BEGUN = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
+CALLS_START = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
+ANSWER_START = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
 
-LONGEST_BEGINNING = 4096
+MAX_CALL_START = 4096
 """Characters after which the beginning of a call is taken for text; names of tools are shorter."""
 
 WHOLE_CHARACTERS = re.compile(
@@ -42,7 +42,7 @@ WHOLE_CHARACTERS = re.compile(
 )
 """The complete characters of a JSON string; two escapes may stand for one of them."""
 
-LONGEST_UNIT = 12
+MAX_UNIT_CHARACTERS = 12
 
 
 class CallReader:
@@ -111,15 +111,15 @@ class CallReader:
         """Read the beginning of the answer, which tells its form."""
         if self._open_call():
             return True
-        if begun := LIST_BEGUN.match(self._pending):
+        if begun := CALLS_START.match(self._pending):
             return self._go_on(self._next_call, begun)
-        if begun := ANSWER_BEGUN.match(self._pending):
+        if begun := ANSWER_START.match(self._pending):
             first = self._pending[begun.end()]
             return self._go_on(
                 self._string if first == '"' else self._value, begun, begun.end() + (first == '"')
             )
         text = self._pending.lstrip()
-        if (text and text[0] != "{") or len(text) > LONGEST_BEGINNING:
+        if (text and text[0] != "{") or len(text) > MAX_CALL_START:
             self._read = self._plain
             return True
         return False
@@ -128,12 +128,12 @@ class CallReader:
         """Read the beginning of one call in a list."""
         if self._open_call():
             return True
-        if len(self._pending) > LONGEST_BEGINNING:
+        if len(self._pending) > MAX_CALL_START:
             self._read = self._ended
         return False
 
     def _open_call(self) -> bool:
-        begun = CALL_BEGUN.match(self._pending)
+        begun = CALL_START.match(self._pending)
         if begun is None:
             return False
         name = from_json(begun[1])
@@ -178,7 +178,7 @@ class CallReader:
         units = WHOLE_CHARACTERS.match(self._pending)
         length = units.end() if units is not None else 0
         if not length and self._pending[0] != '"':
-            if len(self._pending) < LONGEST_UNIT:
+            if len(self._pending) < MAX_UNIT_CHARACTERS:
                 return False
             length = 1  # not a valid escape
         self._text.append(_string_text(self._pending[:length]))

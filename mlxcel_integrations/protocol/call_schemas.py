@@ -16,12 +16,12 @@ from .json_schema import (
     rebased,
 )
 
-__all__ = ["CALL", "CallSchemas", "any_of", "compilable", "list_of", "object_of"]
+__all__ = ["CALL_SCHEMA_NAME", "CallSchemas", "any_of", "compilable", "list_of", "object_of"]
 
-CALL = "call"
+CALL_SCHEMA_NAME = "call"
 """Name of the schema of calls."""
 
-MOST_CALLS = 8
+MAX_CALLS = 8
 """Most calls in one answer: small models often find no end of a list."""
 
 
@@ -75,7 +75,7 @@ class CallSchemas:
             schema = {**schema, "$defs": self._definitions}
         check_schema_size(schema)
         check_references(schema)
-        return {"type": "json_schema", "json_schema": {"name": CALL, "schema": schema}}
+        return {"type": "json_schema", "json_schema": {"name": CALL_SCHEMA_NAME, "schema": schema}}
 
 
 def compilable(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -111,7 +111,7 @@ def any_of(forms: Sequence[JsonSchema]) -> JsonSchema:
 
 def list_of(call: JsonSchema) -> JsonSchema:
     """Return the schema of one or more calls, ``{"calls": [...]}``."""
-    calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MOST_CALLS}
+    calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MAX_CALLS}
     return object_of(calls=calls)
 
 

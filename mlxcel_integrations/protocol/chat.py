@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_depends_on_server", "chat_request"]
 
-ROUTE = "/v1/chat/completions"
+CHAT_ROUTE = "/v1/chat/completions"
 
 
 def chat_request(
@@ -62,7 +62,7 @@ def chat_request(
     body = _chat_body(model, conversation, sampling, features)
     follows_schema = has_schema(body)
     return Request(
-        ROUTE,
+        CHAT_ROUTE,
         body,
         _reader(body, follows_schema, sampling, calls, features),
         sampling.get("session"),
@@ -97,7 +97,7 @@ def _prompted_request(
     else:
         reader = _reader(body, follows_schema, sampling, None, features)
     return Request(
-        ROUTE,
+        CHAT_ROUTE,
         body,
         reader,
         sampling.get("session"),

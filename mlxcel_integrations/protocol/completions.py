@@ -22,7 +22,7 @@ __all__ = [
     "completion_request",
 ]
 
-COMPLETIONS, INFILL = "/v1/completions", "/infill"
+COMPLETIONS_ROUTE, INFILL_ROUTE = "/v1/completions", "/infill"
 
 _INFILL_NAMES = {
     "max_tokens": "n_predict",
@@ -60,11 +60,11 @@ def completion_request(
     session = sampling.get("session")
     if sampling.get("suffix") is not None:
         body = _infill_body(model, prompt, sampling)
-        return Request(INFILL, body, ending(InfillStream, body), session)
+        return Request(INFILL_ROUTE, body, ending(InfillStream, body), session)
     body = _completion_body(model, prompt, sampling, engine)
     may_repeat = sampling.get("bounded") is False
     reader = ending(CompletionStream, body, may_repeat=may_repeat)
-    return Request(COMPLETIONS, body, reader, session, check=check)
+    return Request(COMPLETIONS_ROUTE, body, reader, session, check=check)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:

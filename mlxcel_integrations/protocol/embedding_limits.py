@@ -15,10 +15,10 @@ from .vector_models import VectorMemory, served_models
 
 __all__ = ["fit_texts", "known_limit", "may_exceed", "token_limit"]
 
-SHORTEST_LIMIT = 256
+MIN_TOKEN_LIMIT = 256
 """No model embeds fewer tokens than this; a token has at least one byte."""
 
-MOST_SPECIAL = 8
+MAX_SPECIAL_TOKENS = 8
 """Most tokens that begin and end a text."""
 
 _LIMIT = re.compile(
@@ -46,7 +46,7 @@ def known_limit(texts: Sequence[str], model: str, memory: VectorMemory) -> Flow[
         model: Name of the model.
         memory: What is known about the server.
     """
-    if not any(may_exceed(text, SHORTEST_LIMIT) for text in texts):
+    if not any(may_exceed(text, MIN_TOKEN_LIMIT) for text in texts):
         return None
     served = yield from served_models(memory)
     # With several models, the server counts with the tokenizer of another one.
@@ -96,9 +96,9 @@ def fit_texts(
 
 def may_exceed(text: str, limit: int) -> bool:
     """Tell quickly whether a text may have more tokens than the limit."""
-    if 4 * len(text) + MOST_SPECIAL <= limit:
+    if 4 * len(text) + MAX_SPECIAL_TOKENS <= limit:
         return False
-    return len(text.encode(errors="surrogatepass")) + MOST_SPECIAL > limit
+    return len(text.encode(errors="surrogatepass")) + MAX_SPECIAL_TOKENS > limit
 
 
 def _cut(text: str, most: int) -> Flow[str]:

@@ -13,7 +13,7 @@ from ..errors import MlxcelError
 from .arguments import as_strings, check_text
 from .embedding_limits import fit_texts, known_limit, token_limit
 from .failures import Failure
-from .flow import MISSING_ROUTE, Call, Flow
+from .flow import MISSING_ROUTE_STATUSES, Call, Flow
 from .vector_models import (
     BATCH_SIZE,
     BUILT_IN_EMBEDDER,
@@ -31,9 +31,9 @@ from .word_pieces import mean_vectors, split_texts
 
 __all__ = ["embed_texts"]
 
-EMBEDDINGS = "/v1/embeddings"
+EMBEDDINGS_ROUTE = "/v1/embeddings"
 
-REFUSED_FORM = MISSING_ROUTE | {400, 422}
+BASE64_REFUSED_STATUSES = MISSING_ROUTE_STATUSES | {400, 422}
 """Statuses that may mean that a server does not know base64."""
 
 Vector = list[float]
@@ -187,16 +187,16 @@ def _ask(
         return too_long and token_limit(failure) is not None
 
     if memory.base64 is not False:
-        expected = MISSING_ROUTE if memory.base64 else REFUSED_FORM
+        expected = MISSING_ROUTE_STATUSES if memory.base64 else BASE64_REFUSED_STATUSES
         short = {**body, "encoding_format": "base64"}
-        answer = yield Call(EMBEDDINGS, short, expected, handles, most_bytes=most_bytes)
+        answer = yield Call(EMBEDDINGS_ROUTE, short, expected, handles, most_bytes=most_bytes)
         if not isinstance(answer, Failure):
             memory.base64 = True
             return answer
         refuse_missing_route(answer, "embedding")
         if handles(answer):
             return answer
-    answer = yield Call(EMBEDDINGS, body, handles=handles, most_bytes=most_bytes)
+    answer = yield Call(EMBEDDINGS_ROUTE, body, handles=handles, most_bytes=most_bytes)
     refuse_missing_route(answer, "embedding")
     if not isinstance(answer, Failure):
         memory.base64 = False
@@ -215,7 +215,7 @@ def read_vectors(answer: Any, count: int) -> list[Vector]:
         # Any infinite or undefined number makes the sum infinite or undefined.
         sound = all(map(math.isfinite, map(sum, vectors)))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise unusable(EMBEDDINGS, f"{count} vectors") from None
+        raise unusable(EMBEDDINGS_ROUTE, f"{count} vectors") from None
     if not sound:
         raise MlxcelError(
             "The server made a vector with numbers that are infinite or undefined: the model is "

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from .discovery import ServedModel, engine_of, read_models
 from .validation import as_count, as_object, as_text
 
-__all__ = ["FEWEST_ALTERNATIVES", "ServerFeatures", "TrainedContext", "read_features"]
+__all__ = ["MIN_ALTERNATIVES", "ServerFeatures", "TrainedContext", "read_features"]
 
-FEWEST_ALTERNATIVES = 20
+MIN_ALTERNATIVES = 20
 """Alternatives of a token that every server with log probabilities can report; mlxcel's limit."""
 
 MANY_ALTERNATIVES = 200
@@ -75,7 +75,7 @@ class ServerFeatures:
     @property
     def alternatives(self) -> int:
         """How many alternatives of a token to ask for, where each may matter."""
-        return MANY_ALTERNATIVES if self.engine == "llama.cpp" else FEWEST_ALTERNATIVES
+        return MANY_ALTERNATIVES if self.engine == "llama.cpp" else MIN_ALTERNATIVES
 
     def without_tools(self) -> ServerFeatures:
         """Return these features as of a server whose chat template knows no tools."""

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .failures import Failure
 
-__all__ = ["MISSING_ROUTE", "REJECTED", "Call", "Flow", "Gather"]
+__all__ = ["MISSING_ROUTE_STATUSES", "REJECTED_STATUSES", "Call", "Flow", "Gather"]
 
-MISSING_ROUTE = frozenset({404, 405, 501})
+MISSING_ROUTE_STATUSES = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
 
-OPTIONAL = MISSING_ROUTE | {503}
+UNAVAILABLE_STATUSES = MISSING_ROUTE_STATUSES | {503}
 """Statuses of a server that lacks a route, or is too busy for it."""
 
-REJECTED = MISSING_ROUTE | {400, 403, 413, 415, 422, 500}
+REJECTED_STATUSES = MISSING_ROUTE_STATUSES | {400, 403, 413, 415, 422, 500}
 """Statuses of a request whose form or size a server does not accept."""
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
     path: str
     body: Mapping[str, Any] | None = None
-    expected: frozenset[int] = MISSING_ROUTE
+    expected: frozenset[int] = MISSING_ROUTE_STATUSES
     handles: Callable[[Failure], bool] | None = None
     session: str | None = None
     optional: bool = False
@@ -48,7 +48,7 @@ class Call(NamedTuple):
 
     def accepts(self, failure: Failure) -> bool:
         """Tell whether a flow is sent a failure, instead of ending with an exception."""
-        expected = OPTIONAL if self.optional else self.expected
+        expected = UNAVAILABLE_STATUSES if self.optional else self.expected
         known = failure.status in expected
         return known or (self.handles is not None and self.handles(failure))
 

@@ -16,9 +16,9 @@ from ..errors import MlxcelError
 
 __all__ = [
     "ANNOTATIONS",
-    "DEEPEST",
-    "LONGEST_SCHEMA",
-    "UNUSUAL",
+    "MAX_SCHEMA_BYTES",
+    "MAX_SCHEMA_DEPTH",
+    "UNUSUAL_SCHEMA_ERRORS",
     "JsonSchema",
     "check_references",
     "check_schema_size",
@@ -39,13 +39,13 @@ __all__ = [
     "wrapped",
 ]
 
-LONGEST_SCHEMA = 256 * 1024
+MAX_SCHEMA_BYTES = 256 * 1024
 """Bytes of a schema: more is no plausible description of one answer."""
 
-DEEPEST = 64
+MAX_SCHEMA_DEPTH = 64
 """Levels of a schema: more exceed the recursion that Python allows."""
 
-KEYWORDS = {
+KNOWN_KEYWORDS = {
     *("$ref", "$defs", "definitions", "title", "description", "default", "examples"),
     *("type", "enum", "const", "anyOf", "oneOf", "allOf"),
     *("properties", "required", "additionalProperties", "patternProperties"),
@@ -55,7 +55,7 @@ KEYWORDS = {
 }
 """Keywords that every engine knows."""
 
-FORMATS = {
+KNOWN_FORMATS = {
     *("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"),
 }
 """Formats that every engine knows."""
@@ -63,7 +63,7 @@ FORMATS = {
 LOOKAROUND = re.compile(r"\(\?<?[=!]")
 ESCAPE_OR_CLASS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
 
-DYNAMIC = ("$dynamicRef", "$recursiveRef")
+DYNAMIC_REFERENCES = ("$dynamicRef", "$recursiveRef")
 """References whose targets depend on the schemas passed on the way to them."""
 
 DEFINITIONS = ("$defs", "definitions")
@@ -74,17 +74,17 @@ ANNOTATIONS = {
 }
 """Keywords that allow and forbid nothing."""
 
-NAMED = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
+SCHEMAS_BY_NAME = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
 """Keywords that hold schemas by their names."""
 
-NESTED = {
+NESTED_SCHEMAS = {
     *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
     *("additionalProperties", "unevaluatedProperties", "propertyNames"),
     *("anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
 }
 """Keywords that hold a schema, or a list of schemas."""
 
-UNUSUAL = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
+UNUSUAL_SCHEMA_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
 """What working with a schema of an unusual form raises; such a schema is left to the server."""
 
 JsonSchema = dict[str, Any]
@@ -111,15 +111,15 @@ def check_schema_size(schema: Mapping[str, Any]) -> None:
         MlxcelError: It is.
     """
     for path, _ in containers(schema):
-        if len(path) >= DEEPEST:
+        if len(path) >= MAX_SCHEMA_DEPTH:
             raise MlxcelError(
-                f"The schema is nested deeper than {DEEPEST} levels, at {pointer(path)}: move "
-                "inner objects to $defs and refer to them."
+                f"The schema is nested deeper than {MAX_SCHEMA_DEPTH} levels, at {pointer(path)}: "
+                "move inner objects to $defs and refer to them."
             )
     size = len(compact(schema).encode())
-    if size > LONGEST_SCHEMA:
+    if size > MAX_SCHEMA_BYTES:
         raise MlxcelError(
-            f"The schema has {size} bytes, more than the {LONGEST_SCHEMA} that are possible. The "
+            f"The schema has {size} bytes, more than the {MAX_SCHEMA_BYTES} that are possible. The "
             f"largest part is {largest_part(schema)}: shorten it, or ask in several steps."
         )
 
@@ -150,7 +150,7 @@ def check_references(schema: JsonSchema) -> None:
         MlxcelError: One leads nowhere, or they never end.
     """
     for path, part in containers(schema):
-        for keyword in DYNAMIC:
+        for keyword in DYNAMIC_REFERENCES:
             if isinstance(part, dict) and isinstance(part.get(keyword), str):
                 raise MlxcelError(
                     f"The schema refers to {part[keyword]!r} by {keyword} at {pointer(path)}, "
@@ -273,13 +273,13 @@ def normalized(schema: Any) -> Any:
     result = {
         name: value
         for name, value in schema.items()
-        if name in KEYWORDS and (name in NAMED | NESTED or _is_json(value))
+        if name in KNOWN_KEYWORDS and (name in SCHEMAS_BY_NAME | NESTED_SCHEMAS or _is_json(value))
     }
     if "oneOf" in result:
         result["anyOf"] = result.pop("oneOf")
     if isinstance(result.get("items"), list):  # a tuple, as Pydantic 1 writes it
         result["prefixItems"] = result.pop("items")
-    if result.get("format") not in FORMATS:
+    if result.get("format") not in KNOWN_FORMATS:
         result.pop("format", None)
     if LOOKAROUND.search(result.get("pattern", "")):
         del result["pattern"]
@@ -308,7 +308,7 @@ def _is_json(value: Any) -> bool:
     """Tell whether a value can be written as JSON, which infinite defaults and bounds cannot."""
     try:
         compact(value)
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return False
     return True
 
@@ -359,9 +359,9 @@ def mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
     """Return a schema with the schemas directly inside of it changed."""
     result = dict(schema)
     for keyword, part in schema.items():
-        if keyword in NAMED and isinstance(part, dict):
+        if keyword in SCHEMAS_BY_NAME and isinstance(part, dict):
             result[keyword] = {name: change(inner) for name, inner in part.items()}
-        elif keyword in NESTED:
+        elif keyword in NESTED_SCHEMAS:
             result[keyword] = [change(i) for i in part] if isinstance(part, list) else change(part)
     return result
 

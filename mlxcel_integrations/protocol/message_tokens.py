@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..errors import MlxcelError
 from .body import to_json
 from .failures import Failure
-from .flow import MISSING_ROUTE, REJECTED, Call, Flow
+from .flow import MISSING_ROUTE_STATUSES, REJECTED_STATUSES, Call, Flow
 from .strict_roles import refuses_ids
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text, call_arguments
@@ -154,7 +154,7 @@ _WAYS: dict[str, Callable[[Body, Handles], Flow[int | Failure | None]]] = {
 def _read_count(answer: Any) -> int | Failure | None:
     """Return a count, a failure that was expected, or None where the route is missing."""
     if isinstance(answer, Failure):
-        return None if answer.status in MISSING_ROUTE else answer
+        return None if answer.status in MISSING_ROUTE_STATUSES else answer
     count = as_object(answer).get("input_tokens")
     if type(count) is not int:
         raise MlxcelError(unreadable("route for token counts"))
@@ -175,7 +175,7 @@ def _surplus(memory: TokenMemory) -> Flow[int]:
     template writes it is seen when an answer tells the number of tokens in its prompt.
     """
     if memory.surplus is None:
-        answer = yield Call("/tokenize", {"content": "", "add_special": True}, REJECTED)
+        answer = yield Call("/tokenize", {"content": "", "add_special": True}, REJECTED_STATUSES)
         memory.surplus = 0 if isinstance(answer, Failure) else int(bool(read_tokens(answer)))
     answered = memory.answered
     if memory.surplus and answered is not None:

@@ -32,9 +32,9 @@ Messages = str | Iterable[Message]
 
 ROLES = ("system", "user", "assistant", "tool")
 
-MOST_BYTES = 64 * 1024 * 1024
-MOST_IMAGES = 16
-MOST_SOUNDS = 16
+MAX_MEDIA_BYTES = 64 * 1024 * 1024
+MAX_IMAGES = 16
+MAX_SOUNDS = 16
 
 _ADDRESSES = {"image_url": "url", "video_url": "url", "input_audio": "data"}
 """Types of media that servers accept, and the fields of their data or address."""
@@ -102,10 +102,10 @@ class Conversation(NamedTuple):
             _check_data(place, kind, address)
             _check_modality(place, kind, features)
             counts[kind] += 1
-        if counts["image_url"] > MOST_IMAGES or counts["input_audio"] > MOST_SOUNDS:
+        if counts["image_url"] > MAX_IMAGES or counts["input_audio"] > MAX_SOUNDS:
             raise MlxcelError(
                 f"There are {counts['image_url']} images and {counts['input_audio']} sounds, but a "
-                f"server accepts at most {MOST_IMAGES} of each: send fewer."
+                f"server accepts at most {MAX_IMAGES} of each: send fewer."
             )
 
 
@@ -265,10 +265,10 @@ def _check_data(place: str, kind: str, address: str) -> None:
     elif not header.endswith(";base64"):
         raise MlxcelError(f"{place} is a data URL that is not base64-encoded: encode it in base64.")
     size = len(encoded) * 3 // 4 - encoded.count("=", -2)
-    if size > MOST_BYTES:
+    if size > MAX_MEDIA_BYTES:
         raise MlxcelError(
-            f"{place} has {size:,} bytes, but a server accepts at most {MOST_BYTES:,}: make it "
-            "smaller."
+            f"{place} has {size:,} bytes, but a server accepts at most {MAX_MEDIA_BYTES:,}: make "
+            "it smaller."
         )
     try:
         # Some servers do without the padding.

@@ -13,7 +13,7 @@ from .call_schemas import CallSchemas, any_of, list_of, object_of
 from .json_schema import JsonSchema, check_schema_size, compact, mapped
 from .messages import Conversation, Message, with_text, with_text_at_end
 from .sampling import without_thinking
-from .tools import FREE, Tools, answer_schema, named, take_tools
+from .tools import FREE_CHOICES, Tools, answer_schema, named, take_tools
 from .validation import call_arguments
 
 __all__ = ["with_prompted_tools"]
@@ -49,7 +49,7 @@ def with_prompted_tools(
     if not tools or choice == "none":
         return conversation._replace(messages=list(messages)), fields, frozenset(), False
     answer = answer_schema(fields)
-    may_answer = choice in FREE
+    may_answer = choice in FREE_CHOICES
     fields["response_format"] = _answer_format(
         tools, answer, several=several, may_answer=may_answer
     )

@@ -11,7 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .failures import Failure
-from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped_keeping_openness, with_schema_in
+from .json_schema import (
+    DEFINITIONS,
+    KNOWN_FORMATS,
+    JsonSchema,
+    mapped_keeping_openness,
+    with_schema_in,
+)
 from .sampling import has_schema
 from .validation import error_text
 
@@ -42,7 +48,7 @@ FAILED_GENERATION = "empty mask"
 """What mlxcel up to v0.4.2 says when an answer that is not streamed, as gateways may request it,
 fails after its JSON: the schema is not the reason."""
 
-REFUSED = (400, 422, 500)
+SCHEMA_REFUSED_STATUSES = (400, 422, 500)
 """Statuses of a schema that cannot be compiled; llama.cpp has used 500, too."""
 
 LEVELS = 2
@@ -75,7 +81,7 @@ class RefusedSchemas:
             body: The body as it was before ``adapted``.
             failure: The server's answer to what was sent.
         """
-        if failure.status not in REFUSED or not has_schema(body):
+        if failure.status not in SCHEMA_REFUSED_STATUSES or not has_schema(body):
             return None
         message = error_text(failure.body)
         if not ABOUT_SCHEMA.search(message) or FAILED_GENERATION in message:
@@ -131,7 +137,7 @@ def relaxed(schema: Any, level: int) -> Any:
         choices = result.pop("oneOf")
         result.setdefault("anyOf", choices)
     wanted = result.get("format")
-    if not isinstance(wanted, str) or wanted not in FORMATS:
+    if not isinstance(wanted, str) or wanted not in KNOWN_FORMATS:
         result.pop("format", None)
     if isinstance(pattern := result.get("pattern"), str) and ODD_PATTERN.search(pattern):
         del result["pattern"]

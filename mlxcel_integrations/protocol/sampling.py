@@ -51,7 +51,7 @@ ANSWER_TOKENS = 1024
 
 _NO_REASONING = ("none", "off", "disabled")
 
-_WHOLE = (
+_INTEGER_FIELDS = (
     "max_tokens",
     "max_completion_tokens",
     "n_predict",
@@ -68,7 +68,7 @@ _WHOLE = (
     "min_count",
     "n",
 )
-_NUMBERS = (
+_NUMBER_FIELDS = (
     "temperature",
     "top_p",
     "min_p",
@@ -83,21 +83,21 @@ _NUMBERS = (
     "xtc_probability",
     "xtc_threshold",
 )
-_SWITCHES = ("logprobs", "cache_prompt", "bounded", "return_progress", "parallel_tool_calls")
-_TEXTS = ("model", "user", "prompt_cache_key", "reasoning_effort")
-_MAPPINGS = {
+_BOOLEAN_FIELDS = ("logprobs", "cache_prompt", "bounded", "return_progress", "parallel_tool_calls")
+_STRING_FIELDS = ("model", "user", "prompt_cache_key", "reasoning_effort")
+_DICTIONARY_FIELDS = {
     "logit_bias": '{"5": -100}',
     "chat_template_kwargs": '{"enable_thinking": False}',
     "extra_body": '{"name": 1}',
 }
 """Fields that are dictionaries, and an example of each."""
 
-_KINDS: dict[str, frozenset[type]] = {
-    **dict.fromkeys(_WHOLE, frozenset({int})),
-    **dict.fromkeys(_NUMBERS, frozenset({int, float})),
-    **dict.fromkeys(_SWITCHES, frozenset({bool})),
-    **dict.fromkeys(_TEXTS, frozenset({str})),
-    **dict.fromkeys(_MAPPINGS, frozenset({dict})),
+_FIELD_TYPES: dict[str, frozenset[type]] = {
+    **dict.fromkeys(_INTEGER_FIELDS, frozenset({int})),
+    **dict.fromkeys(_NUMBER_FIELDS, frozenset({int, float})),
+    **dict.fromkeys(_BOOLEAN_FIELDS, frozenset({bool})),
+    **dict.fromkeys(_STRING_FIELDS, frozenset({str})),
+    **dict.fromkeys(_DICTIONARY_FIELDS, frozenset({dict})),
     "stop": frozenset({str, list}),
 }
 """Usual types of fields; a value of another type is looked at closely."""
@@ -112,7 +112,7 @@ def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     unusual = {
         name: value
         for name, value in sampling.items()
-        if name in _KINDS and value is not None and type(value) not in _KINDS[name]
+        if name in _FIELD_TYPES and value is not None and type(value) not in _FIELD_TYPES[name]
     }
     if not unusual:
         return sampling
@@ -120,20 +120,20 @@ def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _converted(name: str, value: Any) -> Any:
-    if name in _MAPPINGS:
-        check_mapping(name, value, _MAPPINGS[name])
+    if name in _DICTIONARY_FIELDS:
+        check_mapping(name, value, _DICTIONARY_FIELDS[name])
         return value
-    if name in _TEXTS:
+    if name in _STRING_FIELDS:
         check_text(name, value)
         return value
     if name == "stop":
         # Once, since several requests may be made of the fields: an iterator would be used up.
         return as_strings(name, value)
-    if name in _SWITCHES:
+    if name in _BOOLEAN_FIELDS:
         return _switch(name, value)
-    found = whole(value) if name in _WHOLE else number(value)
+    found = whole(value) if name in _INTEGER_FIELDS else number(value)
     if found is None:
-        kind = "whole number" if name in _WHOLE else "number"
+        kind = "whole number" if name in _INTEGER_FIELDS else "number"
         raise MlxcelError(f"{name}={shown(value)} must be a {kind}, not {type(value).__name__}.")
     return found
 
@@ -330,7 +330,7 @@ def answer_room(max_tokens: int) -> int:
 def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
     """Add variables of the chat template, unless they are set already."""
     given = fields.get("chat_template_kwargs") or {}
-    check_mapping("chat_template_kwargs", given, _MAPPINGS["chat_template_kwargs"])
+    check_mapping("chat_template_kwargs", given, _DICTIONARY_FIELDS["chat_template_kwargs"])
     return {**fields, "chat_template_kwargs": {**variables, **given}}
 
 

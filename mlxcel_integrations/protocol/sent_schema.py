@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .definition_names import uri_safe, with_itself_defined
-from .json_schema import UNUSUAL, JsonSchema, compact, schema_in, with_schema_in
+from .json_schema import UNUSUAL_SCHEMA_ERRORS, JsonSchema, compact, schema_in, with_schema_in
 from .schema_limits import within_limits
 
 __all__ = ["Bounding", "format_to_send"]
@@ -43,7 +43,7 @@ def format_to_send(
         return response_format
     try:
         text = compact(schema)
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return response_format  # refused when it is written as JSON
     return with_schema_in(response_format, _changed(text, room, bounding, limited) or schema)
 
@@ -57,7 +57,7 @@ def _changed(
     schema = given
     if bounding is not None:
         # One of an unusual form is left to the server.
-        with contextlib.suppress(*UNUSUAL):
+        with contextlib.suppress(*UNUSUAL_SCHEMA_ERRORS):
             schema = bounding(given, room)
     schema = _sendable(schema, limited)
     schema = uri_safe(schema)

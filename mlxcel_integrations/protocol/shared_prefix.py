@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .flow import MISSING_ROUTE, Call, Flow
+from .flow import MISSING_ROUTE_STATUSES, Call, Flow
 from .message_tokens import Body, Handles, read_prompt, tokens_of_prompt, with_roles
 from .tokens import TokenMemory
 from .validation import as_object, as_text
@@ -17,7 +17,7 @@ __all__ = ["SharedPrefix", "compare_prompts"]
 
 Cause = Literal["message", "tools", "template", "end"]
 
-_AROUND = 30
+_CONTEXT_CHARACTERS = 30
 """Characters to show on each side of the place where prompts part."""
 
 _NOT_SHOWN = ("stream", "stream_options", "max_tokens")
@@ -80,8 +80,8 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
         reused=_shared(*ids),
         cause=cause,
         message=message,
-        before=old[max(0, place - _AROUND) : place + _AROUND],
-        after=new[max(0, place - _AROUND) : place + _AROUND],
+        before=old[max(0, place - _CONTEXT_CHARACTERS) : place + _CONTEXT_CHARACTERS],
+        after=new[max(0, place - _CONTEXT_CHARACTERS) : place + _CONTEXT_CHARACTERS],
     )
 
 
@@ -107,7 +107,7 @@ def _template_applied(body: Body, handles: Handles) -> Flow[str | Failure]:
     answer = yield Call("/apply-template", body, handles=handles)
     if not isinstance(answer, Failure):
         return read_prompt(answer)
-    if answer.status in MISSING_ROUTE:
+    if answer.status in MISSING_ROUTE_STATUSES:
         raise MlxcelError(
             "The server does not show its prompts: it has no /apply-template. mlxcel has it in "
             "versions after 0.4.2; llama.cpp and the embedded engine have it, too."

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import whole
-from .call_schemas import CALL
+from .call_schemas import CALL_SCHEMA_NAME
 from .json_schema import (
-    UNUSUAL,
+    UNUSUAL_SCHEMA_ERRORS,
     JsonSchema,
     Path,
     compact,
@@ -32,7 +32,7 @@ MANY_TOKENS = 512
 REAL_SHARE = 2
 """Tokens of a real answer for each token of the smallest one, whose values may be empty."""
 
-FEWEST = {"object": 1, "array": 1}
+EMPTY_VALUE_TOKENS = {"object": 1, "array": 1}
 """Tokens of an empty value; a scalar may share its token with what stands around it."""
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -40,13 +40,13 @@ TYPES: dict[str, tuple[type, ...]] = {
     **{"boolean": (bool,), "integer": (int, float), "number": (int, float)},
 }
 
-MOST_ROUNDS = 10
+MAX_ROUNDS = 10
 """Most definitions to follow in a row, each of which refers to the next."""
 
-MOST_TOGETHER = 20
+MAX_COMPARED_PARTS = 20
 """Parts that apply to one value and are compared with each other."""
 
-CONTRADICT = "its parts contradict each other"
+CONTRADICTION = "its parts contradict each other"
 
 CACHED_ANSWERS = 64
 
@@ -62,11 +62,11 @@ def check_satisfiable(schema: JsonSchema, name: str) -> None:
     """
     try:
         smallest = _Smallest(schema)
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return
     if smallest.tokens < NOTHING:
         return
-    path, reason = next(smallest.contradictions(), ((), CONTRADICT))
+    path, reason = next(smallest.contradictions(), ((), CONTRADICTION))
     raise MlxcelError(
         f"Nothing fits the schema {name!r}: at {pointer(path)}, {reason}. Change it there."
     )
@@ -88,7 +88,7 @@ def check_room(response_format: Any, tokens: int | None) -> None:
     if tokens < least < NOTHING:
         name = response_format["json_schema"].get("name", "answer")
         # Nobody has named the schema of a call.
-        what = "tool call" if name == CALL else f"answer to the schema {name!r}"
+        what = "tool call" if name == CALL_SCHEMA_NAME else f"answer to the schema {name!r}"
         raise MlxcelError(
             f"max_tokens={tokens} is too small: the smallest {what} has at least {least} tokens, "
             "and most need several times as many. Raise max_tokens, or ask for less."
@@ -110,7 +110,7 @@ def least_room(response_format: Any) -> int:
 def _least_tokens(text: str) -> float:
     try:
         return _Smallest(json.loads(text)).tokens
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return 0
 
 
@@ -127,7 +127,7 @@ class _Smallest:
         names = {name for _, name in references(schema)}
         self._known: dict[int, float] = {}
         self._found: dict[str, float] = dict.fromkeys(names, NOTHING)
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             self._known = {}
             found = {name: self._of(target(schema, name)) for name in names}
             if found == self._found:
@@ -173,7 +173,7 @@ class _Smallest:
     def _of_type(self, kind: str, part: JsonSchema) -> float:
         if _crossed(kind, part):
             return NOTHING
-        size: float = FEWEST.get(kind, 0)
+        size: float = EMPTY_VALUE_TOKENS.get(kind, 0)
         if kind == "array":
             first, least = part.get("prefixItems", ()), int(part.get("minItems", 0))
             size += sum(map(self._of, first[:least]))
@@ -197,7 +197,7 @@ class _Smallest:
             if together.get("type") == []:
                 reason = "its parts have no type in common"
             elif self._of_types(together) == NOTHING:
-                reason = self._contradiction(together) or CONTRADICT
+                reason = self._contradiction(together) or CONTRADICTION
             self._conflicts[id(part)] = reason
         return self._conflicts[id(part)]
 
@@ -205,7 +205,7 @@ class _Smallest:
         """Return a part, and parts that apply to the same value."""
         found: dict[int, JsonSchema] = {}
         waiting: list[Any] = [part]
-        while waiting and len(found) < MOST_TOGETHER:
+        while waiting and len(found) < MAX_COMPARED_PARTS:
             each = waiting.pop()
             if isinstance(each, dict) and id(each) not in found:
                 found[id(each)] = each

@@ -17,7 +17,7 @@ __all__ = ["StopFilter"]
 BEGINNING = 6
 """Characters of the beginning of a stop text that is searched for first: little else has it."""
 
-MOST_NEXT = 256
+MAX_REMEMBERED = 256
 """Most characters for which a state remembers that they begin no stop text."""
 
 
@@ -98,7 +98,7 @@ class _State(dict[str, "_State"]):
         for state in reversed(unknown):
             if state._begins(character):
                 following = _State(state.held + character, following, self._stops)
-            if following.held or len(state) < MOST_NEXT:
+            if following.held or len(state) < MAX_REMEMBERED:
                 state[character] = following
         return following
 

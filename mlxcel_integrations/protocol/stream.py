@@ -286,7 +286,7 @@ class DeltaStream:
                 raise self._given_up(error_text(error))
             if delta is None:
                 delta = Delta()
-                if event and not event.keys() & _PARTS:
+                if event and not event.keys() & _EVENT_KEYS:
                     self._odd = data
             else:
                 self._odd = b""
@@ -487,7 +487,7 @@ def _bare(event: Mapping[str, Any]) -> Any:
     return event.get("detail") or event.get("errors")
 
 
-_PARTS = {"choices", "usage", "timings", "prompt_progress"}
+_EVENT_KEYS = {"choices", "usage", "timings", "prompt_progress"}
 """Keys of events: every event that says anything has at least one of them."""
 
 

@@ -12,7 +12,7 @@ __all__ = ["USUAL_CONNECT_TIMEOUT", "Deadline", "Timeouts"]
 USUAL_CONNECT_TIMEOUT = 10.0
 """Longest time until a connection is made unless the user sets another, in seconds."""
 
-LONGEST = 14 * 24 * 3600.0
+MAX_WAIT_SECONDS = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
 
 
@@ -37,7 +37,7 @@ class Timeouts(NamedTuple):
     @property
     def read(self) -> float:
         """Longest silence until an answer begins."""
-        return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
+        return 600.0 if self.timeout is None else min(self.timeout, MAX_WAIT_SECONDS)
 
     @property
     def connect(self) -> float:
@@ -90,7 +90,7 @@ class Deadline:
             self._began = True
             if self._timeouts.token_timeout is not None:
                 self._name = "token_timeout"
-                self._limit = min(self._timeouts.token_timeout, LONGEST)
+                self._limit = min(self._timeouts.token_timeout, MAX_WAIT_SECONDS)
         if progress or not (self._began or self.stands_still):
             self._alive_at = now
         self.timeout = min(self._limit - (now - self._alive_at), self._end - now)

@@ -26,13 +26,13 @@ __all__ = [
     "parsed",
 ]
 
-MOST_LEVELS = 16
+MAX_NESTING = 16
 """Deepest nesting of JSON that is passed on: frameworks copy and merge it by recursion."""
 
 FLOAT_OVERFLOW = 2**1023
 """Integers from here on overflow a float."""
 
-LONGEST_QUOTATION = 2000
+MAX_MESSAGE_CHARACTERS = 2000
 """Longest quotation of a server's message in an error."""
 
 
@@ -105,7 +105,7 @@ def error_text(error: Any) -> str:
     text = str(message) if is_shallow(message) else "an error that is nested too deeply to show"
     # A program could not print an error that has a lone surrogate in it.
     text = valid_text(text)
-    return text if len(text) <= LONGEST_QUOTATION else text[:LONGEST_QUOTATION] + "…"
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "…"
 
 
 def is_text(value: Any) -> bool:
@@ -147,7 +147,7 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
 
-def is_shallow(value: Any, levels: int = MOST_LEVELS) -> bool:
+def is_shallow(value: Any, levels: int = MAX_NESTING) -> bool:
     """Tell whether JSON is nested no deeper than frameworks can bear."""
     if isinstance(value, dict):
         value = list(value.values())

@@ -12,7 +12,7 @@ from ..errors import MlxcelError
 from .arguments import as_whole
 from .discovery import DEFAULT_SLOTS, ServedModel, choose_capable, engine_of, read_models
 from .failures import Failure
-from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
+from .flow import MISSING_ROUTE_STATUSES, REJECTED_STATUSES, Call, Flow, Gather
 from .tokens import TokenMemory, Uncounted
 from .validation import as_count
 
@@ -154,7 +154,7 @@ def _refuse_ignored_instruction(memory: VectorMemory) -> Flow[None]:
 
 def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
     if memory.props is None:
-        answer = yield Call("/props", expected=REJECTED)
+        answer = yield Call("/props", expected=REJECTED_STATUSES)
         memory.props = answer if isinstance(answer, dict) else {}
     return memory.props
 
@@ -213,7 +213,7 @@ def refuse_missing_route(answer: Any, capability: Capability) -> None:
     Raises:
         MlxcelError: It does not; the message names the option to start it with.
     """
-    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
+    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE_STATUSES:
         raise MlxcelError(f"{answer.bare_message or answer.message} {_FLAGS[capability]}")
 
 

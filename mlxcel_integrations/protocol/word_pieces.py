@@ -15,9 +15,9 @@ from .embedding_limits import may_exceed
 from .flow import Call, Flow
 from .tokens import TokenMemory, count_texts, read_tokens
 
-__all__ = ["MOST_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
+__all__ = ["MAX_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
 
-MOST_PIECES = 256
+MAX_PIECES = 256
 """Most word pieces of a text, with the two that begin and end it."""
 
 _BEGIN, _END = 101, 102
@@ -52,10 +52,10 @@ def split_texts(
     """
     # A text without any character is refused.
     parts: list[list[Part]] = [[normalize(text) or " "] for text in texts]
-    long = [index for index, (text,) in enumerate(parts) if may_exceed(str(text), MOST_PIECES)]
+    long = [index for index, (text,) in enumerate(parts) if may_exceed(str(text), MAX_PIECES)]
     counts = yield from count_texts([str(parts[index][0]) for index in long], tokens)
     for index, count in zip(long, counts, strict=True):
-        if count + 2 > MOST_PIECES:
+        if count + 2 > MAX_PIECES:
             body = {"content": parts[index][0], "add_special": False}
             pieces = read_tokens((yield Call("/tokenize", body, frozenset())))
             parts[index] = [*_windows(pieces)][: 1 if truncate else None]
@@ -107,7 +107,7 @@ def _normal(character: str) -> str:
 
 def _windows(pieces: Sequence[int]) -> Iterator[Part]:
     """Yield the word pieces of a text in parts, each with what begins and ends it."""
-    size = MOST_PIECES - 2
+    size = MAX_PIECES - 2
     for first in range(0, len(pieces), size):
         yield [_BEGIN, *pieces[first : first + size], _END]
 

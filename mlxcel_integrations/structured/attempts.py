@@ -18,7 +18,7 @@ __all__ = ["MAX_ATTEMPTS", "Attempts", "correction", "total_usage"]
 MAX_ATTEMPTS = 2
 """Attempts unless the caller says otherwise."""
 
-MOST_QUOTED = 1000
+MAX_QUOTED_CHARACTERS = 1000
 """Longest answer that is shown to the model again, in characters."""
 
 
@@ -83,7 +83,7 @@ def correction(error: StructuredOutputError) -> str:
     """Return what to tell the model about an answer that did not fit."""
     if isinstance(error, StructuredOutputTruncated):
         return f"Be brief. Your last answer was refused: {error.problem}."
-    quoted = f" ({error.raw.strip()})" if len(error.raw) <= MOST_QUOTED else ""
+    quoted = f" ({error.raw.strip()})" if len(error.raw) <= MAX_QUOTED_CHARACTERS else ""
     return f"Your last answer{quoted} was refused: {error.problem}."
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.arguments import as_strings, shown
-from ..protocol.features import FEWEST_ALTERNATIVES
+from ..protocol.features import MIN_ALTERNATIVES
 from ..protocol.messages import Message, Messages, as_list
 from ..protocol.reply import ChatReply
 from ..protocol.sampling import without_thinking
@@ -19,18 +19,18 @@ from .attempts import total_usage
 from .label_groups import LabelGroup, split
 from .request import with_text_added
 
-__all__ = ["MOST_LABELS", "Deciding", "Decision", "Prior", "checked_labels"]
+__all__ = ["MAX_LABELS", "Deciding", "Decision", "Prior", "checked_labels"]
 
-MOST_LABELS = 2000
+MAX_LABELS = 2000
 """Most labels of one decision; more of them take an engine minutes, or its whole context."""
 
-MOST_REQUESTS = 8
+MAX_REQUESTS = 8
 """Most requests for one distribution."""
 
-WORTH_A_REQUEST = 0.01
+MIN_GROUP_PROBABILITY = 0.01
 """Least probability of a group of labels that another request is made for, to tell them apart."""
 
-LEAST_PRIOR = 1e-6
+MIN_PRIOR = 1e-6
 """Least prior, so that a label that the model never expects does not win by that alone."""
 
 DECIDED_FIELDS = {
@@ -114,7 +114,7 @@ class Deciding:
         calibrate: Prior,
         sampling: Mapping[str, Any],
     ) -> None:
-        self.alternatives = FEWEST_ALTERNATIVES
+        self.alternatives = MIN_ALTERNATIVES
         self._labels = checked_labels(labels)
         for name in sorted(DECIDED_FIELDS & sampling.keys()):
             if sampling[name] is not None:
@@ -239,7 +239,7 @@ class _Round:
         """Whether another request would tell more, which the first always does."""
         if not self.requests:
             return True
-        return bool(self.groups) and self.requests < MOST_REQUESTS
+        return bool(self.groups) and self.requests < MAX_REQUESTS
 
     @property
     def asked(self) -> LabelGroup:
@@ -253,7 +253,9 @@ class _Round:
         self.groups.remove(asked)
         for group in groups:
             splits = (
-                group.seen and 1 < group.size < asked.size and group.probability >= WORTH_A_REQUEST
+                group.seen
+                and 1 < group.size < asked.size
+                and group.probability >= MIN_GROUP_PROBABILITY
             )
             (self.groups if splits else self.done).append(group)
 
@@ -284,9 +286,9 @@ def checked_labels(labels: Iterable[str]) -> list[str]:
     found = as_strings("labels", labels)
     if not found:
         raise MlxcelError("labels= is empty: there is nothing to decide on.")
-    if len(found) > MOST_LABELS:
+    if len(found) > MAX_LABELS:
         raise MlxcelError(
-            f"labels= has {len(found):,} labels, but at most {MOST_LABELS:,} are possible: choose "
+            f"labels= has {len(found):,} labels, but at most {MAX_LABELS:,} are possible: choose "
             "the likely ones first, for example by their embeddings."
         )
     seen = set()
@@ -314,7 +316,7 @@ def _without_prior(question: _Round, prior: _Round) -> list[float]:
     shares, priors = question.probabilities(), prior.probabilities()
     estimated = zip(question.estimates(), prior.estimates(), strict=True)
     ratios = {
-        index: share / max(priors[index], LEAST_PRIOR)
+        index: share / max(priors[index], MIN_PRIOR)
         for index, (share, (here, there)) in enumerate(zip(shares, estimated, strict=True))
         if 2 * here <= share and 2 * there <= priors[index]
     }

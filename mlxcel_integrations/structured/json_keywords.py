@@ -13,10 +13,17 @@ from typing import Any
 import jsonschema
 from jsonschema import ValidationError
 
-from .budget import MOST_STEPS, count_values, current_budget, spend
+from .budget import MAX_STEPS, count_values, current_budget, spend
 from .formats import fits_format
 
-__all__ = ["COMPARING", "ITEMS_PER_STEP", "OWN", "Keyword", "check_format", "counted"]
+__all__ = [
+    "COMPARING_KEYWORDS",
+    "ITEMS_PER_STEP",
+    "REPLACED_KEYWORDS",
+    "Keyword",
+    "check_format",
+    "counted",
+]
 
 ITEMS_PER_STEP = 16
 """Items that are looked at in the time of one step."""
@@ -228,14 +235,14 @@ def _compared(keyword: Keyword) -> Keyword:
             spend(1 + len(value) // 256)
             if instance in value:
                 return ()
-        most = COMPARISONS_PER_STEP * MOST_STEPS
+        most = COMPARISONS_PER_STEP * MAX_STEPS
         spend(1 + count_values(value, most) // COMPARISONS_PER_STEP)
         return keyword(validator, value, instance, schema)
 
     return check
 
 
-OWN: dict[str, Keyword] = {
+REPLACED_KEYWORDS: dict[str, Keyword] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
@@ -247,7 +254,7 @@ OWN: dict[str, Keyword] = {
 }
 """Keywords whose usual form takes more time than its budget, or fails with large numbers."""
 
-COMPARING = {
+COMPARING_KEYWORDS = {
     name: _compared(jsonschema.Draft202012Validator.VALIDATORS[name]) for name in ("const", "enum")
 }
 """Keywords that compare a value with others."""

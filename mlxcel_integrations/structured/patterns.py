@@ -19,7 +19,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 __all__ = ["FEW_STEPS", "Pattern", "backtracking", "compiled", "is_invalid", "states"]
 
-MOST_STATES = 5000
+MAX_STATES = 5000
 """Size of the largest pattern that is compiled, which takes a third of a second at most."""
 
 CLASS_STATES = 50

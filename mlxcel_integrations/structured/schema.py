@@ -10,7 +10,7 @@ from ..errors import StructuredOutputError, StructuredOutputTruncated
 from ..protocol.json_schema import pointer
 from ..protocol.stream import CUT
 from ..protocol.validation import parsed
-from .partial_json import MISSING, MOST_OPEN, IncrementalJSON, is_deep
+from .partial_json import MAX_JSON_DEPTH, MISSING, IncrementalJSON, is_deep
 
 __all__ = ["Schema", "SchemaMismatch"]
 
@@ -72,7 +72,7 @@ class Schema(Generic[T]):
             self._raise_unreadable(text, finish_reason)
         try:
             if is_deep(answer):
-                raise SchemaMismatch((), f"it is nested deeper than {MOST_OPEN} levels")
+                raise SchemaMismatch((), f"it is nested deeper than {MAX_JSON_DEPTH} levels")
             value = self.unwrapped(answer)
             if value is MISSING:
                 raise SchemaMismatch((), "it is not an object with the property 'value'")

@@ -19,7 +19,7 @@ import httpx
 from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
 from .async_network import AsyncStream, over_asyncio
-from .endpoint import MOST_CONNECTIONS, Endpoint
+from .endpoint import MAX_CONNECTIONS, Endpoint
 from .peers import proving_peers
 from .steps import Incoming
 
@@ -87,7 +87,7 @@ class AsyncPool:
         """Send a request; see ``SyncPool.send``. Its task may be cancelled anywhere."""
         transport = await self.transport(endpoint)
         loop = asyncio.get_running_loop()
-        places = self._places.setdefault(loop, asyncio.Semaphore(MOST_CONNECTIONS))
+        places = self._places.setdefault(loop, asyncio.Semaphore(MAX_CONNECTIONS))
         try:
             async with asyncio.timeout(request.extensions["timeout"]["pool"]):
                 await places.acquire()
@@ -230,7 +230,7 @@ async def _close_abandoned(transport: Any, abandoned: list[Any]) -> None:
 async def off_loop(work: Callable[..., None], *args: Any) -> None:
     """Do something slow in a thread, or right here if Python is ending and starts no threads."""
     if not threading.main_thread().is_alive():
-        # What the loop keeps for its threads would make its end fail, or wait for ever.
+        # What the loop keeps for its threads would make its end fail, or wait forever.
         return work(*args)
     try:
         await asyncio.to_thread(work, *args)

@@ -21,10 +21,10 @@ from ..protocol.failures import (
     unreachable,
     untrusted,
 )
-from ..protocol.flow import MISSING_ROUTE, Call
+from ..protocol.flow import MISSING_ROUTE_STATUSES, Call
 from ..secret import redacted
 from .connection import Connection
-from .endpoint import MOST_CONNECTIONS
+from .endpoint import MAX_CONNECTIONS
 
 __all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 
@@ -43,7 +43,7 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     hide_secrets(error)
     where = str(connection.endpoint)
     if isinstance(error, httpx.PoolTimeout):
-        return no_connection(where, MOST_CONNECTIONS, *exceeded, error)
+        return no_connection(where, MAX_CONNECTIONS, *exceeded, error)
     not_accepted = isinstance(error, httpx.ConnectTimeout)
     if _is_timeout(error) and not not_accepted:
         return timed_out(where, *exceeded, error)
@@ -104,7 +104,7 @@ def to_exception(connection: Connection, failure: Failure, call: Call) -> Except
 
 
 def _api_error(connection: Connection, failure: Failure, call: Call) -> Exception:
-    if failure.status in MISSING_ROUTE:
+    if failure.status in MISSING_ROUTE_STATUSES:
         # A route that is missing now may have been there before: the server was replaced.
         connection.forget()
     try:

@@ -22,7 +22,7 @@ from ..secret import redacted
 from .connection import Connection
 from .diagnosis import hide_secrets, to_exception, unanswered
 from .sockets import close_leaked_socket
-from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps
+from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Send, Sleep, Start, Steps
 
 __all__ = ["ask_once", "before_retry", "respond", "run", "started"]
 
@@ -145,7 +145,7 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         if incoming.response.status_code == 200:
             return incoming
         body = yield from _body(incoming, ERROR_BYTES)
-    except LOST as error:
+    except CONNECTION_ERRORS as error:
         exceeded = deadline.exceeded(time.monotonic())
         close_leaked_socket(error)
         yield Sleep(connection.settle_seconds)
@@ -171,7 +171,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     """
     try:
         body = yield from _body(incoming, call.most_bytes)
-    except LOST as error:
+    except CONNECTION_ERRORS as error:
         return unanswered(connection, error, incoming.deadline.exceeded(time.monotonic()))
     if len(body) > call.most_bytes:
         raise MlxcelError(

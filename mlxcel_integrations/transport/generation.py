@@ -10,7 +10,7 @@ import time
 
 from ..protocol.discovery import reported, slots_listed, slots_of_owner, slots_to_respect
 from ..protocol.failures import Failure, no_slot
-from ..protocol.flow import REJECTED, Call, Flow
+from ..protocol.flow import REJECTED_STATUSES, Call, Flow
 from ..protocol.retries import Retries
 from ..protocol.stream import Request
 from ..protocol.strict_roles import refuses_ids, refuses_tools
@@ -62,7 +62,7 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
             began = time.monotonic()
             request, incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
-                if request.otherwise is None or incoming.status not in REJECTED:
+                if request.otherwise is None or incoming.status not in REJECTED_STATUSES:
                     raise to_exception(connection, incoming, call) from None
                 connection.line.leave(place)
                 answer = yield from _sent(connection, request.otherwise, deadline)

@@ -14,7 +14,7 @@ from ..secret import begun_at_end, redacted
 from .connection import Connection
 from .diagnosis import broken, hide_secrets, log_tail
 from .line import Place
-from .steps import LOST, Close, Incoming, Next, Sleep, Steps
+from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Sleep, Steps
 
 __all__ = ["StreamedAnswer"]
 
@@ -86,7 +86,7 @@ class StreamedAnswer:
                 if self.begun or self.done:
                     break
                 self.incoming.deadline.renew(time.monotonic(), self.has_token)
-        except LOST as error:
+        except CONNECTION_ERRORS as error:
             self.leave()
             yield Close(self.incoming)
             yield from self.fail(error)
@@ -144,7 +144,7 @@ class StreamedAnswer:
         # request that is sent before this is noticed would be lost.
         if not self.stream.left and self.incoming.headers.get("server") != "llama.cpp":
             self.incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
-            with contextlib.suppress(*LOST):
+            with contextlib.suppress(*CONNECTION_ERRORS):
                 yield Next(self.incoming)
 
     def fail(self, error: Exception) -> Steps[None]:

@@ -11,7 +11,7 @@ import httpx
 
 from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
-from .endpoint import MOST_CONNECTIONS, Endpoint
+from .endpoint import MAX_CONNECTIONS, Endpoint
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming
@@ -116,7 +116,7 @@ class SyncPool:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._known = None
-        self._places = threading.Semaphore(MOST_CONNECTIONS)
+        self._places = threading.Semaphore(MAX_CONNECTIONS)
 
 
 @dataclass(eq=False)

@@ -460,7 +460,7 @@ def failures(rng: random.Random) -> None:
 
     assert len(failure.message) < 4000
     delay = Retries(2).delay(failure)
-    assert delay is None or 0 <= delay <= Retries.LONGEST_RETRY_AFTER
+    assert delay is None or 0 <= delay <= Retries.MAX_RETRY_AFTER
     not_a_stream("text/html", body, "http://there")
 
 

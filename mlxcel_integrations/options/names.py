@@ -193,7 +193,7 @@ def refusals(
         names: The names.
         known: The names of the options.
         refusal: The sentence about a name.
-        options: The sentence that lists the options; it comes last, if a name is like none.
+        options: The sentence that lists the options; it comes last, if a name resembles none.
         has_calls: Whether options of generation are given to each call instead.
     """
     hints = {name: _hint_for(name, known, has_calls) for name in names}
@@ -226,11 +226,11 @@ def _hint_for(name: str, known: Sequence[str], has_calls: bool) -> str | None:
 
 
 def demands(error: ValidationError) -> str:
-    """Return what the values that Pydantic refuses must be, in one line: one demand an option."""
+    """Return what values that Pydantic refuses must be, in one line with a demand for each."""
     texts: dict[str, str] = {}
     for problem in error.errors():
         name, *inner = problem["loc"] or ("",)
-        # The other parts are keys, and types of which the value is none.
+        # The other parts are keys, and types that the value does not have.
         place = "".join(f"[{part}]" for part in inner if isinstance(part, int))
         value = "" if name in _HIDDEN else shown(problem["input"])
         texts.setdefault(str(name), f"{name}{place}={value} {_demand(problem)}".lstrip("="))

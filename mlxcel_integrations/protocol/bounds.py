@@ -29,7 +29,7 @@ TOKEN_CHARACTERS = 5
 """Characters of JSON in a token, at most on average: prose in English has four and a half."""
 
 OPEN_PARTS_SHARE = 1.5
-"""Share of an object's room for its open parts together; over 1, since few of them are long."""
+"""Share of an object's room for all of its open parts; over 1, since few of them are long."""
 
 MIN_ITEM_TOKENS = 5
 """Fewest tokens of a text in a list, with its quotes, comma and white space."""
@@ -62,13 +62,13 @@ contradict another."""
 
 
 def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
-    """Return a schema with bounds where it has none; the same object if it needs none.
+    """Return a schema with bounds added where it has none; the same object if nothing changes.
 
     Args:
         schema: The schema.
         tokens: Room for the answer; None if it is not limited, so that only numbers are.
     """
-    # A copy in which each part stands in one place, since parts are told apart by their ids.
+    # A copy in which each part is an object of its own, since parts are identified by their ids.
     parts = json.loads(compact(schema))
     found = _Bounds(parts).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
     changed = _with_bounds(parts, found)
@@ -76,7 +76,7 @@ def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
 
 
 def is_too_long(changed: JsonSchema, schema: JsonSchema) -> bool:
-    """Tell whether its bounds have taken a schema beyond the limit of mlxcel."""
+    """Return whether its bounds have taken a schema beyond the limit of mlxcel."""
     return len(compact(changed).encode()) > MAX_BYTES >= len(compact(schema).encode())
 
 
@@ -122,20 +122,20 @@ class _Bounds:
         yield from ((branch, room) for branch in part.get("anyOf", ()))
         types = kinds(part)
         if "integer" in types and "number" not in types:
-            self._bound_integer(part)
+            self._set_integer_bounds(part)
         if "string" in types and room is not None:
-            self._bound_text(part, room)
+            self._set_text_bound(part, room)
         if "array" in types:
-            yield from self._items(part, room)
+            yield from self._visit_items(part, room)
         if "object" in types:
-            yield from self._properties(part, room)
+            yield from self._visit_properties(part, room)
 
-    def _bound(self, part: JsonSchema, keyword: str, most: float, least: Any = 0) -> None:
+    def _set_bound(self, part: JsonSchema, keyword: str, most: float, least: Any = 0) -> None:
         most = max(int(most), 2 * int(least or 0))
         if most <= MAX_BOUND:
             self._found.setdefault(id(part), {})[keyword] = most
 
-    def _bound_integer(self, part: JsonSchema) -> None:
+    def _set_integer_bounds(self, part: JsonSchema) -> None:
         if "multipleOf" in part:
             return
         least: Any = part.get("minimum", part.get("exclusiveMinimum", -MAX_INTEGER))
@@ -146,11 +146,15 @@ class _Bounds:
         if not part.keys() & {"maximum", "exclusiveMaximum"} and least < MAX_INTEGER:
             bounds["maximum"] = MAX_INTEGER
 
-    def _bound_text(self, part: JsonSchema, room: float) -> None:
+    def _set_text_bound(self, part: JsonSchema, room: float) -> None:
         if not part.keys() & {"maxLength", "pattern", "format"}:
-            self._bound(part, "maxLength", max(room, MIN_TEXT_CHARACTERS), part.get("minLength"))
+            self._set_bound(
+                part, "maxLength", max(room, MIN_TEXT_CHARACTERS), part.get("minLength")
+            )
 
-    def _items(self, part: JsonSchema, room: float | None) -> Iterator[tuple[Any, float | None]]:
+    def _visit_items(
+        self, part: JsonSchema, room: float | None
+    ) -> Iterator[tuple[Any, float | None]]:
         first, items = part.get("prefixItems", ()), part.get("items", {})
         if isinstance(items, list):  # a tuple of older dialects
             first, items = items, {}
@@ -158,17 +162,17 @@ class _Bounds:
         if room is not None and self._room is not None:
             count = len(first) + self._room // self._item_size(items)
             if "maxItems" not in part and items is not False:
-                self._bound(part, "maxItems", max(count, TYPICAL_ITEMS), part.get("minItems"))
+                self._set_bound(part, "maxItems", max(count, TYPICAL_ITEMS), part.get("minItems"))
             inner = self._room / TYPICAL_ITEMS
         yield from ((each, inner) for each in (*first, items))
 
-    def _properties(
+    def _visit_properties(
         self, part: JsonSchema, room: float | None
     ) -> Iterator[tuple[Any, float | None]]:
         named, more = part.get("properties", {}), part.get("additionalProperties", {})
         inner, wide = room, room
         if room is not None and self._room is not None:
-            rest = max(room - self._size(part), room / TYPICAL_ITEMS)
+            rest = max(room - self._typical_size(part), room / TYPICAL_ITEMS)
             opened = sum(map(self._is_open, named.values()))
             inner, wide = (
                 rest * min(1, OPEN_PARTS_SHARE / max(opened, 1)),
@@ -178,7 +182,7 @@ class _Bounds:
                 size = self._item_size(more) + SHORT_VALUE_CHARACTERS["string"]
                 count = len(named) + self._room // size
                 least = max(len(part.get("required", ())), part.get("minProperties", 0))
-                self._bound(part, "maxProperties", max(count, TYPICAL_ITEMS), least)
+                self._set_bound(part, "maxProperties", max(count, TYPICAL_ITEMS), least)
         yield from ((each, inner) for each in named.values())
         yield more, wide
 
@@ -187,47 +191,48 @@ class _Bounds:
     def _item_size(self, part: Any) -> int:
         """Return the characters of a short value among others."""
         return max(
-            self._size(part) + 2, MIN_ITEM_TOKENS * TOKEN_CHARACTERS if self._is_open(part) else 0
+            self._typical_size(part) + 2,
+            MIN_ITEM_TOKENS * TOKEN_CHARACTERS if self._is_open(part) else 0,
         )
 
-    def _size(self, part: Any) -> int:
+    def _typical_size(self, part: Any) -> int:
         """Return the characters of a short value."""
         if not isinstance(part, dict):
             return ANY_VALUE_CHARACTERS
         if id(part) not in self._sizes:
             self._sizes[id(part)] = SHORT_VALUE_CHARACTERS["null"]  # for a part within itself
-            self._sizes[id(part)] = self._measured(part)
+            self._sizes[id(part)] = self._measure(part)
         return self._sizes[id(part)]
 
-    def _measured(self, part: JsonSchema) -> int:
+    def _measure(self, part: JsonSchema) -> int:
         if "const" in part or part.get("enum"):
             return max(len(compact(value)) for value in part.get("enum") or [part["const"]])
         if "$ref" in part:
-            return self._size(target(self._schema, part["$ref"]))
+            return self._typical_size(target(self._schema, part["$ref"]))
         if part.get("anyOf"):
-            return max(map(self._size, part["anyOf"]))
+            return max(map(self._typical_size, part["anyOf"]))
         types = kinds(part)
         if "object" in types and part.get("properties"):
             named = part["properties"].items()
-            return 2 + sum(len(name) + 6 + self._size(each) for name, each in named)
+            return 2 + sum(len(name) + 6 + self._typical_size(each) for name, each in named)
         if "array" in types:
             least: int = part.get("minItems", 1)
-            return 2 + max(least, 1) * (self._size(part.get("items")) + 2)
+            return 2 + max(least, 1) * (self._typical_size(part.get("items")) + 2)
         return max(
             (SHORT_VALUE_CHARACTERS.get(kind, ANY_VALUE_CHARACTERS) for kind in types),
             default=ANY_VALUE_CHARACTERS,
         )
 
     def _is_open(self, part: Any) -> bool:
-        """Tell whether a text, a list or a map in a part may be of any length."""
+        """Return whether a text, a list or a map in a part may be of any length."""
         if not isinstance(part, dict):
             return bool(part)
         if id(part) not in self._open:
             self._open[id(part)] = False  # for a part within itself
-            self._open[id(part)] = self._looked_at(part)
+            self._open[id(part)] = self._find_open(part)
         return self._open[id(part)]
 
-    def _looked_at(self, part: JsonSchema) -> bool:
+    def _find_open(self, part: JsonSchema) -> bool:
         if "const" in part or "enum" in part:
             return False
         if "$ref" in part:
@@ -243,7 +248,7 @@ class _Bounds:
 
 
 def combined_parts(schema: JsonSchema) -> set[int]:
-    """Return the ids of parts that apply to a value together with others: they get no bounds."""
+    """Return the ids of parts that apply to a value together with others, and so get no bounds."""
     found: set[int] = set()
     waiting = [
         part for _, part in containers(schema) if isinstance(part, dict) and _is_combined(part)
@@ -261,7 +266,7 @@ def combined_parts(schema: JsonSchema) -> set[int]:
 
 
 def _is_combined(part: JsonSchema) -> bool:
-    """Tell whether several schemas apply to the values of a part."""
+    """Return whether several schemas apply to the values of a part."""
     if part.keys() & COMBINING_KEYWORDS:
         return True
     alone = "$ref" if "$ref" in part else "anyOf"
@@ -269,7 +274,7 @@ def _is_combined(part: JsonSchema) -> bool:
 
 
 def kinds(part: JsonSchema) -> tuple[str, ...]:
-    """Return the types of a part's values; those of its keywords if it names none."""
+    """Return the types of a part's values; if it names none, those that its keywords imply."""
     named = part.get("type")
     if named is None:
         return ("object",) if "properties" in part else ("array",) if "items" in part else ()

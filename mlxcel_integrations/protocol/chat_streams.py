@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from .delta import Delta
 from .json_end import JSONEnd
 from .repetition import MAX_BLANK
-from .stream import BEYOND_JSON, CONNECTION_ENDED, Delta, DeltaStream
+from .stream import BEYOND_JSON, CONNECTION_ENDED, DeltaStream
 from .tool_calls import CallNumbering
 from .validation import from_json
 
@@ -19,7 +20,7 @@ MAX_CONTROL_TOKENS = 8
 """Most tokens of an answer that are not sent, such as ``<think>``; a call has more."""
 
 CALL_MARKS = re.compile(r"[<\[{|]")
-"""How marks of calls begin: servers hold back text that may be one, and send it in one piece."""
+"""How markers of calls begin: servers hold back text that may be one, and send it in one piece."""
 
 
 def tokens_in_piece(text: str) -> int:
@@ -118,13 +119,13 @@ class ToolStream(ChatStream):
         if self._begun:
             did = "sent no more than the text before a tool call, which is in .partial"
         raise MlxcelStreamError(
-            f"The model generated {self._tokens} tokens, but {self._who} {did}: it drops a "
+            f"The model generated {self._tokens} tokens, but {self._server_name} {did}: it drops a "
             "call that is cut off or malformed. Ask again, or raise max_tokens.",
             partial=self.text,
         )
 
     def _dropped_a_call(self) -> bool:
-        """Tell whether more tokens were generated than an answer without calls has."""
+        """Return whether more tokens were generated than an answer without calls has."""
         if self._finish == "tool_calls":
             return True
         if self._begun and not self._drops_calls:
@@ -181,7 +182,7 @@ class SchemaStream(ChatStream):
         return delta
 
     def _is_answer(self, thoughts: str) -> bool:
-        """Tell whether the JSON of an answer without text has come as its thoughts."""
+        """Return whether the JSON of an answer without text has come as its thoughts."""
         if self._thinks:
             return isinstance(from_json(thoughts), dict | list)
         return thoughts.lstrip().startswith(("{", "["))

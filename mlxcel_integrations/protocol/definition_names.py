@@ -48,7 +48,7 @@ def uri_safe(schema: Any) -> Any:
 
 
 def with_itself_defined(schema: JsonSchema) -> JsonSchema:
-    """Return a schema that refers to itself by a name of its own instead of ``#``."""
+    """Return a schema that refers to itself by the name of a definition instead of ``#``."""
     if all(reference != "#" for _, reference in references(schema)):
         return schema
     name = "root"
@@ -60,7 +60,7 @@ def with_itself_defined(schema: JsonSchema) -> JsonSchema:
 
 
 def _safe_names(schema: JsonSchema) -> dict[str, str]:
-    """Return new names for the definitions that need one, each of them unique in the schema."""
+    """Return new, unique names for the definitions that need one."""
     names = list(_definition_names(schema))
     taken = set(names)
     result: dict[str, str] = {}
@@ -96,11 +96,11 @@ def _renamed(schema: Any, names: dict[str, str]) -> Any:
             result[keyword] = {names.get(name, name): part for name, part in parts}
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#/"):
-        result["$ref"] = _followable(reference, names)
+        result["$ref"] = _renamed_reference(reference, names)
     return result
 
 
-def _followable(reference: str, names: dict[str, str]) -> str:
+def _renamed_reference(reference: str, names: dict[str, str]) -> str:
     """Return a reference with renamed definitions; what cannot be renamed is percent-encoded."""
     path = []
     rest = iter(steps(reference))

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 MAX_SCHEMA_BYTES = 256 * 1024
-"""Bytes of a schema: more is no plausible description of one answer."""
+"""Bytes of a schema: no plausible description of one answer has more."""
 
 MAX_SCHEMA_DEPTH = 64
 """Levels of a schema: more exceed the recursion that Python allows."""
@@ -85,7 +85,7 @@ NESTED_SCHEMAS = {
 """Keywords that hold a schema, or a list of schemas."""
 
 UNUSUAL_SCHEMA_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
-"""What working with a schema of an unusual form raises; such a schema is left to the server."""
+"""Errors from a schema of an unusual form; such a schema is left to the server."""
 
 JsonSchema = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -105,7 +105,7 @@ def pointer(path: Iterable[object]) -> str:
 
 
 def check_schema_size(schema: Mapping[str, Any]) -> None:
-    """Check that a schema is not too deep and not too long to be worked with.
+    """Check that a schema is not too deep and not too long.
 
     Raises:
         MlxcelError: It is.
@@ -209,7 +209,7 @@ def _checked_target(schema: JsonSchema, path: Iterable[object], name: str) -> An
 
 def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
     """Refuse references that force every value to contain another one of the same kind."""
-    ends = _Ends()
+    ends = _FiniteParts()
     while more := {name for name in targets.keys() - ends.references if ends.of(targets[name])}:
         ends.references |= more
         ends.forget_endless()
@@ -221,7 +221,7 @@ def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
         )
 
 
-class _Ends:
+class _FiniteParts:
     """Parts of a schema of which some value is finite, each looked at once.
 
     Attributes:
@@ -237,14 +237,14 @@ class _Ends:
         self._known = {part: True for part, ends in self._known.items() if ends}
 
     def of(self, schema: Any) -> bool:
-        """Tell whether some value of a schema is finite."""
+        """Return whether some value of a schema is finite."""
         if not isinstance(schema, dict):
             return True
         if id(schema) not in self._known:
-            self._known[id(schema)] = self._look(schema)
+            self._known[id(schema)] = self._find_finite(schema)
         return self._known[id(schema)]
 
-    def _look(self, schema: JsonSchema) -> bool:
+    def _find_finite(self, schema: JsonSchema) -> bool:
         if "$ref" in schema and schema["$ref"] not in self.references:
             return False
         for union in ("anyOf", "oneOf"):
@@ -305,7 +305,7 @@ def _with_digits(found: re.Match[str]) -> str:
 
 
 def _is_json(value: Any) -> bool:
-    """Tell whether a value can be written as JSON, which infinite defaults and bounds cannot."""
+    """Return whether a value can be written as JSON, which infinite defaults and bounds cannot."""
     try:
         compact(value)
     except UNUSUAL_SCHEMA_ERRORS:
@@ -314,7 +314,7 @@ def _is_json(value: Any) -> bool:
 
 
 def is_object(schema: JsonSchema) -> bool:
-    """Tell whether all values of a schema are objects, as far as its top level says."""
+    """Return whether all values of a schema are objects, as far as its top level shows."""
     seen = set()
     part: Any = schema
     while isinstance(part, dict) and "$ref" in part and part["$ref"] not in seen:
@@ -367,7 +367,7 @@ def mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
 
 
 def mapped_keeping_openness(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
-    """Return a schema as ``mapped`` does, with ``additionalProperties`` as it is if a boolean.
+    """Return a schema as ``mapped`` does, but keep ``additionalProperties`` if it is a boolean.
 
     Every engine knows it in this form, unlike other boolean schemas.
     """

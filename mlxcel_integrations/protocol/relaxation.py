@@ -71,8 +71,8 @@ class RefusedSchemas:
         """Return a request body with its schema relaxed as earlier refusals require."""
         if not (self._keywords or self._schemas) or not has_schema(body):
             return body
-        level = self._known_level(_schema(body))
-        return _with_schema(body, relaxed(_schema(body), level)) if level else body
+        level = self._known_level(_schema_of_body(body))
+        return _with_schema(body, relaxed(_schema_of_body(body), level)) if level else body
 
     def learn(self, body: dict[str, Any], failure: Failure) -> dict[str, Any] | None:
         """Return a request body to send after a refusal, None if the schema is not the reason.
@@ -86,7 +86,7 @@ class RefusedSchemas:
         message = error_text(failure.body)
         if not ABOUT_SCHEMA.search(message) or FAILED_GENERATION in message:
             return None
-        schema = _schema(body)
+        schema = _schema_of_body(body)
         tried = self._known_level(schema)
         before = relaxed(schema, tried)
         for level in range(tried + 1, LEVELS + 1):
@@ -103,7 +103,7 @@ class RefusedSchemas:
             self._keywords.append(keywords_of(schema))
 
     def _known_level(self, schema: Any) -> int:
-        """Return the level that a schema needs, as far as refusals tell."""
+        """Return the level that a schema needs, as far as refusals have shown."""
         if self._schemas and _hash(schema) in self._schemas:
             return LEVELS
         keywords = keywords_of(schema) if self._keywords else frozenset[str]()
@@ -144,9 +144,9 @@ def relaxed(schema: Any, level: int) -> Any:
     patterns = result.get("patternProperties")
     if isinstance(patterns, dict) and any(map(ODD_PATTERN.search, patterns)):
         del result["patternProperties"]
-        _open(result)
+        _allow_other_properties(result)
     if level > 1 and "patternProperties" in schema:
-        _open(result)
+        _allow_other_properties(result)
     return mapped_keeping_openness(result, lambda part: relaxed(part, level))
 
 
@@ -169,7 +169,7 @@ def _make_modern(part: JsonSchema) -> None:
         del part["required"]
 
 
-def _open(part: JsonSchema) -> None:
+def _allow_other_properties(part: JsonSchema) -> None:
     """Allow any other properties, since some are no longer described."""
     part.pop("additionalProperties", None)
 
@@ -204,7 +204,7 @@ def _odd_patterns(patterns: Any) -> Iterator[str]:
             yield f"pattern {pattern}"
 
 
-def _schema(body: Mapping[str, Any]) -> Any:
+def _schema_of_body(body: Mapping[str, Any]) -> Any:
     inner = body["response_format"].get("json_schema")
     return inner.get("schema") if isinstance(inner, Mapping) else None
 

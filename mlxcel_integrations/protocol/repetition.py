@@ -30,7 +30,7 @@ MAX_TRIES = 8
 
 
 class RepetitionDetector:
-    """Tells whether an answer repeats itself, in time proportional to its length.
+    """Finds out whether an answer repeats itself, in time proportional to its length.
 
     Attributes:
         blank: Characters of white space in a row at its end.
@@ -65,7 +65,7 @@ class RepetitionDetector:
 
 
 def _repeats(text: str, length: int) -> bool:
-    """Tell whether the last ``length`` characters of a text are one short text over and over."""
+    """Return whether the last ``length`` characters of a text are one short text over and over."""
     longest = length // MIN_REPETITIONS
     if len(text) < length + longest:
         return False

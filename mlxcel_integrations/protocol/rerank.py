@@ -32,7 +32,7 @@ class RankedDocument:
 
     Attributes:
         index: Its place in the list that was given.
-        relevance_score: How relevant it is, more being better: from 0 to 1 with mlxcel.
+        relevance_score: How relevant it is; higher is better. With mlxcel, from 0 to 1.
         document: Its text.
     """
 

@@ -41,7 +41,7 @@ _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
     "repetition_context_size": "repeat_last_n",
 }
-"""llama.cpp knows only these older names, and mlxcel refuses them beside the newer ones."""
+"""llama.cpp knows only these older names, and mlxcel refuses them next to the newer names."""
 
 _NAMED_BY_ENGINE = {*_LLAMA_NAMES, *_LLAMA_NAMES.values()}
 """Fields whose names depend on the engine."""
@@ -130,7 +130,7 @@ def _converted(name: str, value: Any) -> Any:
         # Once, since several requests may be made of the fields: an iterator would be used up.
         return as_strings(name, value)
     if name in _BOOLEAN_FIELDS:
-        return _switch(name, value)
+        return _as_boolean(name, value)
     found = whole(value) if name in _INTEGER_FIELDS else number(value)
     if found is None:
         kind = "whole number" if name in _INTEGER_FIELDS else "number"
@@ -138,7 +138,7 @@ def _converted(name: str, value: Any) -> Any:
     return found
 
 
-def _switch(name: str, value: Any) -> bool | int:
+def _as_boolean(name: str, value: Any) -> bool | int:
     found = plain(value)
     # Completions take the number of alternatives as well.
     if isinstance(found, bool) or (name == "logprobs" and isinstance(found, int)):
@@ -147,7 +147,7 @@ def _switch(name: str, value: Any) -> bool | int:
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
-    """Tell whether the engine must be known to name the fields, or to send the schema."""
+    """Return whether the engine must be known to name the fields, or to send the schema."""
     if any(sampling[name] is not None for name in sampling.keys() & _NAMED_BY_ENGINE):
         return True
     wanted = sampling.get("response_format")
@@ -223,9 +223,9 @@ def _format_to_send(
 
 
 def has_schema(body: Mapping[str, Any]) -> bool:
-    """Tell whether the answer to a request body follows a schema.
+    """Return whether the answer to a request body follows a schema.
 
-    Completions of llama.cpp have it in a field of its own.
+    Completions of llama.cpp have it in another field.
     """
     wanted = body.get("response_format")
     constrained = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
@@ -235,7 +235,7 @@ def has_schema(body: Mapping[str, Any]) -> bool:
 def _set_stop(fields: dict[str, Any]) -> None:
     """Send ``stop`` as a list, since older servers refuse a plain string.
 
-    An empty text stops nothing; llama.cpp would end the answer before its first token.
+    An empty text is left out: llama.cpp would end the answer before its first token.
     """
     stop = fields["stop"]
     stop = [stop] if isinstance(stop, str) else as_strings("stop", stop)
@@ -277,7 +277,7 @@ def with_reasoning(
 
 
 def reasoning_read(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields in which ``reasoning``, if they have it, is written as servers know it.
+    """Return fields in which ``reasoning``, if they have it, is in a form that servers know.
 
     A dictionary is sent as it is, since newer servers know that form.
 
@@ -300,7 +300,7 @@ def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of a request with a schema: thinking is off, unless they ask for it.
 
     mlxcel applies a schema from the first token on, so that a model which thinks would write its
-    JSON as a thought. Those that ask for it get it in a request of its own.
+    JSON as a thought. If thinking is asked for, it happens in a separate request.
     """
     fields = dict(sampling)
     if asks_for_thinking(fields):
@@ -312,7 +312,7 @@ def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asks_for_thinking(fields: Mapping[str, Any]) -> bool:
-    """Tell whether the fields of a request ask the model to think, by any of their names."""
+    """Return whether the fields of a request ask the model to think, by any of their names."""
     variables = fields.get("chat_template_kwargs")
     variables = variables if isinstance(variables, Mapping) else {}
     switch, budget = variables.get("enable_thinking"), fields.get("thinking_budget_tokens")

@@ -1,4 +1,4 @@
-"""Shared prefix of two prompts: how much of one a server has computed for the other."""
+"""Shared prefix of two prompts: how much of the second a server has computed for the first."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
     _check_texts("messages_after", after)
     old, new = (yield from _prompt(before, memory)), (yield from _prompt(after, memory))
     ids = (yield from tokens_of_prompt(old)), (yield from tokens_of_prompt(new))
-    place = _shared(old, new)
+    place = _common_prefix_length(old, new)
     cause, message = _cause(before, after, new, place)
     if place in (len(old), len(new)):
         cause, message = "end", None
     return SharedPrefix(
         tokens=len(ids[1]),
-        reused=_shared(*ids),
+        reused=_common_prefix_length(*ids),
         cause=cause,
         message=message,
         before=old[max(0, place - _CONTEXT_CHARACTERS) : place + _CONTEXT_CHARACTERS],
@@ -125,32 +125,34 @@ def _cause(before: Body, after: Body, prompt: str, place: int) -> tuple[Cause, i
         place: How many characters the prompts share.
     """
     messages: Sequence[Mapping[str, Any]] = after["messages"]
-    first = _shared(before["messages"], messages)
-    begin, end = _span(prompt, messages, first)
+    first = _common_prefix_length(before["messages"], messages)
+    begin, end = _message_span(prompt, messages, first)
     if before.get("tools") != after.get("tools") and place < begin:
         return "tools", None
     return ("message", first) if place >= end and first < len(messages) else ("template", None)
 
 
-def _span(prompt: str, messages: Sequence[Mapping[str, Any]], index: int) -> tuple[int, int]:
+def _message_span(
+    prompt: str, messages: Sequence[Mapping[str, Any]], index: int
+) -> tuple[int, int]:
     """Return where a message begins in a prompt, and where the one before it ends."""
     end = 0
     for message in messages[:index]:
-        for text in _texts(message):
+        for text in _message_texts(message):
             found = prompt.find(text, end)
             end = found + len(text) if found >= 0 else end
-    texts = _texts(messages[index]) if index < len(messages) else []
+    texts = _message_texts(messages[index]) if index < len(messages) else []
     begins = [prompt.find(text, end) for text in texts[:1]]
     return (begins[0] if begins and begins[0] >= 0 else len(prompt)), end
 
 
-def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
+def _common_prefix_length(one: Sequence[Any], other: Sequence[Any]) -> int:
     """Return how many items two sequences have in common at their beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _texts(message: Mapping[str, Any]) -> list[str]:
+def _message_texts(message: Mapping[str, Any]) -> list[str]:
     """Return the texts of a message, which templates often strip."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"text": content}]

@@ -1,6 +1,6 @@
-"""Tight bounds for another answer to a schema: even the longest one that they allow has room.
+"""Tight bounds for another answer to a schema: even the longest answer that they allow has room.
 
-An answer that did not end is asked for again with them. They may cut a text that is really so long,
+An answer that did not end is asked for again with them. They may cut a text that has to be longer,
 which ``bounds`` avoids; nothing else makes sure that a small model comes to an end.
 """
 
@@ -18,7 +18,7 @@ DEFAULT_ROOM = 1000
 """Room for an answer whose length nothing limits, in tokens."""
 
 MIN_TOKEN_CHARACTERS = 2
-"""Characters in a token of a name or a choice, at least; endless digits in a text have one each."""
+"""Fewest characters in a token of a name or a choice; in endless digits, each is a token."""
 
 UNBOUNDED_VALUE_TOKENS = {"boolean": 2, "null": 2, "number": 20, "integer": 20, "string": 25}
 """Tokens of values that get no bounds, such as dates, and texts with a pattern."""
@@ -128,7 +128,7 @@ class _TightBounds:
         return bounds
 
     def _properties(self, part: JsonSchema) -> dict[str, Any]:
-        """Close an object that is open, and leave out what need not be in it if room is short."""
+        """Close an object that is open, and leave out optional properties if room is short."""
         named, required = part["properties"], part.get("required", ())
         bounds: dict[str, Any] = {}
         if set(required) <= named.keys() and "minProperties" not in part:

@@ -29,7 +29,7 @@ class Timeouts(NamedTuple):
         """Return limits as a user has given them.
 
         Raises:
-            MlxcelError: One is not a time.
+            MlxcelError: One is not a number of seconds.
         """
         limits = {name: as_seconds(name, value) for name, value in given.items()}
         return cls(**{name: limit for name, limit in limits.items() if limit is not None})
@@ -98,7 +98,7 @@ class Deadline:
             raise TimeoutError
 
     def extend(self, seconds: float) -> None:
-        """Leave out the time of a server's start, which has a limit of its own."""
+        """Leave out the time of a server's start, which has another limit."""
         self._end += seconds
         self._end_of_all += seconds
         self._alive_at += seconds
@@ -116,7 +116,7 @@ class Deadline:
         return deadline
 
     def allows(self, pause: float, now: float) -> bool:
-        """Tell whether the request will have time left after a pause."""
+        """Return whether the request will have time left after a pause."""
         return now + pause < self._end
 
     def left(self, now: float) -> float | None:

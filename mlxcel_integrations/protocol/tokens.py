@@ -119,7 +119,7 @@ def count_texts(texts: Iterable[str], memory: TokenMemory) -> Flow[list[int]]:
 
 
 def can_count_at_once(memory: TokenMemory) -> Flow[bool]:
-    """Tell whether many texts can be counted in one request; this is tried once."""
+    """Return whether many texts can be counted in one request; this is tried once."""
     if memory.batches is None:
         yield from _try_batches(memory)
     return bool(memory.batches)
@@ -188,7 +188,7 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
 
 
 def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
-    """Tell whether texts may contain control tokens.
+    """Return whether texts may contain control tokens.
 
     Searching for them takes llama.cpp ten times as long as everything else. So if only a small
     part of long texts is suspect, this part is tokenized with the search and without.

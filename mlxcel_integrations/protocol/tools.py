@@ -49,7 +49,7 @@ def check_tools(tools: Tools) -> list[str]:
     if len(tools) > MAX_TOOLS:
         raise MlxcelError(
             f"There are {len(tools)} tools, but a server accepts at most {MAX_TOOLS}: pass only "
-            "the ones that this request needs."
+            "those that this request needs."
         )
     return [_checked_name(index, tool) for index, tool in enumerate(tools)]
 
@@ -155,7 +155,7 @@ def with_tools(
         features: The server's features, None if unknown.
 
     Returns:
-        The fields, and the calls that come as JSON; usually none do.
+        The fields, and the calls that come as JSON, usually none.
 
     Raises:
         MlxcelError: No server accepts a tool, or two have one name.

@@ -1,4 +1,4 @@
-"""Attempts at a structured answer: one that does not fit is asked for again, with its problem."""
+"""Attempts at a structured answer: if it does not fit, the model is told why and asked again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Attempts:
         return True
 
     def continues_after(self, error: BaseException | None) -> bool:
-        """Tell whether there is another attempt after an error."""
+        """Return whether there is another attempt after an error."""
         problem = error.problem if isinstance(error, StructuredOutputError) else None
         return problem is not None and self.number < self._most
 

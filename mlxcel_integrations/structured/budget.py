@@ -16,7 +16,7 @@ STEPS_PER_VALUE = 40
 """Steps that each value, nested ones included, adds to the budget."""
 
 MAX_STEPS = 1_000_000
-"""Steps of the largest values: some seconds, far more than a plausible schema needs for them."""
+"""Steps for the largest values: some seconds, far more than a plausible schema needs for them."""
 
 MAX_COUNTED_VALUES = (MAX_STEPS - MIN_STEPS) // STEPS_PER_VALUE
 """Most values that add steps to the budget."""
@@ -63,7 +63,7 @@ class Budget:
         return self._patterns[pattern]
 
     def found(self, pattern: str, text: str) -> bool | None:
-        """Tell whether a pattern is found in a text, None if that is left to the server."""
+        """Return whether a pattern is found in a text, None if that is left to the server."""
         self.spend(1)
         known = self.pattern(pattern)
         if isinstance(known, str):
@@ -98,7 +98,7 @@ def spend(steps: int) -> None:
 
 
 def count_values(value: Any, most: int = MAX_COUNTED_VALUES) -> int:
-    """Count the values within a value, which may hold itself, up to a number."""
+    """Count the values within a value, which may contain itself, up to a limit."""
     count, waiting = 0, [value]
     while waiting and count + len(waiting) < most:
         part = waiting.pop()

@@ -1,7 +1,7 @@
 """Keywords of JSON schemas, each of which spends the budget of its validation.
 
-Some take more time than their budget in ``jsonschema``, or fail with large numbers: these are
-written anew.
+In ``jsonschema``, some take more time than their budget, or fail with large numbers: these are
+replaced.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _additional_properties(
 def _unevaluated(
     validator: Any, value: Any, instance: Any, schema: Any
 ) -> Iterator[ValidationError]:
-    """Check what no other keyword has: properties of an object, or items of a list."""
+    """Check what no other keyword has checked: properties of an object, or items of a list."""
     parts = instance.items() if isinstance(instance, dict) else enumerate(instance)
     known = _evaluated(validator, instance, schema, top=True)
     wrong = [
@@ -193,18 +193,22 @@ def _unique_items(
 ) -> Iterator[ValidationError]:
     if not value or not isinstance(instance, list):
         return
-    texts = [_text(part) for part in instance]
+    texts = [_canonical_text(part) for part in instance]
     if len(set(texts)) < len(texts):
         yield ValidationError("it has duplicate items")
 
 
-def _text(value: Any) -> str:
+def _canonical_text(value: Any) -> str:
     """Return a text that only equal values have, in which 1 and 1.0 are the same."""
     spend(1)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{name!r}:{_text(value[name])}" for name in sorted(value)) + "}"
+        return (
+            "{"
+            + ",".join(f"{name!r}:{_canonical_text(value[name])}" for name in sorted(value))
+            + "}"
+        )
     if isinstance(value, list):
-        return "[" + ",".join(map(_text, value)) + "]"
+        return "[" + ",".join(map(_canonical_text, value)) + "]"
     return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 

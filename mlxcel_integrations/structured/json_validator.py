@@ -36,7 +36,7 @@ from .schema import Schema, SchemaMismatch
 __all__ = ["JsonValidator", "check_answer", "keywords_of_dialect"]
 
 MAX_SCHEMA_VALUES = 2000
-"""Most values within a schema that add steps to the budget: more are not plausible."""
+"""Most values within a schema that add steps to the budget: no plausible schema has more."""
 
 MAX_ERRORS = 100
 """Errors among which the most telling one is chosen."""
@@ -116,7 +116,7 @@ def check_answer(response_format: Any, text: str, finish_reason: str) -> None:
     try:
         Schema(name, schema, False, schema, check).validate(text, finish_reason)
     except StructuredOutputError as error:
-        error.problem = None  # its text was passed on as it came, so nobody asks again
+        error.problem = None  # its text was passed on as it came, so it is not asked for again
         raise
 
 
@@ -147,7 +147,7 @@ class _Pointers:
         """Return the part of the schema that a reference points to.
 
         Raises:
-            Unresolvable: There is none.
+            Unresolvable: There is no such part.
         """
         is_pointer = reference == "#" or reference.startswith("#/")
         found = target(self._schema, reference) if is_pointer else None
@@ -209,7 +209,7 @@ def _bounded(dialect: Any, of_schemas: bool) -> Any:
 
     Args:
         dialect: The validator class to bound.
-        of_schemas: Whether it validates schemas, whose formats have checks of their own.
+        of_schemas: Whether it validates schemas, whose formats are checked differently.
     """
     keywords = {
         name: COMPARING_KEYWORDS[name]
@@ -237,7 +237,7 @@ def _bounded(dialect: Any, of_schemas: bool) -> Any:
 
 
 def _evolve(self: Any, **changes: Any) -> Any:
-    """Return a validator of a part; unlike the original's, of the same class whatever it says."""
+    """Return a validator of a part; unlike the original's, always of the same class."""
     fields = {
         "schema": self.schema,
         "registry": self._registry,

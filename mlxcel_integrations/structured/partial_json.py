@@ -22,7 +22,7 @@ MISSING: Any = object()
 """Stands for no value yet, since None is a value."""
 
 MAX_JSON_DEPTH = 100
-"""Deepest nesting: each level costs time in each value, and later a level of recursion."""
+"""Deepest nesting: each level takes time for each value, and later a level of recursion."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\]*')
@@ -74,7 +74,7 @@ class IncrementalJSON:
         return inner if inner is not MISSING else self._root
 
     def feed(self, text: str) -> bool:
-        """Take the next piece and tell whether it adds to the value.
+        """Take the next piece and return whether it adds to the value.
 
         Raises:
             ValueError: It is not JSON, or nested too deeply.
@@ -189,7 +189,7 @@ class IncrementalJSON:
 
 
 def is_deep(value: Any) -> bool:
-    """Tell whether a value is nested deeper than ``MAX_JSON_DEPTH`` levels."""
+    """Return whether a value is nested deeper than ``MAX_JSON_DEPTH`` levels."""
     level = [value]
     for _ in range(MAX_JSON_DEPTH + 1):
         level = [

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 
-from ..secret import STARS, Secret, begun_at_end, redacted
+from ..secret import STARS, Secret, key_prefix_start, redacted
 from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR, TEMPLATE_SIGN, template_failure
 
 __all__ = ["ServerLog"]
@@ -70,7 +70,7 @@ class ServerLog:
         if shown.endswith(b"\n"):
             shown = _with_partial_key_hidden(shown, self._secret)
         else:
-            shown = shown[: begun_at_end(shown, self._secret)]
+            shown = shown[: key_prefix_start(shown, self._secret)]
         shown = _redacted(shown, self._secret, cut=len(raw) >= _KEPT_BYTES)
         shown = _without_probe_errors(shown.removesuffix(b"\n"))
         lines = shown.rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
@@ -195,7 +195,7 @@ class _Forwarder:
     def _end_line(self) -> None:
         """End the line that is queued in part."""
         if self._queue and not self._queue.endswith(b"\n"):
-            del self._queue[begun_at_end(bytes(self._queue), self._secret) :]
+            del self._queue[key_prefix_start(bytes(self._queue), self._secret) :]
             self._queue += b"\n"
 
     def _drop_oldest(self) -> None:
@@ -249,7 +249,7 @@ class _Forwarder:
         A key that goes on in the next line is hidden as soon as enough of it has come.
         """
         text = self._key_prefix + line
-        begun = begun_at_end(text, self._secret)
+        begun = key_prefix_start(text, self._secret)
         self._key_prefix = text[begun:] + b"\n" if begun < len(text) else b""
         return _with_partial_key_hidden(text, self._secret)
 
@@ -274,7 +274,7 @@ def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
 
 def _with_partial_key_hidden(raw: bytes, secret: Secret | None) -> bytes:
     """Replace the first part of a key at the end of a line."""
-    begun = begun_at_end(raw, secret, _RECOGNIZED_BYTES)
+    begun = key_prefix_start(raw, secret, _RECOGNIZED_BYTES)
     return raw[:begun] + re.sub(rb"[^\n]+", STARS, raw[begun:])
 
 

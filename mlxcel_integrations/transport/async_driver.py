@@ -9,8 +9,9 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
+from ..protocol.delta import Delta
 from ..protocol.flow import Flow, Gather
-from ..protocol.stream import Delta, Request
+from ..protocol.generation_request import Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started

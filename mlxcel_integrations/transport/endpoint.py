@@ -81,7 +81,7 @@ class Endpoint(NamedTuple):
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host:
             raise MlxcelError(
-                f"base_url={_shown(text)!r} is not an address: use http://host:port, "
+                f"base_url={_shown_address(text)!r} is not an address: use http://host:port, "
                 "https://host, or unix:///path/to.sock."
             )
         if url.userinfo:
@@ -144,7 +144,7 @@ class Endpoint(NamedTuple):
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-def _shown(text: str) -> str:
+def _shown_address(text: str) -> str:
     """Return a mistyped address without what may be a password or a key."""
     text = without_password(text)
     query = re.search("[?#]", text)

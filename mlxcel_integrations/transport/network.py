@@ -112,7 +112,7 @@ class DeadlineStream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes."""
-        return self._stream.read(max_bytes, self._left(timeout))
+        return self._stream.read(max_bytes, self._seconds_left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send bytes of a request, whose deadline applies from now on.
@@ -125,7 +125,7 @@ class DeadlineStream:
             return
         buffer, self._head = self._head + buffer, b""
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
-            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))
+            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._seconds_left(timeout))
 
     def start_tls(
         self,
@@ -137,7 +137,7 @@ class DeadlineStream:
         limit = _within_request(timeout)
         return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, limit))
 
-    def _left(self, timeout: float | None) -> float | None:
+    def _seconds_left(self, timeout: float | None) -> float | None:
         """Return the seconds that a read or a write may take.
 
         Raises:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from ..errors import warn_caller
+from ..protocol.delta import Delta
 from ..protocol.flow import Flow, Gather
-from ..protocol.stream import Delta, Request
+from ..protocol.generation_request import Request
 from .connection import Connection
 from .exchange import run, started
 from .generation import following, opened

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import ChatReply, MlxcelError, StructuredOutputError
 from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.json_schema import MAX_SCHEMA_BYTES
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.structured.request import (
     constrained,
     content,

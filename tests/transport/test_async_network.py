@@ -160,7 +160,7 @@ async def test_only_an_address_that_is_silent_is_tried_twice(
         tried.append(host)
         raise TimeoutError if host == "192.0.2.2" else ConnectionRefusedError
 
-    monkeypatch.setattr(BACKEND, "_connected", connect)
+    monkeypatch.setattr(BACKEND, "_open_stream", connect)
     with pytest.raises(httpcore.ConnectTimeout):
         await BACKEND.connect_tcp("models.invalid", 80, 30)
 

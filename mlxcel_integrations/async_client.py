@@ -40,10 +40,10 @@ from .operations import (
 )
 from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
+from .protocol.delta import Delta, tell_progress
 from .protocol.messages import Messages, as_list
 from .protocol.reply import ChatReply, fold
 from .protocol.sampling import asking_for_progress
-from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
@@ -340,7 +340,7 @@ class AsyncLLM(BaseClient):
         return await self._driver.run(count_tokens(self._connection, text))
 
     async def counts_at_once(self) -> bool:
-        """Tell whether many texts are counted in one request; found out once."""
+        """Return whether many texts are counted in one request; found out once."""
         return await self._driver.run(can_count_at_once(self._connection.tokens))
 
     async def count_message_tokens(

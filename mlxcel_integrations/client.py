@@ -28,10 +28,10 @@ from .operations import (
 )
 from .progress_bar import progress_bar
 from .protocol.arguments import as_strings
+from .protocol.delta import Delta, tell_progress
 from .protocol.messages import Messages, as_list
 from .protocol.reply import ChatReply, fold
 from .protocol.sampling import asking_for_progress
-from .protocol.stream import Delta, tell_progress
 from .protocol.tokens import can_count_at_once
 from .protocol.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts

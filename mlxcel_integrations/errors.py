@@ -42,10 +42,10 @@ __all__ = [
 
 
 class ShortTraceback(Exception):
-    """An exception of ours, whose traceback in a notebook has the user's own lines only.
+    """An exception of this package, whose traceback in a notebook has only the user's own lines.
 
-    A notebook shows several lines of each function, and frameworks have many between the user's
-    line and ours. ``%xmode Verbose`` shows all of them.
+    A notebook shows several lines of each function, and frameworks have many functions between the
+    user's line and this package. ``%xmode Verbose`` shows all of them.
     """
 
     def _render_traceback_(self) -> list[str]:
@@ -55,7 +55,7 @@ class ShortTraceback(Exception):
         show: Any = get_ipython().InteractiveTB
         frames = self.__traceback__
         if show.mode != "Verbose":
-            frames = _of_the_user(frames) or frames
+            frames = _user_frames(frames) or frames
         shown: list[str] = show.structured_traceback(type(self), self, frames, tb_offset=0)
         return shown
 
@@ -161,24 +161,28 @@ def check_program_goes_on() -> None:
 
 
 def program_is_ending() -> MlxcelServerError:
-    """Return the error for whoever uses a model while Python is ending."""
+    """Return the error for the use of a model while Python is ending."""
     return MlxcelServerError(
         "The program is ending, so no model can be used any more. Use it earlier, at the latest "
         "in a function registered with atexit."
     )
 
 
-_OURS = str(Path(__file__).parent) + os.sep
-_PYTHONS = str(Path(os.__file__).parent) + os.sep
+_PACKAGE_DIRECTORY = str(Path(__file__).parent) + os.sep
+_PYTHON_DIRECTORIES = str(Path(os.__file__).parent) + os.sep
 
 
-def _of_the_user(frames: TracebackType | None) -> TracebackType | None:
+def _user_frames(frames: TracebackType | None) -> TracebackType | None:
     """Return a traceback without the frames of this package, of Python and of other packages."""
     if frames is None:
         return None
-    rest = _of_the_user(frames.tb_next)
+    rest = _user_frames(frames.tb_next)
     file = frames.tb_frame.f_code.co_filename
-    if file.startswith((_OURS, _PYTHONS)) or "site-packages" in file or "dist-packages" in file:
+    if (
+        file.startswith((_PACKAGE_DIRECTORY, _PYTHON_DIRECTORIES))
+        or "site-packages" in file
+        or "dist-packages" in file
+    ):
         return rest
     return TracebackType(rest, frames.tb_frame, frames.tb_lasti, frames.tb_lineno)
 
@@ -208,12 +212,12 @@ _BACKTRACE = r"^ *stack backtrace:$(?:\n +(?:\d+: |at ).*)*\n?"
 
 
 def _is_reason(line: str) -> bool:
-    """Tell whether a line begins by saying why a program ends."""
+    """Return whether a line begins by saying why a program ends."""
     found = re.match(r"(?:fatal )?error: |thread .* panicked at ", line, re.IGNORECASE)
     return found is not None
 
 
-_BETWEEN = (
+_LIBRARIES_BETWEEN = (
     f"{__name__.rpartition('.')[0]}.",
     "langchain.",
     "langchain_core.",
@@ -226,6 +230,8 @@ _BETWEEN = (
 def warn_caller(message: str) -> None:
     """Warn, and point at the line of the user, outside of this package and of frameworks."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        _LIBRARIES_BETWEEN
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level + 1)

@@ -13,7 +13,7 @@ between_forks = threading.RLock()
 """Held by a thread while it imports modules, makes a TLS context or starts a process, so that no
 other thread forks.
 
-The lock of a module that is being imported stays locked in a child for ever, and so do the locks of
+The lock of a module that is being imported stays locked in a child forever, and so do the locks of
 OpenSSL. And a child would inherit the pipe that tells ``Popen`` that the process runs, so that
 ``Popen`` would wait until the child ends.
 """

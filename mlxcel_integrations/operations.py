@@ -10,12 +10,12 @@ from .protocol.arguments import as_token_ids, check_text
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.discovery import choose_model, read_models, reported
 from .protocol.failures import Failure, overflow
-from .protocol.flow import MISSING_ROUTE, Call, Flow
+from .protocol.flow import MISSING_ROUTE_STATUSES, Call, Flow
+from .protocol.generation_request import Request
 from .protocol.headers import check_session
 from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
-from .protocol.stream import Request
 from .protocol.tokens import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
 from .transport.connection import Connection
@@ -44,41 +44,41 @@ __all__ = [
     "tokenize",
 ]
 
-MODELS = "/v1/models"
+MODELS_ROUTE = "/v1/models"
 
-SHORT = 2000
+SHORT_CHAT_CHARACTERS = 2000
 """Characters that fit into any context."""
 
-PER_TOOL = 400
+CHARACTERS_PER_TOOL = 400
 """Rough length of a tool in characters."""
 
-MOST_EXAMPLES = 4096
+MAX_EXAMPLES = 4096
 """Most examples whose vectors are kept; with more, only the last classification's are."""
 
 
 def list_models() -> Flow[list[str]]:
     """Return the names of all served models."""
-    served = read_models((yield _get(MODELS)))
+    served = read_models((yield _get(MODELS_ROUTE)))
     return [model.id for model in served]
 
 
 def discover_model(connection: Connection) -> Flow[str]:
     """Return the name of the model in use: given, or told by the server once."""
     if connection.model is None:
-        served = read_models((yield _get(MODELS)))
+        served = read_models((yield _get(MODELS_ROUTE)))
         connection.model = choose_model(served, str(connection.endpoint))
     return connection.model
 
 
 def discover_features(connection: Connection) -> Flow[ServerFeatures]:
     """Return the features of the server, discovered once."""
-    features = connection.features or (yield from _discovered(connection))
+    features = connection.features or (yield from _discover(connection))
     if connection.refuses_tools and features.tools is not False:
         features = features.without_tools()
     return features
 
 
-def _discovered(connection: Connection) -> Flow[ServerFeatures]:
+def _discover(connection: Connection) -> Flow[ServerFeatures]:
     # Imported here, like other modules below, since most chats are short, and do not think.
     from .protocol.features import read_features
 
@@ -99,9 +99,9 @@ def _discovered(connection: Connection) -> Flow[ServerFeatures]:
 
 
 def _listing(connection: Connection) -> Flow[Any]:
-    """Return the server's list of models, which some gateways lack; a named model needs none."""
-    expected = MISSING_ROUTE if connection.model else frozenset()
-    listing = yield Call(MODELS, expected=expected)
+    """Return the list of models, which some gateways lack; not needed for a named model."""
+    expected = MISSING_ROUTE_STATUSES if connection.model else frozenset()
+    listing = yield Call(MODELS_ROUTE, expected=expected)
     return {"data": []} if isinstance(listing, Failure) else listing
 
 
@@ -119,7 +119,7 @@ def prepare_chat(
     request = yield from _chat_request(connection, conversation, sampling)
     if conversation.problem is not None:
         raise MlxcelError(conversation.problem)
-    characters = conversation.characters + PER_TOOL * len(sampling.get("tools") or ())
+    characters = conversation.characters + CHARACTERS_PER_TOOL * len(sampling.get("tools") or ())
     if _may_not_fit(connection, characters):
         counted = count_chat(request.body, connection.tokens)
         yield from _check_context(connection, request, counted)
@@ -143,7 +143,7 @@ def prepare_completion(
     """
     from .protocol.completions import completion_depends_on_engine, completion_request
 
-    model, sampling = yield from _resolved(connection, _checked(sampling))
+    model, sampling = yield from _model_and_fields(connection, _checked(sampling))
     engine = None
     if completion_depends_on_engine(sampling):
         engine = (yield from discover_features(connection)).engine
@@ -246,7 +246,7 @@ def nearest_label(memory: VectorMemory, deciding: ByEmbeddings) -> Flow[Decision
     )
     known = {**known, **dict(zip(new, vectors, strict=True))}
     examples = {text: known[text] for text in deciding.examples}
-    memory.examples = known if len(known) <= MOST_EXAMPLES else examples
+    memory.examples = known if len(known) <= MAX_EXAMPLES else examples
     found = [examples[text] for text in deciding.examples]
     return deciding.decision(own, found, memory.models.get("embedding"))
 
@@ -258,14 +258,14 @@ def _get(path: str) -> Call:
 def _chat_request(
     connection: Connection, conversation: Conversation, sampling: Mapping[str, Any]
 ) -> Flow[Request]:
-    model, sampling = yield from _resolved(connection, sampling)
+    model, sampling = yield from _model_and_fields(connection, sampling)
     features = None
     if chat_depends_on_server(conversation, sampling):
         features = yield from discover_features(connection)
     return chat_request(model, conversation, sampling, features, _check_answer)
 
 
-def _resolved(
+def _model_and_fields(
     connection: Connection, sampling: Mapping[str, Any]
 ) -> Flow[tuple[str, Mapping[str, Any]]]:
     """Return the model to ask, and the sampling fields as its server takes them."""
@@ -305,13 +305,13 @@ def _count_prompt(text: str) -> Flow[int]:
 
 
 def _may_not_fit(connection: Connection, characters: int) -> bool:
-    """Tell whether a prompt of this length is to be checked: it may not fit into some context."""
+    """Return whether a prompt of this length must be checked: it may not fit into some context."""
     check = connection.check_context
-    return bool(check or (check is None and characters > SHORT))
+    return bool(check or (check is None and characters > SHORT_CHAT_CHARACTERS))
 
 
 def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:
-    """Check that a prompt fits into the context, where it has to be counted for that."""
+    """Check that a prompt fits into the context; its tokens are counted only if need be."""
     from .protocol.context_window import room_to_check
 
     features = yield from discover_features(connection)
@@ -335,7 +335,7 @@ _KNOWN_FIELDS: set[str] = set()
 def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return sampling fields after checking their names and values.
 
-    An unknown name is sent all the same, with a warning if it resembles a known one.
+    An unknown name is sent nevertheless, with a warning if it resembles a known one.
 
     Raises:
         MlxcelError: A name or a value cannot be right.

@@ -16,10 +16,10 @@ __all__ = [
     "STARS",
     "NotPicklable",
     "Secret",
-    "begun_at_end",
     "hidden",
     "hidden_values",
     "key_flag",
+    "key_prefix_start",
     "redacted",
     "with_hidden_key",
     "with_secrets",
@@ -28,7 +28,7 @@ __all__ = [
 
 STARS = b"***"
 
-_SHORTEST = 6
+_MIN_KEY_LENGTH = 6
 """Characters of the shortest key that is searched for; a shorter one is part of many words."""
 
 _SPACE = b" \t\r\n\v\f"
@@ -136,7 +136,7 @@ def hidden(key: Any) -> Secret | None:
     """Return a key as a secret, without the line end that keys from files have.
 
     Args:
-        key: A string, or a secret of Pydantic's or ours; None for no key.
+        key: A string, a ``Secret``, or a secret of Pydantic; None for no key.
 
     Raises:
         MlxcelError: It is of another type.
@@ -254,8 +254,8 @@ def redacted(text: Text, own: Secret | None = None) -> Text:
     return text
 
 
-def begun_at_end(raw: bytes, own: Secret | None = None, least: int = 1) -> int:
-    """Return where the first part of a key begins with which bytes may end; their length if none.
+def key_prefix_start(raw: bytes, own: Secret | None = None, least: int = 1) -> int:
+    """Return where the first part of a key begins at the end of bytes; their length without one.
 
     Args:
         raw: The bytes.
@@ -264,7 +264,7 @@ def begun_at_end(raw: bytes, own: Secret | None = None, least: int = 1) -> int:
     """
     value = own.reveal() if own is not None else None
     begins = [
-        _begun(raw, form, least if key.value == value else max(least, _SHORTEST))
+        _prefix_start(raw, form, least if key.value == value else max(least, _MIN_KEY_LENGTH))
         for key in _keys(own)
         for form in key.forms
     ]
@@ -276,18 +276,18 @@ def _keys(own: Secret | None) -> Iterator[_Key]:
     with _lock:
         held = list(_held.values())
     # Header values of a wrong type are held, too, until they are refused.
-    known = {text: key for key in held if len(text := str(key.value)) >= _SHORTEST}
+    known = {text: key for key in held if len(text := str(key.value)) >= _MIN_KEY_LENGTH}
     if own is not None:
         known[own.reveal()] = _held[own]
     yield from sorted(known.values(), key=lambda key: -len(str(key.value)))
 
 
 def _base64_forms(plain: bytes) -> Iterator[bytes]:
-    """Yield the characters that stand for a key alone, wherever it begins in what is encoded."""
+    """Yield the characters that depend on a key alone, wherever it begins in the encoded bytes."""
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         encoded = base64.b64encode(bytes(shift) + plain)
         form = encoded[first : (shift + len(plain)) * 8 // 6]
-        if len(form) >= _SHORTEST:
+        if len(form) >= _MIN_KEY_LENGTH:
             yield form
 
 
@@ -308,7 +308,7 @@ def _character(byte: bytes) -> bytes:
     return rb"(?:%b|%%(?:25)*%b|\\u00%b|\\x%b|%b)" % (literal, digits, digits, digits, entity)
 
 
-def _begun(raw: bytes, form: bytes, least: int) -> int:
+def _prefix_start(raw: bytes, form: bytes, least: int) -> int:
     tail = raw[-2 * len(form) - _GAP_BYTES :].translate(None, _SPACE)
     at = tail.find(form[:1], max(0, len(tail) - len(form) + 1))
     while at >= 0 and not form.startswith(tail[at:]):

@@ -25,7 +25,7 @@ MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 
 
 def is_utf8(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is UTF-8, the only encoding that servers read."""
+    """Return whether a path is UTF-8, the only encoding that servers read."""
     try:
         os.fsencode(path).decode()
     except UnicodeError:
@@ -34,7 +34,7 @@ def is_utf8(path: str | os.PathLike[str]) -> bool:
 
 
 def is_socket_path(host: str) -> bool:
-    """Tell whether servers take a host to be the path of a socket."""
+    """Return whether servers take a host to be the path of a socket."""
     return host.endswith(".sock")
 
 
@@ -90,7 +90,7 @@ def check_socket_length(path: str, option: str) -> None:
 
 
 def is_stale(path: str) -> bool:
-    """Tell whether a socket file exists on which nobody listens any more."""
+    """Return whether a socket file exists on which nobody listens any more."""
     with socket.socket(socket.AF_UNIX) as probe:
         # A server that accepts no connections at the moment would block this forever.
         probe.settimeout(1.0)

@@ -19,7 +19,7 @@ from ..options.names import server_options
 from ..protocol.discovery import choose_model
 from ..supervisor.binary import EMBEDDED, Executable, find_mlxcel
 from ..supervisor.bind_address import choose_bind_address
-from ..supervisor.guard import clear
+from ..supervisor.guard import remove_socket
 from ..supervisor.local_models import LocalModel, list_local_models, output_of
 from ..supervisor.managed_server import ManagedServer
 from ..supervisor.model_names import suggestion
@@ -128,7 +128,7 @@ def _check_socket_directory() -> Finding:
         advice = "Set TMPDIR to a directory on a local file system."
         return Finding("problem", "socket", f"{path}: {error}", advice)
     finally:
-        clear(path, directory)
+        remove_socket(path, directory)
     length = f"{len(os.fsencode(path))} of {MAX_SOCKET_PATH_BYTES} bytes"
     text = f"can be bound in {directory.parent} (mode {mode:04o}, path of {length})"
     return Finding("ok", "socket", text)

@@ -16,9 +16,9 @@ from pydantic import model_validator
 
 from .. import __version__
 from ..adapters.generation import GenerationAdapter
+from ..protocol.delta import Delta
 from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply, fold
-from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel, signature_kept
 from .error_translation import langchain_errors

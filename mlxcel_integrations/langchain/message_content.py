@@ -22,7 +22,7 @@ __all__ = ["Content", "as_error"]
 Json = dict[str, Any]
 Block = Mapping[str, Any]
 
-MOST_LEVELS = 16
+MAX_NESTING = 16
 """Deepest nesting of blocks: results and documents hold further blocks."""
 
 
@@ -50,7 +50,7 @@ class Content:
     has_refusal: bool = False
     _continues: bool = False
 
-    def read(self, content: Any, place: str, levels: int = MOST_LEVELS) -> None:
+    def read(self, content: Any, place: str, levels: int = MAX_NESTING) -> None:
         """Add a text, a block, or a list of both.
 
         Args:

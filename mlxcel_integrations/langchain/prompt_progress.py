@@ -17,7 +17,7 @@ from langchain_core.callbacks import (
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..protocol.stream import Delta
+from ..protocol.delta import Delta
 from .content_blocks import PROVIDER
 
 if TYPE_CHECKING:

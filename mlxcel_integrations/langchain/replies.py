@@ -18,8 +18,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel
 
+from ..protocol.delta import Delta
 from ..protocol.reply import ChatReply
-from ..protocol.stream import Delta
 from ..protocol.validation import call_arguments
 from .content_blocks import PROVIDER
 

@@ -20,8 +20,8 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
+from ..protocol.delta import Delta
 from ..protocol.reply import ChatReply
-from ..protocol.stream import Delta
 from ..protocol.tool_calls import CallParts
 from ..protocol.validation import call_arguments
 from ..transport.owned_generator import OwnedGenerator

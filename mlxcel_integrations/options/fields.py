@@ -218,7 +218,7 @@ class ServerOptions(BaseModel):
     )
     @classmethod
     def _refuse_other_durations(cls, value: Any, info: ValidationInfo) -> Any:
-        # In Ollama, a negative keep_alive keeps a model for ever.
+        # In Ollama, a negative keep_alive keeps a model forever.
         if info.field_name == "keep_alive" and str(value).startswith("-"):
             raise MlxcelError(
                 f"keep_alive={value!r} must be at least 0: for a server that stays, pass a large "

@@ -46,18 +46,25 @@ _ROUTE_FIELDS = {"messages", "model", "prompt", "stream", "stream_options", "n",
 }
 """Other known fields of the routes."""
 
-_OF_SERVERS = {"n_predict", "grammar", "mirostat", "mirostat_eta", "mirostat_tau", "reasoning"} | {
+_SERVER_FIELDS = {
+    "n_predict",
+    "grammar",
+    "mirostat",
+    "mirostat_eta",
+    "mirostat_tau",
+    "reasoning",
+} | {
     "json_schema",
     "n_probs",
     "suffix",
 }
 """Fields that some servers know, and that other packages or our objects have as options, too."""
 
-_OF_OBJECTS = (
+_OBJECT_OPTIONS = (
     ConnectionOptions.model_fields.keys() | ServerOptions.model_fields.keys()
 ) | ChatOptions.model_fields.keys()
 
-_KINDS = {
+_MODEL_OPTIONS = {
     "chat models": ChatOptions.model_fields.keys(),
     "models of text": SamplingParams.model_fields.keys(),
     "embedding models": EmbeddingOptions.model_fields.keys(),
@@ -65,7 +72,7 @@ _KINDS = {
 }
 """Options that some kinds of models have."""
 
-_OF_CHATS = ("schema", "show_schema", "max_attempts")
+_SCHEMA_ARGUMENTS = ("schema", "show_schema", "max_attempts")
 """Arguments of methods that answer with an object."""
 
 
@@ -82,19 +89,19 @@ def check_field_name(name: str) -> None:
         MlxcelError: It is an option of the object, an argument of other methods, or an option of
             another package that no server knows.
     """
-    if name in SamplingParams.model_fields or name in _ROUTE_FIELDS or name in _OF_SERVERS:
+    if name in SamplingParams.model_fields or name in _ROUTE_FIELDS or name in _SERVER_FIELDS:
         return
     if name == "progress":
         raise MlxcelError(
             "progress= is an argument of LLM.chat_stream; as an option of an object, it is for the "
             "start of a server. For the progress of a prompt elsewhere, use return_progress=True."
         )
-    if name in _OF_OBJECTS:
+    if name in _OBJECT_OPTIONS:
         raise MlxcelError(
             f"{name}= is an option of the object, not of a call: pass it to the constructor. For "
             "another value, make a second object."
         )
-    if name in _OF_CHATS:
+    if name in _SCHEMA_ARGUMENTS:
         raise MlxcelError(
             f"{name}= is an argument of chat, chat_stream and complete_chat only, and in LangChain "
             "of with_structured_output."
@@ -102,8 +109,8 @@ def check_field_name(name: str) -> None:
     spelled = snake_case(name)
     if spelled != name and spelled in SamplingParams.model_fields:
         raise MlxcelError(_not_an_argument(name, f"Here, use {spelled}=."))
-    near = nearest(name, [*_OF_CHATS, *SamplingParams.model_fields, *_ROUTE_FIELDS])
-    if near in _OF_CHATS:
+    near = nearest(name, [*_SCHEMA_ARGUMENTS, *SamplingParams.model_fields, *_ROUTE_FIELDS])
+    if near in _SCHEMA_ARGUMENTS:
         raise MlxcelError(_not_an_argument(name, f"Did you mean {near}=?"))
     if not is_harmless(name):
         raise MlxcelError(_not_an_argument(name, peer_hint(name)))
@@ -159,13 +166,13 @@ def plain_values(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> d
     values = {name: plain(value) for name, value in given.items()}
     for name, value in values.items():
         if isinstance(value, bool) and name in fields:
-            kind = _NUMBERS.get(fields[name].annotation)
+            kind = _NUMBER_TYPES.get(fields[name].annotation)
             if kind is not None:
                 raise MlxcelError(f"{name}={value} must be a {kind}, not bool.")
     return values
 
 
-_NUMBERS: dict[object, str] = {
+_NUMBER_TYPES: dict[object, str] = {
     **dict.fromkeys((int, int | None), "whole number"),
     **dict.fromkeys((float, float | None), "number"),
 }
@@ -186,7 +193,7 @@ def refusals(
         names: The names.
         known: The names of the options.
         refusal: The sentence about a name.
-        options: The sentence that lists the options; it comes last, if a name is like none.
+        options: The sentence that lists the options; it comes last, if a name resembles none.
         has_calls: Whether options of generation are given to each call instead.
     """
     hints = {name: _hint_for(name, known, has_calls) for name in names}
@@ -204,10 +211,10 @@ def _hint_for(name: str, known: Sequence[str], has_calls: bool) -> str | None:
     """
     hint = peer_hint(name)
     spelled = snake_case(name)
-    if spelled != name and spelled in _OF_OBJECTS.union(*_KINDS.values()):
+    if spelled != name and spelled in _OBJECT_OPTIONS.union(*_MODEL_OPTIONS.values()):
         hint = f"Here, use {spelled}=."
     missing = {*named_options(hint)} - {*known} if hint is not None else {name}
-    kinds = [kind for kind, options in _KINDS.items() if missing and missing <= options]
+    kinds = [kind for kind, options in _MODEL_OPTIONS.items() if missing and missing <= options]
     if kinds:
         if has_calls:
             return f"{hint} Pass it with each request." if hint else "Pass it with each request."
@@ -219,11 +226,11 @@ def _hint_for(name: str, known: Sequence[str], has_calls: bool) -> str | None:
 
 
 def demands(error: ValidationError) -> str:
-    """Return what the values that Pydantic refuses must be, in one line: one demand an option."""
+    """Return what values that Pydantic refuses must be, in one line with a demand for each."""
     texts: dict[str, str] = {}
     for problem in error.errors():
         name, *inner = problem["loc"] or ("",)
-        # The other parts are keys, and types of which the value is none.
+        # The other parts are keys, and types that the value does not have.
         place = "".join(f"[{part}]" for part in inner if isinstance(part, int))
         value = "" if name in _HIDDEN else shown(problem["input"])
         texts.setdefault(str(name), f"{name}{place}={value} {_demand(problem)}".lstrip("="))

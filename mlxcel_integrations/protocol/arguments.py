@@ -1,4 +1,4 @@
-"""Arguments of the clients: their types and ranges, and numbers of other libraries as Python's."""
+"""Arguments of the clients: checks of types and ranges, and numbers of other libraries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shown(value: object) -> str:
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number of any library as Python's, None for anything else, as for True."""
+    """Return a whole number of any library as an int; None for anything else, True included."""
     if isinstance(value, bool):
         return None
     try:
@@ -43,12 +43,12 @@ def whole(value: Any) -> int | None:
 
 
 def plain(value: Any) -> Any:
-    """Return a number of NumPy, or of a library like it, as Python's; anything else as it is."""
+    """Return a number of NumPy, or of a similar library, as Python's; anything else unchanged."""
     return value.item() if hasattr(value, "dtype") and not getattr(value, "ndim", 1) else value
 
 
 def number(value: Any) -> float | None:
-    """Return a number of any library as Python's, None for anything else, as for True."""
+    """Return a number of any library as Python's; None for anything else, True included."""
     if isinstance(plain(value), str | bytes | bytearray | bool):
         return None
     try:
@@ -169,7 +169,7 @@ def as_token_ids(tokens: Any) -> list[int]:
     """Return token ids as a list.
 
     Raises:
-        MlxcelError: They are not whole numbers, or negative, which no id is.
+        MlxcelError: One of them is not a whole number, or is negative.
     """
     if isinstance(tokens, Iterable) and not isinstance(tokens, str | bytes | Mapping):
         found = [whole(token) for token in tokens]

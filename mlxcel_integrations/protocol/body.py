@@ -26,8 +26,8 @@ def to_json(value: Any) -> str:
 def encode_body(value: Any) -> bytes:
     """Return the JSON of a request body as bytes.
 
-    Texts may contain lone surrogates, as some PDF readers make them: servers refuse a body with
-    one, so U+FFFD stands in its place.
+    Texts may contain lone surrogates, which some PDF readers produce. Servers refuse a body with
+    one, so each is replaced by U+FFFD.
 
     Raises:
         MlxcelError: A part of it cannot be written as JSON.
@@ -40,7 +40,7 @@ def encode_body(value: Any) -> bytes:
 
 
 def valid_text(text: str) -> str:
-    """Return a text with U+FFFD in the place of lone surrogates; pairs become one character."""
+    """Return a text in which lone surrogates are U+FFFD, and pairs are one character."""
     if text.isascii():
         return text
     try:

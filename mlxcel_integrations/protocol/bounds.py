@@ -23,36 +23,36 @@ from .json_schema import (
 )
 from .schema_limits import MAX_BYTES
 
-__all__ = ["MOST_INTEGER", "bounded", "combined_parts", "is_too_long", "kinds"]
+__all__ = ["MAX_INTEGER", "bounded", "combined_parts", "is_too_long", "kinds"]
 
 TOKEN_CHARACTERS = 5
 """Characters of JSON in a token, at most on average: prose in English has four and a half."""
 
-SHARE = 1.5
-"""Share of an object's room for its open parts together; over 1, since few of them are long."""
+OPEN_PARTS_SHARE = 1.5
+"""Share of an object's room for all of its open parts; over 1, since few of them are long."""
 
-LEAST_ITEM = 5
+MIN_ITEM_TOKENS = 5
 """Fewest tokens of a text in a list, with its quotes, comma and white space."""
 
-LEAST_TEXT = 100
+MIN_TEXT_CHARACTERS = 100
 """Characters that any text may have."""
 
-FEW = 4
+TYPICAL_ITEMS = 4
 """Items that any list may have; each gets this part of the room, since few of them are long."""
 
-MOST_REPEATED = 2000
+MAX_BOUND = 2000
 """Largest bound to set: llama.cpp refuses more repetitions, and no endless text gets that far."""
 
-MOST_INTEGER = 9 * 10**18
+MAX_INTEGER = 9 * 10**18
 """The largest round number that llguidance compiles: its integers have 64 bits."""
 
-TYPICAL = {"string": 12, "integer": 4, "number": 6, "boolean": 5, "null": 4}
+SHORT_VALUE_CHARACTERS = {"string": 12, "integer": 4, "number": 6, "boolean": 5, "null": 4}
 """Characters of a short value."""
 
-ANYTHING = 20
+ANY_VALUE_CHARACTERS = 20
 """Characters of a short value of any type, such as a map with one entry."""
 
-COMBINING = {
+COMBINING_KEYWORDS = {
     *("allOf", "oneOf", "not", "if", "then", "else", "dependencies", "dependentSchemas"),
     *("patternProperties", "propertyNames", "contains", "additionalItems"),
     *("unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef"),
@@ -62,13 +62,13 @@ contradict another."""
 
 
 def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
-    """Return a schema with bounds where it has none; the same object if it needs none.
+    """Return a schema with bounds added where it has none; the same object if nothing changes.
 
     Args:
         schema: The schema.
         tokens: Room for the answer; None if it is not limited, so that only numbers are.
     """
-    # A copy in which each part stands in one place, since parts are told apart by their ids.
+    # A copy in which each part is an object of its own, since parts are identified by their ids.
     parts = json.loads(compact(schema))
     found = _Bounds(parts).within(None if tokens is None else tokens * TOKEN_CHARACTERS)
     changed = _with_bounds(parts, found)
@@ -76,7 +76,7 @@ def bounded(schema: JsonSchema, tokens: int | None) -> JsonSchema:
 
 
 def is_too_long(changed: JsonSchema, schema: JsonSchema) -> bool:
-    """Tell whether its bounds have taken a schema beyond the limit of mlxcel."""
+    """Return whether its bounds have taken a schema beyond the limit of mlxcel."""
     return len(compact(changed).encode()) > MAX_BYTES >= len(compact(schema).encode())
 
 
@@ -122,35 +122,39 @@ class _Bounds:
         yield from ((branch, room) for branch in part.get("anyOf", ()))
         types = kinds(part)
         if "integer" in types and "number" not in types:
-            self._bound_integer(part)
+            self._set_integer_bounds(part)
         if "string" in types and room is not None:
-            self._bound_text(part, room)
+            self._set_text_bound(part, room)
         if "array" in types:
-            yield from self._items(part, room)
+            yield from self._visit_items(part, room)
         if "object" in types:
-            yield from self._properties(part, room)
+            yield from self._visit_properties(part, room)
 
-    def _bound(self, part: JsonSchema, keyword: str, most: float, least: Any = 0) -> None:
+    def _set_bound(self, part: JsonSchema, keyword: str, most: float, least: Any = 0) -> None:
         most = max(int(most), 2 * int(least or 0))
-        if most <= MOST_REPEATED:
+        if most <= MAX_BOUND:
             self._found.setdefault(id(part), {})[keyword] = most
 
-    def _bound_integer(self, part: JsonSchema) -> None:
+    def _set_integer_bounds(self, part: JsonSchema) -> None:
         if "multipleOf" in part:
             return
-        least: Any = part.get("minimum", part.get("exclusiveMinimum", -MOST_INTEGER))
-        most: Any = part.get("maximum", part.get("exclusiveMaximum", MOST_INTEGER))
+        least: Any = part.get("minimum", part.get("exclusiveMinimum", -MAX_INTEGER))
+        most: Any = part.get("maximum", part.get("exclusiveMaximum", MAX_INTEGER))
         bounds = self._found.setdefault(id(part), {})
-        if not part.keys() & {"minimum", "exclusiveMinimum"} and most > -MOST_INTEGER:
-            bounds["minimum"] = -MOST_INTEGER
-        if not part.keys() & {"maximum", "exclusiveMaximum"} and least < MOST_INTEGER:
-            bounds["maximum"] = MOST_INTEGER
+        if not part.keys() & {"minimum", "exclusiveMinimum"} and most > -MAX_INTEGER:
+            bounds["minimum"] = -MAX_INTEGER
+        if not part.keys() & {"maximum", "exclusiveMaximum"} and least < MAX_INTEGER:
+            bounds["maximum"] = MAX_INTEGER
 
-    def _bound_text(self, part: JsonSchema, room: float) -> None:
+    def _set_text_bound(self, part: JsonSchema, room: float) -> None:
         if not part.keys() & {"maxLength", "pattern", "format"}:
-            self._bound(part, "maxLength", max(room, LEAST_TEXT), part.get("minLength"))
+            self._set_bound(
+                part, "maxLength", max(room, MIN_TEXT_CHARACTERS), part.get("minLength")
+            )
 
-    def _items(self, part: JsonSchema, room: float | None) -> Iterator[tuple[Any, float | None]]:
+    def _visit_items(
+        self, part: JsonSchema, room: float | None
+    ) -> Iterator[tuple[Any, float | None]]:
         first, items = part.get("prefixItems", ()), part.get("items", {})
         if isinstance(items, list):  # a tuple of older dialects
             first, items = items, {}
@@ -158,24 +162,27 @@ class _Bounds:
         if room is not None and self._room is not None:
             count = len(first) + self._room // self._item_size(items)
             if "maxItems" not in part and items is not False:
-                self._bound(part, "maxItems", max(count, FEW), part.get("minItems"))
-            inner = self._room / FEW
+                self._set_bound(part, "maxItems", max(count, TYPICAL_ITEMS), part.get("minItems"))
+            inner = self._room / TYPICAL_ITEMS
         yield from ((each, inner) for each in (*first, items))
 
-    def _properties(
+    def _visit_properties(
         self, part: JsonSchema, room: float | None
     ) -> Iterator[tuple[Any, float | None]]:
         named, more = part.get("properties", {}), part.get("additionalProperties", {})
         inner, wide = room, room
         if room is not None and self._room is not None:
-            rest = max(room - self._size(part), room / FEW)
+            rest = max(room - self._typical_size(part), room / TYPICAL_ITEMS)
             opened = sum(map(self._is_open, named.values()))
-            inner, wide = rest * min(1, SHARE / max(opened, 1)), self._room / FEW
+            inner, wide = (
+                rest * min(1, OPEN_PARTS_SHARE / max(opened, 1)),
+                self._room / TYPICAL_ITEMS,
+            )
             if more is not False and "maxProperties" not in part and (not named or more):
-                size = self._item_size(more) + TYPICAL["string"]
+                size = self._item_size(more) + SHORT_VALUE_CHARACTERS["string"]
                 count = len(named) + self._room // size
                 least = max(len(part.get("required", ())), part.get("minProperties", 0))
-                self._bound(part, "maxProperties", max(count, FEW), least)
+                self._set_bound(part, "maxProperties", max(count, TYPICAL_ITEMS), least)
         yield from ((each, inner) for each in named.values())
         yield more, wide
 
@@ -184,44 +191,48 @@ class _Bounds:
     def _item_size(self, part: Any) -> int:
         """Return the characters of a short value among others."""
         return max(
-            self._size(part) + 2, LEAST_ITEM * TOKEN_CHARACTERS if self._is_open(part) else 0
+            self._typical_size(part) + 2,
+            MIN_ITEM_TOKENS * TOKEN_CHARACTERS if self._is_open(part) else 0,
         )
 
-    def _size(self, part: Any) -> int:
+    def _typical_size(self, part: Any) -> int:
         """Return the characters of a short value."""
         if not isinstance(part, dict):
-            return ANYTHING
+            return ANY_VALUE_CHARACTERS
         if id(part) not in self._sizes:
-            self._sizes[id(part)] = TYPICAL["null"]  # for a part within itself
-            self._sizes[id(part)] = self._measured(part)
+            self._sizes[id(part)] = SHORT_VALUE_CHARACTERS["null"]  # for a part within itself
+            self._sizes[id(part)] = self._measure(part)
         return self._sizes[id(part)]
 
-    def _measured(self, part: JsonSchema) -> int:
+    def _measure(self, part: JsonSchema) -> int:
         if "const" in part or part.get("enum"):
             return max(len(compact(value)) for value in part.get("enum") or [part["const"]])
         if "$ref" in part:
-            return self._size(target(self._schema, part["$ref"]))
+            return self._typical_size(target(self._schema, part["$ref"]))
         if part.get("anyOf"):
-            return max(map(self._size, part["anyOf"]))
+            return max(map(self._typical_size, part["anyOf"]))
         types = kinds(part)
         if "object" in types and part.get("properties"):
             named = part["properties"].items()
-            return 2 + sum(len(name) + 6 + self._size(each) for name, each in named)
+            return 2 + sum(len(name) + 6 + self._typical_size(each) for name, each in named)
         if "array" in types:
             least: int = part.get("minItems", 1)
-            return 2 + max(least, 1) * (self._size(part.get("items")) + 2)
-        return max((TYPICAL.get(kind, ANYTHING) for kind in types), default=ANYTHING)
+            return 2 + max(least, 1) * (self._typical_size(part.get("items")) + 2)
+        return max(
+            (SHORT_VALUE_CHARACTERS.get(kind, ANY_VALUE_CHARACTERS) for kind in types),
+            default=ANY_VALUE_CHARACTERS,
+        )
 
     def _is_open(self, part: Any) -> bool:
-        """Tell whether a text, a list or a map in a part may be of any length."""
+        """Return whether a text, a list or a map in a part may be of any length."""
         if not isinstance(part, dict):
             return bool(part)
         if id(part) not in self._open:
             self._open[id(part)] = False  # for a part within itself
-            self._open[id(part)] = self._looked_at(part)
+            self._open[id(part)] = self._find_open(part)
         return self._open[id(part)]
 
-    def _looked_at(self, part: JsonSchema) -> bool:
+    def _find_open(self, part: JsonSchema) -> bool:
         if "const" in part or "enum" in part:
             return False
         if "$ref" in part:
@@ -237,7 +248,7 @@ class _Bounds:
 
 
 def combined_parts(schema: JsonSchema) -> set[int]:
-    """Return the ids of parts that apply to a value together with others: they get no bounds."""
+    """Return the ids of parts that apply to a value together with others, and so get no bounds."""
     found: set[int] = set()
     waiting = [
         part for _, part in containers(schema) if isinstance(part, dict) and _is_combined(part)
@@ -255,15 +266,15 @@ def combined_parts(schema: JsonSchema) -> set[int]:
 
 
 def _is_combined(part: JsonSchema) -> bool:
-    """Tell whether several schemas apply to the values of a part."""
-    if part.keys() & COMBINING:
+    """Return whether several schemas apply to the values of a part."""
+    if part.keys() & COMBINING_KEYWORDS:
         return True
     alone = "$ref" if "$ref" in part else "anyOf"
     return alone in part and bool(part.keys() - ANNOTATIONS - {alone})
 
 
 def kinds(part: JsonSchema) -> tuple[str, ...]:
-    """Return the types of a part's values; those of its keywords if it names none."""
+    """Return the types of a part's values; if it names none, those that its keywords imply."""
     named = part.get("type")
     if named is None:
         return ("object",) if "properties" in part else ("array",) if "items" in part else ()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 __all__ = ["FirstTokens"]
 
-SILENCE = 1.0
-BURST = 0.004
-ONE_BY_ONE = 0.02
+MIN_SILENCE = 1.0
+MAX_BURST = 0.004
+MIN_UNBUFFERED = 0.02
 
 
 @dataclass(slots=True, eq=False)
@@ -22,10 +22,10 @@ class FirstTokens:
     Attributes:
         began: When the request was sent, in seconds; all times here are on the same clock.
         arrivals: When each of them was read.
-        watched: Whether more of them are to be noted.
+        watched: Whether further tokens are noted.
     """
 
-    MOST = 8
+    WATCHED_TOKENS = 8
 
     began: float
     arrivals: list[float] = field(default_factory=list)
@@ -34,9 +34,9 @@ class FirstTokens:
     @property
     def were_buffered(self) -> bool | None:
         """Whether they came all at once, None if that is not known."""
-        if len(self.arrivals) < self.MOST:
+        if len(self.arrivals) < self.WATCHED_TOKENS:
             return None
-        first, last = self.arrivals[0], self.arrivals[self.MOST - 1]
-        if last - first >= ONE_BY_ONE:
+        first, last = self.arrivals[0], self.arrivals[self.WATCHED_TOKENS - 1]
+        if last - first >= MIN_UNBUFFERED:
             return False
-        return True if last - first <= BURST and first - self.began >= SILENCE else None
+        return True if last - first <= MAX_BURST and first - self.began >= MIN_SILENCE else None

@@ -20,7 +20,7 @@ __all__ = ["CallReader", "call_in_json", "cut_call", "is_call", "is_reply", "new
 CallPart = dict[str, Any]
 
 JSON_STRING = r'"(?:[^"\\]|\\.)*"'
-CALL_BEGUN = re.compile(
+CALL_START = re.compile(
     rf'[\s,}}]*\{{\s*"name"\s*:\s*({JSON_STRING})\s*,\s*"arguments"\s*:\s*(?=\{{)'
 )
 """The beginning of a call, after the end of another one."""
@@ -30,10 +30,10 @@ CUT_CALL = re.compile(
 )
 """The beginning of a call in JSON, with its properties in the order of the schema."""
 
-LIST_BEGUN = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
-ANSWER_BEGUN = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
+CALLS_START = re.compile(r'\s*\{\s*"calls"\s*:\s*\[')
+ANSWER_START = re.compile(r'\s*\{\s*"answer"\s*:\s*(?=["{[])')
 
-LONGEST_BEGINNING = 4096
+MAX_CALL_START = 4096
 """Characters after which the beginning of a call is taken for text; names of tools are shorter."""
 
 WHOLE_CHARACTERS = re.compile(
@@ -42,7 +42,7 @@ WHOLE_CHARACTERS = re.compile(
 )
 """The complete characters of a JSON string; two escapes may stand for one of them."""
 
-LONGEST_UNIT = 12
+MAX_UNIT_CHARACTERS = 12
 
 
 class CallReader:
@@ -63,7 +63,7 @@ class CallReader:
         self.called = False
         self.repeats = False
         self._names = names
-        self._read: Callable[[], bool] = self._begin
+        self._read: Callable[[], bool] = self._read_beginning
         self._pending = ""
         self._text: list[str] = []
         self._parts: list[CallPart] = []
@@ -80,91 +80,93 @@ class CallReader:
         self._pending += piece
         while self._pending and self._read():
             pass
-        return self._taken()
+        return self._take_parts()
 
     @property
     def unfinished(self) -> bool:
         """Whether an answer that ended now would be cut off, but not within a call."""
-        if self._read == self._begin:
+        if self._read == self._read_beginning:
             return is_begun(self._pending)
-        return self._read in (self._string, self._value)
+        return self._read in (self._read_answer_text, self._read_answer_value)
 
     def close(self) -> tuple[str, list[CallPart]]:
         """Take note that the answer has ended, and return what was held back.
 
         The beginning of a call that was cut off is left out.
         """
-        if self._read == self._begin and not self.unfinished:
-            self._read_at_once(self._pending)
+        if self._read == self._read_beginning and not self.unfinished:
+            self._read_reordered(self._pending)
         self._pending = ""
-        return self._taken()
+        return self._take_parts()
 
-    def _taken(self) -> tuple[str, list[CallPart]]:
+    def _take_parts(self) -> tuple[str, list[CallPart]]:
         text, parts = "".join(self._text), self._parts
         self._text, self._parts = [], []
         return text, parts
 
     # ----------------------------------------------------------------------- states
-    # Each takes what it can from the pending text, and tells whether there may be more to do.
+    # Each takes what it can from the pending text, and returns whether there may be more to do.
 
-    def _begin(self) -> bool:
-        """Read the beginning of the answer, which tells its form."""
+    def _read_beginning(self) -> bool:
+        """Read the beginning of the answer, which shows its form."""
         if self._open_call():
             return True
-        if begun := LIST_BEGUN.match(self._pending):
-            return self._go_on(self._next_call, begun)
-        if begun := ANSWER_BEGUN.match(self._pending):
+        if begun := CALLS_START.match(self._pending):
+            return self._switch_to(self._find_next_call, begun)
+        if begun := ANSWER_START.match(self._pending):
             first = self._pending[begun.end()]
-            return self._go_on(
-                self._string if first == '"' else self._value, begun, begun.end() + (first == '"')
+            return self._switch_to(
+                self._read_answer_text if first == '"' else self._read_answer_value,
+                begun,
+                begun.end() + (first == '"'),
             )
         text = self._pending.lstrip()
-        if (text and text[0] != "{") or len(text) > LONGEST_BEGINNING:
-            self._read = self._plain
+        if (text and text[0] != "{") or len(text) > MAX_CALL_START:
+            self._read = self._pass_on_text
             return True
         return False
 
-    def _next_call(self) -> bool:
+    def _find_next_call(self) -> bool:
         """Read the beginning of one call in a list."""
         if self._open_call():
             return True
-        if len(self._pending) > LONGEST_BEGINNING:
-            self._read = self._ended
+        if len(self._pending) > MAX_CALL_START:
+            self._read = self._ignore_rest
         return False
 
     def _open_call(self) -> bool:
-        begun = CALL_BEGUN.match(self._pending)
+        begun = CALL_START.match(self._pending)
         if begun is None:
             return False
         name = from_json(begun[1])
         if name not in self._names:
-            self._read = self._plain
+            self._read = self._pass_on_text
             return True
         self._end = JSONEnd()
         self._name, self._arguments, self._length = name, [], 0
         self._equal = [arguments for called, arguments in self._whole if called == name]
         if not self._equal:
             self._add_call(name)
-        return self._go_on(self._call, begun)
+        return self._switch_to(self._read_arguments, begun)
 
-    def _call(self) -> bool:
+    def _read_arguments(self) -> bool:
         """Read the arguments of a call."""
         length = self._end.feed(self._pending)
         piece, self._pending = self._pending[:length], self._pending[length:]
         self._arguments.append(piece)
         if self._equal:
-            self._compare(piece)
+            self._hold_back_repeat(piece)
         else:
             self._add_arguments(piece)
         self._length += length
         if self._end.complete:
             self.called = True
             self._whole.append((self._name, "".join(self._arguments)))
-            self._read = self._ended if self.repeats else self._next_call
+            self._read = self._ignore_rest if self.repeats else self._find_next_call
         return True
 
-    def _compare(self, piece: str) -> None:
-        """Hold a call back as long as it may become equal to an earlier one."""
+    def _hold_back_repeat(self, piece: str) -> None:
+        """Hold a call back as long as it may turn out to be equal to an earlier one."""
         place = self._length
         self._equal = [each for each in self._equal if each.startswith(piece, place)]
         if self._end.complete:
@@ -173,41 +175,41 @@ class CallReader:
         if not self._equal:
             self._add_call(self._name, "".join(self._arguments))
 
-    def _string(self) -> bool:
+    def _read_answer_text(self) -> bool:
         """Read the text of an answer."""
         units = WHOLE_CHARACTERS.match(self._pending)
         length = units.end() if units is not None else 0
         if not length and self._pending[0] != '"':
-            if len(self._pending) < LONGEST_UNIT:
+            if len(self._pending) < MAX_UNIT_CHARACTERS:
                 return False
             length = 1  # not a valid escape
         self._text.append(_string_text(self._pending[:length]))
         self._pending = self._pending[length:]
         if self._pending[:1] == '"':
-            self._read = self._ended
+            self._read = self._ignore_rest
         return True
 
-    def _value(self) -> bool:
+    def _read_answer_value(self) -> bool:
         """Read the object or list of an answer, as it is."""
         length = self._end.feed(self._pending)
         self._text.append(self._pending[:length])
         self._pending = self._pending[length:]
         if self._end.complete:
-            self._read = self._ended
+            self._read = self._ignore_rest
         return True
 
-    def _plain(self) -> bool:
+    def _pass_on_text(self) -> bool:
         self._text.append(self._pending)
         self._pending = ""
         return False
 
-    def _ended(self) -> bool:
+    def _ignore_rest(self) -> bool:
         self._pending = ""
         return False
 
     # ----------------------------------------------------------------------- steps
 
-    def _go_on(
+    def _switch_to(
         self, read: Callable[[], bool], begun: re.Match[str], length: int | None = None
     ) -> bool:
         self._read = read
@@ -224,9 +226,9 @@ class CallReader:
             self._parts.append({"index": self._count - 1, "function": {"arguments": ""}})
         self._parts[-1]["function"]["arguments"] += piece
 
-    def _read_at_once(self, text: str) -> None:
+    def _read_reordered(self, text: str) -> None:
         """Read an answer whose properties are in another order."""
-        calls = _calls(from_json(text), self._names)
+        calls = _calls_in(from_json(text), self._names)
         if not calls:
             self._text.append(text)
             return
@@ -235,7 +237,7 @@ class CallReader:
 
 
 def is_call(value: Any, names: Collection[str]) -> bool:
-    """Tell whether a value is a call of one of the tools with these names."""
+    """Return whether a value is a call of one of the tools with these names."""
     return (
         isinstance(value, dict)
         and value.keys() == {"name", "arguments"}
@@ -246,11 +248,11 @@ def is_call(value: Any, names: Collection[str]) -> bool:
 
 
 def is_reply(value: Any, names: Collection[str]) -> bool:
-    """Tell whether a value has one of the forms of an answer: calls of these tools, or a text."""
-    return bool(_calls(value, names)) or (isinstance(value, dict) and value.keys() == {"answer"})
+    """Return whether a value has one of the forms of an answer: calls of these tools, or a text."""
+    return bool(_calls_in(value, names)) or (isinstance(value, dict) and value.keys() == {"answer"})
 
 
-def _calls(value: Any, names: Collection[str]) -> list[Mapping[str, Any]]:
+def _calls_in(value: Any, names: Collection[str]) -> list[Mapping[str, Any]]:
     """Return the calls that a value holds, an empty list if it holds anything else."""
     calls = value.get("calls", [value]) if isinstance(value, dict) else None
     if not isinstance(calls, list) or not all(is_call(call, names) for call in calls):
@@ -259,7 +261,7 @@ def _calls(value: Any, names: Collection[str]) -> list[Mapping[str, Any]]:
 
 
 def cut_call(text: str, names: Collection[str], *, required: bool) -> CallPart | None:
-    """Return the call that an answer in JSON was when it was cut, None if it was none.
+    """Return the call in an answer in JSON that was cut off, None if it was not a call.
 
     Its arguments are not JSON. Its name is empty if it is not known.
 
@@ -292,7 +294,7 @@ def new_call(index: int, name: str, arguments: str) -> CallPart:
 
 
 def _string_text(text: str) -> str:
-    """Return the text of the inside of a JSON string, as it is if it is not JSON."""
+    """Return the text in the inside of a JSON string; unchanged if that is not valid JSON."""
     if "\\" not in text:
         return text
     value = from_json(f'"{text}"')

@@ -16,13 +16,13 @@ from .json_schema import (
     rebased,
 )
 
-__all__ = ["CALL", "CallSchemas", "any_of", "compilable", "list_of", "object_of"]
+__all__ = ["CALL_SCHEMA_NAME", "CallSchemas", "any_of", "compilable", "list_of", "object_of"]
 
-CALL = "call"
+CALL_SCHEMA_NAME = "call"
 """Name of the schema of calls."""
 
-MOST_CALLS = 8
-"""Most calls in one answer: small models often find no end of a list."""
+MAX_CALLS = 8
+"""Most calls in one answer: small models often do not end a list."""
 
 
 class CallSchemas:
@@ -38,8 +38,8 @@ class CallSchemas:
             function: The function of an OpenAI tool.
 
         Raises:
-            MlxcelError: The schema of its parameters is too deep or too long to be worked with, or
-                one of its references leads nowhere or never ends.
+            MlxcelError: The schema of its parameters is too deep or too long, or one of its
+                references leads nowhere or never ends.
         """
         parameters = dict(_parameters(function))
         try:
@@ -56,7 +56,7 @@ class CallSchemas:
         so many references.
 
         Raises:
-            MlxcelError: It is too deep or too long to be worked with.
+            MlxcelError: It is too deep or too long.
         """
         check_schema_size(schema)  # first, since the rest recurses as deep
         if not any(isinstance(part, dict) and "$ref" in part for _, part in containers(schema)):
@@ -75,7 +75,7 @@ class CallSchemas:
             schema = {**schema, "$defs": self._definitions}
         check_schema_size(schema)
         check_references(schema)
-        return {"type": "json_schema", "json_schema": {"name": CALL, "schema": schema}}
+        return {"type": "json_schema", "json_schema": {"name": CALL_SCHEMA_NAME, "schema": schema}}
 
 
 def compilable(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -96,7 +96,7 @@ def _compilable(tool: Mapping[str, Any], function: Mapping[str, Any]) -> Mapping
 
 
 def _without_booleans(schema: Any) -> Any:
-    """Return a schema without ``true`` and ``false`` but for open and closed objects."""
+    """Return a schema without ``true`` and ``false``, except for open and closed objects."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if not isinstance(schema, dict):
@@ -111,7 +111,7 @@ def any_of(forms: Sequence[JsonSchema]) -> JsonSchema:
 
 def list_of(call: JsonSchema) -> JsonSchema:
     """Return the schema of one or more calls, ``{"calls": [...]}``."""
-    calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MOST_CALLS}
+    calls = {"type": "array", "items": call, "minItems": 1, "maxItems": MAX_CALLS}
     return object_of(calls=calls)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from ..errors import MlxcelStreamError
 from .call_reader import CallReader, call_in_json, cut_call, is_call, is_reply
 from .chat_streams import SchemaStream
+from .delta import CUT, Delta
 from .stop import StopFilter
-from .stream import CONNECTION_ENDED, CUT, Delta
+from .stream import CONNECTION_ENDED
 from .validation import as_object, from_json
 
 __all__ = ["CallStream", "PromptedStream"]
@@ -24,7 +25,7 @@ class CallStream(SchemaStream):
         names: The tools that may be called.
         required: Whether the answer must be a call.
         may_repeat: Whether an answer that repeats itself is read to its end.
-        must_end: Whether JSON that ends too early, and is no call, is an error.
+        must_end: Whether JSON that ends too early, and is not a call, is an error.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class CallStream(SchemaStream):
         self._called = self._called or bool(delta.tool_calls)
         if delta.finish_reason and not self._told:
             self._told = True
-            self._tell(delta)
+            self._fill_last_delta(delta)
         return delta if delta != Delta() else None
 
-    def _tell(self, delta: Delta) -> None:
+    def _fill_last_delta(self, delta: Delta) -> None:
         """Put the whole answer into the last delta: a call, a cut call, or text."""
         call = from_json(self.text)
         if self._called:
@@ -100,7 +101,7 @@ class PromptedStream(SchemaStream):
 
     @property
     def shown(self) -> str:
-        """The final text that has come so far; without any, the JSON that has come."""
+        """The final text so far; if there is none yet, the JSON so far."""
         return self._shown.getvalue() or self.text
 
     def _read_event(self, data: bytes) -> Delta | None:
@@ -111,7 +112,7 @@ class PromptedStream(SchemaStream):
         text = self._stop_text.feed(text)
         goes_on = not (self.left or self._ended or delta.finish_reason)
         if goes_on and (self._reader.repeats or self._stop_text.stopped):
-            self._leave_at(delta, data)
+            self._leave_with_event(delta, data)
         if delta.finish_reason and not self._ended:
             self._ended = True
             unfinished = self._reader.unfinished and not self._stop_text.stopped
@@ -137,15 +138,15 @@ class PromptedStream(SchemaStream):
         super().close(reason, log)
         if self._broken_off:
             raise MlxcelStreamError(
-                f"The answer ended too early: {self._who} ended it in the middle of its JSON. The "
-                "text so far is in .partial; ask again, or change the prompt.",
+                f"The answer ended too early: {self._server_name} ended it in the middle of its "
+                "JSON. The text so far is in .partial; ask again, or change the prompt.",
                 partial=self.shown,
             )
 
     def _is_whole(self) -> bool:
         return is_reply(from_json(self.text), self._names)
 
-    def _leave_at(self, delta: Delta, data: bytes) -> None:
+    def _leave_with_event(self, delta: Delta, data: bytes) -> None:
         """End the answer with an event, although the server goes on."""
         self._leave(delta)
         if self.thought_tokens:

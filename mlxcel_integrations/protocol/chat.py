@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import whole
 from .chat_streams import ChatStream, SchemaStream, ToolStream
+from .generation_request import Check, Request, reader_factory, stop_texts
 from .messages import Conversation
 from .sampling import asks_for_thinking, depends_on_engine, has_schema, request_fields
-from .stream import Check, DeltaStream, Request, ending, stop_texts
+from .stream import DeltaStream
 
 if TYPE_CHECKING:
     from .features import ServerFeatures
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_depends_on_server", "chat_request"]
 
-ROUTE = "/v1/chat/completions"
+CHAT_ROUTE = "/v1/chat/completions"
 
 
 def chat_request(
@@ -43,7 +44,7 @@ def chat_request(
     if conversation.media:
         conversation.check_media(features)
     if sampling.get("relaxable"):
-        check = None  # the whole answer is checked by whoever gets it
+        check = None  # the caller checks the whole answer
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features, check)
     calls, without_tools = None, None
@@ -51,7 +52,7 @@ def chat_request(
         if features is not None:
             known = features.without_tools()
             without_tools = partial(_prompted_request, model, conversation, sampling, known, check)
-        # Imported here, like the other modules about tools and schemas: most chats have neither.
+        # Imported here, like other modules about tools and schemas: most chats have neither.
         from .tools import with_tools
 
         sampling, calls = with_tools(sampling, features)
@@ -62,7 +63,7 @@ def chat_request(
     body = _chat_body(model, conversation, sampling, features)
     follows_schema = has_schema(body)
     return Request(
-        ROUTE,
+        CHAT_ROUTE,
         body,
         _reader(body, follows_schema, sampling, calls, features),
         sampling.get("session"),
@@ -97,7 +98,7 @@ def _prompted_request(
     else:
         reader = _reader(body, follows_schema, sampling, None, features)
     return Request(
-        ROUTE,
+        CHAT_ROUTE,
         body,
         reader,
         sampling.get("session"),
@@ -163,11 +164,11 @@ def _reader(
     if may_call and not may_be_empty:
         drops_calls = features is not None and features.drops_calls
         stream = partial(ToolStream, drops_calls=drops_calls)
-    return ending(stream, body) if body.get("stop") else stream
+    return reader_factory(stream, body) if body.get("stop") else stream
 
 
 def chat_depends_on_server(conversation: Conversation, sampling: Mapping[str, Any]) -> bool:
-    """Tell whether a request depends on the features of the server."""
+    """Return whether a request depends on the features of the server."""
     if sampling.get("tools") or conversation.has_calls or conversation.media:
         return True
     return depends_on_engine(sampling)

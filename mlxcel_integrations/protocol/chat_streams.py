@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import MlxcelStreamError
+from .delta import Delta
 from .json_end import JSONEnd
-from .repetition import MOST_BLANK
-from .stream import BEYOND_JSON, CONNECTION_ENDED, Delta, DeltaStream
+from .repetition import MAX_BLANK
+from .stream import BEYOND_JSON, CONNECTION_ENDED, DeltaStream
 from .tool_calls import CallNumbering
 from .validation import from_json
 
 __all__ = ["ChatStream", "SchemaStream", "ToolStream", "tokens_in_piece"]
 
-CONTROL_TOKENS = 8
+MAX_CONTROL_TOKENS = 8
 """Most tokens of an answer that are not sent, such as ``<think>``; a call has more."""
 
-HELD_BACK = re.compile(r"[<\[{|]")
-"""How marks of calls begin: servers hold back text that may be one, and send it in one piece."""
+CALL_MARKS = re.compile(r"[<\[{|]")
+"""How markers of calls begin: servers hold back text that may be one, and send it in one piece."""
 
 
 def tokens_in_piece(text: str) -> int:
@@ -118,13 +119,13 @@ class ToolStream(ChatStream):
         if self._begun:
             did = "sent no more than the text before a tool call, which is in .partial"
         raise MlxcelStreamError(
-            f"The model generated {self._tokens} tokens, but {self._who} {did}: it drops a "
+            f"The model generated {self._tokens} tokens, but {self._server_name} {did}: it drops a "
             "call that is cut off or malformed. Ask again, or raise max_tokens.",
             partial=self.text,
         )
 
     def _dropped_a_call(self) -> bool:
-        """Tell whether more tokens were generated than an answer without calls has."""
+        """Return whether more tokens were generated than an answer without calls has."""
         if self._finish == "tool_calls":
             return True
         if self._begun and not self._drops_calls:
@@ -132,14 +133,14 @@ class ToolStream(ChatStream):
             return False
         sent = (self._reported or self._thinking) + self._written
         if sent:
-            return self._tokens - sent > CONTROL_TOKENS
+            return self._tokens - sent > MAX_CONTROL_TOKENS
         # A model that has nothing to say generates one token, which not all servers count.
         return self._tokens > (0 if self._drops_calls else 1)
 
 
 def _most_tokens(text: str) -> int:
     """Return the most tokens that a piece may have, if the server sends each as it comes."""
-    if HELD_BACK.search(text):
+    if CALL_MARKS.search(text):
         return len(text.encode(errors="surrogatepass"))
     return tokens_in_piece(text)
 
@@ -172,7 +173,7 @@ class SchemaStream(ChatStream):
             self._thoughts.append(delta.reasoning)
             if self._thought_json is not None and not delta.finish_reason:
                 self._read_thought(self._thought_json, delta)
-        elif self._blank > MOST_BLANK and not self._begun and self._repetition is not None:
+        elif self._blank > MAX_BLANK and not self._begun and self._repetition is not None:
             self._leave(delta, "repetition")
         if delta.finish_reason and self._thoughts and not (self.text + delta.text).strip():
             thoughts = "".join(self._thoughts)
@@ -181,7 +182,7 @@ class SchemaStream(ChatStream):
         return delta
 
     def _is_answer(self, thoughts: str) -> bool:
-        """Tell whether the JSON of an answer without text has come as its thoughts."""
+        """Return whether the JSON of an answer without text has come as its thoughts."""
         if self._thinks:
             return isinstance(from_json(thoughts), dict | list)
         return thoughts.lstrip().startswith(("{", "["))

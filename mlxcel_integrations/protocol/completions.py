@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
+from .delta import Delta
+from .generation_request import Check, Request, reader_factory
 from .sampling import depends_on_engine, request_fields
-from .stream import Check, Delta, DeltaStream, Request, ending
+from .stream import DeltaStream
 from .validation import from_json
 
 __all__ = [
@@ -22,7 +24,7 @@ __all__ = [
     "completion_request",
 ]
 
-COMPLETIONS, INFILL = "/v1/completions", "/infill"
+COMPLETIONS_ROUTE, INFILL_ROUTE = "/v1/completions", "/infill"
 
 _INFILL_NAMES = {
     "max_tokens": "n_predict",
@@ -60,15 +62,15 @@ def completion_request(
     session = sampling.get("session")
     if sampling.get("suffix") is not None:
         body = _infill_body(model, prompt, sampling)
-        return Request(INFILL, body, ending(InfillStream, body), session)
+        return Request(INFILL_ROUTE, body, reader_factory(InfillStream, body), session)
     body = _completion_body(model, prompt, sampling, engine)
     may_repeat = sampling.get("bounded") is False
-    reader = ending(CompletionStream, body, may_repeat=may_repeat)
-    return Request(COMPLETIONS, body, reader, session, check=check)
+    reader = reader_factory(CompletionStream, body, may_repeat=may_repeat)
+    return Request(COMPLETIONS_ROUTE, body, reader, session, check=check)
 
 
 def completion_depends_on_engine(sampling: Mapping[str, Any]) -> bool:
-    """Tell whether the engine must be known to name the fields."""
+    """Return whether the engine must be known to name the fields."""
     return sampling.get("response_format") is not None or depends_on_engine(sampling)
 
 
@@ -80,8 +82,8 @@ def _completion_body(
 ) -> dict[str, Any]:
     fields = request_fields(_completion_fields(sampling), engine)
     if engine == "llama.cpp" and "response_format" in fields:
-        # It ignores this field, and takes a schema in one of its own. Imported here since most
-        # completions have none.
+        # It ignores this field, and takes a schema in another one. Imported here since most
+        # completions have no schema.
         from .json_schema import schema_in
 
         schema = schema_in(fields.pop("response_format"))
@@ -153,7 +155,7 @@ class InfillStream(DeltaStream):
 
 
 def _as_completion(data: bytes) -> bytes:
-    """Return an event in the form of the other routes; errors and the like stay as they are."""
+    """Return an event in the form of the other routes; errors and the like are left unchanged."""
     event = from_json(data)
     if not isinstance(event, dict) or "content" not in event:
         return data

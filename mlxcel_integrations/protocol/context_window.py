@@ -24,7 +24,7 @@ class Room(NamedTuple):
     Attributes:
         context_size: Tokens of the context.
         reserve: Tokens that are left for the answer.
-        source: File that tells the ``context_size``, None if the server does.
+        source: File from which the ``context_size`` is known, None if the server reports it.
     """
 
     context_size: int
@@ -51,7 +51,7 @@ def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> R
     prompt = [body[name] for name in ("messages", "tools", "prompt") if name in body]
     if len(encode_body(prompt)) < features.context_size:
         return None
-    # One token is left, or there could be no answer.
+    # One token is left over, without which there could be no answer.
     return Room(features.context_size, 1, features.context_source)
 
 
@@ -98,7 +98,7 @@ def fit_chat(
         limit: Most tokens of the prompt; if even the shortest one has more, that is returned.
         memory: What is known about the server.
     """
-    choices = _choices(messages)
+    choices = _selections(messages)
 
     def count(kept: Sequence[int]) -> Flow[int]:
         return count_chat({**body, "messages": [body["messages"][index] for index in kept]}, memory)
@@ -119,7 +119,7 @@ def fit_chat(
     return choices[high], tokens
 
 
-def _choices(messages: Sequence[Body]) -> list[list[int]]:
+def _selections(messages: Sequence[Body]) -> list[list[int]]:
     """Return the lists of messages that may be kept, the longest first."""
     roles = [message["role"] for message in messages]
     everything = range(len(roles))

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from .json_schema import (
     DEFINITIONS,
-    NAMED,
+    SCHEMAS_BY_NAME,
     JsonSchema,
     containers,
     mapped,
@@ -33,22 +33,22 @@ __all__ = ["uri_safe", "with_itself_defined"]
 REFERENCE = re.compile(r'"\$ref": "([^"]*)')
 """A reference in the JSON text of a schema."""
 
-PLAIN = re.compile(r"#(/[A-Za-z0-9._$-]+)*")
+PLAIN_REFERENCE = re.compile(r"#(/[A-Za-z0-9._$-]+)*")
 """A reference that every server can follow."""
 
-ODD = re.compile(r"[^A-Za-z0-9._-]+")
+UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9._-]+")
 """Characters to avoid in the name of a definition."""
 
 
 def uri_safe(schema: Any) -> Any:
     """Return a schema whose references every server can follow; the same object if they all can."""
-    if all(map(PLAIN.fullmatch, REFERENCE.findall(json.dumps(schema)))):
+    if all(map(PLAIN_REFERENCE.fullmatch, REFERENCE.findall(json.dumps(schema)))):
         return schema
     return _renamed(schema, _safe_names(schema))
 
 
 def with_itself_defined(schema: JsonSchema) -> JsonSchema:
-    """Return a schema that refers to itself by a name of its own instead of ``#``."""
+    """Return a schema that refers to itself by the name of a definition instead of ``#``."""
     if all(reference != "#" for _, reference in references(schema)):
         return schema
     name = "root"
@@ -60,15 +60,15 @@ def with_itself_defined(schema: JsonSchema) -> JsonSchema:
 
 
 def _safe_names(schema: JsonSchema) -> dict[str, str]:
-    """Return new names for the definitions that need one, each of them unique in the schema."""
+    """Return new, unique names for the definitions that need one."""
     names = list(_definition_names(schema))
     taken = set(names)
     result: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for name in names:
-        if name in result or (name and not ODD.search(name)):
+        if name in result or (name and not UNSAFE_CHARACTERS.search(name)):
             continue
-        base = safe = ODD.sub("_", name) or "_"
+        base = safe = UNSAFE_CHARACTERS.sub("_", name) or "_"
         while safe in taken:
             counts[base] += 1
             safe = f"{base}_{counts[base] + 1}"
@@ -96,17 +96,17 @@ def _renamed(schema: Any, names: dict[str, str]) -> Any:
             result[keyword] = {names.get(name, name): part for name, part in parts}
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#/"):
-        result["$ref"] = _followable(reference, names)
+        result["$ref"] = _renamed_reference(reference, names)
     return result
 
 
-def _followable(reference: str, names: dict[str, str]) -> str:
+def _renamed_reference(reference: str, names: dict[str, str]) -> str:
     """Return a reference with renamed definitions; what cannot be renamed is percent-encoded."""
     path = []
     rest = iter(steps(reference))
     for keyword in rest:
         path.append(keyword)
-        if keyword in NAMED:
+        if keyword in SCHEMAS_BY_NAME:
             for name in islice(rest, 1):  # none if the reference ends here
                 path.append(names.get(name, name) if keyword in DEFINITIONS else name)
     return "#" + quote(pointer(path), safe="/~$", errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""Discovery of a server: what it tells of its models, its engine and its slots."""
+"""Discovery of a server: what it reports about its models, its engine and its slots."""
 
 from __future__ import annotations
 
@@ -110,11 +110,11 @@ def choose_capable(
 
 
 def same_model(first: str, second: str) -> bool:
-    """Tell whether two names may stand for one model: some have a folder or an ending."""
-    return _short(first) == _short(second)
+    """Return whether two names may stand for one model: some include a folder or a suffix."""
+    return _base_name(first) == _base_name(second)
 
 
-def _short(name: str) -> str:
+def _base_name(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2].lower().removesuffix(".gguf")
 
 
@@ -131,8 +131,8 @@ def reported(answer: Any) -> Mapping[str, Any]:
 def slots_to_respect(health: Mapping[str, Any]) -> float | None:
     """Return the slots of a server that breaks off answers if it gets more requests at once.
 
-    None for a server that queues requests: any but mlxcel up to v0.4.2. Infinity if it does not
-    tell which it is, as behind a gateway that has no such route.
+    None for a server that queues requests, which all but mlxcel up to v0.4.2 do. Infinity if it
+    does not say what it is, as behind a gateway that has no such route.
     """
     if "tool_call_parser" not in health:
         return None if health.get("status") == "ok" else math.inf
@@ -151,7 +151,7 @@ def slots_listed(slots: Any) -> float | None:
 
 
 def slots_of_owner(models: Any) -> float | None:
-    """Return the slots to respect by the answer of ``/v1/models``, which tells no number."""
+    """Return the slots to respect by the answer of ``/v1/models``, which contains no number."""
     data = as_object(models).get("data")
     entries = [as_object(entry) for entry in data] if isinstance(data, list) else []
     owners = {as_text(entry.get("owned_by")) for entry in entries}

@@ -24,7 +24,7 @@ TEXT_TYPES = frozenset(
 
 
 def holds_text(mime_type: str | None) -> bool:
-    """Tell whether documents of a media type are text."""
+    """Return whether documents of a media type are text."""
     name = (mime_type or "").partition(";")[0].strip().lower()
     return name.startswith("text/") or name in TEXT_TYPES or name.endswith(("+json", "+xml"))
 
@@ -50,5 +50,5 @@ def decoded_text(data: str | bytes) -> str:
 
 
 def titled(text: str, *titles: str) -> str:
-    """Return the text of a document with its titles before it."""
+    """Return the text of a document below its titles."""
     return "\n".join(filter(None, [*titles, text]))

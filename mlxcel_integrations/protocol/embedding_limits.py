@@ -15,10 +15,10 @@ from .vector_models import VectorMemory, served_models
 
 __all__ = ["fit_texts", "known_limit", "may_exceed", "token_limit"]
 
-SHORTEST_LIMIT = 256
+MIN_TOKEN_LIMIT = 256
 """No model embeds fewer tokens than this; a token has at least one byte."""
 
-MOST_SPECIAL = 8
+MAX_SPECIAL_TOKENS = 8
 """Most tokens that begin and end a text."""
 
 _LIMIT = re.compile(
@@ -30,7 +30,7 @@ _LIMIT = re.compile(
 
 
 def token_limit(failure: Failure) -> int | None:
-    """Return the most tokens of a text, from the refusal of one with more; None for others."""
+    """Return the limit for the tokens of a text that a refusal names; None for other failures."""
     error = as_object(failure.body)
     if error.get("type") == "exceed_context_size_error":
         return as_count(error.get("n_ctx"))
@@ -46,7 +46,7 @@ def known_limit(texts: Sequence[str], model: str, memory: VectorMemory) -> Flow[
         model: Name of the model.
         memory: What is known about the server.
     """
-    if not any(may_exceed(text, SHORTEST_LIMIT) for text in texts):
+    if not any(may_exceed(text, MIN_TOKEN_LIMIT) for text in texts):
         return None
     served = yield from served_models(memory)
     # With several models, the server counts with the tokenizer of another one.
@@ -90,21 +90,21 @@ def fit_texts(
                 f"tokens, but the model embeds at most {limit}: split it, or pass truncate=True to "
                 "cut it there."
             )
-        result[index] = yield from _cut(texts[index], limit - special)
+        result[index] = yield from _truncated(texts[index], limit - special)
     return result
 
 
 def may_exceed(text: str, limit: int) -> bool:
-    """Tell quickly whether a text may have more tokens than the limit."""
-    if 4 * len(text) + MOST_SPECIAL <= limit:
+    """Return quickly whether a text may have more tokens than the limit."""
+    if 4 * len(text) + MAX_SPECIAL_TOKENS <= limit:
         return False
-    return len(text.encode(errors="surrogatepass")) + MOST_SPECIAL > limit
+    return len(text.encode(errors="surrogatepass")) + MAX_SPECIAL_TOKENS > limit
 
 
-def _cut(text: str, most: int) -> Flow[str]:
+def _truncated(text: str, most: int) -> Flow[str]:
     """Return the longest beginning of a text that has at most so many tokens.
 
-    Found by halving, since not every tokenizer can give back the text of its tokens.
+    Found by bisection, since not every tokenizer can return the text of its tokens.
     """
     low, high = 0, len(text)
     while low < high:

@@ -13,7 +13,7 @@ from ..errors import MlxcelError
 from .arguments import as_strings, check_text
 from .embedding_limits import fit_texts, known_limit, token_limit
 from .failures import Failure
-from .flow import MISSING_ROUTE, Call, Flow
+from .flow import MISSING_ROUTE_STATUSES, Call, Flow
 from .vector_models import (
     BATCH_SIZE,
     BUILT_IN_EMBEDDER,
@@ -31,9 +31,9 @@ from .word_pieces import mean_vectors, split_texts
 
 __all__ = ["embed_texts"]
 
-EMBEDDINGS = "/v1/embeddings"
+EMBEDDINGS_ROUTE = "/v1/embeddings"
 
-REFUSED_FORM = MISSING_ROUTE | {400, 422}
+BASE64_REFUSED_STATUSES = MISSING_ROUTE_STATUSES | {400, 422}
 """Statuses that may mean that a server does not know base64."""
 
 Vector = list[float]
@@ -69,13 +69,13 @@ def embed_texts(
     check_text("prefix", prefix)
     if not texts:
         return []
-    filled = _filled(texts, skip_empty)
+    filled = _non_empty(texts, skip_empty)
     # If all are empty, one embedding is made to learn the dimension.
     sent = [prefix + texts[index] for index in filled] or ["."]
     fields = yield from common_fields("embedding", memory, model, instruction)
     if dimensions is not None:
         fields["dimensions"] = dimensions
-    flows = yield from _requests(sent, filled, fields, memory, batch_size, truncate)
+    flows = yield from _embedding_flows(sent, filled, fields, memory, batch_size, truncate)
     vectors: list[Vector] = yield from in_batches(flows, memory, done)
     check_dimensions(vectors, dimensions)
     if len(filled) == len(texts):
@@ -84,7 +84,7 @@ def embed_texts(
     return _with_zeros(vectors, filled, len(texts))
 
 
-def _filled(texts: Sequence[str], skip_empty: bool) -> list[int]:
+def _non_empty(texts: Sequence[str], skip_empty: bool) -> list[int]:
     """Return the indices of the texts that are not empty."""
     if not skip_empty and "" in texts:
         raise MlxcelError(
@@ -101,7 +101,7 @@ def _with_zeros(vectors: Sequence[Vector], filled: Sequence[int], count: int) ->
     return result
 
 
-def _requests(
+def _embedding_flows(
     texts: Sequence[str],
     places: Sequence[int],
     fields: Mapping[str, Any],
@@ -143,13 +143,13 @@ def _embed_batch(
     memory: VectorMemory,
     truncate: bool,
 ) -> Flow[list[Vector]]:
-    """Return the vectors of the texts of one request; a refusal may teach the longest length."""
-    answer = yield from _ask(texts, fields, memory, too_long=memory.counts_exactly)
+    """Return the vectors of the texts of one request; a refusal may reveal the token limit."""
+    answer = yield from _request_vectors(texts, fields, memory, too_long=memory.counts_exactly)
     limit = token_limit(answer) if isinstance(answer, Failure) else None
     if limit is not None:
         memory.limits[fields["model"]] = limit
         texts = yield from fit_texts(texts, places, limit, truncate, memory)
-        answer = yield from _ask(texts, fields, memory, too_long=False)
+        answer = yield from _request_vectors(texts, fields, memory, too_long=False)
     return read_vectors(answer, len(texts))
 
 
@@ -160,12 +160,12 @@ def _embed_parts(
     parts = yield from split_texts(texts, truncate, memory.tokens)
     vectors: list[Vector] = []
     for batch in batches([part for text in parts for part in text], BATCH_SIZE):
-        answer = yield from _ask(batch, fields, memory, too_long=False)
+        answer = yield from _request_vectors(batch, fields, memory, too_long=False)
         vectors += read_vectors(answer, len(batch))
     return mean_vectors(vectors, parts)
 
 
-def _ask(
+def _request_vectors(
     texts: Sequence[str | list[int]],
     fields: Mapping[str, Any],
     memory: VectorMemory,
@@ -187,16 +187,16 @@ def _ask(
         return too_long and token_limit(failure) is not None
 
     if memory.base64 is not False:
-        expected = MISSING_ROUTE if memory.base64 else REFUSED_FORM
+        expected = MISSING_ROUTE_STATUSES if memory.base64 else BASE64_REFUSED_STATUSES
         short = {**body, "encoding_format": "base64"}
-        answer = yield Call(EMBEDDINGS, short, expected, handles, most_bytes=most_bytes)
+        answer = yield Call(EMBEDDINGS_ROUTE, short, expected, handles, most_bytes=most_bytes)
         if not isinstance(answer, Failure):
             memory.base64 = True
             return answer
         refuse_missing_route(answer, "embedding")
         if handles(answer):
             return answer
-    answer = yield Call(EMBEDDINGS, body, handles=handles, most_bytes=most_bytes)
+    answer = yield Call(EMBEDDINGS_ROUTE, body, handles=handles, most_bytes=most_bytes)
     refuse_missing_route(answer, "embedding")
     if not isinstance(answer, Failure):
         memory.base64 = False
@@ -211,11 +211,11 @@ def read_vectors(answer: Any, count: int) -> list[Vector]:
     """
     try:
         entries = by_index(answer["data"], count)
-        vectors = [_numbers(entry["embedding"]) for entry in entries]
+        vectors = [_decoded_vector(entry["embedding"]) for entry in entries]
         # Any infinite or undefined number makes the sum infinite or undefined.
         sound = all(map(math.isfinite, map(sum, vectors)))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise unusable(EMBEDDINGS, f"{count} vectors") from None
+        raise unusable(EMBEDDINGS_ROUTE, f"{count} vectors") from None
     if not sound:
         raise MlxcelError(
             "The server made a vector with numbers that are infinite or undefined: the model is "
@@ -224,7 +224,7 @@ def read_vectors(answer: Any, count: int) -> list[Vector]:
     return vectors
 
 
-def _numbers(data: str | list[Any]) -> Vector:
+def _decoded_vector(data: str | list[Any]) -> Vector:
     """Return the numbers of a vector, which come as bytes or as JSON."""
     if not isinstance(data, str):
         return list(map(float, data))

@@ -71,7 +71,7 @@ _OVERFLOW = (
     r"(?i)context_length_exceeded|ContextWindowExceeded|maximum context length|prompt is too long"
     r"|exceeds? the (available |model's )?context (size|window|length)|input tokens exceed"
 )
-"""What gateways, and servers behind them, say of prompts that do not fit."""
+"""What gateways, and servers behind them, say about prompts that do not fit."""
 
 
 class Failure(NamedTuple):
@@ -115,7 +115,9 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
         where: The address, for the message.
     """
     error = _error_object(body)
-    page = _page(headers.get("content-type", ""), error) if isinstance(error, str) else None
+    page = (
+        _error_page_text(headers.get("content-type", ""), error) if isinstance(error, str) else None
+    )
     kind = as_text(as_object(error).get("type"))
     text = error_text(error)
     # llama.cpp puts the place in the template before it.
@@ -129,28 +131,28 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, where: str
     parts = [f"{where} answered {status}", *([text.strip()] if text.strip() else [])]
     message = ": ".join(parts) + ("" if parts[-1].endswith((".", "!", "?")) else ".")
     return Failure(
-        exception=_exception(status, kind),
+        exception=_exception_name(status, kind),
         message=f"{message} {advice}" if advice else message,
         bare_message=message,
         status=status,
         body=error,
         # A 503 of type server_error stands for a worker that died: retries are useless.
         retryable=status == 429 or (status == 503 and kind != "server_error"),
-        retry_after=_seconds(headers.get("retry-after")),
+        retry_after=_retry_after_seconds(headers.get("retry-after")),
     )
 
 
 def overflow(
     tokens: int, context_size: int, reserve: int, where: str, source: str | None = None
 ) -> Failure:
-    """Return the failure of a prompt that does not fit, as servers that check it word it.
+    """Return the failure of a prompt that does not fit, in the words of servers that check it.
 
     Args:
         tokens: Tokens of the prompt.
         context_size: Tokens of the context.
         reserve: Tokens to leave for the answer.
         where: The address, for the message.
-        source: File that tells the context size, None if the server does.
+        source: File from which the context size is known, None if the server reports it.
     """
     by = f" (context size from {source})" if source is not None else ""
     left = f"{reserve} token{'s' if reserve != 1 else ''}"
@@ -364,7 +366,7 @@ def not_a_stream(content_type: str, body: bytes, where: str) -> str:
     )
 
 
-def _exception(status: int, kind: str | None) -> str:
+def _exception_name(status: int, kind: str | None) -> str:
     # v0.4.2 answers 400 when a generation fails, which is not the fault of the request.
     if status >= 500 or kind == "server_error":
         return "InternalServerError"
@@ -383,7 +385,7 @@ def _error_object(body: bytes) -> Any:
     return text[:500]
 
 
-def _page(content_type: str, text: str) -> str | None:
+def _error_page_text(content_type: str, text: str) -> str | None:
     """Return the text of an error page of a proxy or balancer, None for any other answer."""
     if content_type.startswith("text/html") or text.lstrip()[:1] == "<":
         # The title repeats the heading.
@@ -408,7 +410,7 @@ def _advice(status: int, error: Any, text: str, is_page: bool) -> str | None:
 
 
 def is_overflow(error: object) -> bool:
-    """Tell whether the error of a response says that the prompt does not fit into the context."""
+    """Return whether the error of a response says that the prompt does not fit into the context."""
     fields = as_object(error)
     if fields.get("type") == "exceed_context_size_error":
         return True
@@ -424,8 +426,8 @@ def _context_advice(error: Mapping[str, Any]) -> str:
     )
 
 
-def _seconds(value: str | None) -> float | None:
-    """Read ``Retry-After``; model servers do not use its form with a date."""
+def _retry_after_seconds(value: str | None) -> float | None:
+    """Read ``Retry-After`` in seconds; model servers do not send a date there."""
     try:
         return max(0.0, float(value)) if value is not None else None
     except ValueError:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from .discovery import ServedModel, engine_of, read_models
 from .validation import as_count, as_object, as_text
 
-__all__ = ["FEWEST_ALTERNATIVES", "ServerFeatures", "TrainedContext", "read_features"]
+__all__ = ["MIN_ALTERNATIVES", "ServerFeatures", "TrainedContext", "read_features"]
 
-FEWEST_ALTERNATIVES = 20
+MIN_ALTERNATIVES = 20
 """Alternatives of a token that every server with log probabilities can report; mlxcel's limit."""
 
 MANY_ALTERNATIVES = 200
-"""Alternatives of a token that are enough: of a small model, further ones hardly matter."""
+"""Alternatives of a token that are enough: with a small model, more of them hardly matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class ServerFeatures:
         model_path: Path of the model on the server's machine, None if unknown.
         only_text: Whether files of the model show that it reads nothing but text; False if they do
             not, or if the server lists the ``modalities`` itself.
-        context_source: File of the model that tells the ``context_size``, None if the server does.
+        context_source: File of the model from which the ``context_size`` is known, None if the
+            server reports it.
         thinks: Whether the model thinks before it answers, by its chat template; None if unknown.
-        efforts: Whether the template takes an effort of thinking, None if unknown.
+        efforts: Whether the template takes a thinking effort, None if unknown.
         continues: Whether the server continues an answer that begins with thoughts, as far as is
             known.
         reports_progress: Whether the server is known to report how much of a prompt it has read.
@@ -75,18 +76,18 @@ class ServerFeatures:
     @property
     def alternatives(self) -> int:
         """How many alternatives of a token to ask for, where each may matter."""
-        return MANY_ALTERNATIVES if self.engine == "llama.cpp" else FEWEST_ALTERNATIVES
+        return MANY_ALTERNATIVES if self.engine == "llama.cpp" else MIN_ALTERNATIVES
 
     def without_tools(self) -> ServerFeatures:
         """Return these features as of a server whose chat template knows no tools."""
         return dataclasses.replace(self, tools=False)
 
     def with_only_text(self, only_text: bool) -> ServerFeatures:
-        """Return these features with what files of the model tell about its inputs."""
+        """Return these features with what the model's files show about its inputs."""
         return dataclasses.replace(self, only_text=only_text)
 
     def with_context(self, trained: TrainedContext | None) -> ServerFeatures:
-        """Return these features with the window that a file of the model tells, if any does."""
+        """Return these features with the window that the model's files state, if they do."""
         if trained is None:
             return self
         return dataclasses.replace(self, context_size=trained.size, context_source=trained.source)
@@ -97,7 +98,7 @@ class TrainedContext(NamedTuple):
 
     Attributes:
         size: Its size in tokens.
-        source: Path of the file that tells it.
+        source: Path of the file that states it.
     """
 
     size: int
@@ -125,11 +126,11 @@ def read_features(health: Any, props: Any, models: Any) -> ServerFeatures:
         models=served,
         slots=as_count(props.get("total_slots")) or slots,
         context_size=context or (generating.context_size if generating else None),
-        tools=_tools(health, props),
+        tools=_supports_tools(health, props),
         modalities=frozenset(name for name, known in modalities.items() if known),
         model_path=as_text(props.get("model_path")),
         thinks=_thinks(props),
-        efforts=_ability(props, "supports_reasoning_effort"),
+        efforts=_template_ability(props, "supports_reasoning_effort"),
         continues=_continues(props),
         reports_progress=_reports_progress(props),
     )
@@ -154,13 +155,13 @@ def _reports_progress(props: Mapping[str, Any]) -> bool:
     return engine_of({}, props) == "llama.cpp" and "is_sleeping" in props
 
 
-def _tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:
+def _supports_tools(health: Mapping[str, Any], props: Mapping[str, Any]) -> bool | None:
     if "tool_call_parser" in health:
         return health["tool_call_parser"] is not None
-    return _ability(props, "supports_tools")
+    return _template_ability(props, "supports_tools")
 
 
-def _ability(props: Mapping[str, Any], name: str) -> bool | None:
+def _template_ability(props: Mapping[str, Any], name: str) -> bool | None:
     """Return whether the chat template has an ability, None if the server does not tell."""
     known = as_object(props.get("chat_template_caps")).get(name)
     return known if isinstance(known, bool) else None
@@ -171,4 +172,4 @@ def _thinks(props: Mapping[str, Any]) -> bool | None:
     template = as_text(props.get("chat_template")) or ""
     switched = "enable_thinking" in template or "<think>" in template
     abilities = ("supports_reasoning_effort", "supports_preserve_reasoning")
-    return True if switched or any(_ability(props, name) for name in abilities) else None
+    return True if switched or any(_template_ability(props, name) for name in abilities) else None

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .failures import Failure
 
-__all__ = ["MISSING_ROUTE", "REJECTED", "Call", "Flow", "Gather"]
+__all__ = ["MISSING_ROUTE_STATUSES", "REJECTED_STATUSES", "Call", "Flow", "Gather"]
 
-MISSING_ROUTE = frozenset({404, 405, 501})
+MISSING_ROUTE_STATUSES = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
 
-OPTIONAL = MISSING_ROUTE | {503}
+UNAVAILABLE_STATUSES = MISSING_ROUTE_STATUSES | {503}
 """Statuses of a server that lacks a route, or is too busy for it."""
 
-REJECTED = MISSING_ROUTE | {400, 403, 413, 415, 422, 500}
+REJECTED_STATUSES = MISSING_ROUTE_STATUSES | {400, 403, 413, 415, 422, 500}
 """Statuses of a request whose form or size a server does not accept."""
 
 T = TypeVar("T")
@@ -31,7 +31,8 @@ class Call(NamedTuple):
         path: Path below the server's root.
         body: The JSON body to post; None for a GET.
         expected: Error statuses for which a flow is sent the ``Failure`` instead of JSON.
-        handles: Tells which other failures a flow is sent instead of JSON; None for no others.
+        handles: Returns whether another failure is sent to the flow instead of JSON, too; None if
+            no other is.
         session: Name of the conversation that it belongs to, None for that of the client.
         optional: Whether the flow can do without an answer: it is sent the ``Failure`` at once if
             the server lacks the route or is busy, and None if the answer is not JSON.
@@ -40,15 +41,15 @@ class Call(NamedTuple):
 
     path: str
     body: Mapping[str, Any] | None = None
-    expected: frozenset[int] = MISSING_ROUTE
+    expected: frozenset[int] = MISSING_ROUTE_STATUSES
     handles: Callable[[Failure], bool] | None = None
     session: str | None = None
     optional: bool = False
     most_bytes: int = 64 * 1024 * 1024
 
     def accepts(self, failure: Failure) -> bool:
-        """Tell whether a flow is sent a failure, instead of ending with an exception."""
-        expected = OPTIONAL if self.optional else self.expected
+        """Return whether a flow is sent a failure, instead of ending with an exception."""
+        expected = UNAVAILABLE_STATUSES if self.optional else self.expected
         known = failure.status in expected
         return known or (self.handles is not None and self.handles(failure))
 
@@ -59,7 +60,7 @@ class Call(NamedTuple):
 
 
 class Gather(NamedTuple):
-    """Flows that need not wait for each other; the answer is the list of their results.
+    """Flows that can run at the same time; the answer is the list of their results.
 
     Attributes:
         flows: The flows.

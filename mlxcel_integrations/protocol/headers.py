@@ -21,7 +21,7 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RESERVED = {"content-type", "content-length", "transfer-encoding", "connection", "host"} | {
     "accept-encoding"
 }
-"""Headers that must be ours, or answers could not be read."""
+"""Headers that are set here: with other values, answers could not be read."""
 
 
 def check_headers(headers: Mapping[str, Secret]) -> None:
@@ -51,7 +51,7 @@ def check_headers(headers: Mapping[str, Secret]) -> None:
 
 
 def check_session(session: object) -> str | None:
-    """Return the name of a conversation, None if there is none.
+    """Return the name of a conversation, None if none is given.
 
     Raises:
         MlxcelError: It cannot be sent in a header.

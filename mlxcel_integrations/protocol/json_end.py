@@ -18,7 +18,7 @@ class JSONEnd:
 
     Attributes:
         complete: Whether the end has come.
-        endless: Whether it is another value, whose end cannot be told.
+        endless: Whether it is another value, whose end cannot be seen.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class JSONEnd:
 
 
 def is_begun(text: str) -> bool:
-    """Tell whether a text is the beginning of a JSON object or array, or blank."""
+    """Return whether a text is the beginning of a JSON object or array, or blank."""
     end = JSONEnd()
     end.feed(text)
     return not (end.complete or end.endless)

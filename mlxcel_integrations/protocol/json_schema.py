@@ -16,9 +16,9 @@ from ..errors import MlxcelError
 
 __all__ = [
     "ANNOTATIONS",
-    "DEEPEST",
-    "LONGEST_SCHEMA",
-    "UNUSUAL",
+    "MAX_SCHEMA_BYTES",
+    "MAX_SCHEMA_DEPTH",
+    "UNUSUAL_SCHEMA_ERRORS",
     "JsonSchema",
     "check_references",
     "check_schema_size",
@@ -39,13 +39,13 @@ __all__ = [
     "wrapped",
 ]
 
-LONGEST_SCHEMA = 256 * 1024
-"""Bytes of a schema: more is no plausible description of one answer."""
+MAX_SCHEMA_BYTES = 256 * 1024
+"""Bytes of a schema: no plausible description of one answer has more."""
 
-DEEPEST = 64
+MAX_SCHEMA_DEPTH = 64
 """Levels of a schema: more exceed the recursion that Python allows."""
 
-KEYWORDS = {
+KNOWN_KEYWORDS = {
     *("$ref", "$defs", "definitions", "title", "description", "default", "examples"),
     *("type", "enum", "const", "anyOf", "oneOf", "allOf"),
     *("properties", "required", "additionalProperties", "patternProperties"),
@@ -55,7 +55,7 @@ KEYWORDS = {
 }
 """Keywords that every engine knows."""
 
-FORMATS = {
+KNOWN_FORMATS = {
     *("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"),
 }
 """Formats that every engine knows."""
@@ -63,7 +63,7 @@ FORMATS = {
 LOOKAROUND = re.compile(r"\(\?<?[=!]")
 ESCAPE_OR_CLASS = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
 
-DYNAMIC = ("$dynamicRef", "$recursiveRef")
+DYNAMIC_REFERENCES = ("$dynamicRef", "$recursiveRef")
 """References whose targets depend on the schemas passed on the way to them."""
 
 DEFINITIONS = ("$defs", "definitions")
@@ -74,18 +74,18 @@ ANNOTATIONS = {
 }
 """Keywords that allow and forbid nothing."""
 
-NAMED = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
+SCHEMAS_BY_NAME = {"properties", "patternProperties", "dependentSchemas", *DEFINITIONS}
 """Keywords that hold schemas by their names."""
 
-NESTED = {
+NESTED_SCHEMAS = {
     *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
     *("additionalProperties", "unevaluatedProperties", "propertyNames"),
     *("anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
 }
 """Keywords that hold a schema, or a list of schemas."""
 
-UNUSUAL = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
-"""What working with a schema of an unusual form raises; such a schema is left to the server."""
+UNUSUAL_SCHEMA_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, RecursionError)
+"""Errors from a schema of an unusual form; such a schema is left to the server."""
 
 JsonSchema = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -105,21 +105,21 @@ def pointer(path: Iterable[object]) -> str:
 
 
 def check_schema_size(schema: Mapping[str, Any]) -> None:
-    """Check that a schema is not too deep and not too long to be worked with.
+    """Check that a schema is not too deep and not too long.
 
     Raises:
         MlxcelError: It is.
     """
     for path, _ in containers(schema):
-        if len(path) >= DEEPEST:
+        if len(path) >= MAX_SCHEMA_DEPTH:
             raise MlxcelError(
-                f"The schema is nested deeper than {DEEPEST} levels, at {pointer(path)}: move "
-                "inner objects to $defs and refer to them."
+                f"The schema is nested deeper than {MAX_SCHEMA_DEPTH} levels, at {pointer(path)}: "
+                "move inner objects to $defs and refer to them."
             )
     size = len(compact(schema).encode())
-    if size > LONGEST_SCHEMA:
+    if size > MAX_SCHEMA_BYTES:
         raise MlxcelError(
-            f"The schema has {size} bytes, more than the {LONGEST_SCHEMA} that are possible. The "
+            f"The schema has {size} bytes, more than the {MAX_SCHEMA_BYTES} that are possible. The "
             f"largest part is {largest_part(schema)}: shorten it, or ask in several steps."
         )
 
@@ -150,7 +150,7 @@ def check_references(schema: JsonSchema) -> None:
         MlxcelError: One leads nowhere, or they never end.
     """
     for path, part in containers(schema):
-        for keyword in DYNAMIC:
+        for keyword in DYNAMIC_REFERENCES:
             if isinstance(part, dict) and isinstance(part.get(keyword), str):
                 raise MlxcelError(
                     f"The schema refers to {part[keyword]!r} by {keyword} at {pointer(path)}, "
@@ -209,7 +209,7 @@ def _checked_target(schema: JsonSchema, path: Iterable[object], name: str) -> An
 
 def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
     """Refuse references that force every value to contain another one of the same kind."""
-    ends = _Ends()
+    ends = _FiniteParts()
     while more := {name for name in targets.keys() - ends.references if ends.of(targets[name])}:
         ends.references |= more
         ends.forget_endless()
@@ -221,7 +221,7 @@ def _check_ends(schema: JsonSchema, targets: Mapping[str, Any]) -> None:
         )
 
 
-class _Ends:
+class _FiniteParts:
     """Parts of a schema of which some value is finite, each looked at once.
 
     Attributes:
@@ -237,14 +237,14 @@ class _Ends:
         self._known = {part: True for part, ends in self._known.items() if ends}
 
     def of(self, schema: Any) -> bool:
-        """Tell whether some value of a schema is finite."""
+        """Return whether some value of a schema is finite."""
         if not isinstance(schema, dict):
             return True
         if id(schema) not in self._known:
-            self._known[id(schema)] = self._look(schema)
+            self._known[id(schema)] = self._find_finite(schema)
         return self._known[id(schema)]
 
-    def _look(self, schema: JsonSchema) -> bool:
+    def _find_finite(self, schema: JsonSchema) -> bool:
         if "$ref" in schema and schema["$ref"] not in self.references:
             return False
         for union in ("anyOf", "oneOf"):
@@ -273,13 +273,13 @@ def normalized(schema: Any) -> Any:
     result = {
         name: value
         for name, value in schema.items()
-        if name in KEYWORDS and (name in NAMED | NESTED or _is_json(value))
+        if name in KNOWN_KEYWORDS and (name in SCHEMAS_BY_NAME | NESTED_SCHEMAS or _is_json(value))
     }
     if "oneOf" in result:
         result["anyOf"] = result.pop("oneOf")
     if isinstance(result.get("items"), list):  # a tuple, as Pydantic 1 writes it
         result["prefixItems"] = result.pop("items")
-    if result.get("format") not in FORMATS:
+    if result.get("format") not in KNOWN_FORMATS:
         result.pop("format", None)
     if LOOKAROUND.search(result.get("pattern", "")):
         del result["pattern"]
@@ -305,16 +305,16 @@ def _with_digits(found: re.Match[str]) -> str:
 
 
 def _is_json(value: Any) -> bool:
-    """Tell whether a value can be written as JSON, which infinite defaults and bounds cannot."""
+    """Return whether a value can be written as JSON, which infinite defaults and bounds cannot."""
     try:
         compact(value)
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return False
     return True
 
 
 def is_object(schema: JsonSchema) -> bool:
-    """Tell whether all values of a schema are objects, as far as its top level says."""
+    """Return whether all values of a schema are objects, as far as its top level shows."""
     seen = set()
     part: Any = schema
     while isinstance(part, dict) and "$ref" in part and part["$ref"] not in seen:
@@ -359,15 +359,15 @@ def mapped(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
     """Return a schema with the schemas directly inside of it changed."""
     result = dict(schema)
     for keyword, part in schema.items():
-        if keyword in NAMED and isinstance(part, dict):
+        if keyword in SCHEMAS_BY_NAME and isinstance(part, dict):
             result[keyword] = {name: change(inner) for name, inner in part.items()}
-        elif keyword in NESTED:
+        elif keyword in NESTED_SCHEMAS:
             result[keyword] = [change(i) for i in part] if isinstance(part, list) else change(part)
     return result
 
 
 def mapped_keeping_openness(schema: JsonSchema, change: Callable[[Any], Any]) -> JsonSchema:
-    """Return a schema as ``mapped`` does, with ``additionalProperties`` as it is if a boolean.
+    """Return a schema as ``mapped`` does, but keep ``additionalProperties`` if it is a boolean.
 
     Every engine knows it in this form, unlike other boolean schemas.
     """

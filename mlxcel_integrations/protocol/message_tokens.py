@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..errors import MlxcelError
 from .body import to_json
 from .failures import Failure
-from .flow import MISSING_ROUTE, REJECTED, Call, Flow
+from .flow import MISSING_ROUTE_STATUSES, REJECTED_STATUSES, Call, Flow
 from .strict_roles import refuses_ids
 from .tokens import TokenMemory, read_tokens, unreadable
 from .validation import as_object, as_text, call_arguments
@@ -82,7 +82,7 @@ def with_roles(
 
 
 def _count_by_route(body: Body, memory: TokenMemory, handles: Handles) -> Flow[int | Failure]:
-    """Return the count of the best route that the server has, or a failure that is handled."""
+    """Return the count from the best route that the server has, or a failure that is handled."""
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
     key = to_json(dict(sorted(body.items())))
     known = memory.counts.get("chat", key)
@@ -154,7 +154,7 @@ _WAYS: dict[str, Callable[[Body, Handles], Flow[int | Failure | None]]] = {
 def _read_count(answer: Any) -> int | Failure | None:
     """Return a count, a failure that was expected, or None where the route is missing."""
     if isinstance(answer, Failure):
-        return None if answer.status in MISSING_ROUTE else answer
+        return None if answer.status in MISSING_ROUTE_STATUSES else answer
     count = as_object(answer).get("input_tokens")
     if type(count) is not int:
         raise MlxcelError(unreadable("route for token counts"))
@@ -170,12 +170,12 @@ _CHECKED_CHARACTERS = 2000
 def _surplus(memory: TokenMemory) -> Flow[int]:
     """Return how many tokens too many the Anthropic route counts: one at the beginning, or none.
 
-    Some tokenizers begin each text with a token of their own, and most chat templates for them
+    Some tokenizers add a token at the beginning of each text, and most chat templates for them
     write it, too. mlxcel 0.4.2 then counts it twice, although the model reads it once. Whether the
-    template writes it is seen when an answer tells the number of tokens in its prompt.
+    template writes it is seen when an answer reports the number of tokens in its prompt.
     """
     if memory.surplus is None:
-        answer = yield Call("/tokenize", {"content": "", "add_special": True}, REJECTED)
+        answer = yield Call("/tokenize", {"content": "", "add_special": True}, REJECTED_STATUSES)
         memory.surplus = 0 if isinstance(answer, Failure) else int(bool(read_tokens(answer)))
     answered = memory.answered
     if memory.surplus and answered is not None:
@@ -201,7 +201,7 @@ def chat_to_check(body: Body, memory: TokenMemory) -> Json | None:
 
 
 def _is_plain(body: Body) -> bool:
-    """Tell whether a request is a short chat that certainly is the same prompt in both forms."""
+    """Return whether a request is a short chat that certainly is the same prompt in both forms."""
     messages = body.get("messages")
     if not (isinstance(messages, list) and messages):
         return False
@@ -236,37 +236,37 @@ def to_anthropic(body: Mapping[str, Any]) -> Json:
     result: Json = {"model": body["model"]}
     # Servers make it the first message again. Other system messages stay in place.
     if first["role"] == "system" and rest:
-        result["system"] = _content(first)
+        result["system"] = _anthropic_content(first)
     else:
         rest = [first, *rest]
-    result["messages"] = [_message(message) for message in rest]
+    result["messages"] = [_anthropic_message(message) for message in rest]
     if body.get("tools"):
-        result["tools"] = [_tool(tool) for tool in body["tools"]]
+        result["tools"] = [_anthropic_tool(tool) for tool in body["tools"]]
     if body.get("tool_choice"):
-        result["tool_choice"] = _tool_choice(body["tool_choice"])
+        result["tool_choice"] = _anthropic_tool_choice(body["tool_choice"])
     if body.get("chat_template_kwargs"):
         result["chat_template_kwargs"] = body["chat_template_kwargs"]
     return result
 
 
-def _message(message: Mapping[str, Any]) -> Json:
+def _anthropic_message(message: Mapping[str, Any]) -> Json:
     if message["role"] == "tool":
         # Not joined with the next user message: servers would put that before the result.
         result = {
             "type": "tool_result",
             "tool_use_id": message.get("tool_call_id") or "",
-            "content": _content(message),
+            "content": _anthropic_content(message),
         }
         return {"role": "user", "content": [result]}
     if message.get("tool_calls") or message.get("reasoning_content"):
         return {"role": message["role"], "content": list(_assistant_blocks(message))}
-    return {"role": message["role"], "content": _content(message)}
+    return {"role": message["role"], "content": _anthropic_content(message)}
 
 
 def _assistant_blocks(message: Mapping[str, Any]) -> Iterator[Json]:
     if message.get("reasoning_content"):
         yield {"type": "thinking", "thinking": message["reasoning_content"], "signature": ""}
-    content = _content(message)
+    content = _anthropic_content(message)
     if isinstance(content, list):
         yield from content
     elif content:
@@ -277,42 +277,42 @@ def _assistant_blocks(message: Mapping[str, Any]) -> Iterator[Json]:
             "type": "tool_use",
             "id": call.get("id") or "",
             "name": function["name"],
-            "input": _arguments(function.get("arguments")),
+            "input": _parsed_arguments(function.get("arguments")),
         }
 
 
-def _arguments(text: Any) -> Any:
+def _parsed_arguments(text: Any) -> Any:
     arguments = call_arguments(text)
     return {"": text} if arguments is None else arguments
 
 
-def _content(message: Mapping[str, Any]) -> str | list[Json]:
+def _anthropic_content(message: Mapping[str, Any]) -> str | list[Json]:
     content = message.get("content")
     if isinstance(content, list):
-        return [_part(part) for part in content]
+        return [_anthropic_part(part) for part in content]
     return content or ""
 
 
-def _part(part: Mapping[str, Any]) -> Json:
+def _anthropic_part(part: Mapping[str, Any]) -> Json:
     kind = part.get("type")
     if kind == "text":
         return {"type": "text", "text": part["text"]}
     if kind == "image_url":
-        return {"type": "image", "source": _source(part["image_url"]["url"])}
+        return {"type": "image", "source": _anthropic_source(part["image_url"]["url"])}
     raise MlxcelError(
         f"This server cannot count messages with parts of the type {kind!r}: count without them, "
         "or use a newer server."
     )
 
 
-def _source(url: str) -> Json:
+def _anthropic_source(url: str) -> Json:
     kind, _, data = url.partition(";base64,")
     if kind.startswith("data:"):
         return {"type": "base64", "media_type": kind.removeprefix("data:"), "data": data}
     return {"type": "url", "url": url}
 
 
-def _tool(given: Any) -> Json:
+def _anthropic_tool(given: Any) -> Json:
     function = given.get("function") if isinstance(given, Mapping) else None
     if not (isinstance(function, Mapping) and function.get("name")):
         # Servers leave it out without saying so.
@@ -320,13 +320,13 @@ def _tool(given: Any) -> Json:
             "This server cannot count a tool that is not of the form "
             '{"type": "function", "function": {...}}: count without it, or use a newer server.'
         )
-    # Servers take a tool without a schema for one that they have to run themselves.
+    # Servers would try to run a tool without a schema themselves.
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     tool = {"name": function["name"], "input_schema": schema}
     return {**tool, "description": function["description"]} if function.get("description") else tool
 
 
-def _tool_choice(choice: Any) -> Json:
+def _anthropic_tool_choice(choice: Any) -> Json:
     if isinstance(choice, Mapping):
         return {"type": "tool", "name": choice["function"]["name"]}
     return {"type": _CHOICES.get(choice, choice)}

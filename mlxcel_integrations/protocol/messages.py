@@ -32,9 +32,9 @@ Messages = str | Iterable[Message]
 
 ROLES = ("system", "user", "assistant", "tool")
 
-MOST_BYTES = 64 * 1024 * 1024
-MOST_IMAGES = 16
-MOST_SOUNDS = 16
+MAX_MEDIA_BYTES = 64 * 1024 * 1024
+MAX_IMAGES = 16
+MAX_SOUNDS = 16
 
 _ADDRESSES = {"image_url": "url", "video_url": "url", "input_audio": "data"}
 """Types of media that servers accept, and the fields of their data or address."""
@@ -62,8 +62,9 @@ class Conversation(NamedTuple):
         messages: The messages.
         media: The parts that are not text, by their places.
         characters: Length of all text in content.
-        problem: Why no server answers the conversation, although any can be counted: all messages
-            are empty, which mlxcel refuses, or a tool result has no call. None without one.
+        problem: Why no server answers the conversation, although its tokens can be counted: all
+            messages are empty, which mlxcel refuses, or a tool result has no call. None if servers
+            answer it.
         has_calls: Whether a message calls tools, or is the result of one.
     """
 
@@ -102,10 +103,10 @@ class Conversation(NamedTuple):
             _check_data(place, kind, address)
             _check_modality(place, kind, features)
             counts[kind] += 1
-        if counts["image_url"] > MOST_IMAGES or counts["input_audio"] > MOST_SOUNDS:
+        if counts["image_url"] > MAX_IMAGES or counts["input_audio"] > MAX_SOUNDS:
             raise MlxcelError(
                 f"There are {counts['image_url']} images and {counts['input_audio']} sounds, but a "
-                f"server accepts at most {MOST_IMAGES} of each: send fewer."
+                f"server accepts at most {MAX_IMAGES} of each: send fewer."
             )
 
 
@@ -137,12 +138,11 @@ def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def with_text_at_end(messages: Sequence[Message], text: str) -> Sequence[Message]:
-    """Return messages with a text at the end of the last one that the model is to answer.
+    """Return messages with a text at the end of the last message that the model answers.
 
-    What is added to a conversation for one request stands there because servers reuse what they
-    have computed for the beginning of a prompt, up to the first difference: everything before the
-    text stays cheap. A tool result takes the text, too: many templates refuse a user message
-    behind it.
+    Servers reuse what they have computed for the beginning of a prompt, up to the first difference.
+    With the text of one request at the end, everything before it stays cheap. It is added to a tool
+    result, too, since many templates refuse a user message after one.
     """
     # An assistant's message at the end is the beginning of the answer.
     answered = [at for at, message in enumerate(messages) if message.get("role") != "assistant"]
@@ -159,7 +159,7 @@ def with_text(content: Any, text: str) -> Any:
         return f"{content or ''}\n\n{text}".lstrip()
     *parts, last = content or [None]
     if isinstance(last, Mapping) and last.get("type") == "text":
-        # Not a part of its own, since servers differ in how they join parts.
+        # Not as another part, since servers differ in how they join parts.
         return [*parts, {**last, "text": f"{last.get('text') or ''}\n\n{text}".lstrip()}]
     return [*content, {"type": "text", "text": text}]
 
@@ -188,7 +188,7 @@ def inspect(messages: Messages) -> Conversation:
         if isinstance(content, str):
             texts.append(content)
         elif content is not None:
-            _split(index, content, texts, media)
+            _split_parts(index, content, texts, media)
         tool_calls = message.get("tool_calls")
         says_more = says_more or bool(tool_calls or message.get("reasoning_content"))
         if tool_calls and message["role"] == "assistant":
@@ -198,7 +198,7 @@ def inspect(messages: Messages) -> Conversation:
             calls = calls or CallIds()
             result = calls.of_result(message)
             if result is None and problem is None:
-                problem = _without_call(index, message)
+                problem = _missing_call(index, message)
             message = result or message
         checked.append(message)
     if not (media or says_more) and all(not text or text.isspace() for text in texts):
@@ -207,7 +207,7 @@ def inspect(messages: Messages) -> Conversation:
     return Conversation(checked, media, sum(map(len, texts)), problem, has_calls)
 
 
-def _without_call(index: int, message: Message) -> str:
+def _missing_call(index: int, message: Message) -> str:
     return (
         f"messages[{index}] is the result of the tool call {message.get('tool_call_id')!r}, but no "
         "message before it makes this call. Keep the assistant message that does, with its "
@@ -234,7 +234,7 @@ def _with_known_role(index: int, message: Message) -> Message:
     )
 
 
-def _split(index: int, content: Any, texts: list[str], media: dict[str, Any]) -> None:
+def _split_parts(index: int, content: Any, texts: list[str], media: dict[str, Any]) -> None:
     """Append the texts among the parts of a message to ``texts``, and the rest to ``media``."""
     if not isinstance(content, list | tuple):
         raise MlxcelError(
@@ -265,10 +265,10 @@ def _check_data(place: str, kind: str, address: str) -> None:
     elif not header.endswith(";base64"):
         raise MlxcelError(f"{place} is a data URL that is not base64-encoded: encode it in base64.")
     size = len(encoded) * 3 // 4 - encoded.count("=", -2)
-    if size > MOST_BYTES:
+    if size > MAX_MEDIA_BYTES:
         raise MlxcelError(
-            f"{place} has {size:,} bytes, but a server accepts at most {MOST_BYTES:,}: make it "
-            "smaller."
+            f"{place} has {size:,} bytes, but a server accepts at most {MAX_MEDIA_BYTES:,}: make "
+            "it smaller."
         )
     try:
         # Some servers do without the padding.
@@ -282,7 +282,7 @@ def _check_data(place: str, kind: str, address: str) -> None:
 
 
 def image_type(encoded: str) -> str | None:
-    """Return the media type of an image in base64, by how it begins; None if it is not known."""
+    """Return the media type of an image in base64, by its first bytes; None if it is unknown."""
     try:
         # Enough for all marks. Decoding ignores padding beyond what is needed.
         start = base64.b64decode(encoded[:16] + "==")

@@ -263,7 +263,7 @@ def peer_hint(name: str) -> str | None:
 
 
 def is_harmless(name: str) -> bool:
-    """Tell whether a request may have this field: nothing is lost if the server ignores it."""
+    """Return whether a request may have this field: nothing is lost if the server ignores it."""
     instead = PEER_OPTIONS.get(snake_case(name), "leave it out")
     return instead.startswith("leave it out") or instead == _LLAMA_CPP
 

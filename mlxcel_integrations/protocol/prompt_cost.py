@@ -15,8 +15,8 @@ __all__ = ["PromptCost", "reading_fields"]
 def reading_fields(sampling: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a request whose prompt is read, with an answer of one token.
 
-    What asks for an answer in some form is left out, since one token is none. The prompt shows it
-    after all that later conversations share.
+    Fields for the form of the answer are left out, since one token cannot have that form. A prompt
+    only shows them after all that later conversations share.
     """
     fields = {name: value for name, value in sampling.items() if name != "response_format"}
     if fields.get("tool_choice") != "none":
@@ -40,7 +40,7 @@ class PromptCost:
 
     @classmethod
     def of(cls, reply: ChatReply, seconds: float) -> PromptCost:
-        """Return the cost of the prompt of an answer; a server that tells none reused nothing."""
+        """Return the cost of an answer's prompt; no tokens are reused if none are reported."""
         usage = reply.usage or {}
         tokens = as_count(usage.get("prompt_tokens")) or 0
         details = as_object(usage.get("prompt_tokens_details"))

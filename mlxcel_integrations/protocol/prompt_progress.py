@@ -18,7 +18,7 @@ class PromptProgress:
 
     Attributes:
         total: Tokens of the prompt.
-        cache: Tokens of it that the server still knew from an earlier request.
+        cache: Tokens of it that the server still had from an earlier request.
         processed: Tokens that it has read, those of the cache included.
         time_ms: Milliseconds that it has spent on them.
 
@@ -40,7 +40,7 @@ class PromptProgress:
 
 
 def progress_of(event: Mapping[str, Any]) -> PromptProgress | None:
-    """Return the progress that an event reports, None if it reports none that is possible."""
+    """Return the progress that an event reports, None if it is missing or impossible."""
     told = as_object(event.get("prompt_progress"))
     total, cache, processed = (as_count(told.get(name)) for name in ("total", "cache", "processed"))
     if total is None or (processed or 0) > total:

@@ -13,7 +13,7 @@ from .call_schemas import CallSchemas, any_of, list_of, object_of
 from .json_schema import JsonSchema, check_schema_size, compact, mapped
 from .messages import Conversation, Message, with_text, with_text_at_end
 from .sampling import without_thinking
-from .tools import FREE, Tools, answer_schema, named, take_tools
+from .tools import FREE_CHOICES, Tools, answer_schema, named, take_tools
 from .validation import call_arguments
 
 __all__ = ["with_prompted_tools"]
@@ -25,7 +25,7 @@ SHOWN_KEYWORDS = ("title", "description", "default", "examples", "$comment")
 def with_prompted_tools(
     conversation: Conversation, sampling: Mapping[str, Any]
 ) -> tuple[Conversation, dict[str, Any], frozenset[str], bool]:
-    """Return a request with tools as one without any, whose answer may be a call in JSON.
+    """Return a request with tools as one without tools, whose answer may be a call in JSON.
 
     Args:
         conversation: The messages.
@@ -49,11 +49,11 @@ def with_prompted_tools(
     if not tools or choice == "none":
         return conversation._replace(messages=list(messages)), fields, frozenset(), False
     answer = answer_schema(fields)
-    may_answer = choice in FREE
+    may_answer = choice in FREE_CHOICES
     fields["response_format"] = _answer_format(
         tools, answer, several=several, may_answer=may_answer
     )
-    text = _description(tools, answer, several=several, may_answer=may_answer)
+    text = _tools_text(tools, answer, several=several, may_answer=may_answer)
     messages = with_text_at_end(messages, text)
     names = frozenset(tool["function"]["name"] for tool in tools)
     conversation = conversation._replace(messages=list(messages))
@@ -92,7 +92,7 @@ def _without_annotations(schema: Any) -> Any:
     return mapped(kept, _without_annotations)
 
 
-def _description(
+def _tools_text(
     tools: Tools, answer: Mapping[str, Any] | None, *, several: bool, may_answer: bool
 ) -> str:
     """Return the text that shows the tools to the model, and the forms of its answer."""
@@ -119,23 +119,23 @@ OBJECT_FORM = '{"answer": <JSON that fits the schema of the answer>}'
 
 
 def _without_calls(messages: Sequence[Message]) -> list[Message]:
-    """Return messages whose calls are JSON in the text, and whose results are the user's."""
+    """Return messages with calls as JSON in their text, and results as messages of the user."""
     calls: dict[Any, str] = {}
     result = []
     for message in messages:
         if message["role"] == "tool":
             call = calls.get(message.get("tool_call_id")) or str(message.get("name") or "a tool")
-            result.append(_result(message, call))
+            result.append(_result_as_text(message, call))
         elif message["role"] == "assistant" and message.get("tool_calls"):
-            calls |= {call.get("id"): _name(call) for call in message["tool_calls"]}
-            result.append(_spoken(message))
+            calls |= {call.get("id"): _function_name(call) for call in message["tool_calls"]}
+            result.append(_with_calls_as_text(message))
         else:
             result.append(message)
     return result
 
 
-def _result(message: Message, call: str) -> Message:
-    """Return the message of a user who tells the result of a call."""
+def _result_as_text(message: Message, call: str) -> Message:
+    """Return the result of a call as a message of the user."""
     content, before = message.get("content"), f"Result of {call}:"
     if not isinstance(content, list):
         return {"role": "user", "content": f"{before}\n{content or ''}"}
@@ -146,23 +146,24 @@ def _result(message: Message, call: str) -> Message:
     return {"role": "user", "content": [{"type": "text", "text": before}, *content]}
 
 
-def _spoken(message: Message) -> Message:
+def _with_calls_as_text(message: Message) -> Message:
     """Return a message whose calls stand in its text, as the model would write them now."""
     calls = [
-        {"name": _name(call), "arguments": _called_with(call)} for call in message["tool_calls"]
+        {"name": _function_name(call), "arguments": _call_arguments(call)}
+        for call in message["tool_calls"]
     ]
     text = compact(calls[0] if len(calls) == 1 else {"calls": calls})
     kept = {name: value for name, value in message.items() if name != "tool_calls"}
     return {**kept, "content": with_text(message.get("content"), text)}
 
 
-def _name(call: Mapping[str, Any]) -> str:
+def _function_name(call: Mapping[str, Any]) -> str:
     function = call.get("function")
     return str(function.get("name") or "") if isinstance(function, Mapping) else ""
 
 
-def _called_with(call: Mapping[str, Any]) -> Any:
-    """Return the arguments of a call: an object, or the text if it does not hold one."""
+def _call_arguments(call: Mapping[str, Any]) -> Any:
+    """Return the arguments of a call: an object, or the text if it is not the JSON of one."""
     function = call.get("function")
     text = function.get("arguments") if isinstance(function, Mapping) else None
     value = call_arguments(text) if isinstance(text, str) else {}

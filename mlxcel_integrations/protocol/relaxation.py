@@ -11,7 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .failures import Failure
-from .json_schema import DEFINITIONS, FORMATS, JsonSchema, mapped_keeping_openness, with_schema_in
+from .json_schema import (
+    DEFINITIONS,
+    KNOWN_FORMATS,
+    JsonSchema,
+    mapped_keeping_openness,
+    with_schema_in,
+)
 from .sampling import has_schema
 from .validation import error_text
 
@@ -42,7 +48,7 @@ FAILED_GENERATION = "empty mask"
 """What mlxcel up to v0.4.2 says when an answer that is not streamed, as gateways may request it,
 fails after its JSON: the schema is not the reason."""
 
-REFUSED = (400, 422, 500)
+SCHEMA_REFUSED_STATUSES = (400, 422, 500)
 """Statuses of a schema that cannot be compiled; llama.cpp has used 500, too."""
 
 LEVELS = 2
@@ -65,8 +71,8 @@ class RefusedSchemas:
         """Return a request body with its schema relaxed as earlier refusals require."""
         if not (self._keywords or self._schemas) or not has_schema(body):
             return body
-        level = self._known_level(_schema(body))
-        return _with_schema(body, relaxed(_schema(body), level)) if level else body
+        level = self._known_level(_schema_of_body(body))
+        return _with_schema(body, relaxed(_schema_of_body(body), level)) if level else body
 
     def learn(self, body: dict[str, Any], failure: Failure) -> dict[str, Any] | None:
         """Return a request body to send after a refusal, None if the schema is not the reason.
@@ -75,12 +81,12 @@ class RefusedSchemas:
             body: The body as it was before ``adapted``.
             failure: The server's answer to what was sent.
         """
-        if failure.status not in REFUSED or not has_schema(body):
+        if failure.status not in SCHEMA_REFUSED_STATUSES or not has_schema(body):
             return None
         message = error_text(failure.body)
         if not ABOUT_SCHEMA.search(message) or FAILED_GENERATION in message:
             return None
-        schema = _schema(body)
+        schema = _schema_of_body(body)
         tried = self._known_level(schema)
         before = relaxed(schema, tried)
         for level in range(tried + 1, LEVELS + 1):
@@ -97,7 +103,7 @@ class RefusedSchemas:
             self._keywords.append(keywords_of(schema))
 
     def _known_level(self, schema: Any) -> int:
-        """Return the level that a schema needs, as far as refusals tell."""
+        """Return the level that a schema needs, as far as refusals have shown."""
         if self._schemas and _hash(schema) in self._schemas:
             return LEVELS
         keywords = keywords_of(schema) if self._keywords else frozenset[str]()
@@ -131,16 +137,16 @@ def relaxed(schema: Any, level: int) -> Any:
         choices = result.pop("oneOf")
         result.setdefault("anyOf", choices)
     wanted = result.get("format")
-    if not isinstance(wanted, str) or wanted not in FORMATS:
+    if not isinstance(wanted, str) or wanted not in KNOWN_FORMATS:
         result.pop("format", None)
     if isinstance(pattern := result.get("pattern"), str) and ODD_PATTERN.search(pattern):
         del result["pattern"]
     patterns = result.get("patternProperties")
     if isinstance(patterns, dict) and any(map(ODD_PATTERN.search, patterns)):
         del result["patternProperties"]
-        _open(result)
+        _allow_other_properties(result)
     if level > 1 and "patternProperties" in schema:
-        _open(result)
+        _allow_other_properties(result)
     return mapped_keeping_openness(result, lambda part: relaxed(part, level))
 
 
@@ -163,7 +169,7 @@ def _make_modern(part: JsonSchema) -> None:
         del part["required"]
 
 
-def _open(part: JsonSchema) -> None:
+def _allow_other_properties(part: JsonSchema) -> None:
     """Allow any other properties, since some are no longer described."""
     part.pop("additionalProperties", None)
 
@@ -198,7 +204,7 @@ def _odd_patterns(patterns: Any) -> Iterator[str]:
             yield f"pattern {pattern}"
 
 
-def _schema(body: Mapping[str, Any]) -> Any:
+def _schema_of_body(body: Mapping[str, Any]) -> Any:
     inner = body["response_format"].get("json_schema")
     return inner.get("schema") if isinstance(inner, Mapping) else None
 

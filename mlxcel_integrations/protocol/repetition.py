@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_BLANK", "RepetitionDetector"]
+__all__ = ["MAX_BLANK", "RepetitionDetector"]
 
-MOST_BLANK = 256
+MAX_BLANK = 256
 """Most white space in a row; indented JSON of 32 levels has half as much."""
 
 REPEATED_IN_TEXT = 500
@@ -13,24 +13,24 @@ REPEATED_IN_TEXT = 500
 REPEATED_ITEMS = 8000
 """The same outside of strings, where many items of a list may be equal, and each on its line."""
 
-MOST_DIGITS = 400
+MAX_DIGITS = 400
 """Digits of a number in a row: the largest one that is not infinite has 309."""
 
-LEAST_TIMES = 8
+MIN_REPETITIONS = 8
 """Fewest times that the text must occur."""
 
-STEP = 128
+CHECK_INTERVAL = 128
 """Characters between two checks of the end of the answer."""
 
-LOOKED_FOR = 24
+SEARCHED_ENDING = 24
 """Characters at the end whose earlier occurrences are searched."""
 
-TRIES = 8
+MAX_TRIES = 8
 """Most earlier occurrences to compare."""
 
 
 class RepetitionDetector:
-    """Tells whether an answer repeats itself, in time proportional to its length.
+    """Finds out whether an answer repeats itself, in time proportional to its length.
 
     Attributes:
         blank: Characters of white space in a row at its end.
@@ -50,31 +50,33 @@ class RepetitionDetector:
         """
         stripped = piece.rstrip()
         self.blank = len(piece) - len(stripped) + (0 if stripped else self.blank)
-        if self.blank > MOST_BLANK:
+        if self.blank > MAX_BLANK:
             return True
         self._tail += piece
         self._new += len(piece)
-        if self._new < STEP:
+        if self._new < CHECK_INTERVAL:
             return False
         self._new = 0
         self._tail = self._tail[-2 * REPEATED_ITEMS :]
-        digits = self._tail[-MOST_DIGITS:]
-        if not in_string and len(digits) == MOST_DIGITS and digits.isdecimal():
+        digits = self._tail[-MAX_DIGITS:]
+        if not in_string and len(digits) == MAX_DIGITS and digits.isdecimal():
             return True
         return _repeats(self._tail, REPEATED_IN_TEXT if in_string else REPEATED_ITEMS)
 
 
 def _repeats(text: str, length: int) -> bool:
-    """Tell whether the last ``length`` characters of a text are one short text over and over."""
-    longest = length // LEAST_TIMES
+    """Return whether the last ``length`` characters of a text are one short text over and over."""
+    longest = length // MIN_REPETITIONS
     if len(text) < length + longest:
         return False
-    sample, place = text[-LOOKED_FOR:], len(text) - LOOKED_FOR
-    for _ in range(TRIES):
-        place = text.rfind(sample, len(text) - LOOKED_FOR - longest, place + LOOKED_FOR - 1)
+    sample, place = text[-SEARCHED_ENDING:], len(text) - SEARCHED_ENDING
+    for _ in range(MAX_TRIES):
+        place = text.rfind(
+            sample, len(text) - SEARCHED_ENDING - longest, place + SEARCHED_ENDING - 1
+        )
         if place < 0:
             return False
-        period = len(text) - LOOKED_FOR - place
+        period = len(text) - SEARCHED_ENDING - place
         if text[-length:] == text[-length - period : -period]:
             return True
     return False

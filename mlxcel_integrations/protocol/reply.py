@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .stream import Delta
+from .delta import Delta
 from .tool_calls import CallParts
 
 __all__ = ["ChatReply", "fold"]
@@ -69,7 +69,7 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
 
 
 class _Logprobs:
-    """Log probabilities of an answer, whose lists are joined from those of its deltas.
+    """Log probabilities of an answer, joined from the lists in its deltas.
 
     Attributes:
         joined: The ``logprobs`` object so far, None before the first.

@@ -23,7 +23,7 @@ from .vector_models import (
 
 __all__ = ["RankedDocument", "rerank_documents"]
 
-RERANK = "/v1/rerank"
+RERANK_ROUTE = "/v1/rerank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RankedDocument:
 
     Attributes:
         index: Its place in the list that was given.
-        relevance_score: How relevant it is, more being better: from 0 to 1 with mlxcel.
+        relevance_score: How relevant it is; higher is better. With mlxcel, from 0 to 1.
         document: Its text.
     """
 
@@ -75,7 +75,7 @@ def rerank_documents(
 
 
 def _rank_batch(documents: Sequence[str], fields: Mapping[str, Any]) -> Flow[list[float]]:
-    answer = yield Call(RERANK, {**fields, "documents": documents})
+    answer = yield Call(RERANK_ROUTE, {**fields, "documents": documents})
     refuse_missing_route(answer, "rerank")
     return read_scores(answer, len(documents))
 
@@ -93,5 +93,5 @@ def read_scores(answer: Any, count: int) -> list[float]:
     except (KeyError, TypeError, ValueError, OverflowError):
         finite = False
     if not finite:
-        raise unusable(RERANK, f"{count} scores")
+        raise unusable(RERANK_ROUTE, f"{count} scores")
     return scores

@@ -24,7 +24,7 @@ class Retries:
 
     FIRST: ClassVar[float] = 0.25
     DOUBLINGS: ClassVar[int] = 5
-    LONGEST_RETRY_AFTER: ClassVar[float] = 60.0
+    MAX_RETRY_AFTER: ClassVar[float] = 60.0
 
     limit: int
     jitter: Callable[[], float] = random.random
@@ -40,7 +40,7 @@ class Retries:
         pause = self.pause() if failure.retryable else None
         if pause is None or failure.retry_after is None:
             return pause
-        return min(failure.retry_after, self.LONGEST_RETRY_AFTER)
+        return min(failure.retry_after, self.MAX_RETRY_AFTER)
 
     def pause(self) -> float | None:
         """Return the seconds to wait before another attempt, None if there may be none."""

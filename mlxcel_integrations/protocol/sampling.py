@@ -41,7 +41,7 @@ _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
     "repetition_context_size": "repeat_last_n",
 }
-"""llama.cpp knows only these older names, and mlxcel refuses them beside the newer ones."""
+"""llama.cpp knows only these older names, and mlxcel refuses them next to the newer names."""
 
 _NAMED_BY_ENGINE = {*_LLAMA_NAMES, *_LLAMA_NAMES.values()}
 """Fields whose names depend on the engine."""
@@ -51,7 +51,7 @@ ANSWER_TOKENS = 1024
 
 _NO_REASONING = ("none", "off", "disabled")
 
-_WHOLE = (
+_INTEGER_FIELDS = (
     "max_tokens",
     "max_completion_tokens",
     "n_predict",
@@ -68,7 +68,7 @@ _WHOLE = (
     "min_count",
     "n",
 )
-_NUMBERS = (
+_NUMBER_FIELDS = (
     "temperature",
     "top_p",
     "min_p",
@@ -83,21 +83,21 @@ _NUMBERS = (
     "xtc_probability",
     "xtc_threshold",
 )
-_SWITCHES = ("logprobs", "cache_prompt", "bounded", "return_progress", "parallel_tool_calls")
-_TEXTS = ("model", "user", "prompt_cache_key", "reasoning_effort")
-_MAPPINGS = {
+_BOOLEAN_FIELDS = ("logprobs", "cache_prompt", "bounded", "return_progress", "parallel_tool_calls")
+_STRING_FIELDS = ("model", "user", "prompt_cache_key", "reasoning_effort")
+_DICTIONARY_FIELDS = {
     "logit_bias": '{"5": -100}',
     "chat_template_kwargs": '{"enable_thinking": False}',
     "extra_body": '{"name": 1}',
 }
 """Fields that are dictionaries, and an example of each."""
 
-_KINDS: dict[str, frozenset[type]] = {
-    **dict.fromkeys(_WHOLE, frozenset({int})),
-    **dict.fromkeys(_NUMBERS, frozenset({int, float})),
-    **dict.fromkeys(_SWITCHES, frozenset({bool})),
-    **dict.fromkeys(_TEXTS, frozenset({str})),
-    **dict.fromkeys(_MAPPINGS, frozenset({dict})),
+_FIELD_TYPES: dict[str, frozenset[type]] = {
+    **dict.fromkeys(_INTEGER_FIELDS, frozenset({int})),
+    **dict.fromkeys(_NUMBER_FIELDS, frozenset({int, float})),
+    **dict.fromkeys(_BOOLEAN_FIELDS, frozenset({bool})),
+    **dict.fromkeys(_STRING_FIELDS, frozenset({str})),
+    **dict.fromkeys(_DICTIONARY_FIELDS, frozenset({dict})),
     "stop": frozenset({str, list}),
 }
 """Usual types of fields; a value of another type is looked at closely."""
@@ -112,7 +112,7 @@ def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     unusual = {
         name: value
         for name, value in sampling.items()
-        if name in _KINDS and value is not None and type(value) not in _KINDS[name]
+        if name in _FIELD_TYPES and value is not None and type(value) not in _FIELD_TYPES[name]
     }
     if not unusual:
         return sampling
@@ -120,25 +120,25 @@ def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _converted(name: str, value: Any) -> Any:
-    if name in _MAPPINGS:
-        check_mapping(name, value, _MAPPINGS[name])
+    if name in _DICTIONARY_FIELDS:
+        check_mapping(name, value, _DICTIONARY_FIELDS[name])
         return value
-    if name in _TEXTS:
+    if name in _STRING_FIELDS:
         check_text(name, value)
         return value
     if name == "stop":
         # Once, since several requests may be made of the fields: an iterator would be used up.
         return as_strings(name, value)
-    if name in _SWITCHES:
-        return _switch(name, value)
-    found = whole(value) if name in _WHOLE else number(value)
+    if name in _BOOLEAN_FIELDS:
+        return _as_boolean(name, value)
+    found = whole(value) if name in _INTEGER_FIELDS else number(value)
     if found is None:
-        kind = "whole number" if name in _WHOLE else "number"
+        kind = "whole number" if name in _INTEGER_FIELDS else "number"
         raise MlxcelError(f"{name}={shown(value)} must be a {kind}, not {type(value).__name__}.")
     return found
 
 
-def _switch(name: str, value: Any) -> bool | int:
+def _as_boolean(name: str, value: Any) -> bool | int:
     found = plain(value)
     # Completions take the number of alternatives as well.
     if isinstance(found, bool) or (name == "logprobs" and isinstance(found, int)):
@@ -147,7 +147,7 @@ def _switch(name: str, value: Any) -> bool | int:
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
-    """Tell whether the engine must be known to name the fields, or to send the schema."""
+    """Return whether the engine must be known to name the fields, or to send the schema."""
     if any(sampling[name] is not None for name in sampling.keys() & _NAMED_BY_ENGINE):
         return True
     wanted = sampling.get("response_format")
@@ -223,9 +223,9 @@ def _format_to_send(
 
 
 def has_schema(body: Mapping[str, Any]) -> bool:
-    """Tell whether the answer to a request body follows a schema.
+    """Return whether the answer to a request body follows a schema.
 
-    Completions of llama.cpp have it in a field of its own.
+    Completions of llama.cpp have it in another field.
     """
     wanted = body.get("response_format")
     constrained = isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
@@ -235,7 +235,7 @@ def has_schema(body: Mapping[str, Any]) -> bool:
 def _set_stop(fields: dict[str, Any]) -> None:
     """Send ``stop`` as a list, since older servers refuse a plain string.
 
-    An empty text stops nothing; llama.cpp would end the answer before its first token.
+    An empty text is left out: llama.cpp would end the answer before its first token.
     """
     stop = fields["stop"]
     stop = [stop] if isinstance(stop, str) else as_strings("stop", stop)
@@ -277,7 +277,7 @@ def with_reasoning(
 
 
 def reasoning_read(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields in which ``reasoning``, if they have it, is written as servers know it.
+    """Return fields in which ``reasoning``, if they have it, is in a form that servers know.
 
     A dictionary is sent as it is, since newer servers know that form.
 
@@ -300,7 +300,7 @@ def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of a request with a schema: thinking is off, unless they ask for it.
 
     mlxcel applies a schema from the first token on, so that a model which thinks would write its
-    JSON as a thought. Those that ask for it get it in a request of its own.
+    JSON as a thought. If thinking is asked for, it happens in a separate request.
     """
     fields = dict(sampling)
     if asks_for_thinking(fields):
@@ -312,7 +312,7 @@ def without_thinking(sampling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asks_for_thinking(fields: Mapping[str, Any]) -> bool:
-    """Tell whether the fields of a request ask the model to think, by any of their names."""
+    """Return whether the fields of a request ask the model to think, by any of their names."""
     variables = fields.get("chat_template_kwargs")
     variables = variables if isinstance(variables, Mapping) else {}
     switch, budget = variables.get("enable_thinking"), fields.get("thinking_budget_tokens")
@@ -330,7 +330,7 @@ def answer_room(max_tokens: int) -> int:
 def _with_variables(fields: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
     """Add variables of the chat template, unless they are set already."""
     given = fields.get("chat_template_kwargs") or {}
-    check_mapping("chat_template_kwargs", given, _MAPPINGS["chat_template_kwargs"])
+    check_mapping("chat_template_kwargs", given, _DICTIONARY_FIELDS["chat_template_kwargs"])
     return {**fields, "chat_template_kwargs": {**variables, **given}}
 
 

@@ -1,4 +1,4 @@
-"""Limits of mlxcel for schemas, and schemas made smaller to keep within them.
+"""Limits of mlxcel for schemas, and smaller forms of schemas that exceed them.
 
 mlxcel refuses a schema beyond its limits with one general message; here the error names the place.
 Other engines have no such limits.
@@ -44,9 +44,9 @@ CACHED_SCHEMAS = 32
 
 
 def exceeds_limits(response_format: Any) -> bool:
-    """Tell whether the schema of a ``response_format`` is beyond the limits of mlxcel."""
+    """Return whether the schema of a ``response_format`` is beyond the limits of mlxcel."""
     schema = schema_in(response_format)
-    return schema is not None and _problem(_compacted(schema)) is not None
+    return schema is not None and _exceeded_limit(_compacted(schema)) is not None
 
 
 def within_limits(schema: JsonSchema) -> JsonSchema:
@@ -58,16 +58,16 @@ def within_limits(schema: JsonSchema) -> JsonSchema:
         MlxcelError: It is still beyond a limit.
     """
     text = _compacted(schema)
-    return schema if _problem(text) is None else _smaller(text)
+    return schema if _exceeded_limit(text) is None else _reduced(text)
 
 
-def _smaller(text: str) -> JsonSchema:
+def _reduced(text: str) -> JsonSchema:
     used = _without_unused(json.loads(text))
-    if (problem := _problem(_compacted(used))) is None:
+    if (problem := _exceeded_limit(_compacted(used))) is None:
         return used
     with contextlib.suppress(RecursionError):  # it would be too deep
         inlined = _inlined(used)
-        if _problem(_compacted(inlined)) is None:
+        if _exceeded_limit(_compacted(inlined)) is None:
             return inlined
     raise MlxcelError(problem)
 
@@ -82,8 +82,8 @@ def _compacted(schema: JsonSchema) -> str:
 # --------------------------------------------------------------------------- limits
 
 
-def _problem(text: str) -> str | None:
-    """Return which limit a schema is beyond, None if it is within all of them."""
+def _exceeded_limit(text: str) -> str | None:
+    """Return a message about the limit that a schema exceeds, None if it exceeds none."""
     # Most are so small that nothing needs to be parsed.
     if (
         len(text) <= MAX_BYTES // 4
@@ -91,11 +91,11 @@ def _problem(text: str) -> str | None:
         and text.count('"$ref"') <= MAX_REFERENCES
     ):
         return None
-    return _looked_for_problem(text)
+    return _find_exceeded_limit(text)
 
 
 @functools.lru_cache(CACHED_SCHEMAS)
-def _looked_for_problem(text: str) -> str | None:
+def _find_exceeded_limit(text: str) -> str | None:
     schema = json.loads(text)
     for path, _ in containers(schema):
         if len(path) >= MAX_DEPTH:
@@ -166,7 +166,7 @@ def _inlined(schema: JsonSchema) -> JsonSchema:
 
 
 def _contains_itself(schema: JsonSchema, reference: str) -> bool:
-    """Tell whether a definition refers to itself, directly or through others."""
+    """Return whether a definition refers to itself, directly or through others."""
     waiting, seen = [target(schema, reference)], set[str]()
     while waiting:
         part = waiting.pop()

@@ -1,6 +1,6 @@
-"""Schemas as they are sent: with bounds, within the limits of the server, with names it can follow.
+"""Schemas as they are sent: with bounds, within the server's limits, with names it can follow.
 
-All of this takes as long as the schema is large, so it is done once for the same schema and room.
+The larger the schema, the longer all of this takes, so it is done once for each schema and room.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .definition_names import uri_safe, with_itself_defined
-from .json_schema import UNUSUAL, JsonSchema, compact, schema_in, with_schema_in
+from .json_schema import UNUSUAL_SCHEMA_ERRORS, JsonSchema, compact, schema_in, with_schema_in
 from .schema_limits import within_limits
 
 __all__ = ["Bounding", "format_to_send"]
@@ -43,21 +43,21 @@ def format_to_send(
         return response_format
     try:
         text = compact(schema)
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return response_format  # refused when it is written as JSON
-    return with_schema_in(response_format, _changed(text, room, bounding, limited) or schema)
+    return with_schema_in(response_format, _schema_to_send(text, room, bounding, limited) or schema)
 
 
 @functools.lru_cache(CACHED_TO_SEND)
-def _changed(
+def _schema_to_send(
     text: str, room: int | None, bounding: Bounding | None, limited: bool
 ) -> JsonSchema | None:
-    """Return the schema to send instead of one, None if nothing changes."""
+    """Return the schema to send instead of a given one, None if nothing changes."""
     given: JsonSchema = json.loads(text)
     schema = given
     if bounding is not None:
         # One of an unusual form is left to the server.
-        with contextlib.suppress(*UNUSUAL):
+        with contextlib.suppress(*UNUSUAL_SCHEMA_ERRORS):
             schema = bounding(given, room)
     schema = _sendable(schema, limited)
     schema = uri_safe(schema)

@@ -1,4 +1,4 @@
-"""Shared prefix of two prompts: how much of one a server has computed for the other."""
+"""Shared prefix of two prompts: how much of the second a server has computed for the first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..errors import MlxcelError
 from .failures import Failure
-from .flow import MISSING_ROUTE, Call, Flow
+from .flow import MISSING_ROUTE_STATUSES, Call, Flow
 from .message_tokens import Body, Handles, read_prompt, tokens_of_prompt, with_roles
 from .tokens import TokenMemory
 from .validation import as_object, as_text
@@ -17,7 +17,7 @@ __all__ = ["SharedPrefix", "compare_prompts"]
 
 Cause = Literal["message", "tools", "template", "end"]
 
-_AROUND = 30
+_CONTEXT_CHARACTERS = 30
 """Characters to show on each side of the place where prompts part."""
 
 _NOT_SHOWN = ("stream", "stream_options", "max_tokens")
@@ -71,17 +71,17 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
     _check_texts("messages_after", after)
     old, new = (yield from _prompt(before, memory)), (yield from _prompt(after, memory))
     ids = (yield from tokens_of_prompt(old)), (yield from tokens_of_prompt(new))
-    place = _shared(old, new)
+    place = _common_prefix_length(old, new)
     cause, message = _cause(before, after, new, place)
     if place in (len(old), len(new)):
         cause, message = "end", None
     return SharedPrefix(
         tokens=len(ids[1]),
-        reused=_shared(*ids),
+        reused=_common_prefix_length(*ids),
         cause=cause,
         message=message,
-        before=old[max(0, place - _AROUND) : place + _AROUND],
-        after=new[max(0, place - _AROUND) : place + _AROUND],
+        before=old[max(0, place - _CONTEXT_CHARACTERS) : place + _CONTEXT_CHARACTERS],
+        after=new[max(0, place - _CONTEXT_CHARACTERS) : place + _CONTEXT_CHARACTERS],
     )
 
 
@@ -107,7 +107,7 @@ def _template_applied(body: Body, handles: Handles) -> Flow[str | Failure]:
     answer = yield Call("/apply-template", body, handles=handles)
     if not isinstance(answer, Failure):
         return read_prompt(answer)
-    if answer.status in MISSING_ROUTE:
+    if answer.status in MISSING_ROUTE_STATUSES:
         raise MlxcelError(
             "The server does not show its prompts: it has no /apply-template. mlxcel has it in "
             "versions after 0.4.2; llama.cpp and the embedded engine have it, too."
@@ -125,32 +125,34 @@ def _cause(before: Body, after: Body, prompt: str, place: int) -> tuple[Cause, i
         place: How many characters the prompts share.
     """
     messages: Sequence[Mapping[str, Any]] = after["messages"]
-    first = _shared(before["messages"], messages)
-    begin, end = _span(prompt, messages, first)
+    first = _common_prefix_length(before["messages"], messages)
+    begin, end = _message_span(prompt, messages, first)
     if before.get("tools") != after.get("tools") and place < begin:
         return "tools", None
     return ("message", first) if place >= end and first < len(messages) else ("template", None)
 
 
-def _span(prompt: str, messages: Sequence[Mapping[str, Any]], index: int) -> tuple[int, int]:
+def _message_span(
+    prompt: str, messages: Sequence[Mapping[str, Any]], index: int
+) -> tuple[int, int]:
     """Return where a message begins in a prompt, and where the one before it ends."""
     end = 0
     for message in messages[:index]:
-        for text in _texts(message):
+        for text in _message_texts(message):
             found = prompt.find(text, end)
             end = found + len(text) if found >= 0 else end
-    texts = _texts(messages[index]) if index < len(messages) else []
+    texts = _message_texts(messages[index]) if index < len(messages) else []
     begins = [prompt.find(text, end) for text in texts[:1]]
     return (begins[0] if begins and begins[0] >= 0 else len(prompt)), end
 
 
-def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
+def _common_prefix_length(one: Sequence[Any], other: Sequence[Any]) -> int:
     """Return how many items two sequences have in common at their beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _texts(message: Mapping[str, Any]) -> list[str]:
+def _message_texts(message: Mapping[str, Any]) -> list[str]:
     """Return the texts of a message, which templates often strip."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"text": content}]

@@ -1,4 +1,4 @@
-"""Smallest answer to a schema: the tokens that it takes at least, and schemas that nothing fits."""
+"""Smallest answer to a schema: the fewest tokens that it takes, and schemas that nothing fits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import whole
-from .call_schemas import CALL
+from .call_schemas import CALL_SCHEMA_NAME
 from .json_schema import (
-    UNUSUAL,
+    UNUSUAL_SCHEMA_ERRORS,
     JsonSchema,
     Path,
     compact,
@@ -27,12 +27,12 @@ from .json_schema import (
 __all__ = ["check_room", "check_satisfiable", "least_room"]
 
 MANY_TOKENS = 512
-"""Room for an answer, in tokens, that is not checked: the smallest hardly ever needs as much."""
+"""Room for an answer, in tokens, that is not checked: the smallest answer rarely needs as much."""
 
 REAL_SHARE = 2
 """Tokens of a real answer for each token of the smallest one, whose values may be empty."""
 
-FEWEST = {"object": 1, "array": 1}
+EMPTY_VALUE_TOKENS = {"object": 1, "array": 1}
 """Tokens of an empty value; a scalar may share its token with what stands around it."""
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -40,13 +40,13 @@ TYPES: dict[str, tuple[type, ...]] = {
     **{"boolean": (bool,), "integer": (int, float), "number": (int, float)},
 }
 
-MOST_ROUNDS = 10
+MAX_ROUNDS = 10
 """Most definitions to follow in a row, each of which refers to the next."""
 
-MOST_TOGETHER = 20
+MAX_COMPARED_PARTS = 20
 """Parts that apply to one value and are compared with each other."""
 
-CONTRADICT = "its parts contradict each other"
+CONTRADICTION = "its parts contradict each other"
 
 CACHED_ANSWERS = 64
 
@@ -62,11 +62,11 @@ def check_satisfiable(schema: JsonSchema, name: str) -> None:
     """
     try:
         smallest = _Smallest(schema)
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return
     if smallest.tokens < NOTHING:
         return
-    path, reason = next(smallest.contradictions(), ((), CONTRADICT))
+    path, reason = next(smallest.contradictions(), ((), CONTRADICTION))
     raise MlxcelError(
         f"Nothing fits the schema {name!r}: at {pointer(path)}, {reason}. Change it there."
     )
@@ -88,7 +88,7 @@ def check_room(response_format: Any, tokens: int | None) -> None:
     if tokens < least < NOTHING:
         name = response_format["json_schema"].get("name", "answer")
         # Nobody has named the schema of a call.
-        what = "tool call" if name == CALL else f"answer to the schema {name!r}"
+        what = "tool call" if name == CALL_SCHEMA_NAME else f"answer to the schema {name!r}"
         raise MlxcelError(
             f"max_tokens={tokens} is too small: the smallest {what} has at least {least} tokens, "
             "and most need several times as many. Raise max_tokens, or ask for less."
@@ -110,7 +110,7 @@ def least_room(response_format: Any) -> int:
 def _least_tokens(text: str) -> float:
     try:
         return _Smallest(json.loads(text)).tokens
-    except UNUSUAL:
+    except UNUSUAL_SCHEMA_ERRORS:
         return 0
 
 
@@ -127,16 +127,16 @@ class _Smallest:
         names = {name for _, name in references(schema)}
         self._known: dict[int, float] = {}
         self._found: dict[str, float] = dict.fromkeys(names, NOTHING)
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             self._known = {}
-            found = {name: self._of(target(schema, name)) for name in names}
+            found = {name: self._size_of(target(schema, name)) for name in names}
             if found == self._found:
                 break
             self._found = found
         else:
             self._found = dict.fromkeys(names, 0)
         self._known = {}
-        self.tokens = self._of(schema)
+        self.tokens = self._size_of(schema)
 
     def contradictions(self) -> Iterator[tuple[Path, str]]:
         """Yield the places where nothing fits, and why."""
@@ -144,49 +144,49 @@ class _Smallest:
             if isinstance(part, dict) and (reason := self._contradiction(part)):
                 yield path, reason
 
-    def _of(self, part: Any) -> float:
+    def _size_of(self, part: Any) -> float:
         if not isinstance(part, dict):
             return NOTHING if part is False else 0
         if id(part) not in self._known:
-            self._known[id(part)] = self._measured(part)
+            self._known[id(part)] = self._measure(part)
         return self._known[id(part)]
 
-    def _measured(self, part: JsonSchema) -> float:
-        sizes = [self._of_types(part)]
+    def _measure(self, part: JsonSchema) -> float:
+        sizes = [self._size_of_types(part)]
         if isinstance(part.get("$ref"), str):
             sizes.append(self._found.get(part["$ref"], 0))
         if "allOf" in part:
-            sizes += map(self._of, part["allOf"])
+            sizes += map(self._size_of, part["allOf"])
             sizes.append(NOTHING if self._conflict(part) else 0)
         sizes += [
-            min(map(self._of, part[union])) for union in ("anyOf", "oneOf") if part.get(union)
+            min(map(self._size_of, part[union])) for union in ("anyOf", "oneOf") if part.get(union)
         ]
         return max(sizes)
 
-    def _of_types(self, part: JsonSchema) -> float:
+    def _size_of_types(self, part: JsonSchema) -> float:
         if "enum" in part or "const" in part:
             return 0 if any(_has_type(value, part) for value in _allowed_values(part)) else NOTHING
         types = part.get("type", ())
         types = (types,) if isinstance(types, str) else types
-        return min((self._of_type(kind, part) for kind in types), default=0)
+        return min((self._size_of_type(kind, part) for kind in types), default=0)
 
-    def _of_type(self, kind: str, part: JsonSchema) -> float:
-        if _crossed(kind, part):
+    def _size_of_type(self, kind: str, part: JsonSchema) -> float:
+        if _bounds_conflict(kind, part):
             return NOTHING
-        size: float = FEWEST.get(kind, 0)
+        size: float = EMPTY_VALUE_TOKENS.get(kind, 0)
         if kind == "array":
             first, least = part.get("prefixItems", ()), int(part.get("minItems", 0))
-            size += sum(map(self._of, first[:least]))
+            size += sum(map(self._size_of, first[:least]))
             if least > len(first):
                 # Commas stand between items, if not within them.
-                size += (least - len(first)) * max(self._of(part.get("items")), 0.5)
+                size += (least - len(first)) * max(self._size_of(part.get("items")), 0.5)
         if kind == "object":
             properties = part.get("properties", {})
             for name in part.get("required", ()):
                 if name not in properties and _is_closed(part):
                     return NOTHING
                 # The name, and what stands around it.
-                size += max(2, 1 + self._of(properties.get(name)))
+                size += max(2, 1 + self._size_of(properties.get(name)))
         return math.ceil(size) if size < NOTHING else NOTHING
 
     def _conflict(self, part: JsonSchema) -> str | None:
@@ -196,8 +196,8 @@ class _Smallest:
             reason = None
             if together.get("type") == []:
                 reason = "its parts have no type in common"
-            elif self._of_types(together) == NOTHING:
-                reason = self._contradiction(together) or CONTRADICT
+            elif self._size_of_types(together) == NOTHING:
+                reason = self._contradiction(together) or CONTRADICTION
             self._conflicts[id(part)] = reason
         return self._conflicts[id(part)]
 
@@ -205,7 +205,7 @@ class _Smallest:
         """Return a part, and parts that apply to the same value."""
         found: dict[int, JsonSchema] = {}
         waiting: list[Any] = [part]
-        while waiting and len(found) < MOST_TOGETHER:
+        while waiting and len(found) < MAX_COMPARED_PARTS:
             each = waiting.pop()
             if isinstance(each, dict) and id(each) not in found:
                 found[id(each)] = each
@@ -218,10 +218,10 @@ class _Smallest:
         if "allOf" in part:
             return self._conflict(part)
         if "enum" in part or "const" in part:
-            wrong = self._of_types(part) == NOTHING
+            wrong = self._size_of_types(part) == NOTHING
             return "none of the choices is possible" if wrong else None
         for kind in TYPES:
-            if self._is_only(kind, part) and (crossed := _crossed(kind, part)):
+            if self._is_only(kind, part) and (crossed := _bounds_conflict(kind, part)):
                 return crossed
         if self._is_only("object", part):
             for name in part.get("required", ()):
@@ -274,7 +274,7 @@ def _bounds_together(parts: list[JsonSchema]) -> JsonSchema:
     if types := [_kinds_of(part["type"]) for part in parts if "type" in part]:
         common = [kind for kind in types[0] if all(kind in each for each in types)]
         found["type"] = [kind for kind in common if kind != "integer" or "number" not in common]
-    with contextlib.suppress(TypeError):  # values that are no scalars are not compared
+    with contextlib.suppress(TypeError):  # only scalars are compared
         choices = [set(_allowed_values(part)) for part in parts if part.keys() & {"enum", "const"}]
         if choices:
             found["enum"] = list(set.intersection(*choices))
@@ -290,7 +290,7 @@ def _kinds_of(types: str | list[str]) -> list[str]:
 LENGTHS = {"string": "Length", "array": "Items", "object": "Properties"}
 
 
-def _crossed(kind: str, part: Mapping[str, Any]) -> str | None:
+def _bounds_conflict(kind: str, part: Mapping[str, Any]) -> str | None:
     """Return how the bounds of values of a type contradict each other, None if they do not."""
     if kind in LENGTHS:
         low, high = f"min{LENGTHS[kind]}", f"max{LENGTHS[kind]}"
@@ -298,10 +298,10 @@ def _crossed(kind: str, part: Mapping[str, Any]) -> str | None:
             return f"{low} {part[low]} is above {high} {part[high]}"
     if kind == "object" and len(part.get("required", ())) > part.get("maxProperties", math.inf):
         return f"more is required than maxProperties {part['maxProperties']}"
-    return _crossed_numbers(kind, part) if kind in ("integer", "number") else None
+    return _number_bounds_conflict(kind, part) if kind in ("integer", "number") else None
 
 
-def _crossed_numbers(kind: str, part: Mapping[str, Any]) -> str | None:
+def _number_bounds_conflict(kind: str, part: Mapping[str, Any]) -> str | None:
     lower = [(part[name], name) for name in ("minimum", "exclusiveMinimum") if name in part]
     upper = [(part[name], name) for name in ("maximum", "exclusiveMaximum") if name in part]
     for low, low_name in lower:

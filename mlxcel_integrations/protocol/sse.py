@@ -1,9 +1,9 @@
 r"""Server-sent events: bytes in, the data of whole events out, whatever the chunking.
 
 Follows the event stream format of the HTML standard (section 9.2.6), as far as model servers
-use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``. An error that is told
-by ``event: error``, by llama.cpp's ``error:`` lines, or by a line of JSON alone, becomes data with
-the key ``error``.
+use it: ``data`` lines, comments, and line ends of ``\n``, ``\r\n`` or ``\r``. An error in an
+``event: error``, in llama.cpp's ``error:`` lines, or in a line of JSON alone becomes data with the
+key ``error``.
 Bytes are split before they are decoded, and only at these line ends: U+0085, U+2028 and U+2029
 are text.
 """
@@ -36,8 +36,8 @@ class SSEDecoder:
         max_event_bytes: Larger events, or lines, are refused.
 
     Attributes:
-        stray: The last line before the end that is no part of an event stream, as of a traceback;
-            empty if there is none, or if an event has come since.
+        stray: The last line that does not belong to an event stream, such as one of a traceback;
+            empty without one, or if an event has come since.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:

@@ -17,8 +17,8 @@ __all__ = ["StopFilter"]
 BEGINNING = 6
 """Characters of the beginning of a stop text that is searched for first: little else has it."""
 
-MOST_NEXT = 256
-"""Most characters for which a state remembers that they begin no stop text."""
+MAX_REMEMBERED = 256
+"""Most characters for which a state remembers that no stop text begins with them."""
 
 
 class StopFilter:
@@ -27,7 +27,7 @@ class StopFilter:
     Text that may turn out to be the beginning of a stop text is held back until that is decided.
 
     Args:
-        stops: The stop texts; empty ones stop nothing.
+        stops: The stop texts; empty texts are ignored.
 
     Attributes:
         stopped: Whether a stop text has come.
@@ -98,12 +98,12 @@ class _State(dict[str, "_State"]):
         for state in reversed(unknown):
             if state._begins(character):
                 following = _State(state.held + character, following, self._stops)
-            if following.held or len(state) < MOST_NEXT:
+            if following.held or len(state) < MAX_REMEMBERED:
                 state[character] = following
         return following
 
     def _begins(self, character: str) -> bool:
-        """Tell whether a stop text begins with the text held back and a character."""
+        """Return whether a stop text begins with the text held back and a character."""
         beginning = self.held + character
         nearest = bisect_left(self._stops, beginning)
         return nearest < len(self._stops) and self._stops[nearest].startswith(beginning)

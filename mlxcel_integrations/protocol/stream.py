@@ -8,16 +8,14 @@ the text so far.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelStreamError, StructuredOutputTruncated
 from ..secret import redacted
+from .delta import CUT, Delta, with_thoughts_counted
 from .json_end import JSONEnd
 from .repetition import RepetitionDetector
-from .sampling import has_schema
 from .sse import END, SSEDecoder
 from .stop import StopFilter
 from .validation import (
@@ -32,103 +30,16 @@ from .validation import (
 if TYPE_CHECKING:
     from .prompt_progress import PromptProgress
 
-__all__ = [
-    "BEYOND_JSON",
-    "CONNECTION_ENDED",
-    "CUT",
-    "Check",
-    "Delta",
-    "DeltaStream",
-    "Request",
-    "ending",
-    "stop_texts",
-    "tell_progress",
-    "with_thoughts_counted",
-]
+__all__ = ["BEYOND_JSON", "CONNECTION_ENDED", "DeltaStream"]
 
 
 CONNECTION_ENDED = "the connection ended"
-
-CUT = ("length", "repetition")
-"""Finish reasons of answers that did not end by themselves."""
 
 FAILED = ("error", "abort")
 """Finish reasons of answers that the server gave up: mlxcel's, and that of vLLM and SGLang."""
 
 BEYOND_JSON = 2
 """Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
-
-
-Check = Callable[[Mapping[str, Any], str], None]
-"""Checks the text of an answer by the body of its request."""
-
-
-class Request(NamedTuple):
-    """Request for one generation.
-
-    Attributes:
-        route: Path below the server's root.
-        body: The JSON body.
-        stream: Makes a reader of the answer.
-        session: Name of the conversation that it belongs to, None for that of the client.
-        relaxable: Whether its schema may be sent without what the server cannot compile, since
-            the answer is checked by the whole of it.
-        then: Makes the request that follows, from the reader of the whole answer; None if none
-            does. Both answers are read as one.
-        otherwise: The request to send if the server refuses this one; None if there is none.
-        without_tools: Makes the request to send if the server refuses this one because it knows
-            no tools; None without tools.
-        thinks_first: Whether the model is to think before the answer, which has a schema, or may
-            get one.
-        check: Checks, by the body that was sent, JSON after which its generation failed; None if
-            whoever gets the answer checks it.
-    """
-
-    route: str
-    body: dict[str, Any]
-    stream: Callable[[], DeltaStream]
-    session: str | None = None
-    relaxable: bool = False
-    then: Callable[[DeltaStream], Request] | None = None
-    otherwise: Request | None = None
-    without_tools: Callable[[], Request] | None = None
-    thinks_first: bool = False
-    check: Check | None = None
-
-
-@dataclass(slots=True)
-class Delta:
-    """The part that one event adds to an answer.
-
-    Attributes:
-        text: New text of the answer.
-        reasoning: New text of the model's thinking.
-        tool_calls: New parts of tool calls, as OpenAI's ``delta.tool_calls``.
-        finish_reason: ``stop``, ``length`` or ``tool_calls``, once.
-        logprobs: Log probabilities of the new tokens, as the server's ``logprobs``.
-        usage: Token counts of the whole request, once.
-        timings: The server's own measurements, once, if it gives any.
-        model: Name of the model that answers, with the finish reason.
-        id: The server's name for the answer, with the finish reason.
-        prompt_progress: How much of the prompt the server has read, if that is more than before.
-    """
-
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: list[dict[str, Any]] | None = None
-    finish_reason: str | None = None
-    logprobs: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
-    timings: dict[str, Any] | None = None
-    model: str | None = None
-    id: str | None = None
-    prompt_progress: PromptProgress | None = None
-
-
-def tell_progress(delta: Delta, progress: Callable[[PromptProgress], object] | None) -> None:
-    """Call a function with the progress of a delta, if both are there."""
-    if delta.prompt_progress is not None and progress is not None:
-        progress(delta.prompt_progress)
 
 
 class DeltaStream:
@@ -150,11 +61,11 @@ class DeltaStream:
     Attributes:
         done: Whether no more needs to be read.
         gave_up: Whether the server has reported that it cannot go on.
-        broke_off: Whether it has done so by the finish reason, as mlxcel does.
+        broke_off: Whether it has done so with a finish reason, as mlxcel does.
         failed: Whether its generation failed after JSON that is complete.
         left: Whether it is done before the server, which may still be generating.
         model: Name of the model that answered, known at the end.
-        prompt_tokens: Tokens of the prompt, known at the end if the server tells them.
+        prompt_tokens: Tokens of the prompt, known at the end if the server reports them.
         thought_tokens: Tokens that the model has thought in a request before this one.
         server: Name of the server that answers, for errors, None if unknown.
         stands_still: Whether the server has reported progress of the prompt that had not moved, and
@@ -181,11 +92,11 @@ class DeltaStream:
         self._finish: str | None = None
         self._must_end = must_end
         self._failure: MlxcelStreamError | None = None
-        self._odd = b""
+        self._stray_event = b""
         self._stop = StopFilter(stops) if stops else None
         self._json = JSONEnd() if has_schema else None
         self._repetition = RepetitionDetector() if has_schema and not may_repeat else None
-        self._pieces = self._beyond = 0
+        self._pieces = self._pieces_after_json = 0
         self._decoder = SSEDecoder()
         # A list of strings would take 60 bytes for each token.
         self._text = io.StringIO()
@@ -228,7 +139,7 @@ class DeltaStream:
 
         Args:
             reason: Why, for the error.
-            log: The server's output, if it is a server of ours that has failed.
+            log: The output of a managed server that has failed.
 
         Raises:
             MlxcelStreamError: The answer is not complete, an event is invalid, or the server gave
@@ -241,15 +152,16 @@ class DeltaStream:
             ) from None
         if not (self.done or self._finish):
             raise MlxcelStreamError(
-                f"The answer was cut short: {reason} before {self._who} had finished it. The "
-                "text so far is in .partial; check the server's log, and send the request again.",
+                f"The answer was cut short: {reason} before {self._server_name} had finished it. "
+                "The text so far is in .partial; check the server's log, and send the request "
+                "again.",
                 partial=self.shown,
                 stderr=log,
             )
-        odd = self._odd or self._decoder.stray
+        odd = self._stray_event or self._decoder.stray
         if odd and not (self._finish or self.left):
             raise MlxcelStreamError(
-                f"{self._given_up_by} without a finish reason. It sent {_sample(odd)}, which is "
+                f"{self._gave_up} without a finish reason. It sent {_sample(odd)}, which is "
                 "not part of an answer. The text so far is in .partial; check the server's log.",
                 partial=self.shown,
                 stderr=log,
@@ -265,13 +177,13 @@ class DeltaStream:
             )
 
     @property
-    def _who(self) -> str:
+    def _server_name(self) -> str:
         return f"the server {self.server!r}" if self.server else "the server"
 
     def _read_event(self, data: bytes) -> Delta | None:
         event = from_json(data)
         if not isinstance(event, dict):
-            raise _unreadable(
+            raise _unreadable_event(
                 "that is not a JSON object",
                 data,
                 "check any proxy between this program and the server",
@@ -281,15 +193,17 @@ class DeltaStream:
             delta = self._read_choice(choices[0]) if choices else None
             usage = event.get("usage")
             timings = event.get("timings")
-            error = event.get("error") or (choices[0].get("error") if choices else _bare(event))
+            error = event.get("error") or (
+                choices[0].get("error") if choices else _bare_error(event)
+            )
             if error:
-                raise self._given_up(error_text(error))
+                raise self._gave_up_error(error_text(error))
             if delta is None:
                 delta = Delta()
-                if event and not event.keys() & _PARTS:
-                    self._odd = data
+                if event and not event.keys() & _EVENT_KEYS:
+                    self._stray_event = data
             else:
-                self._odd = b""
+                self._stray_event = b""
             if self._stop is not None:
                 self._cut_at_stop(self._stop, delta)
             if self._json is not None:
@@ -300,7 +214,7 @@ class DeltaStream:
                 # Imported here since most answers report none.
                 from .prompt_progress import progress_of
 
-                delta.prompt_progress = self._moved(progress_of(event))
+                delta.prompt_progress = self._if_moved(progress_of(event))
             if delta.finish_reason:
                 delta.model, delta.id = event.get("model"), event.get("id")
             if self.thought_tokens and (delta.finish_reason or delta.usage):
@@ -316,25 +230,25 @@ class DeltaStream:
                 or delta.timings
             )
             if holds_more:
-                _check(delta)
+                _check_types(delta)
             if usage:
                 self.prompt_tokens = usage.get("prompt_tokens")
             if delta.text:
                 self._text.write(delta.text)
             if delta.finish_reason:
                 if delta.finish_reason in FAILED:
-                    self._take_failure()
+                    self._ignore_failure_if_whole()
                 self._finish = delta.finish_reason
                 self.model = delta.model
         except (AttributeError, KeyError, TypeError, IndexError):
-            raise _unreadable(
+            raise _unreadable_event(
                 "of an unknown shape", data, "check that the address is that of an mlxcel server"
             ) from None
         # Comparing it with an empty delta would take four times as long, for every piece.
         adds = delta.text or delta.reasoning or holds_more or delta.prompt_progress
         return delta if adds else None
 
-    def _moved(self, progress: PromptProgress | None) -> PromptProgress | None:
+    def _if_moved(self, progress: PromptProgress | None) -> PromptProgress | None:
         """Return a progress; None instead of one that stands still or goes backwards."""
         if progress is None or progress.processed <= self._processed:
             self.stands_still = True
@@ -355,7 +269,7 @@ class DeltaStream:
             delta.text += stop.close()
 
     def _cut_after_json(self, end: JSONEnd, delta: Delta) -> None:
-        """Cut whatever follows the JSON of the answer, and leave it if the server goes on."""
+        """Cut off what follows the JSON of the answer, and leave it if the server goes on."""
         self._pieces += bool(delta.text or delta.reasoning)
         if not delta.text:
             return
@@ -364,8 +278,8 @@ class DeltaStream:
             self._leave(delta, "repetition")
         if length < len(delta.text):
             delta.text = delta.text[:length]
-            self._beyond += 1
-            if self._beyond > BEYOND_JSON and not delta.finish_reason:
+            self._pieces_after_json += 1
+            if self._pieces_after_json > BEYOND_JSON and not delta.finish_reason:
                 self._leave(delta)
 
     def _repeats(self, piece: str, end: JSONEnd) -> bool:
@@ -388,15 +302,15 @@ class DeltaStream:
         own = delta.usage or {"completion_tokens": self._pieces}
         delta.usage = with_thoughts_counted(own, self.thought_tokens)
 
-    def _take_failure(self) -> None:
+    def _ignore_failure_if_whole(self) -> None:
         """Ignore that the generation failed if the answer is whole nevertheless."""
         if not self._is_whole():
             self.broke_off = True
-            raise self._given_up("the generation failed; the reason is in the server's log")
+            raise self._gave_up_error("the generation failed; the reason is in the server's log")
         self.failed = True
 
     def _is_whole(self) -> bool:
-        """Tell whether the answer is whole although its generation failed.
+        """Return whether the answer is whole although its generation failed.
 
         Numbers are not: more digits might have come.
         """
@@ -405,64 +319,20 @@ class DeltaStream:
         value = from_json(self.text)
         return isinstance(value, dict | list | str | bool | None)
 
-    def _given_up(self, reason: str) -> MlxcelStreamError:
+    def _gave_up_error(self, reason: str) -> MlxcelStreamError:
         self.gave_up = True
-        return MlxcelStreamError(f"{self._given_up_by}: {reason}. The text so far is in .partial.")
+        return MlxcelStreamError(f"{self._gave_up}: {reason}. The text so far is in .partial.")
 
     @property
-    def _given_up_by(self) -> str:
-        return f"{self._who[0].upper()}{self._who[1:]} gave up on the answer"
+    def _gave_up(self) -> str:
+        return f"{self._server_name[0].upper()}{self._server_name[1:]} gave up on the answer"
 
     def _read_choice(self, choice: dict[str, Any]) -> Delta | None:
         raise NotImplementedError
 
 
-def ending(
-    stream: Callable[..., DeltaStream], body: Mapping[str, Any], *, may_repeat: bool = False
-) -> Callable[[], DeltaStream]:
-    """Return a factory of streams that end where the answer to a request body does.
-
-    Stop texts do not end JSON: its strings may contain them.
-
-    Args:
-        stream: Makes a stream.
-        body: The request body.
-        may_repeat: Whether JSON that repeats itself is read to its end.
-    """
-    if has_schema(body):
-        return partial(stream, has_schema=True, may_repeat=may_repeat, must_end=True)
-    stops = stop_texts(body)
-    return partial(stream, stops) if stops else stream
-
-
-def stop_texts(body: Mapping[str, Any]) -> list[str]:
-    """Return the texts that end the answer to a request body."""
-    stop = body.get("stop") or ()
-    texts = [stop] if isinstance(stop, str) else stop
-    return [text for text in texts if isinstance(text, str) and text]
-
-
-def with_thoughts_counted(usage: dict[str, Any], thought_tokens: int) -> dict[str, Any]:
-    """Return the token counts of an answer and of the thoughts before it.
-
-    Args:
-        usage: The counts of the answer alone.
-        thought_tokens: Tokens of the thoughts.
-    """
-    details = usage.get("completion_tokens_details") or {}
-    reasoning = thought_tokens + (details.get("reasoning_tokens") or 0)
-    counted = {
-        **usage,
-        "completion_tokens": (usage.get("completion_tokens") or 0) + thought_tokens,
-        "completion_tokens_details": {**details, "reasoning_tokens": reasoning},
-    }
-    if usage.get("total_tokens"):
-        counted["total_tokens"] = usage["total_tokens"] + thought_tokens
-    return counted
-
-
-def _check(delta: Delta) -> None:
-    """Check the types of what a delta holds beside texts.
+def _check_types(delta: Delta) -> None:
+    """Check the types of what a delta holds besides texts.
 
     Raises:
         TypeError: One is wrong.
@@ -477,8 +347,8 @@ def _check(delta: Delta) -> None:
         raise TypeError
 
 
-def _bare(event: Mapping[str, Any]) -> Any:
-    """Return the error that an event without choices is by itself, None if it is none."""
+def _bare_error(event: Mapping[str, Any]) -> Any:
+    """Return the error of an event that is nothing but an error, None for other events."""
     if isinstance(event.get("message"), str):
         return event
     if event.get("error") == {}:
@@ -487,11 +357,11 @@ def _bare(event: Mapping[str, Any]) -> Any:
     return event.get("detail") or event.get("errors")
 
 
-_PARTS = {"choices", "usage", "timings", "prompt_progress"}
+_EVENT_KEYS = {"choices", "usage", "timings", "prompt_progress"}
 """Keys of events: every event that says anything has at least one of them."""
 
 
-def _unreadable(form: str, data: bytes, advice: str) -> MlxcelStreamError:
+def _unreadable_event(form: str, data: bytes, advice: str) -> MlxcelStreamError:
     return MlxcelStreamError(
         f"The server sent an event {form}: {_sample(data)}. The text so far is in .partial; "
         f"{advice}."
@@ -499,7 +369,7 @@ def _unreadable(form: str, data: bytes, advice: str) -> MlxcelStreamError:
 
 
 def _sample(data: bytes) -> str:
-    # Before it is cut, since half of a key would not be found any more.
+    # Before it is cut, since half of a key would not be recognized.
     data = redacted(data)
     text = data[:200].decode(errors="replace")
     return repr(text if len(data) <= 200 else text + "…")

@@ -18,7 +18,7 @@ from .validation import error_text
 __all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "refuses_tools", "with_short_ids"]
 
 AS_GIVEN, JOINED, WITHOUT_SYSTEM = range(3)
-"""How messages are sent, in the order in which it is tried."""
+"""Ways to send messages, in the order in which they are tried."""
 
 _NO_SYSTEM = r"(?i)system (role|message|prompt)s? (is |are )?(not|un)|only user and assistant"
 
@@ -38,18 +38,18 @@ _IDS_REFUSED = r"(?i)tool call ids? should be alphanumeric"
 
 
 def refuses_roles(failure: Failure) -> bool:
-    """Tell whether a chat template has refused the roles of messages."""
+    """Return whether a chat template has refused the roles of messages."""
     text = error_text(failure.body)
     return failure.status in _REFUSED and re.search(ROLES_REFUSED, text) is not None
 
 
 def refuses_ids(failure: Failure) -> bool:
-    """Tell whether a chat template has refused the ids of tool calls."""
+    """Return whether a chat template has refused the ids of tool calls."""
     return failure.status in _REFUSED and bool(re.search(_IDS_REFUSED, error_text(failure.body)))
 
 
 def refuses_tools(failure: Failure) -> bool:
-    """Tell whether a server refused a request because it knows no tools."""
+    """Return whether a server refused a request because it knows no tools."""
     text = error_text(failure.body)
     return failure.status in _TOOLS_REFUSED and re.search(_ABOUT_TOOLS, text) is not None
 
@@ -58,8 +58,8 @@ class Roles:
     """What is known about the messages that the chat template of one server accepts.
 
     Args:
-        merge: Whether to merge messages from the start; None to do so once the server has refused
-            them, False never to do so.
+        merge: Whether to merge messages from the start; None to merge them once the server has
+            refused them, False to never merge them.
 
     Attributes:
         level: How messages are sent.
@@ -129,10 +129,10 @@ def merged(messages: Sequence[Message], level: int) -> list[Message]:
             continue
         last = result[-1] if result else None
         if last is not None and last["role"] == message["role"] != "tool":
-            result[-1] = _joined(last, message)
+            result[-1] = _join_two(last, message)
         else:
             result.append(message)
-    system = _all([message for message in messages if message["role"] == "system"])
+    system = _join_all([message for message in messages if message["role"] == "system"])
     if system is None:
         return result
     if level == JOINED:
@@ -140,14 +140,14 @@ def merged(messages: Sequence[Message], level: int) -> list[Message]:
     as_user = {**system, "role": "user"}
     for index, message in enumerate(result):
         if message["role"] == "user":
-            return [*result[:index], _joined(as_user, message), *result[index + 1 :]]
+            return [*result[:index], _join_two(as_user, message), *result[index + 1 :]]
     return [as_user, *result]
 
 
 def with_short_ids(messages: Sequence[Message]) -> list[Message]:
     """Return messages whose calls have ids of nine letters and digits, with their results.
 
-    An id depends on the messages before it alone, so that it is the same with the next question.
+    An id depends only on the messages before it, so that it is the same with the next question.
     """
     ids: dict[str, str] = {}
     return [_with_short_ids(message, ids) for message in messages]
@@ -167,15 +167,15 @@ def _with_short_ids(message: Message, ids: dict[str, str]) -> Message:
     return message
 
 
-def _all(messages: Sequence[Message]) -> Message | None:
+def _join_all(messages: Sequence[Message]) -> Message | None:
     """Return all messages as one, None if there are none."""
     found = None
     for message in messages:
-        found = message if found is None else _joined(found, message)
+        found = message if found is None else _join_two(found, message)
     return found
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _join_two(first: Message, second: Message) -> Message:
     """Return two messages of one role as one."""
     both = {**first, **second, "content": _joined_content(first, second)}
     if first.get("tool_calls") and second.get("tool_calls"):

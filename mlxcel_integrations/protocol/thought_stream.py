@@ -1,4 +1,4 @@
-"""Thoughts that are streamed before an answer, which is asked for in a request of its own."""
+"""Thoughts that are streamed before an answer, which is asked for in a separate request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .chat_streams import ChatStream, tokens_in_piece
-from .stream import Delta
+from .delta import Delta
 
 __all__ = ["ThoughtStream"]
 
@@ -20,7 +20,7 @@ _BLOCK = re.compile(r"\{|```")
 class ThoughtStream(ChatStream):
     """Read the thoughts before an answer, and leave the stream when the answer begins.
 
-    Only the thoughts are handed on: finish reason, token counts and the rest come with the answer.
+    Only the thoughts are passed on: finish reason, token counts and the rest come with the answer.
 
     Args:
         separates: Whether the server tells thoughts from the answer. mlxcel up to v0.4.2 does not

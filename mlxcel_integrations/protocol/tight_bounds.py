@@ -1,6 +1,6 @@
-"""Tight bounds for another answer to a schema: even the longest one that they allow has room.
+"""Tight bounds for another answer to a schema: even the longest answer that they allow has room.
 
-An answer that did not end is asked for again with them. They may cut a text that is really so long,
+An answer that did not end is asked for again with them. They may cut a text that has to be longer,
 which ``bounds`` avoids; nothing else makes sure that a small model comes to an end.
 """
 
@@ -17,13 +17,13 @@ __all__ = ["tightly_bounded"]
 DEFAULT_ROOM = 1000
 """Room for an answer whose length nothing limits, in tokens."""
 
-CHARACTERS_OF_TOKEN = 2
-"""Characters in a token of a name or a choice, at least; endless digits in a text have one each."""
+MIN_TOKEN_CHARACTERS = 2
+"""Fewest characters in a token of a name or a choice; in endless digits, each is a token."""
 
-LONGEST_VALUES = {"boolean": 2, "null": 2, "number": 20, "integer": 20, "string": 25}
+UNBOUNDED_VALUE_TOKENS = {"boolean": 2, "null": 2, "number": 20, "integer": 20, "string": 25}
 """Tokens of values that get no bounds, such as dates, and texts with a pattern."""
 
-AROUND = 4
+SYNTAX_TOKENS = 4
 """Tokens around a value: quotes, a comma, a colon, white space."""
 
 SCALARS = ["string", "number", "boolean", "null"]
@@ -84,7 +84,7 @@ class _TightBounds:
     def longest(self, part: Any) -> float:
         """Return the tokens of the longest value of a part."""
         if not isinstance(part, dict):
-            return LONGEST_VALUES["string"]
+            return UNBOUNDED_VALUE_TOKENS["string"]
         if id(part) not in self._sizes:
             self._sizes[id(part)] = 0  # for a part within itself
             self._sizes[id(part)] = self._measured(part)
@@ -128,7 +128,7 @@ class _TightBounds:
         return bounds
 
     def _properties(self, part: JsonSchema) -> dict[str, Any]:
-        """Close an object that is open, and leave out what need not be in it if room is short."""
+        """Close an object that is open, and leave out optional properties if room is short."""
         named, required = part["properties"], part.get("required", ())
         bounds: dict[str, Any] = {}
         if set(required) <= named.keys() and "minProperties" not in part:
@@ -141,7 +141,7 @@ class _TightBounds:
     def _measured(self, part: JsonSchema) -> float:
         if "const" in part or part.get("enum"):
             values = part.get("enum") or [part["const"]]
-            return max(len(compact(value)) for value in values) / CHARACTERS_OF_TOKEN
+            return max(len(compact(value)) for value in values) / MIN_TOKEN_CHARACTERS
         if "$ref" in part:
             return self.longest(target(self._schema, part["$ref"]))
         choices = part.get("anyOf") or part.get("oneOf")
@@ -155,24 +155,27 @@ class _TightBounds:
                 sizes.append(most["maxLength"] + 2)
             elif kind == "array":
                 first, items = part.get("prefixItems", ()), part.get("items", {})
-                each = self.longest(items) + AROUND
+                each = self.longest(items) + SYNTAX_TOKENS
                 sizes.append(2 + most.get("maxItems", 4) * each + sum(map(self.longest, first)))
             elif kind == "object":
                 sizes.append(self._of_object(part, most))
             elif kind == "integer" and "maximum" in most:
                 sizes.append(len(str(most["maximum"])))
             else:
-                sizes.append(LONGEST_VALUES.get(kind, LONGEST_VALUES["string"]))
+                sizes.append(UNBOUNDED_VALUE_TOKENS.get(kind, UNBOUNDED_VALUE_TOKENS["string"]))
         return max(sizes)
 
     def _of_object(self, part: JsonSchema, most: Mapping[str, Any]) -> float:
         kept = most.get("properties", {}).keys()
         named = {name: each for name, each in part.get("properties", {}).items() if name in kept}
         size = 2 + sum(
-            len(name) / CHARACTERS_OF_TOKEN + AROUND + self.longest(each)
+            len(name) / MIN_TOKEN_CHARACTERS + SYNTAX_TOKENS + self.longest(each)
             for name, each in named.items()
         )
         if not named:
-            each = self.longest(part.get("additionalProperties", {})) + LONGEST_VALUES["string"]
+            each = (
+                self.longest(part.get("additionalProperties", {}))
+                + UNBOUNDED_VALUE_TOKENS["string"]
+            )
             size += most.get("maxProperties", 4) * each
         return size

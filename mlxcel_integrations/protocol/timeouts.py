@@ -12,7 +12,7 @@ __all__ = ["USUAL_CONNECT_TIMEOUT", "Deadline", "Timeouts"]
 USUAL_CONNECT_TIMEOUT = 10.0
 """Longest time until a connection is made unless the user sets another, in seconds."""
 
-LONGEST = 14 * 24 * 3600.0
+MAX_WAIT_SECONDS = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
 
 
@@ -29,7 +29,7 @@ class Timeouts(NamedTuple):
         """Return limits as a user has given them.
 
         Raises:
-            MlxcelError: One is not a time.
+            MlxcelError: One is not a number of seconds.
         """
         limits = {name: as_seconds(name, value) for name, value in given.items()}
         return cls(**{name: limit for name, limit in limits.items() if limit is not None})
@@ -37,7 +37,7 @@ class Timeouts(NamedTuple):
     @property
     def read(self) -> float:
         """Longest silence until an answer begins."""
-        return 600.0 if self.timeout is None else min(self.timeout, LONGEST)
+        return 600.0 if self.timeout is None else min(self.timeout, MAX_WAIT_SECONDS)
 
     @property
     def connect(self) -> float:
@@ -90,7 +90,7 @@ class Deadline:
             self._began = True
             if self._timeouts.token_timeout is not None:
                 self._name = "token_timeout"
-                self._limit = min(self._timeouts.token_timeout, LONGEST)
+                self._limit = min(self._timeouts.token_timeout, MAX_WAIT_SECONDS)
         if progress or not (self._began or self.stands_still):
             self._alive_at = now
         self.timeout = min(self._limit - (now - self._alive_at), self._end - now)
@@ -98,7 +98,7 @@ class Deadline:
             raise TimeoutError
 
     def extend(self, seconds: float) -> None:
-        """Leave out the time of a server's start, which has a limit of its own."""
+        """Leave out the time of a server's start, which has another limit."""
         self._end += seconds
         self._end_of_all += seconds
         self._alive_at += seconds
@@ -116,7 +116,7 @@ class Deadline:
         return deadline
 
     def allows(self, pause: float, now: float) -> bool:
-        """Tell whether the request will have time left after a pause."""
+        """Return whether the request will have time left after a pause."""
         return now + pause < self._end
 
     def left(self, now: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..errors import MlxcelError
 from .arguments import as_strings
 from .failures import Failure
-from .flow import REJECTED, Call, Flow
+from .flow import REJECTED_STATUSES, Call, Flow
 from .strict_roles import Roles
 from .validation import as_object, as_text
 
@@ -27,13 +27,13 @@ __all__ = [
 BATCH_CHARACTERS = 250_000
 """Characters in one request: older servers accept 2 MiB, and JSON needs up to 6 bytes for each."""
 
-MARKS = re.compile(r"[<>\[\]|]")
+CONTROL_TOKEN_CHARACTERS = re.compile(r"[<>\[\]|]")
 """Characters in the names of control tokens, such as ``<eos>`` and ``[INST]``."""
 
-LONG = 1000
+LONG_TEXT = 1000
 """Length from which a search for control tokens in a text is slow, in characters."""
 
-WORTH_ASKING = 0.25
+MAX_SUSPECT_SHARE = 0.25
 """Below this share of suspect text, a first request about the suspects alone is faster."""
 
 SAMPLE = ("word", "", "  two words\n", "日本語 🎉", "a\n\n\nb\t\tc     d")
@@ -119,7 +119,7 @@ def count_texts(texts: Iterable[str], memory: TokenMemory) -> Flow[list[int]]:
 
 
 def can_count_at_once(memory: TokenMemory) -> Flow[bool]:
-    """Tell whether many texts can be counted in one request; this is tried once."""
+    """Return whether many texts can be counted in one request; this is tried once."""
     if memory.batches is None:
         yield from _try_batches(memory)
     return bool(memory.batches)
@@ -129,7 +129,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield groups of texts that fit into a request, all with marks or all without."""
     marked: dict[bool, list[str]] = {False: [], True: []}
     for text in texts:
-        marked[MARKS.search(text) is not None].append(text)
+        marked[CONTROL_TOKEN_CHARACTERS.search(text) is not None].append(text)
     for group in marked.values():
         yield from _pieces(group)
 
@@ -146,7 +146,7 @@ def _pieces(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _count_batch(texts: list[str], memory: TokenMemory) -> Flow[list[int]]:
-    if len(texts) == 1 and (not memory.batches or len(texts[0]) < LONG):
+    if len(texts) == 1 and (not memory.batches or len(texts[0]) < LONG_TEXT):
         return (yield from _count_each(texts))
     at_once = yield from can_count_at_once(memory)
     counts = (yield from _count_at_once(texts, memory)) if at_once else None
@@ -175,7 +175,7 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
         mixed += (memory.separator, text)
     special = yield from _may_have_control_tokens(texts)
     body = {"content": mixed, "add_special": False, "parse_special": special}
-    answer = yield Call("/tokenize", body, REJECTED)
+    answer = yield Call("/tokenize", body, REJECTED_STATUSES)
     if isinstance(answer, Failure):
         return None
     counts = [0]
@@ -188,20 +188,22 @@ def _count_at_once(texts: Sequence[str], memory: TokenMemory) -> Flow[list[int] 
 
 
 def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
-    """Tell whether texts may contain control tokens.
+    """Return whether texts may contain control tokens.
 
     Searching for them takes llama.cpp ten times as long as everything else. So if only a small
     part of long texts is suspect, this part is tokenized with the search and without.
     """
-    marked = [text for text in texts if MARKS.search(text)]
-    words = dict.fromkeys(word for text in marked for word in text.split() if MARKS.search(word))
+    marked = [text for text in texts if CONTROL_TOKEN_CHARACTERS.search(text)]
+    words = dict.fromkeys(
+        word for text in marked for word in text.split() if CONTROL_TOKEN_CHARACTERS.search(word)
+    )
     suspects = " ".join(words)
-    if len(suspects) >= sum(map(len, marked)) * WORTH_ASKING:
+    if len(suspects) >= sum(map(len, marked)) * MAX_SUSPECT_SHARE:
         return bool(marked)
     answers = []
     for special in (True, False):
         body = {"content": suspects, "add_special": False, "parse_special": special}
-        answer = yield Call("/tokenize", body, REJECTED)
+        answer = yield Call("/tokenize", body, REJECTED_STATUSES)
         if isinstance(answer, Failure):
             return True
         answers.append(read_tokens(answer))
@@ -210,10 +212,10 @@ def _may_have_control_tokens(texts: Sequence[str]) -> Flow[bool]:
 
 def _try_batches(memory: TokenMemory) -> Flow[None]:
     """Find a token to put between texts, and check that counts with it are right."""
-    props = yield Call("/props", expected=REJECTED)
+    props = yield Call("/props", expected=REJECTED_STATUSES)
     # Texts contain the end-of-text token only if they spell out its name.
     end = as_text(as_object(props).get("eos_token"))
-    answer = (yield Call("/tokenize", {"content": end}, REJECTED)) if end else None
+    answer = (yield Call("/tokenize", {"content": end}, REJECTED_STATUSES)) if end else None
     tokens = [] if answer is None or isinstance(answer, Failure) else read_tokens(answer)
     if len(tokens) != 1:
         memory.batches = False

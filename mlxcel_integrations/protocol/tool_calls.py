@@ -1,4 +1,4 @@
-"""Tool calls: each has an id and an index of its own, and results find their calls.
+"""Tool calls: each gets a unique id and index, and each result gets the id of its call.
 
 Servers and other providers leave ids out, or give the same one to several calls.
 """
@@ -68,7 +68,7 @@ def _with_json(call: JsonObject) -> JsonObject:
 # --------------------------------------------------------------------------- conversations
 
 
-class _Open(NamedTuple):
+class _PendingCall(NamedTuple):
     """A call that has no result yet: its id as given, its name, and its id as sent."""
 
     given: Any
@@ -82,10 +82,10 @@ class CallIds:
     def __init__(self) -> None:
         self._sent: dict[Any, str] = {}
         self._used: set[str] = set()
-        self._open: list[_Open] = []
+        self._open: list[_PendingCall] = []
 
     def with_ids(self, index: int, message: JsonObject) -> JsonObject:
-        """Return an assistant message whose calls have ids of their own.
+        """Return an assistant message whose calls have unique ids.
 
         Args:
             index: Its place in the conversation, for errors.
@@ -117,16 +117,16 @@ class CallIds:
         if isinstance(given, str) and given.strip() and given not in self._used:
             sent = given
         else:
-            sent = self._new()
+            sent = self._new_id()
         self._used.add(sent)
         if given:
             self._sent[str(given)] = sent
         function = call.get("function")
         name = function.get("name") if isinstance(function, Mapping) else None
-        self._open.append(_Open(given, name, sent))
+        self._open.append(_PendingCall(given, name, sent))
         return call if sent is given else {**call, "id": sent}
 
-    def _new(self) -> str:
+    def _new_id(self) -> str:
         """Return an id that is the same whenever the conversation is sent.
 
         Mistral's chat templates demand nine letters and digits.
@@ -139,12 +139,12 @@ class CallIds:
     def of_result(self, message: JsonObject) -> JsonObject | None:
         """Return the result of a tool with the id of its call, None if there is no such call."""
         given = message.get("tool_call_id")
-        sent = self._found(given, message.get("name"))
+        sent = self._find_pending(given, message.get("name"))
         if sent is None:
             return None
         return message if sent == given else {**message, "tool_call_id": sent}
 
-    def _found(self, given: Any, name: Any) -> str | None:
+    def _find_pending(self, given: Any, name: Any) -> str | None:
         for number, call in enumerate(self._open):
             if given and given == call.given:
                 return self._open.pop(number).sent
@@ -165,8 +165,8 @@ class CallIds:
 # --------------------------------------------------------------------------- answers
 
 
-class _Begun:
-    """A call of an answer, as far as it has come."""
+class _StartedCall:
+    """A call of an answer, of which parts have come."""
 
     def __init__(self, index: int, given: str) -> None:
         self.index = index
@@ -183,9 +183,9 @@ class CallNumbering:
     """
 
     def __init__(self) -> None:
-        self._by_index: dict[int, _Begun] = {}
-        self._by_id: dict[str, _Begun] = {}
-        self._last: _Begun | None = None
+        self._by_index: dict[int, _StartedCall] = {}
+        self._by_id: dict[str, _StartedCall] = {}
+        self._last: _StartedCall | None = None
         self._used: set[int] = set()
         self._next = 0
 
@@ -219,21 +219,21 @@ class CallNumbering:
         numbered["index"] = call.index
         return numbered
 
-    def _call_of(self, given: str, index: int | None) -> _Begun | None:
+    def _call_of(self, given: str, index: int | None) -> _StartedCall | None:
         """Return the call that a part belongs to, unless it begins one."""
         if index is not None:
             return self._by_index.get(index)
         return self._by_id.get(given) if given else self._last
 
-    def _begin(self, given: str, index: int | None) -> _Begun:
+    def _begin(self, given: str, index: int | None) -> _StartedCall:
         own = self._next if index is None or index in self._used else index
         self._used.add(own)
         self._next = max(self._next, own + 1)
-        call = _Begun(own, given)
+        call = _StartedCall(own, given)
         self._by_index[own if index is None else index] = call
         return call
 
-    def _own_id(self, call: _Begun) -> str:
+    def _own_id(self, call: _StartedCall) -> str:
         own = call.given
         if not own or own in self._by_id:
             own = new_id()
@@ -248,8 +248,8 @@ def new_id() -> str:
     return f"call_{os.urandom(16).hex()}"
 
 
-def _is_another(call: _Begun, given: str, name: str) -> bool:
-    """Tell whether a part begins another call than the one that its index or id names."""
+def _is_another(call: _StartedCall, given: str, name: str) -> bool:
+    """Return whether a part begins another call than the one that its index or id names."""
     if given and given == call.given:
         # Some servers repeat id and name in each part of a call.
         return bool(name and call.name) and (call.arguments.complete or name != call.name)

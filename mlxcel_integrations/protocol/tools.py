@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .features import ServerFeatures
 
 __all__ = [
-    "FREE",
+    "FREE_CHOICES",
     "CallsInJson",
     "Tools",
     "answer_schema",
@@ -32,8 +32,8 @@ __all__ = [
     "with_tools",
 ]
 
-MOST_TOOLS = 128
-FREE = (None, "auto", "none")
+MAX_TOOLS = 128
+FREE_CHOICES = (None, "auto", "none")
 
 Tools = Sequence[Mapping[str, Any]]
 
@@ -46,10 +46,10 @@ def check_tools(tools: Tools) -> list[str]:
     """
     if not isinstance(tools, list | tuple):
         raise MlxcelError(f"tools= must be a list of OpenAI tools, not {type(tools).__name__}.")
-    if len(tools) > MOST_TOOLS:
+    if len(tools) > MAX_TOOLS:
         raise MlxcelError(
-            f"There are {len(tools)} tools, but a server accepts at most {MOST_TOOLS}: pass only "
-            "the ones that this request needs."
+            f"There are {len(tools)} tools, but a server accepts at most {MAX_TOOLS}: pass only "
+            "those that this request needs."
         )
     return [_checked_name(index, tool) for index, tool in enumerate(tools)]
 
@@ -97,7 +97,7 @@ def check_choice(choice: Any, names: Sequence[str]) -> Any:
     Raises:
         MlxcelError: It names no tool.
     """
-    if choice in FREE:
+    if choice in FREE_CHOICES:
         return choice
     if choice is False:
         return None
@@ -155,7 +155,7 @@ def with_tools(
         features: The server's features, None if unknown.
 
     Returns:
-        The fields, and the calls that come as JSON; usually none do.
+        The fields, and the calls that come as JSON, usually none.
 
     Raises:
         MlxcelError: No server accepts a tool, or two have one name.
@@ -175,7 +175,7 @@ def with_tools(
         callable_tools = named(tools, choice)
         choice = "required"
     answer = None if choice == "required" else answer_schema(fields)
-    if choice == "none" or (choice in FREE and answer is None):
+    if choice == "none" or (choice in FREE_CHOICES and answer is None):
         return fields | {"tool_choice": choice}, None
     if choice == "required" and is_llama_cpp:
         # It would also allow calls in the model's own form.

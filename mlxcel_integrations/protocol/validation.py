@@ -26,21 +26,21 @@ __all__ = [
     "parsed",
 ]
 
-MOST_LEVELS = 16
+MAX_NESTING = 16
 """Deepest nesting of JSON that is passed on: frameworks copy and merge it by recursion."""
 
 FLOAT_OVERFLOW = 2**1023
 """Integers from here on overflow a float."""
 
-LONGEST_QUOTATION = 2000
+MAX_MESSAGE_CHARACTERS = 2000
 """Longest quotation of a server's message in an error."""
 
 
-def _no_number(word: str) -> None:
+def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"{text:.40} is too large")
@@ -48,7 +48,7 @@ def _finite(text: str) -> float:
 
 
 _decode = json.JSONDecoder().decode
-_decode_finite = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite).decode
+_decode_finite = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_parse_finite).decode
 
 NOT_JSON: Any = object()
 """What ``from_json`` returns for a text that is not JSON."""
@@ -66,7 +66,7 @@ def from_json(text: str | bytes) -> Any:
 
 
 def parsed(text: str) -> Any:
-    """Return the value of JSON, in which NaN and infinite numbers are not numbers.
+    """Return the value of JSON without NaN and infinite numbers.
 
     Raises:
         ValueError: It is not JSON, or has a number too large.
@@ -103,33 +103,33 @@ def error_text(error: Any) -> str:
     """Return the message of an error object, in any form that servers use."""
     message = error.get("message") or error if isinstance(error, dict) else error
     text = str(message) if is_shallow(message) else "an error that is nested too deeply to show"
-    # A program could not print an error that has a lone surrogate in it.
+    # A program could not print an error with a lone surrogate in it.
     text = valid_text(text)
-    return text if len(text) <= LONGEST_QUOTATION else text[:LONGEST_QUOTATION] + "…"
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "…"
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether a value is a string or None."""
+    """Return whether a value is a string or None."""
     return value is None or isinstance(value, str)
 
 
 def are_calls(value: Any) -> bool:
-    """Tell whether a value is a list of parts of tool calls, as OpenAI's ``delta.tool_calls``."""
+    """Return whether a value is a list of parts of tool calls, as OpenAI's ``delta.tool_calls``."""
     return _is_list_of(value, _is_call)
 
 
 def are_logprobs(value: Any) -> bool:
-    """Tell whether a value holds log probabilities as in chats, or as in text completions."""
+    """Return whether a value holds log probabilities as in chats, or as in text completions."""
     if not (isinstance(value, dict) and is_shallow(value)):
         return False
     if "tokens" in value:
         return _are_of_completion(value)
     content = value.get("content")
-    return content is None or _is_list_of(content, _is_entry)
+    return content is None or _is_list_of(content, _is_token_entry)
 
 
 def is_usage(value: Any) -> bool:
-    """Tell whether a value holds token counts, as OpenAI's ``usage``."""
+    """Return whether a value holds token counts, as OpenAI's ``usage``."""
     if not (isinstance(value, dict) and is_shallow(value)):
         return False
     details = [value.get(name) or {} for name in _DETAILS]
@@ -139,7 +139,7 @@ def is_usage(value: Any) -> bool:
 
 
 def are_timings(value: Any) -> bool:
-    """Tell whether a value is a dictionary of measurements."""
+    """Return whether a value is a dictionary of measurements."""
     return isinstance(value, dict) and is_shallow(value)
 
 
@@ -147,8 +147,8 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
 
-def is_shallow(value: Any, levels: int = MOST_LEVELS) -> bool:
-    """Tell whether JSON is nested no deeper than frameworks can bear."""
+def is_shallow(value: Any, levels: int = MAX_NESTING) -> bool:
+    """Return whether JSON is nested no deeper than frameworks can bear."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):
@@ -182,14 +182,14 @@ def _is_call(value: Any) -> bool:
     )
 
 
-def _is_entry(value: Any) -> bool:
-    """Tell whether a value is a chat's token with its log probability and alternatives."""
+def _is_token_entry(value: Any) -> bool:
+    """Return whether a value is a chat's token with its log probability and alternatives."""
     return (
         isinstance(value, dict)
         and isinstance(value.get("token"), str)
         and _is_number(value.get("logprob"))
         and _is_list_of(value.get("bytes") or [], lambda byte: type(byte) is int)
-        and _is_list_of(value.get("top_logprobs") or [], _is_entry)
+        and _is_list_of(value.get("top_logprobs") or [], _is_token_entry)
     )
 
 

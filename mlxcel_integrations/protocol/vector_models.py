@@ -1,4 +1,4 @@
-"""Models that embed or rank: which one is asked, and texts in batches.
+"""Models that embed or rank: the choice of one, and batches of texts.
 
 Shared by ``/v1/embeddings`` and ``/v1/rerank``.
 """
@@ -12,7 +12,7 @@ from ..errors import MlxcelError
 from .arguments import as_whole
 from .discovery import DEFAULT_SLOTS, ServedModel, choose_capable, engine_of, read_models
 from .failures import Failure
-from .flow import MISSING_ROUTE, REJECTED, Call, Flow, Gather
+from .flow import MISSING_ROUTE_STATUSES, REJECTED_STATUSES, Call, Flow, Gather
 from .tokens import TokenMemory, Uncounted
 from .validation import as_count
 
@@ -40,7 +40,7 @@ BATCH_SIZE = 64
 BATCH_TOKENS = 16_384
 """Approximate tokens in one request: a slow machine answers it well within the usual timeout."""
 
-_FLAGS = {
+_HOW_TO_SERVE = {
     "embedding": "Embeddings need an embedding model: pass embedding_model= to the object that "
     "starts the server (--embedding-model on the command line of mlxcel after 0.4.2), start "
     'llama-server with --embeddings, or use model="embedded" for the embeddings alone.',
@@ -121,7 +121,7 @@ def common_fields(
 
 
 def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
-    """Return the name of the served model with a capability; it is seldom the first one."""
+    """Return the name of the served model with a capability, which is rarely the first model."""
     if capability not in memory.models:
         memory.served = None
         served = yield from served_models(memory)
@@ -129,14 +129,15 @@ def _find_model(capability: Capability, memory: VectorMemory) -> Flow[str]:
         if name is None:
             names = ", ".join(model.id for model in served) or "none"
             raise MlxcelError(
-                f"None of the served models can do this (served: {names}). {_FLAGS[capability]}"
+                f"None of the served models can do this (served: {names}). "
+                f"{_HOW_TO_SERVE[capability]}"
             )
         memory.models[capability] = name
     return memory.models[capability]
 
 
 def served_models(memory: VectorMemory) -> Flow[tuple[ServedModel, ...]]:
-    """Return the models that the server offers, asked for once."""
+    """Return the models that the server offers; the server is asked once."""
     if memory.served is None:
         memory.served = read_models((yield Call("/v1/models", expected=frozenset())))
     return memory.served
@@ -154,7 +155,7 @@ def _refuse_ignored_instruction(memory: VectorMemory) -> Flow[None]:
 
 def _props(memory: VectorMemory) -> Flow[Mapping[str, Any]]:
     if memory.props is None:
-        answer = yield Call("/props", expected=REJECTED)
+        answer = yield Call("/props", expected=REJECTED_STATUSES)
         memory.props = answer if isinstance(answer, dict) else {}
     return memory.props
 
@@ -166,7 +167,7 @@ def batches(texts: Sequence[Text], batch_size: int) -> Iterator[Sequence[Text]]:
     """Yield the texts in groups that fit into one request."""
     first, tokens = 0, 0
     for index, text in enumerate(texts):
-        more = _about_tokens(text)
+        more = _estimated_tokens(text)
         full = index - first == batch_size or tokens + more > BATCH_TOKENS
         if index > first and full:
             yield texts[first:index]
@@ -175,8 +176,8 @@ def batches(texts: Sequence[Text], batch_size: int) -> Iterator[Sequence[Text]]:
     yield texts[first:]
 
 
-def _about_tokens(text: str | list[int]) -> int:
-    """Estimate tokens at 3 bytes each: counting takes a request, and would change little."""
+def _estimated_tokens(text: str | list[int]) -> int:
+    """Estimate tokens at 3 bytes each: counting them takes a request, and would change little."""
     if not isinstance(text, str):
         return len(text)
     size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
@@ -213,8 +214,8 @@ def refuse_missing_route(answer: Any, capability: Capability) -> None:
     Raises:
         MlxcelError: It does not; the message names the option to start it with.
     """
-    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE:
-        raise MlxcelError(f"{answer.bare_message or answer.message} {_FLAGS[capability]}")
+    if isinstance(answer, Failure) and answer.status in MISSING_ROUTE_STATUSES:
+        raise MlxcelError(f"{answer.bare_message or answer.message} {_HOW_TO_SERVE[capability]}")
 
 
 def by_index(entries: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:

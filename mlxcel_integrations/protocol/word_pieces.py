@@ -1,7 +1,7 @@
 """Texts of the built-in embedder: normalized as BERT reads them, and long ones in parts.
 
-llama.cpp normalizes texts for such a model in a simpler way: it knows no words that are too long,
-and does not take Korean syllables apart.
+llama.cpp normalizes texts for such a model in a simpler way: it reads words that are too long for
+BERT, and does not split Korean syllables.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .embedding_limits import may_exceed
 from .flow import Call, Flow
 from .tokens import TokenMemory, count_texts, read_tokens
 
-__all__ = ["MOST_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
+__all__ = ["MAX_PIECES", "Part", "mean_vectors", "normalize", "split_texts"]
 
-MOST_PIECES = 256
+MAX_PIECES = 256
 """Most word pieces of a text, with the two that begin and end it."""
 
 _BEGIN, _END = 101, 102
@@ -34,7 +34,7 @@ _IDEOGRAPHS = (
     range(0x20000, 0x2CEB0),
     range(0x2F800, 0x2FA20),
 )
-"""Characters that are words of their own."""
+"""Characters each of which is a word."""
 
 Part = str | list[int]
 """A text, or the ids of its word pieces."""
@@ -50,12 +50,12 @@ def split_texts(
         truncate: Whether to leave out all parts but the first.
         tokens: What is known about counting tokens.
     """
-    # A text without any character is refused.
+    # An empty text is refused.
     parts: list[list[Part]] = [[normalize(text) or " "] for text in texts]
-    long = [index for index, (text,) in enumerate(parts) if may_exceed(str(text), MOST_PIECES)]
+    long = [index for index, (text,) in enumerate(parts) if may_exceed(str(text), MAX_PIECES)]
     counts = yield from count_texts([str(parts[index][0]) for index in long], tokens)
     for index, count in zip(long, counts, strict=True):
-        if count + 2 > MOST_PIECES:
+        if count + 2 > MAX_PIECES:
             body = {"content": parts[index][0], "add_special": False}
             pieces = read_tokens((yield Call("/tokenize", body, frozenset())))
             parts[index] = [*_windows(pieces)][: 1 if truncate else None]
@@ -72,7 +72,7 @@ def mean_vectors(
         parts: The parts of each text.
     """
     rest = iter(vectors)
-    return [_mean([(next(rest), len(part)) for part in text]) for text in parts]
+    return [_weighted_mean([(next(rest), len(part)) for part in text]) for text in parts]
 
 
 def normalize(text: str) -> str:
@@ -86,14 +86,14 @@ class _Normal(dict[int, str]):
     """What each character becomes, found when it is first read."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = normal = _normal(chr(code))
+        self[code] = normal = _normalized_character(chr(code))
         return normal
 
 
 _NORMAL = _Normal()
 
 
-def _normal(character: str) -> str:
+def _normalized_character(character: str) -> str:
     if character.isspace():
         return " "
     kind = unicodedata.category(character)
@@ -107,12 +107,12 @@ def _normal(character: str) -> str:
 
 def _windows(pieces: Sequence[int]) -> Iterator[Part]:
     """Yield the word pieces of a text in parts, each with what begins and ends it."""
-    size = MOST_PIECES - 2
+    size = MAX_PIECES - 2
     for first in range(0, len(pieces), size):
         yield [_BEGIN, *pieces[first : first + size], _END]
 
 
-def _mean(parts: Sequence[tuple[Sequence[float], int]]) -> list[float]:
+def _weighted_mean(parts: Sequence[tuple[Sequence[float], int]]) -> list[float]:
     if len(parts) == 1:
         return list(parts[0][0])
     vectors, lengths = zip(*parts, strict=True)

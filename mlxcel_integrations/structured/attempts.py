@@ -1,4 +1,4 @@
-"""Attempts at a structured answer: one that does not fit is asked for again, with its problem."""
+"""Attempts at a structured answer: if it does not fit, the model is told why and asked again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["MAX_ATTEMPTS", "Attempts", "correction", "total_usage"]
 MAX_ATTEMPTS = 2
 """Attempts unless the caller says otherwise."""
 
-MOST_QUOTED = 1000
+MAX_QUOTED_CHARACTERS = 1000
 """Longest answer that is shown to the model again, in characters."""
 
 
@@ -69,7 +69,7 @@ class Attempts:
         return True
 
     def continues_after(self, error: BaseException | None) -> bool:
-        """Tell whether there is another attempt after an error."""
+        """Return whether there is another attempt after an error."""
         problem = error.problem if isinstance(error, StructuredOutputError) else None
         return problem is not None and self.number < self._most
 
@@ -83,7 +83,7 @@ def correction(error: StructuredOutputError) -> str:
     """Return what to tell the model about an answer that did not fit."""
     if isinstance(error, StructuredOutputTruncated):
         return f"Be brief. Your last answer was refused: {error.problem}."
-    quoted = f" ({error.raw.strip()})" if len(error.raw) <= MOST_QUOTED else ""
+    quoted = f" ({error.raw.strip()})" if len(error.raw) <= MAX_QUOTED_CHARACTERS else ""
     return f"Your last answer{quoted} was refused: {error.problem}."
 
 

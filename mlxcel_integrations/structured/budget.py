@@ -5,20 +5,20 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from .patterns import FEW_STEPS, MOST_STATES, Pattern, backtracking, compiled, states
+from .patterns import FEW_STEPS, MAX_STATES, Pattern, backtracking, compiled, states
 
 __all__ = ["Budget", "OutOfSteps", "count_values", "current_budget", "spend"]
 
-LEAST_STEPS = 100_000
+MIN_STEPS = 100_000
 """Steps that any validation may take: less than a second."""
 
 STEPS_PER_VALUE = 40
 """Steps that each value, nested ones included, adds to the budget."""
 
-MOST_STEPS = 1_000_000
-"""Steps of the largest values: some seconds, far more than a plausible schema needs for them."""
+MAX_STEPS = 1_000_000
+"""Steps for the largest values: some seconds, far more than a plausible schema needs for them."""
 
-MOST_VALUES = (MOST_STEPS - LEAST_STEPS) // STEPS_PER_VALUE
+MAX_COUNTED_VALUES = (MAX_STEPS - MIN_STEPS) // STEPS_PER_VALUE
 """Most values that add steps to the budget."""
 
 PATTERN_STEPS = 20_000_000
@@ -27,7 +27,7 @@ PATTERN_STEPS = 20_000_000
 COMPILE_STEPS = 500
 """Compiling one state of a pattern takes as long as this many steps of the engine."""
 
-MOST_BACKTRACKING = 1000
+MAX_BACKTRACKING_CHARACTERS = 1000
 """Characters of a pattern that Python's engine is asked to compile, which takes milliseconds."""
 
 
@@ -39,7 +39,7 @@ class Budget:
     """What one validation may still spend."""
 
     def __init__(self, values: int) -> None:
-        self._steps = min(LEAST_STEPS + STEPS_PER_VALUE * values, MOST_STEPS)
+        self._steps = min(MIN_STEPS + STEPS_PER_VALUE * values, MAX_STEPS)
         self._pattern_steps = PATTERN_STEPS
         self._patterns: dict[str, Pattern | str] = {}
 
@@ -57,13 +57,13 @@ class Budget:
         """Return a compiled pattern, or the reason why it is left to the server."""
         if pattern not in self._patterns:
             size = states(pattern)
-            if size > MOST_STATES or not self._affords(size * COMPILE_STEPS):
+            if size > MAX_STATES or not self._affords(size * COMPILE_STEPS):
                 return "size limit"
             self._patterns[pattern] = compiled(pattern)
         return self._patterns[pattern]
 
     def found(self, pattern: str, text: str) -> bool | None:
-        """Tell whether a pattern is found in a text, None if that is left to the server."""
+        """Return whether a pattern is found in a text, None if that is left to the server."""
         self.spend(1)
         known = self.pattern(pattern)
         if isinstance(known, str):
@@ -73,7 +73,7 @@ class Budget:
         return known.matches(text)
 
     def _found_by_backtracking(self, pattern: str, text: str) -> bool | None:
-        known = backtracking(pattern) if len(pattern) <= MOST_BACKTRACKING else None
+        known = backtracking(pattern) if len(pattern) <= MAX_BACKTRACKING_CHARACTERS else None
         if known is None or (steps := known.steps(len(text))) > FEW_STEPS:
             return None
         return known.matches(text) if self._affords(int(steps)) else None
@@ -97,8 +97,8 @@ def spend(steps: int) -> None:
     current_budget.get().spend(steps)
 
 
-def count_values(value: Any, most: int = MOST_VALUES) -> int:
-    """Count the values within a value, which may hold itself, up to a number."""
+def count_values(value: Any, most: int = MAX_COUNTED_VALUES) -> int:
+    """Count the values within a value, which may contain itself, up to a limit."""
     count, waiting = 0, [value]
     while waiting and count + len(waiting) < most:
         part = waiting.pop()

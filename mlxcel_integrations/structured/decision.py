@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.arguments import as_strings, shown
-from ..protocol.features import FEWEST_ALTERNATIVES
+from ..protocol.features import MIN_ALTERNATIVES
 from ..protocol.messages import Message, Messages, as_list
 from ..protocol.reply import ChatReply
 from ..protocol.sampling import without_thinking
@@ -19,18 +19,18 @@ from .attempts import total_usage
 from .label_groups import LabelGroup, split
 from .request import with_text_added
 
-__all__ = ["MOST_LABELS", "Deciding", "Decision", "Prior", "checked_labels"]
+__all__ = ["MAX_LABELS", "Deciding", "Decision", "Prior", "checked_labels"]
 
-MOST_LABELS = 2000
+MAX_LABELS = 2000
 """Most labels of one decision; more of them take an engine minutes, or its whole context."""
 
-MOST_REQUESTS = 8
+MAX_REQUESTS = 8
 """Most requests for one distribution."""
 
-WORTH_A_REQUEST = 0.01
+MIN_GROUP_PROBABILITY = 0.01
 """Least probability of a group of labels that another request is made for, to tell them apart."""
 
-LEAST_PRIOR = 1e-6
+MIN_PRIOR = 1e-6
 """Least prior, so that a label that the model never expects does not win by that alone."""
 
 DECIDED_FIELDS = {
@@ -85,7 +85,7 @@ class Decision:
 
 
 class Deciding:
-    """A decision in the making: the next request, until there is none.
+    """A decision in progress: the next request, as long as there is one.
 
     ::
 
@@ -94,7 +94,7 @@ class Deciding:
         return deciding.decision()
 
     Args:
-        messages: The conversation that is to be judged.
+        messages: The conversation to judge.
         labels: The labels.
         calibrate: See ``LLM.decide``.
         sampling: Sampling fields.
@@ -114,7 +114,7 @@ class Deciding:
         calibrate: Prior,
         sampling: Mapping[str, Any],
     ) -> None:
-        self.alternatives = FEWEST_ALTERNATIVES
+        self.alternatives = MIN_ALTERNATIVES
         self._labels = checked_labels(labels)
         for name in sorted(DECIDED_FIELDS & sampling.keys()):
             if sampling[name] is not None:
@@ -123,7 +123,7 @@ class Deciding:
         given = as_list(messages)
         conversations = [given]
         if calibrate is True:
-            conversations.append(_neutral(given))
+            conversations.append(_neutral_conversation(given))
         elif calibrate is not False:
             conversations.append(as_list(calibrate))
         spelled = list(map(_SPELLING.encode, self._labels))
@@ -148,7 +148,7 @@ class Deciding:
 
     def request(self) -> tuple[Sequence[Message], Mapping[str, Any]]:
         """Return the messages and fields of the next request."""
-        current = self._current
+        current = self._current_round
         asked = current.asked
         labels = self._sorted_labels[asked.start : asked.end]
         schema = {"type": "string", "enum": labels}
@@ -172,15 +172,15 @@ class Deciding:
 
         Raises:
             MlxcelError: It came without log probabilities.
-            StructuredOutputError: It is none of the labels.
+            StructuredOutputError: It is not one of the labels.
         """
         self._usage = total_usage(self._usage, reply.usage)
         self._model = reply.model or self._model
-        asked = self._current.asked
+        asked = self._current_round.asked
         answer = from_json(reply.text)
         if answer not in self._sorted_labels[asked.start : asked.end]:
             raise StructuredOutputError(
-                f"The answer is none of the labels: {reply.text!r:.200}.", raw=reply.text
+                f"The answer is not one of the labels: {reply.text!r:.200}.", raw=reply.text
             )
         tokens = (reply.logprobs or {}).get("content")
         groups = split(self._spellings, asked, tokens) if tokens else None
@@ -190,7 +190,7 @@ class Deciding:
                 "answers logprobs= and top_logprobs=, or chat(..., schema=Literal[...]), which "
                 "needs none and returns a label alone."
             )
-        self._current.read(groups)
+        self._current_round.read(groups)
 
     def decision(self) -> Decision:
         """Return the decision, when nothing is left to ask."""
@@ -209,7 +209,7 @@ class Deciding:
         )
 
     @property
-    def _current(self) -> _Round:
+    def _current_round(self) -> _Round:
         return next(one for one in self._rounds if one.unfinished)
 
 
@@ -221,7 +221,7 @@ class _Round:
         messages: The conversation, with the labels at its end.
         spellings: All labels, sorted.
         groups: Groups of labels; at first, all of them are in one.
-        done: Groups that no request tells apart.
+        done: Groups that no further request splits.
         requests: How many requests were answered.
     """
 
@@ -239,7 +239,7 @@ class _Round:
         """Whether another request would tell more, which the first always does."""
         if not self.requests:
             return True
-        return bool(self.groups) and self.requests < MOST_REQUESTS
+        return bool(self.groups) and self.requests < MAX_REQUESTS
 
     @property
     def asked(self) -> LabelGroup:
@@ -247,13 +247,15 @@ class _Round:
         return max(self.groups, key=lambda group: group.probability)
 
     def read(self, groups: Sequence[LabelGroup]) -> None:
-        """Put the groups that an answer told apart in the place of the one that was asked."""
+        """Replace the group that was asked about by those into which the answer split it."""
         self.requests += 1
         asked = self.asked
         self.groups.remove(asked)
         for group in groups:
             splits = (
-                group.seen and 1 < group.size < asked.size and group.probability >= WORTH_A_REQUEST
+                group.seen
+                and 1 < group.size < asked.size
+                and group.probability >= MIN_GROUP_PROBABILITY
             )
             (self.groups if splits else self.done).append(group)
 
@@ -284,9 +286,9 @@ def checked_labels(labels: Iterable[str]) -> list[str]:
     found = as_strings("labels", labels)
     if not found:
         raise MlxcelError("labels= is empty: there is nothing to decide on.")
-    if len(found) > MOST_LABELS:
+    if len(found) > MAX_LABELS:
         raise MlxcelError(
-            f"labels= has {len(found):,} labels, but at most {MOST_LABELS:,} are possible: choose "
+            f"labels= has {len(found):,} labels, but at most {MAX_LABELS:,} are possible: choose "
             "the likely ones first, for example by their embeddings."
         )
     seen = set()
@@ -299,7 +301,7 @@ def checked_labels(labels: Iterable[str]) -> list[str]:
     return found
 
 
-def _neutral(messages: Sequence[Message]) -> list[Message]:
+def _neutral_conversation(messages: Sequence[Message]) -> list[Message]:
     """Return the instructions of a conversation, with a question that says nothing."""
     kept = [
         message
@@ -310,11 +312,11 @@ def _neutral(messages: Sequence[Message]) -> list[Message]:
 
 
 def _without_prior(question: _Round, prior: _Round) -> list[float]:
-    """Return probabilities divided by their prior; estimates, which this would blow up, stay."""
+    """Return probabilities divided by their prior, except estimates, which this would inflate."""
     shares, priors = question.probabilities(), prior.probabilities()
     estimated = zip(question.estimates(), prior.estimates(), strict=True)
     ratios = {
-        index: share / max(priors[index], LEAST_PRIOR)
+        index: share / max(priors[index], MIN_PRIOR)
         for index, (share, (here, there)) in enumerate(zip(shares, estimated, strict=True))
         if 2 * here <= share and 2 * there <= priors[index]
     }

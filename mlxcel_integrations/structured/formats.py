@@ -73,6 +73,6 @@ FORMAT_CHECKS: dict[str, Callable[[str], bool]] = {
 
 
 def fits_format(name: object, text: object) -> bool:
-    """Tell whether a value fits a format; all but texts fit, and any text fits an unknown one."""
+    """Return whether a value fits a format; only texts in a known format can fail to."""
     check = FORMAT_CHECKS.get(name) if isinstance(name, str) else None
     return check is None or not isinstance(text, str) or check(text)

@@ -1,7 +1,7 @@
 """Keywords of JSON schemas, each of which spends the budget of its validation.
 
-Some take more time than their budget in ``jsonschema``, or fail with large numbers: these are
-written anew.
+In ``jsonschema``, some take more time than their budget, or fail with large numbers: these are
+replaced.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from typing import Any
 import jsonschema
 from jsonschema import ValidationError
 
-from .budget import MOST_STEPS, count_values, current_budget, spend
+from .budget import MAX_STEPS, count_values, current_budget, spend
 from .formats import fits_format
 
-__all__ = ["COMPARING", "ITEMS_PER_STEP", "OWN", "Keyword", "check_format", "counted"]
+__all__ = [
+    "COMPARING_KEYWORDS",
+    "ITEMS_PER_STEP",
+    "REPLACED_KEYWORDS",
+    "Keyword",
+    "check_format",
+    "counted",
+]
 
 ITEMS_PER_STEP = 16
 """Items that are looked at in the time of one step."""
@@ -95,7 +102,7 @@ def _additional_properties(
 def _unevaluated(
     validator: Any, value: Any, instance: Any, schema: Any
 ) -> Iterator[ValidationError]:
-    """Check what no other keyword has: properties of an object, or items of a list."""
+    """Check what no other keyword has checked: properties of an object, or items of a list."""
     parts = instance.items() if isinstance(instance, dict) else enumerate(instance)
     known = _evaluated(validator, instance, schema, top=True)
     wrong = [
@@ -186,18 +193,22 @@ def _unique_items(
 ) -> Iterator[ValidationError]:
     if not value or not isinstance(instance, list):
         return
-    texts = [_text(part) for part in instance]
+    texts = [_canonical_text(part) for part in instance]
     if len(set(texts)) < len(texts):
         yield ValidationError("it has duplicate items")
 
 
-def _text(value: Any) -> str:
+def _canonical_text(value: Any) -> str:
     """Return a text that only equal values have, in which 1 and 1.0 are the same."""
     spend(1)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{name!r}:{_text(value[name])}" for name in sorted(value)) + "}"
+        return (
+            "{"
+            + ",".join(f"{name!r}:{_canonical_text(value[name])}" for name in sorted(value))
+            + "}"
+        )
     if isinstance(value, list):
-        return "[" + ",".join(map(_text, value)) + "]"
+        return "[" + ",".join(map(_canonical_text, value)) + "]"
     return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
@@ -228,14 +239,14 @@ def _compared(keyword: Keyword) -> Keyword:
             spend(1 + len(value) // 256)
             if instance in value:
                 return ()
-        most = COMPARISONS_PER_STEP * MOST_STEPS
+        most = COMPARISONS_PER_STEP * MAX_STEPS
         spend(1 + count_values(value, most) // COMPARISONS_PER_STEP)
         return keyword(validator, value, instance, schema)
 
     return check
 
 
-OWN: dict[str, Keyword] = {
+REPLACED_KEYWORDS: dict[str, Keyword] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
@@ -247,7 +258,7 @@ OWN: dict[str, Keyword] = {
 }
 """Keywords whose usual form takes more time than its budget, or fails with large numbers."""
 
-COMPARING = {
+COMPARING_KEYWORDS = {
     name: _compared(jsonschema.Draft202012Validator.VALIDATORS[name]) for name in ("const", "enum")
 }
 """Keywords that compare a value with others."""

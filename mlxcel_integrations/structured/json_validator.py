@@ -23,16 +23,22 @@ from referencing.exceptions import Unresolvable
 from ..errors import MlxcelError, StructuredOutputError
 from ..protocol.json_schema import JsonSchema, pointer, schema_in, target
 from .budget import Budget, OutOfSteps, count_values, current_budget, spend
-from .json_keywords import COMPARING, ITEMS_PER_STEP, OWN, check_format, counted
+from .json_keywords import (
+    COMPARING_KEYWORDS,
+    ITEMS_PER_STEP,
+    REPLACED_KEYWORDS,
+    check_format,
+    counted,
+)
 from .patterns import is_invalid
 from .schema import Schema, SchemaMismatch
 
 __all__ = ["JsonValidator", "check_answer", "keywords_of_dialect"]
 
-MOST_OF_SCHEMA = 2000
-"""Most values within a schema that add steps to the budget: more are not plausible."""
+MAX_SCHEMA_VALUES = 2000
+"""Most values within a schema that add steps to the budget: no plausible schema has more."""
 
-MOST_ERRORS = 100
+MAX_ERRORS = 100
 """Errors among which the most telling one is chosen."""
 
 SIBLINGS_IGNORED = (
@@ -42,7 +48,7 @@ SIBLINGS_IGNORED = (
 """Dialects in which ``$ref`` stands alone."""
 
 
-MALFORMED = (
+MALFORMED_SCHEMA_ERRORS = (
     *(Unresolvable, UnknownType, AttributeError, LookupError),
     *(OverflowError, TypeError, ValueError),
 )
@@ -60,7 +66,7 @@ class JsonValidator:
     def __init__(self, schema: JsonSchema) -> None:
         dialect = _validator_class(schema)
         try:
-            budget = Budget(count_values(schema, MOST_OF_SCHEMA))
+            budget = Budget(count_values(schema, MAX_SCHEMA_VALUES))
             error = _first_error(partial(_of_schemas, dialect), schema, budget)
         except (OutOfSteps, RecursionError):
             raise MlxcelError(
@@ -85,7 +91,7 @@ class JsonValidator:
             raise SchemaMismatch((), "checking it takes too long with this schema") from None
         except RecursionError:
             raise SchemaMismatch((), "it is nested too deeply to check") from None
-        except MALFORMED as failure:
+        except MALFORMED_SCHEMA_ERRORS as failure:
             raise SchemaMismatch((), f"it cannot be checked by this schema: {failure}") from None
         if error is not None:
             raise SchemaMismatch(error.absolute_path, error.message)
@@ -110,7 +116,7 @@ def check_answer(response_format: Any, text: str, finish_reason: str) -> None:
     try:
         Schema(name, schema, False, schema, check).validate(text, finish_reason)
     except StructuredOutputError as error:
-        error.problem = None  # its text was passed on as it came, so nobody asks again
+        error.problem = None  # its text was passed on as it came, so it is not asked for again
         raise
 
 
@@ -141,7 +147,7 @@ class _Pointers:
         """Return the part of the schema that a reference points to.
 
         Raises:
-            Unresolvable: There is none.
+            Unresolvable: There is no such part.
         """
         is_pointer = reference == "#" or reference.startswith("#/")
         found = target(self._schema, reference) if is_pointer else None
@@ -168,7 +174,7 @@ def _first_error(make: Callable[[], Any], value: Any, budget: Budget) -> Any:
     errors: list[ValidationError] = []
     token = current_budget.set(budget)
     try:
-        for error in islice(make().iter_errors(value), MOST_ERRORS):
+        for error in islice(make().iter_errors(value), MAX_ERRORS):
             errors.append(error)
     except OutOfSteps:
         if not errors:
@@ -203,10 +209,12 @@ def _bounded(dialect: Any, of_schemas: bool) -> Any:
 
     Args:
         dialect: The validator class to bound.
-        of_schemas: Whether it validates schemas, whose formats have checks of their own.
+        of_schemas: Whether it validates schemas, whose formats are checked differently.
     """
     keywords = {
-        name: COMPARING[name] if name in COMPARING else counted(OWN.get(name, keyword))
+        name: COMPARING_KEYWORDS[name]
+        if name in COMPARING_KEYWORDS
+        else counted(REPLACED_KEYWORDS.get(name, keyword))
         for name, keyword in dialect.VALIDATORS.items()
     }
     if not of_schemas:
@@ -229,7 +237,7 @@ def _bounded(dialect: Any, of_schemas: bool) -> Any:
 
 
 def _evolve(self: Any, **changes: Any) -> Any:
-    """Return a validator of a part; unlike the original's, of the same class whatever it says."""
+    """Return a validator of a part; unlike the original's, always of the same class."""
     fields = {
         "schema": self.schema,
         "registry": self._registry,

@@ -1,4 +1,4 @@
-"""Label groups: a probability for each group of labels that one answer tells apart."""
+"""Label groups: a probability for each group of labels that one answer distinguishes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LabelGroup", "spelled", "split"]
 
 BLANK = b" \t\r\n"
 NOT_IMPOSSIBLE = 1e-12
-"""Least probability of a token that was taken: servers round, or send none for certain ones."""
+"""Least probability of a chosen token: servers round, or send none for a certain token."""
 
 Range = tuple[int, int]
 
@@ -85,7 +85,7 @@ def split(
             if alternatives:
                 weights = _weights(spellings, path, way, text, known, [token, *alternatives])
                 least = min(_probability(other) for other in alternatives)
-                path, others = _shared_out(path, weights, least)
+                path, others = _groups_of(path, weights, least)
                 found += others
             elif way.size < path.size:
                 return None
@@ -158,7 +158,7 @@ def _narrow(weights: dict[Range, float], key: Range, within: Sequence[Range]) ->
         weights.update({one: weights[one] * (1 + weight / known) for one in within})
 
 
-def _shared_out(
+def _groups_of(
     path: LabelGroup, weights: Mapping[Range, float], least: float
 ) -> tuple[LabelGroup, list[LabelGroup]]:
     """Return the way that was taken, and the others; together as likely as the path.

@@ -13,25 +13,25 @@ from .decision import Decision, checked_labels
 __all__ = ["ByEmbeddings", "Labels", "check_route"]
 
 SHARPNESS = 20.0
-"""How much more likely a nearer label is: similarities of texts lie close together."""
+"""Factor on similarities, which lie close together: how much more likely a nearer label is."""
 
 Labels = Iterable[str] | Mapping[str, Iterable[str]]
 """Labels, or texts that fit each of them."""
 
 
 class ByEmbeddings:
-    """A decision by embeddings in the making.
+    """A decision by embeddings, in progress.
 
     Args:
-        text: The text that is to be judged.
+        text: The text to judge.
         labels: The labels, or each with texts that it fits.
 
     Attributes:
         text: The text.
-        examples: The texts of all labels; a label without any is its own.
+        examples: The texts of all labels; a label without texts stands for itself.
 
     Raises:
-        MlxcelError: There are no labels, too many, or the same twice; or something is no text.
+        MlxcelError: There are no labels, too many, or the same twice; or something is not a text.
     """
 
     def __init__(self, text: str, labels: Labels) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 
 from ..protocol.validation import parsed
 
-__all__ = ["MISSING", "MOST_OPEN", "IncrementalJSON", "is_deep"]
+__all__ = ["MAX_JSON_DEPTH", "MISSING", "IncrementalJSON", "is_deep"]
 
 MISSING: Any = object()
 """Stands for no value yet, since None is a value."""
 
-MOST_OPEN = 100
-"""Deepest nesting: each level costs time in each value, and later a level of recursion."""
+MAX_JSON_DEPTH = 100
+"""Deepest nesting: each level takes time for each value, and later a level of recursion."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\]*')
@@ -74,7 +74,7 @@ class IncrementalJSON:
         return inner if inner is not MISSING else self._root
 
     def feed(self, text: str) -> bool:
-        """Take the next piece and tell whether it adds to the value.
+        """Take the next piece and return whether it adds to the value.
 
         Raises:
             ValueError: It is not JSON, or nested too deeply.
@@ -137,8 +137,8 @@ class IncrementalJSON:
             self._expected = "key" if expected.startswith("key") else "value"
             return position + 1, not self._in_key
         if char in "{[" and expected.startswith("value"):
-            if len(self._open) == MOST_OPEN:
-                raise ValueError(f"nested deeper than {MOST_OPEN} levels")
+            if len(self._open) == MAX_JSON_DEPTH:
+                raise ValueError(f"nested deeper than {MAX_JSON_DEPTH} levels")
             self._open.append({} if char == "{" else [])
             self._keys.append(None)
             self._expected = "key or end" if char == "{" else "value or end"
@@ -189,9 +189,9 @@ class IncrementalJSON:
 
 
 def is_deep(value: Any) -> bool:
-    """Tell whether a value is nested deeper than ``MOST_OPEN`` levels."""
+    """Return whether a value is nested deeper than ``MAX_JSON_DEPTH`` levels."""
     level = [value]
-    for _ in range(MOST_OPEN + 1):
+    for _ in range(MAX_JSON_DEPTH + 1):
         level = [
             part
             for outer in level

@@ -80,11 +80,11 @@ class _Builders:
         if origin is Annotated:
             return self.of(args[0])
         if origin in (Union, UnionType):
-            return _first([self.of(part) for part in args])
+            return _first_fitting([self.of(part) for part in args])
         if origin in LISTS and args:
-            return _once(_list(self.of(args[0]), LISTS[origin]))
+            return _built_once(_list(self.of(args[0]), LISTS[origin]))
         if origin in DICTS and args:
-            return _once(_dict(self.of(args[1])))
+            return _built_once(_dict(self.of(args[1])))
         return self._of_class(output_type) if isinstance(output_type, type) else _leaf(output_type)
 
     def _of_class(self, output_type: type) -> Build:
@@ -95,22 +95,24 @@ class _Builders:
             return _leaf(output_type)
         builders: dict[str, tuple[str, Build]] = {}
         # Stored before its fields are known, since a class may contain itself.
-        self._by_class[output_type] = build = _once(_object(builders, _maker(output_type)))
+        self._by_class[output_type] = build = _built_once(_object(builders, _maker(output_type)))
         builders.update({name: (to, self.of(hint)) for name, (to, hint) in fields.items()})
         return build
 
 
 def _fields(output_type: Any) -> dict[str, tuple[str, Any]] | None:
-    """Return names and types of a class's fields by their names in JSON, None for other types."""
+    """Return the names and types of fields by their names in JSON; None for other types."""
     import pydantic
 
     if is_pydantic_1(output_type):
         return {
-            each.alias: (name, _hint_of_1(each)) for name, each in output_type.__fields__.items()
+            each.alias: (name, _pydantic_1_hint(each))
+            for name, each in output_type.__fields__.items()
         }
     if issubclass(output_type, pydantic.BaseModel) and not output_type.__pydantic_root_model__:
         return {
-            _alias(name, each): (name, each.annotation) for name, each in _of_2(output_type).items()
+            _alias(name, each): (name, each.annotation)
+            for name, each in _pydantic_2_fields(output_type).items()
         }
     if not is_typed_dict(output_type) and not dataclasses.is_dataclass(output_type):
         return None
@@ -122,7 +124,7 @@ def _fields(output_type: Any) -> dict[str, tuple[str, Any]] | None:
     return {_alias(name, defaults.get(name)): (name, hint) for name, hint in hints.items()}
 
 
-def _hint_of_1(field: Any) -> Any:
+def _pydantic_1_hint(field: Any) -> Any:
     # Pydantic 1 keeps null out of the type of a field.
     return field.outer_type_ | None if field.allow_none else field.outer_type_
 
@@ -131,7 +133,7 @@ def _defaults(output_type: Any) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(output_type)}
 
 
-def _of_2(output_type: Any) -> dict[str, pydantic.fields.FieldInfo]:
+def _pydantic_2_fields(output_type: Any) -> dict[str, pydantic.fields.FieldInfo]:
     fields: dict[str, pydantic.fields.FieldInfo] = output_type.model_fields
     return fields
 
@@ -150,7 +152,7 @@ def _maker(output_type: Any) -> Callable[[dict[str, Any]], Any]:
     if is_pydantic_1(output_type):
         empty = {name: field.get_default() for name, field in output_type.__fields__.items()}
         return lambda values: output_type.construct(set(values), **{**empty, **values})
-    fields = _of_2(output_type)
+    fields = _pydantic_2_fields(output_type)
     required = {_alias(name, each): None for name, each in fields.items() if each.is_required()}
 
     def make(values: dict[str, Any]) -> Any:
@@ -219,26 +221,26 @@ def _list(item: Build, make: Callable[[list[Any]], Any]) -> Build:
         if not isinstance(value, list):
             raise CannotFit
         if not growing:
-            return make(_each(item, value, False))
+            return make(_build_each(item, value, False))
         # Comparing is fast, since the parts are the same objects.
         if len(known) >= len(value) or known != value[: len(known)]:
             known.clear()
             items.clear()
         complete, last = value[len(known) : -1], value[-1:]
-        items.extend(_each(item, complete, False))
+        items.extend(_build_each(item, complete, False))
         known.extend(complete)
         # Copied first: the last item of a recursive type may change these lists.
-        return make([*items, *_each(item, last, True)])
+        return make([*items, *_build_each(item, last, True)])
 
     return build
 
 
-def _each(item: Build, parts: list[Any], growing: bool) -> list[Any]:
+def _build_each(item: Build, parts: list[Any], growing: bool) -> list[Any]:
     """Build the parts for which it is not too early."""
     return [made for part in parts if (made := item(part, growing)) is not MISSING]
 
 
-def _first(members: list[Build]) -> Build:
+def _first_fitting(members: list[Build]) -> Build:
     """Build by the first type of a union that fits the value."""
 
     def build(value: Any, growing: bool) -> Any:
@@ -250,7 +252,7 @@ def _first(members: list[Build]) -> Build:
     return build
 
 
-def _once(build: Build) -> Build:
+def _built_once(build: Build) -> Build:
     known: dict[int, tuple[Any, Any]] = {}
 
     def build_once(value: Any, growing: bool) -> Any:
@@ -269,7 +271,7 @@ def _leaf(output_type: Any) -> Build:
     if output_type is Any:
         return lambda value, growing: value
     if output_type in (str, int, bool):
-        return lambda value, growing: _of_type(output_type, value)
+        return lambda value, growing: _checked_type(output_type, value)
     read = _leaf_reader(output_type)
     if read is None:
         return lambda value, growing: MISSING
@@ -279,7 +281,7 @@ def _leaf(output_type: Any) -> Build:
         try:
             return read(value)
         except ValueError:
-            if growing and (not choices or _begins(value, choices)):
+            if growing and (not choices or _may_become(value, choices)):
                 return MISSING
             raise CannotFit from None
 
@@ -305,13 +307,13 @@ def _leaf_reader(output_type: Any) -> Callable[[Any], Any] | None:
     return lambda value: adapter.validate_json(json.dumps(value))
 
 
-def _of_type(output_type: type, value: Any) -> Any:
+def _checked_type(output_type: type, value: Any) -> Any:
     if type(value) is not output_type:
         raise CannotFit
     return value
 
 
-def _begins(value: Any, choices: list[str]) -> bool:
+def _may_become(value: Any, choices: list[str]) -> bool:
     return isinstance(value, str) and any(choice.startswith(value) for choice in choices)
 
 

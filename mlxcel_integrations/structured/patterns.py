@@ -19,7 +19,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 __all__ = ["FEW_STEPS", "Pattern", "backtracking", "compiled", "is_invalid", "states"]
 
-MOST_STATES = 5000
+MAX_STATES = 5000
 """Size of the largest pattern that is compiled, which takes a third of a second at most."""
 
 CLASS_STATES = 50
@@ -44,13 +44,13 @@ class Pattern:
 
     Attributes:
         states: How many steps each character of a text takes at most.
-        matches: Tells whether the pattern is found in a text.
+        matches: Returns whether the pattern is found in a text.
 
     Args:
         pattern: Its text.
 
     Raises:
-        SchemaError: The engine does not know it.
+        SchemaError: The engine cannot compile it.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -66,7 +66,7 @@ class BacktrackingPattern:
         pattern: Its text.
 
     Raises:
-        re.error: It does not know it either.
+        re.error: It cannot compile it either.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -78,7 +78,7 @@ class BacktrackingPattern:
         self._anchored = once and not parsed.state.flags & re.MULTILINE
 
     def matches(self, text: str) -> bool | None:
-        """Tell whether the pattern is found in a text, None if Python's engine cannot say."""
+        """Return whether the pattern is found in a text, None if Python's engine cannot say."""
         try:
             return self._search(text) is not None
         except SystemError:
@@ -87,7 +87,7 @@ class BacktrackingPattern:
 
     def steps(self, length: int) -> float:
         """Return the most steps that a text of a length takes, infinity if they grow too fast."""
-        _, steps = _sequence(self._parts, length + 1)
+        _, steps = _sequence_work(self._parts, length + 1)
         return steps if self._anchored else steps * (length + 1)
 
 
@@ -97,11 +97,11 @@ Work: TypeAlias = tuple[float, float]
 _ENDLESS: Work = math.inf, math.inf
 
 
-def _sequence(parts: Iterable[Any], length: int) -> Work:
+def _sequence_work(parts: Iterable[Any], length: int) -> Work:
     """Return the work of parts in a row: each is tried once for every way to match those before."""
     ways, steps = 1.0, 0.0
     for kind, given in parts:
-        part_ways, part_steps = _cost_of_part(kind, given, length)
+        part_ways, part_steps = _part_work(kind, given, length)
         steps += ways * part_steps
         ways *= part_ways
         if steps > FEW_STEPS or ways > FEW_STEPS:
@@ -109,25 +109,25 @@ def _sequence(parts: Iterable[Any], length: int) -> Work:
     return ways, steps
 
 
-def _cost_of_part(kind: Any, given: Any, length: int) -> Work:
+def _part_work(kind: Any, given: Any, length: int) -> Work:
     match kind:
         case _constants.SUBPATTERN:
-            return _sequence(given[-1], length)
+            return _sequence_work(given[-1], length)
         case _constants.BRANCH:
-            return _either(given[1], length)
+            return _branches_work(given[1], length)
         case _constants.GROUPREF_EXISTS:
-            return _either((given[1], given[2] or ()), length)
+            return _branches_work((given[1], given[2] or ()), length)
         case _constants.MAX_REPEAT | _constants.MIN_REPEAT:
-            return _repeated(given, length)
+            return _repetition_work(given, length)
         case _constants.POSSESSIVE_REPEAT:
             # It is left as it is once it has matched, as are atomic groups and look-around.
-            return 1, _repeated(
+            return 1, _repetition_work(
                 (given[0], given[1], [(_constants.ATOMIC_GROUP, given[2])]), length
             )[1]
         case _constants.ATOMIC_GROUP:
-            return 1, _sequence(given, length)[1]
+            return 1, _sequence_work(given, length)[1]
         case _constants.ASSERT | _constants.ASSERT_NOT:
-            return 1, _sequence(given[1], length)[1]
+            return 1, _sequence_work(given[1], length)[1]
         case _constants.GROUPREF:
             return 1, length
         case _constants.IN:
@@ -137,14 +137,14 @@ def _cost_of_part(kind: Any, given: Any, length: int) -> Work:
     return _ENDLESS  # pragma: no cover # parts that later versions of Python may have
 
 
-def _either(branches: Iterable[Any], length: int) -> Work:
-    works = [_sequence(branch, length) for branch in branches]
+def _branches_work(branches: Iterable[Any], length: int) -> Work:
+    works = [_sequence_work(branch, length) for branch in branches]
     return sum(ways for ways, _ in works), sum(steps for _, steps in works)
 
 
-def _repeated(given: Any, length: int) -> Work:
+def _repetition_work(given: Any, length: int) -> Work:
     least, most, inner = given
-    ways, steps = _sequence(inner, length)
+    ways, steps = _sequence_work(inner, length)
     times = min(int(most), length)
     if ways == 1:
         return max(times - int(least), 0) + 1, steps * times
@@ -156,7 +156,7 @@ def _repeated(given: Any, length: int) -> Work:
 
 @functools.lru_cache(CACHED_PATTERNS)
 def backtracking(pattern: str) -> BacktrackingPattern | None:
-    """Return a pattern for Python's engine, None if it does not know it."""
+    """Return a pattern for Python's engine, None if that cannot compile it."""
     if _IGNORES_CASE.search(pattern):  # it would compile a class one character at a time
         return None
     try:
@@ -167,7 +167,7 @@ def backtracking(pattern: str) -> BacktrackingPattern | None:
 
 @functools.lru_cache(CACHED_PATTERNS)
 def compiled(pattern: str) -> Pattern | str:
-    """Return a compiled pattern, or the reason why there is none."""
+    """Return a compiled pattern, or the reason why it cannot be compiled."""
     try:
         return Pattern(pattern)
     except (SchemaError, ValueError) as error:  # ValueError: half of a surrogate pair
@@ -201,7 +201,7 @@ def states(pattern: str, class_states: int = CLASS_STATES) -> int:
 
 
 def is_invalid(pattern: str, found: Pattern | str) -> bool:
-    """Tell whether a pattern is none in Python either, if Pydantic could not compile it."""
+    """Return whether Python cannot compile a pattern either, if Pydantic could not."""
     if isinstance(found, Pattern) or _UNKNOWN.search(found) or _IGNORES_CASE.search(pattern):
         # Without regard to case, Python compiles a class one character at a time.
         return False

@@ -15,9 +15,9 @@ from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
 
 if TYPE_CHECKING:
+    from ..protocol.delta import Delta
     from ..protocol.json_schema import JsonSchema
     from ..protocol.reply import ChatReply
-    from ..protocol.stream import Delta
     from .answer_stream import AnswerStream
     from .schema import Schema
 
@@ -194,7 +194,7 @@ def to_response_format(given: Any) -> dict[str, Any]:
 
 
 def check_format_type(given: Any) -> None:
-    """Check that a ``response_format`` is no name, nor of a type that only other servers have.
+    """Check that a ``response_format`` is not a name, and not of a type only other servers have.
 
     Raises:
         MlxcelError: It is.
@@ -210,13 +210,13 @@ def check_format_type(given: Any) -> None:
 
 
 def is_whole_format(given: Any) -> bool:
-    """Tell whether this is a ``response_format`` of the protocol that holds a schema."""
+    """Return whether this is a ``response_format`` of the protocol that holds a schema."""
     inner = given.get("json_schema") if isinstance(given, Mapping) else None
     return isinstance(inner, Mapping) and "schema" in inner
 
 
 def is_free(response_format: Any) -> bool:
-    """Tell whether a ``response_format`` leaves the form of the answer to the model."""
+    """Return whether a ``response_format`` leaves the form of the answer to the model."""
     return response_format in (None, {}, {"type": "text"})
 
 
@@ -285,7 +285,7 @@ def with_correction(
 def with_schema_shown(
     schema: JsonSchema, messages: Messages, *, tools: bool = False
 ) -> Sequence[Message]:
-    """Return messages with the schema at the end of the last one that the model is to answer.
+    """Return messages with the schema at the end of the last message that the model answers.
 
     Servers only constrain the answer by the schema. A model that has read it answers better.
 
@@ -298,7 +298,7 @@ def with_schema_shown(
 
 
 def with_text_added(messages: Messages, text: str) -> Sequence[Message]:
-    """Return messages with a text at the end of the last one that the model is to answer."""
+    """Return messages with a text at the end of the last message that the model answers."""
     messages = as_list(messages)
     if not messages or not all(isinstance(message, Mapping) for message in messages):
         return messages  # refused with the request

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import StructuredOutputError, StructuredOutputTruncated
+from ..protocol.delta import CUT
 from ..protocol.json_schema import pointer
-from ..protocol.stream import CUT
 from ..protocol.validation import parsed
-from .partial_json import MISSING, MOST_OPEN, IncrementalJSON, is_deep
+from .partial_json import MAX_JSON_DEPTH, MISSING, IncrementalJSON, is_deep
 
 __all__ = ["Schema", "SchemaMismatch"]
 
@@ -72,7 +72,7 @@ class Schema(Generic[T]):
             self._raise_unreadable(text, finish_reason)
         try:
             if is_deep(answer):
-                raise SchemaMismatch((), f"it is nested deeper than {MOST_OPEN} levels")
+                raise SchemaMismatch((), f"it is nested deeper than {MAX_JSON_DEPTH} levels")
             value = self.unwrapped(answer)
             if value is MISSING:
                 raise SchemaMismatch((), "it is not an object with the property 'value'")
@@ -102,7 +102,7 @@ class Schema(Generic[T]):
             ) from error
 
     def _raise_unreadable(self, text: str, finish_reason: str | None) -> NoReturn:
-        begun = _begun(text)
+        begun = _truncated_value(text)
         if begun is MISSING and finish_reason not in CUT:
             advice = "Check that the server supports response_format with a json_schema."
             if finish_reason == "refusal":
@@ -140,7 +140,7 @@ class Schema(Generic[T]):
         )
 
 
-def _begun(text: str) -> Any:
+def _truncated_value(text: str) -> Any:
     """Return the value of JSON that was cut off, ``MISSING`` for any other text."""
     parser = IncrementalJSON()
     try:

@@ -1,4 +1,4 @@
-"""Thinking before an answer in form: in one request where the server can do both, else in two.
+"""Thinking before a structured answer: in one request if the server can do both, else in two.
 
 mlxcel applies a schema from the first token on, so the model would have to think in JSON. There,
 the first request has no schema and is left as soon as the model has thought; the second one has the
@@ -15,20 +15,21 @@ from ..protocol.arguments import whole
 from ..protocol.body import to_json
 from ..protocol.chat_streams import SchemaStream
 from ..protocol.features import ServerFeatures
+from ..protocol.generation_request import Request
 from ..protocol.message_tokens import Body
 from ..protocol.messages import inspect, with_text_at_end
 from ..protocol.sampling import answer_room, has_schema
 from ..protocol.smallest_answer import least_room
-from ..protocol.stream import DeltaStream, Request
+from ..protocol.stream import DeltaStream
 from ..protocol.thought_stream import ThoughtStream
 
 __all__ = ["thinking_budget", "with_thinking_first"]
 
 USUAL_CONTEXT = 16384
-"""Context to assume for a server that does not tell its own."""
+"""Context to assume for a server that does not report one."""
 
 CHARACTERS_PER_TOKEN = 3
-"""Fewest characters of a token on average, so that a prompt is not taken for shorter than it is."""
+"""Fewest characters of a token on average, so that a prompt is never underestimated."""
 
 ONLY_FOR_ANSWERS = {
     "echo",
@@ -59,9 +60,9 @@ def with_thinking_first(
         request = request._replace(without_tools=without_tools)
     if not has_schema(request.body):
         return request
-    budget = thinking_budget(request.body, features.context_size, _length(request.body))
+    budget = thinking_budget(request.body, features.context_size, _prompt_characters(request.body))
     if budget == 0:
-        return _answering(request, request.body)
+        return _answer_request(request, request.body)
     if features.engine == "llama.cpp":
         limit = {} if budget is None else {"thinking_budget_tokens": budget}
         read = partial(_thinking_reader, request.stream)
@@ -75,7 +76,7 @@ def with_thinking_first(
         body,
         partial(ThoughtStream, separates=separates),
         request.session,
-        then=partial(_after_thoughts, request, may_continue and features.continues),
+        follow_up=partial(_after_thoughts, request, may_continue and features.continues),
         without_tools=request.without_tools,
     )
 
@@ -111,7 +112,7 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
     return min(limits, default=None)
 
 
-def _length(body: Body) -> int:
+def _prompt_characters(body: Body) -> int:
     """Return the characters of the text and of the tools in a prompt, wherever the tools are."""
     tools = body.get("tools")
     return inspect(body["messages"]).characters + (len(to_json(tools)) if tools else 0)
@@ -131,19 +132,19 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
     if (most := whole(body.get("max_tokens"))) is not None:
         body["max_tokens"] = max(most - stream.tokens, 1)
     if not thoughts:
-        return _answering(request, body, stream.tokens)
+        return _answer_request(request, body, stream.tokens)
     text = f"You have already thought about it:\n\n{thoughts}\n\nNow give the answer."
-    shown = _answering(
+    shown = _answer_request(
         request, {**body, "messages": with_text_at_end(messages, text)}, stream.tokens
     )
     if not continues or messages[-1]["role"] == "assistant":
         return shown
     begun = {"role": "assistant", "content": "", "reasoning_content": thoughts}
     continued = {**body, "messages": [*messages, begun]}
-    return shown._replace(body=continued, otherwise=shown)
+    return shown._replace(body=continued, fallback=shown)
 
 
-def _answering(request: Request, body: Body, thought_tokens: int = 0) -> Request:
+def _answer_request(request: Request, body: Body, thought_tokens: int = 0) -> Request:
     """Return a request for nothing but the answer."""
     variables = {**(body.get("chat_template_kwargs") or {}), "enable_thinking": False}
     body = {**body, "chat_template_kwargs": variables}

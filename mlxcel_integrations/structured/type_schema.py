@@ -134,7 +134,9 @@ def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
             return number
 
     try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_ready(output_type))
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
+            _with_typed_dicts_replaced(output_type)
+        )
         schema = adapter.json_schema(schema_generator=Generator)
     except (PydanticUserError, PydanticUndefinedAnnotation, NameError) as error:
         # Pydantic's advice to allow arbitrary types would not help: they have no JSON schema.
@@ -156,12 +158,12 @@ def _by_pydantic(output_type: Any) -> tuple[JsonSchema, Callable[[Any], Any]]:
 
 
 def is_pydantic_1(output_type: Any) -> bool:
-    """Tell whether a type is a model class of Pydantic 1."""
+    """Return whether a type is a model class of Pydantic 1."""
     return "pydantic.v1.main" in _modules(output_type)
 
 
 def belongs_to_pydantic_1(output_type: Any) -> bool:
-    """Tell whether a type is any class of Pydantic 1, such as a constrained number."""
+    """Return whether a type is any class of Pydantic 1, such as a constrained number."""
     return any(module.startswith("pydantic.v1.") for module in _modules(output_type))
 
 
@@ -171,7 +173,7 @@ def _modules(output_type: Any) -> list[str]:
 
 
 def is_typed_dict(output_type: Any) -> bool:
-    """Tell whether a type is a ``TypedDict``, of ``typing`` or of ``typing_extensions``."""
+    """Return whether a type is a ``TypedDict``, of ``typing`` or of ``typing_extensions``."""
     return type(output_type).__name__ == "_TypedDictMeta"
 
 
@@ -195,7 +197,7 @@ def _by_pydantic_1(output_type: Any, title: str) -> tuple[JsonSchema, Callable[[
     return schema, read
 
 
-def _ready(output_type: Any, outer: tuple[Any, ...] = ()) -> Any:
+def _with_typed_dicts_replaced(output_type: Any, outer: tuple[Any, ...] = ()) -> Any:
     """Return a type with each ``typing.TypedDict`` in it replaced for Pydantic.
 
     Before Python 3.12, Pydantic only accepts those of ``typing_extensions``.
@@ -205,7 +207,7 @@ def _ready(output_type: Any, outer: tuple[Any, ...] = ()) -> Any:
     if is_typed_dict(output_type) and output_type not in outer:
         return _typed_dict(output_type, (*outer, output_type))
     args = get_args(output_type)
-    ready = tuple(_ready(part, outer) for part in args)
+    ready = tuple(_with_typed_dicts_replaced(part, outer) for part in args)
     if ready == args:
         return output_type
     origin: Any = get_origin(output_type)
@@ -225,7 +227,7 @@ def _typed_dict(output_type: Any, outer: tuple[Any, ...]) -> Any:
         while (qualifier := get_origin(hint)) in qualifiers:
             need = need if qualifier is read_only else qualifier
             (hint,) = get_args(hint)
-        fields[name] = need[_ready(hint, outer)]
+        fields[name] = need[_with_typed_dicts_replaced(hint, outer)]
     make: Any = ours.TypedDict
     result = make(output_type.__name__, fields)
     result.__doc__ = output_type.__doc__
@@ -266,7 +268,7 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
     else:
         schema, description = given, ""
         title = str(schema.get("title", "")) if isinstance(schema, dict) else ""
-    if form == "json_object" or not (isinstance(schema, dict) and _says_something(schema)):
+    if form == "json_object" or not (isinstance(schema, dict) and _restricts_anything(schema)):
         keywords = ", ".join(sorted(SCHEMA_KEYWORDS))
         raise MlxcelError(
             f"{given!r:.200} is not a JSON schema: it has no keyword such as {keywords}."
@@ -275,8 +277,8 @@ def _unpacked(given: dict[str, Any]) -> tuple[str, str, JsonSchema]:
     return title, description, schema
 
 
-def _says_something(schema: JsonSchema) -> bool:
-    """Tell whether a schema has a keyword that allows or forbids anything."""
+def _restricts_anything(schema: JsonSchema) -> bool:
+    """Return whether a schema has a keyword that allows or forbids anything."""
     if schema.keys() & SCHEMA_KEYWORDS:
         return True
     from .json_validator import keywords_of_dialect

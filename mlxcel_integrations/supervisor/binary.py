@@ -22,22 +22,22 @@ class Dialect:
 
     Attributes:
         name: The usual name of the server.
-        words: Words between the executable and the flags.
+        subcommand: Words between the executable and the flags.
         parallel: Its flag for the number of slots.
-        second_models: Whether it takes models for embeddings and for reranking.
-        equals: Whether it reads ``--flag=value``.
+        serves_side_models: Whether it takes models for embeddings and for reranking.
+        accepts_equals_sign: Whether it reads ``--flag=value``.
         saves_slots: Whether it can save what its slots hold, and restore it.
-        guesses_alone: Whether it can guess tokens ahead without a second model.
+        speculates_alone: Whether it can guess tokens ahead without a second model.
         queueing: Flags, and their values, that make it queue requests instead of breaking them off.
     """
 
     name: str
-    words: tuple[str, ...] = ()
+    subcommand: tuple[str, ...] = ()
     parallel: str = "--parallel"
-    second_models: bool = False
-    equals: bool = True
+    serves_side_models: bool = False
+    accepts_equals_sign: bool = True
     saves_slots: bool = False
-    guesses_alone: bool = False
+    speculates_alone: bool = False
     queueing: tuple[tuple[str, str], ...] = ()
 
 
@@ -45,10 +45,12 @@ class Dialect:
 # and requests that arrive together overflow a queue of its default length.
 _QUEUEING = (("--max-batch-prefill", "1"), ("--max-queue-depth", "1000"))
 
-MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", second_models=True, queueing=_QUEUEING)
-MLXCEL_SERVER = Dialect("mlxcel-server", second_models=True, queueing=_QUEUEING)
-LLAMA_SERVER = Dialect("llama-server", equals=False, saves_slots=True, guesses_alone=True)
-EMBEDDED = Dialect("the embedded engine", ("serve",), saves_slots=True, guesses_alone=True)
+MLXCEL = Dialect("mlxcel", ("serve",), "--n-parallel", serves_side_models=True, queueing=_QUEUEING)
+MLXCEL_SERVER = Dialect("mlxcel-server", serves_side_models=True, queueing=_QUEUEING)
+LLAMA_SERVER = Dialect(
+    "llama-server", accepts_equals_sign=False, saves_slots=True, speculates_alone=True
+)
+EMBEDDED = Dialect("the embedded engine", ("serve",), saves_slots=True, speculates_alone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def find_executable(
 
 
 def find_mlxcel(environ: Mapping[str, str] = os.environ) -> Executable | None:
-    """Find the program that serves models when the user names none; None without one.
+    """Return the program that serves models if the user names none; None if there is none.
 
     Raises:
         MlxcelServerError: ``MLXCEL_BIN`` names a program that cannot be run.

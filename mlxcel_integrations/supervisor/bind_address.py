@@ -33,8 +33,8 @@ class BindAddress:
     Attributes:
         endpoint: The address.
         directory: The server's own directory, which holds its private socket. The guard makes and
-            locks it, so that the next start finds what a killed guard leaves behind. None if it is
-            neither possible nor needed.
+            locks it, so that the next start finds what a killed guard leaves behind. None if it
+            cannot be made and is not needed.
     """
 
     endpoint: Endpoint
@@ -68,7 +68,7 @@ def choose_bind_address(options: ServerOptions, path: str | None) -> BindAddress
 
 
 def _new_directory() -> Path:
-    """Return a directory to be made, after removing what killed guards have left beside it.
+    """Return the path of a directory to create, after removing what killed guards left beside it.
 
     Raises:
         MlxcelError: The path of every writable directory is too long.
@@ -130,7 +130,7 @@ def _is_port_open(host: str, port: int) -> bool:
 
 
 def _clear_path(path: str) -> None:
-    """Remove a stale socket, and refuse a path where anything else is or could appear.
+    """Remove a stale socket, and refuse a path that something else has or could take.
 
     The server itself would remove whatever it finds there, even the socket of a running server.
     """

@@ -57,13 +57,13 @@ _MAX_UNREAD_BYTES = 256 * 1024
 
 
 class BrokerConfig:
-    """The server that a broker is to keep.
+    """The server that a broker keeps.
 
     Args:
         command: Command line of the server.
         url: Its address.
         path: Its socket, None for TCP.
-        directory: A directory to be made for it, see ``BindAddress``.
+        directory: Directory to create for it, see ``BindAddress``.
         grace: Time from SIGTERM to SIGKILL, in seconds.
         before_stop: Command line that its guard runs before SIGTERM, within the grace.
     """
@@ -313,7 +313,7 @@ def main() -> None:
     The parent writes the process id of the child to its stdout.
     """
     listener = socket.socket(fileno=0)
-    # An orphan is spared by what ends all descendants of the program that starts it.
+    # As an orphan, it survives when all descendants of the program that started it are killed.
     child = os.fork()
     if child:
         os.write(1, b"%d" % child)

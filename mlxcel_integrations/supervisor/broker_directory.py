@@ -18,8 +18,8 @@ __all__ = ["BrokerDirectory", "unlock"]
 class BrokerDirectory:
     """A directory that only this user can enter, with the socket of a broker and a lock.
 
-    Whoever connects to the broker, starts one, or ends one takes the lock first, so there is never
-    more than one. The broker removes the directory.
+    A process takes the lock before it connects to the broker, starts one, or ends one, so there is
+    never more than one. The broker removes the directory.
 
     Args:
         name: A name that is different for each server.
@@ -68,7 +68,7 @@ class BrokerDirectory:
             self._remove_if_empty()
 
     def try_lock(self) -> int | None:
-        """Take the lock and return its descriptor, None while somebody else has it.
+        """Take the lock and return its descriptor, None while another process holds it.
 
         Raises:
             FileNotFoundError: The directory was removed.
@@ -105,7 +105,7 @@ class BrokerDirectory:
             self._lock.unlink(missing_ok=True)
         self._remove_if_empty()
 
-    def remove_if_left(self) -> None:
+    def remove_if_abandoned(self) -> None:
         """Remove what a broker and its guard have left behind if both were killed."""
         sweep(self.path.parents[1])
         self._remove_if_empty()

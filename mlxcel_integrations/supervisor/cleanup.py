@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import guard
 
-__all__ = ["reap", "remove_if_left", "sweep", "wait_for_end"]
+__all__ = ["reap", "remove_if_abandoned", "sweep", "wait_for_end"]
 
 _PRIVATE_DIRECTORY = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
 """Names of directories that are made for one server."""
@@ -27,7 +27,7 @@ _PRIVATE_DIRECTORY = re.compile(r"mlxcel-run-[\w-]{8}", re.ASCII)
 _FILE_TYPES = {"server.sock": stat.S_IFSOCK, "broker.sock": stat.S_IFSOCK, "lock": stat.S_IFREG}
 """Names and types of all files that are ever made in such a directory."""
 
-_ROUNDS = 5
+_KILL_ROUNDS = 5
 """How often to look for processes that were started while others were being killed."""
 
 _KILL_SECONDS = 1.0
@@ -35,7 +35,7 @@ _KILL_SECONDS = 1.0
 
 _REAP_PAUSE = 0.005
 
-_Started = Callable[[], Mapping[bytes, list[int]]]
+_StartedByDirectory = Callable[[], Mapping[bytes, list[int]]]
 
 
 def sweep(parent: Path) -> None:
@@ -50,16 +50,16 @@ def sweep(parent: Path) -> None:
     shared, started = f"mlxcel-{os.geteuid()}", functools.cache(_started_by_guards)
     for name in _file_names(parent):
         if _PRIVATE_DIRECTORY.fullmatch(name):
-            _remove_if_left(parent / name, started)
+            _remove_if_abandoned(parent / name, started)
     if _is_private(parent / shared):
         for name in _file_names(parent / shared):
-            _remove_if_left(parent / shared / name, started)
-        _remove_if_left(parent / shared, started)
+            _remove_if_abandoned(parent / shared / name, started)
+        _remove_if_abandoned(parent / shared, started)
 
 
-def remove_if_left(path: Path) -> None:
+def remove_if_abandoned(path: Path) -> None:
     """End a server and remove its directory if no guard looks after them any more."""
-    _remove_if_left(path, _started_by_guards)
+    _remove_if_abandoned(path, _started_by_guards)
 
 
 def _file_names(directory: Path) -> list[str]:
@@ -68,18 +68,18 @@ def _file_names(directory: Path) -> list[str]:
     return []
 
 
-def _remove_if_left(path: Path, started: _Started) -> None:
+def _remove_if_abandoned(path: Path, started: _StartedByDirectory) -> None:
     if not _is_private(path):
         return
     # Without psutil, as in a broker on macOS, all is left to the next start.
     with contextlib.suppress(OSError, ImportError), contextlib.ExitStack() as locks:
         directory = locks.enter_context(_locked(path))
         names = os.listdir(directory)  # noqa: PTH208
-        if not all(_is_ours(path / name) for name in names):
+        if not all(_is_server_directory(path / name) for name in names):
             return
         if "lock" in names:
             locks.enter_context(_locked(path / "lock"))
-        if not _all_ended(path, started) or _answers(path / "server.sock"):
+        if not _kill_started(path, started) or _is_listening(path / "server.sock"):
             return
         for name in names:
             with contextlib.suppress(FileNotFoundError):
@@ -87,7 +87,7 @@ def _remove_if_left(path: Path, started: _Started) -> None:
         path.rmdir()
 
 
-def _is_ours(path: Path) -> bool:
+def _is_server_directory(path: Path) -> bool:
     return _FILE_TYPES.get(path.name) == stat.S_IFMT(path.lstat().st_mode)
 
 
@@ -116,7 +116,7 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _answers(path: Path) -> bool:
+def _is_listening(path: Path) -> bool:
     """Return whether a process listens on a socket, even if it does not accept."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
@@ -191,9 +191,9 @@ def reap(pid: int) -> None:
                 time.sleep(_REAP_PAUSE)
 
 
-def _all_ended(path: Path, started: _Started) -> bool:
-    """Kill all that the guard of a directory has started; False if something still runs."""
-    for _ in range(_ROUNDS):
+def _kill_started(path: Path, started: _StartedByDirectory) -> bool:
+    """Kill all that the guard of a directory has started; return False if some of it still runs."""
+    for _ in range(_KILL_ROUNDS):
         left = started().get(os.fsencode(path))
         if not left:
             return True

@@ -16,16 +16,16 @@ from .binary import Dialect, Executable
 
 __all__ = ["arguments", "environment"]
 
-_SETTINGS = (
+_SETTING_PREFIXES = (
     "LLAMA_ARG_",
     "LLAMA_API_KEY",
     "LLAMA_CHAT_TEMPLATE_KWARGS",
     "LLAMA_LOG_",
     "MLXCEL_",
 )
-"""Prefixes of environment variables that are settings of servers."""
+"""Prefixes of environment variables that set options of servers."""
 
-_KEPT = frozenset(
+_MACHINE_VARIABLES = frozenset(
     {
         # Where models are stored and how they are downloaded. The first one names the directory of
         # downloaded models in every version, even in those whose --models-dir means something else.
@@ -53,9 +53,10 @@ def arguments(
         MlxcelError: The executable does not have an option, or no command line can hold its value.
     """
     dialect = executable.dialect
-    _check_models(dialect, options)
+    _check_side_models(dialect, options)
+    _check_speculation(dialect, options)
     words = [
-        *(*executable.command, *dialect.words),
+        *(*executable.command, *dialect.subcommand),
         *_flag("--model", model, dialect),
         *_address(endpoint, options),
         *_queueing(dialect, options),
@@ -75,11 +76,11 @@ def arguments(
             words += _flag(flag, str(value), dialect)
     if options.warmup is not None:
         words.append("--warmup" if options.warmup else "--no-warmup")
-    return [_passable(word) for word in (*words, *options.extra_args)]
+    return [_encodable(word) for word in (*words, *options.extra_args)]
 
 
-def _check_models(dialect: Dialect, options: ServerOptions) -> None:
-    """Check that a server can take the models beside its first one.
+def _check_side_models(dialect: Dialect, options: ServerOptions) -> None:
+    """Check that a server can load the embedding and reranker models beside its main model.
 
     Raises:
         MlxcelError: It cannot.
@@ -90,13 +91,21 @@ def _check_models(dialect: Dialect, options: ServerOptions) -> None:
             "ManagedServer is only one: pass it to LLM or an adapter, which start both, or start "
             f"ManagedServer({BUILT_IN_EMBEDDER!r})."
         )
-    if not dialect.second_models and (options.embedding_model or options.reranker_model):
+    if not dialect.serves_side_models and (options.embedding_model or options.reranker_model):
         raise MlxcelError(
             "embedding_model= and reranker_model= need mlxcel; "
             f"{dialect.name} serves one model. Start a second server for the other, as LLM and "
             'the adapters do for embedding_model="embedded" or a .gguf file.'
         )
-    if options.spec_type is not None and not dialect.guesses_alone:
+
+
+def _check_speculation(dialect: Dialect, options: ServerOptions) -> None:
+    """Check that a server can guess tokens without a second model, if the user asks for it.
+
+    Raises:
+        MlxcelError: It cannot.
+    """
+    if options.spec_type is not None and not dialect.speculates_alone:
         raise MlxcelError(
             f"spec_type={options.spec_type!r} needs llama-server or the embedded engine; "
             f"{dialect.name} guesses with a second model: "
@@ -107,7 +116,7 @@ def _check_models(dialect: Dialect, options: ServerOptions) -> None:
 def _flag(flag: str, value: str, dialect: Dialect) -> list[str]:
     # mlxcel takes a word that begins with a dash for the next flag, even the -1 of --n-predict;
     # llama-server takes it for the value, but does not read "=".
-    if value.startswith("-") and dialect.equals:
+    if value.startswith("-") and dialect.accepts_equals_sign:
         return [f"{flag}={value}"]
     return [flag, value]
 
@@ -118,11 +127,11 @@ def _queueing(dialect: Dialect, options: ServerOptions) -> list[str]:
     return [word for pair in dialect.queueing if pair[0] not in given for word in pair]
 
 
-def _passable(word: str) -> str:
+def _encodable(word: str) -> str:
     """Return a word of a command line in a form that the system can pass on.
 
     Raises:
-        MlxcelError: There is none.
+        MlxcelError: It has no such form.
     """
     # Whatever the locale cannot encode goes as UTF-8, which servers read.
     for encoding in (sys.getfilesystemencoding(), "utf-8"):
@@ -155,6 +164,6 @@ def environment(inherited: Mapping[str, str], api_key: Secret | None) -> dict[st
     result = {
         name: value
         for name, value in inherited.items()
-        if name in _KEPT or not name.startswith(_SETTINGS)
+        if name in _MACHINE_VARIABLES or not name.startswith(_SETTING_PREFIXES)
     }
     return result if api_key is None else {**result, "LLAMA_API_KEY": api_key.reveal()}

@@ -1,11 +1,11 @@
 """Guard: a small program that starts a server, and ends it when its owner is gone.
 
 A program that is killed cannot stop its server, and no server watches the program that started it.
-So the guard stands between them, in its own session, with the standard library alone and nothing of
-the user's: ``python -I -S guard.py``.
+So the guard stands between them. It runs in its own session, on the standard library alone, and
+loads nothing of the user's: ``python -I -S guard.py``.
 
-Its stdin and stdout are one socket to its owner, which both write lines to. The first line that
-it reads is the order, see ``order``; after that, ``stop`` and ``kill``. It answers in JSON:
+Its stdin and stdout are one socket to its owner; both sides write lines to it. The first line that
+the guard reads is ``start_order``; ``stop`` and ``kill`` may follow. It answers in JSON:
 ``{"pid": ...}`` and, in the end, ``{"returncode": ...}``; or ``{"no_directory": ...}`` or
 ``{"error": ...}`` when the socket's directory cannot be made or the command cannot be run. Its
 stderr is the log of the server. It never needs the key: that is in the environment, which it
@@ -41,11 +41,11 @@ ORPHAN_GRACE = 0.05
 Nobody waits for an answer any more, but a server may have a half-written file to remove.
 """
 
-_LOOK_AT_PARENT_EVERY = 0.5
+_PARENT_CHECK_SECONDS = 0.5
 """Pause between looks at the owner where the system does not report its end, in seconds."""
 
 BEFORE_STOP_SHARE = 0.8
-"""Share of the grace after which SIGTERM does not wait for the command before it any more."""
+"""Share of the grace after which SIGTERM is sent even if the command before it still runs."""
 
 STOP, KILL = b"stop\n", b"kill\n"
 
@@ -55,11 +55,11 @@ DIRECTORY_VARIABLE = "MLXCEL_GUARD_DIRECTORY"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
-_MOST_DESCRIPTORS = 10240
+_MAX_DESCRIPTORS = 10240
 """The most that macOS allows, whatever limit it reports."""
 
 
-def order(
+def start_order(
     command: list[str],
     socket: str | None,
     directory: os.PathLike[str] | None,
@@ -72,7 +72,7 @@ def order(
     Args:
         command: Command line of the server.
         socket: Path of the socket that the server makes, to be removed after it.
-        directory: The directory to be made and locked while the server runs; a socket in it is
+        directory: Directory to create, and to lock while the server runs; a socket in it is
             removed with it.
         grace: Time from SIGTERM to SIGKILL when the guard is asked to stop, in seconds.
         owner: Process id of the parent of the guard.
@@ -86,7 +86,7 @@ def order(
     return json.dumps([*commands, *paths, grace, owner]).encode() + b"\n"
 
 
-def clear(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None) -> None:
+def remove_socket(socket: str | bytes | None, directory: os.PathLike[str] | bytes | None) -> None:
     """Remove the socket of a server that has ended, and the directory that was made for it."""
     # Without pathlib, whose import would make each start milliseconds longer.
     with contextlib.suppress(OSError):
@@ -135,12 +135,12 @@ def main() -> None:
             if _is_inside(socket, directory):
                 return _report(no_directory=error.strerror)
         os.environb[DIRECTORY_VARIABLE.encode()] = directory
-    end = _serve(_words(command), _words(before_stop), watch)
-    clear(socket, directory)
+    end = _serve(_as_bytes(command), _as_bytes(before_stop), watch)
+    remove_socket(socket, directory)
     _report(**end)
 
 
-def _words(command: list[str]) -> list[bytes]:
+def _as_bytes(command: list[str]) -> list[bytes]:
     return [word.encode("latin-1") for word in command]
 
 
@@ -156,7 +156,7 @@ def _serve(command: list[bytes], before_stop: list[bytes], watch: Watch) -> dict
     returncode = _until_end(server, before_stop, watch)
     # Its children end now: later, its number may belong to another group.
     _signal_group(server, signal.SIGKILL)
-    _end_adopted()
+    _kill_detached()
     return {"returncode": returncode}
 
 
@@ -208,12 +208,12 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
         # A suspended guard must be continued to notice the end of its owner.
         prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
-    # A server that can accept no connection any more may give up its socket for good.
+    # A server that runs out of descriptors may stop accepting connections for good.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    # Servers derive the mode of their socket from it, and whoever may write to one may connect.
+    limit = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    # Servers derive the mode of their socket from it, and a user needs write permission to connect.
     os.umask(os.umask(0) | 0o022)
 
     def die_with_guard() -> None:
@@ -264,7 +264,7 @@ def _prctl() -> Any:
     return None
 
 
-def _end_adopted() -> None:
+def _kill_detached() -> None:
     """End all processes that detached themselves from the server, in any session; Linux only."""
     with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as children:  # noqa: PTH123
         while pids := children.read().split():
@@ -280,7 +280,7 @@ def _until_end(server: subprocess.Popen[bytes], before_stop: list[bytes], watch:
     while (returncode := server.poll()) is None:
         grace = watch.wait(ending.next_step())
         if grace is not None:
-            ending.begin(grace, in_order=not watch.orphaned)
+            ending.begin(grace, graceful=not watch.orphaned)
     ending.finish()
     return returncode
 
@@ -299,19 +299,19 @@ class Ending:
         self._running: subprocess.Popen[bytes] | None = None
         self._terminate_at = self._kill_at = math.inf
 
-    def begin(self, grace: float, *, in_order: bool) -> None:
+    def begin(self, grace: float, *, graceful: bool) -> None:
         """Begin the end, or hasten it.
 
         Args:
             grace: Seconds that the server has left.
-            in_order: Whether somebody waits for the end, so that the command is run.
+            graceful: Whether somebody waits for the end, so that the command is run.
         """
         now = time.monotonic()
         self._kill_at = min(self._kill_at, now + grace)
-        if in_order and self._is_running:
+        if graceful and self._is_running:
             return
         self._terminate_at = now
-        if in_order and grace and self._before_stop:
+        if graceful and grace and self._before_stop:
             command, self._before_stop = self._before_stop, []
             self._terminate_at = now + grace * BEFORE_STOP_SHARE
             # A program that cannot be run is like one that has ended.
@@ -384,7 +384,7 @@ class Watch:
         """
         left = max(0.0, deadline - time.monotonic())
         if self._exit is None:
-            left = min(left, _LOOK_AT_PARENT_EVERY)
+            left = min(left, _PARENT_CHECK_SECONDS)
         ready, _, _ = select.select(self._sources, [], [], None if left == math.inf else left)
         stop = self._signals in ready and signal.SIGTERM in os.read(self._signals, 4096)
         gone = self._exit in ready or self.owner_gone
@@ -464,7 +464,7 @@ def _report(**message: Any) -> None:
 
 
 def _signal_group(server: subprocess.Popen[bytes], number: int) -> None:
-    # macOS refuses a group of which only a zombie is left.
+    # macOS refuses to signal a group of which only a zombie is left.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(server.pid, number)
 

@@ -18,7 +18,7 @@ from .model_inputs import read_only_text
 from .model_store import model_directories, stored_path
 from .prompt_store import PromptStore
 from .server_spec import ServerSpec
-from .slot_kind import kind_of_slots
+from .slot_kind import slot_compatibility_key
 
 __all__ = ["Invocation"]
 
@@ -72,7 +72,7 @@ class Invocation:
         """
         if not (self.spec.options.keep_prompts and self.executable.dialect.saves_slots):
             return None
-        kind = kind_of_slots(self._arguments(_ANY_ENDPOINT), self.executable.dialect)
+        kind = slot_compatibility_key(self._arguments(_ANY_ENDPOINT), self.executable.dialect)
         store = PromptStore(
             cache_directory() / "prompts" / kind, self.spec.options.keep_prompts_mb * 10**6
         )

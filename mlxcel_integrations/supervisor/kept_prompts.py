@@ -1,7 +1,7 @@
 """Prompts that survive a restart: saved before a server ends, and restored once it is ready.
 
 A guard runs ``main`` with ``python -I -S`` before an orderly stop of its server. So prompts are
-kept whoever stops it: a program, its exit, or a broker. Only the guard waits for that.
+kept no matter what stops it: a program, its exit, or a broker. Only the guard waits for that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .slots import SlotError, SlotRefused, Slots
 
 __all__ = ["restore_prompts", "save_command", "save_prompts"]
 
-_APART = 1000
+_TIME_STEP_NS = 1000
 """Nanoseconds between the times of two files, so that they have an order."""
 
 
@@ -35,7 +35,7 @@ def save_command(url: str, path: str | None, store: PromptStore, seconds: float)
     """
     program = f"import sys; sys.path.append(sys.argv[1]); from {__name__} import main; main()"
     root = str(Path(__file__).parents[2])
-    given = (root, url, path or "", store.directory, store.most_bytes, seconds)
+    given = (root, url, path or "", store.directory, store.max_bytes, seconds)
     return [sys.executable, "-I", "-S", "-c", program, *map(str, given)]
 
 
@@ -43,9 +43,9 @@ def main() -> None:
     """Save the slots of the server that the arguments describe."""
     # To the log of the server.
     logging.basicConfig(format="%(message)s", level=logging.DEBUG)
-    url, path, directory, most_bytes, seconds = sys.argv[2:]
+    url, path, directory, max_bytes, seconds = sys.argv[2:]
     slots = Slots(url, path or None, os.environ.get("LLAMA_API_KEY", ""), float(seconds))
-    save_prompts(slots, PromptStore(Path(directory), int(most_bytes)))
+    save_prompts(slots, PromptStore(Path(directory), int(max_bytes)))
 
 
 def save_prompts(slots: Slots, store: PromptStore) -> None:
@@ -62,7 +62,7 @@ def save_prompts(slots: Slots, store: PromptStore) -> None:
     store.remove_oldest()
     for age, slot in enumerate(newest_first):
         if not states[slot].get("is_processing"):
-            _save(slots, slot, store, _slot_tokens(states[slot]), used_at=now - age * _APART)
+            _save(slots, slot, store, _slot_tokens(states[slot]), used_at=now - age * _TIME_STEP_NS)
 
 
 def _save(slots: Slots, slot: int, store: PromptStore, tokens: int, used_at: int) -> None:
@@ -74,7 +74,7 @@ def _save(slots: Slots, slot: int, store: PromptStore, tokens: int, used_at: int
         return store.make_room(tokens, used_at)
 
     try:
-        if size := _written(slots, slot, name, make_room):
+        if size := _save_making_room(slots, slot, name, make_room):
             store.keep(name, size, used_at)
     except SlotError as error:
         prompt_logger.debug("The prompt in slot %d is not kept: %s", slot, error)
@@ -82,7 +82,7 @@ def _save(slots: Slots, slot: int, store: PromptStore, tokens: int, used_at: int
         store.drop(name)
 
 
-def _written(slots: Slots, slot: int, name: str, make_room: Callable[[], bool]) -> int:
+def _save_making_room(slots: Slots, slot: int, name: str, make_room: Callable[[], bool]) -> int:
     """Save a slot; if the disk is full, prompts used before this one make room."""
     while True:
         try:

@@ -60,7 +60,7 @@ _HEALTH_SECONDS = 1.0
 _RESTORE_SECONDS = 30.0
 """Longest time to restore kept prompts."""
 
-_LEAST_LIMIT = 5.0
+_MIN_LIMIT_SECONDS = 5.0
 """Least time for a guard or broker to answer: on a busy machine, even a healthy one is slow."""
 
 _HEALTH_BYTES = 64 * 1024
@@ -116,14 +116,16 @@ class Launcher:
             except _PortTaken:
                 process.stop()
                 if not ports_left:
-                    raise self._failed(process, "found no free port in three attempts.") from None
+                    raise self._start_error(
+                        process, "found no free port in three attempts."
+                    ) from None
             except BaseException:
                 process.stop()
                 raise
 
     def _spawn(self, store: PromptStore | None) -> tuple[ServerProcess, Endpoint]:
         spec, invocation, log = self._spec, self._invocation, ServerLog(self._spec.api_key)
-        seconds = max(spec.options.startup_timeout, _LEAST_LIMIT)
+        seconds = max(spec.options.startup_timeout, _MIN_LIMIT_SECONDS)
         limit = StartLimit(spec.model, seconds, self._cancelled_within)
         if spec.options.share == "user":
             # Not imported for other servers, which need no broker.
@@ -153,20 +155,22 @@ class Launcher:
             process.log.join(0.5)
             if self._spec.takes_free_port and port_was_taken(process.log.tail):
                 raise _PortTaken from None
-            raise self._failed(
+            raise self._start_error(
                 process,
                 f"ended with {process.cause} before it was ready.{self._suggestion(process)}",
             ) from None
         except NotAServer:
-            raise self._failed(process, "is not a model server: it has no /health route.") from None
+            raise self._start_error(
+                process, "is not a model server: it has no /health route."
+            ) from None
         except LoadFailed as failed:
-            raise self._failed(
+            raise self._start_error(
                 process,
                 f"cannot load the model ({failed}). Check that its files are complete and in a "
                 "format that this server supports.",
             ) from None
         except Stalled:
-            raise self._late(
+            raise self._timeout_error(
                 process,
                 f"was silent for {options.stall_timeout:g} s before it was ready. Raise "
                 "stall_timeout= if it is still downloading a large file",
@@ -175,7 +179,7 @@ class Launcher:
             (status,) = late.args
             # A server that is loading answers with 503, or not at all.
             unusual = "" if status in (None, 503) else f" (its /health answered {status})"
-            raise self._late(
+            raise self._timeout_error(
                 process,
                 f"was not ready within {options.startup_timeout:g} s{unusual}. Raise "
                 "startup_timeout= if it is still loading",
@@ -186,19 +190,19 @@ class Launcher:
         options, log = self._spec.options, process.log
         flow = until_ready(options.startup_timeout, options.stall_timeout, time.monotonic)
         bar, began = ProgressBar(options.progress, self._spec.model), time.monotonic()
-        heard, text, progress, health = log.heard, "", None, None
+        last_output_at, text, progress, health = log.last_output_at, "", None, None
         try:
             look = next(flow)
             while not self._cancelled_within(look.after):
                 # The log may be long: it is read only if there is something new in it.
-                if log.heard != heard or not text:
-                    heard, text = log.heard, log.tail
+                if log.last_output_at != last_output_at or not text:
+                    last_output_at, text = log.last_output_at, log.tail
                     progress = read_progress(text)
                 bar.show(progress, time.monotonic() - began)
                 returncode = process.poll()
                 if look.probe:
                     health = health_status(endpoint)
-                look = flow.send(Observation(returncode, health, heard, text))
+                look = flow.send(Observation(returncode, health, last_output_at, text))
         except StopIteration:
             bar.end(time.monotonic() - began)
             return
@@ -218,9 +222,9 @@ class Launcher:
             process.log.join(0.5)
         port_taken = ended and port_was_taken(process.log.tail)
         if ended and not port_taken:
-            raise self._failed(process, f"ended with {process.cause} as soon as it was ready.")
+            raise self._start_error(process, f"ended with {process.cause} as soon as it was ready.")
         if not port_taken and health_status(endpoint) is None:
-            raise self._failed(process, "stopped answering as soon as it was ready.")
+            raise self._start_error(process, "stopped answering as soon as it was ready.")
         if self._spec.takes_free_port:
             raise _PortTaken
         raise MlxcelServerError(
@@ -239,21 +243,21 @@ class Launcher:
             restore_prompts(slots, store)
 
     def _suggestion(self, process: ServerProcess) -> str:
-        """Return a sentence with names that the model's name may stand for, if it was not found."""
+        """Return a sentence that suggests other names, if the model was not found."""
         model = self._spec.model
         # Not Path.exists(), which raises an error where a directory may not be read.
         if os.path.exists(model) or not is_model_missing(  # noqa: PTH110
             process.log.tail, model
         ):
             return ""
-        # The program that lists models takes a moment, which only a failed start may cost.
+        # Listing the models takes a moment, so this is done only after a start has failed.
         models: list[LocalModel] = []
         with contextlib.suppress(MlxcelError):
             models = list_local_models(self._invocation.executable)
         sentence = suggestion(model, [known.name for known in models])
         return f" {sentence}" if sentence else ""
 
-    def _failed(self, process: ServerProcess, problem: str) -> MlxcelServerError:
+    def _start_error(self, process: ServerProcess, problem: str) -> MlxcelServerError:
         tail = process.log.tail
         return MlxcelServerError(
             f"The server for {self._spec.model!r} {problem} "
@@ -262,7 +266,7 @@ class Launcher:
             returncode=process.poll(),
         )
 
-    def _late(self, process: ServerProcess, problem: str) -> MlxcelTimeoutError:
+    def _timeout_error(self, process: ServerProcess, problem: str) -> MlxcelTimeoutError:
         tail = process.log.tail
         return MlxcelTimeoutError(
             f"The server for {self._spec.model!r} {problem}{':' if tail else '.'}", stderr=tail

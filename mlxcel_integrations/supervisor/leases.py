@@ -99,7 +99,7 @@ def lease(
     with _servers_lock:
         shared = _servers.get(key) if spec.options.share else None
         if shared is None:
-            shared = _SharedServer(key, ManagedServer._of(spec))
+            shared = _SharedServer(key, ManagedServer._from_spec(spec))
             if spec.options.share:
                 _servers[key] = shared
         return Lease(shared)

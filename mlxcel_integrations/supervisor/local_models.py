@@ -21,8 +21,8 @@ from .model_context import directory_context
 
 __all__ = ["LocalModel", "list_local_models", "output_of", "read_model_list"]
 
-_SECONDS = 5.0
-_MOST_BYTES = 16 * 2**20
+_LIST_SECONDS = 5.0
+_MAX_OUTPUT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class LocalModel:
     context: TrainedContext | None
 
 
-def list_local_models(executable: Executable, seconds: float = _SECONDS) -> list[LocalModel]:
+def list_local_models(executable: Executable, seconds: float = _LIST_SECONDS) -> list[LocalModel]:
     """Return the models that ``mlxcel list`` shows.
 
     Args:
@@ -119,9 +119,9 @@ def output_of(command: list[str], seconds: float, stderr: int = subprocess.DEVNU
         try:
             timer.start()
             assert process.stdout is not None
-            output = process.stdout.read(_MOST_BYTES + 1)
-            if len(output) > _MOST_BYTES:
-                raise ValueError(f"it printed more than {_MOST_BYTES} bytes")
+            output = process.stdout.read(_MAX_OUTPUT_BYTES + 1)
+            if len(output) > _MAX_OUTPUT_BYTES:
+                raise ValueError(f"it printed more than {_MAX_OUTPUT_BYTES} bytes")
             status = process.wait()
         finally:
             timer.cancel()

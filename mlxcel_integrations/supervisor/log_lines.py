@@ -20,9 +20,9 @@ __all__ = [
 
 _TEXT_CHARACTERS = 120
 _SEARCHED_CHARACTERS = 8 * 1024
-"""The end of a log in which the last line with any text is searched for."""
+"""Characters at the end of a log that are searched for the last line with any text."""
 
-_SEARCHED_OF_LINE = 1000
+_SEARCHED_LINE_CHARACTERS = 1000
 _REASON_CHARACTERS = 300
 
 
@@ -65,32 +65,32 @@ PROBE_ERROR = re.compile(r"trace::on_failure: response failed .*\b503\b")
 """The error that mlxcel logs for each answer of 503, as to a probe while it is loading."""
 TEMPLATE_SIGN = "Chat template render failed, using fallback: "
 """What mlxcel up to v0.4.2 logs instead of refusing a chat, before the reason."""
-_ROUTE = re.compile(r"(?:GET|POST|PUT|DELETE) +/|Endpoints:$")
+_ROUTE_LIST = re.compile(r"(?:GET|POST|PUT|DELETE) +/|Endpoints:$")
 """The list of routes that ends the log of a start."""
-_WEIGHTS = r"\.(?:safetensors|gguf|json|jinja|txt|model)\b"
-_MOVING = re.compile(rf"load|fetch|progress|\||{_WEIGHTS}", re.IGNORECASE)
+_MODEL_FILE = r"\.(?:safetensors|gguf|json|jinja|txt|model)\b"
+_PROGRESS_SIGN = re.compile(rf"load|fetch|progress|\||{_MODEL_FILE}", re.IGNORECASE)
 _PERCENT = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d+)?) ?%(?! of\b)")
 _SIZES = re.compile(
     r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)? ?/ ?(\d+(?:\.\d+)?) ?([KMGT])(?:i?B)?\b", re.I
 )
 _UNITS = {unit: 1024.0**power for power, unit in enumerate("KMGT", 1)}
-_DOWNLOAD = re.compile(
-    rf"\bdownload(?:ing|ed)?\b|\bfetching\b|^\[\d+/\d+\] (?:cached|done):|{_WEIGHTS}.*\d ?[%/]",
+_DOWNLOAD_SIGN = re.compile(
+    rf"\bdownload(?:ing|ed)?\b|\bfetching\b|^\[\d+/\d+\] (?:cached|done):|{_MODEL_FILE}.*\d ?[%/]",
     re.IGNORECASE,
 )
-_NO_DOWNLOAD = re.compile(
+_NOT_A_DOWNLOAD = re.compile(
     r"\bload(?:ing|ed)?\b|\bcompleted?\b|\bfinished\b|\bskipping\b|\bfailed\b", re.IGNORECASE
 )
 
 
 def read_progress(tail: str) -> Progress | None:
     """Read the progress of a server from the end of its output; None if that says nothing."""
-    # Carriage returns end lines here, too: a bar that was redrawn has its news at the end.
+    # Carriage returns end lines here, too: the latest state of a redrawn bar comes last.
     for line in reversed(tail[-_SEARCHED_CHARACTERS:].splitlines()):
         text = _without_fields(split_line(line)[1])[:_TEXT_CHARACTERS]
         says_something = any(map(str.isalpha, text)) or _PERCENT.search(text)
-        if says_something and not _ROUTE.match(text):
-            downloading = _DOWNLOAD.search(text) and not _NO_DOWNLOAD.search(text)
+        if says_something and not _ROUTE_LIST.match(text):
+            downloading = _DOWNLOAD_SIGN.search(text) and not _NOT_A_DOWNLOAD.search(text)
             fraction = _fraction(text)
             size = _total_size(text) if fraction is not None else None
             return Progress(text, fraction, bool(downloading), size)
@@ -120,7 +120,7 @@ def _total_size(text: str) -> float | None:
 
 def _fraction(text: str) -> float | None:
     """Return the part that is done; a count of files says nothing about their sizes."""
-    if not _MOVING.search(text):
+    if not _PROGRESS_SIGN.search(text):
         return None
     fraction = None
     if percent := _PERCENT.search(text):
@@ -143,7 +143,7 @@ _FAILURE = re.compile(
 )
 _LOADING = re.compile(r"\bloading\b.{0,10}?\b(?:model|weights?|checkpoint)\b", re.IGNORECASE)
 _LOADED = re.compile(r"\bmodel\b.*\bloaded\b", re.IGNORECASE)
-_NOT_THE_MODEL = re.compile(
+_SIDE_MODEL = re.compile(
     r"warmup|draft|speculative|adapter|lora|embed|rerank|template|tokenizer|cache|mmproj|vision",
     re.IGNORECASE,
 )
@@ -161,7 +161,7 @@ def is_loading(log: str) -> bool:
     """Return whether the last line about loading says that it has begun, not that it is done."""
     for line in reversed(log.splitlines()):
         if "load" in line.lower():
-            text = split_line(line[:_SEARCHED_OF_LINE])[1]
+            text = split_line(line[:_SEARCHED_LINE_CHARACTERS])[1]
             if _LOADED.search(text) or _FAILURE.search(text):
                 return False
             if _LOADING.search(text):
@@ -187,13 +187,13 @@ def template_failure(log: str) -> str | None:
 
 def load_failure(log: str) -> str | None:
     """Return the first line that reports that the model cannot be loaded, None without one."""
-    return next((text for line in log.splitlines() if (text := _complaint(line))), None)
+    return next((text for line in log.splitlines() if (text := _load_error(line))), None)
 
 
-def _complaint(line: str) -> str | None:
+def _load_error(line: str) -> str | None:
     if "load" not in line.lower():
         return None
-    level, text = split_line(line[:_SEARCHED_OF_LINE])
+    level, text = split_line(line[:_SEARCHED_LINE_CHARACTERS])
     found = _FAILURE.search(text)
     if found is None or level not in (None, "E"):
         return None
@@ -202,4 +202,4 @@ def _complaint(line: str) -> str | None:
     if _NOT_FATAL.search(text, 0, end if end != -1 else len(text)):
         return None
     # Side models fail in the same words. After the match may come a path with any name in it.
-    return None if _NOT_THE_MODEL.search(text[: found.end()]) else text
+    return None if _SIDE_MODEL.search(text[: found.end()]) else text

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 
-from ..secret import STARS, Secret, begun_at_end, redacted
+from ..secret import STARS, Secret, key_prefix_start, redacted
 from .log_lines import ESCAPE_SEQUENCE, PROBE_ERROR, TEMPLATE_SIGN, template_failure
 
 __all__ = ["ServerLog"]
@@ -37,20 +37,20 @@ _PROBE_ERROR_BYTES = re.compile(PROBE_ERROR.pattern.encode())
 class ServerLog:
     """Output of a server, of which only the end is kept.
 
-    Taking it never waits, and costs the same whatever it is: a server must not block on a full
-    pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
+    Taking output never waits, and takes the same time whatever it contains: a server must not block
+    on a full pipe. Lines go to the logger ``mlxcel.server`` at level INFO.
 
     Args:
         secret: The server's key. It is replaced by stars wherever it occurs, as are all others that
             this process holds.
 
     Attributes:
-        heard: When the server last printed something, or else when this was made, in seconds of
-            ``time.monotonic``.
+        last_output_at: When the server last printed something, or else when this was made, in
+            seconds of ``time.monotonic``.
     """
 
     def __init__(self, secret: Secret | None) -> None:
-        self.heard = time.monotonic()
+        self.last_output_at = time.monotonic()
         self._secret = secret
         self._kept = bytearray()
         self._feeding = threading.Lock()
@@ -68,11 +68,11 @@ class ServerLog:
         raw = bytes(self._kept)
         shown = _without_escapes(raw)
         if shown.endswith(b"\n"):
-            shown = _end_hidden(shown, self._secret)
+            shown = _with_partial_key_hidden(shown, self._secret)
         else:
-            shown = shown[: begun_at_end(shown, self._secret)]
+            shown = shown[: key_prefix_start(shown, self._secret)]
         shown = _redacted(shown, self._secret, cut=len(raw) >= _KEPT_BYTES)
-        shown = _without_probes(shown.removesuffix(b"\n"))
+        shown = _without_probe_errors(shown.removesuffix(b"\n"))
         lines = shown.rsplit(b"\n", _TAIL_LINES)[-_TAIL_LINES:]
         text = "\n".join(_decoded(line) for line in lines)
         if len(text) <= _TAIL_CHARACTERS:
@@ -80,7 +80,7 @@ class ServerLog:
         return text[-_TAIL_CHARACTERS - 1 :].partition("\n")[2]
 
     def take_template_failure(self) -> str | None:
-        """Return why the chat template failed, once; None if it did not, or after that."""
+        """Return why the chat template failed; None if it did not, or if this was reported."""
         if not self._template_failed:
             return None
         self._template_failed = None
@@ -102,8 +102,8 @@ class ServerLog:
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of output; may be called from any thread."""
-        if _PROBE_SIGN not in piece or _without_probes(_without_escapes(piece)):
-            self.heard = time.monotonic()
+        if _PROBE_SIGN not in piece or _without_probe_errors(_without_escapes(piece)):
+            self.last_output_at = time.monotonic()
         with self._feeding:
             self._kept += piece
             if self._template_failed is False:
@@ -139,7 +139,7 @@ class ServerLog:
 
 
 class _Forwarder:
-    """Passes lines to the handlers of the logger, which may fail, be slow or block for ever.
+    """Passes lines to the handlers of the logger, which may fail, be slow or block forever.
 
     They run in a thread that is started with the first line.
     """
@@ -152,7 +152,7 @@ class _Forwarder:
         self._ended = False
         self._dropped = 0
         self._inside_skipped_line = False
-        self._begun = b""
+        self._key_prefix = b""
 
     def put(self, piece: bytes) -> None:
         """Queue a piece of output if the logger is enabled."""
@@ -195,7 +195,7 @@ class _Forwarder:
     def _end_line(self) -> None:
         """End the line that is queued in part."""
         if self._queue and not self._queue.endswith(b"\n"):
-            del self._queue[begun_at_end(bytes(self._queue), self._secret) :]
+            del self._queue[key_prefix_start(bytes(self._queue), self._secret) :]
             self._queue += b"\n"
 
     def _drop_oldest(self) -> None:
@@ -240,18 +240,18 @@ class _Forwarder:
             line = bytes(self._queue[max(0, end - _ENDLESS_BYTES) : end])
             del self._queue[: end + 1]
         cut = len(line) == _ENDLESS_BYTES
-        shown = _redacted(self._with_begun(_without_escapes(line)), self._secret, cut=cut)
+        shown = _redacted(self._with_key_prefix(_without_escapes(line)), self._secret, cut=cut)
         return logging.INFO, "%s", _decoded(shown.rpartition(b"\n")[2])
 
-    def _with_begun(self, line: bytes) -> bytes:
+    def _with_key_prefix(self, line: bytes) -> bytes:
         """Return a line with the end of those before it, if a key may have begun there.
 
         A key that goes on in the next line is hidden as soon as enough of it has come.
         """
-        text = self._begun + line
-        begun = begun_at_end(text, self._secret)
-        self._begun = text[begun:] + b"\n" if begun < len(text) else b""
-        return _end_hidden(text, self._secret)
+        text = self._key_prefix + line
+        begun = key_prefix_start(text, self._secret)
+        self._key_prefix = text[begun:] + b"\n" if begun < len(text) else b""
+        return _with_partial_key_hidden(text, self._secret)
 
 
 _TOO_SLOW = (
@@ -272,9 +272,9 @@ def _redacted(raw: bytes, secret: Secret | None, *, cut: bool) -> bytes:
     return shown[len(secret.reveal()) - 1 :] if cut and secret is not None else shown
 
 
-def _end_hidden(raw: bytes, secret: Secret | None) -> bytes:
+def _with_partial_key_hidden(raw: bytes, secret: Secret | None) -> bytes:
     """Replace the first part of a key at the end of a line."""
-    begun = begun_at_end(raw, secret, _RECOGNIZED_BYTES)
+    begun = key_prefix_start(raw, secret, _RECOGNIZED_BYTES)
     return raw[:begun] + re.sub(rb"[^\n]+", STARS, raw[begun:])
 
 
@@ -283,7 +283,7 @@ def _without_escapes(output: bytes) -> bytes:
     return _ESCAPE_BYTES.sub(b"", output) if b"\x1b" in output else output
 
 
-def _without_probes(output: bytes) -> bytes:
+def _without_probe_errors(output: bytes) -> bytes:
     """Leave out the errors that probes have caused."""
     if _PROBE_SIGN not in output:
         return output

@@ -75,16 +75,16 @@ class ManagedServer:
         check_program_goes_on()
         if unnamed:
             raise only_model_unnamed(type(self).__name__)
-        self._use(ServerSpec.of(model, socket, key, options))
+        self._set_spec(ServerSpec.of(model, socket, key, options))
 
     @classmethod
-    def _of(cls, spec: ServerSpec) -> Self:
+    def _from_spec(cls, spec: ServerSpec) -> Self:
         """Return the server of a specification."""
         self = cls.__new__(cls)
-        self._use(spec)
+        self._set_spec(spec)
         return self
 
-    def _use(self, spec: ServerSpec) -> None:
+    def _set_spec(self, spec: ServerSpec) -> None:
         self._spec = spec
         self._single_flight = SingleFlight()
         self._restart_policy = RestartPolicy(self.options.restart)
@@ -183,7 +183,7 @@ class ManagedServer:
         """
         if self._serves:
             return self
-        self._check_program_goes_on()
+        self._check_not_exiting()
         waiter = Waiter()
         try:
             self._single_flight.join(waiter, self._start_process)
@@ -205,7 +205,7 @@ class ManagedServer:
         """
         if self._serves:
             return self
-        self._check_program_goes_on()
+        self._check_not_exiting()
         waiter = Waiter()
         try:
             self._single_flight.join(waiter, self._start_process)
@@ -240,7 +240,7 @@ class ManagedServer:
         self._signal(lambda process: process.terminate())
 
     def kill(self) -> None:
-        """Kill the server, for all who share it; a hung one too."""
+        """Kill the server, even one that hangs, for all who share it."""
         self._signal(lambda process: process.kill())
 
     def _signal(self, verb: Callable[[ServerProcess], None]) -> None:
@@ -256,7 +256,7 @@ class ManagedServer:
         return f"the server ended with {process.cause}"
 
     def take_template_failure(self) -> str | None:
-        """Return why the chat template failed, once; None if it did not, or after that.
+        """Return why the chat template failed; None if it did not, or if this was reported.
 
         mlxcel up to v0.4.2 then answers a prompt in a default format, and says so only in its log.
         """
@@ -330,7 +330,7 @@ class ManagedServer:
         """Start the server process unless it runs."""
         if self._serves:
             return
-        self._check_program_goes_on()
+        self._check_not_exiting()
         self._wait_to_restart(cancelled_within)
         try:
             with between_forks:
@@ -353,7 +353,7 @@ class ManagedServer:
             self._last_state = "failed"
             raise
 
-    def _check_program_goes_on(self) -> None:
+    def _check_not_exiting(self) -> None:
         """Refuse to start a server that nothing would end.
 
         Called before a thread is started: it would never run, and Python up to 3.11 would hang.
@@ -369,7 +369,7 @@ class ManagedServer:
     def _spawned(self, process: ServerProcess, endpoint: Endpoint) -> None:
         self._process, self._endpoint = process, endpoint
         self._at_end.detach()
-        self._at_end = weakref.finalize(self, process.let_go)
+        self._at_end = weakref.finalize(self, process.begin_stop)
 
     def _wait_to_restart(self, cancelled_within: CancelledWithin) -> None:
         """Delay the restart of a server that has ended by itself, if it is not the first.
@@ -387,9 +387,13 @@ class ManagedServer:
             raise StartCancelled(f"The restart of the server for {self.model!r} was cancelled.")
 
     def _ended_too_often(self) -> MlxcelServerError:
-        most = self._restart_policy.most
+        max_restarts = self._restart_policy.max_restarts
         minutes = WINDOW_SECONDS / 60
-        times = f"after {most} restarts within {minutes:g} minutes" if most else "by itself"
+        times = (
+            f"after {max_restarts} restarts within {minutes:g} minutes"
+            if max_restarts
+            else "by itself"
+        )
         return MlxcelServerError(
             f"The server for {self.model!r} has ended {times}, the last time with "
             f"{self._process.cause if self._process is not None else ''}, and is not started "

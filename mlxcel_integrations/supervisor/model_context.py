@@ -15,7 +15,7 @@ from .model_store import read_config
 
 __all__ = ["agreed_context", "config_context", "directory_context", "gguf_context"]
 
-_LARGEST_WINDOW = 2**31
+_MAX_WINDOW = 2**31
 """Windows from here on stand for "no limit"."""
 
 _LANGUAGE_MODELS = ("text_config", "llm_config", "language_config")
@@ -59,7 +59,7 @@ def config_context(config: Any) -> int | None:
         trained = as_count(part.get("max_position_embeddings")) or as_count(part.get("n_positions"))
         if trained is not None:
             size = max(trained, _yarn_context(part))
-            return size if size < _LARGEST_WINDOW else None
+            return size if size < _MAX_WINDOW else None
     return None
 
 
@@ -71,4 +71,4 @@ def _yarn_context(part: Mapping[str, Any]) -> int:
     factor: Any = scaling.get("factor")
     if kind != "yarn" or original is None or type(factor) not in (int, float) or not factor > 0:
         return 0
-    return int(min(min(original, _LARGEST_WINDOW) * factor, _LARGEST_WINDOW))
+    return int(min(min(original, _MAX_WINDOW) * factor, _MAX_WINDOW))

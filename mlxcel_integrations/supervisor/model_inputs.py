@@ -12,14 +12,14 @@ from .model_store import read_config
 
 __all__ = ["read_only_text"]
 
-_SENSES = re.compile(
+_MULTIMODAL_SIGN = re.compile(
     r"vi(?:sion|sual|t_)|image|img|pixel|patch|video|audio|speech|whisper|sound|mel_|mm_|modal"
     r"|ocr|llava|clip|vl(?![a-z])|conditionalgeneration",
     re.IGNORECASE,
 )
 """Words of which at least one is in the configuration of any model that sees or hears."""
 
-_PROCESSORS = (
+_PROCESSOR_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
     "video_preprocessor_config.json",
@@ -40,7 +40,7 @@ def _reads_only_text(directory: Path) -> bool:
     try:
         text = read_config(directory).decode()
         named = as_text(as_object(json.loads(text)).get("model_type"))
-        processed = any((directory / name).exists() for name in _PROCESSORS)
+        processed = any((directory / name).exists() for name in _PROCESSOR_FILES)
     except (OSError, ValueError, RecursionError):
         return False
-    return named is not None and not processed and _SENSES.search(text) is None
+    return named is not None and not processed and _MULTIMODAL_SIGN.search(text) is None

@@ -31,7 +31,7 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def suggestion(name: str, known: Iterable[str] = ()) -> str:
-    """Return a sentence with the names that a model's name may stand for; "" without any.
+    """Return a sentence that suggests what a model's name may stand for; "" if nothing is similar.
 
     Args:
         name: The name.

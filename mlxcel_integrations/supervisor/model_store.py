@@ -12,7 +12,7 @@ __all__ = ["DEFAULT_OWNER", "model_directories", "read_bounded", "read_config", 
 DEFAULT_OWNER = "mlx-community"
 """Owner of a repository that is named without one."""
 
-_LARGEST_CONFIG = 16 * 2**20
+_MAX_CONFIG_BYTES = 16 * 2**20
 
 _REPOSITORY = re.compile(r"(?:([\w.-]+)/)?([\w.-]+)", re.ASCII)
 
@@ -20,7 +20,7 @@ _REPOSITORY = re.compile(r"(?:([\w.-]+)/)?([\w.-]+)", re.ASCII)
 def model_directories(
     model: str, extra_args: Sequence[str], environ: Mapping[str, str]
 ) -> list[Path]:
-    """Return the directories that mlxcel may take for a model; it takes the first complete one.
+    """Return the directories that mlxcel may read a model from; it takes the first complete one.
 
     Args:
         model: A directory, or a repository that has been downloaded.
@@ -31,8 +31,8 @@ def model_directories(
     try:
         if Path(model).is_dir():
             return [Path(model)]
-        places = _places(model, extra_args, environ)
-        return [place for place in places if (place / "config.json").exists()]
+        directories = _repository_directories(model, extra_args, environ)
+        return [place for place in directories if (place / "config.json").exists()]
     except OSError:
         return []
 
@@ -45,7 +45,7 @@ def stored_path(model: str, extra_args: Sequence[str], environ: Mapping[str, str
     """
     if "/" in model or not _REPOSITORY.fullmatch(model):
         return model
-    for directory in (store / model for store in _stores(extra_args, environ)):
+    for directory in (store / model for store in _download_directories(extra_args, environ)):
         # Not Path.is_file(), which raises an error where a directory may not be read.
         if os.path.isfile(directory / "config.json"):  # noqa: PTH113
             return str(directory.absolute())
@@ -75,19 +75,21 @@ def read_config(directory: Path) -> bytes:
         OSError: It cannot be read.
         ValueError: It is too large to be one.
     """
-    return read_bounded(directory / "config.json", _LARGEST_CONFIG)
+    return read_bounded(directory / "config.json", _MAX_CONFIG_BYTES)
 
 
-def _places(model: str, extra_args: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
+def _repository_directories(
+    model: str, extra_args: Sequence[str], environ: Mapping[str, str]
+) -> list[Path]:
     named = _REPOSITORY.fullmatch(model)
     # Another revision may be anywhere, or nowhere yet.
-    if named is None or _value_of("--revision", extra_args) is not None:
+    if named is None or _flag_value("--revision", extra_args) is not None:
         return []
     owner, name = named[1] or environ.get("MLXCEL_DEFAULT_ORG") or DEFAULT_OWNER, named[2]
     return [
         Path("models", name),
         *_snapshots(f"models--{owner}--{name}", environ),
-        *(store / owner / name for store in _stores(extra_args, environ)),
+        *(store / owner / name for store in _download_directories(extra_args, environ)),
     ]
 
 
@@ -104,10 +106,10 @@ def _snapshots(folder: str, environ: Mapping[str, str]) -> Iterator[Path]:
     yield repository / "snapshots" / commit
 
 
-def _stores(extra_args: Sequence[str], environ: Mapping[str, str]) -> Iterator[Path]:
+def _download_directories(extra_args: Sequence[str], environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield the directories in which mlxcel may keep downloaded models."""
     for flag in ("--models-dir", "--model-store-root"):
-        if value := _value_of(flag, extra_args):
+        if value := _flag_value(flag, extra_args):
             yield Path(value)
     cache = Path(environ.get("MLXCEL_CACHE_DIR") or "~/.cache/mlxcel", "models")
     try:
@@ -117,7 +119,7 @@ def _stores(extra_args: Sequence[str], environ: Mapping[str, str]) -> Iterator[P
         return
 
 
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+def _flag_value(flag: str, arguments: Sequence[str]) -> str | None:
     """Return the value of a flag in a command line, None without it."""
     for at, word in enumerate(arguments):
         name, equals, value = word.partition("=")

@@ -16,9 +16,9 @@ from pathlib import Path
 from ..errors import MlxcelServerError, MlxcelTimeoutError
 from ..forks import between_forks
 from . import guard
-from .cleanup import reap, remove_if_left, wait_for_end
+from .cleanup import reap, remove_if_abandoned, wait_for_end
 from .logs import ServerLog
-from .server_process import Environment, ServerProcess, not_run
+from .server_process import Environment, ServerProcess, cannot_run_error
 from .single_flight import StartLimit
 
 __all__ = ["OwnedProcess"]
@@ -34,7 +34,7 @@ class OwnedProcess(ServerProcess):
         command: Its command line.
         environ: Returns its environment, which must not be kept, since it holds the key.
         path: Path of the socket that it will make, None for TCP.
-        directory: A directory to be made for it, see ``BindAddress``.
+        directory: Directory to create for it, see ``BindAddress``.
         grace: Time from SIGTERM to SIGKILL, in seconds.
         log: Collects its output.
         limit: How long to wait for the guard.
@@ -102,10 +102,10 @@ class OwnedProcess(ServerProcess):
         self, command: list[str], before_stop: Sequence[str], limit: StartLimit
     ) -> int:
         """Let the guard start the server, and return its process id."""
-        line = guard.order(
+        line = guard.start_order(
             command, self.path, self._directory, self._grace, self._owner, before_stop
         )
-        self._say(line)
+        self._send_order(line)
         try:
             report = self._first_report(limit)
         except TimeoutError:
@@ -128,12 +128,12 @@ class OwnedProcess(ServerProcess):
                 f"{report['no_directory']}. Set TMPDIR to a writable directory."
             )
         if "error" in report:
-            raise not_run(command[0], report["error"])
+            raise cannot_run_error(command[0], report["error"])
         pid: int = report["pid"]
         return pid
 
     def _ask_to_stop(self) -> None:
-        self._say(guard.STOP)
+        self._send_order(guard.STOP)
 
     def _finish(self) -> None:
         self._clear()
@@ -151,8 +151,8 @@ class OwnedProcess(ServerProcess):
         self._guard_failure = "its guard process, which did not answer and was killed"
         self._guard.kill()
 
-    def _lost(self, silent: bool) -> None:
-        if silent:
+    def _end_unreported(self, reporter_hangs: bool) -> None:
+        if reporter_hangs:
             self._guard_failure = "an unknown status: its guard process did not answer"
             self._guard.kill()
         elif self._guard_failure is None:
@@ -164,10 +164,10 @@ class OwnedProcess(ServerProcess):
         wait_for_end(self.pid)
         if self._directory is not None:
             # This also ends processes that have left the group.
-            remove_if_left(self._directory)
+            remove_if_abandoned(self._directory)
         reap(-self.pid)
         self._clear()
-        self._end(-signal.SIGKILL)
+        self._set_returncode(-signal.SIGKILL)
 
     def _end_guard(self) -> None:
         """End a guard whose channel is closed, even if it is suspended."""
@@ -179,7 +179,7 @@ class OwnedProcess(ServerProcess):
 
     def _clear(self) -> None:
         """Remove the socket, which servers leave behind, if a killed guard has not."""
-        guard.clear(self.path, self._directory)
+        guard.remove_socket(self.path, self._directory)
 
     def _await_guard(self) -> None:
         """Wait for the guard, and kill it if it does not end."""
@@ -236,4 +236,4 @@ def _spawn(channel: socket.socket, log: int, environ: Environment) -> subprocess
     except OSError as error:
         reason = error.strerror
     # Raised outside the handler, since the frames of the OSError hold the environment.
-    raise not_run(command[0], reason)
+    raise cannot_run_error(command[0], reason)

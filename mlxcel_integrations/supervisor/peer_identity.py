@@ -101,7 +101,7 @@ def _is_ours_on_socket(path: str, group: int) -> bool:
 
 
 def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
-    """Return whether the server belongs to a group at every address of a host where one listens.
+    """Return whether all servers that listen at the addresses of a host belong to a group.
 
     A name may have several addresses, and an asynchronous client may connect to another one than a
     blocking client.

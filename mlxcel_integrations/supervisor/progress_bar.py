@@ -24,8 +24,8 @@ class ProgressBar:
     """One line about a start in the terminal or notebook: ``Starting gemma-3-270m ... 3 s``.
 
     It shows what the server does until the start is over, and is removed if the start failed. It
-    is drawn when a start takes longer than 2 s and no other start has the line. Whatever happens
-    to the output, no error comes out of it.
+    is drawn when a start takes longer than 2 s and no other start has the line. It raises no error,
+    whatever happens to the output.
 
     Args:
         enabled: Whether to draw; None draws in a terminal and in a notebook only.

@@ -24,7 +24,7 @@ _KEPT_NAME = re.compile(rf"[0-9a-f]{{{_CHECKSUM_DIGITS}}}\.slot", re.ASCII)
 """Names of kept prompts: the checksum of what is in the file."""
 
 _MAGIC = b"qsgg"
-_BEGINNING = struct.Struct("<4sII")
+_FILE_HEADER = struct.Struct("<4sII")
 _TOKEN_BYTES = 4
 """How llama.cpp's files begin: with this word, a version, the number of tokens, and each token."""
 
@@ -42,11 +42,11 @@ class PromptStore:
 
     Attributes:
         directory: Where their files are, beside the directories of other kinds.
-        most_bytes: Most that the files of all kinds take.
+        max_bytes: Largest size of the files of all kinds together.
     """
 
     directory: Path
-    most_bytes: int
+    max_bytes: int
 
     def make(self) -> bool:
         """Make the directory, which only this user can enter; False if that is impossible."""
@@ -119,7 +119,7 @@ class PromptStore:
         for path in _newest_first(self.directory.parent, "*/*"):
             # Another program may have removed it.
             with contextlib.suppress(OSError):
-                total += self._kept_bytes(path, self.most_bytes - total)
+                total += self._kept_bytes(path, self.max_bytes - total)
 
     def newest(self, count: int) -> list[str]:
         """Return the names of the newest intact files, the newest first; others are removed."""
@@ -193,9 +193,9 @@ def _saved_tokens(path: Path) -> bytes:
     """Return the tokens at the beginning of a file; none for one in another form."""
     # Another program may have removed it.
     with contextlib.suppress(OSError), path.open("rb") as file:
-        beginning = file.read(_BEGINNING.size)
-        if beginning.startswith(_MAGIC) and len(beginning) == _BEGINNING.size:
-            count: int = _BEGINNING.unpack(beginning)[2]
+        beginning = file.read(_FILE_HEADER.size)
+        if beginning.startswith(_MAGIC) and len(beginning) == _FILE_HEADER.size:
+            count: int = _FILE_HEADER.unpack(beginning)[2]
             # Python allocates all that is asked for, and a damaged file may hold any number.
             return file.read(min(count * _TOKEN_BYTES, path.stat().st_size))
     return b""

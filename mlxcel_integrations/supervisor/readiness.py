@@ -19,9 +19,9 @@ __all__ = [
 ]
 
 FIRST_PAUSE, GROWTH = 0.002, 1.3
-LONGEST_PAUSE, LONGEST_PAUSE_IF_IT_ANSWERS, LONGEST_PAUSE_IF_IT_LOADS = 0.01, 0.025, 1.0
+MAX_PAUSE, MAX_PAUSE_ANSWERING, MAX_PAUSE_LOADING = 0.01, 0.025, 1.0
 
-FAILURE_LASTS = 3.0
+LOAD_FAILURE_SECONDS = 3.0
 """Seconds that a load error and 503 must last together before the start is given up.
 
 A side model may have failed, without which the server goes on.
@@ -48,13 +48,13 @@ class Observation:
     Attributes:
         returncode: Its exit status, None while it runs.
         health: Status of its last probe, None if ``/health`` did not answer yet.
-        heard: When it last printed something, in seconds of the monotonic clock.
+        last_output_at: When it last printed something, in seconds of the monotonic clock.
         log: The end of its output.
     """
 
     returncode: int | None
     health: int | None
-    heard: float
+    last_output_at: float
     log: str
 
 
@@ -116,9 +116,9 @@ def until_ready(
         seldom = seen.health == 503 and limits.loading
         if look.probe:
             probed, between_probes = now, between_probes * GROWTH
-        longest = LONGEST_PAUSE if seen.health is None else LONGEST_PAUSE_IF_IT_ANSWERS
-        between_probes = min(between_probes, LONGEST_PAUSE_IF_IT_LOADS if seldom else longest)
-        pause = min(between_probes, LONGEST_PAUSE) if seldom else between_probes
+        longest = MAX_PAUSE if seen.health is None else MAX_PAUSE_ANSWERING
+        between_probes = min(between_probes, MAX_PAUSE_LOADING if seldom else longest)
+        pause = min(between_probes, MAX_PAUSE) if seldom else between_probes
         look = Look(pause, probe=not seldom or now + pause >= probed + between_probes)
 
 
@@ -140,12 +140,12 @@ class _Limits:
     def check(self, seen: Observation, now: float, *, after_probe: bool) -> None:
         """Take in an observation of the server, and raise if a limit is exceeded."""
         # The log may be long: it is read only if there is something new in it.
-        if (seen.heard, seen.health) != (self._heard, self._health):
+        if (seen.last_output_at, seen.health) != (self._heard, self._health):
             self._read(seen, now)
         if self._downloading:
             self._deadline = now + self._startup_timeout
         # Only after the server was asked once more.
-        failed = self._failure is not None and now - self._failed >= FAILURE_LASTS
+        failed = self._failure is not None and now - self._failed >= LOAD_FAILURE_SECONDS
         if failed and after_probe:
             raise LoadFailed(self._failure)
         if now >= self._deadline:
@@ -154,8 +154,10 @@ class _Limits:
             raise Stalled
 
     def _read(self, seen: Observation, now: float) -> None:
-        self._changed = now if seen.health != self._health else max(self._changed, seen.heard)
-        self._heard, self._health = seen.heard, seen.health
+        self._changed = (
+            now if seen.health != self._health else max(self._changed, seen.last_output_at)
+        )
+        self._heard, self._health = seen.last_output_at, seen.health
         progress = read_progress(seen.log)
         self._downloading = progress is not None and progress.downloading
         # Kept, since the line may scroll out of the log later, and an answer may be missing.

@@ -11,7 +11,7 @@ __all__ = ["RestartPolicy"]
 WINDOW_SECONDS = 300.0
 """How long a restart counts."""
 
-MAX_DISTANCE_SECONDS = 30.0
+MAX_INTERVAL_SECONDS = 30.0
 
 
 class RestartPolicy:
@@ -21,18 +21,18 @@ class RestartPolicy:
     seconds apart, so that a server that cannot run does not use up the machine.
 
     Args:
-        most: How many restarts there may be within five minutes.
+        max_restarts: How many restarts there may be within five minutes.
         clock: Monotonic time, in seconds.
         jitter: A number from 0 to 1, so that several programs do not restart at the same moment.
     """
 
     def __init__(
         self,
-        most: int,
+        max_restarts: int,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.most = most
+        self.max_restarts = max_restarts
         self._clock = clock
         self._jitter = jitter
         self._times: list[float] = []
@@ -42,11 +42,11 @@ class RestartPolicy:
         now = self._clock()
         self._times = [time for time in self._times if time > now - WINDOW_SECONDS]
         before = len(self._times)
-        if before >= self.most:
+        if before >= self.max_restarts:
             return None
         delay = 0.0
         if before:
-            distance = min(2.0 ** (before - 1), MAX_DISTANCE_SECONDS) * (1 + 0.25 * self._jitter())
-            delay = max(0.0, self._times[-1] + distance - now)
+            interval = min(2.0 ** (before - 1), MAX_INTERVAL_SECONDS) * (1 + 0.25 * self._jitter())
+            delay = max(0.0, self._times[-1] + interval - now)
         self._times.append(now + delay)
         return delay

@@ -25,8 +25,8 @@ from .single_flight import StartLimit
 __all__ = [
     "Environment",
     "ServerProcess",
-    "in_words",
-    "not_run",
+    "cannot_run_error",
+    "describe_exit",
 ]
 
 
@@ -68,9 +68,9 @@ class ServerProcess:
         self._owner = os.getpid()
         self._returncode: int | None = None
         self._end_seconds = self._end_due = math.inf
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._stopping = threading.Lock()
-        self._let_go = False
+        self._stop_begun = False
         self._watched = threading.Event()
         self._unread = b""
         self._reports: deque[dict[str, Any]] = deque()
@@ -79,7 +79,7 @@ class ServerProcess:
     @property
     def serves(self) -> bool:
         """Whether it takes requests: it is ready, it runs, and its socket is still there."""
-        return self.ready and self.poll() is None and (self.path is None or _is_there(self.path))
+        return self.ready and self.poll() is None and (self.path is None or _path_exists(self.path))
 
     @property
     def forked(self) -> bool:
@@ -89,7 +89,7 @@ class ServerProcess:
     @property
     def cause(self) -> str:
         """What ended the server, in words."""
-        return in_words(self._returncode or 0)
+        return describe_exit(self._returncode or 0)
 
     def poll(self) -> int | None:
         """Return the exit status, None while it runs.
@@ -114,10 +114,12 @@ class ServerProcess:
                 self._give_up()
             elif now >= deadline:
                 raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
-            with self._news:
+            with self._changed:
                 if self._returncode is None:
                     left = min(deadline, self._end_due) - now
-                    self._news.wait(None if left == math.inf else min(left, threading.TIMEOUT_MAX))
+                    self._changed.wait(
+                        None if left == math.inf else min(left, threading.TIMEOUT_MAX)
+                    )
         return self.poll()
 
     def mark_ready(self) -> None:
@@ -126,12 +128,12 @@ class ServerProcess:
 
     def terminate(self) -> None:
         """Ask the process to end; it is killed if it has not ended within its grace."""
-        self._say(guard.STOP)
+        self._send_order(guard.STOP)
         self._expect_end(self._grace)
 
     def kill(self) -> None:
         """Kill the process."""
-        self._say(guard.KILL)
+        self._send_order(guard.KILL)
         self._expect_end(0.0)
 
     def stop(self) -> None:
@@ -150,7 +152,7 @@ class ServerProcess:
                 self._channel.shutdown(socket.SHUT_RDWR)
             raise
 
-    def let_go(self) -> None:
+    def begin_stop(self) -> None:
         """Begin to end the process, or this program's use of it; the program's exit waits for it.
 
         For finalizers, which run in any thread: an event loop must not wait for them.
@@ -160,7 +162,7 @@ class ServerProcess:
         self.ready = False
         # It also runs if the program is already ending.
         self._at_exit = weakref.finalize(ServerProcess, self.stop)
-        self._let_go = True
+        self._stop_begun = True
         self._ask_to_stop()
         if self._watched.is_set():
             self._finish()
@@ -173,7 +175,7 @@ class ServerProcess:
         raise NotImplementedError
 
     def _finish(self) -> None:
-        """Finish what ``let_go`` has begun; may be called twice."""
+        """Finish what ``begin_stop`` has begun; may be called twice."""
         self._channel.close()
         self._at_exit.detach()
 
@@ -182,14 +184,14 @@ class ServerProcess:
         raise NotImplementedError
 
     def _expect_end(self, seconds: float) -> None:
-        """Note when an order must have been carried out."""
+        """Note by when an order must have been carried out."""
         if not self.forked:
-            with self._news:
+            with self._changed:
                 self._end_seconds = seconds + self._answer_seconds
                 self._end_due = time.monotonic() + self._end_seconds
-                self._news.notify_all()
+                self._changed.notify_all()
 
-    def _say(self, words: bytes) -> None:
+    def _send_order(self, words: bytes) -> None:
         if not self.forked:
             with contextlib.suppress(OSError):
                 self._channel.sendall(words)
@@ -214,15 +216,15 @@ class ServerProcess:
 
     def _watch(self) -> None:
         """Take reports until the channel ends, or the server has ended and nobody reports it."""
-        silent = self._take_reports()
+        reporter_hangs = self._read_reports()
         if self._returncode is None:
-            self._lost(silent)
+            self._end_unreported(reporter_hangs)
         self._after_end()
         self._watched.set()
-        if self._let_go:
+        if self._stop_begun:
             self._finish()
 
-    def _take_reports(self) -> bool:
+    def _read_reports(self) -> bool:
         """Take reports as they come.
 
         Returns:
@@ -239,7 +241,7 @@ class ServerProcess:
             patience = None if runs else _REPORT_SECONDS
             more = True
             while more:
-                self._take_all()
+                self._handle_reports()
                 if self._returncode is not None:
                     patience = None
                 ready = [key.fileobj for key, _ in selector.select(patience)]
@@ -250,12 +252,12 @@ class ServerProcess:
                 if exit_handle in ready:
                     selector.unregister(exit_handle)
                     patience = _REPORT_SECONDS
-            self._take_all()
+            self._handle_reports()
         return False
 
-    def _take_all(self) -> None:
+    def _handle_reports(self) -> None:
         while self._reports:
-            self._take(self._reports.popleft())
+            self._handle_report(self._reports.popleft())
 
     def _receive(self) -> bool:
         """Read the reports that have arrived; False at the end of the channel."""
@@ -270,25 +272,25 @@ class ServerProcess:
     def _after_end(self) -> None:
         """Clean up after the last report."""
 
-    def _take(self, report: Mapping[str, Any]) -> None:
+    def _handle_report(self, report: Mapping[str, Any]) -> None:
         if "returncode" in report:
-            self._end(report["returncode"])
+            self._set_returncode(report["returncode"])
 
-    def _lost(self, silent: bool) -> None:
+    def _end_unreported(self, reporter_hangs: bool) -> None:
         """Clean up when the guard or broker has not reported the end of the server.
 
         Args:
-            silent: Whether it still runs, but the server does not.
+            reporter_hangs: Whether the guard or broker still runs, but the server does not.
         """
         raise NotImplementedError
 
-    def _end(self, returncode: int) -> None:
-        with self._news:
+    def _set_returncode(self, returncode: int) -> None:
+        with self._changed:
             self._returncode = returncode
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
-def in_words(returncode: int) -> str:
+def describe_exit(returncode: int) -> str:
     """Return an exit status in words."""
     if returncode >= 0:
         return f"exit status {returncode}"
@@ -300,14 +302,14 @@ def in_words(returncode: int) -> str:
     return f"signal {-returncode} ({name}{hint})"
 
 
-def not_run(program: str, reason: str | None) -> MlxcelServerError:
+def cannot_run_error(program: str, reason: str | None) -> MlxcelServerError:
     """Return the error of a program that the system cannot run."""
     return MlxcelServerError(
         f"{program} cannot be run: {reason}. Check that it is a program for this kind of machine."
     )
 
 
-def _is_there(path: str) -> bool:
+def _path_exists(path: str) -> bool:
     # Called before every request, and pathlib takes three times as long.
     return os.path.exists(path)  # noqa: PTH110
 

@@ -13,8 +13,8 @@ from ..unix_sockets import check_socket_length
 
 __all__ = ["ServerSpec"]
 
-_LONGEST_GRACE = 1e8
-"""Three years, in seconds: the clocks of the system take no infinite time."""
+_MAX_GRACE = 1e8
+"""Three years, in seconds: the timers of the system do not accept infinity."""
 
 
 class ServerSpec(NamedTuple):
@@ -59,7 +59,7 @@ class ServerSpec(NamedTuple):
     @property
     def grace(self) -> float:
         """Time from SIGTERM to SIGKILL, in seconds."""
-        return min(self.options.shutdown_grace, _LONGEST_GRACE)
+        return min(self.options.shutdown_grace, _MAX_GRACE)
 
     @property
     def takes_free_port(self) -> bool:

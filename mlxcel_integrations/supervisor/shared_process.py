@@ -33,7 +33,7 @@ class SharedProcess(ServerProcess):
         broker_pid: Process id of the broker.
         directory: The directory of the broker.
         log: Collects the output of the server.
-        keep_alive: How long the server is to stay after its last lease, in seconds.
+        keep_alive: How long the server stays after its last lease, in seconds.
         limit: How long to wait for the broker.
 
     Attributes:
@@ -89,7 +89,7 @@ class SharedProcess(ServerProcess):
     def mark_ready(self) -> None:
         """Let the broker keep the server for a while after its last lease."""
         super().mark_ready()
-        self._say(b"%s %f\n" % (broker.READY, self._keep_alive))
+        self._send_order(b"%s %f\n" % (broker.READY, self._keep_alive))
 
     def _stop(self) -> None:
         """Give the lease back; the last one ends the server, unless it is to be kept alive.
@@ -98,16 +98,16 @@ class SharedProcess(ServerProcess):
             MlxcelTimeoutError: The broker does not answer.
         """
         self._ask_to_stop()
-        limit, silent = self._grace + self._answer_seconds, False
+        limit, reporter_hangs = self._grace + self._answer_seconds, False
         if threading.current_thread() is not self._watcher:
             self._watcher.join(limit)
-            silent = self._watcher.is_alive()
+            reporter_hangs = self._watcher.is_alive()
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_RDWR)
             self._watcher.join()
         self._channel.close()
         self.log.join(0.5)
-        if silent:
+        if reporter_hangs:
             raise broker_silent(self._broker_pid, limit)
 
     def _ask_to_stop(self) -> None:
@@ -124,25 +124,27 @@ class SharedProcess(ServerProcess):
             reap(self._broker_pid)
             reap(-self.pid)
 
-    def _take(self, report: Mapping[str, Any]) -> None:
+    def _handle_report(self, report: Mapping[str, Any]) -> None:
         if "log" in report:
             self.log.feed(report["log"].encode("latin-1"))
         self._cause = report.get("cause", self._cause)
-        super()._take(report)
+        super()._handle_report(report)
 
-    def _lost(self, silent: bool) -> None:
+    def _end_unreported(self, reporter_hangs: bool) -> None:
         if self._left:
             return
-        if silent:
-            self._cause = f"an unknown status: its broker (process {self._broker_pid}) is silent"
+        if reporter_hangs:
+            self._cause = (
+                f"an unknown status: its broker (process {self._broker_pid}) does not answer"
+            )
         else:
             # When the broker is gone, its guard ends the server.
             for pid in (self.pid, self.guard_pid):
                 wait_for_end(pid)
             for pid in (self._broker_pid, self.guard_pid, -self.pid):
                 reap(pid)
-            self._directory.remove_if_left()
-        self._end(-signal.SIGKILL)
+            self._directory.remove_if_abandoned()
+        self._set_returncode(-signal.SIGKILL)
 
 
 def broker_silent(pid: int, seconds: float) -> MlxcelTimeoutError:

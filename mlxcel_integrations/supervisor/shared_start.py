@@ -20,7 +20,7 @@ from .cleanup import reap, wait_for_end
 from .invocation import Invocation
 from .logs import ServerLog
 from .prompt_store import PromptStore
-from .server_process import Environment, not_run
+from .server_process import Environment, cannot_run_error
 from .shared_process import SharedProcess, broker_silent
 from .single_flight import StartLimit
 
@@ -54,8 +54,8 @@ def join_shared(
                 channel, broker_pid = _connect_or_start(directory, invocation, store, limit)
                 _reap_when_ended(broker_pid)
                 process = _lease(channel, broker_pid, directory, log, invocation, limit)
-                if broker_pid in _reaped:
-                    _reaped[broker_pid] = process.guard_pid, -process.pid
+                if broker_pid in _broker_children:
+                    _broker_children[broker_pid] = process.guard_pid, -process.pid
                 return process
         except (EOFError, FileNotFoundError):
             # The broker was about to end, and has removed the directory.
@@ -192,7 +192,7 @@ def _run_broker(
 
     Raises:
         MlxcelServerError: The system cannot run it.
-        MlxcelTimeoutError: The program that is to start it does not end.
+        MlxcelTimeoutError: The program that starts it does not end.
         EOFError: It ended before it started the broker.
     """
     root = str(Path(__file__).parents[2])
@@ -215,7 +215,7 @@ def _run_broker(
     else:
         return _forked_by(process, limit)
     # Raised outside the handler, since the frames of the OSError hold the environment.
-    raise not_run(sys.executable, reason)
+    raise cannot_run_error(sys.executable, reason)
 
 
 def _forked_by(process: subprocess.Popen[bytes], limit: StartLimit) -> int:
@@ -237,7 +237,7 @@ def _forked_by(process: subprocess.Popen[bytes], limit: StartLimit) -> int:
     return int(text)
 
 
-_reaped: dict[int, tuple[int, ...]] = {}
+_broker_children: dict[int, tuple[int, ...]] = {}
 """Brokers that are children of this program, each with its guard and its server's group."""
 
 
@@ -246,11 +246,11 @@ def _reap_when_ended(pid: int) -> None:
 
     That is so for process 1 and for subreapers. Without it, a zombie would stay.
     """
-    if pid <= 0 or pid in _reaped:
+    if pid <= 0 or pid in _broker_children:
         return
     with contextlib.suppress(ChildProcessError, RuntimeError):
         if os.waitpid(pid, os.WNOHANG)[0] == 0:
-            _reaped[pid] = ()
+            _broker_children[pid] = ()
             threading.Thread(target=_reap, args=(pid,), name="mlxcel-broker", daemon=True).start()
 
 
@@ -258,6 +258,6 @@ def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
     # If it was killed, its guard and server are children of this program now.
-    for orphan in _reaped.pop(pid):
+    for orphan in _broker_children.pop(pid):
         wait_for_end(abs(orphan))
         reap(orphan)

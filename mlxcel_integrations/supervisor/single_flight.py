@@ -26,7 +26,7 @@ class StartCancelled(MlxcelServerError):
 
 
 class StartLimit:
-    """Limit of a start's wait for another process: until its time is over, or nobody wants it.
+    """Limit of a start's wait for another process: its time, and that somebody waits for it.
 
     Args:
         model: The model, for the error.
@@ -63,7 +63,7 @@ class Waiter:
 
     Attributes:
         future: Done when the start is.
-        left: Whether the caller waits no more.
+        left: Whether the caller has stopped waiting.
         thread: Runs the start, or only joins it; None before that.
     """
 
@@ -75,7 +75,7 @@ class Waiter:
         self.thread: threading.Thread | None = None
 
     def leave(self, timeout: float = 0.0) -> None:
-        """Wait no more; the last one to leave cancels the start.
+        """Stop waiting; the last one to leave cancels the start.
 
         Args:
             timeout: How long to wait until it has ended, in seconds.
@@ -93,7 +93,7 @@ class Waiter:
         """
         self.future = Future()
 
-    def tell(self, error: BaseException | None) -> None:
+    def set_outcome(self, error: BaseException | None) -> None:
         """Report the outcome of the start."""
         if error is None:
             self.future.set_result(None)
@@ -128,7 +128,7 @@ class SingleFlight:
             MlxcelServerError: The system has no thread left, or the program is ending.
         """
         waiter.thread = threading.Thread(
-            target=self._attend, args=(waiter, attempt), name="mlxcel-start", daemon=True
+            target=self._join_or_run, args=(waiter, attempt), name="mlxcel-start", daemon=True
         )
         try:
             waiter.thread.start()
@@ -156,17 +156,17 @@ class SingleFlight:
         finally:
             self._suspended = False
 
-    def _attend(self, waiter: Waiter, attempt: Callable[[CancelledWithin], None]) -> None:
+    def _join_or_run(self, waiter: Waiter, attempt: Callable[[CancelledWithin], None]) -> None:
         with self._lock:
             self._waiters.append(waiter)
             if not self._idle.is_set():
                 return
             self._idle.clear()
-        while not self._is_over(_outcome(attempt, self._cancelled_within)):
+        while not self._settle(_error_of(attempt, self._cancelled_within)):
             pass
 
-    def _is_over(self, error: BaseException | None) -> bool:
-        """Report the outcome of an attempt to its waiters; False if another attempt is needed."""
+    def _settle(self, error: BaseException | None) -> bool:
+        """Report the outcome of an attempt; return False if another attempt is needed."""
         with self._lock:
             told, self._waiters = self._waiters, []
             if isinstance(error, StartCancelled) and not self._suspended:
@@ -177,7 +177,7 @@ class SingleFlight:
             if over:
                 self._idle.set()
         for waiter in told:
-            waiter.tell(error)
+            waiter.set_outcome(error)
         return over
 
     def _cancelled_within(self, seconds: float) -> bool:
@@ -193,12 +193,12 @@ class SingleFlight:
         return self._suspended or all(waiter.left for waiter in self._waiters)
 
 
-def _outcome(
+def _error_of(
     attempt: Callable[[CancelledWithin], None], cancelled_within: CancelledWithin
 ) -> BaseException | None:
     try:
         attempt(cancelled_within)
-    except BaseException as error:  # noqa: BLE001  raised to whoever waits
+    except BaseException as error:  # noqa: BLE001  raised to the waiters
         return error
     return None
 

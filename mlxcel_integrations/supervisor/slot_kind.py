@@ -1,4 +1,4 @@
-"""Kinds of slots: which servers may restore what the slots of another one held."""
+"""Compatibility of slots: which servers may restore what the slots of another one held."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from ..embedded import ENGINE_PACKAGE, MODEL_PACKAGE
 from .binary import EMBEDDED, Dialect
 
-__all__ = ["kind_of_slots"]
+__all__ = ["slot_compatibility_key"]
 
-_SPLIT = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf", re.ASCII)
+_SPLIT_MODEL_FILE = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf", re.ASCII)
 """Names of the files of a model that is split, of which a command line names one."""
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 
 
-def kind_of_slots(command: Iterable[str], dialect: Dialect) -> str:
+def slot_compatibility_key(command: Iterable[str], dialect: Dialect) -> str:
     """Return a name that only servers with interchangeable slots share.
 
     It changes with each option, the version of the engine, and the content of each file that the
@@ -63,7 +63,7 @@ def _files(word: str) -> Iterator[str]:
 
 def _split_files(path: str) -> list[str]:
     """Return the paths of all files of a model, which may be split."""
-    split = _SPLIT.fullmatch(path)
+    split = _SPLIT_MODEL_FILE.fullmatch(path)
     if split is None:
         return [path]
     name, count = split.groups()
@@ -77,7 +77,7 @@ def _identity(path: str) -> Iterator[bytes]:
     time has other weights everywhere.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116  most words are no paths
+        status = os.stat(path)  # noqa: PTH116  most words are not paths
         # To open a pipe could take forever, and what is read from it is gone.
         if not stat.S_ISREG(status.st_mode):
             return

@@ -42,7 +42,7 @@ class Slots:
         Raises:
             SlotError: It reports nothing.
         """
-        states = self._ask("GET", "/slots")
+        states = self._request("GET", "/slots")
         if not (isinstance(states, list) and all(isinstance(state, dict) for state in states)):
             raise SlotError("/slots answers in an unknown form")
         return states
@@ -54,7 +54,7 @@ class Slots:
             SlotRefused: The server cannot write it, as to a full disk.
             SlotError: It was not saved.
         """
-        answer = self._act(slot, "save", name)
+        answer = self._change_slot(slot, "save", name)
         tokens, written = _number(answer, "n_saved"), _number(answer, "n_written")
         if tokens and not written:
             # As when the disk is full: some versions answer with 200 all the same.
@@ -68,12 +68,12 @@ class Slots:
             SlotRefused: The server cannot use the file.
             SlotError: It was not restored.
         """
-        return _number(self._act(slot, "restore", name), "n_restored")
+        return _number(self._change_slot(slot, "restore", name), "n_restored")
 
-    def _act(self, slot: int, action: str, name: str) -> Any:
-        return self._ask("POST", f"/slots/{slot}?action={action}", {"filename": name})
+    def _change_slot(self, slot: int, action: str, name: str) -> Any:
+        return self._request("POST", f"/slots/{slot}?action={action}", {"filename": name})
 
-    def _ask(self, method: str, target: str, body: object = None) -> Any:
+    def _request(self, method: str, target: str, body: object = None) -> Any:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise SlotError("out of time")

@@ -16,8 +16,8 @@ from ..unix_sockets import MAX_SOCKET_PATH_BYTES, is_utf8
 __all__ = ["open_to_others", "runtime_directory"]
 
 # A volume of Kubernetes at /tmp is open to all, and the rest of a container may be read-only.
-_USUAL = ("/tmp", "/var/tmp", "/dev/shm")
-_EVERY_USER = ["0", "0", "4294967295"]
+_TEMPORARY_DIRECTORIES = ("/tmp", "/var/tmp", "/dev/shm")
+_FULL_UID_MAP = ["0", "0", "4294967295"]
 """What Linux has in ``uid_map`` for a process that sees all users of the machine."""
 
 
@@ -34,7 +34,7 @@ def runtime_directory(below: str, environ: Mapping[str, str] = os.environ) -> Pa
     unsafe = None
     # Not tempfile.gettempdir(): a fork during its first call leaves a lock behind, on which the
     # child waits forever.
-    for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), *_USUAL):
+    for parent in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), *_TEMPORARY_DIRECTORIES):
         path = _absolute(parent)
         if path is None or not os.access(path, os.W_OK | os.X_OK):
             continue
@@ -150,6 +150,6 @@ def _trusted_users() -> set[int]:
     users = {0, os.geteuid()}
     # In a sandbox with its own users, the files of the machine's root seem to belong to nobody.
     with contextlib.suppress(OSError, ValueError):
-        if _EVERY_USER != Path("/proc/self/uid_map").read_text().split():
+        if _FULL_UID_MAP != Path("/proc/self/uid_map").read_text().split():
             users.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
     return users

@@ -47,21 +47,25 @@ def holds_other_end(
     if sys.platform == "linux":
         # A sandbox may forbid this kind of socket.
         with contextlib.suppress(OSError):
-            inode = _inode(client.family, there, here)
+            inode = _socket_inode(client.family, there, here)
             if inode == 0 and not accepted:
-                inode = _inode(client.family, there, None)
-            return bool(inode) and any(_has_open(pid, f"socket:[{inode}]") for pid in processes())
+                inode = _socket_inode(client.family, there, None)
+            return bool(inode) and any(
+                _has_file_open(pid, f"socket:[{inode}]") for pid in processes()
+            )
     wanted: set[tuple[_Address, _Address | None]] = {(_canonical(there), _canonical(here))}
     if not accepted:
         # Where a program listens, no other user can bind an address that it covers.
-        wanted |= {((host, there[1]), None) for host in _covering(there)}
+        wanted |= {((host, there[1]), None) for host in _listening_addresses(there)}
     return any(not wanted.isdisjoint(_sockets(pid)) for pid in processes())
 
 
 # --------------------------------------------------------------------------- Linux
 
 
-def _inode(family: int, local: tuple[Any, ...], remote: tuple[Any, ...] | None) -> int | None:
+def _socket_inode(
+    family: int, local: tuple[Any, ...], remote: tuple[Any, ...] | None
+) -> int | None:
     """Ask the kernel for a socket of this machine; reading ``/proc/net/tcp`` takes 20 ms.
 
     Args:
@@ -107,7 +111,7 @@ def _scope(address: tuple[Any, ...]) -> int:
     return int(address[3]) if len(address) > 3 else 0
 
 
-def _has_open(pid: int, name: str) -> bool:
+def _has_file_open(pid: int, name: str) -> bool:
     """Return whether a process has an open file with this name."""
     directory = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
@@ -131,7 +135,7 @@ def _sockets(pid: int) -> Iterable[tuple[_Address, _Address | None]]:
                 yield _canonical(one.laddr), _canonical(one.raddr) if one.raddr else None
 
 
-def _covering(address: tuple[Any, ...]) -> tuple[str, ...]:
+def _listening_addresses(address: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the addresses on which a server may listen that is reached at another."""
     host = _canonical(address)[0]
     return (host, "::") if ":" in host else (host, "0.0.0.0", "::")

@@ -8,17 +8,17 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Imported with the first connection.
     from concurrent.futures import Future
 
-__all__ = ["LEAST_SECONDS", "look_up", "lookup_errors", "sharing"]
+__all__ = ["MIN_CONNECT_SECONDS", "look_up", "lookup_errors", "timed_attempts"]
 
-LEAST_SECONDS = 0.001
-"""Shortest wait for a connection: none at all would mean to fail at once."""
+MIN_CONNECT_SECONDS = 0.001
+"""Shortest wait for a connection: with zero, it would fail at once."""
 
 BRIEF_SECONDS = 1.0
 """First wait for a connection to one of several addresses; most take far less."""
@@ -27,8 +27,8 @@ BRIEF_SECONDS = 1.0
 def look_up(host: str, port: int) -> Future[list[str]]:
     """Return the future addresses of a host, in the order in which to try them.
 
-    A name is looked up in a thread, since nothing ends the wait for a name server that is silent;
-    nothing waits for the end of that thread, either. What needs no name server is there at once.
+    A name is looked up in a thread, since nothing ends the wait for a silent name server; nothing
+    waits for the end of that thread, either. A host that needs no name server is looked up at once.
 
     Args:
         host: A name, or an address.
@@ -37,7 +37,7 @@ def look_up(host: str, port: int) -> Future[list[str]]:
     from concurrent.futures import Future
 
     found: Future[list[str]] = Future()
-    # From now on, whoever waits for it may leave, but nobody can cancel it.
+    # From now on, those who wait for it may leave, but nobody can cancel it.
     found.set_running_or_notify_cancel()
     if _needs_name_server(host):
         try:
@@ -67,23 +67,33 @@ def lookup_errors() -> Iterator[None]:
         raise httpcore.ConnectError(error) from error
 
 
-def sharing(addresses: list[str], end: float | None) -> Iterator[tuple[str, float | None]]:
+def timed_attempts(
+    addresses: list[str], end: float | None, silent: Collection[str]
+) -> Iterator[tuple[str, float | None]]:
     """Yield each address to try, and the seconds that a connection to it may take.
 
-    All addresses share the time that is left, of which the first could take the whole otherwise.
-    Of several, each is tried briefly first: the first may be silent where IPv6 leads nowhere.
+    The addresses share the time that is left; otherwise the first could take all of it. If there
+    are several, each is tried briefly first, since the first may be silent where IPv6 leads
+    nowhere. Those that were silent are then tried again for longer.
 
     Args:
         addresses: The addresses of one host.
         end: When the connection must have been made, on the monotonic clock; None for no limit.
+        silent: The addresses that did not answer in time, to which the caller adds them.
     """
-    attempts = [(address, math.inf) for address in addresses]
     if len(addresses) > 1:
-        attempts = [(address, BRIEF_SECONDS) for address in addresses] + attempts
-    for others, (address, most) in zip(reversed(range(len(attempts))), attempts, strict=True):
-        left = math.inf if end is None else max(end - time.monotonic(), LEAST_SECONDS)
-        seconds = min(left / (others + 1), most)
-        yield address, None if seconds == math.inf else seconds
+        for left in range(len(addresses), 0, -1):
+            seconds = min(_share(end, 2 * left + len(silent)), BRIEF_SECONDS)
+            yield addresses[-left], seconds
+        addresses = list(silent)
+    for left in range(len(addresses), 0, -1):
+        seconds = _share(end, left)
+        yield addresses[-left], None if seconds == math.inf else seconds
+
+
+def _share(end: float | None, attempts: int) -> float:
+    left = math.inf if end is None else max(end - time.monotonic(), MIN_CONNECT_SECONDS)
+    return left / attempts
 
 
 def _needs_name_server(host: str) -> bool:
@@ -102,10 +112,10 @@ def _resolve(found: Future[list[str]], host: str, port: int) -> None:
     except UnicodeError:
         # A part of the name is empty or too long, and Python does not ask the system.
         found.set_exception(socket.gaierror(socket.EAI_NONAME, "no host can have this name"))
-    except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+    except Exception as error:  # noqa: BLE001 - raised where its result is awaited
         found.set_exception(error)
 
 
 def _with_interface(host: str, port: int, flow: int = 0, interface: int = 0) -> str:
-    """Return an address with the interface that a link-local one of IPv6 needs, as a number."""
+    """Return an address; a link-local one of IPv6 with the number of its interface."""
     return f"{host}%{interface}" if interface else host

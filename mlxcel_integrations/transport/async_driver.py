@@ -9,14 +9,15 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
+from ..protocol.delta import Delta
 from ..protocol.flow import Flow, Gather
-from ..protocol.stream import Delta, Request
+from ..protocol.generation_request import Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
 from .exchange import run, started
 from .generation import following, opened
 from .sockets import hang_up
-from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
+from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .turns import DELTAS_PER_TURN, Turns
 
@@ -95,7 +96,7 @@ class AsyncDriver:
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
                 await self._drive(answer.end())
-            except LOST as error:
+            except CONNECTION_ERRORS as error:
                 await self._drive(answer.fail(error))
             finally:
                 answer.leave()

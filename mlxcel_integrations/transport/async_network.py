@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
-from .addresses import look_up, lookup_errors, sharing
+from .addresses import look_up, lookup_errors, timed_attempts
 from .sockets import wrap_backend
 
 if TYPE_CHECKING:
@@ -67,12 +67,15 @@ class AsyncBackend:
         with lookup_errors():
             async with asyncio.timeout(timeout):
                 addresses = await asyncio.wrap_future(look_up(host, port))
-        for address, share in sharing(addresses, end):
+        silent: list[str] = []
+        for address, share in timed_attempts(addresses, end, silent):
             try:
                 async with asyncio.timeout(share):
-                    return await self._connected(loop.create_connection, address, port)
+                    return await self._open_stream(loop.create_connection, address, port)
             except OSError as error:
-                failure = _error(error, "Connect")
+                if _is_wait_over(error):
+                    silent.append(address)
+                failure = _httpcore_error(error, "Connect")
                 # httpcore drops the causes of errors, and leaves their contexts.
                 failure.__context__ = error
         raise failure
@@ -89,16 +92,16 @@ class AsyncBackend:
         try:
             connection.setblocking(False)
             async with asyncio.timeout(timeout):
-                while not _connects(connection, path):  # noqa: ASYNC110 - nobody sets an event
+                while not _try_connect(connection, path):  # noqa: ASYNC110 - nobody sets an event
                     await asyncio.sleep(FULL_QUEUE_SECONDS)
-                return await self._connected(loop.create_unix_connection, sock=connection)
+                return await self._open_stream(loop.create_unix_connection, sock=connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError):
-                raise _error(error, "Connect") from error
+                raise _httpcore_error(error, "Connect") from error
             raise
 
-    async def _connected(
+    async def _open_stream(
         self, connect: Callable[..., Awaitable[Any]], *args: Any, **options: Any
     ) -> AsyncStream:
         """Return a connection that a method of the loop makes."""
@@ -112,7 +115,7 @@ class AsyncBackend:
 
 
 class _Reader(asyncio.StreamReader):
-    """A reader that gives what has arrived before it tells that the connection broke.
+    """A reader that returns what has arrived before it reports that the connection broke.
 
     A server may answer, and close the connection, before it has read all of a request.
 
@@ -152,7 +155,7 @@ class AsyncStream:
                 raise self._reader.broken
             return received
         except OSError as error:
-            raise _error(error, "Read") from error
+            raise _httpcore_error(error, "Read") from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Send bytes."""
@@ -164,7 +167,7 @@ class AsyncStream:
                 self._writer.write(buffer)
                 await self._writer.drain()
         except OSError as error:
-            raise _error(error, "Write") from error
+            raise _httpcore_error(error, "Write") from error
 
     async def start_tls(
         self,
@@ -179,7 +182,7 @@ class AsyncStream:
         except BaseException as error:
             self.abort()
             if isinstance(error, OSError):
-                raise _error(error, "Connect") from error
+                raise _httpcore_error(error, "Connect") from error
             raise
         return self
 
@@ -206,7 +209,7 @@ class AsyncStream:
         return self._writer.get_extra_info(info)
 
     def _has_input(self) -> bool:
-        """Tell whether the system has bytes, or the end, that the event loop has not seen yet."""
+        """Return whether the system has bytes, or the end, that the event loop has not seen yet."""
         number = self._writer.get_extra_info("socket").fileno()
         if sys.platform == "win32":
             return bool(select.select([number], [], [], 0)[0])
@@ -216,18 +219,21 @@ class AsyncStream:
         return bool(poll.poll(0))
 
 
-def _error(error: OSError, what: str) -> Exception:
+def _httpcore_error(error: OSError, what: str) -> Exception:
     """Return the exception of httpcore for an error while connecting, reading or writing."""
     import httpcore
 
-    # The system's own timeouts have numbers, those of asyncio have none.
-    timed_out = isinstance(error, TimeoutError) and not error.errno
-    name = f"{what}Timeout" if timed_out else f"{what}Error"
+    name = f"{what}Timeout" if _is_wait_over(error) else f"{what}Error"
     translated: Exception = getattr(httpcore, name)(error)
     return translated
 
 
-def _connects(connection: socket.socket, path: str) -> bool:
+def _is_wait_over(error: OSError) -> bool:
+    # The system's own timeouts have numbers, those of asyncio have none.
+    return isinstance(error, TimeoutError) and not error.errno
+
+
+def _try_connect(connection: socket.socket, path: str) -> bool:
     """Connect to a Unix socket, which takes no time; return False if its queue is full.
 
     asyncio would use it as if it were connected.

@@ -19,7 +19,7 @@ import httpx
 from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
 from .async_network import AsyncStream, over_asyncio
-from .endpoint import MOST_CONNECTIONS, Endpoint
+from .endpoint import MAX_CONNECTIONS, Endpoint
 from .peers import proving_peers
 from .steps import Incoming
 
@@ -46,15 +46,15 @@ class AsyncPool:
     def __init__(
         self, transport: httpx.AsyncBaseTransport | None = None, lease: ServerLease | None = None
     ) -> None:
-        self._given = transport
+        self._custom_transport = transport
         self._lease = lease
         self._inherited: object = None
         self._forget()
 
     async def transport(self, endpoint: Endpoint) -> httpx.AsyncBaseTransport:
         """Return the transport to an address in the running loop, new if the server has moved."""
-        if self._given is not None:
-            return self._given
+        if self._custom_transport is not None:
+            return self._custom_transport
         if self._process != os.getpid():
             self._inherited = self._known
             self._forget()
@@ -87,7 +87,7 @@ class AsyncPool:
         """Send a request; see ``SyncPool.send``. Its task may be cancelled anywhere."""
         transport = await self.transport(endpoint)
         loop = asyncio.get_running_loop()
-        places = self._places.setdefault(loop, asyncio.Semaphore(MOST_CONNECTIONS))
+        places = self._free_connections.setdefault(loop, asyncio.Semaphore(MAX_CONNECTIONS))
         try:
             async with asyncio.timeout(request.extensions["timeout"]["pool"]):
                 await places.acquire()
@@ -99,7 +99,7 @@ class AsyncPool:
             assert isinstance(body, httpx.AsyncByteStream)
         except (Exception, asyncio.CancelledError):
             try:
-                if abandoned := _abandoned(transport):
+                if abandoned := _abandoned_connections(transport):
                     await asyncio.shield(_close_abandoned(transport, abandoned))
             finally:
                 places.release()
@@ -110,9 +110,11 @@ class AsyncPool:
         return Incoming(response, closing, aiter(body), deadline)
 
     def has(self, transport: httpx.AsyncBaseTransport) -> bool:
-        """Tell whether a transport is in use in the running loop; see ``SyncPool.has``."""
+        """Return whether a transport is in use in the running loop; see ``SyncPool.has``."""
         known = self._known.get(asyncio.get_running_loop())
-        return transport is self._given or (known is not None and known.transport is transport)
+        return transport is self._custom_transport or (
+            known is not None and known.transport is transport
+        )
 
     async def close(self) -> None:
         """Close the connections of the running loop; other loops close theirs when they end."""
@@ -125,7 +127,7 @@ class AsyncPool:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._known: dict[asyncio.AbstractEventLoop, _LoopTransport] = {}
-        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+        self._free_connections: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             WeakKeyDictionary()
         )
 
@@ -195,7 +197,7 @@ async def _closed_with_loop(
         await transport.aclose()
 
 
-def _abandoned(transport: httpx.AsyncBaseTransport) -> list[Any]:
+def _abandoned_connections(transport: httpx.AsyncBaseTransport) -> list[Any]:
     """Return the connections of a pool that no request has or will get.
 
     httpcore 1.0 leaves a connection there forever if its task is cancelled before it has sent its
@@ -230,7 +232,7 @@ async def _close_abandoned(transport: Any, abandoned: list[Any]) -> None:
 async def off_loop(work: Callable[..., None], *args: Any) -> None:
     """Do something slow in a thread, or right here if Python is ending and starts no threads."""
     if not threading.main_thread().is_alive():
-        # What the loop keeps for its threads would make its end fail, or wait for ever.
+        # What the loop keeps for its threads would make its end fail, or wait forever.
         return work(*args)
     try:
         await asyncio.to_thread(work, *args)

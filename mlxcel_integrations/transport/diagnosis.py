@@ -21,10 +21,10 @@ from ..protocol.failures import (
     unreachable,
     untrusted,
 )
-from ..protocol.flow import MISSING_ROUTE, Call
+from ..protocol.flow import MISSING_ROUTE_STATUSES, Call
 from ..secret import redacted
 from .connection import Connection
-from .endpoint import MOST_CONNECTIONS
+from .endpoint import MAX_CONNECTIONS
 
 __all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
 
@@ -43,7 +43,7 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     hide_secrets(error)
     where = str(connection.endpoint)
     if isinstance(error, httpx.PoolTimeout):
-        return no_connection(where, MOST_CONNECTIONS, *exceeded, error)
+        return no_connection(where, MAX_CONNECTIONS, *exceeded, error)
     not_accepted = isinstance(error, httpx.ConnectTimeout)
     if _is_timeout(error) and not not_accepted:
         return timed_out(where, *exceeded, error)
@@ -51,8 +51,8 @@ def unanswered(connection: Connection, error: Exception, exceeded: tuple[str, fl
     tls_failure = None if not_accepted else _tls_failure(where, error)
     if tls_failure is not None:
         return tls_failure
-    crash = _crash(connection)
-    reason = _end(connection) or _system_reason(error) or "it closed the connection"
+    crash = _crash_error(connection)
+    reason = _how_server_ended(connection) or _system_reason(error) or "it closed the connection"
     unknown_host = any(isinstance(cause, socket.gaierror) for cause in causes(error))
     if not_accepted:
         limit, seconds = exceeded
@@ -88,8 +88,8 @@ def broken(
     hide_secrets(error)
     if _is_timeout(error):
         return cut_by(*exceeded), ""
-    crash = _crash(connection)
-    reason = _end(connection) or _system_reason(error) or "the connection was closed"
+    crash = _crash_error(connection)
+    reason = _how_server_ended(connection) or _system_reason(error) or "the connection was closed"
     return reason, crash.stderr if crash is not None else ""
 
 
@@ -99,12 +99,12 @@ def to_exception(connection: Connection, failure: Failure, call: Call) -> Except
     Raise it ``from None``: its message holds all that the errors behind it tell.
     """
     error = failure.crash or _api_error(connection, failure, call)
-    vars(error)["cause"] = _root(failure.cause)
+    vars(error)["cause"] = _root_error(failure.cause)
     return error
 
 
 def _api_error(connection: Connection, failure: Failure, call: Call) -> Exception:
-    if failure.status in MISSING_ROUTE:
+    if failure.status in MISSING_ROUTE_STATUSES:
         # A route that is missing now may have been there before: the server was replaced.
         connection.forget()
     try:
@@ -116,7 +116,7 @@ def _api_error(connection: Connection, failure: Failure, call: Call) -> Exceptio
     return api_error(failure, connection.endpoint.url + call.path, call.method)
 
 
-def _root(error: BaseException | None) -> BaseException | None:
+def _root_error(error: BaseException | None) -> BaseException | None:
     """Return the first of the errors behind an error, without its traceback."""
     first = None
     for cause in causes(error):
@@ -156,7 +156,7 @@ def log_tail(connection: Connection) -> str:
     return lease.server.log_tail if lease is not None and lease.alive else ""
 
 
-def _end(connection: Connection) -> str | None:
+def _how_server_ended(connection: Connection) -> str | None:
     """Return how the managed server ended, None if it did not."""
     lease = connection.lease
     if lease is None:
@@ -164,7 +164,7 @@ def _end(connection: Connection) -> str | None:
     return lease.server.end() if lease.alive else "this program closed the model"
 
 
-def _crash(connection: Connection) -> MlxcelServerError | None:
+def _crash_error(connection: Connection) -> MlxcelServerError | None:
     """Return the error of a managed server that has ended unexpectedly, None if it has not."""
     lease = connection.lease
     if lease is None or not lease.alive:

@@ -20,15 +20,15 @@ from ..secret import without_password
 from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS
 
-__all__ = ["MOST_CONNECTIONS", "Endpoint", "absolute_model", "absolute_path"]
+__all__ = ["MAX_CONNECTIONS", "Endpoint", "absolute_model", "absolute_path"]
 
-MOST_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 """Most connections of a pool."""
 
 # httpcore looks at all pairs of idle connections with each request: with 200 of them that takes ten
 # times as long as everything else, so the surplus is closed.
 _LIMITS = httpx.Limits(
-    max_connections=MOST_CONNECTIONS, max_keepalive_connections=32, keepalive_expiry=30.0
+    max_connections=MAX_CONNECTIONS, max_keepalive_connections=32, keepalive_expiry=30.0
 )
 
 
@@ -81,7 +81,7 @@ class Endpoint(NamedTuple):
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host:
             raise MlxcelError(
-                f"base_url={_shown(text)!r} is not an address: use http://host:port, "
+                f"base_url={_shown_address(text)!r} is not an address: use http://host:port, "
                 "https://host, or unix:///path/to.sock."
             )
         if url.userinfo:
@@ -144,7 +144,7 @@ class Endpoint(NamedTuple):
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-def _shown(text: str) -> str:
+def _shown_address(text: str) -> str:
     """Return a mistyped address without what may be a password or a key."""
     text = without_password(text)
     query = re.search("[?#]", text)

@@ -22,7 +22,7 @@ from ..secret import redacted
 from .connection import Connection
 from .diagnosis import hide_secrets, to_exception, unanswered
 from .sockets import close_leaked_socket
-from .steps import LOST, Close, Incoming, Next, Send, Sleep, Start, Steps
+from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Send, Sleep, Start, Steps
 
 __all__ = ["ask_once", "before_retry", "respond", "run", "started"]
 
@@ -79,17 +79,17 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
             answer = yield wanted
             current = deadline or Deadline(connection.timeouts, time.monotonic())
         else:
-            answer = yield from _answer(connection, wanted, current)
+            answer = yield from _json_answer(connection, wanted, current)
 
 
-def _answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any]:
+def _json_answer(connection: Connection, call: Call, deadline: Deadline) -> Steps[Any]:
     """Return the JSON that answers a call, or a failure that the flow expects."""
     if call.optional:
         answer = yield from ask_once(connection, call, deadline)
     else:
         answer = yield from respond(connection, call, deadline, Retries(connection.max_retries))
         if not isinstance(answer, Failure):
-            answer = yield from _json(connection, answer, call)
+            answer = yield from _read_json(connection, answer, call)
     if isinstance(answer, Failure) and not call.accepts(answer):
         raise to_exception(connection, answer, call) from None
     connection.pass_on_template_failure()
@@ -102,7 +102,7 @@ def ask_once(connection: Connection, call: Call, deadline: Deadline) -> Steps[An
     if isinstance(answer, Failure):
         return answer
     try:
-        return (yield from _json(connection, answer, call))
+        return (yield from _read_json(connection, answer, call))
     except MlxcelError:
         return None
 
@@ -141,11 +141,11 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
         incoming: Incoming = yield Send(endpoint, request, deadline)
         if incoming.headers.get("content-encoding", "identity") != "identity":
             yield Close(incoming)
-            raise _compressed(connection, incoming)
+            raise _compression_error(connection, incoming)
         if incoming.response.status_code == 200:
             return incoming
-        body = yield from _body(incoming, ERROR_BYTES)
-    except LOST as error:
+        body = yield from _read_body(incoming, ERROR_BYTES)
+    except CONNECTION_ERRORS as error:
         exceeded = deadline.exceeded(time.monotonic())
         close_leaked_socket(error)
         yield Sleep(connection.settle_seconds)
@@ -154,7 +154,7 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
     return from_status(incoming.response.status_code, incoming.headers, redacted(body), where)
 
 
-def _compressed(connection: Connection, incoming: Incoming) -> MlxcelStreamError:
+def _compression_error(connection: Connection, incoming: Incoming) -> MlxcelStreamError:
     """Return the error for a compressed body: it may unpack to more than the memory holds."""
     encoding = redacted(incoming.headers["content-encoding"])
     return MlxcelStreamError(
@@ -163,15 +163,15 @@ def _compressed(connection: Connection, incoming: Incoming) -> MlxcelStreamError
     )
 
 
-def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
+def _read_json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     """Return the JSON of a response, or a failure if it breaks off.
 
     Raises:
         MlxcelError: It is not JSON.
     """
     try:
-        body = yield from _body(incoming, call.most_bytes)
-    except LOST as error:
+        body = yield from _read_body(incoming, call.most_bytes)
+    except CONNECTION_ERRORS as error:
         return unanswered(connection, error, incoming.deadline.exceeded(time.monotonic()))
     if len(body) > call.most_bytes:
         raise MlxcelError(
@@ -190,7 +190,7 @@ def _json(connection: Connection, incoming: Incoming, call: Call) -> Steps[Any]:
     return answer
 
 
-def _body(incoming: Incoming, most: int) -> Steps[bytes]:
+def _read_body(incoming: Incoming, most: int) -> Steps[bytes]:
     """Read a body and close its response; of one that is larger than allowed, read a bit more."""
     pieces, size = [], 0
     try:

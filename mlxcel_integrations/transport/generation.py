@@ -10,9 +10,9 @@ import time
 
 from ..protocol.discovery import reported, slots_listed, slots_of_owner, slots_to_respect
 from ..protocol.failures import Failure, no_slot
-from ..protocol.flow import REJECTED, Call, Flow
+from ..protocol.flow import REJECTED_STATUSES, Call, Flow
+from ..protocol.generation_request import Request
 from ..protocol.retries import Retries
-from ..protocol.stream import Request
 from ..protocol.strict_roles import refuses_ids, refuses_tools
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
@@ -33,19 +33,21 @@ def opened(connection: Connection, preparation: Flow[Request]) -> Steps[Streamed
     __tracebackhide__ = True
     deadline = Deadline(connection.timeouts, time.monotonic())
     request = yield from run(connection, preparation, deadline)
-    return (yield from _sent(connection, request, deadline))
+    return (yield from _open_answer(connection, request, deadline))
 
 
 def following(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedAnswer] | None:
     """Return the steps to the answer that follows this one, None if it was the last."""
-    then = answer.request.then
-    if then is None:
+    follow_up = answer.request.follow_up
+    if follow_up is None:
         return None
     deadline = answer.incoming.deadline.following(time.monotonic())
-    return _sent(connection, then(answer.stream), deadline)
+    return _open_answer(connection, follow_up(answer.stream), deadline)
 
 
-def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps[StreamedAnswer]:
+def _open_answer(
+    connection: Connection, request: Request, deadline: Deadline
+) -> Steps[StreamedAnswer]:
     """Send a request, and return its answer when the first token has come.
 
     If the server gives up before that, the request is sent again.
@@ -57,15 +59,15 @@ def _sent(connection: Connection, request: Request, deadline: Deadline) -> Steps
     retries = Retries(connection.max_retries)
     while True:
         call = Call(request.route, request.body, session=request.session)
-        place = yield from _slot(connection, call, deadline)
+        place = yield from _wait_for_slot(connection, call, deadline)
         try:
             began = time.monotonic()
             request, incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
-                if request.otherwise is None or incoming.status not in REJECTED:
+                if request.fallback is None or incoming.status not in REJECTED_STATUSES:
                     raise to_exception(connection, incoming, call) from None
                 connection.line.leave(place)
-                answer = yield from _sent(connection, request.otherwise, deadline)
+                answer = yield from _open_answer(connection, request.fallback, deadline)
                 # Only now, since the server may have refused something that both have.
                 connection.refuses_begun = True
                 return answer
@@ -124,7 +126,7 @@ def _respond(
             return request, response
 
 
-def _slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
+def _wait_for_slot(connection: Connection, call: Call, deadline: Deadline) -> Steps[Place | None]:
     """Wait in the line for a slot of the server, and return the place to give back."""
     line = connection.line
     place = line.enter()

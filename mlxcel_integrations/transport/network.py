@@ -1,8 +1,8 @@
 """Network streams whose reads and writes end with the deadline of their request.
 
 httpx only limits each single read of a socket: it waits for headers that arrive byte by byte, or
-for informational responses without end, as long as they keep coming. It also gives each
-address of a host all of the time that a connection may take.
+for informational responses without end, as long as they keep coming. It also allows each address
+of a host the whole time that a connection may take.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..protocol.timeouts import Deadline
-from .addresses import LEAST_SECONDS, look_up, lookup_errors, sharing
+from .addresses import MIN_CONNECT_SECONDS, look_up, lookup_errors, timed_attempts
 from .sockets import wrap_backend
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ sending = _Sending()
 
 
 def keeping_deadlines(transport: T) -> T:
-    """Return a transport after making it keep the deadlines of requests, if it is httpx's."""
+    """Make a transport of httpx keep the deadlines of requests, and return it."""
     wrap_backend(transport, _with_deadlines)
     return transport
 
@@ -67,7 +67,8 @@ class DeadlineBackend:
     ) -> DeadlineStream:
         """Connect to the first address of a host that accepts.
 
-        The addresses share the time; otherwise each of them would get all of it.
+        The addresses share the time, instead of each getting all of it. Only those that are silent
+        are tried twice: a refusal is an answer.
         """
         import httpcore
 
@@ -75,11 +76,15 @@ class DeadlineBackend:
         end = None if limit is None else time.monotonic() + limit
         with lookup_errors():
             addresses = look_up(host, port).result(limit)
-        for address, share in sharing(addresses, end):
+        silent: list[str] = []
+        for address, share in timed_attempts(addresses, end, silent):
             try:
                 stream = self._backend.connect_tcp(address, port, share, **options)
                 return DeadlineStream(stream)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except httpcore.ConnectTimeout as error:
+                failure: Exception = error
+                silent.append(address)
+            except httpcore.ConnectError as error:
                 failure = error
         raise failure
 
@@ -107,7 +112,7 @@ class DeadlineStream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes."""
-        return self._stream.read(max_bytes, self._left(timeout))
+        return self._stream.read(max_bytes, self._seconds_left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send bytes of a request, whose deadline applies from now on.
@@ -120,7 +125,7 @@ class DeadlineStream:
             return
         buffer, self._head = self._head + buffer, b""
         for start in range(0, len(buffer), WRITTEN_AT_ONCE):
-            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._left(timeout))
+            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE], self._seconds_left(timeout))
 
     def start_tls(
         self,
@@ -132,7 +137,7 @@ class DeadlineStream:
         limit = _within_request(timeout)
         return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, limit))
 
-    def _left(self, timeout: float | None) -> float | None:
+    def _seconds_left(self, timeout: float | None) -> float | None:
         """Return the seconds that a read or a write may take.
 
         Raises:
@@ -150,4 +155,4 @@ def _within_request(timeout: float | None) -> float | None:
     left = deadline.left(time.monotonic()) if deadline is not None else None
     if left is None:
         return timeout
-    return max(left if timeout is None else min(timeout, left), LEAST_SECONDS)
+    return max(left if timeout is None else min(timeout, left), MIN_CONNECT_SECONDS)

@@ -57,12 +57,12 @@ class _Backend:
         self._error = error
 
     def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
-        return self._proven(self._backend.connect_unix_socket(*args, **options))
+        return self._checked(self._backend.connect_unix_socket(*args, **options))
 
     def connect_tcp(self, *args: Any, **options: Any) -> Any:
-        return self._proven(self._backend.connect_tcp(*args, **options))
+        return self._checked(self._backend.connect_tcp(*args, **options))
 
-    def _proven(self, stream: Any) -> Any:
+    def _checked(self, stream: Any) -> Any:
         try:
             self._check(stream)
         except BaseException:
@@ -92,12 +92,12 @@ class _AsyncBackend(_Backend):
     """The same for event loops."""
 
     async def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
-        return await self._aproven(await self._backend.connect_unix_socket(*args, **options))
+        return await self._achecked(await self._backend.connect_unix_socket(*args, **options))
 
     async def connect_tcp(self, *args: Any, **options: Any) -> Any:
-        return await self._aproven(await self._backend.connect_tcp(*args, **options))
+        return await self._achecked(await self._backend.connect_tcp(*args, **options))
 
-    async def _aproven(self, stream: Any) -> Any:
+    async def _achecked(self, stream: Any) -> Any:
         try:
             self._check(stream)
         except BaseException:

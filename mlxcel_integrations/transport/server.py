@@ -46,7 +46,7 @@ class Server(Protocol):
         """The last lines that it printed."""
 
     def is_peer(self, connection: socket.socket) -> bool:
-        """Tell whether it holds the other end of a connection."""
+        """Return whether it holds the other end of a connection."""
 
     def take_template_failure(self) -> str | None:
         """Return why it answers from a prompt of its own; each reason only once."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 __all__ = [
-    "LOST",
+    "CONNECTION_ERRORS",
     "Close",
     "Gather",
     "Incoming",
@@ -32,7 +32,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-LOST = (httpx.RequestError, TimeoutError)
+CONNECTION_ERRORS = (httpx.RequestError, TimeoutError)
 """Errors of a connection that failed, or of a read that took too long."""
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from ..errors import MlxcelError, MlxcelStreamError
 from ..protocol.buffering import FirstTokens
+from ..protocol.delta import Delta
 from ..protocol.failures import not_a_stream
-from ..protocol.stream import CONNECTION_ENDED, Delta, Request
-from ..secret import begun_at_end, redacted
+from ..protocol.generation_request import Request
+from ..protocol.stream import CONNECTION_ENDED
+from ..secret import key_prefix_start, redacted
 from .connection import Connection
 from .diagnosis import broken, hide_secrets, log_tail
 from .line import Place
-from .steps import LOST, Close, Incoming, Next, Sleep, Steps
+from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Sleep, Steps
 
 __all__ = ["StreamedAnswer"]
 
@@ -71,7 +73,7 @@ class StreamedAnswer:
                 one.watched = False
         self._content_type = incoming.headers.get("content-type", "")
         self._is_stream = self._content_type.startswith("text/event-stream")
-        self._lost = False
+        self._read_failed = False
         self._sample = b""
 
     def begin(self) -> Steps[None]:
@@ -86,7 +88,7 @@ class StreamedAnswer:
                 if self.begun or self.done:
                     break
                 self.incoming.deadline.renew(time.monotonic(), self.has_token)
-        except LOST as error:
+        except CONNECTION_ERRORS as error:
             self.leave()
             yield Close(self.incoming)
             yield from self.fail(error)
@@ -103,7 +105,7 @@ class StreamedAnswer:
         ``end`` raises any error in them.
         """
         if not self._is_stream:
-            self.done, self._sample = True, redacted(piece[: begun_at_end(piece, least=4)])
+            self.done, self._sample = True, redacted(piece[: key_prefix_start(piece, least=4)])
             return []
         deltas = self.stream.feed(piece)
         if self.stream.broke_off:
@@ -113,7 +115,7 @@ class StreamedAnswer:
         if self._first_tokens.watched and self.has_token:
             arrivals = self._first_tokens.arrivals
             arrivals += [time.monotonic()] * len(deltas)
-            if len(arrivals) >= FirstTokens.MOST:
+            if len(arrivals) >= FirstTokens.WATCHED_TOKENS:
                 self._first_tokens.watched = False
         self.incoming.deadline.stands_still = self.stream.stands_still
         self.done = self.stream.done
@@ -137,14 +139,14 @@ class StreamedAnswer:
             yield Sleep(self._connection.settle_seconds)
             log = log_tail(self._connection)
         self._check_complete(log=log)
-        if not self.done or self._lost:
+        if not self.done or self._read_failed:
             return
         self._connection.learn(self.request.body, self.stream, self._first_tokens.were_buffered)
         # llama.cpp closes the connection of a stream although its headers say otherwise, and a
         # request that is sent before this is noticed would be lost.
         if not self.stream.left and self.incoming.headers.get("server") != "llama.cpp":
             self.incoming.deadline.shorten(DRAIN_SECONDS, time.monotonic())
-            with contextlib.suppress(*LOST):
+            with contextlib.suppress(*CONNECTION_ERRORS):
                 yield Next(self.incoming)
 
     def fail(self, error: Exception) -> Steps[None]:
@@ -153,7 +155,7 @@ class StreamedAnswer:
         Raises:
             MlxcelStreamError: The answer is not complete.
         """
-        self.done = self._lost = True
+        self.done = self._read_failed = True
         exceeded = self.incoming.deadline.exceeded(time.monotonic())
         yield Sleep(self._connection.settle_seconds)
         self._check_complete(*broken(self._connection, error, exceeded))

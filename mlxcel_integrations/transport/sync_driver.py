@@ -11,12 +11,13 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from ..errors import warn_caller
+from ..protocol.delta import Delta
 from ..protocol.flow import Flow, Gather
-from ..protocol.stream import Delta, Request
+from ..protocol.generation_request import Request
 from .connection import Connection
 from .exchange import run, started
 from .generation import following, opened
-from .steps import LOST, Close, Next, Send, Sleep, Start, Step, Steps, Wait
+from .steps import CONNECTION_ERRORS, Close, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
 
@@ -85,7 +86,7 @@ class SyncDriver:
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""
                 self._drive(answer.end())
-            except LOST as error:
+            except CONNECTION_ERRORS as error:
                 self._drive(answer.fail(error))
             finally:
                 answer.leave()

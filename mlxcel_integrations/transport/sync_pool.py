@@ -11,7 +11,7 @@ import httpx
 
 from ..forks import between_forks, import_each
 from ..protocol.timeouts import Deadline
-from .endpoint import MOST_CONNECTIONS, Endpoint
+from .endpoint import MAX_CONNECTIONS, Endpoint
 from .network import keeping_deadlines, sending
 from .peers import proving_peers
 from .steps import Incoming
@@ -36,7 +36,7 @@ class SyncPool:
     def __init__(
         self, transport: httpx.BaseTransport | None = None, lease: ServerLease | None = None
     ) -> None:
-        self._given = keeping_deadlines(transport) if transport is not None else None
+        self._custom_transport = keeping_deadlines(transport) if transport is not None else None
         self._lease = lease
         self._known: tuple[Endpoint, httpx.BaseTransport] | None
         self._inherited: object = None
@@ -44,8 +44,8 @@ class SyncPool:
 
     def transport(self, endpoint: Endpoint) -> httpx.BaseTransport:
         """Return the transport to an address, a new one if the server has moved."""
-        if self._given is not None:
-            return self._given
+        if self._custom_transport is not None:
+            return self._custom_transport
         if self._process != os.getpid():
             # The parent still uses these connections: a forked child must not touch them, not even
             # to close them, and the lock may have been held at the moment of the fork.
@@ -78,7 +78,7 @@ class SyncPool:
         Raises:
             httpx.RequestError: There is no response.
         """
-        transport, places = self.transport(endpoint), self._places
+        transport, places = self.transport(endpoint), self._free_connections
         wait = min(request.extensions["timeout"]["pool"], threading.TIMEOUT_MAX)
         if not places.acquire(timeout=wait):
             raise httpx.PoolTimeout("No connection is free.")
@@ -96,9 +96,9 @@ class SyncPool:
         return Incoming(response, closing, iter(body), deadline)
 
     def has(self, transport: httpx.BaseTransport) -> bool:
-        """Tell whether a transport is in use: neither closed nor lost by a fork."""
+        """Return whether a transport is in use: neither closed nor lost by a fork."""
         known = self._known
-        return transport is self._given or (known is not None and transport is known[1])
+        return transport is self._custom_transport or (known is not None and transport is known[1])
 
     def close(self) -> None:
         """Close all connections."""
@@ -116,7 +116,7 @@ class SyncPool:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._known = None
-        self._places = threading.Semaphore(MOST_CONNECTIONS)
+        self._free_connections = threading.Semaphore(MAX_CONNECTIONS)
 
 
 @dataclass(eq=False)

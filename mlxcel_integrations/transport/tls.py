@@ -52,7 +52,7 @@ class TLS(NamedTuple):
             )
         for name in ("verify", "client_cert", "client_key"):
             path = getattr(self, name)
-            if isinstance(path, str) and not _file(path).exists():
+            if isinstance(path, str) and not _expanded_path(path).exists():
                 raise MlxcelError(f"{name}={path!r} does not exist: check the path.")
 
     def context(self) -> bool | ssl.SSLContext:
@@ -63,11 +63,11 @@ class TLS(NamedTuple):
         """
         if self.verify is True and self.client_cert is None:
             return True
-        context = self._trusting()
+        context = self._trusting_context()
         if self.client_cert is not None:
-            key = _file(self.client_key) if self.client_key is not None else None
+            key = _expanded_path(self.client_key) if self.client_key is not None else None
             try:
-                context.load_cert_chain(_file(self.client_cert), key, _no_password)
+                context.load_cert_chain(_expanded_path(self.client_cert), key, _no_password)
             except (OSError, ValueError) as error:
                 raise MlxcelError(
                     f"client_cert={self.client_cert!r} and its key cannot be used: {error}. Both "
@@ -75,7 +75,7 @@ class TLS(NamedTuple):
                 ) from None
         return context
 
-    def _trusting(self) -> ssl.SSLContext:
+    def _trusting_context(self) -> ssl.SSLContext:
         if self.verify is True:
             return httpx.create_ssl_context()
         if self.verify is False:
@@ -83,7 +83,7 @@ class TLS(NamedTuple):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
-        path = _file(self.verify)
+        path = _expanded_path(self.verify)
         try:
             if path.is_dir():
                 return ssl.create_default_context(capath=path)
@@ -98,7 +98,7 @@ class TLS(NamedTuple):
 USUAL_TLS = TLS()
 
 
-def _file(path: str) -> Path:
+def _expanded_path(path: str) -> Path:
     # Not the method of Path, which raises an error about a user who is unknown.
     return Path(os.path.expanduser(path))  # noqa: PTH111
 

@@ -11,15 +11,15 @@ import time
 from collections import deque
 from weakref import WeakValueDictionary
 
-__all__ = ["AT_ONCE", "DELTAS_PER_TURN", "LONG_ITERATION", "Turns"]
+__all__ = ["DELTAS_PER_TURN", "LONG_ITERATION_SECONDS", "MAX_TURNS", "Turns"]
 
 DELTAS_PER_TURN = 32
 """Deltas that a stream yields before it lets others run."""
 
-AT_ONCE = 8
+MAX_TURNS = 8
 """Most streams that have a turn in one iteration of the loop."""
 
-LONG_ITERATION = 0.008
+LONG_ITERATION_SECONDS = 0.008
 """Seconds of the processor: an iteration of the loop that takes more had too many turns."""
 
 
@@ -30,7 +30,7 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._joined = 0
-        self._at_once = AT_ONCE
+        self._at_once = MAX_TURNS
         self._admitted_at = 0.0
 
     @classmethod
@@ -79,8 +79,8 @@ class Turns:
         How long a turn takes is up to whoever reads the stream.
         """
         now = time.thread_time()
-        is_long = now - self._admitted_at > LONG_ITERATION
-        self._at_once = max(1, self._at_once // 2) if is_long else min(AT_ONCE, self._at_once + 1)
+        is_long = now - self._admitted_at > LONG_ITERATION_SECONDS
+        self._at_once = max(1, self._at_once // 2) if is_long else min(MAX_TURNS, self._at_once + 1)
         self._admitted_at = now
 
 

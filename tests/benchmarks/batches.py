@@ -23,7 +23,7 @@ CHATS = 50
 """Chats for each slot."""
 
 TOKEN_SECONDS = 0.005
-MOST_ROUNDS = 3
+MAX_ROUNDS = 3
 QUESTION = "How are you?"
 
 FLOOR = "asyncio and httpx"
@@ -100,7 +100,7 @@ def measure(rounds: int, peers: bool) -> dict[str, float]:
             httpx.get(f"{url}/health")
             found = ways(url, slots, peers)
             works |= {f"{name}, {slots} slots": work for name, work in found.items()}
-        return medians(works, min(rounds, MOST_ROUNDS), clock=time.perf_counter)
+        return medians(works, min(rounds, MAX_ROUNDS), clock=time.perf_counter)
 
 
 PARTS = [

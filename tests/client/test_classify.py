@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.operations import MOST_EXAMPLES
+from mlxcel_integrations.operations import MAX_EXAMPLES
 from tests.client.test_vectors import BOTH, ON_TCP
 from tests.fakes.server import FakeServer
 
@@ -41,7 +41,7 @@ def test_examples_are_embedded_once(client: Any, embedder: FakeServer) -> None:
 def test_examples_are_forgotten_when_they_become_too_many(
     client: Any, embedder: FakeServer
 ) -> None:
-    client.classify("?", {"a": [str(number) for number in range(MOST_EXAMPLES)]})
+    client.classify("?", {"a": [str(number) for number in range(MAX_EXAMPLES)]})
     client.classify("?", ["b"])
     client.classify("?", ["b"])
     client.classify("?", {"a": ["1"]})

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelError, StructuredOutputError
-from mlxcel_integrations.structured.decision import MOST_REQUESTS
+from mlxcel_integrations.structured.decision import MAX_REQUESTS
 from tests.client.test_structured import BOTH
 from tests.fakes.decider import Decider
 from tests.fakes.server import FakeServer, Reply
@@ -126,5 +126,5 @@ def test_more_labels_than_alternatives_take_the_engine_few_requests(engine: LLM)
     labels = [f"room {number}" for number in range(25)]
     decision = engine.decide("We meet in room 12. Where do we meet?", labels)
 
-    assert decision.requests <= MOST_REQUESTS
+    assert decision.requests <= MAX_REQUESTS
     assert 1 == pytest.approx(sum(decision.probabilities.values()))

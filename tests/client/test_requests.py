@@ -14,8 +14,8 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.options.fields import SamplingParams
-from mlxcel_integrations.protocol.timeouts import LONGEST
-from mlxcel_integrations.transport.endpoint import MOST_CONNECTIONS
+from mlxcel_integrations.protocol.timeouts import MAX_WAIT_SECONDS
+from mlxcel_integrations.transport.endpoint import MAX_CONNECTIONS
 from tests.fakes.server import FakeServer, Reply
 
 np = pytest.importorskip("numpy")
@@ -261,7 +261,7 @@ def test_a_transport_that_reads_its_responses_itself_works_for_ever(connect: Any
     answer = httpx.Response(200, json={"tokens": [1, 2]})
     client = connect(transport=httpx.MockTransport(lambda request: answer), timeout=1)
 
-    assert {2} == {len(client.tokenize("hi")) for _ in range(MOST_CONNECTIONS + 10)}
+    assert {2} == {len(client.tokenize("hi")) for _ in range(MAX_CONNECTIONS + 10)}
 
 
 @ON_TCP
@@ -298,8 +298,8 @@ def test_texts_may_be_any_iterable(client: Any, server: FakeServer) -> None:
         ({"timeout": httpx.Timeout(5, connect=2)}, (5, 2)),
         ({"timeout": httpx.Timeout(None, read=5)}, (5, 5)),
         ({"timeout": httpx.Timeout(5, connect=2), "connect_timeout": 3}, (5, 3)),
-        ({"timeout": httpx.Timeout(None)}, (LONGEST, LONGEST)),
-        ({"timeout": float("inf")}, (LONGEST, 10)),
+        ({"timeout": httpx.Timeout(None)}, (MAX_WAIT_SECONDS, MAX_WAIT_SECONDS)),
+        ({"timeout": float("inf")}, (MAX_WAIT_SECONDS, 10)),
         ({"timeout": None, "connect_timeout": None}, (600, 10)),
         ({"timeout": np.float32(5), "max_retries": np.int64(1)}, (5, 5)),
     ],

@@ -129,7 +129,7 @@ def test_a_request_says_that_all_connections_of_its_client_are_busy(
     connect: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for pool in (sync_pool, async_pool):
-        monkeypatch.setattr(pool, "MOST_CONNECTIONS", 0)
+        monkeypatch.setattr(pool, "MAX_CONNECTIONS", 0)
 
     with pytest.raises(
         openai.APITimeoutError, match=r"connections to .* busy for 0.1 s \(timeout=\)"

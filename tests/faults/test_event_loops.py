@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import AsyncLLM
-from mlxcel_integrations.transport.turns import AT_ONCE, DELTAS_PER_TURN
+from mlxcel_integrations.transport.turns import DELTAS_PER_TURN, MAX_TURNS
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import DONE, dumps, event
 from tests.faults.raw_socket_server import HEAD, RawServer
@@ -48,7 +48,7 @@ async def test_streams_whose_text_has_arrived_let_others_run() -> None:
             watching.cancel()
 
     assert [TOKENS] * STREAMS == counts
-    assert most <= 2 * AT_ONCE * DELTAS_PER_TURN
+    assert most <= 2 * MAX_TURNS * DELTAS_PER_TURN
 
 
 async def test_a_read_that_is_cancelled_while_data_arrives_is_no_error_of_the_loop() -> None:

@@ -144,7 +144,7 @@ def test_a_default_header_that_the_server_sends_back_is_not_shown(hunt: Hunt) ->
 
 def test_an_error_about_the_pool_holds_no_request(hunt: Hunt) -> None:
     pool = SyncPool(httpx.MockTransport(lambda request: httpx.Response(200)))
-    pool._places = threading.Semaphore(0)
+    pool._free_connections = threading.Semaphore(0)
     llm = LLM(
         base_url=NOWHERE,
         served_model="m",

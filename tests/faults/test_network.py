@@ -158,7 +158,7 @@ async def test_a_body_is_closed_also_where_this_is_cancelled() -> None:
         lambda request: httpx.Response(200, headers=headers, stream=body)
     )
     async with AsyncLLM(base_url="http://127.0.0.1:9", served_model="m") as llm:
-        llm._driver._pool._given = transport
+        llm._driver._pool._custom_transport = transport
         asking = asyncio.ensure_future(llm.chat("hi"))
         for happens in (body.waiting, body.closing):
             await asyncio.wait_for(happens.wait(), 5)
@@ -258,12 +258,12 @@ def test_who_waits_for_a_connection_in_threads_waits_as_long_as_for_an_answer(
 ) -> None:
     with LLM(base_url=server.url, served_model="fake-model", timeout=1, max_retries=0) as llm:
         for _ in range(200):
-            llm._driver._pool._places.acquire()
+            llm._driver._pool._free_connections.acquire()
         with pytest.raises(
             openai.APITimeoutError, match=r"connections to .* were busy for 1 s \(timeout=\)"
         ):
             llm.chat("hi")
-        llm._driver._pool._places.release()
+        llm._driver._pool._free_connections.release()
 
         assert "echo: hi" == llm.chat("hi") == llm.chat("hi")
     assert 2 == len(server.posts)
@@ -275,7 +275,9 @@ async def test_who_waits_for_a_connection_in_tasks_waits_as_long_as_for_an_answe
     async with AsyncLLM(
         base_url=server.url, served_model="fake-model", timeout=1, max_retries=0
     ) as llm:
-        places = llm._driver._pool._places[asyncio.get_running_loop()] = asyncio.Semaphore(1)
+        places = llm._driver._pool._free_connections[asyncio.get_running_loop()] = (
+            asyncio.Semaphore(1)
+        )
         await places.acquire()
         with pytest.raises(
             openai.APITimeoutError, match=r"connections to .* were busy for 1 s \(timeout=\)"

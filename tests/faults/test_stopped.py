@@ -131,7 +131,7 @@ def test_a_server_that_ends_is_noticed_without_its_broker(fake: Fake) -> None:
         os.kill(server.pid, signal.SIGKILL)
 
         assert -signal.SIGKILL == server.wait(LIMIT)
-        assert f"its broker (process {broker.pid}) is silent" in str(server.end())
+        assert f"its broker (process {broker.pid}) does not answer" in str(server.end())
         with told(broker, "5"):
             server.start()
         server.close()

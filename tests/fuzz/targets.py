@@ -28,6 +28,7 @@ from mlxcel_integrations.protocol.chat_streams import (
 )
 from mlxcel_integrations.protocol.completions import CompletionStream, InfillStream
 from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.discovery import choose_capable, choose_model
 from mlxcel_integrations.protocol.embeddings import embed_texts
 from mlxcel_integrations.protocol.failures import Failure, from_status, not_a_stream
@@ -38,7 +39,7 @@ from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.rerank import rerank_documents
 from mlxcel_integrations.protocol.retries import Retries
 from mlxcel_integrations.protocol.sse import SSEDecoder
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream
+from mlxcel_integrations.protocol.stream import DeltaStream
 from mlxcel_integrations.protocol.thought_stream import ThoughtStream
 from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text
 from mlxcel_integrations.protocol.vector_models import VectorMemory
@@ -460,7 +461,7 @@ def failures(rng: random.Random) -> None:
 
     assert len(failure.message) < 4000
     delay = Retries(2).delay(failure)
-    assert delay is None or 0 <= delay <= Retries.LONGEST_RETRY_AFTER
+    assert delay is None or 0 <= delay <= Retries.MAX_RETRY_AFTER
     not_a_stream("text/html", body, "http://there")
 
 

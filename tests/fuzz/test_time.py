@@ -21,9 +21,10 @@ from mlxcel_integrations.protocol.chat_streams import (
     ChatStream,
     SchemaStream,
 )
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import fold
 from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream
+from mlxcel_integrations.protocol.stream import DeltaStream
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.partial_json import IncrementalJSON
 from mlxcel_integrations.structured.type_schema import to_schema

@@ -11,8 +11,8 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk, to_result
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import ChatReply
-from mlxcel_integrations.protocol.stream import Delta
 
 
 def test_the_fast_text_chunk_equals_the_validated_one() -> None:

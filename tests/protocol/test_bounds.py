@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mlxcel_integrations.protocol.bounds import MOST_INTEGER, bounded
+from mlxcel_integrations.protocol.bounds import MAX_INTEGER, bounded
 from mlxcel_integrations.protocol.json_schema import compact
 from mlxcel_integrations.protocol.schema_limits import MAX_BYTES
 from mlxcel_integrations.protocol.sent_schema import format_to_send
@@ -17,7 +17,7 @@ JsonSchema = dict[str, Any]
 
 TEXT: JsonSchema = {"type": "string"}
 WHOLE: JsonSchema = {"type": "integer"}
-BOUNDED_WHOLE = {**WHOLE, "minimum": -MOST_INTEGER, "maximum": MOST_INTEGER}
+BOUNDED_WHOLE = {**WHOLE, "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
 
 
 def of(**properties: Any) -> JsonSchema:
@@ -55,7 +55,7 @@ def items(each: Any, **more: Any) -> JsonSchema:
             {"$ref": "#/$defs/A", "$defs": {"A": TEXT}},
             {"$ref": "#/$defs/A", "$defs": {"A": {**TEXT, "maxLength": 1200}}},
         ),
-        ({**WHOLE, "minimum": 0}, {**WHOLE, "minimum": 0, "maximum": MOST_INTEGER}),
+        ({**WHOLE, "minimum": 0}, {**WHOLE, "minimum": 0, "maximum": MAX_INTEGER}),
         ({**WHOLE, "exclusiveMaximum": 9}, {**BOUNDED_WHOLE, "exclusiveMaximum": 9} | {}),
     ],
     ids=lambda value: json.dumps(value)[:60],

@@ -9,8 +9,8 @@ import pytest
 
 from mlxcel_integrations.errors import MlxcelStreamError
 from mlxcel_integrations.protocol.call_streams import CallStream
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import ChatReply, fold
-from mlxcel_integrations.protocol.stream import Delta
 
 
 def read_deltas(*parts: dict[str, Any], finish: str = "stop") -> list[Delta]:

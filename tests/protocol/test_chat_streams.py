@@ -13,11 +13,12 @@ import pytest
 from mlxcel_integrations.errors import MlxcelStreamError
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.chat_streams import ChatStream, SchemaStream
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.repetition import MOST_BLANK
+from mlxcel_integrations.protocol.repetition import MAX_BLANK
 from mlxcel_integrations.protocol.reply import ChatReply, fold
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream
+from mlxcel_integrations.protocol.stream import DeltaStream
 
 PROBABLE = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
@@ -232,10 +233,10 @@ def test_json_where_the_thoughts_belong_is_not_left_beside_a_text() -> None:
 @pytest.mark.parametrize(
     ("pieces", "fields", "finish"),
     [
-        ([" "] * MOST_BLANK, {}, None),
-        ([" "] * MOST_BLANK + ["\n"], {}, "repetition"),
-        ([" \n"] * MOST_BLANK, {"bounded": False}, None),
-        (['{"a": 1'] + [" "] * MOST_BLANK + ["}"], {}, None),
+        ([" "] * MAX_BLANK, {}, None),
+        ([" "] * MAX_BLANK + ["\n"], {}, "repetition"),
+        ([" \n"] * MAX_BLANK, {"bounded": False}, None),
+        (['{"a": 1'] + [" "] * MAX_BLANK + ["}"], {}, None),
     ],
     ids=["may begin", "never begins", "is read to its end", "has begun"],
 )

@@ -14,8 +14,8 @@ from mlxcel_integrations.protocol.completions import (
     completion_depends_on_engine,
     completion_request,
 )
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import ChatReply, fold
-from mlxcel_integrations.protocol.stream import Delta
 
 
 def test_the_body_asks_for_a_stream_with_usage() -> None:

@@ -9,7 +9,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mlxcel_integrations.protocol.chat import chat_request
-from mlxcel_integrations.protocol.definition_names import PLAIN, uri_safe, with_itself_defined
+from mlxcel_integrations.protocol.definition_names import (
+    PLAIN_REFERENCE,
+    uri_safe,
+    with_itself_defined,
+)
 from mlxcel_integrations.protocol.json_schema import check_references, target
 from mlxcel_integrations.protocol.messages import inspect
 
@@ -321,6 +325,6 @@ def test_a_forced_call_is_sent_with_plain_names() -> None:
 
     sent = references(body["response_format"])
     assert len(sent) == 4
-    assert all(PLAIN.fullmatch(name) for name in sent)
+    assert all(PLAIN_REFERENCE.fullmatch(name) for name in sent)
     check_references(body["response_format"]["json_schema"]["schema"])
     assert tools == body["tools"]

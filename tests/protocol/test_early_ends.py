@@ -13,8 +13,9 @@ from mlxcel_integrations import MlxcelStreamError, StructuredOutputTruncated
 from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat_streams import SchemaStream
 from mlxcel_integrations.protocol.completions import CompletionStream
+from mlxcel_integrations.protocol.generation_request import reader_factory
 from mlxcel_integrations.protocol.reply import fold
-from mlxcel_integrations.protocol.stream import DeltaStream, ending
+from mlxcel_integrations.protocol.stream import DeltaStream
 
 ONE, TWO = frozenset({"weather"}), frozenset({"weather", "news"})
 FORMAT = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}
@@ -28,7 +29,7 @@ MAKERS: dict[str, Callable[[], DeltaStream]] = {
     "prompted": partial(PromptedStream, ONE),
     "checked schema": SchemaStream,
     "schema": partial(SchemaStream, must_end=True),
-    "completion": lambda: ending(CompletionStream, FORMAT)(),
+    "completion": lambda: reader_factory(CompletionStream, FORMAT)(),
 }
 CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
 CUT = '{"name": "weather", "arguments": {"ci'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxcel_integrations.protocol.flow import MISSING_ROUTE, REJECTED, Call
+from mlxcel_integrations.protocol.flow import MISSING_ROUTE_STATUSES, REJECTED_STATUSES, Call
 
 
 def test_a_call_with_a_body_is_a_post() -> None:
@@ -11,5 +11,5 @@ def test_a_call_with_a_body_is_a_post() -> None:
 
 
 def test_a_call_expects_that_the_route_may_be_missing() -> None:
-    assert MISSING_ROUTE == Call("/props").expected
-    assert REJECTED > MISSING_ROUTE
+    assert MISSING_ROUTE_STATUSES == Call("/props").expected
+    assert REJECTED_STATUSES > MISSING_ROUTE_STATUSES

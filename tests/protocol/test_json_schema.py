@@ -10,8 +10,8 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.json_schema import (
-    DEEPEST,
-    LONGEST_SCHEMA,
+    MAX_SCHEMA_BYTES,
+    MAX_SCHEMA_DEPTH,
     check_references,
     check_schema_size,
     compact,
@@ -47,32 +47,32 @@ def test_texts_are_counted_as_they_are_sent() -> None:
 
 
 def test_a_schema_may_be_very_large() -> None:
-    check_schema_size(of_size(LONGEST_SCHEMA))
+    check_schema_size(of_size(MAX_SCHEMA_BYTES))
 
     assert (
-        f"The schema has {LONGEST_SCHEMA + 1} bytes, more than the {LONGEST_SCHEMA} that are "
+        f"The schema has {MAX_SCHEMA_BYTES + 1} bytes, more than the {MAX_SCHEMA_BYTES} that are "
         "possible. The largest part is /properties/large: shorten it, or ask in several steps."
-    ) == refused(check_schema_size, of_size(LONGEST_SCHEMA + 1))
+    ) == refused(check_schema_size, of_size(MAX_SCHEMA_BYTES + 1))
 
 
 def test_a_large_schema_without_parts_is_told_as_a_whole() -> None:
-    assert "The largest part is /:" in refused(check_schema_size, {"title": "x" * LONGEST_SCHEMA})
+    assert "The largest part is /:" in refused(check_schema_size, {"title": "x" * MAX_SCHEMA_BYTES})
 
 
 def test_the_largest_part_may_be_in_a_list() -> None:
-    schema = {"anyOf": [{"title": "x" * LONGEST_SCHEMA}, {"title": "y", "type": "string"}]}
+    schema = {"anyOf": [{"title": "x" * MAX_SCHEMA_BYTES}, {"title": "y", "type": "string"}]}
 
     assert "The largest part is /anyOf/0:" in refused(check_schema_size, schema)
 
 
 def test_a_schema_may_be_very_deep() -> None:
-    check_schema_size(nested(DEEPEST))
+    check_schema_size(nested(MAX_SCHEMA_DEPTH))
 
-    place = "/items" * DEEPEST
+    place = "/items" * MAX_SCHEMA_DEPTH
     assert (
-        f"The schema is nested deeper than {DEEPEST} levels, at {place}: move inner objects to "
-        "$defs and refer to them."
-    ) == refused(check_schema_size, nested(DEEPEST + 1))
+        f"The schema is nested deeper than {MAX_SCHEMA_DEPTH} levels, at {place}: move inner "
+        "objects to $defs and refer to them."
+    ) == refused(check_schema_size, nested(MAX_SCHEMA_DEPTH + 1))
 
 
 @pytest.mark.parametrize(

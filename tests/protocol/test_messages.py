@@ -12,7 +12,7 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import (
-    MOST_BYTES,
+    MAX_MEDIA_BYTES,
     image_type,
     inspect,
     plain_content,
@@ -276,7 +276,7 @@ def test_what_no_server_takes_is_refused_with_its_place(part: Any, message: str)
 
 def test_a_file_may_be_as_large_as_servers_take() -> None:
     # Four characters are three bytes, and as many fewer as there are signs at the end.
-    characters = math.ceil(MOST_BYTES / 3) * 4
+    characters = math.ceil(MAX_MEDIA_BYTES / 3) * 4
 
     inspect(user(sound("==".rjust(characters, "A")))).check_media(ALL)
     with pytest.raises(

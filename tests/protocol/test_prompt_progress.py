@@ -9,10 +9,11 @@ import pytest
 
 from mlxcel_integrations.protocol.chat_streams import ChatStream, ToolStream
 from mlxcel_integrations.protocol.completions import CompletionStream
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.features import read_features
 from mlxcel_integrations.protocol.prompt_progress import PromptProgress, progress_of
 from mlxcel_integrations.protocol.sampling import asking_for_progress, without_progress
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream, tell_progress
+from mlxcel_integrations.protocol.stream import DeltaStream
 from tests.fakes.wire import LLAMA_CPP, dumps, event, progress
 
 TOKEN = event(dumps({"choices": [{"index": 0, "delta": {"content": "Hi"}}]}))
@@ -111,14 +112,3 @@ def test_a_function_for_it_asks_for_it() -> None:
 
 def test_the_field_is_left_out() -> None:
     assert {"seed": 1} == without_progress({"seed": 1, "return_progress": False})
-
-
-def test_a_function_is_told_of_each_progress() -> None:
-    seen: list[PromptProgress] = []
-    progress = PromptProgress(10, 2, 4, 5.0)
-
-    tell_progress(Delta("Hi"), seen.append)
-    tell_progress(Delta(prompt_progress=progress), None)
-    tell_progress(Delta(prompt_progress=progress), seen.append)
-
-    assert [progress] == seen

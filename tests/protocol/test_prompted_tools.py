@@ -11,11 +11,13 @@ import pytest
 from mlxcel_integrations.errors import MlxcelError
 from mlxcel_integrations.protocol.call_streams import PromptedStream
 from mlxcel_integrations.protocol.chat import chat_request
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.failures import Failure, from_status
 from mlxcel_integrations.protocol.features import ServerFeatures
+from mlxcel_integrations.protocol.generation_request import Request
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.reply import ChatReply, fold
-from mlxcel_integrations.protocol.stream import Delta, DeltaStream, Request
+from mlxcel_integrations.protocol.stream import DeltaStream
 from mlxcel_integrations.protocol.strict_roles import refuses_tools
 
 CITY = {

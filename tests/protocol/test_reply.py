@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import ChatReply, fold
-from mlxcel_integrations.protocol.stream import Delta
 
 
 def part(index: int, name: str | None = None, arguments: str = "", **more: Any) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_schema_that_was_changed_since_is_prepared_anew() -> None:
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    sent_schema._changed.cache_clear()
+    sent_schema._schema_to_send.cache_clear()
 
 
 @pytest.mark.parametrize("length", [100, MAX_BYTES - 200])

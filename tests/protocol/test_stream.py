@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 
 from mlxcel_integrations.errors import MlxcelStreamError
 from mlxcel_integrations.protocol.chat_streams import ChatStream
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import fold
-from mlxcel_integrations.protocol.stream import (
-    Delta,
-    DeltaStream,
-    ending,
-    with_thoughts_counted,
-)
+from mlxcel_integrations.protocol.stream import DeltaStream
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 TIMINGS = {"predicted_per_second": 70.5}
@@ -359,50 +355,7 @@ def test_a_server_that_gives_up_is_told_from_an_answer_that_cannot_be_read() -> 
         assert expected is stream.gave_up
 
 
-ENDLESS = ('{"a": "', *["la la "] * 200)
-SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}
-
-
-@pytest.mark.parametrize(
-    ("body", "options", "texts", "expected"),
-    [
-        ({}, {}, ENDLESS, None),
-        (SCHEMA, {}, ENDLESS, "repetition"),
-        (SCHEMA, {"may_repeat": True}, ENDLESS, None),
-        (SCHEMA, {}, ["{}", " ", " ", " "], "stop"),
-        ({"stop": " two"}, {}, ["one", " two"], "stop"),
-        ({"stop": ["", " two", 5]}, {}, ["one", " two"], "stop"),
-        ({**SCHEMA, "stop": " two"}, {}, ['"one', " two"], None),
-    ],
-)
-def test_an_answer_is_left_where_its_request_ends(
-    body: Any, options: Any, texts: list[str], expected: str | None
-) -> None:
-    stream = ending(ChatStream, body, **options)()
-    deltas = stream.feed(b"".join(map(said, texts)))
-
-    assert (expected is not None, expected) == (stream.left, deltas[-1].finish_reason)
-
-
 def test_a_beginning_of_a_stop_text_at_the_end_belongs_to_the_answer() -> None:
     (delta,) = ChatStream(["stop"]).feed(event(chunk("stop", content="Do not st")))
 
     assert "Do not st" == delta.text
-
-
-@pytest.mark.parametrize(
-    ("own", "completion", "reasoning", "more"),
-    [
-        ({}, 5, 5, {}),
-        ({"completion_tokens": None, "total_tokens": 0}, 5, 5, {"total_tokens": 0}),
-        ({"completion_tokens": 2, "total_tokens": 9}, 7, 5, {"total_tokens": 14}),
-        ({"completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 3}}, 9, 8, {}),
-    ],
-)
-def test_thoughts_of_an_earlier_request_are_counted(
-    own: Any, completion: int, reasoning: int, more: Any
-) -> None:
-    details = {"reasoning_tokens": reasoning}
-    expected = {"completion_tokens": completion, "completion_tokens_details": details, **more}
-
-    assert expected == with_thoughts_counted(own, 5)

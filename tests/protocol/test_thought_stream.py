@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.protocol.stream import Delta
+from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.thought_stream import ThoughtStream
 
 

@@ -13,9 +13,9 @@ from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.chat_streams import ChatStream, ToolStream
 from mlxcel_integrations.protocol.features import ServerFeatures
+from mlxcel_integrations.protocol.generation_request import Request
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.reply import fold
-from mlxcel_integrations.protocol.stream import Request
 from mlxcel_integrations.protocol.tools import check_choice, check_tools
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

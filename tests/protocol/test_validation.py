@@ -27,8 +27,8 @@ def nested(levels: int) -> Any:
     return value
 
 
-DEEPEST: dict[str, Any] = nested(16)
-TOO_DEEP = {"a": DEEPEST}
+MAX_SCHEMA_DEPTH: dict[str, Any] = nested(16)
+TOO_DEEP = {"a": MAX_SCHEMA_DEPTH}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_no_object_is_an_empty_one(value: Any, expected: dict[str, Any])
         (None, "None"),
         ("x" * 2000, "x" * 2000),
         ("x" * 2001, "x" * 2000 + "…"),
-        ({"message": DEEPEST}, str(DEEPEST)),
+        ({"message": MAX_SCHEMA_DEPTH}, str(MAX_SCHEMA_DEPTH)),
         ({"message": TOO_DEEP}, "an error that is nested too deeply to show"),
     ],
     ids=lambda value: str(value)[:30],
@@ -133,8 +133,8 @@ COMPLETION = {"tokens": ["a", "b"], "token_logprobs": [-1, None]}
         ({**COMPLETION, "top_logprobs": None}, True),
         ({**COMPLETION, "top_logprobs": [{"a": -1, "c": -2.5}]}, True),
         ({**COMPLETION, "top_logprobs": [None, {"b": None}]}, True),
-        ({"refusal": DEEPEST["a"]}, True),
-        ({"refusal": DEEPEST}, False),
+        ({"refusal": MAX_SCHEMA_DEPTH["a"]}, True),
+        ({"refusal": MAX_SCHEMA_DEPTH}, False),
         *((wrong, False) for wrong in (None, [], "a", 1)),
         *(
             ({"content": wrong}, False)
@@ -197,8 +197,8 @@ DETAILS = ["prompt_tokens_details", "completion_tokens_details"]
             for name in DETAILS
             for wrong in (3, [3], {"cached_tokens": "3"}, {"a": 1, "b": 0.5})
         ),
-        ({"more": DEEPEST["a"]}, True),
-        ({"more": DEEPEST}, False),
+        ({"more": MAX_SCHEMA_DEPTH["a"]}, True),
+        ({"more": MAX_SCHEMA_DEPTH}, False),
     ],
     ids=str,
 )
@@ -208,7 +208,14 @@ def test_what_are_token_counts(value: Any, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [({}, True), ({"a": "b"}, True), (DEEPEST, True), (TOO_DEEP, False), ([], False), (1, False)],
+    [
+        ({}, True),
+        ({"a": "b"}, True),
+        (MAX_SCHEMA_DEPTH, True),
+        (TOO_DEEP, False),
+        ([], False),
+        (1, False),
+    ],
     ids=lambda value: str(value)[:30],
 )
 def test_timings_are_any_object_that_is_not_too_deep(value: Any, expected: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mlxcel_integrations.protocol.vector_models import BUILT_IN_EMBEDDER, VectorMemory
 from mlxcel_integrations.protocol.word_pieces import (
-    MOST_PIECES,
+    MAX_PIECES,
     mean_vectors,
     normalize,
 )
@@ -67,7 +67,7 @@ def tokenized(body: Any) -> dict[str, Any]:
 
 def of_parts(body: Any) -> dict[str, Any]:
     """A vector that tells how many pieces a part has: [1, 0] for a full one, else [0, 1]."""
-    full = [isinstance(part, list) and len(part) == MOST_PIECES for part in body["input"]]
+    full = [isinstance(part, list) and len(part) == MAX_PIECES for part in body["input"]]
     rows = [[float(is_full), float(not is_full)] for is_full in full]
     return {"data": [{"index": at, "embedding": row} for at, row in enumerate(rows)]}
 
@@ -115,7 +115,7 @@ def test_truncate_reads_the_beginning_alone() -> None:
     asked = server()
 
     assert [[1, 0]] == embed(["word " * 1000], asked, truncate=True)
-    assert [MOST_PIECES] == [len(part) for part in inputs(asked)]
+    assert [MAX_PIECES] == [len(part) for part in inputs(asked)]
 
 
 def test_parts_that_cancel_each_other_out_have_a_vector() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.structured.budget import (
-    LEAST_STEPS,
-    MOST_STEPS,
+    MAX_STEPS,
+    MIN_STEPS,
     STEPS_PER_VALUE,
     Budget,
     OutOfSteps,
@@ -19,9 +19,9 @@ from mlxcel_integrations.structured.budget import (
 @pytest.mark.parametrize(
     ("values", "steps"),
     [
-        (0, LEAST_STEPS),
-        (10, LEAST_STEPS + 10 * STEPS_PER_VALUE),
-        (10**9, MOST_STEPS),
+        (0, MIN_STEPS),
+        (10, MIN_STEPS + 10 * STEPS_PER_VALUE),
+        (10**9, MAX_STEPS),
     ],
 )
 def test_the_steps_grow_with_the_values_up_to_a_limit(values: int, steps: int) -> None:

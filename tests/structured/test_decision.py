@@ -10,7 +10,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.reply import ChatReply
-from mlxcel_integrations.structured.decision import MOST_LABELS, MOST_REQUESTS, Deciding, Decision
+from mlxcel_integrations.structured.decision import MAX_LABELS, MAX_REQUESTS, Deciding, Decision
 from tests.fakes.decider import Decider, allowed_labels
 
 
@@ -89,7 +89,7 @@ def test_a_model_that_knows_nothing_takes_no_more_than_a_few_requests() -> None:
     labels = [f"{number:03}" for number in range(1000)]
     decision = decided(Model(dict.fromkeys(labels, 0.001)), Deciding("Which?", labels, False, {}))
 
-    assert MOST_REQUESTS == decision.requests
+    assert MAX_REQUESTS == decision.requests
     assert decision.estimated > 0.5
     assert dict.fromkeys(labels, 0.001) == pytest.approx(decision.probabilities)
 
@@ -166,7 +166,7 @@ def test_estimates_are_not_divided_by_a_prior() -> None:
         (["a", ""], r"labels= has an empty label"),
         (["a", 1], r"labels\[1\] is int, not a string"),
         (["a", None], r"labels\[1\] is NoneType, not a string"),
-        ([str(n) for n in range(100_000)], rf"100,000 labels, but at most {MOST_LABELS:,}"),
+        ([str(n) for n in range(100_000)], rf"100,000 labels, but at most {MAX_LABELS:,}"),
     ],
     ids=["none", "one string", "not a list", "twice", "empty", "number", "null", "too many"],
 )

@@ -8,10 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mlxcel_integrations.structured.budget import LEAST_STEPS, Budget, OutOfSteps, current_budget
+from mlxcel_integrations.structured.budget import MIN_STEPS, Budget, OutOfSteps, current_budget
 from mlxcel_integrations.structured.json_keywords import (
-    COMPARING,
-    OWN,
+    COMPARING_KEYWORDS,
+    REPLACED_KEYWORDS,
     Keyword,
     check_format,
     counted,
@@ -49,7 +49,7 @@ def complaints(keyword: Keyword, value: Any, instance: Any, **schema: Any) -> li
     ],
 )
 def test_equal_items_are_found(value: bool, instance: Any, fits: bool) -> None:
-    assert fits == (not complaints(OWN["uniqueItems"], value, instance))
+    assert fits == (not complaints(REPLACED_KEYWORDS["uniqueItems"], value, instance))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_equal_items_are_found(value: bool, instance: Any, fits: bool) -> None:
     ],
 )
 def test_multiples_are_found_however_large(value: Any, instance: Any, fits: bool) -> None:
-    assert fits == (not complaints(OWN["multipleOf"], value, instance))
+    assert fits == (not complaints(REPLACED_KEYWORDS["multipleOf"], value, instance))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_additional_properties_are_those_that_nothing_names(
     schema: dict[str, Any], expected: list[str]
 ) -> None:
     instance = dict.fromkeys(("a", "b1", "c"), 1)
-    found = complaints(OWN["additionalProperties"], False, instance, **schema)
+    found = complaints(REPLACED_KEYWORDS["additionalProperties"], False, instance, **schema)
 
     names = ", ".join(map(repr, expected))
     told = f"Additional properties are not allowed ({names} unexpected)"
@@ -105,7 +105,7 @@ def test_additional_properties_are_those_that_nothing_names(
 def test_a_pattern_is_searched_for(
     keyword: str, value: Any, instance: Any, expected: list[str] | int
 ) -> None:
-    found = complaints(OWN[keyword], value, instance)
+    found = complaints(REPLACED_KEYWORDS[keyword], value, instance)
 
     assert expected == (len(found) if isinstance(expected, int) else found)
 
@@ -134,16 +134,16 @@ def test_a_format_is_checked(format_: str, instance: Any, expected: list[str]) -
     ],
 )
 def test_values_are_compared(keyword: str, value: Any, instance: Any, fits: bool) -> None:
-    assert fits == (not complaints(COMPARING[keyword], value, instance))
+    assert fits == (not complaints(COMPARING_KEYWORDS[keyword], value, instance))
 
 
 @pytest.mark.parametrize(
     ("keyword", "value", "instance"),
     [
-        (OWN["uniqueItems"], True, [0] * (LEAST_STEPS + 1)),
-        (COMPARING["const"], [0] * 2 * LEAST_STEPS, 1),
-        (check_format, "date", "x" * 256 * LEAST_STEPS),
-        (counted(lambda *_: None), {}, [0] * 16 * LEAST_STEPS),
+        (REPLACED_KEYWORDS["uniqueItems"], True, [0] * (MIN_STEPS + 1)),
+        (COMPARING_KEYWORDS["const"], [0] * 2 * MIN_STEPS, 1),
+        (check_format, "date", "x" * 256 * MIN_STEPS),
+        (counted(lambda *_: None), {}, [0] * 16 * MIN_STEPS),
     ],
     ids=["uniqueItems", "const", "format", "any"],
 )

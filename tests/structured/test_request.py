@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import ChatReply, MlxcelError, StructuredOutputError
 from mlxcel_integrations.protocol.chat import chat_request
-from mlxcel_integrations.protocol.json_schema import LONGEST_SCHEMA
+from mlxcel_integrations.protocol.delta import Delta
+from mlxcel_integrations.protocol.json_schema import MAX_SCHEMA_BYTES
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.stream import Delta
 from mlxcel_integrations.structured.request import (
     constrained,
     content,
@@ -307,7 +307,7 @@ def test_closing_a_schema_may_make_it_too_long() -> None:
     schema = {
         "type": "object",
         "properties": fields,
-        "description": "x" * (LONGEST_SCHEMA - 1000),
+        "description": "x" * (MAX_SCHEMA_BYTES - 1000),
     }
 
     with pytest.raises(MlxcelError, match=r"has \d+ bytes"):

@@ -9,8 +9,8 @@ import pytest
 
 from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.features import ServerFeatures
+from mlxcel_integrations.protocol.generation_request import Request
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.stream import Request
 from mlxcel_integrations.structured.thinking import (
     thinking_budget,
     with_thinking_first,
@@ -101,7 +101,7 @@ def test_llama_cpp_thinks_and_answers_in_one_request(fields: dict[str, Any], exp
     sent = with_thinking_first(given, features("llama.cpp", "b1", 1000), may_continue=True)
 
     assert {**given.body, "thinking_budget_tokens": expected} == sent.body
-    assert sent.then is None
+    assert sent.follow_up is None
 
 
 @pytest.mark.parametrize("tools", [True, False], ids=["of the template", "in the message"])
@@ -125,7 +125,7 @@ def test_other_servers_think_in_a_request_of_its_own(engine: str | None) -> None
     kept = {**THINK, "temperature": 0, "max_tokens": 50, "messages": given.body["messages"]}
     assert {name: sent.body[name] for name in kept} == kept
     assert {"response_format", "stop", "logprobs"}.isdisjoint(sent.body)
-    assert sent.then is not None
+    assert sent.follow_up is not None
 
 
 def test_without_room_for_thoughts_the_answer_comes_at_once() -> None:
@@ -134,4 +134,4 @@ def test_without_room_for_thoughts_the_answer_comes_at_once() -> None:
     sent = with_thinking_first(given, features("llama.cpp", "b1"), may_continue=True)
 
     assert not sent.body["chat_template_kwargs"]["enable_thinking"]
-    assert sent.then is None
+    assert sent.follow_up is None

@@ -22,7 +22,7 @@ from mlxcel_integrations.supervisor.bind_address import (
     choose_bind_address,
     port_was_taken,
 )
-from mlxcel_integrations.supervisor.guard import clear
+from mlxcel_integrations.supervisor.guard import remove_socket
 from tests.fakes.ports import free_port
 from tests.fakes.server import FakeServer
 
@@ -75,7 +75,7 @@ def test_a_private_directory_is_for_one_server_alone(short: Path) -> None:
     assert str(place.directory / "server.sock") == place.endpoint.socket
     place.directory.mkdir()
     leave_socket(place.directory / "server.sock")
-    clear(str(place.endpoint.socket), place.directory)
+    remove_socket(str(place.endpoint.socket), place.directory)
     assert [] == list(short.iterdir())
 
 
@@ -92,7 +92,7 @@ def test_the_users_own_path_is_taken_as_it_is(short: Path) -> None:
     assert place.directory is not None
     assert short == place.directory.parent
     leave_socket(short / "x.sock")
-    clear(str(place.endpoint.socket), place.directory)
+    remove_socket(str(place.endpoint.socket), place.directory)
     assert [] == list(short.iterdir())
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_took_the_path_meanwhile_keeps_it(short: Path) -> None:
     path = short / "x.sock"
     place = on(path)
     with FakeServer(socket=path):
-        clear(str(place.endpoint.socket), place.directory)
+        remove_socket(str(place.endpoint.socket), place.directory)
         assert path.is_socket()
 
 

@@ -98,7 +98,7 @@ def test_what_a_killed_broker_leaves_is_removed(directory: BrokerDirectory, runt
         path.chmod(0o700)
     leave_socket(directory.broker)
 
-    directory.remove_if_left()
+    directory.remove_if_abandoned()
 
     assert [] == list(runtime.iterdir())
 

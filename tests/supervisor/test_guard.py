@@ -137,7 +137,7 @@ def test_kills_at_random_moments_leave_nothing(
 def test_an_owner_that_is_gone_before_the_order_arrives_gets_no_server(fake: Fake) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    line = guard.order([fake.binary(), "serve", "-m", "m"], None, None, 1, gone.pid)
+    line = guard.start_order([fake.binary(), "serve", "-m", "m"], None, None, 1, gone.pid)
 
     done = subprocess.run(
         [sys.executable, "-I", "-S", guard.__file__], input=line, capture_output=True, check=True
@@ -365,7 +365,7 @@ def test_the_guard_costs_little(fake: Fake, capsys: pytest.CaptureFixture[str]) 
         return time.monotonic() - began
 
     command = ["true"]
-    line = guard.order(command, None, None, 1, os.getpid())
+    line = guard.start_order(command, None, None, 1, os.getpid())
     guarded = [sys.executable, "-I", "-S", guard.__file__]
     overheads = [seconds(guarded, [], line) - seconds([], command, None) for _ in range(5)]
     server = fake.server(fake.binary()).start()

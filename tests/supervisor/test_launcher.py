@@ -215,7 +215,7 @@ def test_weights_that_cannot_be_loaded_are_told(
     fake: Fake, warmup: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # That it is 3 s, `test_readiness` shows without a process.
-    monkeypatch.setattr("mlxcel_integrations.supervisor.readiness.FAILURE_LASTS", 0.3)
+    monkeypatch.setattr("mlxcel_integrations.supervisor.readiness.LOAD_FAILURE_SECONDS", 0.3)
     server = fake.server(fake.binary(WEIGHTS_FAIL="1"), warmup=warmup)
 
     with pytest.raises(MlxcelServerError, match="cannot load the model") as caught:

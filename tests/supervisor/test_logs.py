@@ -200,23 +200,23 @@ def test_the_errors_of_probes_push_nothing_out_of_the_tail() -> None:
 
 def test_the_errors_of_probes_are_not_heard() -> None:
     log = fed(COLOURED)
-    heard = log.heard
+    last_output_at = log.last_output_at
 
     log.feed(PROBED)
     log.feed(PROBED + PROBED)
-    assert heard == log.heard
+    assert last_output_at == log.last_output_at
     log.feed(PROBED + COLOURED)
-    assert heard < log.heard
+    assert last_output_at < log.last_output_at
 
 
 def test_it_tells_when_the_server_was_last_heard() -> None:
     before = time.monotonic()
     log = ServerLog(None)
-    made = log.heard
+    made = log.last_output_at
     log.feed(b"x")
 
-    assert before <= made <= log.heard <= time.monotonic()
-    assert made < log.heard
+    assert before <= made <= log.last_output_at <= time.monotonic()
+    assert made < log.last_output_at
 
 
 @given(

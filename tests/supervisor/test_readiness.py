@@ -63,14 +63,14 @@ def drive(
         seen = see(clock.now - BEGAN, look.probe)
         health = seen.health if look.probe else health
         try:
-            look = flow.send(Observation(seen.returncode, health, seen.heard, seen.log))
+            look = flow.send(Observation(seen.returncode, health, seen.last_output_at, seen.log))
         except StopIteration:
             return waited
         waited.append(look.after)
 
 
-def health(status: int | None, *, heard: float = 0.0, log: str = "") -> Observation:
-    return Observation(None, status, BEGAN + heard, log)
+def health(status: int | None, *, last_output_at: float = 0.0, log: str = "") -> Observation:
+    return Observation(None, status, BEGAN + last_output_at, log)
 
 
 class Script:
@@ -91,7 +91,7 @@ class Script:
         printed = [at for at in self._log if at <= now]
         status = self._statuses[max(at for at in self._statuses if at <= now)]
         log = "\n".join(self._log[at] for at in printed)
-        return health(status, heard=max(printed, default=0.0), log=log)
+        return health(status, last_output_at=max(printed, default=0.0), log=log)
 
 
 @pytest.mark.parametrize(("status", "longest"), [(None, 0.01), (503, 0.025)])
@@ -213,7 +213,7 @@ def test_a_failed_load_is_known_when_its_line_is_out_of_sight() -> None:
     def see(now: float) -> Observation:
         seen = script(now)
         tail = "\n".join(seen.log.splitlines()[-10:])
-        return Observation(seen.returncode, seen.health, seen.heard, tail)
+        return Observation(seen.returncode, seen.health, seen.last_output_at, tail)
 
     with pytest.raises(LoadFailed):
         pauses(see, timeout=60.0)

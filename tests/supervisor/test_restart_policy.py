@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlxcel_integrations.supervisor.restart_policy import (
-    MAX_DISTANCE_SECONDS,
+    MAX_INTERVAL_SECONDS,
     WINDOW_SECONDS,
     RestartPolicy,
 )
@@ -30,7 +30,7 @@ def test_the_first_comes_at_once_and_the_next_ones_keep_a_growing_distance() -> 
         delays.append(delay)
         clock.now += delay
 
-    assert [0, 1, 2, 4, 8, 16, MAX_DISTANCE_SECONDS, MAX_DISTANCE_SECONDS] == delays
+    assert [0, 1, 2, 4, 8, 16, MAX_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS] == delays
 
 
 def test_a_server_that_has_lived_for_a_while_is_started_at_once() -> None:
@@ -42,16 +42,16 @@ def test_a_server_that_has_lived_for_a_while_is_started_at_once() -> None:
     assert 0 == restarts.delay()
 
 
-@pytest.mark.parametrize("most", [0, 1, 5])
-def test_after_too_many_there_is_none_until_the_first_is_long_ago(most: int) -> None:
+@pytest.mark.parametrize("max_restarts", [0, 1, 5])
+def test_after_too_many_there_is_none_until_the_first_is_long_ago(max_restarts: int) -> None:
     clock = Clock()
-    restarts = RestartPolicy(most, clock, lambda: 0.0)
-    delays = [restarts.delay() for _ in range(most)]
+    restarts = RestartPolicy(max_restarts, clock, lambda: 0.0)
+    delays = [restarts.delay() for _ in range(max_restarts)]
 
     assert None not in delays
     assert restarts.delay() is None
     clock.now += WINDOW_SECONDS + 1
-    assert (restarts.delay() is None) == (most == 0)
+    assert (restarts.delay() is None) == (max_restarts == 0)
 
 
 def test_chance_makes_the_distance_a_quarter_longer_at_most() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mlxcel_integrations.supervisor.server_process import in_words
+from mlxcel_integrations.supervisor.server_process import describe_exit
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from mlxcel_integrations.supervisor.server_process import in_words
 def test_an_exit_status_is_told_in_words(returncode: int, words: str) -> None:
     if sys.platform != "linux" and returncode == -62:
         pytest.skip("only Linux has signals without a name")
-    assert words == in_words(returncode)
+    assert words == describe_exit(returncode)

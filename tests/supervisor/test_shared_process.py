@@ -116,7 +116,7 @@ def test_what_shapes_kept_prompts_is_looked_at_before_a_start_and_when_it_is_rea
         looks.append(given)
         return "kind"
 
-    monkeypatch.setattr("mlxcel_integrations.supervisor.invocation.kind_of_slots", look)
+    monkeypatch.setattr("mlxcel_integrations.supervisor.invocation.slot_compatibility_key", look)
     binary = fake.binary("llama-server", GENERATION="newest")
     with fake.server(binary, keep_prompts=True, **options):
         assert 2 == len(looks)

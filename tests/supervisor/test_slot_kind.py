@@ -15,7 +15,7 @@ from mlxcel_integrations.supervisor.invocation import Invocation
 from mlxcel_integrations.supervisor.launcher import Launcher
 from mlxcel_integrations.supervisor.prompt_store import PromptStore
 from mlxcel_integrations.supervisor.server_spec import ServerSpec
-from mlxcel_integrations.supervisor.slot_kind import kind_of_slots
+from mlxcel_integrations.supervisor.slot_kind import slot_compatibility_key
 from mlxcel_integrations.transport.endpoint import Endpoint
 
 ANYWHERE = Endpoint("http://127.0.0.1:8080")
@@ -69,10 +69,10 @@ def test_a_file_that_is_replaced_makes_another_server(
     adapter = tmp_path / "adapter.gguf"
     adapter.write_bytes(bytes(100))
     command = [str(binary), "--model", str(model), f"--lora={adapter}"]
-    before = kind_of_slots(command, LLAMA_SERVER)
+    before = slot_compatibility_key(command, LLAMA_SERVER)
     replace({"model": model, "binary": binary, "adapter": adapter}[replaced])
 
-    assert before != kind_of_slots(command, LLAMA_SERVER)
+    assert before != slot_compatibility_key(command, LLAMA_SERVER)
 
 
 @pytest.mark.parametrize(
@@ -83,20 +83,20 @@ def test_each_adapter_of_a_list_counts(named: str, tmp_path: Path) -> None:
     for adapter in (one, other):
         adapter.write_bytes(bytes(100))
     command = ["--lora-scaled", named.format(one=one, other=other)]
-    before = kind_of_slots(command, LLAMA_SERVER)
+    before = slot_compatibility_key(command, LLAMA_SERVER)
     other_content(one)
 
-    assert before != kind_of_slots(command, LLAMA_SERVER)
+    assert before != slot_compatibility_key(command, LLAMA_SERVER)
 
 
 def test_each_file_of_a_split_model_counts(tmp_path: Path) -> None:
     parts = [tmp_path / f"model-0000{part}-of-00003.gguf" for part in (1, 2, 3)]
     for part in parts:
         part.write_bytes(bytes(100))
-    kinds = [kind_of_slots(["--model", str(parts[0])], LLAMA_SERVER)]
+    kinds = [slot_compatibility_key(["--model", str(parts[0])], LLAMA_SERVER)]
     for part in parts:
         other_content(part)
-        kinds.append(kind_of_slots(["--model", str(parts[0])], LLAMA_SERVER))
+        kinds.append(slot_compatibility_key(["--model", str(parts[0])], LLAMA_SERVER))
 
     assert 4 == len(set(kinds))
 
@@ -146,10 +146,10 @@ def test_a_server_is_told_where_to_save(model: Path, binary: Path, cache: Path) 
 
 
 def test_the_engine_of_another_version_is_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = kind_of_slots(["engine"], EMBEDDED)
+    before = slot_compatibility_key(["engine"], EMBEDDED)
     monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9")
 
-    assert before != kind_of_slots(["engine"], EMBEDDED)
+    assert before != slot_compatibility_key(["engine"], EMBEDDED)
 
 
 def test_mlxcel_keeps_none(tmp_path: Path) -> None:
@@ -180,4 +180,6 @@ def test_a_pipe_among_the_arguments_is_not_opened(model: Path, tmp_path: Path) -
     pipe = tmp_path / "template"
     os.mkfifo(pipe)
 
-    assert kind_of_slots(["--model", str(model), "--chat-template-file", str(pipe)], LLAMA_SERVER)
+    assert slot_compatibility_key(
+        ["--model", str(model), "--chat-template-file", str(pipe)], LLAMA_SERVER
+    )

@@ -91,7 +91,9 @@ def test_an_open_directory_for_temporary_files_is_left_out(
     """As in a pod of Kubernetes, where the others may be read-only."""
     shared_memory = made(short / "shm", 0o1777)
     usual = (str(made(short / "tmp", 0o777)), str(short / "missing"), str(shared_memory))
-    monkeypatch.setattr("mlxcel_integrations.supervisor.socket_directory._USUAL", usual)
+    monkeypatch.setattr(
+        "mlxcel_integrations.supervisor.socket_directory._TEMPORARY_DIRECTORIES", usual
+    )
 
     assert shared_memory == chosen()
 
@@ -101,7 +103,7 @@ def test_it_is_an_error_if_others_can_change_all_of_them(
 ) -> None:
     made(short / "open", 0o777)
     module = "mlxcel_integrations.supervisor.socket_directory"
-    monkeypatch.setattr(f"{module}._USUAL", (str(short / "open"),))
+    monkeypatch.setattr(f"{module}._TEMPORARY_DIRECTORIES", (str(short / "open"),))
 
     with pytest.raises(
         MlxcelError, match=rf"No temporary directory is safe.*in {short}/open\. Set"
@@ -275,6 +277,6 @@ def test_in_a_sandbox_the_files_of_nobody_are_those_of_the_machines_root(
     theirs = made(short / "theirs", 0o755, owner=NOBODY)
     if mapped:
         module = "mlxcel_integrations.supervisor.socket_directory"
-        monkeypatch.setattr(f"{module}._EVERY_USER", ["0", "1000", "1"])
+        monkeypatch.setattr(f"{module}._FULL_UID_MAP", ["0", "1000", "1"])
 
     assert (None if mapped else theirs) == open_to_others(theirs)

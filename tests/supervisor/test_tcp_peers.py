@@ -26,7 +26,9 @@ def _source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise PermissionError if request.param == "psutil" else AssertionError
 
-    monkeypatch.setattr(tcp_peers, "_inode" if request.param == "psutil" else "_sockets", refuse)
+    monkeypatch.setattr(
+        tcp_peers, "_socket_inode" if request.param == "psutil" else "_sockets", refuse
+    )
 
 
 @contextmanager

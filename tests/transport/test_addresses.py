@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.transport import addresses
-from mlxcel_integrations.transport.addresses import look_up, sharing
+from mlxcel_integrations.transport.addresses import look_up, timed_attempts
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,32 @@ def test_a_name_that_no_host_can_have_is_told_as_unknown(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "shares"),
+    ("end", "silent", "attempts"),
     [
-        (None, [1, 1, 1, None, None, None]),
-        (109.0, [1, 1, 1, 2, 2, 2]),
-        (103.0, [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]),
+        (None, "abc", [("a", 1), ("b", 1), ("c", 1), ("a", None), ("b", None), ("c", None)]),
+        (109.0, "abc", [("a", 1), ("b", 1), ("c", 1), ("a", 2), ("b", 2), ("c", 2)]),
+        (103.0, "abc", [("a", 0.5), ("b", 0.5), ("c", 0.5), ("a", 0.5), ("b", 0.5), ("c", 0.5)]),
+        (109.0, "b", [("a", 1), ("b", 1), ("c", 1), ("b", 8)]),
+        (109.0, "ac", [("a", 1), ("b", 1), ("c", 1), ("a", 3.5), ("c", 3.5)]),
+        (None, "", [("a", 1), ("b", 1), ("c", 1)]),
     ],
 )
-def test_addresses_share_the_time_that_is_left(
-    end: float | None, shares: list[float | None], monkeypatch: pytest.MonkeyPatch
+def test_addresses_share_the_time_that_is_left_and_only_silent_ones_are_tried_twice(
+    end: float | None,
+    silent: str,
+    attempts: list[tuple[str, float | None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(addresses.time, "monotonic", lambda: now[0])
-    taken = []
-    for _, share in sharing(["a", "b", "c"], end):
-        taken.append(share)
-        now[0] += share or 0
+    made, unanswered = [], list[str]()
+    for address, share in timed_attempts(["a", "b", "c"], end, unanswered):
+        made.append((address, share))
+        if address in silent:
+            unanswered.append(address)
+            now[0] += share or 0
 
-    assert shares == taken
+    assert attempts == made
 
 
 @pytest.mark.parametrize(("end", "share"), [(None, None), (109.0, 9)])
@@ -83,4 +91,4 @@ def test_the_only_address_gets_all_of_the_time(
 ) -> None:
     monkeypatch.setattr(addresses.time, "monotonic", lambda: 100.0)
 
-    assert [("a", share)] == list(sharing(["a"], end))
+    assert [("a", share)] == list(timed_attempts(["a"], end, []))

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 from weakref import WeakSet
 
 import httpcore
@@ -145,6 +146,25 @@ async def test_the_next_address_of_a_host_is_used_when_the_first_refuses(
 
         assert server.getsockname() == stream.get_extra_info("peername")
         await stream.aclose()
+
+
+async def test_only_an_address_that_is_silent_is_tried_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    found = [(2, 1, 6, "", (address, 80)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    tried: list[str] = []
+
+    async def connect(_: object, host: str, port: int) -> NoReturn:
+        tried.append(host)
+        raise TimeoutError if host == "192.0.2.2" else ConnectionRefusedError
+
+    monkeypatch.setattr(BACKEND, "_open_stream", connect)
+    with pytest.raises(httpcore.ConnectTimeout):
+        await BACKEND.connect_tcp("models.invalid", 80, 30)
+
+    assert [*addresses, "192.0.2.2"] == tried
 
 
 async def test_a_host_of_which_all_addresses_refuse_is_told_as_the_system_tells_it() -> None:

@@ -153,6 +153,25 @@ def test_the_addresses_of_a_host_share_the_time_of_a_connection(
     assert list(zip(ADDRESSES * 2, shares, strict=True)) == backend.waits
 
 
+def test_an_address_that_refuses_is_not_tried_again(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(2, 1, 6, "", (address, 80)) for address in ADDRESSES]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    tried: list[str] = []
+
+    def connect(host: str, *_: object) -> Any:
+        tried.append(host)
+        raise httpcore.ConnectTimeout if host == ADDRESSES[1] else httpcore.ConnectError
+
+    backend: Any = NoAnswer(clock)
+    backend.connect_tcp = connect
+    with pytest.raises(httpcore.ConnectTimeout):
+        DeadlineBackend(backend).connect_tcp("host", 80, 9)
+
+    assert [*ADDRESSES, ADDRESSES[1]] == tried
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

@@ -39,7 +39,7 @@ def send(pool: SyncPool) -> Incoming:
 def test_a_response_that_is_closed_twice_gives_one_place_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sync_pool, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(sync_pool, "MAX_CONNECTIONS", 1)
     pool = SyncPool(Transport())
     first = send(pool)
     with pytest.raises(httpx.PoolTimeout):

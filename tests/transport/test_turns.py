@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.transport.turns import AT_ONCE, LONG_ITERATION, Turns
+from mlxcel_integrations.transport.turns import LONG_ITERATION_SECONDS, MAX_TURNS, Turns
 
 
 async def turns_in_each_iteration(
     stream: Callable[[int], Coroutine[Any, Any, None]], done: list[Any], most: int
 ) -> list[int]:
     """Run streams until they had so many turns; return how many in each iteration of the loop."""
-    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * AT_ONCE)]
+    streams = [asyncio.ensure_future(stream(name)) for name in range(3 * MAX_TURNS)]
     seen = [0]
     while len(done) < most:
         await asyncio.sleep(0)
@@ -36,10 +36,10 @@ async def test_turns_come_in_order_and_a_few_in_each_iteration_of_the_loop() -> 
             await turns.take()
             done.append(name)
 
-    had_turns = await turns_in_each_iteration(stream, done, 9 * AT_ONCE)
+    had_turns = await turns_in_each_iteration(stream, done, 9 * MAX_TURNS)
 
-    assert [*range(3 * AT_ONCE)] * 3 == done
-    assert max(had_turns) <= AT_ONCE
+    assert [*range(3 * MAX_TURNS)] * 3 == done
+    assert max(had_turns) <= MAX_TURNS
 
 
 async def test_a_stream_begins_at_once_if_no_other_waits() -> None:
@@ -66,17 +66,17 @@ async def test_of_many_streams_that_begin_together_a_few_do_so_in_each_iteration
         await turns.join()
         begun.append(name)
 
-    had_turns = await turns_in_each_iteration(begin, begun, 3 * AT_ONCE)
+    had_turns = await turns_in_each_iteration(begin, begun, 3 * MAX_TURNS)
 
-    assert [*range(3 * AT_ONCE)] == begun
-    assert max(had_turns) <= AT_ONCE
+    assert [*range(3 * MAX_TURNS)] == begun
+    assert max(had_turns) <= MAX_TURNS
 
 
 async def test_of_streams_whose_turns_take_long_only_one_has_a_turn_in_an_iteration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """How long a turn takes is up to the reader: adapters do more with a token than the core."""
-    clock = itertools.count(0.0, 2 * LONG_ITERATION)
+    clock = itertools.count(0.0, 2 * LONG_ITERATION_SECONDS)
     monkeypatch.setattr(time, "thread_time", lambda: next(clock))
     turns, done = Turns.of_this_loop(), []
 
@@ -84,19 +84,19 @@ async def test_of_streams_whose_turns_take_long_only_one_has_a_turn_in_an_iterat
         await turns.take()
         done.append(name)
 
-    had_turns = await turns_in_each_iteration(stream, done, 3 * AT_ONCE)
+    had_turns = await turns_in_each_iteration(stream, done, 3 * MAX_TURNS)
 
-    assert [4, 2, *[1] * (3 * AT_ONCE - 6)] == [turns for turns in had_turns if turns]
+    assert [4, 2, *[1] * (3 * MAX_TURNS - 6)] == [turns for turns in had_turns if turns]
 
     monkeypatch.setattr(time, "thread_time", lambda: 0.0)
-    more = [asyncio.ensure_future(stream(name)) for name in range(9 * AT_ONCE)]
+    more = [asyncio.ensure_future(stream(name)) for name in range(9 * MAX_TURNS)]
     most = 0
     while not all(one.done() for one in more):
         before = len(done)
         await asyncio.sleep(0)
         most = max(most, len(done) - before)
 
-    assert AT_ONCE == most
+    assert MAX_TURNS == most
 
 
 async def test_a_stream_that_is_left_takes_no_turn() -> None:
@@ -129,7 +129,7 @@ def test_a_loop_that_is_closed_is_not_kept(ended: str) -> None:
         for _ in range(3):
             await Turns.of_this_loop().take()
 
-    streams = [loop.create_task(stream()) for _ in range(3 * AT_ONCE)]
+    streams = [loop.create_task(stream()) for _ in range(3 * MAX_TURNS)]
     if ended == "over":
         loop.run_until_complete(asyncio.gather(*streams))
     loop.run_until_complete(asyncio.sleep(0))
@@ -153,10 +153,10 @@ def test_a_loop_that_is_stopped_goes_on_with_its_turns() -> None:
         await Turns.of_this_loop().take()
         done.append(name)
 
-    streams = [loop.create_task(stream(name)) for name in range(3 * AT_ONCE)]
+    streams = [loop.create_task(stream(name)) for name in range(3 * MAX_TURNS)]
     while len(done) < len(streams):
         loop.call_soon(loop.stop)
         loop.run_forever()
     loop.close()
 
-    assert [*range(3 * AT_ONCE)] == done
+    assert [*range(3 * MAX_TURNS)] == done

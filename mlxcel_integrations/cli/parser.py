@@ -57,11 +57,11 @@ def parse_arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Name
         options.files += rest
     elif rest:
         command = parser.commands.get(options.command, parser)
-        command.error(_unknown(rest, options.command, command.format_help()))
+        command.error(_unknown_message(rest, options.command, command.format_help()))
     return options
 
 
-def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
+def _unknown_message(arguments: Sequence[str], command: str | None, known: str) -> str:
     """Return the message about unknown arguments of a command, with what was meant.
 
     Args:
@@ -73,7 +73,7 @@ def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
     if not options:
         return f"unrecognized arguments: {' '.join(arguments)}"
     flags, words = re.findall(r"--[\w-]+", known), WORDS.get(command or "", {})
-    named = [f"{each}{_meant(each, flags, words)}" for each in options]
+    named = [f"{each}{_suggestion(each, flags, words)}" for each in options]
     return f"there is no option {', '.join(named)}"
 
 
@@ -81,7 +81,7 @@ def _is_option(argument: str) -> bool:
     return argument.startswith("-") and argument != "-"
 
 
-def _meant(option: str, flags: Sequence[str], words: Mapping[str, str]) -> str:
+def _suggestion(option: str, flags: Sequence[str], words: Mapping[str, str]) -> str:
     word = words.get(option.lstrip("-").replace("-", "_"))
     if word is not None:
         return f" ({'use' if word in flags else 'set'} {word})"

@@ -16,7 +16,7 @@ from ..errors import MlxcelError
 __all__ = ["Terminal", "is_self_explanatory", "on_one_line", "visible"]
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
-_HIDDEN = re.compile(
+_UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\ufffb]"
 )
@@ -121,7 +121,7 @@ def visible(text: str) -> str:
     Everything that the commands print goes through here: names of files, documents, answers, and
     output of servers may hold codes that move the cursor, or change what was printed before.
     """
-    return _HIDDEN.sub(_escaped, text.replace("\r\n", "\n"))
+    return _UNPRINTABLE.sub(_escaped, text.replace("\r\n", "\n"))
 
 
 def on_one_line(name: str) -> str:

@@ -47,7 +47,7 @@ def read_metadata(path: Path) -> Metadata:
             has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED_BYTES) != -1,
             # Only before the vocabulary, so that a chat model is not searched in vain.
             has_pooling=data.find(b".pooling_type", 0, _BEFORE_VOCABULARY) != -1,
-            context_length=_number(data, b".context_length"),
+            context_length=_read_number(data, b".context_length"),
         )
 
 
@@ -66,7 +66,7 @@ def _check_format(path: Path) -> None:
         )
 
 
-def _number(data: mmap.mmap, key: bytes) -> int | None:
+def _read_number(data: mmap.mmap, key: bytes) -> int | None:
     position = data.find(key, 0, _SEARCHED_BYTES)
     if position == -1 or len(data) < position + len(key) + _NUMBER.size:
         return None

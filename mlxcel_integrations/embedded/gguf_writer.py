@@ -70,7 +70,7 @@ def write_gguf(
     """
     file.write(b"GGUF" + struct.pack("<IQQ", _VERSION, len(tensors), len(metadata)))
     for key, value in metadata.items():
-        file.write(_text(key) + _typed(value))
+        file.write(_text(key) + _typed_value(value))
     offset = 0
     for tensor in tensors:
         file.write(_text(tensor.name) + _tensor_info(tensor, offset))
@@ -89,13 +89,13 @@ def quantized(rows: Iterable[bytes], scales: Iterable[float]) -> bytes:
     """
     return b"".join(
         part
-        for row, scale in zip(rows, map(_half.pack, scales), strict=True)
+        for row, scale in zip(rows, map(_HALF_FLOAT.pack, scales), strict=True)
         for first in range(0, len(row), _BLOCK)
         for part in (scale, row[first : first + _BLOCK])
     )
 
 
-_half = struct.Struct("<e")
+_HALF_FLOAT = struct.Struct("<e")
 
 
 def _tensor_info(tensor: GGUFTensor, offset: int) -> bytes:
@@ -114,7 +114,7 @@ def _text(text: str) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded
 
 
-def _typed(value: Value) -> bytes:
+def _typed_value(value: Value) -> bytes:
     """Return a value after the number of its type."""
     if isinstance(value, bool):
         return struct.pack("<I?", 7, value)

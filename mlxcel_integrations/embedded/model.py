@@ -67,12 +67,12 @@ class _BuiltIn:
     assemble: Callable[[Path], object]
 
 
-def _answering() -> _BuiltIn:
+def _chat_model() -> _BuiltIn:
     package = importlib.import_module(MODEL_PACKAGE)
     return _BuiltIn(package.MODEL_NAME, package.EXPECTED_SHA256, 253, package.assemble)
 
 
-def _embedding() -> _BuiltIn:
+def _embedder() -> _BuiltIn:
     # Imported here since most starts do not need it.
     from . import minilm
 
@@ -85,8 +85,8 @@ def _embedding() -> _BuiltIn:
 
 
 _BUILT_IN = {
-    BUILT_IN_MODEL: (MODEL_PACKAGE, _answering),
-    BUILT_IN_EMBEDDER: (EMBEDDER_PACKAGE, _embedding),
+    BUILT_IN_MODEL: (MODEL_PACKAGE, _chat_model),
+    BUILT_IN_EMBEDDER: (EMBEDDER_PACKAGE, _embedder),
 }
 
 

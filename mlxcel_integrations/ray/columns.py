@@ -47,13 +47,13 @@ def column_values(answer: Any, schema: Schema[Any], types: Mapping[str, pa.DataT
     Raises:
         pyarrow.ArrowException: A value is too large for its column.
     """
-    plain = to_jsonable_python(answer, by_alias=True, fallback=_of_pydantic_1)
+    plain = to_jsonable_python(answer, by_alias=True, fallback=_pydantic_1_value)
     if schema.wrapped:
         plain = {"value": plain}
     return [pa.scalar(_cell(plain.get(name), kind), kind).as_py() for name, kind in types.items()]
 
 
-def _of_pydantic_1(value: Any) -> Any:
+def _pydantic_1_value(value: Any) -> Any:
     return json.loads(value.json(by_alias=True))
 
 
@@ -76,12 +76,14 @@ def _type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType
     if choices is None and len(part.get("allOf", ())) == 1:
         choices = part["allOf"]
     if choices is not None:
-        return _common({_type(one, root, outer) for one in choices if one != {"type": "null"}})
+        return _common_type({_type(one, root, outer) for one in choices if one != {"type": "null"}})
     kinds = [kind for kind in _listed(part.get("type")) if kind != "null"]
-    return _common({_type_of(kind, part, root, outer) for kind in kinds})
+    return _common_type({_type_of_kind(kind, part, root, outer) for kind in kinds})
 
 
-def _type_of(kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]) -> pa.DataType:
+def _type_of_kind(
+    kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]
+) -> pa.DataType:
     if kind == "array" and isinstance(part.get("items"), dict) and "prefixItems" not in part:
         return pa.list_(_type(part["items"], root, outer))
     if kind == "object" and part.get("properties") and not part.get("additionalProperties"):
@@ -93,10 +95,10 @@ def _type_of(kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]
 def _type_of_values(values: Sequence[Any]) -> pa.DataType:
     kinds = {type(value) for value in values if value is not None}
     by_kind = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    return _common({by_kind.get(kind, _JSON) for kind in kinds})
+    return _common_type({by_kind.get(kind, _JSON) for kind in kinds})
 
 
-def _common(types: set[pa.DataType]) -> pa.DataType:
+def _common_type(types: set[pa.DataType]) -> pa.DataType:
     if types == {pa.int64(), pa.float64()}:
         return pa.float64()
     return types.pop() if len(types) == 1 else _JSON

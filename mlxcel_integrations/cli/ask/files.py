@@ -21,8 +21,8 @@ __all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content", "path_o
 STANDARD_INPUT = "-"
 _TOO_LARGE = f"it is larger than {LARGEST // 1_000_000} MB. Split it"
 _OUTSIDE = "links out of the folder"
-_MOST_KINDS = 6
-_BEGINNING = 8192
+_MAX_LISTED_KINDS = 6
+_FIRST_BYTES = 8192
 
 
 class _Skipped(Exception):
@@ -88,8 +88,8 @@ class Corpus:
         """The number of skipped files, by their kinds: "7 files skipped: 4 .png, 3 .zip"."""
         counts = Counter(file.reason for file in self.skipped)
         kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
-        named = [f"{count} {kind}" for kind, count in kinds[:_MOST_KINDS]]
-        others = sum(count for _, count in kinds[_MOST_KINDS:])
+        named = [f"{count} {kind}" for kind, count in kinds[:_MAX_LISTED_KINDS]]
+        others = sum(count for _, count in kinds[_MAX_LISTED_KINDS:])
         files = "1 file" if len(self.skipped) == 1 else f"{len(self.skipped)} files"
         if others:
             named.append("1 other" if others == 1 else f"{others} others")
@@ -116,7 +116,7 @@ class Corpus:
         for folder, folders, files in os.walk(path, onerror=self._leave_out_folder):
             folders[:] = sorted(child for child in folders if not child.startswith("."))
             for child in folders:
-                if _leads_out(Path(folder) / child, root):
+                if _links_out(Path(folder) / child, root):
                     self._skip(Path(folder) / child, _OUTSIDE)
             for file in sorted(files):
                 if not file.startswith("."):
@@ -124,7 +124,7 @@ class Corpus:
 
     def _check(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
         """Yield a file of a folder, unless it is a device or a link to somewhere else."""
-        if _leads_out(path, root):
+        if _links_out(path, root):
             self._skip(path, _OUTSIDE)
         elif path.exists() and not path.is_file():
             self._skip(path, "not regular files")
@@ -189,7 +189,7 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
             raise _Skipped(_OUTSIDE)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             # None for a file of the kernel that has nothing to read at the moment.
-            content = file.read(_BEGINNING) or b""
+            content = file.read(_FIRST_BYTES) or b""
             if folder is not None and is_binary(name, content):
                 raise _Skipped(on_one_line(Path(name).suffix.lower()) or "without a suffix")
             if status.st_size <= LARGEST:
@@ -216,7 +216,7 @@ def _is_link(path: str) -> bool:
     return Path(path).is_symlink()
 
 
-def _leads_out(path: Path, folder: Path) -> bool:
+def _links_out(path: Path, folder: Path) -> bool:
     return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder)
 
 

@@ -93,7 +93,7 @@ def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]
     passages: list[Passage] = []
     lines: list[str] = []
     first, size = 1, 0
-    for number, line in _lines_of(records):
+    for number, line in _numbered_lines(records):
         if lines and size + len(line) > SIZES[1]:
             passages.append(Passage(source, f"{unit} {first}", "\n".join(lines)))
             lines, size = [], 0
@@ -106,7 +106,7 @@ def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]
     return passages
 
 
-def _lines_of(records: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _numbered_lines(records: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Yield each record with its number, a long one in pieces with the same number."""
     for number, record in enumerate(records, 1):
         if len(record) <= SIZES[1]:

@@ -45,11 +45,11 @@ def test_pages_and_vectors_are_kept_by_content(store: Path) -> None:
 
 def test_vectors_of_another_size_are_dropped(store: Path) -> None:
     with closing(Store(store)) as kept:
-        assert not kept.drop_others("model", 8)
+        assert not kept.drop_other_sizes("model", 8)
         kept.keep_vectors("model", {"text": b"12345678"})
 
-        assert not kept.drop_others("model", 8)
-        assert kept.drop_others("model", 4)
+        assert not kept.drop_other_sizes("model", 8)
+        assert kept.drop_other_sizes("model", 4)
         assert {} == kept.vectors("model", ["text"])
 
 
@@ -59,8 +59,8 @@ def test_vectors_of_the_built_in_model_are_dropped_and_those_of_others_stay(stor
         for name in names:
             kept.keep_vectors(name, {"text": b"12345678"})
 
-        assert kept.drop_former()
-        assert not kept.drop_former()
+        assert kept.drop_legacy()
+        assert not kept.drop_legacy()
         assert [{}, {"text"}, {"text"}] == [
             kept.vectors(name, ["text"]).keys() or {} for name in names
         ]

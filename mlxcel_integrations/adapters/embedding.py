@@ -15,7 +15,7 @@ __all__ = ["EmbeddingAdapter"]
 class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
     """A model that embeds texts."""
 
-    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
+    def _server_settings(self, settings: ConnectionSettings) -> ConnectionSettings:
         # Where a second server embeds, the first one is not started for it.
         return embedding_settings(settings) or settings
 

@@ -193,7 +193,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             [name for name in names if name not in cls.model_fields],
             [*cls.model_fields],
             refusal=f"{cls.__name__} has no option {{!r}}.",
-            options=cls._what_it_takes(),
+            options=cls._unknown_option_hint(),
         )
         if told:
             raise OptionError(" ".join(told))
@@ -266,9 +266,9 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         """
         given = {name: value for name, value in self.__dict__.items() if name in CONNECTION_FIELDS}
         settings = ConnectionSettings.of(with_hidden_key({**self._server_options(), **given}))
-        return connect(self._needed(settings), known=lease)
+        return connect(self._server_settings(settings), known=lease)
 
-    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
+    def _server_settings(self, settings: ConnectionSettings) -> ConnectionSettings:
         """Return the settings of the server that this model needs."""
         return settings
 
@@ -378,7 +378,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return connection_table(type(self).__name__, self.__dict__.get("_connection"))
 
     @classmethod
-    def _what_it_takes(cls) -> str:
+    def _unknown_option_hint(cls) -> str:
         return f"Its options are {', '.join(cls.model_fields)}."
 
 

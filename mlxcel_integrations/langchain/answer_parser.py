@@ -102,7 +102,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         if not _is_observed(config):
             yield from self.read_chunks(input)
             return
-        chunks = _Leavable(input)
+        chunks = _AbandonableChunks(input)
         objects: Any = self._transform_stream_with_config(
             chunks, self.read_chunks, config, run_type="parser"
         )
@@ -129,7 +129,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         stream: Any = input
         async with OwnedGenerator(stream) as chunks:
             objects = self._atransform_stream_with_config(
-                _Unclosable(chunks), self.aread_chunks, config, run_type="parser"
+                _UnclosedChunks(chunks), self.aread_chunks, config, run_type="parser"
             )
             async with OwnedGenerator(objects) as values:
                 async for value in values:
@@ -191,10 +191,10 @@ class AnswerParser(Runnable[AIMessage, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the type, since the functions made from it cannot be pickled."""
-        return _parser_of, (self.schema.output_type, self.partial, self.include_raw)
+        return _make_parser, (self.schema.output_type, self.partial, self.include_raw)
 
 
-def _parser_of(output_type: Any, partial: bool, include_raw: bool) -> AnswerParser:
+def _make_parser(output_type: Any, partial: bool, include_raw: bool) -> AnswerParser:
     return AnswerParser(to_schema(output_type), partial=partial, include_raw=include_raw)
 
 
@@ -202,7 +202,7 @@ def _is_json(schema: Schema[Any]) -> bool:
     return isinstance(schema.output_type, dict) or is_typed_dict(schema.output_type)
 
 
-class _Leavable:
+class _AbandonableChunks:
     """The chunks of a message, until the reader leaves them.
 
     To trace a whole stream, LangChain reads on after its reader has left, so the server would go on
@@ -238,7 +238,7 @@ class _AnswerReader:
         """Yield the values to show with a chunk."""
         self._called = self._called or _has_calls(chunk)
         delta = Delta(chunk.text, finish_reason=_finish_reason(chunk))
-        values = [_streamed(value) for value in self._answer.feed(delta)]
+        values = [_as_growing(value) for value in self._answer.feed(delta)]
         if self._parser.include_raw:
             yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
             return
@@ -248,7 +248,7 @@ class _AnswerReader:
     def close(self) -> Any:
         """Return the value to show at the end."""
         outcome = self._parser.outcome(lambda: self._answer.close()[0], called=self._called)
-        return RawAnswer(outcome) if self._parser.include_raw else _streamed(outcome)
+        return RawAnswer(outcome) if self._parser.include_raw else _as_growing(outcome)
 
 
 def _is_observed(config: RunnableConfig | None) -> bool:
@@ -266,7 +266,7 @@ def _has_calls(message: AIMessage) -> bool:
     return bool(parts or message.tool_calls or message.invalid_tool_calls)
 
 
-def _streamed(value: Any) -> Any:
+def _as_growing(value: Any) -> Any:
     return GrowingList(value) if type(value) is list else value
 
 
@@ -275,7 +275,7 @@ def _replaces(value: Any) -> bool:
     return isinstance(value, GrowingList) or not hasattr(value, "__add__")
 
 
-class _Unclosable(AsyncIterator[AIMessage]):
+class _UnclosedChunks(AsyncIterator[AIMessage]):
     """The chunks of a message, for a reader that must not close them.
 
     LangChain copies a stream for its traces. The copy closes the stream when it is collected,

@@ -20,7 +20,7 @@ from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply, fold
 from ..protocol.stream import Delta
 from ..transport.owned_generator import OwnedGenerator
-from .base import LangChainModel, signature_kept
+from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
 from .token_counting import TextCounting
@@ -57,7 +57,7 @@ class MlxcelLLM(
         self._add_version("mlxcel-integrations", __version__)
         return self
 
-    @signature_kept
+    @with_cached_signature
     def _generate(
         self,
         prompts: list[str],
@@ -76,7 +76,7 @@ class MlxcelLLM(
             with ThreadPoolExecutor(self._llm.features.slots or DEFAULT_SLOTS) as pool:
                 return _to_result(list(pool.map(complete, prompts)))
 
-    @signature_kept
+    @with_cached_signature
     async def _agenerate(
         self,
         prompts: list[str],
@@ -144,7 +144,7 @@ class MlxcelLLM(
 
     def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a request, in which a call overrides the constructor."""
-        return {**self._own_sampling, **self._call_fields(stop, call)}
+        return {**self._default_sampling, **self._call_fields(stop, call)}
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
@@ -199,11 +199,11 @@ def _final_chunk(
 ) -> GenerationChunk:
     metadata = to_metadata(reply)
     if run is not None:
-        _add_output(run, to_llm_output(metadata))
+        _report_usage_at_end(run, to_llm_output(metadata))
     return GenerationChunk(text="", generation_info=metadata)
 
 
-def _add_output(run: Any, output: dict[str, Any]) -> None:
+def _report_usage_at_end(run: Any, output: dict[str, Any]) -> None:
     """Report the token counts at the end of a streamed run, where LangChain omits them.
 
     Args:

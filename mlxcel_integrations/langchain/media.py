@@ -69,7 +69,7 @@ class Media:
             block: The block.
             kind: Its type.
         """
-        fields = _flat(block, kind)
+        fields = _flattened(block, kind)
         mime_type = _first(fields, "mime_type", "media_type") or _mime_type(fields, kind)
         data = _first(fields, "base64", "data", "bytes", "file_data", "result")
         text = fields.get("text")
@@ -114,7 +114,7 @@ class Media:
         return _TO_PART[self.kind](self)
 
 
-def _flat(block: Block, kind: str) -> Json:
+def _flattened(block: Block, kind: str) -> Json:
     """Return the fields of a block together with those of its nested dictionaries.
 
     Providers keep the data in the block itself, under its type, or in its ``source``.

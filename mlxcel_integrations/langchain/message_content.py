@@ -22,7 +22,7 @@ __all__ = ["Content", "as_error"]
 Json = dict[str, Any]
 Block = Mapping[str, Any]
 
-MOST_LEVELS = 16
+MAX_LEVELS = 16
 """Deepest nesting of blocks: results and documents hold further blocks."""
 
 
@@ -48,9 +48,9 @@ class Content:
     calls: list[Json] = field(default_factory=list)
     results: list[Json] = field(default_factory=list)
     has_refusal: bool = False
-    _continues: bool = False
+    _continues_text: bool = False
 
-    def read(self, content: Any, place: str, levels: int = MOST_LEVELS) -> None:
+    def read(self, content: Any, place: str, levels: int = MAX_LEVELS) -> None:
         """Add a text, a block, or a list of both.
 
         Args:
@@ -87,46 +87,46 @@ class Content:
 
     def add_text(self, text: str) -> None:
         """Add a text; in an answer, it continues a text right before it."""
-        if text and self._continues:
+        if text and self._continues_text:
             self.parts[-1]["text"] += text
         elif text:
             self.parts.append({"type": "text", "text": text})
-            self._continues = self.is_answer
+            self._continues_text = self.is_answer
 
     def joined(self) -> str | list[Json]:
         """Return one string, which every chat template takes, if there is only text; else parts."""
         return plain_content(self.parts)
 
     def _read_block(self, block: Block, place: str, levels: int) -> None:
-        block = _typed(block)
-        kind = _kind(block)
-        if kind in _TEXTS:
-            text = _TEXTS[kind](block)
+        block = _with_type(block)
+        kind = _block_type(block)
+        if kind in _TEXT_READERS:
+            text = _TEXT_READERS[kind](block)
             if not isinstance(text, str):
                 raise ValueError(f"has the type {kind!r}, but no text")
             if kind == "refusal":
-                self.has_refusal, self._continues = True, False
+                self.has_refusal, self._continues_text = True, False
             self.add_text(text)
             return
-        self._continues = False
-        if kind in _THOUGHTS:
-            self.thoughts.append(_THOUGHTS[kind](block))
-        elif kind in _CALLS:
-            id_field, arguments_of = _CALLS[kind]
+        self._continues_text = False
+        if kind in _THOUGHT_READERS:
+            self.thoughts.append(_THOUGHT_READERS[kind](block))
+        elif kind in _CALL_READERS:
+            id_field, arguments_of = _CALL_READERS[kind]
             self.calls.append(
                 tool_call(block.get("name"), arguments_of(block), block.get(id_field))
             )
-        elif kind in _OUTPUTS:
+        elif kind in _OUTPUT_TYPES:
             self.read(block.get("output") or "", place, levels - 1)
         elif kind == "non_standard":
             value = block.get("value")
-            if isinstance(value, Mapping) and _kind(_typed(value)) in _KNOWN:
+            if isinstance(value, Mapping) and _block_type(_with_type(value)) in _KNOWN_TYPES:
                 self.read(value, place, levels - 1)
         elif kind == "tool_result" and not self.is_answer:
             self._read_result(block, place, levels)
         elif kind in KINDS and (kind != "image_generation_call" or block.get("result")):
             self._read_media(block, kind, place, levels)
-        elif not (self.is_answer or kind in _FOREIGN):
+        elif not (self.is_answer or kind in _PROVIDER_ONLY):
             raise _not_accepted(place, kind)
 
     def _read_result(self, block: Block, place: str, levels: int) -> None:
@@ -152,7 +152,7 @@ class Content:
             self.add_text(titled(text, *media.titles))
         else:
             self.parts.append(self._checked_address(media.to_part(), place))
-        self._continues = False
+        self._continues_text = False
 
     def _read_within(self, content: Any, place: str, levels: int) -> Content:
         inner = Content(is_answer=False, urls=self.urls)
@@ -194,7 +194,7 @@ def _joined(thoughts: Any, separator: str = "") -> str:
 
 # --------------------------------------------------------------------------- types of blocks
 
-_UNTYPED = {
+_BEDROCK_TYPES = {
     "text": "text",
     "image": "image",
     "document": "document",
@@ -208,16 +208,16 @@ _UNTYPED = {
 }
 """Types for the blocks of Bedrock, which have none, by the key that holds their content."""
 
-_TEXTS: Mapping[Any, Callable[[Block], Any]] = {
+_TEXT_READERS: Mapping[Any, Callable[[Block], Any]] = {
     "text": lambda block: block.get("text"),
     "input_text": lambda block: block.get("text"),
     "output_text": lambda block: block.get("text"),
     "refusal": lambda block: block.get("refusal") or "",
     "json": lambda block: json.dumps(block.get("json")),
-    "guard_content": lambda block: _guarded(block.get("guard_content")),
+    "guard_content": lambda block: _guarded_text(block.get("guard_content")),
 }
 
-_THOUGHTS: Mapping[Any, Callable[[Block], str]] = {
+_THOUGHT_READERS: Mapping[Any, Callable[[Block], str]] = {
     # OpenAI's summaries are paragraphs.
     "reasoning": lambda block: (
         _joined(block.get("reasoning") or block.get("content"))
@@ -227,7 +227,7 @@ _THOUGHTS: Mapping[Any, Callable[[Block], str]] = {
     "thinking": lambda block: _joined(block.get("thinking")),
 }
 
-_CALLS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
+_CALL_READERS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
     "tool_call": ("id", lambda block: block.get("args")),
     "invalid_tool_call": ("id", lambda block: block.get("args")),
     "tool_use": ("id", lambda block: block.get("input") or block.get("partial_json")),
@@ -237,12 +237,24 @@ _CALLS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
 }
 """For each type of call, the field of its id, and how to read its arguments."""
 
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
+_OUTPUT_TYPES = frozenset(
+    {"function_call_output", "custom_tool_call_output", "computer_call_output"}
+)
 """OpenAI's results of tools, within the message of the result."""
 
-_KNOWN = frozenset({*_TEXTS, *_THOUGHTS, *_CALLS, *_OUTPUTS, *KINDS, "non_standard", "tool_result"})
+_KNOWN_TYPES = frozenset(
+    {
+        *_TEXT_READERS,
+        *_THOUGHT_READERS,
+        *_CALL_READERS,
+        *_OUTPUT_TYPES,
+        *KINDS,
+        "non_standard",
+        "tool_result",
+    }
+)
 
-_FOREIGN = frozenset(
+_PROVIDER_ONLY = frozenset(
     {
         "cache_point",
         "mcp_approval_response",
@@ -255,19 +267,21 @@ _FOREIGN = frozenset(
 """Blocks that only other providers can read, also in messages of users and tools."""
 
 
-def _typed(block: Block) -> Block:
+def _with_type(block: Block) -> Block:
     """Return a block with its type, which only the blocks of Bedrock lack."""
-    key = next((key for key in _UNTYPED if key in block), None) if "type" not in block else None
+    key = (
+        next((key for key in _BEDROCK_TYPES if key in block), None) if "type" not in block else None
+    )
     if key is None:
         return block
-    return {**block, "type": _UNTYPED[key], _UNTYPED[key]: block[key]}
+    return {**block, "type": _BEDROCK_TYPES[key], _BEDROCK_TYPES[key]: block[key]}
 
 
-def _kind(block: Block) -> str | None:
+def _block_type(block: Block) -> str | None:
     kind = block.get("type")
     return kind if isinstance(kind, str) else None
 
 
-def _guarded(content: Any) -> Any:
+def _guarded_text(content: Any) -> Any:
     text = content.get("text") if isinstance(content, Mapping) else None
     return text.get("text") if isinstance(text, Mapping) else text

@@ -59,7 +59,7 @@ def asked_questions(
     Raises:
         MlxcelError: There are no questions, or one that only models with coordinates can answer.
     """
-    _check_any(questions)
+    _check_not_empty(questions)
     messages = _messages(state)
     asked = {}
     for name, question in questions.items():
@@ -82,7 +82,7 @@ def asked_by_embeddings(
     Raises:
         MlxcelError: There are no questions, or one is yes or no without criteria.
     """
-    _check_any(questions)
+    _check_not_empty(questions)
     content = _messages(state)[-1]["content"]
     if not isinstance(content, str):
         content = "\n".join(part["text"] for part in content if part["type"] == "text")
@@ -123,7 +123,7 @@ def to_response(
     )
 
 
-def _check_any(questions: Mapping[str, Question]) -> None:
+def _check_not_empty(questions: Mapping[str, Question]) -> None:
     if not questions:
         raise MlxcelError("questions is empty: pass at least one question.")
 
@@ -174,10 +174,10 @@ def _text(value: Any) -> str:
     """Return a text as it is, and anything else as JSON."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    return json.dumps(value, ensure_ascii=False, default=_json_value)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """Return a value that JSON cannot hold as one that it can."""
     if isinstance(value, BaseMessage):
         message, *results = to_openai_messages([value])

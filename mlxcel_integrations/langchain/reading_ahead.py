@@ -53,7 +53,7 @@ class ReadingAhead(TokenCounting):
             True
         """
         with langchain_errors():
-            chat, fields = self._to_read(messages, tools, kwargs)
+            chat, fields = self._warm_request(messages, tools, kwargs)
             return self._llm.warm(chat, **fields)
 
     async def awarm(
@@ -65,10 +65,10 @@ class ReadingAhead(TokenCounting):
     ) -> PromptCost:
         """Read a prompt ahead; see ``warm``."""
         with langchain_errors():
-            chat, fields = self._to_read(messages, tools, kwargs)
+            chat, fields = self._warm_request(messages, tools, kwargs)
             return await self._async_llm.warm(chat, **fields)
 
-    def _to_read(
+    def _warm_request(
         self,
         messages: LanguageModelInput,
         tools: Sequence[ToolLike] | None,

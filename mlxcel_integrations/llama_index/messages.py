@@ -29,7 +29,7 @@ __all__ = ["to_openai_messages"]
 
 JsonObject = dict[str, Any]
 
-SENT = (TextBlock, Media, DocumentBlock, CitableBlock, CitationBlock)
+SENT_BLOCKS = (TextBlock, Media, DocumentBlock, CitableBlock, CitationBlock)
 """Blocks that become text or media."""
 
 UNTITLED = "input_document"
@@ -155,7 +155,7 @@ def _parts(
     """Return the parts of OpenAI's content for blocks; an answer may hold blocks of any kind."""
     parts: list[JsonObject] = []
     for number, block in enumerate(blocks):
-        if isinstance(block, SENT) or not (is_answer or isinstance(block, CachePoint)):
+        if isinstance(block, SENT_BLOCKS) or not (is_answer or isinstance(block, CachePoint)):
             parts.extend(_block_parts(f"{place}.blocks[{number}]", block, urls))
     return parts
 

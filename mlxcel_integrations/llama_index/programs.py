@@ -76,7 +76,7 @@ def read_stream(
     """
     while True:
         with attempts:
-            answers = _plain_values(schema)
+            answers = _plain_value_stream(schema)
             with contextlib.closing(stream(**attempts.fields)) as responses:
                 for response in responses:
                     for value in filter(None, answers.feed(to_delta(response))):
@@ -94,7 +94,7 @@ async def aread_stream(
     """Yield responses that a program can read; see ``read_stream``."""
     while True:
         with attempts:
-            answers = _plain_values(schema)
+            answers = _plain_value_stream(schema)
             async with OwnedGenerator(await stream(**attempts.fields)) as responses:
                 async for response in responses:
                     for value in filter(None, answers.feed(to_delta(response))):
@@ -104,7 +104,7 @@ async def aread_stream(
             return
 
 
-def _plain_values(schema: Schema[Any]) -> AnswerStream:
+def _plain_value_stream(schema: Schema[Any]) -> AnswerStream:
     """Return a reader of plain values, from which the program makes its objects itself."""
     return AnswerStream(dataclasses.replace(schema, output_type=schema.json_schema), partial=True)
 

@@ -163,9 +163,9 @@ class ToolCalling(ChatRequests):
         """
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if error_on_no_tool_call and not calls:
-            raise _no_call(response)
+            raise _no_call_error(response)
         ended = finish_reason(response)
-        return [_selection(call, ended, error_on_no_tool_call) for call in calls]
+        return [_to_selection(call, ended, error_on_no_tool_call) for call in calls]
 
 
 # --------------------------------------------------------------------------- tools
@@ -227,7 +227,7 @@ def _with_one_call(response: ChatResponse) -> ChatResponse:
     return response.model_copy(update={"message": message})
 
 
-def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSelection:
+def _to_selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSelection:
     """Return a call as LlamaIndex runs it.
 
     Args:
@@ -244,7 +244,7 @@ def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSele
         text = _shortened(str(call.tool_kwargs))
         if strict:
             raise LlamaIndexStructuredOutputError(
-                f"The arguments in the call of {_tool(name)} are not a JSON object: {text}. "
+                f"The arguments in the call of {_tool_phrase(name)} are not a JSON object: {text}. "
                 "They are in .raw; ask again, or use a model trained for tools.",
                 raw=str(call.tool_kwargs),
                 finish_reason=ended,
@@ -269,7 +269,7 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
         return known
     if ended == "length":
         raise LlamaIndexStructuredOutputTruncated(
-            f"The answer was cut within the call of {_tool(call.tool_name)} (finish_reason "
+            f"The answer was cut within the call of {_tool_phrase(call.tool_name)} (finish_reason "
             "'length'). Its arguments are in .raw, and their readable part in .partial; raise "
             "max_tokens.",
             raw=text,
@@ -279,12 +279,12 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
     return None
 
 
-def _tool(name: str) -> str:
+def _tool_phrase(name: str) -> str:
     """Return how to speak of a tool, whose name may have been cut off."""
     return f"the tool {name!r}" if name else "a tool"
 
 
-def _no_call(response: ChatResponse) -> StructuredOutputError:
+def _no_call_error(response: ChatResponse) -> StructuredOutputError:
     text, ended = answer_text(response), finish_reason(response)
     cut = ended == "length"
     if cut and (not text.strip() or text.lstrip().startswith("{")):

@@ -35,7 +35,7 @@ Call = dict[str, Any]
 Response = TypeVar("Response", ChatResponse, CompletionResponse)
 
 MIN_GROWTH = 0.01
-"""A chunk shows the arguments of calls each time these have grown by 1 %."""
+"""Growth of the tool calls, as a share of their characters, after which a chunk shows them."""
 
 
 def to_chat_response(reply: ChatReply) -> ChatResponse:
@@ -120,12 +120,15 @@ class _Chunks(Generic[Response]):
     def _calls_are_due(self, delta: Delta) -> bool:
         """Return whether a delta adds enough to the calls for a new chunk.
 
-        Each chunk holds all of the arguments so far, so a chunk for each delta would take time that
-        grows with the square of their length.
+        Each chunk holds all calls so far and all of their arguments, so a chunk for each delta
+        would take time that grows with the square of their number and of their length. A chunk
+        therefore waits for as many new characters as there are calls, and for a share of the
+        length.
         """
-        if not delta.tool_calls or self._calls.length < self._next_length:
+        length = self._calls.length
+        if not delta.tool_calls or length < self._next_length:
             return False
-        self._next_length = int(self._calls.length * (1 + MIN_GROWTH))
+        self._next_length = length + max(len(self._calls), int(length * MIN_GROWTH))
         self.reply.tool_calls = self._calls.joined()
         return True
 

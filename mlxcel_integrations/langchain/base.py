@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, get_config_list, patch_config
 from langchain_core.runnables.utils import Input, Output
 
-from ..adapters.model import HasClients
+from ..adapters.clients import HasClients
 from ..options.fields import LIFECYCLE_FIELDS
 from ..protocol.discovery import DEFAULT_SLOTS
 from ..transport.line import in_batch

@@ -11,7 +11,7 @@ from langchain_core import exceptions as langchain
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, MessageLikeRepresentation, convert_to_messages
 
-from ..adapters.model import HasClients
+from ..adapters.clients import HasClients
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..operations import fit_messages
 from .error_translation import langchain_errors

@@ -73,8 +73,8 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
                 raise MlxcelError(f"{error} model_name= only names the vectors.") from None
             raise
 
-    def _use_options(self, changed: AbstractSet[str]) -> None:
-        super()._use_options(changed)
+    def _apply_changes(self, changed: AbstractSet[str]) -> None:
+        super()._apply_changes(changed)
         # Fails while a new address is incomplete; the next change sets the names.
         with contextlib.suppress(MlxcelError):
             self._name_vectors()

@@ -15,7 +15,7 @@ from .terminal import Terminal
 
 __all__ = ["run_serve"]
 
-_PORT = 8080
+_DEFAULT_PORT = 8080
 """Where mlxcel itself listens, and this package's pages expect a server."""
 
 
@@ -54,7 +54,7 @@ def run_serve(
         raise UsageError(
             f"--embedding-model {embedding_model} needs a server of its own beside this one: leave "
             f"it out, and run in another terminal: mlxcel-integrations serve {shlex.quote(beside)} "
-            f"--port {(port or _PORT) + 1}"
+            f"--port {(port or _DEFAULT_PORT) + 1}"
         )
     server = ManagedServer(
         model,
@@ -62,7 +62,7 @@ def run_serve(
         api_key=os.environ.get("MLXCEL_API_KEY") or None,
         progress=False,
         host=host,
-        port=port if socket is not None else port or _PORT,
+        port=port if socket is not None else port or _DEFAULT_PORT,
         ctx_size=ctx_size,
         embedding_model=embedding_model,
     )

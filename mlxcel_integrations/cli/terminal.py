@@ -77,7 +77,9 @@ class Terminal:
             detail: Returns its progress.
         """
         ended = threading.Event()
-        thread = threading.Thread(target=self._show, args=(task, detail, ended), daemon=True)
+        thread = threading.Thread(
+            target=self._show_progress, args=(task, detail, ended), daemon=True
+        )
         if not self._is_live:
             self.line(f"{task} ...")
         thread.start()
@@ -88,7 +90,7 @@ class Terminal:
             thread.join()
             self.live()
 
-    def _show(self, task: str, detail: Callable[[], str], ended: threading.Event) -> None:
+    def _show_progress(self, task: str, detail: Callable[[], str], ended: threading.Event) -> None:
         begin = time.monotonic()
         while not ended.wait(_LIVE_SECONDS if self._is_live else _LOG_SECONDS):
             progress = visible(detail()).replace("\n", " ")

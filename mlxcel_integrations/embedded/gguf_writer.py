@@ -16,7 +16,7 @@ __all__ = ["F32", "Q8_0", "GGUFTensor", "quantized", "write_gguf"]
 
 _VERSION = 3
 _ALIGNMENT = 32
-_BLOCK = 32
+_BLOCK_SIZE = 32
 """Numbers of a Q8_0 tensor that share a scale."""
 
 Value = str | int | float | bool | Sequence[str] | Sequence[int]
@@ -38,7 +38,7 @@ class TensorType:
 
 
 F32 = TensorType(0, 1, 4)
-Q8_0 = TensorType(8, _BLOCK, _BLOCK + 2)
+Q8_0 = TensorType(8, _BLOCK_SIZE, _BLOCK_SIZE + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ def quantized(rows: Iterable[bytes], scales: Iterable[float]) -> bytes:
     return b"".join(
         part
         for row, scale in zip(rows, map(_HALF_FLOAT.pack, scales), strict=True)
-        for first in range(0, len(row), _BLOCK)
-        for part in (scale, row[first : first + _BLOCK])
+        for first in range(0, len(row), _BLOCK_SIZE)
+        for part in (scale, row[first : first + _BLOCK_SIZE])
     )
 
 

@@ -30,7 +30,14 @@ _WIDTH, _LAYERS, _HEADS, _INNER_WIDTH = 384, 6, 12, 1536
 _MAX_PIECES = 256
 """Word pieces of a text. The model has 512 positions, but was trained on shorter texts."""
 
-_SPECIAL = {"padding": 0, "unknown": 100, "bos": 101, "seperator": 102, "eos": 102, "mask": 103}
+_SPECIAL_TOKEN_IDS = {
+    "padding": 0,
+    "unknown": 100,
+    "bos": 101,
+    "seperator": 102,
+    "eos": 102,
+    "mask": 103,
+}
 """Ids of the special tokens; llama.cpp spells one of their names like this."""
 
 _MATRICES = {
@@ -91,10 +98,10 @@ def _metadata() -> dict[str, str | int | float | bool | list[str] | list[int]]:
         "tokenizer.ggml.tokens": [_with_word_start(piece) for piece in pieces],
         # 3 is a special token, 1 any other.
         "tokenizer.ggml.token_type": [
-            3 if id_ in _SPECIAL.values() else 1 for id_ in range(len(pieces))
+            3 if id_ in _SPECIAL_TOKEN_IDS.values() else 1 for id_ in range(len(pieces))
         ],
         "tokenizer.ggml.token_type_count": 2,
-        **{f"tokenizer.ggml.{name}_token_id": id_ for name, id_ in _SPECIAL.items()},
+        **{f"tokenizer.ggml.{name}_token_id": id_ for name, id_ in _SPECIAL_TOKEN_IDS.items()},
     }
 
 
@@ -110,8 +117,8 @@ def _with_word_start(piece: str) -> str:
 
 def _tensors(weights: Mapping[str, Tensor]) -> Iterator[GGUFTensor]:
     names = (name.removesuffix("_q") for name in weights if name.endswith("_q"))
-    yield _by_rows("token_embd.weight", weights, next(names))
-    yield _by_rows("position_embd.weight", weights, next(names), most=_MAX_PIECES)
+    yield _tensor_by_rows("token_embd.weight", weights, next(names))
+    yield _tensor_by_rows("position_embd.weight", weights, next(names), most=_MAX_PIECES)
     embeddings = "inner.embeddings."
     types = weights[f"{embeddings}token_type_embeddings.weight"]
     yield GGUFTensor("token_types.weight", types.shape, F32, types.data)
@@ -121,7 +128,7 @@ def _tensors(weights: Mapping[str, Tensor]) -> Iterator[GGUFTensor]:
     for layer in range(_LAYERS):
         block, theirs = f"blk.{layer}.", f"inner.encoder.layer.{layer}."
         for ours, name in _MATRICES.items():
-            yield _by_columns(f"{block}{ours}.weight", weights, next(names))
+            yield _tensor_by_columns(f"{block}{ours}.weight", weights, next(names))
             yield from _float_tensors(block + ours, weights, theirs + name, ("bias",))
         for ours, name in _NORMS.items():
             yield from _float_tensors(block + ours, weights, theirs + name, ("weight", "bias"))
@@ -135,7 +142,7 @@ def _float_tensors(
         yield GGUFTensor(f"{name}.{part}", tensor.shape, F32, tensor.data)
 
 
-def _by_rows(
+def _tensor_by_rows(
     name: str, weights: Mapping[str, Tensor], source: str, most: int | None = None
 ) -> GGUFTensor:
     """Return a table that is stored row by row, or its first ``most`` rows."""
@@ -144,7 +151,7 @@ def _by_rows(
     return GGUFTensor(name, (len(rows), _WIDTH), Q8_0, quantized(rows, scales))
 
 
-def _by_columns(name: str, weights: Mapping[str, Tensor], source: str) -> GGUFTensor:
+def _tensor_by_columns(name: str, weights: Mapping[str, Tensor], source: str) -> GGUFTensor:
     """Return a matrix whose columns are the rows of GGUF."""
     stored, scales = weights[f"{source}_q"], _scales(weights, source)
     length, count = stored.shape

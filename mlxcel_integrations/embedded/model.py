@@ -39,7 +39,7 @@ def locate_model(model: str, cache: Path | None = None) -> Path:
             f"Cannot serve {model!r}: this engine takes 'embedded' or a path that ends in .gguf. "
             "Other models need mlxcel."
         )
-    return _builtin(model, cache or cache_directory()) if model in _BUILT_IN else Path(model)
+    return _built_in_file(model, cache or cache_directory()) if model in _BUILT_IN else Path(model)
 
 
 def cache_directory() -> Path:
@@ -90,7 +90,7 @@ _BUILT_IN = {
 }
 
 
-def _builtin(name: str, directory: Path) -> Path:
+def _built_in_file(name: str, directory: Path) -> Path:
     package, load = _BUILT_IN[name]
     try:
         model = load()

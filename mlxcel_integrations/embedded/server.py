@@ -66,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
         options: The result of ``parse_arguments``.
     """
     # So that a half-assembled model is removed.
-    _on_signals(_exit)
+    _on_signals(_exit_on_signal)
     try:
         _serve(options)
     except MlxcelError as error:
@@ -85,7 +85,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         f"{parameters.n_ctx or 'all its'} tokens of context, "
         f"{_thread_count() or 'automatic'} threads"
     )
-    server = _start(engine, parameters, options.host)
+    server = _start_server(engine, parameters, options.host)
     signals = _received_signals()
     socket_file = socket_identity(options.host)
     _log(f"Listening on {server.listening_address}")
@@ -203,7 +203,7 @@ def _set_batches(parameters: Any, metadata: Metadata) -> None:
     parameters.n_ubatch = parameters.n_batch
 
 
-def _start(engine: Any, parameters: Any, host: str) -> Any:
+def _start_server(engine: Any, parameters: Any, host: str) -> Any:
     # Loading holds the GIL, so no handler in Python could run: signals must end the process by
     # themselves.
     _on_signals(signal.SIG_DFL)
@@ -237,7 +237,7 @@ def _on_signals(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def _exit(number: int, frame: object) -> NoReturn:
+def _exit_on_signal(number: int, frame: object) -> NoReturn:
     sys.exit(0)
 
 

@@ -243,7 +243,7 @@ class _AnswerReader:
             yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
             return
         # A chain would add a text or a number to the one before, so it is shown once, at the end.
-        yield from (value for value in values if _replaces(value))
+        yield from (value for value in values if _replaces_earlier(value))
 
     def close(self) -> Any:
         """Return the value to show at the end."""
@@ -270,7 +270,7 @@ def _as_growing(value: Any) -> Any:
     return GrowingList(value) if type(value) is list else value
 
 
-def _replaces(value: Any) -> bool:
+def _replaces_earlier(value: Any) -> bool:
     """Return whether LangChain replaces a streamed part by this value instead of adding it."""
     return isinstance(value, GrowingList) or not hasattr(value, "__add__")
 

@@ -24,7 +24,7 @@ __all__ = ["Batches", "Configs", "LangChainModel", "with_cached_signature"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_SENT = ("stream", "stream_usage", "streaming")
+NON_REQUEST_KEYWORDS = ("stream", "stream_usage", "streaming")
 """Keywords that LangChain passes on, but that are not fields of a request."""
 
 Configs = RunnableConfig | Sequence[RunnableConfig] | None
@@ -231,7 +231,7 @@ class LangChainModel(Batches[Input, Output]):
 
     def _call_fields(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a request that a call sets."""
-        fields = {name: value for name, value in call.items() if name not in NOT_SENT}
+        fields = {name: value for name, value in call.items() if name not in NON_REQUEST_KEYWORDS}
         if stop is not None:
             fields["stop"] = stop
         if self.session is None and "session" not in fields:

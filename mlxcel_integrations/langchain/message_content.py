@@ -127,11 +127,11 @@ class Content:
         elif kind in KINDS and (kind != "image_generation_call" or block.get("result")):
             self._read_media(block, kind, place, levels)
         elif not (self.is_answer or kind in _PROVIDER_ONLY):
-            raise _not_accepted(place, kind)
+            raise _not_accepted_error(place, kind)
 
     def _read_result(self, block: Block, place: str, levels: int) -> None:
         """Add the result of a tool, in Anthropic's form, as a separate message."""
-        inner = self._read_within(block.get("content"), place, levels)
+        inner = self._read_inner(block.get("content"), place, levels)
         content = as_error(inner.joined()) if block.get("is_error") else inner.joined()
         call = block.get("tool_use_id") or ""
         self.results.append({"role": "tool", "tool_call_id": call, "content": content})
@@ -139,7 +139,7 @@ class Content:
     def _read_media(self, block: Block, kind: str, place: str, levels: int) -> None:
         media = Media.read(block, kind)
         if media.content is not None:
-            inner = self._read_within(media.content, place, levels).joined()
+            inner = self._read_inner(media.content, place, levels).joined()
             if isinstance(inner, str):
                 self.add_text(titled(inner, *media.titles))
             else:
@@ -148,13 +148,13 @@ class Content:
         elif media.kind == "file":
             text = media.to_text()
             if text is None:
-                raise _not_accepted(place, kind)
+                raise _not_accepted_error(place, kind)
             self.add_text(titled(text, *media.titles))
         else:
             self.parts.append(self._checked_address(media.to_part(), place))
         self._continues_text = False
 
-    def _read_within(self, content: Any, place: str, levels: int) -> Content:
+    def _read_inner(self, content: Any, place: str, levels: int) -> Content:
         inner = Content(is_answer=False, urls=self.urls)
         inner.read(content or "", f"{place}.content", levels - 1)
         return inner
@@ -169,7 +169,7 @@ class Content:
         )
 
 
-def _not_accepted(place: str, kind: str | None) -> MlxcelError:
+def _not_accepted_error(place: str, kind: str | None) -> MlxcelError:
     return MlxcelError(
         f"{place} has the type {kind!r}, which no server accepts: send text, images, sound or "
         "video. Extract the text of a document before you send it."
@@ -183,7 +183,7 @@ def as_error(content: str | list[Json]) -> str | list[Json]:
     return content if content.lower().startswith("error") else f"Error: {content}"
 
 
-def _joined(thoughts: Any, separator: str = "") -> str:
+def _joined_thoughts(thoughts: Any, separator: str = "") -> str:
     """Return thoughts as one text: Mistral, OpenAI and Bedrock keep them in blocks of text."""
     if isinstance(thoughts, str):
         return thoughts
@@ -220,11 +220,11 @@ _TEXT_READERS: Mapping[Any, Callable[[Block], Any]] = {
 _THOUGHT_READERS: Mapping[Any, Callable[[Block], str]] = {
     # OpenAI's summaries are paragraphs.
     "reasoning": lambda block: (
-        _joined(block.get("reasoning") or block.get("content"))
-        or _joined(block.get("summary"), "\n\n")
+        _joined_thoughts(block.get("reasoning") or block.get("content"))
+        or _joined_thoughts(block.get("summary"), "\n\n")
     ),
-    "reasoning_content": lambda block: _joined(block.get("reasoning_content")),
-    "thinking": lambda block: _joined(block.get("thinking")),
+    "reasoning_content": lambda block: _joined_thoughts(block.get("reasoning_content")),
+    "thinking": lambda block: _joined_thoughts(block.get("thinking")),
 }
 
 _CALL_READERS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {

@@ -137,12 +137,12 @@ def _stored_call(call: Any) -> JsonObject:
         function = fields
     return tool_call(
         function.get("name") or fields.get("tool_name"),
-        _first(function, "arguments", "input", "args", "tool_kwargs"),
-        _first(fields, "id", "call_id", "tool_call_id", "toolUseId"),
+        _first_present(function, "arguments", "input", "args", "tool_kwargs"),
+        _first_present(fields, "id", "call_id", "tool_call_id", "toolUseId"),
     )
 
 
-def _first(fields: Mapping[str, Any], *names: str) -> Any:
+def _first_present(fields: Mapping[str, Any], *names: str) -> Any:
     return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
@@ -173,12 +173,12 @@ def _block_parts(place: str, block: ContentBlock, urls: bool) -> Iterator[JsonOb
         title = block.title if block.title != UNTITLED else ""
         text = document_text(place, block)
         if text is None:
-            raise _not_accepted(place, block)
+            raise _not_accepted_error(place, block)
         yield {"type": "text", "text": titled(text, title or "")}
     elif isinstance(block, Media):
         yield media_part(place, block, urls)
     else:
-        raise _not_accepted(place, block)
+        raise _not_accepted_error(place, block)
 
 
 def _titled_parts(content: str | list[JsonObject], title: str) -> list[JsonObject]:
@@ -187,7 +187,7 @@ def _titled_parts(content: str | list[JsonObject], title: str) -> list[JsonObjec
     return [{"type": "text", "text": title}, *content] if title else content
 
 
-def _not_accepted(place: str, block: ContentBlock) -> MlxcelError:
+def _not_accepted_error(place: str, block: ContentBlock) -> MlxcelError:
     return MlxcelError(
         f"{place} is a {type(block).__name__}, which no server accepts: send a TextBlock, "
         "ImageBlock, AudioBlock, VideoBlock or a document that holds text. Extract the text of a "

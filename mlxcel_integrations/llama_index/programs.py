@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["aread_stream", "as_tool_call", "program_schema", "read_stream"]
 
-PROGRAM = "llama_index.core.program.function_program"
+PROGRAM_MODULE = "llama_index.core.program.function_program"
 """The module that defines the functions of all programs' tools."""
 
 
@@ -38,7 +38,7 @@ def program_schema(
     open_choice = "tool_choice" in kwargs and kwargs["tool_choice"] is None
     if len(tools) != 1 or allow_parallel_tool_calls or not open_choice:
         return None
-    if getattr(getattr(tools[0], "fn", None), "__module__", None) != PROGRAM:
+    if getattr(getattr(tools[0], "fn", None), "__module__", None) != PROGRAM_MODULE:
         return None
     schema = to_schema(tools[0].metadata.fn_schema)
     return None if schema.wrapped else schema

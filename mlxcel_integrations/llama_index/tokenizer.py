@@ -46,9 +46,9 @@ class MlxcelTokenizer:
     """
 
     def __init__(self, llm: GenerationAdapter, file: str | os.PathLike[str] | None = None) -> None:
-        self._use(llm._llm, _options(llm), Path(file) if file is not None else None)
+        self._set_up(llm._llm, _connection_options(llm), Path(file) if file is not None else None)
 
-    def _use(self, llm: LLM, options: dict[str, Any], file: Path | None) -> None:
+    def _set_up(self, llm: LLM, options: dict[str, Any], file: Path | None) -> None:
         self._llm = llm
         self._options = options
         self._file = file
@@ -131,7 +131,7 @@ class MlxcelTokenizer:
         return {"options": {**kept, "base_url": address}, "file": self._file}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._use(LLM(**state["options"]), state["options"], state["file"])
+        self._set_up(LLM(**state["options"]), state["options"], state["file"])
 
 
 class TokenIds(Sequence[int]):
@@ -191,7 +191,7 @@ _SERVER_INDEPENDENT_OPTIONS = ConnectionOptions.model_fields.keys() - {
 """Options of a connection that hold for any server."""
 
 
-def _options(llm: GenerationAdapter) -> dict[str, Any]:
+def _connection_options(llm: GenerationAdapter) -> dict[str, Any]:
     """Return the options that make an equal connection, without the key."""
     fields = {**ConnectionOptions.model_fields, **ServerOptions.model_fields}
     del fields["api_key"]

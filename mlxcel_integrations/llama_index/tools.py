@@ -239,7 +239,7 @@ def _to_selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolS
         StructuredOutputTruncated: The call was cut.
         StructuredOutputError: Its arguments are not a JSON object.
     """
-    name, arguments = call.tool_name, _arguments(call, ended)
+    name, arguments = call.tool_name, _call_arguments(call, ended)
     if arguments is None:
         text = _shortened(str(call.tool_kwargs))
         if strict:
@@ -255,7 +255,7 @@ def _to_selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolS
     return ToolSelection(tool_id=call.tool_call_id or "", tool_name=name, tool_kwargs=arguments)
 
 
-def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
+def _call_arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
     """Return the arguments of a call as far as they have come, None if they are malformed.
 
     Raises:

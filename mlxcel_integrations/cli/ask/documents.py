@@ -149,7 +149,7 @@ def _pdf_pages(content: bytes) -> list[str]:
     except DependencyError:
         raise Unreadable("it is encrypted. Run: pip install 'pypdf[crypto]'") from None
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        raise _invalid("PDF", error) from None
+        raise _invalid_file("PDF", error) from None
     return _require_text(pages)
 
 
@@ -165,7 +165,7 @@ def _word_markdown(content: bytes) -> list[str]:
     except Unreadable:
         raise
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        raise _invalid("Word document", error) from None
+        raise _invalid_file("Word document", error) from None
     return _html_markdown(html.encode())
 
 
@@ -183,7 +183,7 @@ def _html_markdown(content: bytes) -> list[str]:
         _spell_out_tables(page)
         text = MarkdownConverter(heading_style="ATX", strip=["a"]).convert_soup(page)
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        raise _invalid("HTML page", error) from None
+        raise _invalid_file("HTML page", error) from None
     return _require_text([re.sub(r"\n{3,}", "\n\n", text).strip()])
 
 
@@ -215,7 +215,7 @@ def _check_size_unpacked(content: bytes) -> None:
             raise Unreadable(f"it is larger than {LARGEST // 1_000_000} MB. Split it")
 
 
-def _invalid(kind: str, error: Exception) -> Unreadable:
+def _invalid_file(kind: str, error: Exception) -> Unreadable:
     first = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     return Unreadable(f"it is not a valid {kind} ({first}). Save it again")
 

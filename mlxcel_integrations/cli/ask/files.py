@@ -20,7 +20,7 @@ __all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content", "path_o
 
 STANDARD_INPUT = "-"
 _TOO_LARGE = f"it is larger than {LARGEST // 1_000_000} MB. Split it"
-_OUTSIDE = "links out of the folder"
+_LINKS_OUT = "links out of the folder"
 _MAX_LISTED_KINDS = 6
 _FIRST_BYTES = 8192
 
@@ -117,15 +117,15 @@ class Corpus:
             folders[:] = sorted(child for child in folders if not child.startswith("."))
             for child in folders:
                 if _links_out(Path(folder) / child, root):
-                    self._skip(Path(folder) / child, _OUTSIDE)
+                    self._skip(Path(folder) / child, _LINKS_OUT)
             for file in sorted(files):
                 if not file.startswith("."):
-                    yield from self._check(Path(folder) / file, root)
+                    yield from self._check_file(Path(folder) / file, root)
 
-    def _check(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    def _check_file(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
         """Yield a file of a folder, unless it is a device or a link to somewhere else."""
         if _links_out(path, root):
-            self._skip(path, _OUTSIDE)
+            self._skip(path, _LINKS_OUT)
         elif path.exists() and not path.is_file():
             self._skip(path, "not regular files")
         else:
@@ -186,7 +186,7 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("it is not a regular file. Pass a file or a folder")
         if folder is not None and not _is_in(folder, name, status):
-            raise _Skipped(_OUTSIDE)
+            raise _Skipped(_LINKS_OUT)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             # None for a file of the kernel that has nothing to read at the moment.
             content = file.read(_FIRST_BYTES) or b""

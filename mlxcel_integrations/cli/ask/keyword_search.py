@@ -60,7 +60,7 @@ class KeywordIndex:
         for places, stem, prefix in self._rarest_first(question):
             if places > _MAX_OCCURRENCES_PER_TEXT * len(self._starts) and scores:
                 break
-            self._add(scores, Counter(self._texts_with(stem, prefix)))
+            self._add_scores(scores, Counter(self._texts_with(stem, prefix)))
         return dict(heapq.nlargest(k, scores.items(), key=lambda item: (item[1], -item[0])))
 
     def _rarest_first(self, question: str) -> list[tuple[int, str, str]]:
@@ -82,7 +82,7 @@ class KeywordIndex:
             if known[word]:
                 yield bisect_right(self._starts, start) - 1
 
-    def _add(self, scores: dict[int, float], counts: Counter[int]) -> None:
+    def _add_scores(self, scores: dict[int, float], counts: Counter[int]) -> None:
         """Add the BM25 scores of a word, given how often each text has it."""
         others = len(self._starts) - len(counts)
         rarity = math.log(1 + (others + 0.5) / (len(counts) + 0.5))

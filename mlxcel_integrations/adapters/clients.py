@@ -23,10 +23,10 @@ class HasClients:
 
     @cached_property
     def _derived(self) -> dict[str, dict[str, Any]]:
-        """What follows from the options alone, and is needed for each request.
+        """Values that each request needs, computed from the options alone.
 
-        A change of an option sets a new dictionary: what a thread derives meanwhile from the old
-        value is then lost with the old one.
+        A change of an option sets a new dictionary: a thread that is still computing from the old
+        options puts its value into the old dictionary.
         """
         return {}
 
@@ -51,6 +51,6 @@ class HasClients:
         self._async_llm = AsyncLLM._sharing(connection)
 
     def _drop_connection(self) -> None:
-        """Leave the connection, so that the next use makes another one."""
+        """Drop the connection; the next use makes a new one."""
         for name in ("_connection", "_llm", "_async_llm"):
             self.__dict__.pop(name, None)

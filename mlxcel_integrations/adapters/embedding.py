@@ -20,7 +20,7 @@ class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
         return embedding_settings(settings) or settings
 
     def _text_arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``LLM.embed`` for texts to be found."""
+        """Return the arguments of ``LLM.embed`` for the texts that queries search."""
         return {
             # Not ``served_model``, which a second server that embeds does not serve.
             "model": self._connection.vectors.preferred,

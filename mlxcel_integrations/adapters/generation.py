@@ -30,7 +30,7 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
     @property
     def _default_sampling(self) -> dict[str, Any]:
-        """The sampling fields that were given to the constructor: not to be changed."""
+        """The sampling fields given to the constructor; callers must not change the dictionary."""
         derived = self._derived
         if "sampling" not in derived:
             values = self.__dict__
@@ -43,7 +43,7 @@ class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
 
     def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a chat request: those of a call beat the constructor's."""
+        """Return the fields of a chat request: those of the call override the constructor's."""
         fields = {**self._default_sampling, **call}
         if self.return_progress:
             fields.setdefault("return_progress", True)

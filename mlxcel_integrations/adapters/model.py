@@ -1,4 +1,4 @@
-"""Base class of all adapters: the options of a connection, and its life."""
+"""Base class of all adapters: connection options, and the life of the connection."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Put our fields before those of the framework's class, which Pydantic has first."""
+        """Put our fields before the framework's, which Pydantic lists first."""
         super().__pydantic_init_subclass__(**kwargs)
         fields = cls.model_fields
         # In place: Pydantic makes the signature from this dictionary, too.
@@ -79,8 +79,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 return
             raise refusal
 
-        # With this mark, Pydantic does not call it for a field of another model, which reports the
-        # errors of all of its fields together.
+        # With this mark, Pydantic does not call it where this class is a field of another model,
+        # which reports the errors of all its fields together.
         __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="after")
@@ -88,7 +88,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._use_connection(self._connect())
         return self
 
-    # Defined after the other validator, so that Pydantic runs it around that one.
+    # Defined after the other validator, so that Pydantic wraps it around that.
     @model_validator(mode="wrap")
     @classmethod
     def _with_pydantic_errors(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -116,7 +116,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         try:
             return handler(given)
         except ValidationError as error:
-            # Pydantic would say in three lines for each value what this says in one.
+            # Pydantic's own message takes three lines for each value.
             raise OptionError(demands(error)) from None
 
     @classmethod
@@ -149,7 +149,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             deep: Has no effect on the connection.
 
         Raises:
-            MlxcelError: There is no option of that name, or it cannot have the value.
+            MlxcelError: An option is unknown, or its value is invalid.
         """
         check_program_goes_on()
         self._check_names(update or ())
@@ -165,16 +165,16 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         self._derived = {}
 
     def _reconnect(self, changed: AbstractSet[str]) -> None:
-        """Connect with changed options; to the same server unless they choose another one."""
-        # The former connection is kept until there is a new one, so that a server that both use
-        # keeps running.
+        """Connect with changed options, to the same server unless they choose another."""
+        # The old connection is kept until the new one exists, so that a server that both use keeps
+        # running.
         former = self.__dict__.get("_connection")
         is_own = self.share is False and not changed & RESTARTING_FIELDS
         try:
             self._use_connection(self._connect(former.lease if former and is_own else None))
         except MlxcelError:
-            # Some options only fit together, such as those of a mode. While they are changed one by
-            # one, there is no connection: the next use makes it.
+            # Some options are only valid together, such as those of a mode. While they are changed
+            # one by one, there is no connection; the next use makes it.
             self._drop_connection()
 
     if not TYPE_CHECKING:  # type checkers would accept any positional argument
@@ -193,7 +193,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         """Return a connection to the model; nothing is started or sent yet.
 
         Args:
-            lease: The right to use the managed server that is known already.
+            lease: The lease of a managed server that is already in use.
         """
         given = {name: value for name, value in self.__dict__.items() if name in CONNECTION_FIELDS}
         settings = ConnectionSettings.of(with_hidden_key({**self._server_options(), **given}))
@@ -267,7 +267,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return self.model_copy()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out the connection, which is made anew, and the key, which is read again.
+        """Leave out the connection, which is made again, and the key, which is read again.
 
         Handlers that cannot be pickled are left out, too.
         """
@@ -288,8 +288,8 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         }
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Return what was given, and the state of the server: neither keys nor the usual values."""
-        # A traceback may show an object that is half made, and one whose next use connects.
+        """Return the options given and the state of the server, without keys and default values."""
+        # A traceback may show an object that is not fully initialized, or not connected.
         connection, usual = self.__dict__.get("_connection"), type(self).model_fields
         options = {
             name: value

@@ -42,14 +42,14 @@ FIELD_ORDER = dict.fromkeys(
 
 
 class OptionError(MlxcelError, ValueError):
-    """A model has no such option, or not with that value; a ``ValueError``, as Pydantic's."""
+    """An option is unknown, or its value is invalid; a ``ValueError``, like Pydantic's errors."""
 
 
 def checked_value(name: str, value: Any) -> Any:
     """Return the value of an option as the constructor would store it.
 
     Raises:
-        OptionError: The option cannot have it.
+        OptionError: The value is invalid.
     """
     for options in OPTION_CLASSES:
         if name in options.model_fields:
@@ -66,7 +66,7 @@ def checked_numbers(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -
     """Return the values of options with Python's numbers; see ``plain_values``.
 
     Raises:
-        OptionError: An option cannot have its value.
+        OptionError: A value is invalid.
     """
     try:
         return plain_values(given, fields)

@@ -52,8 +52,8 @@ def run_serve(
     model = model or os.environ.get("MLXCEL_MODEL") or BUILT_IN_MODEL
     if embedding_model is not None and (beside := embedder_beside(model, embedding_model)):
         raise UsageError(
-            f"--embedding-model {embedding_model} needs a server of its own beside this one: leave "
-            f"it out, and run in another terminal: mlxcel-integrations serve {shlex.quote(beside)} "
+            f"--embedding-model {embedding_model} needs a separate server: leave it out, and "
+            f"run in another terminal: mlxcel-integrations serve {shlex.quote(beside)} "
             f"--port {(port or _DEFAULT_PORT) + 1}"
         )
     server = ManagedServer(

@@ -55,7 +55,7 @@ class Terminal:
         self.piece(f"{name:<{_LABEL_WIDTH}}", style)
 
     def piece(self, text: str, style: str | None = None) -> None:
-        """Print a piece of text that anybody may have written, in a style if this is a terminal."""
+        """Print a piece of untrusted text, in a style if this is a terminal."""
         self._write(self._styled(visible(text), style))
 
     def live(self, text: str = "") -> None:
@@ -118,7 +118,7 @@ def is_self_explanatory(error: Exception) -> bool:
 
 
 def visible(text: str) -> str:
-    """Return a text with its control characters made readable, so that none is obeyed.
+    """Return a text with its control characters made readable, so that no terminal obeys them.
 
     Everything that the commands print goes through here: names of files, documents, answers, and
     output of servers may hold codes that move the cursor, or change what was printed before.
@@ -127,7 +127,7 @@ def visible(text: str) -> str:
 
 
 def on_one_line(name: str) -> str:
-    """Return a name whose line breaks are made visible, too, so that none can forge a line."""
+    """Return a name with its line breaks made visible, too, so that it cannot forge a line."""
     return visible(name).replace("\n", r"\x0a")
 
 

@@ -45,7 +45,7 @@ def read_metadata(path: Path) -> Metadata:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return Metadata(
             has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED_BYTES) != -1,
-            # Only before the vocabulary, so that a chat model is not searched in vain.
+            # Only before the vocabulary: in a chat model, there is nothing to find in all the rest.
             has_pooling=data.find(b".pooling_type", 0, _BYTES_BEFORE_VOCABULARY) != -1,
             context_length=_read_number(data, b".context_length"),
         )

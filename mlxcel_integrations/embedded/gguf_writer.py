@@ -47,7 +47,7 @@ class GGUFTensor:
 
     Attributes:
         name: Name by which llama.cpp finds them.
-        shape: Length of each dimension, the last one being that of a row.
+        shape: Length of each dimension; the last is the length of a row.
         type: Form of the numbers.
         data: The numbers, row by row.
     """
@@ -85,7 +85,7 @@ def quantized(rows: Iterable[bytes], scales: Iterable[float]) -> bytes:
 
     Args:
         rows: Signed bytes of each row, as many as fill whole blocks.
-        scales: What the bytes of each row are multiplied by.
+        scales: Factor for the bytes of each row.
     """
     return b"".join(
         part

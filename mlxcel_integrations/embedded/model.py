@@ -25,7 +25,7 @@ __all__ = ["cache_directory", "locate_model"]
 
 
 def locate_model(model: str, cache: Path | None = None) -> Path:
-    """Return the file of a model; a built-in one is made first if need be.
+    """Return the file of a model; a built-in one is made first if it is missing.
 
     Args:
         model: The name of a built-in model, or the path of a ``.gguf`` file.

@@ -46,13 +46,13 @@ Larger batches are no faster on a processor.
 """
 
 NGRAM_SIZE = 6
-"""Tokens that must have occurred before, in the same order, for the next ones to be guessed."""
+"""Tokens that must match an earlier passage before the next ones are guessed."""
 
 MAX_DRAFT_TOKENS = 16
 """Tokens that are guessed at once.
 
-llama.cpp would guess up to 48 after 12. On a processor, a token that is guessed in vain costs half
-as much as one that is generated, so that fewer at once, but more often, bring more.
+llama.cpp would guess up to 48 after 12. On a processor, a wrong guess costs half as much as a
+generated token, so it is faster to guess fewer at once, but more often.
 """
 
 DEFAULT_SLOT_TOKENS = 4096
@@ -128,7 +128,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.ui = False
     # 1 is errors only, 3 is what a user can follow.
     parameters.verbosity = 3 if options.verbose else 1
-    # Without it, a conversation is read anew after another request has taken its slot.
+    # Without it, a conversation is read again after another request has taken its slot.
     parameters.cache_ram_mib = EARLIER_PROMPTS_MIB
     if options.slot_save_path:
         # llama.cpp appends the name of a file to it.
@@ -199,7 +199,7 @@ def _set_batches(parameters: Any, metadata: Metadata) -> None:
     parameters.embedding = metadata.has_pooling
     if not metadata.has_pooling:
         parameters.n_batch = PROMPT_BATCH
-    # A text must fit into one batch to be embedded.
+    # A text can only be embedded if it fits into one batch.
     parameters.n_ubatch = parameters.n_batch
 
 

@@ -23,8 +23,8 @@ __all__ = ["AnswerParser", "RawAnswer"]
 class RawAnswer(dict[str, Any]):
     """A part of a streamed answer with ``include_raw``.
 
-    ``raw`` is only what this part adds; the other items are the latest values. LangChain adds parts
-    up, and would turn two versions of an object into a list. A new attempt replaces the one before.
+    ``raw`` is only what this part adds; the other items are the latest values. LangChain adds
+    parts up, and would turn two versions of an object into a list. A new attempt replaces the last.
 
     Attributes:
         attempt: Number of the attempt that the part belongs to.
@@ -44,7 +44,7 @@ class RawAnswer(dict[str, Any]):
 
 
 class GrowingList(list[Any]):
-    """A list as streamed so far; a later one replaces it, where LangChain would add both up."""
+    """A list as streamed so far; the next one replaces it, where LangChain would add the two."""
 
     def __add__(self, later: list[Any]) -> list[Any]:
         return later if isinstance(later, GrowingList) else super().__add__(later)
@@ -60,7 +60,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
     """
 
     def __init__(self, schema: Schema[Any], *, partial: bool, include_raw: bool) -> None:
-        # Traces are read by the names of LangChain's own parsers.
+        # Readers of traces look for the names of LangChain's own parsers.
         self.name = "JsonOutputParser" if _is_json(schema) else "PydanticOutputParser"
         self.schema = schema
         self.partial = partial or is_typed_dict(schema.output_type)
@@ -242,7 +242,7 @@ class _AnswerReader:
         if self._parser.include_raw:
             yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
             return
-        # A chain would add a text or a number to the one before, so it is shown once, at the end.
+        # A chain would add each text or number to the last, so it is shown once, at the end.
         yield from (value for value in values if _replaces_earlier(value))
 
     def close(self) -> Any:

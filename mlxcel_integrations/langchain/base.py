@@ -31,9 +31,9 @@ Configs = RunnableConfig | Sequence[RunnableConfig] | None
 
 
 def with_cached_signature(method: F) -> F:
-    """Keep the signature of a method that LangChain inspects in every call.
+    """Cache the signature of a method, which LangChain inspects in every call.
 
-    Computing it anew each time takes 3 % of a small request.
+    Computing it each time takes 3 % of a small request.
     """
     vars(method)["__signature__"] = inspect.signature(method)
     return method
@@ -120,7 +120,7 @@ class Batches(HasClients, Runnable[Input, Output]):
             yield answer
 
     def _limited_configs(self, config: Configs, count: int) -> list[RunnableConfig]:
-        """Return a config for each input, with one bound for all of them."""
+        """Return a config for each input, all with the same limit of concurrency."""
         configs = get_config_list(config, count)
         if _is_limited(configs):
             return configs
@@ -141,7 +141,7 @@ class Batches(HasClients, Runnable[Input, Output]):
 
 
 def _is_limited(configs: Sequence[RunnableConfig]) -> bool:
-    """Return whether there is a bound, or one request; LangChain reads only the first config."""
+    """Return whether the configs set a limit, or none is needed; LangChain reads only the first."""
     return len(configs) < 2 or bool(configs[0].get("max_concurrency"))
 
 
@@ -164,8 +164,8 @@ class LangChainModel(Batches[Input, Output]):
 
     if not TYPE_CHECKING:
         # LangChain passes on only a part of the config, without the thread. Type checkers see its
-        # own methods, whose types are more precise. These yield, since LangChain also makes
-        # runnables of methods, and treats generator functions in another way.
+        # own methods, whose types are more precise. The streams are generator functions, as in
+        # LangChain, which recognizes them when it makes a runnable of a method.
 
         def invoke(
             self,

@@ -50,7 +50,7 @@ def _chunk_blocks(message: AIMessageChunk) -> list[types.ContentBlock]:
 def _text_blocks(message: AIMessage) -> list[types.ContentBlock]:
     """Return the blocks of reasoning and text."""
     if not isinstance(message.content, str):
-        # Not a message of ours: LangChain then falls back to its own translation.
+        # Not one of our messages: LangChain then falls back to its own translation.
         raise NotImplementedError
     blocks: list[types.ContentBlock] = []
     reasoning = message.additional_kwargs.get("reasoning_content")

@@ -25,7 +25,7 @@ Event = dict[str, Any]
 
 
 class MessageEvents:
-    """Makes the events of one message: its blocks as they grow, and each as a whole at the end.
+    """Makes the events of one message: its blocks as they grow, and each block whole at the end.
 
     Args:
         run: The run of the answer, whose id the message gets.

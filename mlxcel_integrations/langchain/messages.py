@@ -62,7 +62,7 @@ def _plain_message(message: BaseMessage) -> Json | None:
 
 
 def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) -> list[Json]:
-    """Translate any message; one that holds the results of several tools becomes several."""
+    """Translate any message; the results of several tools become several messages."""
     place = f"messages[{index}]"
     result: Json = {"role": _role(place, message)}
     if message.name:

@@ -51,7 +51,7 @@ _LANGCHAIN_ERRORS: tuple[type[MlxcelError], ...] = (
 
 
 def from_mlxcel(error: MlxcelError) -> MlxcelError:
-    """Return the error as one that is LangChain's, too; unchanged if LangChain has none for it."""
+    """Return the error as an error of LangChain, too; unchanged if LangChain has no such error."""
     kind = next((kind for kind in _LANGCHAIN_ERRORS if isinstance(error, kind.__bases__[0])), None)
     if kind is None:
         return error
@@ -63,7 +63,7 @@ def from_mlxcel(error: MlxcelError) -> MlxcelError:
 
 
 def as_langchain_error(kind: type[E], error: Exception) -> E:
-    """Return an error of another class with the same content."""
+    """Return an error with the same content as a class that is also LangChain's."""
     result = kind.__new__(kind)
     result.args = error.args
     result.__dict__.update(error.__dict__)

@@ -96,7 +96,7 @@ _LANGCHAIN_ERRORS: tuple[type[Exception], ...] = (
 
 
 def from_openai(error: Exception) -> Exception:
-    """Return the error as one that is LangChain's, too; unchanged if LangChain has none for it."""
+    """Return the error as an error of LangChain, too; unchanged if LangChain has no such error."""
     if isinstance(error, openai.BadRequestError) and is_overflow(error.body):
         overflow = as_langchain_error(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}

@@ -57,7 +57,7 @@ def asked_questions(
     The state comes first, so that the server reads it once for all questions.
 
     Raises:
-        MlxcelError: There are no questions, or one that only models with coordinates can answer.
+        MlxcelError: There are no questions, or one asks for coordinates.
     """
     _check_not_empty(questions)
     messages = _messages(state)
@@ -80,7 +80,7 @@ def asked_by_embeddings(
     For a conversation, the text is that of its last message.
 
     Raises:
-        MlxcelError: There are no questions, or one is yes or no without criteria.
+        MlxcelError: There are no questions, or a yes-or-no question has no criteria.
     """
     _check_not_empty(questions)
     content = _messages(state)[-1]["content"]
@@ -178,7 +178,7 @@ def _text(value: Any) -> str:
 
 
 def _json_value(value: Any) -> Any:
-    """Return a value that JSON cannot hold as one that it can."""
+    """Return a JSON value for an object that ``json`` cannot write."""
     if isinstance(value, BaseMessage):
         message, *results = to_openai_messages([value])
         return [message, *results] if results else message

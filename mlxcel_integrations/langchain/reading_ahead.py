@@ -76,7 +76,7 @@ class ReadingAhead(TokenCounting):
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields that change the prompt."""
         given = self._convert_input(messages).to_messages()
-        # A schema would come after everything that later conversations share.
+        # A schema would stand at the end, after everything that later conversations share.
         return self._to_openai(
             given, None, {"response_format": None, **openai_tools(tools), **call}
         )

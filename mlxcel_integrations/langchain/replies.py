@@ -239,7 +239,7 @@ def with_llm_output(result: ChatResult) -> ChatResult:
 
 
 def combined_outputs(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the output of several answers: the last one, with the sum of all token counts."""
+    """Return the output of several answers: the last output, with the sum of all token counts."""
     if len(outputs) < 2:
         return outputs[0] if outputs else {}
     usages = [output.get("token_usage") or {} for output in outputs]

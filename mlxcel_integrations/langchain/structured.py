@@ -147,7 +147,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
     ) -> Iterator[Any]:
         """Yield the object that the model answers, as it grows.
 
-        With another attempt, it begins anew.
+        With another attempt, it starts over.
         """
         if (inner := _config_if_unobserved(config)) is not None:
             yield from self._answers(input, (inner, UNOBSERVED), kwargs)

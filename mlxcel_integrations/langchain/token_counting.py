@@ -211,7 +211,7 @@ def _split_conversation(
         error: The refusal.
 
     Raises:
-        MlxcelServerError: The managed server failed, which is no refusal.
+        MlxcelServerError: The managed server failed, which is not a refusal.
     """
     if isinstance(error, MlxcelServerError):
         raise error

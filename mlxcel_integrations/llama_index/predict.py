@@ -24,7 +24,7 @@ dispatcher = get_dispatcher(__name__)
 
 
 class Predict(StructuredPredict):
-    """A model whose answers LlamaIndex's own parsers of JSON can always read."""
+    """A model whose answers LlamaIndex's own JSON parsers can always read."""
 
     @dispatcher.span
     def predict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
@@ -64,7 +64,7 @@ class Predict(StructuredPredict):
                 return _checked_text(schema, await self.achat(**chat, **attempts.fields))
 
     def _answer_type(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any]) -> Any:
-        """Return the type of the answer; None if it is free."""
+        """Return the type of the answer, None if it may be any text."""
         if prompt.output_parser is None or self.output_parser or self._uses_program:
             return None
         return _parser_schema(prompt.output_parser, prompt_args)

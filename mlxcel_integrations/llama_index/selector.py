@@ -1,4 +1,4 @@
-"""``MlxcelSelector``: one of several choices for a LlamaIndex router, by its probability."""
+"""``MlxcelSelector``: the most likely of several choices, for a LlamaIndex router."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class MlxcelSelector(BaseSelector):
 
 
 def _labels(choices: Sequence[ToolMetadata]) -> list[str]:
-    """Return the names of the choices if all have different ones, else their numbers."""
+    """Return the names of the choices if all are different, else their numbers."""
     if not choices:
         raise MlxcelError("There are no choices to select from.")
     names = [choice.name for choice in choices if choice.name]

@@ -239,7 +239,7 @@ def _copied_arguments(
 
 
 def _without_empty(answers: Iterable[Model]) -> Iterator[Model]:
-    """Yield the objects of which at least one field has arrived."""
+    """Yield the objects, without those whose fields have not arrived yet."""
     return (answer for answer in answers if answer.model_fields_set)
 
 

@@ -135,7 +135,7 @@ class MlxcelTokenizer:
 
 
 class TokenIds(Sequence[int]):
-    """Token ids, counted at first, and fetched when they are looked at.
+    """Token ids whose number is known, and which are fetched when they are read.
 
     Args:
         count: Their number.

@@ -1,4 +1,4 @@
-"""Servers of an actor: each row goes to one with a free slot, and is sent again if that is lost."""
+"""Servers of an actor: each row goes to one with a free slot, and again if the server is lost."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Servers:
         self._free: asyncio.Queue[AsyncLLM] | None = None
 
     async def complete(self, chat: StructuredChat) -> ChatReply:
-        """Return the reply of a server with a free slot, waiting for one if need be.
+        """Return the reply of a server with a free slot, waiting for one if all are busy.
 
         Raises:
             ServerLost: A server is gone.

@@ -37,7 +37,7 @@ _EMBEDDING_SECONDS = 1.5
 
 _MAX_LISTED = 5
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
-"""The ASCII question mark, the full-width one of Chinese and Japanese, and the Arabic one."""
+"""The question marks of ASCII, of Chinese and Japanese (full-width), and of Arabic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence
 
 
 def _is_question(argument: str) -> bool:
-    """Return whether an argument is no file, but a question: several words or a question mark."""
+    """Return whether an argument is a question, not a file: several words or a question mark."""
     stripped = argument.strip()
     if len(stripped.split()) < 2 and not stripped.endswith(_QUESTION_MARKS):
         return argument != "" and not stripped
@@ -167,10 +167,10 @@ def _is_question(argument: str) -> bool:
 
 
 def _typed_or_piped(log: Terminal) -> Iterator[str]:
-    """Return the questions on standard input; if they are piped, wait for the first one.
+    """Return the questions on standard input; if they are piped, wait for the first.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There are no questions.
     """
     lines = read_lines(log)
     if at_prompt():

@@ -139,7 +139,7 @@ def _pdf_pages(content: bytes) -> list[str]:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, FileNotDecryptedError
 
-    # pypdf logs each flaw of a file, even of one that it can read.
+    # pypdf logs each flaw of a file, even if it can read the file.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         pages = [page.extract_text() for page in PdfReader(BytesIO(content)).pages]

@@ -49,7 +49,7 @@ class Corpus:
         files: Number of files that were read.
         passages: Their passages.
         left_out: The files that could not be read.
-        skipped: The entries of folders that are no texts: pictures, programs, devices, links.
+        skipped: The entries of folders that are not texts: pictures, programs, devices, links.
     """
 
     def __init__(self) -> None:
@@ -167,11 +167,11 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
 
     Args:
         name: Its path, or ``-`` for standard input.
-        folder: The folder in which it was found, without links; then a file that is no text, or no
-            longer in that folder, is left alone.
+        folder: The folder in which it was found, without links; then a file that is not text, or is
+            no longer in that folder, is skipped.
 
     Raises:
-        Unreadable: It is too large, or no regular file.
+        Unreadable: It is too large, or not a regular file.
         OSError: It cannot be opened.
     """
     if name == STANDARD_INPUT:
@@ -208,7 +208,7 @@ def path_of(name: str) -> Path:
 
 
 def _file_name(path: Path) -> str:
-    """Return the path of a file, which never reads as standard input."""
+    """Return the path of a file, written so that it never stands for standard input."""
     return f"./{path}" if str(path) == STANDARD_INPUT else str(path)
 
 

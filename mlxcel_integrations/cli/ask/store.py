@@ -49,10 +49,10 @@ class Store:
     Each batch is committed when it is added, and survives if the program is killed afterwards.
 
     Args:
-        path: An SQLite file, created if need be; a damaged one is replaced.
+        path: An SQLite file, created if missing; a damaged one is replaced.
 
     Attributes:
-        notice: A message for the user if the file was damaged, or cannot be used any more.
+        notice: A message for the user if the file was damaged, or can no longer be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class Store:
 
     @_falling_back_to_memory
     def pages(self, content: bytes) -> list[str] | None:
-        """Return the pages of a document, given a digest of it; None if they are not kept."""
+        """Return the pages of a document, given a digest of it; None if they are not stored."""
         query = "SELECT pages FROM pdf WHERE content = ?"
         row = self._database.execute(query, (content,)).fetchone()
         return json.loads(row[0]) if row else None
@@ -122,7 +122,7 @@ class Store:
 
     @_falling_back_to_memory
     def drop_legacy(self) -> bool:
-        """Remove the vectors that the built-in model made before there was a built-in embedder.
+        """Remove vectors that the built-in chat model made before there was a built-in embedder.
 
         Returns:
             Whether there were any.
@@ -133,7 +133,7 @@ class Store:
 
     def _switch_to_memory(self, error: Exception) -> None:
         """Use a new store that ends with this run."""
-        self.notice = f"Nothing is kept for the next time: cannot use {self.path}: {error}"
+        self.notice = f"Nothing is saved for next time: cannot use {self.path}: {error}"
         self._database = self._connect(":memory:")
 
     def _open(self) -> sqlite3.Connection:
@@ -146,7 +146,7 @@ class Store:
         database = sqlite3.connect(path, timeout=30)
         try:
             # Waiting for the disk at each commit would take longer than all other work on most
-            # documents; a store that a power failure damages is made anew.
+            # documents; a store that a power failure damages is replaced.
             database.execute("PRAGMA synchronous = OFF")
             database.executescript(_TABLES)
         except sqlite3.Error:

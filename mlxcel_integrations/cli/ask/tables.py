@@ -86,6 +86,6 @@ def _text(value: Any) -> str:
 
 
 def _record(pairs: Iterable[tuple[str, str]]) -> str:
-    # On one line, whatever line breaks a value has.
+    # On one line, even if a value has line breaks.
     words = ((" ".join(name.split()), " ".join(value.split())) for name, value in pairs)
     return "; ".join(f"{name}: {value}" if name else value for name, value in words if value)

@@ -28,7 +28,7 @@ def test_nothing_is_kept_in_a_directory_without_write_access(
     said = ask(notes)
 
     assert 0 == said.status
-    assert f"Cache     Nothing is kept for the next time: cannot use {store}" in said.err
+    assert f"Cache     Nothing is saved for next time: cannot use {store}" in said.err
 
 
 def test_pages_and_vectors_are_kept_by_content(store: Path) -> None:
@@ -92,5 +92,5 @@ def test_a_full_file_is_told_in_one_line_and_the_question_is_answered(
     said = ask(notes)
 
     assert 0 == said.status
-    notice = f"Cache     Nothing is kept for the next time: cannot use {store}: database or disk is"
+    notice = f"Cache     Nothing is saved for next time: cannot use {store}: database or disk is"
     assert 1 == said.err.count(notice)

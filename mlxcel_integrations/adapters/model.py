@@ -121,14 +121,14 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     @classmethod
     def _check_names(cls, names: Iterable[str]) -> None:
-        told = refusals(
+        problems = refusals(
             [name for name in names if name not in cls.model_fields],
             [*cls.model_fields],
             refusal=f"{cls.__name__} has no option {{!r}}.",
             options=cls._unknown_option_hint(),
         )
-        if told:
-            raise OptionError(" ".join(told))
+        if problems:
+            raise OptionError(" ".join(problems))
 
     def model_post_init(self, context: Any, /) -> None:
         """Call the framework's own, too, which Pydantic's for private attributes would replace."""
@@ -284,18 +284,20 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
     def _server_options(self) -> dict[str, Any]:
         fields = self.__dict__
         return {
-            name: fields[name] for name, usual in SERVER_DEFAULTS.items() if fields[name] != usual
+            name: fields[name]
+            for name, default in SERVER_DEFAULTS.items()
+            if fields[name] != default
         }
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Return the options given and the state of the server, without keys and default values."""
         # A traceback may show an object that is not fully initialized, or not connected.
-        connection, usual = self.__dict__.get("_connection"), type(self).model_fields
+        connection, fields = self.__dict__.get("_connection"), type(self).model_fields
         options = {
             name: value
             for name in [*FIELD_ORDER, *FRAMEWORK_OPTIONS]
             if name in self.__dict__.keys() - NOT_SHOWN
-            and (value := self.__dict__[name]) != usual[name].get_default()
+            and (value := self.__dict__[name]) != fields[name].get_default()
         }
         if "extra_body" in options:
             options["extra_body"] = texts_hidden(options["extra_body"])

@@ -72,11 +72,11 @@ def _check_version(executable: Executable) -> Finding:
     text = describe_executable(executable)
     try:
         command = [*executable.command, "--version"]
-        said = output_of(command, _VERSION_TIMEOUT, subprocess.STDOUT)
+        output = output_of(command, _VERSION_TIMEOUT, subprocess.STDOUT)
     except (OSError, ValueError) as error:
         advice = f"It does not run: {str(error).rstrip('.')}. Install it again."
         return Finding("problem", "executable", text, advice)
-    printed = said.decode("utf-8", "replace").splitlines() or ["unknown version"]
+    printed = output.decode("utf-8", "replace").splitlines() or ["unknown version"]
     return Finding("ok", "executable", f"{printed[0].strip()}, {text}")
 
 

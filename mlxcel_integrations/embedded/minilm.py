@@ -118,7 +118,7 @@ def _with_word_start(piece: str) -> str:
 def _tensors(weights: Mapping[str, Tensor]) -> Iterator[GGUFTensor]:
     names = (name.removesuffix("_q") for name in weights if name.endswith("_q"))
     yield _tensor_by_rows("token_embd.weight", weights, next(names))
-    yield _tensor_by_rows("position_embd.weight", weights, next(names), most=_MAX_PIECES)
+    yield _tensor_by_rows("position_embd.weight", weights, next(names), max_rows=_MAX_PIECES)
     embeddings = "inner.embeddings."
     types = weights[f"{embeddings}token_type_embeddings.weight"]
     yield GGUFTensor("token_types.weight", types.shape, F32, types.data)
@@ -126,12 +126,14 @@ def _tensors(weights: Mapping[str, Tensor]) -> Iterator[GGUFTensor]:
         "token_embd_norm", weights, f"{embeddings}LayerNorm", ("weight", "bias")
     )
     for layer in range(_LAYERS):
-        block, theirs = f"blk.{layer}.", f"inner.encoder.layer.{layer}."
-        for ours, name in _MATRICES.items():
-            yield _tensor_by_columns(f"{block}{ours}.weight", weights, next(names))
-            yield from _float_tensors(block + ours, weights, theirs + name, ("bias",))
-        for ours, name in _NORMS.items():
-            yield from _float_tensors(block + ours, weights, theirs + name, ("weight", "bias"))
+        block, onnx_layer = f"blk.{layer}.", f"inner.encoder.layer.{layer}."
+        for name, onnx_name in _MATRICES.items():
+            source = onnx_layer + onnx_name
+            yield _tensor_by_columns(f"{block}{name}.weight", weights, next(names))
+            yield from _float_tensors(block + name, weights, source, ("bias",))
+        for name, onnx_name in _NORMS.items():
+            source = onnx_layer + onnx_name
+            yield from _float_tensors(block + name, weights, source, ("weight", "bias"))
 
 
 def _float_tensors(
@@ -143,10 +145,10 @@ def _float_tensors(
 
 
 def _tensor_by_rows(
-    name: str, weights: Mapping[str, Tensor], source: str, most: int | None = None
+    name: str, weights: Mapping[str, Tensor], source: str, max_rows: int | None = None
 ) -> GGUFTensor:
     """Return a table that is stored row by row, or its first ``most`` rows."""
-    data, scales = weights[f"{source}_q"].data, _scales(weights, source)[:most]
+    data, scales = weights[f"{source}_q"].data, _scales(weights, source)[:max_rows]
     rows = [data[at * _WIDTH : (at + 1) * _WIDTH] for at in range(len(scales))]
     return GGUFTensor(name, (len(rows), _WIDTH), Q8_0, quantized(rows, scales))
 

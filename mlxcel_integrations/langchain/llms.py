@@ -86,17 +86,17 @@ class MlxcelLLM(
     ) -> LLMResult:
         sampling = self._sampling(stop, kwargs)
 
-        async def complete(prompt: str, room: asyncio.Semaphore) -> ChatReply:
-            async with room:
+        async def complete(prompt: str, slots_left: asyncio.Semaphore) -> ChatReply:
+            async with slots_left:
                 deltas = self._async_llm._complete(prompt, sampling)
                 return fold([delta async for delta in deltas])
 
         with langchain_errors():
             slots = (await self._async_llm.features).slots if len(prompts) > 1 else 1
-            room = asyncio.Semaphore(slots or DEFAULT_SLOTS)
+            slots_left = asyncio.Semaphore(slots or DEFAULT_SLOTS)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(complete(prompt, room)) for prompt in prompts]
+                    tasks = [group.create_task(complete(prompt, slots_left)) for prompt in prompts]
             except BaseExceptionGroup as errors:
                 # The first failure has cancelled the others; its error is the one to raise.
                 raise errors.exceptions[0] from None

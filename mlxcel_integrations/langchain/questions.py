@@ -97,10 +97,13 @@ def _examples(name: str, question: Question) -> dict[str, list[str]]:
             f"questions[{name!r}] has no criteria, which is all that embeddings compare: pass "
             "criteria=NoulCriteria(true=..., false=...)."
         )
-    return {
-        label: list(map(_text, said if isinstance(said, list) else [said] if said else []))
-        for label, said in descriptions.items()
-    }
+    return {label: _texts(description) for label, description in descriptions.items()}
+
+
+def _texts(description: Any) -> list[str]:
+    if isinstance(description, list):
+        return [_text(example) for example in description]
+    return [_text(description)] if description else []
 
 
 def to_response(

@@ -91,7 +91,7 @@ def _parser_schema(parser: Any, prompt_args: Mapping[str, Any]) -> Any:
     return None
 
 
-def _selections(choices: int | None, most: int) -> dict[str, Any]:
+def _selections(choices: int | None, max_outputs: int) -> dict[str, Any]:
     """Return the schema of selections, whose choices are numbered from 1."""
     choice = {"type": "integer", "minimum": 1} | ({"maximum": choices} if choices else {})
     selection = {
@@ -100,7 +100,7 @@ def _selections(choices: int | None, most: int) -> dict[str, Any]:
         "required": ["choice", "reason"],
         "additionalProperties": False,
     }
-    return {"type": "array", "items": selection, "minItems": 1, "maxItems": most}
+    return {"type": "array", "items": selection, "minItems": 1, "maxItems": max_outputs}
 
 
 def _checked_text(schema: Schema[Any], response: ChatResponse) -> str:

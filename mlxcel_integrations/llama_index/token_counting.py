@@ -96,15 +96,15 @@ class TokenCounting(ChatRequests):
         from llama_index.core.indices.prompt_helper import ChatPromptHelper
         from llama_index.core.node_parser import SentenceSplitter
 
-        room = self._prompt_helper_options()
-        Settings.tokenizer = room["tokenizer"]
+        options = self._prompt_helper_options()
+        Settings.tokenizer = options["tokenizer"]
         Settings.prompt_helper = self.prompt_helper()
-        Settings.chat_prompt_helper = ChatPromptHelper(**room)
+        Settings.chat_prompt_helper = ChatPromptHelper(**options)
         Settings.llm = self
         parser = Settings.node_parser
         if type(parser) is SentenceSplitter:
-            options = {name: getattr(parser, name) for name in SentenceSplitter.model_fields}
-            Settings.node_parser = self.sentence_splitter(**options)
+            same = {name: getattr(parser, name) for name in SentenceSplitter.model_fields}
+            Settings.node_parser = self.sentence_splitter(**same)
 
     def _prompt_helper_options(self) -> dict[str, Any]:
         """Return the arguments of a prompt helper that follow from the model."""

@@ -295,9 +295,9 @@ def _no_call_error(response: ChatResponse) -> StructuredOutputError:
             finish_reason=ended,
             partial=_read_object(text)[0] or None,
         )
-    told = ", which was cut (finish_reason 'length')" if cut else ""
+    cut_note = ", which was cut (finish_reason 'length')" if cut else ""
     return LlamaIndexStructuredOutputError(
-        f"The model called no tool, but answered: {_shortened(text)}{told}. Pass "
+        f"The model called no tool, but answered: {_shortened(text)}{cut_note}. Pass "
         "tool_required=True to force a call, or error_on_no_tool_call=False if an answer without "
         "one is fine.",
         raw=text,

@@ -188,11 +188,11 @@ def _typed_or_piped(log: Terminal) -> Iterator[str]:
 def open_store(terminal: Terminal) -> Iterator[Store]:
     """Open the store in the user's cache directory."""
     with contextlib.closing(Store(cache_directory() / "ask.sqlite3")) as store:
-        told = store.notice
-        if told:
-            terminal.fact("Cache", told)
+        shown_notice = store.notice
+        if shown_notice:
+            terminal.fact("Cache", shown_notice)
         yield store
-        if store.notice != told:
+        if store.notice != shown_notice:
             terminal.fact("Cache", store.notice)
 
 

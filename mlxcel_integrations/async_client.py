@@ -278,7 +278,9 @@ class AsyncLLM(BaseClient):
         while True:
             with attempts:
                 chat = self._chat(*structured.request(attempts.fields))
-                return structured.read(attempts.counted(fold([delta async for delta in chat])))
+                return structured.read(
+                    attempts.with_total_usage(fold([delta async for delta in chat]))
+                )
 
     async def decide(
         self,

@@ -351,7 +351,7 @@ class LLM(BaseClient):
         while True:
             with attempts:
                 deltas = self._chat(*structured.request(attempts.fields))
-                return structured.read(attempts.counted(fold(deltas)))
+                return structured.read(attempts.with_total_usage(fold(deltas)))
 
     def decide(
         self,

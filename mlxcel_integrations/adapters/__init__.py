@@ -1,5 +1,5 @@
-"""Adapters: base classes of the models of all frameworks, one for each thing that models do.
+"""Adapters: base classes of the models of all frameworks, one for each kind of model.
 
-Each has a module of its own, so that a program imports only those that it needs: Pydantic takes
-time to copy the fields of a base to the class of a framework.
+Each is in a separate module, so that a program imports only what it needs: Pydantic takes time to
+copy the fields of a base class to the class of a framework.
 """

@@ -15,12 +15,12 @@ __all__ = ["EmbeddingAdapter"]
 class EmbeddingAdapter(ModelAdapter, EmbeddingOptions):
     """A model that embeds texts."""
 
-    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
+    def _server_settings(self, settings: ConnectionSettings) -> ConnectionSettings:
         # Where a second server embeds, the first one is not started for it.
         return embedding_settings(settings) or settings
 
     def _text_arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``LLM.embed`` for texts to be found."""
+        """Return the arguments of ``LLM.embed`` for the texts that queries search."""
         return {
             # Not ``served_model``, which a second server that embeds does not serve.
             "model": self._connection.vectors.preferred,

@@ -19,7 +19,7 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
     """A model that generates text."""
 
     @classmethod
-    def _what_it_takes(cls) -> str:
+    def _unknown_option_hint(cls) -> str:
         return "To send it to the server unchanged, use extra_body=."
 
     @field_validator("response_format", mode="before")
@@ -29,8 +29,8 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
         return value if isinstance(value, Mapping | None) else to_response_format(value)
 
     @property
-    def _own_sampling(self) -> dict[str, Any]:
-        """The sampling fields that were given to the constructor: not to be changed."""
+    def _default_sampling(self) -> dict[str, Any]:
+        """The sampling fields given to the constructor; callers must not change the dictionary."""
         derived = self._derived
         if "sampling" not in derived:
             values = self.__dict__
@@ -43,8 +43,8 @@ class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
 
     def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a chat request: those of a call beat the constructor's."""
-        fields = {**self._own_sampling, **call}
+        """Return the fields of a chat request: those of the call override the constructor's."""
+        fields = {**self._default_sampling, **call}
         if self.return_progress:
             fields.setdefault("return_progress", True)
         effort = fields.pop("reasoning_effort", self.reasoning)

@@ -1,32 +1,20 @@
-"""Base class of all adapters: the options of a connection, and its life."""
+"""Base class of all adapters: connection options, and the life of the connection."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
-from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ..async_client import AsyncLLM
-from ..client import LLM
 from ..errors import MlxcelError, check_program_goes_on
 from ..modes import connect, split_timeout
-from ..options.fields import (
-    ChatOptions,
-    ConnectionOptions,
-    EmbeddingOptions,
-    RerankOptions,
-    SamplingParams,
-    ServerOptions,
-)
-from ..options.names import demands, plain_values, refusals
+from ..options.fields import ConnectionOptions, ServerOptions
+from ..options.names import demands, refusals
 from ..protocol.arguments import shown
 from ..secret import with_hidden_key, with_secrets
 from ..transport.connection import Connection, ConnectionSettings
@@ -38,25 +26,14 @@ from ..transport.representation import (
     one_line,
     texts_hidden,
 )
+from .clients import HasClients
+from .option_values import FIELD_ORDER, OptionError, checked_numbers, checked_value
+from .pickling import picklable_fields
 
 if TYPE_CHECKING:
     from ..transport.server import ServerLease
 
-__all__ = ["CONNECTION_FIELDS", "HasClients", "ModelAdapter", "picklable_fields"]
-
-OPTION_LISTS = (
-    SamplingParams,
-    ChatOptions,
-    EmbeddingOptions,
-    RerankOptions,
-    ConnectionOptions,
-    ServerOptions,
-)
-FIELD_ORDER = dict.fromkeys(
-    ["model", "temperature", "max_tokens", *(n for kind in OPTION_LISTS for n in kind.model_fields)]
-)
-"""Fields in the order in which editors, ``help`` and ``model_fields`` show them."""
-
+__all__ = ["CONNECTION_FIELDS", "ModelAdapter"]
 
 FRAMEWORK_OPTIONS = ("context_window", "batch_size", "embed_batch_size")
 """Further options that a repr shows."""
@@ -74,60 +51,13 @@ RESTARTING_FIELDS = {"model", "socket", "api_key", *ServerOptions.model_fields}
 """Options with which a managed server is started."""
 
 
-PROCESS_BOUND = {"cache", "callback_manager", "callbacks", "custom_get_token_ids", "rate_limiter"}
-"""Fields of the frameworks whose objects may hold locks, files or connections of this process."""
-
-
-CLIENTS = ("_connection", "_llm", "_async_llm")
-
-
-class OptionError(MlxcelError, ValueError):
-    """A model has no such option, or not with that value; a ``ValueError``, as Pydantic's."""
-
-
-class HasClients:
-    """The connection of an adapter, and the clients that share it.
-
-    All three are set when the connection is made. Without one, the next use connects.
-    """
-
-    @cached_property
-    def _derived(self) -> dict[str, dict[str, Any]]:
-        """What follows from the options alone, and is needed for each request.
-
-        A change of an option sets a new dictionary: what a thread derives meanwhile from the old
-        value is then lost with the old one.
-        """
-        return {}
-
-    @cached_property
-    def _connection(self) -> Connection:
-        return self._connect()
-
-    @cached_property
-    def _llm(self) -> LLM:
-        return LLM._sharing(self._connection)
-
-    @cached_property
-    def _async_llm(self) -> AsyncLLM:
-        return AsyncLLM._sharing(self._connection)
-
-    def _connect(self, lease: ServerLease | None = None) -> Connection:
-        raise NotImplementedError
-
-    def _use(self, connection: Connection) -> None:
-        self._connection = connection
-        self._llm = LLM._sharing(connection)
-        self._async_llm = AsyncLLM._sharing(connection)
-
-
 # ``defer_build``: these are abstract, and their validators, which take time to build, are unused.
 class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=True):
     """A model on this machine, or on a server."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Put our fields before those of the framework's class, which Pydantic has first."""
+        """Put our fields before the framework's, which Pydantic lists first."""
         super().__pydantic_init_subclass__(**kwargs)
         fields = cls.model_fields
         # In place: Pydantic makes the signature from this dictionary, too.
@@ -149,16 +79,16 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
                 return
             raise refusal
 
-        # With this mark, Pydantic does not call it for a field of another model, which reports the
-        # errors of all of its fields together.
+        # With this mark, Pydantic does not call it where this class is a field of another model,
+        # which reports the errors of all its fields together.
         __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="after")
     def _set_connection(self) -> Self:
-        self._use(self._connect())
+        self._use_connection(self._connect())
         return self
 
-    # Defined after the other validator, so that Pydantic runs it around that one.
+    # Defined after the other validator, so that Pydantic wraps it around that.
     @model_validator(mode="wrap")
     @classmethod
     def _with_pydantic_errors(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -169,43 +99,45 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         try:
             # A traceback with locals shows the arguments of a function.
             given, values = with_secrets(dict(values)), {}
-            return cls._validated(given, handler)
+            return cls._validate_options(given, handler)
         except MlxcelError as error:
             kind = PydanticCustomError("mlxcel_error", "{error}", {"error": error})
             details = InitErrorDetails(type=kind, input=names)
             raise ValidationError.from_exception_data(cls.__name__, [details]) from None
 
     @classmethod
-    def _validated(cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        given = _plain_values(given, cls.model_fields)
+    def _validate_options(
+        cls, given: dict[str, Any], handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        given = checked_numbers(given, cls.model_fields)
         check_program_goes_on()
         given = split_timeout(given)
         cls._check_names(given)
         try:
             return handler(given)
         except ValidationError as error:
-            # Pydantic would say in three lines for each value what this says in one.
+            # Pydantic's own message takes three lines for each value.
             raise OptionError(demands(error)) from None
 
     @classmethod
     def _check_names(cls, names: Iterable[str]) -> None:
-        told = refusals(
+        problems = refusals(
             [name for name in names if name not in cls.model_fields],
             [*cls.model_fields],
             refusal=f"{cls.__name__} has no option {{!r}}.",
-            options=cls._what_it_takes(),
+            options=cls._unknown_option_hint(),
         )
-        if told:
-            raise OptionError(" ".join(told))
+        if problems:
+            raise OptionError(" ".join(problems))
 
     def model_post_init(self, context: Any, /) -> None:
         """Call the framework's own, too, which Pydantic's for private attributes would replace."""
         super().model_post_init(context)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, _checked(name, value))
+        super().__setattr__(name, checked_value(name, value))
         if name in FIELD_ORDER:
-            self._use_options({name})
+            self._apply_changes({name})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy, with some options changed.
@@ -217,34 +149,33 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
             deep: Has no effect on the connection.
 
         Raises:
-            MlxcelError: There is no option of that name, or it cannot have the value.
+            MlxcelError: An option is unknown, or its value is invalid.
         """
         check_program_goes_on()
         self._check_names(update or ())
-        changes = {name: _checked(name, value) for name, value in (update or {}).items()}
+        changes = {name: checked_value(name, value) for name, value in (update or {}).items()}
         copied = super().model_copy(update=changes, deep=deep)
-        copied._use_options(changes.keys())
+        copied._apply_changes(changes.keys())
         return copied
 
-    def _use_options(self, changed: AbstractSet[str]) -> None:
+    def _apply_changes(self, changed: AbstractSet[str]) -> None:
         """Make sure that changed options are used from now on."""
         if changed & RECONNECTING_FIELDS:
             self._reconnect(changed)
         self._derived = {}
 
     def _reconnect(self, changed: AbstractSet[str]) -> None:
-        """Connect with changed options; to the same server unless they choose another one."""
-        # The former connection is kept until there is a new one, so that a server that both use
-        # keeps running.
+        """Connect with changed options, to the same server unless they choose another."""
+        # The old connection is kept until the new one exists, so that a server that both use keeps
+        # running.
         former = self.__dict__.get("_connection")
         is_own = self.share is False and not changed & RESTARTING_FIELDS
         try:
-            self._use(self._connect(former.lease if former and is_own else None))
+            self._use_connection(self._connect(former.lease if former and is_own else None))
         except MlxcelError:
-            # Some options only fit together, such as those of a mode. While they are changed one by
-            # one, there is no connection: the next use makes it.
-            for name in CLIENTS:
-                self.__dict__.pop(name, None)
+            # Some options are only valid together, such as those of a mode. While they are changed
+            # one by one, there is no connection; the next use makes it.
+            self._drop_connection()
 
     if not TYPE_CHECKING:  # type checkers would accept any positional argument
 
@@ -262,13 +193,13 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         """Return a connection to the model; nothing is started or sent yet.
 
         Args:
-            lease: The right to use the managed server that is known already.
+            lease: The lease of a managed server that is already in use.
         """
         given = {name: value for name, value in self.__dict__.items() if name in CONNECTION_FIELDS}
         settings = ConnectionSettings.of(with_hidden_key({**self._server_options(), **given}))
-        return connect(self._needed(settings), known=lease)
+        return connect(self._server_settings(settings), known=lease)
 
-    def _needed(self, settings: ConnectionSettings) -> ConnectionSettings:
+    def _server_settings(self, settings: ConnectionSettings) -> ConnectionSettings:
         """Return the settings of the server that this model needs."""
         return settings
 
@@ -336,7 +267,7 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return self.model_copy()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out the connection, which is made anew, and the key, which is read again.
+        """Leave out the connection, which is made again, and the key, which is read again.
 
         Handlers that cannot be pickled are left out, too.
         """
@@ -348,23 +279,25 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         BaseModel.__setstate__(self, {**state, "__pydantic_private__": {}})
-        self._use(self._connect())
+        self._use_connection(self._connect())
 
     def _server_options(self) -> dict[str, Any]:
         fields = self.__dict__
         return {
-            name: fields[name] for name, usual in SERVER_DEFAULTS.items() if fields[name] != usual
+            name: fields[name]
+            for name, default in SERVER_DEFAULTS.items()
+            if fields[name] != default
         }
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Return what was given, and the state of the server: neither keys nor the usual values."""
-        # A traceback may show an object that is half made, and one whose next use connects.
-        connection, usual = self.__dict__.get("_connection"), type(self).model_fields
+        """Return the options given and the state of the server, without keys and default values."""
+        # A traceback may show an object that is not fully initialized, or not connected.
+        connection, fields = self.__dict__.get("_connection"), type(self).model_fields
         options = {
             name: value
             for name in [*FIELD_ORDER, *FRAMEWORK_OPTIONS]
             if name in self.__dict__.keys() - NOT_SHOWN
-            and (value := self.__dict__[name]) != usual[name].get_default()
+            and (value := self.__dict__[name]) != fields[name].get_default()
         }
         if "extra_body" in options:
             options["extra_body"] = texts_hidden(options["extra_body"])
@@ -378,61 +311,5 @@ class ModelAdapter(HasClients, ConnectionOptions, ServerOptions, defer_build=Tru
         return connection_table(type(self).__name__, self.__dict__.get("_connection"))
 
     @classmethod
-    def _what_it_takes(cls) -> str:
+    def _unknown_option_hint(cls) -> str:
         return f"Its options are {', '.join(cls.model_fields)}."
-
-
-def picklable_fields(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a model, without objects of this process that cannot be pickled.
-
-    Args:
-        model: The class of the model.
-        fields: The values of its fields.
-    """
-    kept = dict(fields)
-    for name in PROCESS_BOUND & kept.keys():
-        value = kept[name]
-        if _can_be_pickled(value):
-            continue
-        if isinstance(value, list):
-            kept[name] = [part for part in value if _can_be_pickled(part)]
-        else:
-            kept[name] = model.model_fields[name].get_default(call_default_factory=True)
-    return kept
-
-
-def _can_be_pickled(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # noqa: BLE001 - objects of other packages raise anything
-        return False
-    return True
-
-
-def _checked(name: str, value: Any) -> Any:
-    """Return the value of an option as the constructor would store it.
-
-    Raises:
-        OptionError: The option cannot have it.
-    """
-    for options in OPTION_LISTS:
-        if name in options.model_fields:
-            given = _plain_values({name: value}, options.model_fields)
-            try:
-                checked = options.model_validate(with_secrets(given))
-            except ValidationError as error:
-                raise OptionError(demands(error)) from None
-            return getattr(checked, name)
-    return value
-
-
-def _plain_values(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
-    """Return the values of options with Python's numbers; see ``plain_values``.
-
-    Raises:
-        OptionError: An option cannot have its value.
-    """
-    try:
-        return plain_values(given, fields)
-    except MlxcelError as error:
-        raise OptionError(str(error)) from None

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - it ends the program
         status = 2 if isinstance(error, UsageError) else 1
-        return _report(_explained(error, options.command), status)
+        return _report(_error_text(error, options.command), status)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -107,7 +107,7 @@ def _run(options: argparse.Namespace) -> int:
             return run_doctor(out, options.model, options.base_url, options.socket)
 
 
-def _explained(error: Exception, command: str) -> str:
+def _error_text(error: Exception, command: str) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The output cannot be written: the disk is full. Make room, or write elsewhere."
     # Only these messages are ours: a traceback may quote a file or a server.

@@ -31,7 +31,7 @@ _HELP = """\
 @FILE    put a text or document into a message: What is in @report.pdf? or @"my report.pdf" """
 
 _FILE = re.compile(r'(?<!\S)@(?:"([^"]+)"|(\S+))')
-_LIKE_A_FILE = re.compile(r"[./\\~]")
+_LOOKS_LIKE_FILE = re.compile(r"[./\\~]")
 _COMMAND = re.compile(r"/\w*")
 
 
@@ -182,23 +182,23 @@ def _with_files(line: str, log: Terminal) -> str:
         name = quoted or plain.rstrip("?!,;:.")
         if name in texts:
             continue
-        if _is(name, Path.is_file):
-            texts[name] = f"{name}:\n\n{_text(name, log)}"
-        elif _is(name, Path.is_dir):
+        if _path_is(name, Path.is_file):
+            texts[name] = f"{name}:\n\n{_file_text(name, log)}"
+        elif _path_is(name, Path.is_dir):
             log.line(f"({name} is a folder: the model sees only its name. Pass a file in it)")
-        elif quoted or _LIKE_A_FILE.search(name):
+        elif quoted or _LOOKS_LIKE_FILE.search(name):
             log.line(f"(there is no file {name}: the model sees only its name)")
     return "\n\n".join([*texts.values(), line])
 
 
-def _is(name: str, kind: Callable[[Path], bool]) -> bool:
+def _path_is(name: str, kind: Callable[[Path], bool]) -> bool:
     try:
         return name != STANDARD_INPUT and kind(path_of(name))
     except (OSError, ValueError):
         return False
 
 
-def _text(name: str, log: Terminal) -> str:
+def _file_text(name: str, log: Terminal) -> str:
     require_packages(NO_FRAMEWORK)
     corpus = Corpus()
     with open_store(log) as store:

@@ -33,8 +33,8 @@ from .models import describe_model
 
 __all__ = ["check_managed_server", "check_running_server"]
 
-_VERSION_SECONDS = 10.0
-_SERVER_SECONDS = 5.0
+_VERSION_TIMEOUT = 10.0
+_SERVER_TIMEOUT = 5.0
 
 
 def check_managed_server(model: str) -> Iterator[Finding]:
@@ -72,11 +72,11 @@ def _check_version(executable: Executable) -> Finding:
     text = describe_executable(executable)
     try:
         command = [*executable.command, "--version"]
-        said = output_of(command, _VERSION_SECONDS, subprocess.STDOUT)
+        output = output_of(command, _VERSION_TIMEOUT, subprocess.STDOUT)
     except (OSError, ValueError) as error:
         advice = f"It does not run: {str(error).rstrip('.')}. Install it again."
         return Finding("problem", "executable", text, advice)
-    printed = said.decode("utf-8", "replace").splitlines() or ["unknown version"]
+    printed = output.decode("utf-8", "replace").splitlines() or ["unknown version"]
     return Finding("ok", "executable", f"{printed[0].strip()}, {text}")
 
 
@@ -139,7 +139,7 @@ def check_running_server(endpoint: Endpoint) -> Iterator[Finding]:
     import openai
 
     try:
-        with LLM(base_url=str(endpoint), timeout=_SERVER_SECONDS, max_retries=0) as llm:
+        with LLM(base_url=str(endpoint), timeout=_SERVER_TIMEOUT, max_retries=0) as llm:
             features = llm.features
         chosen = choose_model(features.models, str(endpoint))
     except (MlxcelError, openai.OpenAIError) as error:

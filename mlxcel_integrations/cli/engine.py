@@ -94,10 +94,11 @@ def running_engine(
     if choice.mode.endpoint is not None:
         given = options if keep is None else {**options, "keep": keep}
         if given:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
             raise UsageError(
-                f"{names} is only for a server that this command starts. Pass --model as well, or "
-                f"drop {names} to use the server at {choice.mode.endpoint}."
+                f"{names} {'is' if len(given) == 1 else 'are'} only for a server that this command "
+                f"starts. Pass --model as well, or drop {names} to use the server at "
+                f"{choice.mode.endpoint}."
             )
         terminal.fact("Engine", f"the running server at {choice.mode.endpoint} ({choice.reason})")
         yield choice.mode.endpoint

@@ -7,8 +7,8 @@ import shlex
 
 __all__ = ["WORDS", "in_flags"]
 
-_ALL = {"api_key": "MLXCEL_API_KEY", "binary": "MLXCEL_BIN"}
-_CHAT = _ALL | {
+_COMMON_WORDS = {"api_key": "MLXCEL_API_KEY", "binary": "MLXCEL_BIN"}
+_CHAT_WORDS = _COMMON_WORDS | {
     "base_url": "--base-url",
     "keep_alive": "--keep",
     "model": "--model",
@@ -16,13 +16,13 @@ _CHAT = _ALL | {
 }
 
 WORDS = {
-    "ask": _CHAT | {"embedding_model": "--embedding-model"},
-    "chat": _CHAT,
-    "demo": _ALL
+    "ask": _CHAT_WORDS | {"embedding_model": "--embedding-model"},
+    "chat": _CHAT_WORDS,
+    "demo": _COMMON_WORDS
     | {"base_url": "MLXCEL_BASE_URL", "model": "MLXCEL_MODEL", "socket": "MLXCEL_SOCKET"},
-    "doctor": _ALL | {"base_url": "--base-url", "model": "--model", "socket": "--socket"},
-    "models": _ALL,
-    "serve": _ALL
+    "doctor": _COMMON_WORDS | {"base_url": "--base-url", "model": "--model", "socket": "--socket"},
+    "models": _COMMON_WORDS,
+    "serve": _COMMON_WORDS
     | {
         "ctx_size": "--ctx-size",
         "embedding_model": "--embedding-model",

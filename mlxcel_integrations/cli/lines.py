@@ -34,7 +34,7 @@ def read_lines(log: Terminal) -> Iterator[str]:
             import readline  # noqa: F401
     with contextlib.suppress(EOFError):
         while True:
-            if line := _line(log).strip():
+            if line := _read_line(log).strip():
                 yield line
 
 
@@ -68,7 +68,7 @@ def answer_lines(
             log.line()
 
 
-def _line(log: Terminal) -> str:
+def _read_line(log: Terminal) -> str:
     if at_prompt() and sys.stdout.isatty():
         return input(_PROMPT)
     if at_prompt():

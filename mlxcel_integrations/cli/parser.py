@@ -57,12 +57,12 @@ def parse_arguments(parser: Parser, argv: Sequence[str] | None) -> argparse.Name
         options.files += rest
     elif rest:
         command = parser.commands.get(options.command, parser)
-        command.error(_unknown(rest, options.command, command.format_help()))
+        command.error(_unknown_message(rest, options.command, command.format_help()))
     return options
 
 
-def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
-    """Return the message about unknown arguments of a command, with what was meant.
+def _unknown_message(arguments: Sequence[str], command: str | None, known: str) -> str:
+    """Return the message about unknown arguments of a command, with suggestions.
 
     Args:
         arguments: All of them, and the values of options among them.
@@ -73,7 +73,7 @@ def _unknown(arguments: Sequence[str], command: str | None, known: str) -> str:
     if not options:
         return f"unrecognized arguments: {' '.join(arguments)}"
     flags, words = re.findall(r"--[\w-]+", known), WORDS.get(command or "", {})
-    named = [f"{each}{_meant(each, flags, words)}" for each in options]
+    named = [f"{each}{_suggestion(each, flags, words)}" for each in options]
     return f"there is no option {', '.join(named)}"
 
 
@@ -81,7 +81,7 @@ def _is_option(argument: str) -> bool:
     return argument.startswith("-") and argument != "-"
 
 
-def _meant(option: str, flags: Sequence[str], words: Mapping[str, str]) -> str:
+def _suggestion(option: str, flags: Sequence[str], words: Mapping[str, str]) -> str:
     word = words.get(option.lstrip("-").replace("-", "_"))
     if word is not None:
         return f" ({'use' if word in flags else 'set'} {word})"
@@ -101,7 +101,7 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         help="text, code, Markdown, PDF, .docx, HTML, CSV or JSON, a folder, or - for standard "
-        "input; then the question, or else you are asked for questions",
+        "input; then the question, or you are asked for questions",
     )
     parser.add_argument(
         "-q", "--question", metavar="TEXT", help="the question, if it is not the last argument"
@@ -142,7 +142,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="the model (default: MLXCEL_MODEL, or the built-in one)",
     )
-    model.add_argument("--model", metavar="MODEL", help="the same, as for other commands")
+    model.add_argument("--model", metavar="MODEL", help="the same, as with other commands")
     parser.add_argument("--host", default=None, help="host to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--port", type=_port, default=None, help="port to listen on (default: 8080)"

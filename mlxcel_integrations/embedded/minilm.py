@@ -27,10 +27,17 @@ _SOURCE_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2
 
 _WIDTH, _LAYERS, _HEADS, _INNER_WIDTH = 384, 6, 12, 1536
 
-_MOST_PIECES = 256
+_MAX_PIECES = 256
 """Word pieces of a text. The model has 512 positions, but was trained on shorter texts."""
 
-_SPECIAL = {"padding": 0, "unknown": 100, "bos": 101, "seperator": 102, "eos": 102, "mask": 103}
+_SPECIAL_TOKEN_IDS = {
+    "padding": 0,
+    "unknown": 100,
+    "bos": 101,
+    "seperator": 102,
+    "eos": 102,
+    "mask": 103,
+}
 """Ids of the special tokens; llama.cpp spells one of their names like this."""
 
 _MATRICES = {
@@ -78,7 +85,7 @@ def _metadata() -> dict[str, str | int | float | bool | list[str] | list[int]]:
         "general.architecture": "bert",
         "general.name": "all-MiniLM-L6-v2",
         "general.license": "apache-2.0",
-        "bert.context_length": _MOST_PIECES,
+        "bert.context_length": _MAX_PIECES,
         "bert.embedding_length": _WIDTH,
         "bert.block_count": _LAYERS,
         "bert.feed_forward_length": _INNER_WIDTH,
@@ -88,17 +95,17 @@ def _metadata() -> dict[str, str | int | float | bool | list[str] | list[int]]:
         "bert.pooling_type": 1,  # the mean
         "tokenizer.ggml.model": "bert",
         "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": [_marked(piece) for piece in pieces],
+        "tokenizer.ggml.tokens": [_with_word_start(piece) for piece in pieces],
         # 3 is a special token, 1 any other.
         "tokenizer.ggml.token_type": [
-            3 if id_ in _SPECIAL.values() else 1 for id_ in range(len(pieces))
+            3 if id_ in _SPECIAL_TOKEN_IDS.values() else 1 for id_ in range(len(pieces))
         ],
         "tokenizer.ggml.token_type_count": 2,
-        **{f"tokenizer.ggml.{name}_token_id": id_ for name, id_ in _SPECIAL.items()},
+        **{f"tokenizer.ggml.{name}_token_id": id_ for name, id_ in _SPECIAL_TOKEN_IDS.items()},
     }
 
 
-def _marked(piece: str) -> str:
+def _with_word_start(piece: str) -> str:
     """Return a word piece as llama.cpp writes it.
 
     BERT marks the pieces that continue a word, and llama.cpp those that begin one.
@@ -110,22 +117,26 @@ def _marked(piece: str) -> str:
 
 def _tensors(weights: Mapping[str, Tensor]) -> Iterator[GGUFTensor]:
     names = (name.removesuffix("_q") for name in weights if name.endswith("_q"))
-    yield _by_rows("token_embd.weight", weights, next(names))
-    yield _by_rows("position_embd.weight", weights, next(names), most=_MOST_PIECES)
+    yield _tensor_by_rows("token_embd.weight", weights, next(names))
+    yield _tensor_by_rows("position_embd.weight", weights, next(names), max_rows=_MAX_PIECES)
     embeddings = "inner.embeddings."
     types = weights[f"{embeddings}token_type_embeddings.weight"]
     yield GGUFTensor("token_types.weight", types.shape, F32, types.data)
-    yield from _floats("token_embd_norm", weights, f"{embeddings}LayerNorm", ("weight", "bias"))
+    yield from _float_tensors(
+        "token_embd_norm", weights, f"{embeddings}LayerNorm", ("weight", "bias")
+    )
     for layer in range(_LAYERS):
-        block, theirs = f"blk.{layer}.", f"inner.encoder.layer.{layer}."
-        for ours, name in _MATRICES.items():
-            yield _by_columns(f"{block}{ours}.weight", weights, next(names))
-            yield from _floats(block + ours, weights, theirs + name, ("bias",))
-        for ours, name in _NORMS.items():
-            yield from _floats(block + ours, weights, theirs + name, ("weight", "bias"))
+        block, onnx_layer = f"blk.{layer}.", f"inner.encoder.layer.{layer}."
+        for name, onnx_name in _MATRICES.items():
+            source = onnx_layer + onnx_name
+            yield _tensor_by_columns(f"{block}{name}.weight", weights, next(names))
+            yield from _float_tensors(block + name, weights, source, ("bias",))
+        for name, onnx_name in _NORMS.items():
+            source = onnx_layer + onnx_name
+            yield from _float_tensors(block + name, weights, source, ("weight", "bias"))
 
 
-def _floats(
+def _float_tensors(
     name: str, weights: Mapping[str, Tensor], source: str, parts: tuple[str, ...]
 ) -> Iterator[GGUFTensor]:
     for part in parts:
@@ -133,16 +144,16 @@ def _floats(
         yield GGUFTensor(f"{name}.{part}", tensor.shape, F32, tensor.data)
 
 
-def _by_rows(
-    name: str, weights: Mapping[str, Tensor], source: str, most: int | None = None
+def _tensor_by_rows(
+    name: str, weights: Mapping[str, Tensor], source: str, max_rows: int | None = None
 ) -> GGUFTensor:
     """Return a table that is stored row by row, or its first ``most`` rows."""
-    data, scales = weights[f"{source}_q"].data, _scales(weights, source)[:most]
+    data, scales = weights[f"{source}_q"].data, _scales(weights, source)[:max_rows]
     rows = [data[at * _WIDTH : (at + 1) * _WIDTH] for at in range(len(scales))]
     return GGUFTensor(name, (len(rows), _WIDTH), Q8_0, quantized(rows, scales))
 
 
-def _by_columns(name: str, weights: Mapping[str, Tensor], source: str) -> GGUFTensor:
+def _tensor_by_columns(name: str, weights: Mapping[str, Tensor], source: str) -> GGUFTensor:
     """Return a matrix whose columns are the rows of GGUF."""
     stored, scales = weights[f"{source}_q"], _scales(weights, source)
     length, count = stored.shape

@@ -25,7 +25,7 @@ __all__ = ["cache_directory", "locate_model"]
 
 
 def locate_model(model: str, cache: Path | None = None) -> Path:
-    """Return the file of a model; a built-in one is made first if need be.
+    """Return the file of a model; a built-in one is made first if it is missing.
 
     Args:
         model: The name of a built-in model, or the path of a ``.gguf`` file.
@@ -39,7 +39,7 @@ def locate_model(model: str, cache: Path | None = None) -> Path:
             f"Cannot serve {model!r}: this engine takes 'embedded' or a path that ends in .gguf. "
             "Other models need mlxcel."
         )
-    return _builtin(model, cache or cache_directory()) if model in _BUILT_IN else Path(model)
+    return _built_in_file(model, cache or cache_directory()) if model in _BUILT_IN else Path(model)
 
 
 def cache_directory() -> Path:
@@ -67,12 +67,12 @@ class _BuiltIn:
     assemble: Callable[[Path], object]
 
 
-def _answering() -> _BuiltIn:
+def _chat_model() -> _BuiltIn:
     package = importlib.import_module(MODEL_PACKAGE)
     return _BuiltIn(package.MODEL_NAME, package.EXPECTED_SHA256, 253, package.assemble)
 
 
-def _embedding() -> _BuiltIn:
+def _embedder() -> _BuiltIn:
     # Imported here since most starts do not need it.
     from . import minilm
 
@@ -85,12 +85,12 @@ def _embedding() -> _BuiltIn:
 
 
 _BUILT_IN = {
-    BUILT_IN_MODEL: (MODEL_PACKAGE, _answering),
-    BUILT_IN_EMBEDDER: (EMBEDDER_PACKAGE, _embedding),
+    BUILT_IN_MODEL: (MODEL_PACKAGE, _chat_model),
+    BUILT_IN_EMBEDDER: (EMBEDDER_PACKAGE, _embedder),
 }
 
 
-def _builtin(name: str, directory: Path) -> Path:
+def _built_in_file(name: str, directory: Path) -> Path:
     package, load = _BUILT_IN[name]
     try:
         model = load()

@@ -45,14 +45,14 @@ PROMPT_BATCH = 256
 Larger batches are no faster on a processor.
 """
 
-GUESSED_AFTER = 6
-"""Tokens that must have occurred before, in the same order, for the next ones to be guessed."""
+NGRAM_SIZE = 6
+"""Tokens that must match an earlier passage before the next ones are guessed."""
 
-MOST_GUESSED = 16
+MAX_DRAFT_TOKENS = 16
 """Tokens that are guessed at once.
 
 llama.cpp would guess up to 48 after 12. On a processor, checking a token takes about a third of the
-time of generating one, so wrong guesses cost: with up to 48, answers in JSON took up to 27 % longer.
+time of generating one, so wrong guesses cost: with 48, answers in JSON took up to 27 % longer.
 """
 
 DEFAULT_SLOT_TOKENS = 4096
@@ -66,29 +66,29 @@ def main(options: argparse.Namespace) -> int:
         options: The result of ``parse_arguments``.
     """
     # So that a half-assembled model is removed.
-    _on_signals(_exit)
+    _on_signals(_exit_on_signal)
     try:
         _serve(options)
     except MlxcelError as error:
-        _say(f"Error: {error}")
+        _log(f"Error: {error}")
     return 1
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:
-    engine = _engine()
+    engine = _import_engine()
     check_address(options.host, options.port)
     path = locate_model(options.model)
     metadata = read_metadata(path)
     parameters = _parameters(engine, options, path, metadata)
-    _say(
+    _log(
         f"Loading {path}: {options.n_parallel} slots, "
         f"{parameters.n_ctx or 'all its'} tokens of context, "
-        f"{_threads() or 'automatic'} threads"
+        f"{_thread_count() or 'automatic'} threads"
     )
-    server = _start(engine, parameters, options.host)
+    server = _start_server(engine, parameters, options.host)
     signals = _received_signals()
     socket_file = socket_identity(options.host)
-    _say(f"Listening on {server.listening_address}")
+    _log(f"Listening on {server.listening_address}")
     signals.recv(1)
     remove_socket(options.host, socket_file)
     # The server's own shutdown waits for answers under way, and forever if it has only just
@@ -96,7 +96,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     os._exit(0)
 
 
-def _engine() -> Any:
+def _import_engine() -> Any:
     try:
         import xllamacpp
     except ImportError:
@@ -107,20 +107,20 @@ def _engine() -> Any:
 def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: Metadata) -> Any:
     parameters = engine.CommonParams()
     parameters.model.path = _utf8(str(path))
-    parameters.model_alias = {_utf8(options.alias or _name(options.model))}
+    parameters.model_alias = {_utf8(options.alias or _default_alias(options.model))}
     parameters.hostnames = [_utf8(options.host)]
     parameters.port = 0 if is_socket_path(options.host) else options.port
     parameters.api_keys = [key] if (key := os.environ.get("LLAMA_API_KEY")) else []
-    parameters.n_ctx = _context(options.ctx_size, options.n_parallel, metadata)
+    parameters.n_ctx = _context_size(options.ctx_size, options.n_parallel, metadata)
     parameters.n_parallel = options.n_parallel
     parameters.n_predict = -1 if options.n_predict is None else options.n_predict
     parameters.warmup = options.warmup
     if options.spec_type == "ngram-simple":
         kinds = engine.common_speculative_type
         parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
-        parameters.speculative.ngram_simple.size_n = GUESSED_AFTER
-        parameters.speculative.ngram_simple.size_m = MOST_GUESSED
-    parameters.cpuparams.n_threads = _threads() or -1
+        parameters.speculative.ngram_simple.size_n = NGRAM_SIZE
+        parameters.speculative.ngram_simple.size_m = MAX_DRAFT_TOKENS
+    parameters.cpuparams.n_threads = _thread_count() or -1
     # A connection holds a thread until 5 seconds after its last request: with few threads, the
     # next client would wait that long.
     parameters.n_threads_http = 128
@@ -128,7 +128,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.ui = False
     # 1 is errors only, 3 is what a user can follow.
     parameters.verbosity = 3 if options.verbose else 1
-    # Without it, a conversation is read anew after another request has taken its slot.
+    # Without it, a conversation is read again after another request has taken its slot.
     parameters.cache_ram_mib = EARLIER_PROMPTS_MIB
     if options.slot_save_path:
         # llama.cpp appends the name of a file to it.
@@ -153,7 +153,7 @@ def _utf8(argument: str) -> str:
         ) from None
 
 
-def _context(size: int | None, slots: int, metadata: Metadata) -> int:
+def _context_size(size: int | None, slots: int, metadata: Metadata) -> int:
     """Return the tokens of context of all slots together; 0 for as many as the model allows."""
     longest = metadata.context_length or MAX_INT
     if size is None:
@@ -175,14 +175,14 @@ def _set_template(parameters: Any, options: argparse.Namespace, metadata: Metada
     if options.chat_template:
         parameters.chat_template = _utf8(options.chat_template)
     elif options.chat_template_file:
-        parameters.chat_template = _read(Path(options.chat_template_file))
+        parameters.chat_template = _read_template(Path(options.chat_template_file))
     elif not metadata.has_chat_template:
         _set_transcript(parameters, options)
 
 
 def _set_transcript(parameters: Any, options: argparse.Namespace) -> None:
     """Make a base model answer, by continuing a transcript until the next turn begins."""
-    parameters.chat_template = _read(Path(__file__).with_name("transcript.jinja"))
+    parameters.chat_template = _read_template(Path(__file__).with_name("transcript.jinja"))
     parameters.antiprompt = TRANSCRIPT_STOPS
     # The most likely answer is right more often, and the same every time.
     parameters.sampling.temp = 0
@@ -199,11 +199,11 @@ def _set_batches(parameters: Any, metadata: Metadata) -> None:
     parameters.embedding = metadata.has_pooling
     if not metadata.has_pooling:
         parameters.n_batch = PROMPT_BATCH
-    # A text must fit into one batch to be embedded.
+    # A text can only be embedded if it fits into one batch.
     parameters.n_ubatch = parameters.n_batch
 
 
-def _start(engine: Any, parameters: Any, host: str) -> Any:
+def _start_server(engine: Any, parameters: Any, host: str) -> Any:
     # Loading holds the GIL, so no handler in Python could run: signals must end the process by
     # themselves.
     _on_signals(signal.SIG_DFL)
@@ -237,15 +237,15 @@ def _on_signals(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def _exit(number: int, frame: object) -> NoReturn:
+def _exit_on_signal(number: int, frame: object) -> NoReturn:
     sys.exit(0)
 
 
-def _name(text: str) -> str:
+def _default_alias(text: str) -> str:
     return text if text in (BUILT_IN_MODEL, BUILT_IN_EMBEDDER) else Path(text).stem
 
 
-def _threads() -> int | None:
+def _thread_count() -> int | None:
     """Count the cores that this process may use; None lets llama.cpp decide.
 
     llama.cpp counts those of the machine, even if a container has fewer; but it knows which cores
@@ -254,13 +254,13 @@ def _threads() -> int | None:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else None
 
 
-def _read(path: Path) -> str:
+def _read_template(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise MlxcelError(f"Cannot read the chat template {path}: {error}") from None
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -23,8 +23,8 @@ __all__ = ["AnswerParser", "RawAnswer"]
 class RawAnswer(dict[str, Any]):
     """A part of a streamed answer with ``include_raw``.
 
-    ``raw`` is only what this part adds; the other items are the latest values. LangChain adds parts
-    up, and would turn two versions of an object into a list. A new attempt replaces the one before.
+    ``raw`` is only what this part adds; the other items are the latest values. LangChain adds
+    parts up, and would turn two versions of an object into a list. A new attempt replaces the last.
 
     Attributes:
         attempt: Number of the attempt that the part belongs to.
@@ -44,7 +44,7 @@ class RawAnswer(dict[str, Any]):
 
 
 class GrowingList(list[Any]):
-    """A list as streamed so far; a later one replaces it, where LangChain would add both up."""
+    """A list as streamed so far; the next one replaces it, where LangChain would add the two."""
 
     def __add__(self, later: list[Any]) -> list[Any]:
         return later if isinstance(later, GrowingList) else super().__add__(later)
@@ -60,7 +60,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
     """
 
     def __init__(self, schema: Schema[Any], *, partial: bool, include_raw: bool) -> None:
-        # Traces are read by the names of LangChain's own parsers.
+        # Readers of traces look for the names of LangChain's own parsers.
         self.name = "JsonOutputParser" if _is_json(schema) else "PydanticOutputParser"
         self.schema = schema
         self.partial = partial or is_typed_dict(schema.output_type)
@@ -102,7 +102,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         if not _is_observed(config):
             yield from self.read_chunks(input)
             return
-        chunks = _Leavable(input)
+        chunks = _AbandonableChunks(input)
         objects: Any = self._transform_stream_with_config(
             chunks, self.read_chunks, config, run_type="parser"
         )
@@ -129,7 +129,7 @@ class AnswerParser(Runnable[AIMessage, Any]):
         stream: Any = input
         async with OwnedGenerator(stream) as chunks:
             objects = self._atransform_stream_with_config(
-                _Unclosable(chunks), self.aread_chunks, config, run_type="parser"
+                _UnclosedChunks(chunks), self.aread_chunks, config, run_type="parser"
             )
             async with OwnedGenerator(objects) as values:
                 async for value in values:
@@ -191,10 +191,10 @@ class AnswerParser(Runnable[AIMessage, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the type, since the functions made from it cannot be pickled."""
-        return _parser_of, (self.schema.output_type, self.partial, self.include_raw)
+        return _make_parser, (self.schema.output_type, self.partial, self.include_raw)
 
 
-def _parser_of(output_type: Any, partial: bool, include_raw: bool) -> AnswerParser:
+def _make_parser(output_type: Any, partial: bool, include_raw: bool) -> AnswerParser:
     return AnswerParser(to_schema(output_type), partial=partial, include_raw=include_raw)
 
 
@@ -202,7 +202,7 @@ def _is_json(schema: Schema[Any]) -> bool:
     return isinstance(schema.output_type, dict) or is_typed_dict(schema.output_type)
 
 
-class _Leavable:
+class _AbandonableChunks:
     """The chunks of a message, until the reader leaves them.
 
     To trace a whole stream, LangChain reads on after its reader has left, so the server would go on
@@ -238,17 +238,17 @@ class _AnswerReader:
         """Yield the values to show with a chunk."""
         self._called = self._called or _has_calls(chunk)
         delta = Delta(chunk.text, finish_reason=_finish_reason(chunk))
-        values = [_streamed(value) for value in self._answer.feed(delta)]
+        values = [_as_growing(value) for value in self._answer.feed(delta)]
         if self._parser.include_raw:
             yield RawAnswer(raw=chunk, parsed=values[-1]) if values else RawAnswer(raw=chunk)
             return
-        # A chain would add a text or a number to the one before, so it is shown once, at the end.
-        yield from (value for value in values if _replaces(value))
+        # A chain would add each text or number to the last, so it is shown once, at the end.
+        yield from (value for value in values if _replaces_earlier(value))
 
     def close(self) -> Any:
         """Return the value to show at the end."""
         outcome = self._parser.outcome(lambda: self._answer.close()[0], called=self._called)
-        return RawAnswer(outcome) if self._parser.include_raw else _streamed(outcome)
+        return RawAnswer(outcome) if self._parser.include_raw else _as_growing(outcome)
 
 
 def _is_observed(config: RunnableConfig | None) -> bool:
@@ -266,16 +266,16 @@ def _has_calls(message: AIMessage) -> bool:
     return bool(parts or message.tool_calls or message.invalid_tool_calls)
 
 
-def _streamed(value: Any) -> Any:
+def _as_growing(value: Any) -> Any:
     return GrowingList(value) if type(value) is list else value
 
 
-def _replaces(value: Any) -> bool:
+def _replaces_earlier(value: Any) -> bool:
     """Return whether LangChain replaces a streamed part by this value instead of adding it."""
     return isinstance(value, GrowingList) or not hasattr(value, "__add__")
 
 
-class _Unclosable(AsyncIterator[AIMessage]):
+class _UnclosedChunks(AsyncIterator[AIMessage]):
     """The chunks of a message, for a reader that must not close them.
 
     LangChain copies a stream for its traces. The copy closes the stream when it is collected,

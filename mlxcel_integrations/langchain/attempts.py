@@ -20,29 +20,29 @@ M = TypeVar("M", bound=AIMessage)
 class MessageAttempts(Attempts):
     """Attempts whose answers are messages, or the results of ``include_raw``."""
 
-    _spent: UsageMetadata | None = None
-    _told = 1
+    _total_usage: UsageMetadata | None = None
+    _counted_attempt = 1
 
-    def counted(self, message: M) -> M:  # type: ignore[override]  # a message instead of a reply
+    def with_total_usage(self, message: M) -> M:  # type: ignore[override]  # a message instead of a reply
         """Return a message, or a chunk of one, with the token counts of all attempts together.
 
         The first chunk carries those of earlier attempts, since an answer left early has no counts.
         """
         usage, earlier = message.usage_metadata, None
-        if self._told < self.number:
-            self._told, earlier = self.number, self._spent
+        if self._counted_attempt < self.number:
+            self._counted_attempt, earlier = self.number, self._total_usage
         if usage is not None:
-            self._spent = add_usage(self._spent, usage)
+            self._total_usage = add_usage(self._total_usage, usage)
         if earlier is None:
             return message
         return message.model_copy(update={"usage_metadata": add_usage(earlier, usage)})
 
-    async def acounted(self, chunks: AsyncIterator[M]) -> AsyncGenerator[M, None]:
-        """Yield the chunks of a message as ``counted`` returns them."""
+    async def awith_total_usage(self, chunks: AsyncIterator[M]) -> AsyncGenerator[M, None]:
+        """Yield the chunks of a message as ``with_total_usage`` returns them."""
         stream: Any = chunks
         async with OwnedGenerator(stream) as owned:
             async for chunk in owned:
-                yield self.counted(chunk)
+                yield self.with_total_usage(chunk)
 
     def check(self, answer: Any) -> None:
         """Raise the error that a result of ``include_raw`` holds, if another attempt follows."""
@@ -53,7 +53,7 @@ class MessageAttempts(Attempts):
         """Return whether another attempt follows the error in a result of ``include_raw``."""
         return isinstance(answer, dict) and self.continues_after(answer.get("parsing_error"))
 
-    def marked(self, answer: Any) -> Any:
+    def with_attempt(self, answer: Any) -> Any:
         """Return a part of a streamed answer, marked with its attempt."""
         if isinstance(answer, RawAnswer):
             answer.attempt = self.number

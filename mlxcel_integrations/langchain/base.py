@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, get_config_list, patch_config
 from langchain_core.runnables.utils import Input, Output
 
-from ..adapters.model import HasClients
+from ..adapters.clients import HasClients
 from ..options.fields import LIFECYCLE_FIELDS
 from ..protocol.discovery import DEFAULT_SLOTS
 from ..transport.line import in_batch
@@ -20,20 +20,20 @@ from ..transport.owned_generator import OwnedGenerator
 from .content_blocks import PROVIDER
 from .threads import session_of_thread
 
-__all__ = ["Batches", "Configs", "LangChainModel", "signature_kept"]
+__all__ = ["Batches", "Configs", "LangChainModel", "with_cached_signature"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOT_SENT = ("stream", "stream_usage", "streaming")
+NON_REQUEST_KEYWORDS = ("stream", "stream_usage", "streaming")
 """Keywords that LangChain passes on, but that are not fields of a request."""
 
 Configs = RunnableConfig | Sequence[RunnableConfig] | None
 
 
-def signature_kept(method: F) -> F:
-    """Keep the signature of a method that LangChain inspects in every call.
+def with_cached_signature(method: F) -> F:
+    """Cache the signature of a method, which LangChain inspects in every call.
 
-    Computing it anew each time takes 3 % of a small request.
+    Computing it each time takes 3 % of a small request.
     """
     vars(method)["__signature__"] = inspect.signature(method)
     return method
@@ -59,7 +59,7 @@ class Batches(HasClients, Runnable[Input, Output]):
         **kwargs: Any,
     ) -> list[Output]:
         """Return the answers to all inputs, in their order."""
-        configs = self._bounded(config, len(inputs))
+        configs = self._limited_configs(config, len(inputs))
         kwargs["return_exceptions"] = return_exceptions
         with in_batch():
             return Runnable.batch(self, inputs, configs, **kwargs)
@@ -73,7 +73,7 @@ class Batches(HasClients, Runnable[Input, Output]):
         **kwargs: Any,
     ) -> list[Output]:
         """Return the answers to all inputs, in their order."""
-        configs = await self._abounded(config, len(inputs))
+        configs = await self._alimited_configs(config, len(inputs))
         kwargs["return_exceptions"] = return_exceptions
         with in_batch():
             return await Runnable.abatch(self, inputs, configs, **kwargs)
@@ -88,7 +88,7 @@ class Batches(HasClients, Runnable[Input, Output]):
     ) -> Iterator[tuple[int, Any]]:
         """Yield the index and the answer of each input, as they are ready."""
         kwargs["return_exceptions"] = return_exceptions
-        configs = self._bounded(config, len(inputs))
+        configs = self._limited_configs(config, len(inputs))
         with contextlib.closing(
             Runnable.batch_as_completed(self, inputs, configs, **kwargs)  # type: ignore[type-var]  # it is a generator
         ) as answers:
@@ -110,7 +110,7 @@ class Batches(HasClients, Runnable[Input, Output]):
     ) -> AsyncIterator[tuple[int, Any]]:
         """Yield the index and the answer of each input, as they are ready."""
         kwargs["return_exceptions"] = return_exceptions
-        configs = await self._abounded(config, len(inputs))
+        configs = await self._alimited_configs(config, len(inputs))
         answers = Runnable.abatch_as_completed(self, inputs, configs, **kwargs)
         while True:
             with in_batch():
@@ -119,33 +119,33 @@ class Batches(HasClients, Runnable[Input, Output]):
                 return
             yield answer
 
-    def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:
-        """Return a config for each input, with one bound for all of them."""
+    def _limited_configs(self, config: Configs, count: int) -> list[RunnableConfig]:
+        """Return a config for each input, all with the same limit of concurrency."""
         configs = get_config_list(config, count)
-        if _is_bounded(configs):
+        if _is_limited(configs):
             return configs
         slots = None
         # If the server cannot be asked, each request fails on its own, with the reason.
         with contextlib.suppress(Exception):
             slots = self._llm.features.slots
-        return _with_bound(configs, slots)
+        return _with_limit(configs, slots)
 
-    async def _abounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+    async def _alimited_configs(self, config: Configs, count: int) -> list[RunnableConfig]:
         configs = get_config_list(config, count)
-        if _is_bounded(configs):
+        if _is_limited(configs):
             return configs
         slots = None
         with contextlib.suppress(Exception):
             slots = (await self._async_llm.features).slots
-        return _with_bound(configs, slots)
+        return _with_limit(configs, slots)
 
 
-def _is_bounded(configs: Sequence[RunnableConfig]) -> bool:
-    """Return whether there is a bound, or one request; LangChain reads only the first config."""
+def _is_limited(configs: Sequence[RunnableConfig]) -> bool:
+    """Return whether the configs set a limit, or none is needed; LangChain reads only the first."""
     return len(configs) < 2 or bool(configs[0].get("max_concurrency"))
 
 
-def _with_bound(configs: list[RunnableConfig], slots: int | None) -> list[RunnableConfig]:
+def _with_limit(configs: list[RunnableConfig], slots: int | None) -> list[RunnableConfig]:
     return [patch_config(config, max_concurrency=slots or DEFAULT_SLOTS) for config in configs]
 
 
@@ -158,14 +158,14 @@ class LangChainModel(Batches[Input, Output]):
         served_model: str | None
         stop: list[str] | None
         session: str | None
-        _own_sampling: dict[str, Any]
+        _default_sampling: dict[str, Any]
 
         def _server_options(self) -> dict[str, Any]: ...
 
     if not TYPE_CHECKING:
         # LangChain passes on only a part of the config, without the thread. Type checkers see its
-        # own methods, whose types are more precise. These yield, since LangChain also makes
-        # runnables of methods, and treats generator functions in another way.
+        # own methods, whose types are more precise. The streams are generator functions, as in
+        # LangChain, which recognizes them when it makes a runnable of a method.
 
         def invoke(
             self,
@@ -176,7 +176,7 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> Any:
             """Return the answer to one input."""
-            kwargs = self._in_thread(config, kwargs)
+            kwargs = self._with_thread_session(config, kwargs)
             return super().invoke(input, config, stop=stop, **kwargs)
 
         async def ainvoke(
@@ -188,7 +188,7 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> Any:
             """Return the answer to one input."""
-            kwargs = self._in_thread(config, kwargs)
+            kwargs = self._with_thread_session(config, kwargs)
             return await super().ainvoke(input, config, stop=stop, **kwargs)
 
         def stream(
@@ -200,7 +200,7 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> Iterator[Any]:
             """Yield the pieces of an answer, as they come."""
-            kwargs = self._in_thread(config, kwargs)
+            kwargs = self._with_thread_session(config, kwargs)
             yield from super().stream(input, config, stop=stop, **kwargs)
 
         async def astream(
@@ -212,13 +212,15 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> AsyncIterator[Any]:
             """Yield the pieces of an answer, as they come."""
-            kwargs = self._in_thread(config, kwargs)
+            kwargs = self._with_thread_session(config, kwargs)
             answer = super().astream(input, config, stop=stop, **kwargs)
             async with OwnedGenerator(answer) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
-    def _in_thread(self, config: RunnableConfig | None, call: dict[str, Any]) -> dict[str, Any]:
+    def _with_thread_session(
+        self, config: RunnableConfig | None, call: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the keywords of a call, with the thread of its config as the session."""
         if not (config and config.get("configurable")):
             return call
@@ -229,7 +231,7 @@ class LangChainModel(Batches[Input, Output]):
 
     def _call_fields(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a request that a call sets."""
-        fields = {name: value for name, value in call.items() if name not in NOT_SENT}
+        fields = {name: value for name, value in call.items() if name not in NON_REQUEST_KEYWORDS}
         if stop is not None:
             fields["stop"] = stop
         if self.session is None and "session" not in fields:
@@ -253,7 +255,7 @@ class LangChainModel(Batches[Input, Output]):
             "address": repr(self._connection),
             "served_model": self.served_model,
             **{name: value for name, value in server.items() if name not in LIFECYCLE_FIELDS},
-            **self._own_sampling,
+            **self._default_sampling,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

@@ -22,7 +22,7 @@ from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
-from .base import LangChainModel, signature_kept
+from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
 from .events import MessageEvents
 from .messages import to_openai_messages
@@ -221,7 +221,7 @@ class ChatMlxcel(
         parser = AnswerParser(answer, partial=partial, include_raw=include_raw)
         return StructuredModel(bound, parser, max_attempts)
 
-    @signature_kept
+    @with_cached_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -233,7 +233,7 @@ class ChatMlxcel(
             deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
             return to_result(fold(dispatching(deltas, run_manager)))
 
-    @signature_kept
+    @with_cached_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],

@@ -19,7 +19,7 @@ PROVIDER = "mlxcel"
 
 
 def _message_blocks(message: AIMessage) -> list[types.ContentBlock]:
-    blocks = _texts(message)
+    blocks = _text_blocks(message)
     for call in message.tool_calls:
         blocks.append(
             types.ToolCall(type="tool_call", id=call["id"], name=call["name"], args=call["args"])
@@ -32,7 +32,7 @@ def _message_blocks(message: AIMessage) -> list[types.ContentBlock]:
 def _chunk_blocks(message: AIMessageChunk) -> list[types.ContentBlock]:
     if message.chunk_position == "last":
         return _message_blocks(message)
-    blocks = _texts(message)
+    blocks = _text_blocks(message)
     for position, part in enumerate(message.tool_call_chunks):
         number = part["index"] if part["index"] is not None else position
         block = types.ToolCallChunk(
@@ -47,10 +47,10 @@ def _chunk_blocks(message: AIMessageChunk) -> list[types.ContentBlock]:
     return blocks
 
 
-def _texts(message: AIMessage) -> list[types.ContentBlock]:
+def _text_blocks(message: AIMessage) -> list[types.ContentBlock]:
     """Return the blocks of reasoning and text."""
     if not isinstance(message.content, str):
-        # Not a message of ours: LangChain then falls back to its own translation.
+        # Not one of our messages: LangChain then falls back to its own translation.
         raise NotImplementedError
     blocks: list[types.ContentBlock] = []
     reasoning = message.additional_kwargs.get("reasoning_content")

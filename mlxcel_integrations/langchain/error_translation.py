@@ -1,4 +1,4 @@
-"""Translate errors into ones that LangChain's handlers catch, too."""
+"""Translation of errors, so that LangChain's handlers catch them, too."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Event = dict[str, Any]
 
 
 class MessageEvents:
-    """Makes the events of one message: its blocks as they grow, and each as a whole at the end.
+    """Makes the events of one message: its blocks as they grow, and each block whole at the end.
 
     Args:
         run: The run of the answer, whose id the message gets.
@@ -44,9 +44,9 @@ class MessageEvents:
             yield _event("message-start", role="ai", id=self._message_id, metadata=about)
         self._deltas.append(delta)
         if delta.reasoning:
-            yield from self._grow("reasoning", delta.reasoning)
+            yield from self._grow_block("reasoning", delta.reasoning)
         if delta.text:
-            yield from self._grow("text", delta.text)
+            yield from self._grow_block("text", delta.text)
         for part in delta.tool_calls or ():
             yield from self._grow_call(part)
 
@@ -76,7 +76,7 @@ class MessageEvents:
             end["additional_kwargs"] = message.additional_kwargs
         yield _event("message-finish", **end)
 
-    def _grow(self, kind: str, text: str) -> Iterator[MessagesData]:
+    def _grow_block(self, kind: str, text: str) -> Iterator[MessagesData]:
         number = self._blocks.get(kind)
         if number is None:
             number = self._blocks[kind] = len(self._blocks)

@@ -20,7 +20,7 @@ from ..protocol.delta import Delta
 from ..protocol.discovery import DEFAULT_SLOTS
 from ..protocol.reply import ChatReply, fold
 from ..transport.owned_generator import OwnedGenerator
-from .base import LangChainModel, signature_kept
+from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
 from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
 from .token_counting import TextCounting
@@ -57,7 +57,7 @@ class MlxcelLLM(
         self._add_version("mlxcel-integrations", __version__)
         return self
 
-    @signature_kept
+    @with_cached_signature
     def _generate(
         self,
         prompts: list[str],
@@ -76,7 +76,7 @@ class MlxcelLLM(
             with ThreadPoolExecutor(self._llm.features.slots or DEFAULT_SLOTS) as pool:
                 return _to_result(list(pool.map(complete, prompts)))
 
-    @signature_kept
+    @with_cached_signature
     async def _agenerate(
         self,
         prompts: list[str],
@@ -86,17 +86,17 @@ class MlxcelLLM(
     ) -> LLMResult:
         sampling = self._sampling(stop, kwargs)
 
-        async def complete(prompt: str, room: asyncio.Semaphore) -> ChatReply:
-            async with room:
+        async def complete(prompt: str, slots_left: asyncio.Semaphore) -> ChatReply:
+            async with slots_left:
                 deltas = self._async_llm._complete(prompt, sampling)
                 return fold([delta async for delta in deltas])
 
         with langchain_errors():
             slots = (await self._async_llm.features).slots if len(prompts) > 1 else 1
-            room = asyncio.Semaphore(slots or DEFAULT_SLOTS)
+            slots_left = asyncio.Semaphore(slots or DEFAULT_SLOTS)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(complete(prompt, room)) for prompt in prompts]
+                    tasks = [group.create_task(complete(prompt, slots_left)) for prompt in prompts]
             except BaseExceptionGroup as errors:
                 # The first failure has cancelled the others; its error is the one to raise.
                 raise errors.exceptions[0] from None
@@ -144,7 +144,7 @@ class MlxcelLLM(
 
     def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a request, in which a call overrides the constructor."""
-        return {**self._own_sampling, **self._call_fields(stop, call)}
+        return {**self._default_sampling, **self._call_fields(stop, call)}
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
@@ -199,11 +199,11 @@ def _final_chunk(
 ) -> GenerationChunk:
     metadata = to_metadata(reply)
     if run is not None:
-        _add_output(run, to_llm_output(metadata))
+        _report_usage_at_end(run, to_llm_output(metadata))
     return GenerationChunk(text="", generation_info=metadata)
 
 
-def _add_output(run: Any, output: dict[str, Any]) -> None:
+def _report_usage_at_end(run: Any, output: dict[str, Any]) -> None:
     """Report the token counts at the end of a streamed run, where LangChain omits them.
 
     Args:

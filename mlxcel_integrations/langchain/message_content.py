@@ -48,7 +48,7 @@ class Content:
     calls: list[Json] = field(default_factory=list)
     results: list[Json] = field(default_factory=list)
     has_refusal: bool = False
-    _continues: bool = False
+    _continues_text: bool = False
 
     def read(self, content: Any, place: str, levels: int = MAX_NESTING) -> None:
         """Add a text, a block, or a list of both.
@@ -87,51 +87,51 @@ class Content:
 
     def add_text(self, text: str) -> None:
         """Add a text; in an answer, it continues a text right before it."""
-        if text and self._continues:
+        if text and self._continues_text:
             self.parts[-1]["text"] += text
         elif text:
             self.parts.append({"type": "text", "text": text})
-            self._continues = self.is_answer
+            self._continues_text = self.is_answer
 
     def joined(self) -> str | list[Json]:
         """Return one string, which every chat template takes, if there is only text; else parts."""
         return plain_content(self.parts)
 
     def _read_block(self, block: Block, place: str, levels: int) -> None:
-        block = _typed(block)
-        kind = _kind(block)
-        if kind in _TEXTS:
-            text = _TEXTS[kind](block)
+        block = _with_type(block)
+        kind = _block_type(block)
+        if kind in _TEXT_READERS:
+            text = _TEXT_READERS[kind](block)
             if not isinstance(text, str):
                 raise ValueError(f"has the type {kind!r}, but no text")
             if kind == "refusal":
-                self.has_refusal, self._continues = True, False
+                self.has_refusal, self._continues_text = True, False
             self.add_text(text)
             return
-        self._continues = False
-        if kind in _THOUGHTS:
-            self.thoughts.append(_THOUGHTS[kind](block))
-        elif kind in _CALLS:
-            id_field, arguments_of = _CALLS[kind]
+        self._continues_text = False
+        if kind in _THOUGHT_READERS:
+            self.thoughts.append(_THOUGHT_READERS[kind](block))
+        elif kind in _CALL_READERS:
+            id_field, arguments_of = _CALL_READERS[kind]
             self.calls.append(
                 tool_call(block.get("name"), arguments_of(block), block.get(id_field))
             )
-        elif kind in _OUTPUTS:
+        elif kind in _OUTPUT_TYPES:
             self.read(block.get("output") or "", place, levels - 1)
         elif kind == "non_standard":
             value = block.get("value")
-            if isinstance(value, Mapping) and _kind(_typed(value)) in _KNOWN:
+            if isinstance(value, Mapping) and _block_type(_with_type(value)) in _KNOWN_TYPES:
                 self.read(value, place, levels - 1)
         elif kind == "tool_result" and not self.is_answer:
             self._read_result(block, place, levels)
         elif kind in KINDS and (kind != "image_generation_call" or block.get("result")):
             self._read_media(block, kind, place, levels)
-        elif not (self.is_answer or kind in _FOREIGN):
-            raise _not_accepted(place, kind)
+        elif not (self.is_answer or kind in _PROVIDER_ONLY):
+            raise _not_accepted_error(place, kind)
 
     def _read_result(self, block: Block, place: str, levels: int) -> None:
         """Add the result of a tool, in Anthropic's form, as a separate message."""
-        inner = self._read_within(block.get("content"), place, levels)
+        inner = self._read_inner(block.get("content"), place, levels)
         content = as_error(inner.joined()) if block.get("is_error") else inner.joined()
         call = block.get("tool_use_id") or ""
         self.results.append({"role": "tool", "tool_call_id": call, "content": content})
@@ -139,7 +139,7 @@ class Content:
     def _read_media(self, block: Block, kind: str, place: str, levels: int) -> None:
         media = Media.read(block, kind)
         if media.content is not None:
-            inner = self._read_within(media.content, place, levels).joined()
+            inner = self._read_inner(media.content, place, levels).joined()
             if isinstance(inner, str):
                 self.add_text(titled(inner, *media.titles))
             else:
@@ -148,13 +148,13 @@ class Content:
         elif media.kind == "file":
             text = media.to_text()
             if text is None:
-                raise _not_accepted(place, kind)
+                raise _not_accepted_error(place, kind)
             self.add_text(titled(text, *media.titles))
         else:
             self.parts.append(self._checked_address(media.to_part(), place))
-        self._continues = False
+        self._continues_text = False
 
-    def _read_within(self, content: Any, place: str, levels: int) -> Content:
+    def _read_inner(self, content: Any, place: str, levels: int) -> Content:
         inner = Content(is_answer=False, urls=self.urls)
         inner.read(content or "", f"{place}.content", levels - 1)
         return inner
@@ -169,7 +169,7 @@ class Content:
         )
 
 
-def _not_accepted(place: str, kind: str | None) -> MlxcelError:
+def _not_accepted_error(place: str, kind: str | None) -> MlxcelError:
     return MlxcelError(
         f"{place} has the type {kind!r}, which no server accepts: send text, images, sound or "
         "video. Extract the text of a document before you send it."
@@ -183,7 +183,7 @@ def as_error(content: str | list[Json]) -> str | list[Json]:
     return content if content.lower().startswith("error") else f"Error: {content}"
 
 
-def _joined(thoughts: Any, separator: str = "") -> str:
+def _joined_thoughts(thoughts: Any, separator: str = "") -> str:
     """Return thoughts as one text: Mistral, OpenAI and Bedrock keep them in blocks of text."""
     if isinstance(thoughts, str):
         return thoughts
@@ -194,7 +194,7 @@ def _joined(thoughts: Any, separator: str = "") -> str:
 
 # --------------------------------------------------------------------------- types of blocks
 
-_UNTYPED = {
+_BEDROCK_TYPES = {
     "text": "text",
     "image": "image",
     "document": "document",
@@ -208,26 +208,26 @@ _UNTYPED = {
 }
 """Types for the blocks of Bedrock, which have none, by the key that holds their content."""
 
-_TEXTS: Mapping[Any, Callable[[Block], Any]] = {
+_TEXT_READERS: Mapping[Any, Callable[[Block], Any]] = {
     "text": lambda block: block.get("text"),
     "input_text": lambda block: block.get("text"),
     "output_text": lambda block: block.get("text"),
     "refusal": lambda block: block.get("refusal") or "",
     "json": lambda block: json.dumps(block.get("json")),
-    "guard_content": lambda block: _guarded(block.get("guard_content")),
+    "guard_content": lambda block: _guarded_text(block.get("guard_content")),
 }
 
-_THOUGHTS: Mapping[Any, Callable[[Block], str]] = {
+_THOUGHT_READERS: Mapping[Any, Callable[[Block], str]] = {
     # OpenAI's summaries are paragraphs.
     "reasoning": lambda block: (
-        _joined(block.get("reasoning") or block.get("content"))
-        or _joined(block.get("summary"), "\n\n")
+        _joined_thoughts(block.get("reasoning") or block.get("content"))
+        or _joined_thoughts(block.get("summary"), "\n\n")
     ),
-    "reasoning_content": lambda block: _joined(block.get("reasoning_content")),
-    "thinking": lambda block: _joined(block.get("thinking")),
+    "reasoning_content": lambda block: _joined_thoughts(block.get("reasoning_content")),
+    "thinking": lambda block: _joined_thoughts(block.get("thinking")),
 }
 
-_CALLS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
+_CALL_READERS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
     "tool_call": ("id", lambda block: block.get("args")),
     "invalid_tool_call": ("id", lambda block: block.get("args")),
     "tool_use": ("id", lambda block: block.get("input") or block.get("partial_json")),
@@ -237,12 +237,24 @@ _CALLS: Mapping[Any, tuple[str, Callable[[Block], Any]]] = {
 }
 """For each type of call, the field of its id, and how to read its arguments."""
 
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
+_OUTPUT_TYPES = frozenset(
+    {"function_call_output", "custom_tool_call_output", "computer_call_output"}
+)
 """OpenAI's results of tools, within the message of the result."""
 
-_KNOWN = frozenset({*_TEXTS, *_THOUGHTS, *_CALLS, *_OUTPUTS, *KINDS, "non_standard", "tool_result"})
+_KNOWN_TYPES = frozenset(
+    {
+        *_TEXT_READERS,
+        *_THOUGHT_READERS,
+        *_CALL_READERS,
+        *_OUTPUT_TYPES,
+        *KINDS,
+        "non_standard",
+        "tool_result",
+    }
+)
 
-_FOREIGN = frozenset(
+_PROVIDER_ONLY = frozenset(
     {
         "cache_point",
         "mcp_approval_response",
@@ -255,19 +267,21 @@ _FOREIGN = frozenset(
 """Blocks that only other providers can read, also in messages of users and tools."""
 
 
-def _typed(block: Block) -> Block:
+def _with_type(block: Block) -> Block:
     """Return a block with its type, which only the blocks of Bedrock lack."""
-    key = next((key for key in _UNTYPED if key in block), None) if "type" not in block else None
+    key = (
+        next((key for key in _BEDROCK_TYPES if key in block), None) if "type" not in block else None
+    )
     if key is None:
         return block
-    return {**block, "type": _UNTYPED[key], _UNTYPED[key]: block[key]}
+    return {**block, "type": _BEDROCK_TYPES[key], _BEDROCK_TYPES[key]: block[key]}
 
 
-def _kind(block: Block) -> str | None:
+def _block_type(block: Block) -> str | None:
     kind = block.get("type")
     return kind if isinstance(kind, str) else None
 
 
-def _guarded(content: Any) -> Any:
+def _guarded_text(content: Any) -> Any:
     text = content.get("text") if isinstance(content, Mapping) else None
     return text.get("text") if isinstance(text, Mapping) else text

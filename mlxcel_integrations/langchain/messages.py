@@ -41,7 +41,7 @@ def to_openai_messages(
     """
     result: list[Json] = []
     for index, message in enumerate(messages):
-        plain = _plain(message)
+        plain = _plain_message(message)
         if plain:
             result.append(plain)
         else:
@@ -49,7 +49,7 @@ def to_openai_messages(
     return result
 
 
-def _plain(message: BaseMessage) -> Json | None:
+def _plain_message(message: BaseMessage) -> Json | None:
     """Translate a message of plain text, as most are, at a tenth of the usual cost."""
     role = _ROLES.get(type(message))
     if role is None or not isinstance(message.content, str):
@@ -62,7 +62,7 @@ def _plain(message: BaseMessage) -> Json | None:
 
 
 def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) -> list[Json]:
-    """Translate any message; one that holds the results of several tools becomes several."""
+    """Translate any message; the results of several tools become several messages."""
     place = f"messages[{index}]"
     result: Json = {"role": _role(place, message)}
     if message.name:

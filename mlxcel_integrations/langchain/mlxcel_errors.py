@@ -15,7 +15,7 @@ from ..errors import (
     StructuredOutputTruncated,
 )
 
-__all__ = ["as_dual", "from_mlxcel"]
+__all__ = ["as_langchain_error", "from_mlxcel"]
 
 
 class ChatStartTimeoutError(MlxcelTimeoutError, langchain.ModelTimeoutError):
@@ -38,9 +38,9 @@ class ChatStructuredOutputTruncated(StructuredOutputTruncated, langchain.OutputP
     """An answer was cut before its JSON ended; the values so far are in ``partial``."""
 
 
-Dual = TypeVar("Dual", bound=Exception)
+E = TypeVar("E", bound=Exception)
 
-_DUALS: tuple[type[MlxcelError], ...] = (
+_LANGCHAIN_ERRORS: tuple[type[MlxcelError], ...] = (
     ChatStartTimeoutError,
     ChatServerError,
     ChatStreamError,
@@ -51,20 +51,20 @@ _DUALS: tuple[type[MlxcelError], ...] = (
 
 
 def from_mlxcel(error: MlxcelError) -> MlxcelError:
-    """Return the error as one that is LangChain's, too; unchanged if LangChain has none for it."""
-    dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
-    if dual is None:
+    """Return the error as an error of LangChain, too; unchanged if LangChain has no such error."""
+    kind = next((kind for kind in _LANGCHAIN_ERRORS if isinstance(error, kind.__bases__[0])), None)
+    if kind is None:
         return error
-    result = as_dual(dual, error)
+    result = as_langchain_error(kind, error)
     if isinstance(result, StructuredOutputError):
         # LangChain's parser errors have these.
         result.__dict__.update(observation=None, llm_output=result.raw, send_to_llm=False)
     return result
 
 
-def as_dual(dual: type[Dual], error: Exception) -> Dual:
-    """Return an error of another class with the same content."""
-    result = dual.__new__(dual)
+def as_langchain_error(kind: type[E], error: Exception) -> E:
+    """Return an error with the same content as a class that is also LangChain's."""
+    result = kind.__new__(kind)
     result.args = error.args
     result.__dict__.update(error.__dict__)
     return result

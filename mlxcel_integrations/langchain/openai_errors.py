@@ -11,7 +11,7 @@ from langchain_core import exceptions as langchain
 from ..errors import ShortTraceback
 from ..protocol.failures import is_overflow
 from ..protocol.validation import as_count
-from .mlxcel_errors import as_dual
+from .mlxcel_errors import as_langchain_error
 
 __all__ = ["ChatContextOverflowError", "from_openai"]
 
@@ -80,7 +80,7 @@ class ChatContextOverflowError(
     n_ctx: int | None = None
 
 
-_DUALS: tuple[type[Exception], ...] = (
+_LANGCHAIN_ERRORS: tuple[type[Exception], ...] = (
     ChatTimeoutError,
     ChatConnectionError,
     ChatInvalidRequestError,
@@ -96,12 +96,12 @@ _DUALS: tuple[type[Exception], ...] = (
 
 
 def from_openai(error: Exception) -> Exception:
-    """Return the error as one that is LangChain's, too; unchanged if LangChain has none for it."""
+    """Return the error as an error of LangChain, too; unchanged if LangChain has no such error."""
     if isinstance(error, openai.BadRequestError) and is_overflow(error.body):
-        overflow = as_dual(ChatContextOverflowError, error)
+        overflow = as_langchain_error(ChatContextOverflowError, error)
         body = error.body if isinstance(error.body, dict) else {}
         overflow.n_prompt_tokens = as_count(body.get("n_prompt_tokens"))
         overflow.n_ctx = as_count(body.get("n_ctx"))
         return overflow
-    dual = next((dual for dual in _DUALS if isinstance(error, dual.__bases__[0])), None)
-    return error if dual is None else as_dual(dual, error)
+    kind = next((kind for kind in _LANGCHAIN_ERRORS if isinstance(error, kind.__bases__[0])), None)
+    return error if kind is None else as_langchain_error(kind, error)

@@ -42,7 +42,7 @@ def to_profile(features: ServerFeatures) -> ModelProfile:
         "tool_call_streaming": _streams_calls(features),
         "reasoning_output": features.thinks,
         "reasoning_effort_levels": EFFORTS if features.efforts else None,
-        **_inputs(features),
+        **_input_abilities(features),
     }
     known: Any = {name: value for name, value in reported.items() if value is not None}
     return ModelProfile(**{**DEFAULT_PROFILE, **known})
@@ -56,7 +56,7 @@ def _streams_calls(features: ServerFeatures) -> bool | None:
     return features.tools if features.build else None
 
 
-def _inputs(features: ServerFeatures) -> dict[str, bool]:
+def _input_abilities(features: ServerFeatures) -> dict[str, bool]:
     """Return the abilities to see and hear, if the server reports any."""
     if not (features.engine == "llama.cpp" or features.modalities or features.only_text):
         return {}

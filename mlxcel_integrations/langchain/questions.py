@@ -57,9 +57,9 @@ def asked_questions(
     The state comes first, so that the server reads it once for all questions.
 
     Raises:
-        MlxcelError: There are no questions, or one that only models with coordinates can answer.
+        MlxcelError: There are no questions, or one asks for coordinates.
     """
-    _check_any(questions)
+    _check_not_empty(questions)
     messages = _messages(state)
     asked = {}
     for name, question in questions.items():
@@ -80,9 +80,9 @@ def asked_by_embeddings(
     For a conversation, the text is that of its last message.
 
     Raises:
-        MlxcelError: There are no questions, or one is yes or no without criteria.
+        MlxcelError: There are no questions, or a yes-or-no question has no criteria.
     """
-    _check_any(questions)
+    _check_not_empty(questions)
     content = _messages(state)[-1]["content"]
     if not isinstance(content, str):
         content = "\n".join(part["text"] for part in content if part["type"] == "text")
@@ -97,10 +97,13 @@ def _examples(name: str, question: Question) -> dict[str, list[str]]:
             f"questions[{name!r}] has no criteria, which is all that embeddings compare: pass "
             "criteria=NoulCriteria(true=..., false=...)."
         )
-    return {
-        label: list(map(_text, said if isinstance(said, list) else [said] if said else []))
-        for label, said in descriptions.items()
-    }
+    return {label: _texts(description) for label, description in descriptions.items()}
+
+
+def _texts(description: Any) -> list[str]:
+    if isinstance(description, list):
+        return [_text(example) for example in description]
+    return [_text(description)] if description else []
 
 
 def to_response(
@@ -123,7 +126,7 @@ def to_response(
     )
 
 
-def _check_any(questions: Mapping[str, Question]) -> None:
+def _check_not_empty(questions: Mapping[str, Question]) -> None:
     if not questions:
         raise MlxcelError("questions is empty: pass at least one question.")
 
@@ -174,11 +177,11 @@ def _text(value: Any) -> str:
     """Return a text as it is, and anything else as JSON."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    return json.dumps(value, ensure_ascii=False, default=_json_value)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value that JSON cannot hold as one that it can."""
+def _json_value(value: Any) -> Any:
+    """Return a JSON value for an object that ``json`` cannot write."""
     if isinstance(value, BaseMessage):
         message, *results = to_openai_messages([value])
         return [message, *results] if results else message

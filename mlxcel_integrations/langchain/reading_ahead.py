@@ -53,7 +53,7 @@ class ReadingAhead(TokenCounting):
             True
         """
         with langchain_errors():
-            chat, fields = self._to_read(messages, tools, kwargs)
+            chat, fields = self._warm_request(messages, tools, kwargs)
             return self._llm.warm(chat, **fields)
 
     async def awarm(
@@ -65,10 +65,10 @@ class ReadingAhead(TokenCounting):
     ) -> PromptCost:
         """Read a prompt ahead; see ``warm``."""
         with langchain_errors():
-            chat, fields = self._to_read(messages, tools, kwargs)
+            chat, fields = self._warm_request(messages, tools, kwargs)
             return await self._async_llm.warm(chat, **fields)
 
-    def _to_read(
+    def _warm_request(
         self,
         messages: LanguageModelInput,
         tools: Sequence[ToolLike] | None,
@@ -76,7 +76,7 @@ class ReadingAhead(TokenCounting):
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields that change the prompt."""
         given = self._convert_input(messages).to_messages()
-        # A schema would come after everything that later conversations share.
+        # A schema would stand at the end, after everything that later conversations share.
         return self._to_openai(
             given, None, {"response_format": None, **openai_tools(tools), **call}
         )

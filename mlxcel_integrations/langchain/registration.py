@@ -10,8 +10,8 @@ from ..errors import MlxcelError
 __all__ = ["register_with_langchain"]
 
 
-CHAT_MODELS = "langchain.chat_models.base"
-EMBEDDINGS = "langchain.embeddings.base"
+CHAT_MODELS_MODULE = "langchain.chat_models.base"
+EMBEDDINGS_MODULE = "langchain.embeddings.base"
 
 
 def register_with_langchain() -> None:
@@ -24,8 +24,8 @@ def register_with_langchain() -> None:
     Raises:
         MlxcelError: The package ``langchain`` is not installed, or too old or too new for this.
     """
-    _providers(CHAT_MODELS)["mlxcel"] = (__package__, "ChatMlxcel", _create)
-    _providers(EMBEDDINGS)["mlxcel"] = (__package__, "MlxcelEmbeddings", _create)
+    _providers(CHAT_MODELS_MODULE)["mlxcel"] = (__package__, "ChatMlxcel", _create_model)
+    _providers(EMBEDDINGS_MODULE)["mlxcel"] = (__package__, "MlxcelEmbeddings", _create_model)
 
 
 def _providers(module: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _providers(module: str) -> dict[str, Any]:
     return providers
 
 
-def _create(cls: type[Any], model: str, **options: Any) -> Any:
+def _create_model(cls: type[Any], model: str, **options: Any) -> Any:
     """Make a model for LangChain, which requires a name even in connect mode."""
     if options.get("base_url"):
         return cls(served_model=model, **options)

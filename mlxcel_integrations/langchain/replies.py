@@ -137,7 +137,7 @@ class FinalChunk:
         Args:
             usage: Whether to include the token counts.
         """
-        marks = _marks_of_cut_calls(self.call_parts) if self.call_parts else []
+        marks = _parts_that_invalidate_cut_calls(self.call_parts) if self.call_parts else []
         message = AIMessageChunk(
             content="",
             response_metadata=to_metadata(self.reply, usage=usage),
@@ -148,7 +148,7 @@ class FinalChunk:
         return [_full_chunk(Delta(tool_calls=marks)), last] if marks else [last]
 
 
-def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _parts_that_invalidate_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return parts that invalidate tool calls whose arguments were cut, as by ``max_tokens``.
 
     LangChain repairs the JSON of streamed arguments, and would run a tool with half of them, or
@@ -160,13 +160,13 @@ def _marks_of_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
             text = (part.get("function") or {}).get("arguments") or ""
             arguments.setdefault(part["index"], []).append(text)
     return [
-        {"index": index, "function": {"arguments": _mark(text)}}
+        {"index": index, "function": {"arguments": _unrepairable_end(text)}}
         for index, pieces in arguments.items()
         if call_arguments(text := "".join(pieces)) is None and _would_be_repaired(text)
     ]
 
 
-def _mark(text: str) -> str:
+def _unrepairable_end(text: str) -> str:
     """Return an end that puts JSON beyond repair, even if it was cut inside a string."""
     closing = "]" * (text.count("[") + 1)
     marks = (closing, '"' + closing, '""' + closing)
@@ -186,8 +186,8 @@ def to_result(reply: ChatReply) -> ChatResult:
     metadata = to_metadata(reply)
     if reply.logprobs:
         metadata["logprobs"] = reply.logprobs
-    message = _built(
-        _MESSAGE,
+    message = _fast_copy(
+        _EMPTY_MESSAGE,
         content=reply.text,
         additional_kwargs={"reasoning_content": reply.reasoning} if reply.reasoning else {},
         tool_calls=calls,
@@ -195,28 +195,28 @@ def to_result(reply: ChatReply) -> ChatResult:
         response_metadata=metadata,
         usage_metadata=to_usage(reply.usage),
     )
-    generation = _built(_GENERATION, text=reply.text, message=message)
+    generation = _fast_copy(_EMPTY_GENERATION, text=reply.text, message=message)
     # LangChain copies the output into the metadata of the message, so it must not hold more.
-    return _built(_RESULT, generations=[generation], llm_output=to_llm_output(metadata))
+    return _fast_copy(_EMPTY_RESULT, generations=[generation], llm_output=to_llm_output(metadata))
 
 
-_MESSAGE = AIMessage(content="")
-_GENERATION = ChatGeneration(message=_MESSAGE)
-_RESULT = ChatResult(generations=[_GENERATION])
+_EMPTY_MESSAGE = AIMessage(content="")
+_EMPTY_GENERATION = ChatGeneration(message=_EMPTY_MESSAGE)
+_EMPTY_RESULT = ChatResult(generations=[_EMPTY_GENERATION])
 """An empty answer, whose fields every answer shares unless it sets them."""
 
 
-def _built(usual: M, **fields: Any) -> M:
+def _fast_copy(template: M, **fields: Any) -> M:
     """Build a copy of an object with other values for some fields, without validation.
 
     See ``_text_chunk``, which is quicker still.
     """
-    built = object.__new__(type(usual))
+    built = object.__new__(type(template))
     built.__setstate__(
         {
-            "__dict__": {**vars(usual), **fields},
+            "__dict__": {**vars(template), **fields},
             "__pydantic_fields_set__": set(fields),
-            "__pydantic_extra__": None if usual.model_extra is None else {},
+            "__pydantic_extra__": None if template.model_extra is None else {},
             "__pydantic_private__": None,
         }
     )
@@ -239,15 +239,15 @@ def with_llm_output(result: ChatResult) -> ChatResult:
 
 
 def combined_outputs(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the output of several answers: the last one, with the sum of all token counts."""
+    """Return the output of several answers: the last output, with the sum of all token counts."""
     if len(outputs) < 2:
         return outputs[0] if outputs else {}
     usages = [output.get("token_usage") or {} for output in outputs]
-    total = {name: sum(usage.get(name) or 0 for usage in usages) for name in _COUNTS}
+    total = {name: sum(usage.get(name) or 0 for usage in usages) for name in _TOKEN_COUNTS}
     return {**outputs[-1], "token_usage": total}
 
 
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def to_metadata(reply: ChatReply, *, usage: bool = True) -> dict[str, Any]:

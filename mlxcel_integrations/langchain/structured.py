@@ -103,14 +103,14 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         self.last = parser
         self.max_attempts = max_attempts
 
-    def _bounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+    def _limited_configs(self, config: Configs, count: int) -> list[RunnableConfig]:
         model: Any = self.first.bound
-        configs: list[RunnableConfig] = model._bounded(config, count)
+        configs: list[RunnableConfig] = model._limited_configs(config, count)
         return configs
 
-    async def _abounded(self, config: Configs, count: int) -> list[RunnableConfig]:
+    async def _alimited_configs(self, config: Configs, count: int) -> list[RunnableConfig]:
         model: Any = self.first.bound
-        configs: list[RunnableConfig] = await model._abounded(config, count)
+        configs: list[RunnableConfig] = await model._alimited_configs(config, count)
         return configs
 
     def invoke(
@@ -120,8 +120,8 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Any:
         """Return the object that the model answers."""
-        with _leaving_attempts_to_caller(config) as unfit:
-            if (inner := _unobserved(config)) is not None:
+        with _leaving_retries_to_caller(config) as unfit:
+            if (inner := _config_if_unobserved(config)) is not None:
                 return self._answer(input, (inner, UNOBSERVED), kwargs)
             return self._call_with_config(self._observed_answer, input, config, **kwargs)
         return unfit[0]
@@ -133,8 +133,8 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Any:
         """Return the object that the model answers."""
-        with _leaving_attempts_to_caller(config) as unfit:
-            if (inner := _unobserved(config)) is not None:
+        with _leaving_retries_to_caller(config) as unfit:
+            if (inner := _config_if_unobserved(config)) is not None:
                 return await self._aanswer(input, (inner, UNOBSERVED), kwargs)
             return await self._acall_with_config(self._observed_aanswer, input, config, **kwargs)
         return unfit[0]
@@ -147,15 +147,15 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
     ) -> Iterator[Any]:
         """Yield the object that the model answers, as it grows.
 
-        With another attempt, it begins anew.
+        With another attempt, it starts over.
         """
-        if (inner := _unobserved(config)) is not None:
+        if (inner := _config_if_unobserved(config)) is not None:
             yield from self._answers(input, (inner, UNOBSERVED), kwargs)
             return
         with contextlib.ExitStack() as stack:
 
             def answers(_: Any, run_manager: CallbackManagerForChainRun) -> Iterator[Any]:
-                configs = _steps(config, run_manager)
+                configs = _step_configs(config, run_manager)
                 made = contextlib.closing(self._answers(input, configs, kwargs))
                 return stack.enter_context(made)
 
@@ -169,14 +169,16 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
     ) -> AsyncIterator[Any]:
         """Yield the object that the model answers, as it grows; see ``stream``."""
         objects: Any
-        if (inner := _unobserved(config)) is not None:
+        if (inner := _config_if_unobserved(config)) is not None:
             objects = self._aanswers(input, (inner, UNOBSERVED), kwargs)
         else:
 
             def answers(_: Any, run_manager: AsyncCallbackManagerForChainRun) -> AsyncIterator[Any]:
-                return OwnedGenerator(self._aanswers(input, _steps(config, run_manager), kwargs))
+                return OwnedGenerator(
+                    self._aanswers(input, _step_configs(config, run_manager), kwargs)
+                )
 
-            objects = self._atransform_stream_with_config(_only(input), answers, config)
+            objects = self._atransform_stream_with_config(_single(input), answers, config)
         async with OwnedGenerator(objects) as values:
             async for value in values:
                 yield value
@@ -190,7 +192,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Any:
-        return self._answer(question, _steps(config, run_manager), kwargs)
+        return self._answer(question, _step_configs(config, run_manager), kwargs)
 
     async def _observed_aanswer(
         self,
@@ -199,7 +201,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Any:
-        return await self._aanswer(question, _steps(config, run_manager), kwargs)
+        return await self._aanswer(question, _step_configs(config, run_manager), kwargs)
 
     def _answer(
         self, question: LanguageModelInput, configs: StepConfigs, kwargs: dict[str, Any]
@@ -208,7 +210,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         while True:
             with attempts:
                 message = self.first.invoke(question, configs[0], **kwargs, **attempts.fields)
-                answer = self.last.invoke(attempts.counted(message), configs[1])
+                answer = self.last.invoke(attempts.with_total_usage(message), configs[1])
                 attempts.check(answer)
                 return answer
 
@@ -220,7 +222,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
             with attempts:
                 fields = {**kwargs, **attempts.fields}
                 message = await self.first.ainvoke(question, configs[0], **fields)
-                answer = await self.last.ainvoke(attempts.counted(message), configs[1])
+                answer = await self.last.ainvoke(attempts.with_total_usage(message), configs[1])
                 attempts.check(answer)
                 return answer
 
@@ -231,9 +233,11 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         while True:
             with attempts:
                 chunks = self.first.stream(question, configs[0], **kwargs, **attempts.fields)
-                for answer in self.last.transform(map(attempts.counted, chunks), configs[1]):
+                for answer in self.last.transform(
+                    map(attempts.with_total_usage, chunks), configs[1]
+                ):
                     if not attempts.refuses(answer):
-                        yield attempts.marked(answer)
+                        yield attempts.with_attempt(answer)
                 # Only now, so that the run of the parser has ended.
                 attempts.check(answer)
                 return
@@ -245,11 +249,11 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         while True:
             with attempts:
                 chunks = self._achunks(question, configs[0], {**kwargs, **attempts.fields})
-                parts: Any = self.last.atransform(attempts.acounted(chunks), configs[1])
+                parts: Any = self.last.atransform(attempts.awith_total_usage(chunks), configs[1])
                 async with OwnedGenerator(parts) as answers:
                     async for answer in answers:
                         if not attempts.refuses(answer):
-                            yield attempts.marked(answer)
+                            yield attempts.with_attempt(answer)
                 attempts.check(answer)
                 return
 
@@ -264,7 +268,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         return chunks
 
     def _attempts(self, configs: StepConfigs) -> MessageAttempts:
-        return MessageAttempts(1 if _asks_again_itself(configs[0]) else self.max_attempts)
+        return MessageAttempts(1 if _caller_retries(configs[0]) else self.max_attempts)
 
     # ----------------------------------------------------------------------- as a sequence
 
@@ -304,7 +308,7 @@ class StructuredModel(Batches[LanguageModelInput, Any]):
         return self.first.config_specs
 
 
-def _unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
+def _config_if_unobserved(config: RunnableConfig | None) -> RunnableConfig | None:
     """Return the config of the model alone, None if anything observes the runs of the call."""
     config = ensure_config(config)
     if get_callback_manager_for_config(config).handlers:
@@ -322,7 +326,7 @@ UNOBSERVED: RunnableConfig = {"callbacks": CallbackManager([])}
 """Config of a parser whose run is reported to no callbacks."""
 
 
-def _steps(config: RunnableConfig | None, run_manager: Any) -> StepConfigs:
+def _step_configs(config: RunnableConfig | None, run_manager: Any) -> StepConfigs:
     model, parser = (
         patch_config(config, callbacks=run_manager.get_child(f"seq:step:{number}"))
         for number in (1, 2)
@@ -330,11 +334,11 @@ def _steps(config: RunnableConfig | None, run_manager: Any) -> StepConfigs:
     return model, parser
 
 
-async def _only(value: Any) -> AsyncIterator[Any]:
+async def _single(value: Any) -> AsyncIterator[Any]:
     yield value
 
 
-def _asks_again_itself(config: RunnableConfig | None) -> bool:
+def _caller_retries(config: RunnableConfig | None) -> bool:
     """Return whether the caller looks for answers that do not fit, and asks again.
 
     LangChain's ``LLMToolSelectorMiddleware`` catches no errors, but counts such answers.
@@ -343,13 +347,13 @@ def _asks_again_itself(config: RunnableConfig | None) -> bool:
 
 
 @contextlib.contextmanager
-def _leaving_attempts_to_caller(config: RunnableConfig | None) -> Iterator[list[Any]]:
+def _leaving_retries_to_caller(config: RunnableConfig | None) -> Iterator[list[Any]]:
     """Keep an answer that does not fit, for a caller that asks again itself."""
     unfit: list[Any] = []
     try:
         yield unfit
     except StructuredOutputError as error:
-        if not _asks_again_itself(config):
+        if not _caller_retries(config):
             raise
         value = from_json(error.raw)
         unfit.append(error.raw if value is NOT_JSON else value)

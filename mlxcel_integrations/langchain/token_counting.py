@@ -11,7 +11,7 @@ from langchain_core import exceptions as langchain
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, MessageLikeRepresentation, convert_to_messages
 
-from ..adapters.model import HasClients
+from ..adapters.clients import HasClients
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..operations import fit_messages
 from .error_translation import langchain_errors
@@ -93,7 +93,7 @@ class TokenCounting(TextCounting):
             with langchain_errors():
                 return count(chat, **fields) if chat else 0
         except _REFUSALS as error:
-            parts = _one_by_one(chat, fields, error)
+            parts = _split_conversation(chat, fields, error)
             with langchain_errors():
                 return sum([count(part, **more) for part, more in parts])
 
@@ -110,7 +110,7 @@ class TokenCounting(TextCounting):
             with langchain_errors():
                 return await count(chat, **fields) if chat else 0
         except _REFUSALS as error:
-            parts = _one_by_one(chat, fields, error)
+            parts = _split_conversation(chat, fields, error)
             with langchain_errors():
                 return sum([await count(part, **more) for part, more in parts])
 
@@ -145,7 +145,7 @@ class TokenCounting(TextCounting):
         with langchain_errors():
             chat, fields = self._to_openai(given, None, openai_tools(tools))
             kept = self._llm._driver.run(fit_messages(self._connection, chat, reserve, fields))
-        return _sources(given, chat, kept)
+        return _source_messages(given, chat, kept)
 
     async def afit_messages(
         self,
@@ -164,7 +164,7 @@ class TokenCounting(TextCounting):
             kept = await self._async_llm._driver.run(
                 fit_messages(self._connection, chat, reserve, fields)
             )
-        return _sources(given, chat, kept)
+        return _source_messages(given, chat, kept)
 
 
 def _as_messages(conversation: Conversation) -> list[BaseMessage]:
@@ -173,7 +173,7 @@ def _as_messages(conversation: Conversation) -> list[BaseMessage]:
     return convert_to_messages(conversation)
 
 
-def _sources(
+def _source_messages(
     messages: Sequence[BaseMessage], chat: Sequence[Any], kept: Sequence[int]
 ) -> list[BaseMessage]:
     """Return the messages from which the kept OpenAI messages were made.
@@ -200,7 +200,7 @@ def openai_tools(tools: Sequence[Any] | None) -> dict[str, Any]:
     return {"tools": to_openai_tools(tools)}
 
 
-def _one_by_one(
+def _split_conversation(
     messages: Sequence[Mapping[str, Any]], fields: dict[str, Any], error: Exception
 ) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """Return conversations of one user message each, which have at least as many tokens together.
@@ -211,7 +211,7 @@ def _one_by_one(
         error: The refusal.
 
     Raises:
-        MlxcelServerError: The managed server failed, which is no refusal.
+        MlxcelServerError: The managed server failed, which is not a refusal.
     """
     if isinstance(error, MlxcelServerError):
         raise error

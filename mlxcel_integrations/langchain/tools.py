@@ -37,7 +37,7 @@ def to_openai_tools(tools: Sequence[ToolLike], strict: bool | None = None) -> li
 def _to_openai_tool(index: int, tool: ToolLike, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(tool, strict=strict)
-    except (PydanticUserError, *_REFUSALS) as error:
+    except (PydanticUserError, *_CONVERSION_ERRORS) as error:
         name = getattr(tool, "name", None) or getattr(tool, "__name__", None)
         raise MlxcelError(
             f"tools[{index}], {name or type(tool).__name__!r}, cannot be expressed as a tool: "
@@ -46,7 +46,7 @@ def _to_openai_tool(index: int, tool: ToolLike, strict: bool | None) -> dict[str
         ) from error
 
 
-_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, NameError)
+_CONVERSION_ERRORS = (ValueError, TypeError, KeyError, AttributeError, NameError)
 """Errors that LangChain raises for objects that are not tools, or lack annotations."""
 
 

@@ -61,7 +61,7 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
     @model_validator(mode="after")
     def _set_cache(self) -> Self:
         self._is_named = bool(self.model_name)
-        self._set_names()
+        self._name_vectors()
         return self
 
     def _connect(self, lease: ServerLease | None = None) -> Connection:
@@ -73,13 +73,13 @@ class MlxcelEmbedding(EmbeddingAdapter, BaseEmbedding, defer_build=False):
                 raise MlxcelError(f"{error} model_name= only names the vectors.") from None
             raise
 
-    def _use_options(self, changed: AbstractSet[str]) -> None:
-        super()._use_options(changed)
+    def _apply_changes(self, changed: AbstractSet[str]) -> None:
+        super()._apply_changes(changed)
         # Fails while a new address is incomplete; the next change sets the names.
         with contextlib.suppress(MlxcelError):
-            self._set_names()
+            self._name_vectors()
 
-    def _set_names(self) -> None:
+    def _name_vectors(self) -> None:
         """Name the vectors after the model and the options, so that a cache finds them."""
         if not getattr(self, "_is_named", False):  # pickles lose it
             started = self._connection.model_to_start

@@ -26,7 +26,7 @@ from ..protocol.reply import fold
 from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from .mlxcel_errors import llama_index_errors
 from .predict import Predict
-from .prompt_progress import reported
+from .prompt_progress import with_progress_event
 from .reading_ahead import ReadingAhead
 from .replies import ChatChunks, CompletionChunks, to_chat_response, to_completion_response
 from .streams import async_instrumented, instrumented
@@ -96,7 +96,7 @@ class Mlxcel(
 
     def to_payload(self) -> dict[str, Any]:
         """Return the facts about the model that events carry, without asking the server."""
-        sampling = {name: v for name, v in self._own_sampling.items() if name != "extra_body"}
+        sampling = {name: v for name, v in self._default_sampling.items() if name != "extra_body"}
         name = self._connection.model_to_send or self.model or "unknown"
         # Some handlers read ``model``, others ``model_name``.
         names = {"class_name": self.class_name(), "model": name, "model_name": name}
@@ -127,14 +127,14 @@ class Mlxcel(
         """
         deltas = self._llm._chat(*self._to_openai(messages, kwargs))
         with llama_index_errors():
-            return to_chat_response(fold(map(reported, deltas)))
+            return to_chat_response(fold(map(with_progress_event, deltas)))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation; see ``chat``."""
         deltas = self._async_llm._chat(*self._to_openai(messages, kwargs))
         with llama_index_errors():
-            return to_chat_response(fold([reported(delta) async for delta in deltas]))
+            return to_chat_response(fold([with_progress_event(delta) async for delta in deltas]))
 
     @instrumented(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -165,7 +165,7 @@ class Mlxcel(
         """
         deltas = self._llm._complete(*self._completion(prompt, formatted, kwargs))
         with llama_index_errors():
-            return to_completion_response(fold(map(reported, deltas)))
+            return to_completion_response(fold(map(with_progress_event, deltas)))
 
     @llm_completion_callback()
     async def acomplete(
@@ -174,7 +174,9 @@ class Mlxcel(
         """Return the continuation of a text; see ``complete``."""
         deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
         with llama_index_errors():
-            return to_completion_response(fold([reported(delta) async for delta in deltas]))
+            return to_completion_response(
+                fold([with_progress_event(delta) async for delta in deltas])
+            )
 
     @instrumented(llm_completion_callback)
     def stream_complete(
@@ -211,4 +213,4 @@ class Mlxcel(
         """Return the prompt of a completion, and the fields of the request."""
         if not formatted and self.completion_to_prompt is not None:
             prompt = self.completion_to_prompt(prompt)
-        return prompt, {**self._own_sampling, **call}
+        return prompt, {**self._default_sampling, **call}

@@ -29,7 +29,7 @@ __all__ = ["to_openai_messages"]
 
 JsonObject = dict[str, Any]
 
-SENT = (TextBlock, Media, DocumentBlock, CitableBlock, CitationBlock)
+SENT_BLOCKS = (TextBlock, Media, DocumentBlock, CitableBlock, CitationBlock)
 """Blocks that become text or media."""
 
 UNTITLED = "input_document"
@@ -137,12 +137,12 @@ def _stored_call(call: Any) -> JsonObject:
         function = fields
     return tool_call(
         function.get("name") or fields.get("tool_name"),
-        _first(function, "arguments", "input", "args", "tool_kwargs"),
-        _first(fields, "id", "call_id", "tool_call_id", "toolUseId"),
+        _first_present(function, "arguments", "input", "args", "tool_kwargs"),
+        _first_present(fields, "id", "call_id", "tool_call_id", "toolUseId"),
     )
 
 
-def _first(fields: Mapping[str, Any], *names: str) -> Any:
+def _first_present(fields: Mapping[str, Any], *names: str) -> Any:
     return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
@@ -155,7 +155,7 @@ def _parts(
     """Return the parts of OpenAI's content for blocks; an answer may hold blocks of any kind."""
     parts: list[JsonObject] = []
     for number, block in enumerate(blocks):
-        if isinstance(block, SENT) or not (is_answer or isinstance(block, CachePoint)):
+        if isinstance(block, SENT_BLOCKS) or not (is_answer or isinstance(block, CachePoint)):
             parts.extend(_block_parts(f"{place}.blocks[{number}]", block, urls))
     return parts
 
@@ -173,12 +173,12 @@ def _block_parts(place: str, block: ContentBlock, urls: bool) -> Iterator[JsonOb
         title = block.title if block.title != UNTITLED else ""
         text = document_text(place, block)
         if text is None:
-            raise _not_accepted(place, block)
+            raise _not_accepted_error(place, block)
         yield {"type": "text", "text": titled(text, title or "")}
     elif isinstance(block, Media):
         yield media_part(place, block, urls)
     else:
-        raise _not_accepted(place, block)
+        raise _not_accepted_error(place, block)
 
 
 def _titled_parts(content: str | list[JsonObject], title: str) -> list[JsonObject]:
@@ -187,7 +187,7 @@ def _titled_parts(content: str | list[JsonObject], title: str) -> list[JsonObjec
     return [{"type": "text", "text": title}, *content] if title else content
 
 
-def _not_accepted(place: str, block: ContentBlock) -> MlxcelError:
+def _not_accepted_error(place: str, block: ContentBlock) -> MlxcelError:
     return MlxcelError(
         f"{place} is a {type(block).__name__}, which no server accepts: send a TextBlock, "
         "ImageBlock, AudioBlock, VideoBlock or a document that holds text. Extract the text of a "

@@ -24,7 +24,7 @@ dispatcher = get_dispatcher(__name__)
 
 
 class Predict(StructuredPredict):
-    """A model whose answers LlamaIndex's own parsers of JSON can always read."""
+    """A model whose answers LlamaIndex's own JSON parsers can always read."""
 
     @dispatcher.span
     def predict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
@@ -40,41 +40,41 @@ class Predict(StructuredPredict):
         Raises:
             StructuredOutputError: The answer is not what the parser reads.
         """
-        form = self._form(prompt, prompt_args)
-        if form is None:
+        answer_type = self._answer_type(prompt, prompt_args)
+        if answer_type is None:
             text: str = super().predict(prompt, **prompt_args)
             return text
-        self._begin(prompt, prompt_args)
-        schema, chat, attempts = self._structured_chat(form, prompt, None, prompt_args)
+        self._send_start_event(prompt, prompt_args)
+        schema, chat, attempts = self._structured_chat(answer_type, prompt, None, prompt_args)
         while True:
             with attempts:
-                return _ended(schema, self.chat(**chat, **attempts.fields))
+                return _checked_text(schema, self.chat(**chat, **attempts.fields))
 
     @dispatcher.span
     async def apredict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         """Return the answer to a prompt; see ``predict``."""
-        form = self._form(prompt, prompt_args)
-        if form is None:
+        answer_type = self._answer_type(prompt, prompt_args)
+        if answer_type is None:
             text: str = await super().apredict(prompt, **prompt_args)
             return text
-        self._begin(prompt, prompt_args)
-        schema, chat, attempts = self._structured_chat(form, prompt, None, prompt_args)
+        self._send_start_event(prompt, prompt_args)
+        schema, chat, attempts = self._structured_chat(answer_type, prompt, None, prompt_args)
         while True:
             with attempts:
-                return _ended(schema, await self.achat(**chat, **attempts.fields))
+                return _checked_text(schema, await self.achat(**chat, **attempts.fields))
 
-    def _form(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any]) -> Any:
-        """Return the type of the answer; None if it is free."""
+    def _answer_type(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any]) -> Any:
+        """Return the type of the answer, None if it may be any text."""
         if prompt.output_parser is None or self.output_parser or self._uses_program:
             return None
-        return _form_read_by(prompt.output_parser, prompt_args)
+        return _parser_schema(prompt.output_parser, prompt_args)
 
-    def _begin(self, prompt: BasePromptTemplate, prompt_args: dict[str, Any]) -> None:
+    def _send_start_event(self, prompt: BasePromptTemplate, prompt_args: dict[str, Any]) -> None:
         dispatcher.event(LLMPredictStartEvent(template=prompt, template_args=prompt_args))
         self._log_template_data(prompt, **prompt_args)
 
 
-def _form_read_by(parser: Any, prompt_args: Mapping[str, Any]) -> Any:
+def _parser_schema(parser: Any, prompt_args: Mapping[str, Any]) -> Any:
     """Return what an output parser reads, as a type or a JSON schema; None if unknown."""
     # Imported here, since few prompts have a parser. A subclass may read anything.
     from llama_index.core.output_parsers import PydanticOutputParser
@@ -91,7 +91,7 @@ def _form_read_by(parser: Any, prompt_args: Mapping[str, Any]) -> Any:
     return None
 
 
-def _selections(choices: int | None, most: int) -> dict[str, Any]:
+def _selections(choices: int | None, max_outputs: int) -> dict[str, Any]:
     """Return the schema of selections, whose choices are numbered from 1."""
     choice = {"type": "integer", "minimum": 1} | ({"maximum": choices} if choices else {})
     selection = {
@@ -100,10 +100,10 @@ def _selections(choices: int | None, most: int) -> dict[str, Any]:
         "required": ["choice", "reason"],
         "additionalProperties": False,
     }
-    return {"type": "array", "items": selection, "minItems": 1, "maxItems": most}
+    return {"type": "array", "items": selection, "minItems": 1, "maxItems": max_outputs}
 
 
-def _ended(schema: Schema[Any], response: ChatResponse) -> str:
+def _checked_text(schema: Schema[Any], response: ChatResponse) -> str:
     """Return the text of an answer for its parser.
 
     Raises:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["aread_stream", "as_tool_call", "program_schema", "read_stream"]
 
-PROGRAM = "llama_index.core.program.function_program"
+PROGRAM_MODULE = "llama_index.core.program.function_program"
 """The module that defines the functions of all programs' tools."""
 
 
@@ -38,7 +38,7 @@ def program_schema(
     open_choice = "tool_choice" in kwargs and kwargs["tool_choice"] is None
     if len(tools) != 1 or allow_parallel_tool_calls or not open_choice:
         return None
-    if getattr(getattr(tools[0], "fn", None), "__module__", None) != PROGRAM:
+    if getattr(getattr(tools[0], "fn", None), "__module__", None) != PROGRAM_MODULE:
         return None
     schema = to_schema(tools[0].metadata.fn_schema)
     return None if schema.wrapped else schema
@@ -76,7 +76,7 @@ def read_stream(
     """
     while True:
         with attempts:
-            answers = _plain_values(schema)
+            answers = _plain_value_stream(schema)
             with contextlib.closing(stream(**attempts.fields)) as responses:
                 for response in responses:
                     for value in filter(None, answers.feed(to_delta(response))):
@@ -94,7 +94,7 @@ async def aread_stream(
     """Yield responses that a program can read; see ``read_stream``."""
     while True:
         with attempts:
-            answers = _plain_values(schema)
+            answers = _plain_value_stream(schema)
             async with OwnedGenerator(await stream(**attempts.fields)) as responses:
                 async for response in responses:
                     for value in filter(None, answers.feed(to_delta(response))):
@@ -104,7 +104,7 @@ async def aread_stream(
             return
 
 
-def _plain_values(schema: Schema[Any]) -> AnswerStream:
+def _plain_value_stream(schema: Schema[Any]) -> AnswerStream:
     """Return a reader of plain values, from which the program makes its objects itself."""
     return AnswerStream(dataclasses.replace(schema, output_type=schema.json_schema), partial=True)
 

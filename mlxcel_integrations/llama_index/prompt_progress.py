@@ -11,7 +11,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 
 from ..protocol.delta import Delta
 
-__all__ = ["PromptProgressEvent", "reported"]
+__all__ = ["PromptProgressEvent", "with_progress_event"]
 
 dispatcher = get_dispatcher(__name__)
 
@@ -39,7 +39,7 @@ class PromptProgressEvent(BaseEvent):
         return "PromptProgressEvent"
 
 
-def reported(delta: Delta) -> Delta:
+def with_progress_event(delta: Delta) -> Delta:
     """Return a delta after sending an event if it reports progress."""
     if (progress := delta.prompt_progress) is not None:
         numbers = dataclasses.asdict(progress)

@@ -26,7 +26,7 @@ from ..protocol.tool_calls import CallParts
 from ..protocol.validation import call_arguments
 from ..transport.owned_generator import OwnedGenerator
 from .mlxcel_errors import llama_index_errors
-from .prompt_progress import reported
+from .prompt_progress import with_progress_event
 
 __all__ = ["ChatChunks", "CompletionChunks", "to_chat_response", "to_completion_response"]
 
@@ -34,8 +34,8 @@ Call = dict[str, Any]
 
 Response = TypeVar("Response", ChatResponse, CompletionResponse)
 
-STEPS = 100
-"""Chunks show the arguments of calls each time these have grown by 1 %."""
+MIN_GROWTH = 0.01
+"""Growth of the tool calls, as a share of their characters, after which a chunk shows them."""
 
 
 def to_chat_response(reply: ChatReply) -> ChatResponse:
@@ -50,7 +50,7 @@ def to_chat_response(reply: ChatReply) -> ChatResponse:
         message=message,
         raw=_raw(reply),
         logprobs=_logprobs(reply.logprobs),
-        additional_kwargs=_counts(reply.usage),
+        additional_kwargs=_token_counts(reply.usage),
     )
 
 
@@ -60,7 +60,7 @@ def to_completion_response(reply: ChatReply) -> CompletionResponse:
         text=reply.text,
         raw=_raw(reply),
         logprobs=_logprobs(reply.logprobs),
-        additional_kwargs=_counts(reply.usage),
+        additional_kwargs=_token_counts(reply.usage),
     )
 
 
@@ -74,7 +74,7 @@ class _Chunks(Generic[Response]):
     def __init__(self) -> None:
         self.reply = ChatReply()
         self._calls = CallParts()
-        self._due = 0
+        self._next_length = 0
 
     def stream(self, deltas: Iterable[Delta]) -> Generator[Response, None, None]:
         """Yield the chunks of an answer, the last one at its end."""
@@ -104,7 +104,7 @@ class _Chunks(Generic[Response]):
     def _add(self, delta: Delta) -> bool:
         """Add a delta to the answer, and return whether it makes a chunk."""
         reply = self.reply
-        reported(delta)
+        with_progress_event(delta)
         reply.text += delta.text
         if delta.reasoning:
             reply.reasoning += delta.reasoning
@@ -120,12 +120,15 @@ class _Chunks(Generic[Response]):
     def _calls_are_due(self, delta: Delta) -> bool:
         """Return whether a delta adds enough to the calls for a new chunk.
 
-        Each chunk holds all of the arguments so far, so a chunk for each delta would take time that
-        grows with the square of their length.
+        Each chunk holds all calls so far and all of their arguments, so a chunk for each delta
+        would take time that grows with the square of their number and of their length. A chunk
+        therefore waits for as many new characters as there are calls, and for a share of the
+        length.
         """
-        if not delta.tool_calls or self._calls.length < self._due:
+        length = self._calls.length
+        if not delta.tool_calls or length < self._next_length:
             return False
-        self._due = self._calls.length + self._calls.length // STEPS
+        self._next_length = length + max(len(self._calls), int(length * MIN_GROWTH))
         self.reply.tool_calls = self._calls.joined()
         return True
 
@@ -170,7 +173,7 @@ class CompletionChunks(_Chunks[CompletionResponse]):
             "logprobs": _logprobs(delta.logprobs),
             "additional_kwargs": {},
         }
-        return _built(CompletionResponse, _COMPLETION_SET, fields)
+        return _fast_construct(CompletionResponse, _COMPLETION_FIELDS, fields)
 
     def last(self) -> CompletionResponse:
         """Return the last chunk of the completion, with its counts and finish reason."""
@@ -229,11 +232,11 @@ def _raw(reply: ChatReply) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
-def _counts(usage: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: usage[name] for name in _COUNTS if name in usage} if usage else {}
+def _token_counts(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: usage[name] for name in _TOKEN_COUNTS if name in usage} if usage else {}
 
 
 def _logprobs(given: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
@@ -284,24 +287,24 @@ def _completion_logprobs(given: Mapping[str, Any]) -> list[list[LogProb]]:
 
 M = TypeVar("M", bound=BaseModel)
 
-_TEXT_SET = frozenset({"text"})
-_MESSAGE_SET = frozenset({"role", "blocks"})
-_CHAT_SET = frozenset({"message", "delta"})
-_COMPLETION_SET = frozenset({"text", "delta"})
+_TEXT_FIELDS = frozenset({"text"})
+_MESSAGE_FIELDS = frozenset({"role", "blocks"})
+_CHAT_FIELDS = frozenset({"message", "delta"})
+_COMPLETION_FIELDS = frozenset({"text", "delta"})
 """Names of the fields that a constructor would be given."""
 
 
 def _text(text: str) -> TextBlock:
-    return _built(TextBlock, _TEXT_SET, {"block_type": "text", "text": text})
+    return _fast_construct(TextBlock, _TEXT_FIELDS, {"block_type": "text", "text": text})
 
 
 def _chunk(blocks: list[ContentBlock], delta: str) -> ChatResponse:
     message = {"role": MessageRole.ASSISTANT, "additional_kwargs": {}, "blocks": blocks}
-    return _built(
+    return _fast_construct(
         ChatResponse,
-        _CHAT_SET,
+        _CHAT_FIELDS,
         {
-            "message": _built(ChatMessage, _MESSAGE_SET, message),
+            "message": _fast_construct(ChatMessage, _MESSAGE_FIELDS, message),
             "raw": None,
             "delta": delta,
             "logprobs": None,
@@ -310,7 +313,7 @@ def _chunk(blocks: list[ContentBlock], delta: str) -> ChatResponse:
     )
 
 
-def _built(kind: type[M], given: frozenset[str], fields: dict[str, Any]) -> M:
+def _fast_construct(kind: type[M], given: frozenset[str], fields: dict[str, Any]) -> M:
     """Make a Pydantic model without validating it.
 
     The validating constructors take longer than all other work on a token. ``model_construct``,

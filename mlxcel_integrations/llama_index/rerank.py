@@ -78,14 +78,16 @@ class MlxcelRerank(RerankAdapter, BaseNodePostprocessor, defer_build=False):
         with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
 
             def end(ranking: Sequence[RankedDocument]) -> Nodes:
-                ranked = [self._scored(nodes[one.index], one.relevance_score) for one in ranking]
+                ranked = [
+                    self._with_score(nodes[one.index], one.relevance_score) for one in ranking
+                ]
                 event.on_end(payload={EventPayload.NODES: ranked})
                 dispatcher.event(ReRankEndEvent(nodes=ranked))
                 return ranked
 
             yield end
 
-    def _scored(self, node: NodeWithScore, score: float) -> NodeWithScore:
+    def _with_score(self, node: NodeWithScore, score: float) -> NodeWithScore:
         kept = node.node
         if self.keep_retrieval_score:
             metadata = {**kept.metadata, "retrieval_score": node.score}

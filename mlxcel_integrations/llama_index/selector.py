@@ -1,4 +1,4 @@
-"""``MlxcelSelector``: one of several choices for a LlamaIndex router, by its probability."""
+"""``MlxcelSelector``: the most likely of several choices, for a LlamaIndex router."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MlxcelSelector(BaseSelector):
         labels, text = _labels(choices), query.query_str
         llm = self._model._llm
         if self._by_embeddings:
-            return _result(labels, llm.classify(text, _described(choices, labels)))
+            return _result(labels, llm.classify(text, _examples(choices, labels)))
         asked, prior = _question(choices, labels, text), self._prior(choices, labels)
         return _result(labels, llm.decide(asked, labels, calibrate=prior))
 
@@ -64,7 +64,7 @@ class MlxcelSelector(BaseSelector):
         labels, text = _labels(choices), query.query_str
         llm = self._model._async_llm
         if self._by_embeddings:
-            return _result(labels, await llm.classify(text, _described(choices, labels)))
+            return _result(labels, await llm.classify(text, _examples(choices, labels)))
         asked, prior = _question(choices, labels, text), self._prior(choices, labels)
         return _result(labels, await llm.decide(asked, labels, calibrate=prior))
 
@@ -73,7 +73,7 @@ class MlxcelSelector(BaseSelector):
 
 
 def _labels(choices: Sequence[ToolMetadata]) -> list[str]:
-    """Return the names of the choices if all have different ones, else their numbers."""
+    """Return the names of the choices if all are different, else their numbers."""
     if not choices:
         raise MlxcelError("There are no choices to select from.")
     names = [choice.name for choice in choices if choice.name]
@@ -82,7 +82,7 @@ def _labels(choices: Sequence[ToolMetadata]) -> list[str]:
     return [str(number) for number in range(1, len(choices) + 1)]
 
 
-def _described(choices: Sequence[ToolMetadata], labels: Sequence[str]) -> dict[str, list[str]]:
+def _examples(choices: Sequence[ToolMetadata], labels: Sequence[str]) -> dict[str, list[str]]:
     return {label: [choice.description] for label, choice in zip(labels, choices, strict=True)}
 
 

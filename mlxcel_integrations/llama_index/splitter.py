@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.node_parser import SentenceSplitter
 from pydantic import BaseModel
 
-from ..adapters.model import picklable_fields
+from ..adapters.pickling import picklable_fields
 from .tokenizer import MlxcelTokenizer
 
 __all__ = ["ExactSentenceSplitter"]

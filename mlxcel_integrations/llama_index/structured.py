@@ -91,7 +91,7 @@ class StructuredPredict(ChatRequests):
             StructuredOutputError: The answer does not fit the class.
         """
         if self._uses_program:
-            prompt, llm_kwargs = _copies(prompt, llm_kwargs)
+            prompt, llm_kwargs = _copied_arguments(prompt, llm_kwargs)
             predict = super().structured_predict
             predicted: Model = predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return predicted
@@ -113,7 +113,7 @@ class StructuredPredict(ChatRequests):
     ) -> Model:
         """Return an object of a class; see ``structured_predict``."""
         if self._uses_program:
-            prompt, llm_kwargs = _copies(prompt, llm_kwargs)
+            prompt, llm_kwargs = _copied_arguments(prompt, llm_kwargs)
             predict = super().astructured_predict
             predicted: Model = await predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return predicted
@@ -133,7 +133,7 @@ class StructuredPredict(ChatRequests):
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
         if self._uses_program:
-            prompt, llm_kwargs = _copies(prompt, llm_kwargs)
+            prompt, llm_kwargs = _copied_arguments(prompt, llm_kwargs)
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
         return self._objects(*self._structured_chat(output_cls, prompt, llm_kwargs, prompt_args))
 
@@ -145,7 +145,7 @@ class StructuredPredict(ChatRequests):
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
         if self._uses_program:
-            prompt, llm_kwargs = _copies(prompt, llm_kwargs)
+            prompt, llm_kwargs = _copied_arguments(prompt, llm_kwargs)
             return await super()._structured_astream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )
@@ -179,7 +179,7 @@ class StructuredPredict(ChatRequests):
                 made = self.stream_chat(**chat, **attempts.fields)
                 with contextlib.closing(made) as responses:
                     for response in responses:
-                        yield from _begun(answers.feed(to_delta(response)))
+                        yield from _without_empty(answers.feed(to_delta(response)))
                 yield from last_values(answers)
                 return
 
@@ -192,7 +192,7 @@ class StructuredPredict(ChatRequests):
                 made = await self.astream_chat(**chat, **attempts.fields)
                 async with OwnedGenerator(made) as responses:
                     async for response in responses:
-                        for answer in _begun(answers.feed(to_delta(response))):
+                        for answer in _without_empty(answers.feed(to_delta(response))):
                             yield answer
                 for answer in last_values(answers):
                     yield answer
@@ -228,7 +228,7 @@ def _start_event(
     )
 
 
-def _copies(
+def _copied_arguments(
     prompt: PromptTemplate, llm_kwargs: Mapping[str, Any] | None
 ) -> tuple[PromptTemplate, dict[str, Any]]:
     """Return copies for LlamaIndex's programs, which change their arguments."""
@@ -238,8 +238,8 @@ def _copies(
 # --------------------------------------------------------------------------- answers
 
 
-def _begun(answers: Iterable[Model]) -> Iterator[Model]:
-    """Yield the objects of which at least one field has arrived."""
+def _without_empty(answers: Iterable[Model]) -> Iterator[Model]:
+    """Yield the objects, without those whose fields have not arrived yet."""
     return (answer for answer in answers if answer.model_fields_set)
 
 

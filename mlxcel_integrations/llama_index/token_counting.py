@@ -60,7 +60,7 @@ class TokenCounting(ChatRequests):
         """
         from .prompt_helper import ExactPromptHelper
 
-        return ExactPromptHelper(**{**self._room(), **options})
+        return ExactPromptHelper(**{**self._prompt_helper_options(), **options})
 
     def sentence_splitter(self, **options: Any) -> SentenceSplitter:
         """Return a ``SentenceSplitter`` that counts with this model, in other processes too.
@@ -96,17 +96,17 @@ class TokenCounting(ChatRequests):
         from llama_index.core.indices.prompt_helper import ChatPromptHelper
         from llama_index.core.node_parser import SentenceSplitter
 
-        room = self._room()
-        Settings.tokenizer = room["tokenizer"]
+        options = self._prompt_helper_options()
+        Settings.tokenizer = options["tokenizer"]
         Settings.prompt_helper = self.prompt_helper()
-        Settings.chat_prompt_helper = ChatPromptHelper(**room)
+        Settings.chat_prompt_helper = ChatPromptHelper(**options)
         Settings.llm = self
         parser = Settings.node_parser
         if type(parser) is SentenceSplitter:
-            options = {name: getattr(parser, name) for name in SentenceSplitter.model_fields}
-            Settings.node_parser = self.sentence_splitter(**options)
+            same = {name: getattr(parser, name) for name in SentenceSplitter.model_fields}
+            Settings.node_parser = self.sentence_splitter(**same)
 
-    def _room(self) -> dict[str, Any]:
+    def _prompt_helper_options(self) -> dict[str, Any]:
         """Return the arguments of a prompt helper that follow from the model."""
         metadata = self.metadata
         return {

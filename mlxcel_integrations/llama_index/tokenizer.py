@@ -15,7 +15,7 @@ from .local_tokenizer import Encode, find_tokenizer_file, load_tokenizer
 
 __all__ = ["MlxcelTokenizer", "TokenIds"]
 
-LONG = 1000
+LONG_TEXT = 1000
 """Characters of a text that a splitter may cut into words."""
 
 LONG_WORD = 100
@@ -46,9 +46,9 @@ class MlxcelTokenizer:
     """
 
     def __init__(self, llm: GenerationAdapter, file: str | os.PathLike[str] | None = None) -> None:
-        self._use(llm._llm, _options(llm), Path(file) if file is not None else None)
+        self._set_up(llm._llm, _connection_options(llm), Path(file) if file is not None else None)
 
-    def _use(self, llm: LLM, options: dict[str, Any], file: Path | None) -> None:
+    def _set_up(self, llm: LLM, options: dict[str, Any], file: Path | None) -> None:
         self._llm = llm
         self._options = options
         self._file = file
@@ -67,7 +67,7 @@ class MlxcelTokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Return the token ids of a text."""
-        encode = self._local()
+        encode = self._local_encode()
         return encode(text) if encode is not None else self._llm.tokenize(text)
 
     def prime(self, texts: str | Iterable[str]) -> None:
@@ -80,26 +80,28 @@ class MlxcelTokenizer:
             texts: The texts that splitters will be given.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
-        self.count_ahead([*texts, *dict.fromkeys(part for text in texts for part in _parts(text))])
+        self.count_ahead(
+            [*texts, *dict.fromkeys(part for text in texts for part in _splitter_parts(text))]
+        )
 
     def count_ahead(self, texts: Sequence[str]) -> None:
         """Count texts ahead, but not their words, in as few requests as possible."""
-        if self._local() is None and self._llm.counts_at_once():
+        if self._local_encode() is None and self._llm.counts_at_once():
             self._llm.count_tokens(list(texts))
 
     def _count(self, text: str) -> int:
         if not isinstance(text, str):
             raise MlxcelError(f"The tokenizer was given a {type(text).__name__}: pass it a str.")
-        encode = self._local()
+        encode = self._local_encode()
         if encode is not None:
             count = len(encode(text))
             self._memory.counts.put("text", text, count)
             return count
-        if len(text) >= LONG:
+        if len(text) >= LONG_TEXT:
             self.prime(text)
         return self._llm.count_tokens(text)
 
-    def _local(self) -> Encode | None:
+    def _local_encode(self) -> Encode | None:
         """Return a function that encodes texts without the server, if there is one."""
         memory = self._memory
         if not memory.searched:
@@ -125,15 +127,15 @@ class MlxcelTokenizer:
         address = self._llm._connection.address
         if address is None:
             return {"options": self._options, "file": self._file}
-        kept = {name: v for name, v in self._options.items() if name in _CLIENT_OPTIONS}
+        kept = {name: v for name, v in self._options.items() if name in _SERVER_INDEPENDENT_OPTIONS}
         return {"options": {**kept, "base_url": address}, "file": self._file}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._use(LLM(**state["options"]), state["options"], state["file"])
+        self._set_up(LLM(**state["options"]), state["options"], state["file"])
 
 
 class TokenIds(Sequence[int]):
-    """Token ids, counted at first, and fetched when they are looked at.
+    """Token ids whose number is known, and which are fetched when they are read.
 
     Args:
         count: Their number.
@@ -159,32 +161,37 @@ class TokenIds(Sequence[int]):
     def __getitem__(self, index: slice) -> list[int]: ...
 
     def __getitem__(self, index: int | slice) -> int | list[int]:
-        return self._fetched()[index]
+        return self._fetch()[index]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._fetched())
+        return iter(self._fetch())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, list | TokenIds):
             return NotImplemented
-        return len(self) == len(other) and self._fetched() == list(other)
+        return len(self) == len(other) and self._fetch() == list(other)
 
     __hash__ = None  # type: ignore[assignment]  # it may equal a list, which has none
 
     def __repr__(self) -> str:
         return f"<{self._count} tokens>"
 
-    def _fetched(self) -> list[int]:
+    def _fetch(self) -> list[int]:
         if self._ids is None:
             self._ids = self._tokenizer.ids(self._text)
         return self._ids
 
 
-_CLIENT_OPTIONS = ConnectionOptions.model_fields.keys() - {"model", "base_url", "socket", "api_key"}
+_SERVER_INDEPENDENT_OPTIONS = ConnectionOptions.model_fields.keys() - {
+    "model",
+    "base_url",
+    "socket",
+    "api_key",
+}
 """Options of a connection that hold for any server."""
 
 
-def _options(llm: GenerationAdapter) -> dict[str, Any]:
+def _connection_options(llm: GenerationAdapter) -> dict[str, Any]:
     """Return the options that make an equal connection, without the key."""
     fields = {**ConnectionOptions.model_fields, **ServerOptions.model_fields}
     del fields["api_key"]
@@ -195,7 +202,7 @@ def _options(llm: GenerationAdapter) -> dict[str, Any]:
     }
 
 
-def _parts(text: str) -> Iterator[str]:
+def _splitter_parts(text: str) -> Iterator[str]:
     """Yield the parts that ``TokenTextSplitter`` counts: words, lines, characters."""
     for word in _pieces(text, " "):
         yield word

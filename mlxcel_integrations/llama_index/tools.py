@@ -163,9 +163,9 @@ class ToolCalling(ChatRequests):
         """
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if error_on_no_tool_call and not calls:
-            raise _no_call(response)
+            raise _no_call_error(response)
         ended = finish_reason(response)
-        return [_selection(call, ended, error_on_no_tool_call) for call in calls]
+        return [_to_selection(call, ended, error_on_no_tool_call) for call in calls]
 
 
 # --------------------------------------------------------------------------- tools
@@ -227,7 +227,7 @@ def _with_one_call(response: ChatResponse) -> ChatResponse:
     return response.model_copy(update={"message": message})
 
 
-def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSelection:
+def _to_selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSelection:
     """Return a call as LlamaIndex runs it.
 
     Args:
@@ -239,12 +239,12 @@ def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSele
         StructuredOutputTruncated: The call was cut.
         StructuredOutputError: Its arguments are not a JSON object.
     """
-    name, arguments = call.tool_name, _arguments(call, ended)
+    name, arguments = call.tool_name, _call_arguments(call, ended)
     if arguments is None:
         text = _shortened(str(call.tool_kwargs))
         if strict:
             raise LlamaIndexStructuredOutputError(
-                f"The arguments in the call of {_tool(name)} are not a JSON object: {text}. "
+                f"The arguments in the call of {_tool_phrase(name)} are not a JSON object: {text}. "
                 "They are in .raw; ask again, or use a model trained for tools.",
                 raw=str(call.tool_kwargs),
                 finish_reason=ended,
@@ -255,7 +255,7 @@ def _selection(call: ToolCallBlock, ended: str | None, strict: bool) -> ToolSele
     return ToolSelection(tool_id=call.tool_call_id or "", tool_name=name, tool_kwargs=arguments)
 
 
-def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
+def _call_arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
     """Return the arguments of a call as far as they have come, None if they are malformed.
 
     Raises:
@@ -269,7 +269,7 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
         return known
     if ended == "length":
         raise LlamaIndexStructuredOutputTruncated(
-            f"The answer was cut within the call of {_tool(call.tool_name)} (finish_reason "
+            f"The answer was cut within the call of {_tool_phrase(call.tool_name)} (finish_reason "
             "'length'). Its arguments are in .raw, and their readable part in .partial; raise "
             "max_tokens.",
             raw=text,
@@ -279,12 +279,12 @@ def _arguments(call: ToolCallBlock, ended: str | None) -> dict[str, Any] | None:
     return None
 
 
-def _tool(name: str) -> str:
+def _tool_phrase(name: str) -> str:
     """Return how to speak of a tool, whose name may have been cut off."""
     return f"the tool {name!r}" if name else "a tool"
 
 
-def _no_call(response: ChatResponse) -> StructuredOutputError:
+def _no_call_error(response: ChatResponse) -> StructuredOutputError:
     text, ended = answer_text(response), finish_reason(response)
     cut = ended == "length"
     if cut and (not text.strip() or text.lstrip().startswith("{")):
@@ -295,9 +295,9 @@ def _no_call(response: ChatResponse) -> StructuredOutputError:
             finish_reason=ended,
             partial=_read_object(text)[0] or None,
         )
-    told = ", which was cut (finish_reason 'length')" if cut else ""
+    cut_note = ", which was cut (finish_reason 'length')" if cut else ""
     return LlamaIndexStructuredOutputError(
-        f"The model called no tool, but answered: {_shortened(text)}{told}. Pass "
+        f"The model called no tool, but answered: {_shortened(text)}{cut_note}. Pass "
         "tool_required=True to force a call, or error_on_no_tool_call=False if an answer without "
         "one is fine.",
         raw=text,

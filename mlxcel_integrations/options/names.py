@@ -161,14 +161,18 @@ def plain_values(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> d
     """Return the values of options, with numbers of other libraries as Python's.
 
     Raises:
-        MlxcelError: A number is True or False, which Pydantic would take for 1 or 0.
+        MlxcelError: Numbers are True or False, which Pydantic would take for 1 or 0.
     """
     values = {name: plain(value) for name, value in given.items()}
-    for name, value in values.items():
-        if isinstance(value, bool) and name in fields:
-            kind = _NUMBER_TYPES.get(fields[name].annotation)
-            if kind is not None:
-                raise MlxcelError(f"{name}={value} must be a {kind}, not bool.")
+    wrong = [
+        f"{name}={value} must be a {kind}, not bool"
+        for name, value in values.items()
+        if isinstance(value, bool)
+        and name in fields
+        and (kind := _NUMBER_TYPES.get(fields[name].annotation)) is not None
+    ]
+    if wrong:
+        raise MlxcelError(f"{'; '.join(wrong)}.")
     return values
 
 

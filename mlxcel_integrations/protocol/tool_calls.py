@@ -260,7 +260,7 @@ class CallParts:
     """Tool calls that arrive in numbered parts, in time proportional to their length.
 
     Attributes:
-        length: Number of characters in the arguments of all calls.
+        length: Number of characters in the names and arguments of all calls.
     """
 
     def __init__(self) -> None:
@@ -273,10 +273,16 @@ class CallParts:
             call = self._calls.setdefault(part["index"], _Parts())
             call.id = part.get("id") or call.id
             function = part.get("function") or {}
-            call.name = function.get("name") or call.name
+            if function.get("name"):
+                self.length += len(function["name"]) - len(call.name)
+                call.name = function["name"]
             if function.get("arguments"):
-                call.arguments.append(function["arguments"])
                 self.length += len(function["arguments"])
+                call.arguments.append(function["arguments"])
+
+    def __len__(self) -> int:
+        """Return the number of calls."""
+        return len(self._calls)
 
     def joined(self) -> list[dict[str, Any]]:
         """Return the calls so far, in the order of their indices."""

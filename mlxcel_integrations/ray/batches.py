@@ -33,7 +33,7 @@ class Answer:
     values: Sequence[Any] | None = None
 
 
-TYPES = {
+COLUMN_TYPES = {
     "generated_text": pa.string(),
     "finish_reason": pa.string(),
     "prompt_tokens": pa.int64(),
@@ -87,7 +87,7 @@ class ChatBatches:
         self._schema = None if schema is None else to_schema(schema)
         self._show_schema = show_schema
         self._types = {} if self._schema is None else column_types(self._schema)
-        for name in self._types.keys() & TYPES.keys():
+        for name in self._types.keys() & COLUMN_TYPES.keys():
             raise MlxcelError(
                 f"{name!r} in the schema is also the name of a column that every answer has: "
                 "rename it in the schema."
@@ -103,7 +103,7 @@ class ChatBatches:
             ServerLost: A server is gone.
         """
         answers = await self._answers(self._rows(table))
-        for name, kind in TYPES.items():
+        for name, kind in COLUMN_TYPES.items():
             values = [getattr(answer, name) for answer in answers]
             table = table.append_column(name, pa.array(values, kind))
         for index, (name, kind) in enumerate(self._types.items()):
@@ -119,7 +119,7 @@ class ChatBatches:
         """
         if not isinstance(table, pa.Table):
             raise MlxcelError('The batch is not an Arrow table: pass batch_format="pyarrow".')
-        for name in (*TYPES, *self._types):
+        for name in (*COLUMN_TYPES, *self._types):
             if name in table.column_names:
                 raise MlxcelError(
                     f"The dataset already has a column {name!r}, which the answers need: rename it "

@@ -16,13 +16,13 @@ __all__ = ["column_types", "column_values"]
 
 JsonSchema = Mapping[str, Any]
 
-_SIMPLE = {
+_SIMPLE_TYPES = {
     "string": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
     "boolean": pa.bool_(),
 }
-_JSON = pa.string()
+_JSON_TEXT = pa.string()
 """Values without a single type, such as unions or objects with any keys, are JSON texts."""
 
 
@@ -33,7 +33,7 @@ def column_types(schema: Schema[Any]) -> dict[str, pa.DataType]:
     """
     top = _resolved(schema.json_schema, schema.json_schema)
     properties: Mapping[str, Any] = top.get("properties") or {}
-    return {name: _type(part, schema.json_schema) for name, part in properties.items()}
+    return {name: _arrow_type(part, schema.json_schema) for name, part in properties.items()}
 
 
 def column_values(answer: Any, schema: Schema[Any], types: Mapping[str, pa.DataType]) -> list[Any]:
@@ -47,17 +47,17 @@ def column_values(answer: Any, schema: Schema[Any], types: Mapping[str, pa.DataT
     Raises:
         pyarrow.ArrowException: A value is too large for its column.
     """
-    plain = to_jsonable_python(answer, by_alias=True, fallback=_of_pydantic_1)
+    plain = to_jsonable_python(answer, by_alias=True, fallback=_pydantic_1_value)
     if schema.wrapped:
         plain = {"value": plain}
     return [pa.scalar(_cell(plain.get(name), kind), kind).as_py() for name, kind in types.items()]
 
 
-def _of_pydantic_1(value: Any) -> Any:
+def _pydantic_1_value(value: Any) -> Any:
     return json.loads(value.json(by_alias=True))
 
 
-def _type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType:
+def _arrow_type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType:
     """Return the type of the values of a schema.
 
     Args:
@@ -66,40 +66,46 @@ def _type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType
         outer: References that were followed on the way here; a type cannot contain itself.
     """
     if not isinstance(part, dict):
-        return _JSON
+        return _JSON_TEXT
     if "$ref" in part:
         name = part["$ref"]
-        return _JSON if name in outer else _type(target(root, name), root, (*outer, name))
+        return (
+            _JSON_TEXT if name in outer else _arrow_type(target(root, name), root, (*outer, name))
+        )
     if "enum" in part or "const" in part:
         return _type_of_values(part.get("enum", [part.get("const")]))
     choices = part.get("anyOf") or part.get("oneOf")
     if choices is None and len(part.get("allOf", ())) == 1:
         choices = part["allOf"]
     if choices is not None:
-        return _common({_type(one, root, outer) for one in choices if one != {"type": "null"}})
-    kinds = [kind for kind in _listed(part.get("type")) if kind != "null"]
-    return _common({_type_of(kind, part, root, outer) for kind in kinds})
+        return _common_type(
+            {_arrow_type(one, root, outer) for one in choices if one != {"type": "null"}}
+        )
+    kinds = [kind for kind in _as_list(part.get("type")) if kind != "null"]
+    return _common_type({_type_of_kind(kind, part, root, outer) for kind in kinds})
 
 
-def _type_of(kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]) -> pa.DataType:
+def _type_of_kind(
+    kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]
+) -> pa.DataType:
     if kind == "array" and isinstance(part.get("items"), dict) and "prefixItems" not in part:
-        return pa.list_(_type(part["items"], root, outer))
+        return pa.list_(_arrow_type(part["items"], root, outer))
     if kind == "object" and part.get("properties") and not part.get("additionalProperties"):
         fields = part["properties"].items()
-        return pa.struct([(name, _type(field, root, outer)) for name, field in fields])
-    return _SIMPLE.get(kind, _JSON)
+        return pa.struct([(name, _arrow_type(field, root, outer)) for name, field in fields])
+    return _SIMPLE_TYPES.get(kind, _JSON_TEXT)
 
 
 def _type_of_values(values: Sequence[Any]) -> pa.DataType:
     kinds = {type(value) for value in values if value is not None}
     by_kind = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    return _common({by_kind.get(kind, _JSON) for kind in kinds})
+    return _common_type({by_kind.get(kind, _JSON_TEXT) for kind in kinds})
 
 
-def _common(types: set[pa.DataType]) -> pa.DataType:
+def _common_type(types: set[pa.DataType]) -> pa.DataType:
     if types == {pa.int64(), pa.float64()}:
         return pa.float64()
-    return types.pop() if len(types) == 1 else _JSON
+    return types.pop() if len(types) == 1 else _JSON_TEXT
 
 
 def _resolved(part: JsonSchema, root: JsonSchema) -> JsonSchema:
@@ -109,7 +115,7 @@ def _resolved(part: JsonSchema, root: JsonSchema) -> JsonSchema:
     return part
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 

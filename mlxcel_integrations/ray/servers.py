@@ -1,4 +1,4 @@
-"""Servers of an actor: each row goes to one with a free slot, and is sent again if that is lost."""
+"""Servers of an actor: each row goes to one with a free slot, and again if the server is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["BatchModel", "ServerLost", "Servers"]
 ATTEMPTS = 3
 """Attempts at a row that loses its server each time: the row itself may kill it."""
 
-LOST = (
+SERVER_ERRORS = (
     MlxcelServerError,
     MlxcelStreamError,
     openai.APIConnectionError,
@@ -67,7 +67,7 @@ class Servers:
         self._free: asyncio.Queue[AsyncLLM] | None = None
 
     async def complete(self, chat: StructuredChat) -> ChatReply:
-        """Return the reply of a server with a free slot, waiting for one if need be.
+        """Return the reply of a server with a free slot, waiting for one if all are busy.
 
         Raises:
             ServerLost: A server is gone.
@@ -84,9 +84,9 @@ class Servers:
                 return await llm.complete_chat(chat.messages, show_schema=False, **chat.sampling)
             except openai.APITimeoutError:
                 raise
-            except LOST:
+            except SERVER_ERRORS:
                 # This slot is free again once its server is back; other rows use other servers.
-                await _reach(llm)
+                await _wait_until_reachable(llm)
                 if attempt == ATTEMPTS:
                     raise
             finally:
@@ -106,12 +106,12 @@ class Servers:
         return self._free
 
     async def _slots_of(self, llm: AsyncLLM) -> list[AsyncLLM]:
-        await _reach(llm)
+        await _wait_until_reachable(llm)
         slots = self._concurrency or (await llm.features).slots
         return [llm] * (slots or DEFAULT_SLOTS)
 
 
-async def _reach(llm: AsyncLLM) -> None:
+async def _wait_until_reachable(llm: AsyncLLM) -> None:
     """Wait until a server answers; a managed one is started, or restarted if it has ended.
 
     Raises:

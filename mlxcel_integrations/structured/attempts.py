@@ -73,7 +73,7 @@ class Attempts:
         problem = error.problem if isinstance(error, StructuredOutputError) else None
         return problem is not None and self.number < self._most
 
-    def counted(self, reply: ChatReply) -> ChatReply:
+    def with_total_usage(self, reply: ChatReply) -> ChatReply:
         """Return a reply whose token counts are those of all attempts together."""
         reply.usage = self._usage = total_usage(self._usage, reply.usage)
         return reply

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpcore  # noqa: F401
 import httpx
 
-from ..embedded import known_as
+from ..embedded import display_name
 from ..errors import MlxcelError, MlxcelServerError, MlxcelTimeoutError
 from ..forks import between_forks
 from ..protocol.timeouts import Deadline, Timeouts
@@ -101,7 +101,7 @@ class Launcher:
         """
         _check_python()
         store = self._invocation.prompt_store()
-        name, began = known_as(self._spec.model), time.monotonic()
+        name, began = display_name(self._spec.model), time.monotonic()
         start_logger.info("Starting %s.", name)
         for ports_left in reversed(range(_PORTS_TRIED)):
             process, endpoint = self._spawn(store)

@@ -8,7 +8,7 @@ import threading
 from typing import Any, ClassVar
 from weakref import WeakSet
 
-from ..embedded import known_as
+from ..embedded import display_name
 from .log_lines import Progress
 
 __all__ = ["ProgressBar"]
@@ -34,7 +34,7 @@ class ProgressBar:
 
     def __init__(self, enabled: bool | None, model: str) -> None:
         self._enabled = enabled
-        self._task = f"Starting {known_as(model)} ..."
+        self._task = f"Starting {display_name(model)} ..."
         self._next = SHOWN_AFTER
         self._off = False
         self._has_screen = False

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from mlxcel_integrations.adapters.model import OptionError
+from mlxcel_integrations.adapters.option_values import OptionError
 
 PACKAGES = {"langchain": "langchain_core", "llama_index": "llama_index.core"}
 GENERATING = ["langchain.ChatMlxcel", "langchain.MlxcelLLM", "llama_index.Mlxcel"]

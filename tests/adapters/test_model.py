@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.adapters.generation import ChatAdapter
-from mlxcel_integrations.adapters.model import ModelAdapter, picklable_fields
+from mlxcel_integrations.adapters.model import ModelAdapter
 
 URL, OTHER = "http://localhost:1", "http://localhost:2"
 
@@ -93,18 +91,6 @@ def test_an_adapter_that_has_travelled_connects_to_the_same_server(travel: Any) 
     assert URL == arrived._connection.endpoint.url
     assert 5.0 == arrived._connection.timeouts.timeout
     assert b"secret" not in pickle.dumps(original)
-
-
-def test_what_belongs_to_this_process_stays_here() -> None:
-    class Model(BaseModel):
-        callbacks: Any = None
-        cache: Any = "usual"
-        other: Any = None
-
-    lock = threading.Lock()
-    fields = {"callbacks": ["a", lock], "cache": lock, "other": lock}
-
-    assert {"callbacks": ["a"], "cache": "usual", "other": lock} == picklable_fields(Model, fields)
 
 
 def test_a_repr_shows_what_was_given_but_no_key() -> None:

@@ -49,11 +49,18 @@ def test_a_server_is_started_and_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert ["Engine", "Model", "Starting", "Server"] == names
 
 
-def test_options_for_a_server_are_refused_for_a_running_one() -> None:
+@pytest.mark.parametrize(
+    ("keep", "refused"),
+    [(None, "--embedding-model is"), (5.0, "--embedding-model and --keep are")],
+)
+def test_options_for_a_server_are_refused_for_a_running_one(
+    keep: float | None, refused: str
+) -> None:
+    terminal = Terminal(StringIO())
     with FakeServer() as server:
         choice = choose_engine(base_url=server.url)
         with (
-            pytest.raises(UsageError, match=r"--embedding-model is only for a server"),
-            running_engine(Terminal(StringIO()), choice, lambda: None, embedding_model="owner/e"),
+            pytest.raises(UsageError, match=rf"^{refused} only for a server"),
+            running_engine(terminal, choice, lambda: None, keep, embedding_model="owner/e"),
         ):
             pass

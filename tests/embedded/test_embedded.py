@@ -11,10 +11,10 @@ import pytest
 from mlxcel_integrations.embedded import (
     BUILT_IN_EMBEDDER,
     command,
+    display_name,
     embedder_beside,
     installed,
     is_embedded,
-    known_as,
 )
 from mlxcel_integrations.errors import MlxcelError
 
@@ -46,7 +46,7 @@ def test_models_of_this_engine(model: str, expected: bool) -> None:
     ],
 )
 def test_a_model_is_called_as_people_know_it(model: str, name: str) -> None:
-    assert name == known_as(model)
+    assert name == display_name(model)
 
 
 def test_asking_whether_it_is_installed_loads_nothing() -> None:

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError, MlxcelServerError
 from mlxcel_integrations.langchain import ChatMlxcel
-from mlxcel_integrations.langchain.token_counting import _one_by_one
+from mlxcel_integrations.langchain.token_counting import _split_conversation
 from tests.fakes.server import FakeServer, Reply
 
 OPENAI, ANTHROPIC = "/v1/chat/completions/input_tokens", "/v1/messages/count_tokens"
@@ -194,7 +194,7 @@ def test_trimming_again_asks_nothing(llm: ChatMlxcel, server: FakeServer) -> Non
 
 
 @BOTH_WAYS
-def test_messages_that_no_template_takes_are_counted_one_by_one(
+def test_messages_that_no_template_takes_are_counted_split_conversation(
     llm: ChatMlxcel, server: FakeServer, ask: Ask
 ) -> None:
     """Trimming counts messages in reverse, which a template may refuse."""
@@ -231,7 +231,7 @@ class Fussy:
         del self.server.reply
 
 
-def test_messages_are__one_by_one_as_those_of_a_user() -> None:
+def test_messages_are__split_conversation_as_those_of_a_user() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,x"}}
     messages = [
         {"role": "system", "content": "Be brief."},
@@ -241,7 +241,7 @@ def test_messages_are__one_by_one_as_those_of_a_user() -> None:
     ]
     fields = {"temperature": 0, "tools": ["tool"]}
 
-    parts = _one_by_one(messages, fields, MlxcelError("no conversation"))
+    parts = _split_conversation(messages, fields, MlxcelError("no conversation"))
 
     assert {"user"} == {message["role"] for part, _ in parts for message in part}
     contents = [part[0]["content"] for part, _ in parts]
@@ -254,7 +254,7 @@ def test_messages_are__one_by_one_as_those_of_a_user() -> None:
 
 def test_a_server_that_fails_is_not_asked_for_each_message() -> None:
     with pytest.raises(MlxcelServerError, match="lost"):
-        _one_by_one([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))
+        _split_conversation([{"role": "user", "content": "x"}], {}, MlxcelServerError("lost"))
 
 
 # --------------------------------------------------------------------------- the context

@@ -159,6 +159,22 @@ def test_calls_grow_with_their_arguments_and_several_are_kept_apart() -> None:
     assert ["f", "g"] == names
 
 
+@pytest.mark.parametrize("arguments", ["", "{}", '{"path": "a.txt"}'])
+def test_many_calls_are_each_shown_in_few_chunks(arguments: str) -> None:
+    """Each chunk holds all calls so far, also those without arguments, which never grow."""
+
+    def blocks_for_each_call(count: int) -> float:
+        calls = [
+            {"index": index, "id": f"c{index}", "function": {"name": "f", "arguments": arguments}}
+            for index in range(count)
+        ]
+        made = chunks(*[Delta(tool_calls=[call]) for call in calls])
+        return sum(len(chunk.message.blocks) for chunk in made) / count
+
+    few, many = blocks_for_each_call(100), blocks_for_each_call(2000)
+    assert many < 2 * few < 50
+
+
 @pytest.mark.parametrize("arguments", ['{"city": "Par', "[1]", "null"])
 def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}

@@ -62,6 +62,11 @@ def test_options_of_a_server_are_checked() -> None:
         ({"port": "x"}, "^port='x' must be a whole number.$"),
         ({"keep_prompts_mb": True}, "^keep_prompts_mb=True must be a whole number, not bool.$"),
         ({"keep_alive": True}, "^keep_alive=True must be a number, not bool.$"),
+        (
+            {"keep_alive": True, "parallel": False},
+            "^keep_alive=True must be a number, not bool; "
+            "parallel=False must be a whole number, not bool.$",
+        ),
     ],
 )
 def test_options_that_a_server_does_not_have(given: dict[str, Any], message: str) -> None:

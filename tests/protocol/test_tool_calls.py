@@ -312,7 +312,7 @@ def test_calls_without_an_index_are_counted_and_parts_may_name_it_later() -> Non
     parts = CallParts()
     parts.add([first, second, rest])
     assert (0, 1, 0) == (first["index"], second["index"], rest["index"])
-    assert 4 == parts.length
+    assert (2, len("f{}g{}")) == (len(parts), parts.length)
     assert "id" not in rest
 
 

@@ -116,6 +116,6 @@ def test_token_counts_add_up(first: Any, second: Any, expected: Any) -> None:
 def test_a_reply_has_the_counts_of_all_attempts() -> None:
     attempts = Attempts(2)
 
-    replies = [attempts.counted(ChatReply(usage=usage)) for usage in (FIRST, None, FIRST)]
+    replies = [attempts.with_total_usage(ChatReply(usage=usage)) for usage in (FIRST, None, FIRST)]
 
     assert [15, 15, 30] == [(reply.usage or {})["total_tokens"] for reply in replies]

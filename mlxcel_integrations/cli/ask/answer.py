@@ -48,7 +48,7 @@ FRAMEWORKS = {
 }
 _PACKAGES = ("bs4", "mammoth", "markdownify", "numpy", "pypdf", "semantic_text_splitter", "Stemmer")
 
-_SHORTEST = 0.05
+_MIN_SECONDS = 0.05
 """Shortest answer, in seconds, whose speed is shown: some arrive all at once."""
 
 
@@ -162,5 +162,7 @@ def _speed_text(result: Answer) -> str:
     rest, tokens = result.seconds - result.first, result.output_tokens
     # The time of the first token is not part of `rest`.
     return (
-        f"{text}, {(tokens - 1) / rest:.0f} tokens/s" if tokens > 1 and rest > _SHORTEST else text
+        f"{text}, {(tokens - 1) / rest:.0f} tokens/s"
+        if tokens > 1 and rest > _MIN_SECONDS
+        else text
     )

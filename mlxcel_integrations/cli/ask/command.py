@@ -35,9 +35,9 @@ __all__ = ["Request", "open_search", "open_store", "run_ask", "split_question"]
 _EMBEDDING_SECONDS = 1.5
 """How long a question waits for passages to be embedded; the last batch may take longer."""
 
-_SHOWN_LEFT_OUT = 5
+_MAX_LISTED = 5
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
-"""The ASCII question mark, the full-width one of Chinese and Japanese, and the Arabic one."""
+"""The question marks of ASCII, of Chinese and Japanese (full-width), and of Arabic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
         corpus = _read_files(log, names, store)
         choice = choose_engine(request.model, request.base_url)
         with (
-            _second_server(log, corpus.passages, choice, options) as embedder,
+            _embedding_server(log, corpus.passages, choice, options) as embedder,
             open_search(log, corpus.passages, store, choice, framework, embedder, **options) as (
                 base_url,
                 llm,
@@ -115,7 +115,7 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
                 result = print_answer(
                     place, log, framework, base_url, llm.model, retrieval.find, question
                 )
-                _tell_of_tables(log, result.sources, corpus.passages)
+                _warn_about_tables(log, result.sources, corpus.passages)
                 if request.as_json:
                     about = {"question": question, "framework": request.framework}
                     about["model"] = llm.model
@@ -155,7 +155,7 @@ def split_question(names: Sequence[str], question: str | None) -> tuple[Sequence
 
 
 def _is_question(argument: str) -> bool:
-    """Return whether an argument is no file, but a question: several words or a question mark."""
+    """Return whether an argument is a question, not a file: several words or a question mark."""
     stripped = argument.strip()
     if len(stripped.split()) < 2 and not stripped.endswith(_QUESTION_MARKS):
         return argument != "" and not stripped
@@ -167,10 +167,10 @@ def _is_question(argument: str) -> bool:
 
 
 def _typed_or_piped(log: Terminal) -> Iterator[str]:
-    """Return the questions on standard input; if they are piped, wait for the first one.
+    """Return the questions on standard input; if they are piped, wait for the first.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There are no questions.
     """
     lines = read_lines(log)
     if at_prompt():
@@ -188,11 +188,11 @@ def _typed_or_piped(log: Terminal) -> Iterator[str]:
 def open_store(terminal: Terminal) -> Iterator[Store]:
     """Open the store in the user's cache directory."""
     with contextlib.closing(Store(cache_directory() / "ask.sqlite3")) as store:
-        told = store.notice
-        if told:
-            terminal.fact("Cache", told)
+        shown_notice = store.notice
+        if shown_notice:
+            terminal.fact("Cache", shown_notice)
         yield store
-        if store.notice != told:
+        if store.notice != shown_notice:
             terminal.fact("Cache", store.notice)
 
 
@@ -241,7 +241,7 @@ def open_search(
 
 
 @contextlib.contextmanager
-def _second_server(
+def _embedding_server(
     log: Terminal, passages: Sequence[Passage], choice: Choice, options: dict[str, Any]
 ) -> Iterator[LLM | None]:
     """Yield a server for embeddings, not started yet; None if none is needed."""
@@ -279,9 +279,9 @@ def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
         corpus.read(names, store)
     count = len(corpus.passages)
     log.fact("Files", f"{corpus.files} read, {count} passage{'s' if count != 1 else ''}")
-    for file in corpus.left_out[:_SHOWN_LEFT_OUT]:
+    for file in corpus.left_out[:_MAX_LISTED]:
         log.fact("Left out", on_one_line(f"{file.name}: {file.reason}"))
-    more = len(corpus.left_out) - _SHOWN_LEFT_OUT
+    more = len(corpus.left_out) - _MAX_LISTED
     if more > 0:
         log.fact("Left out", f"{more} more")
     if corpus.skipped:
@@ -289,7 +289,9 @@ def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:
     return corpus
 
 
-def _tell_of_tables(log: Terminal, sources: Sequence[Passage], passages: Sequence[Passage]) -> None:
+def _warn_about_tables(
+    log: Terminal, sources: Sequence[Passage], passages: Sequence[Passage]
+) -> None:
     """Warn that an answer from part of a table cannot be a sum over all of it."""
     tables = {passage.source for passage in sources if is_table(passage)}
     for name in sorted(tables):

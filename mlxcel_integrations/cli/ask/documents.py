@@ -26,7 +26,7 @@ __all__ = ["LARGEST", "Unreadable", "is_binary", "is_table", "read_document"]
 LARGEST = 100_000_000
 """Bytes of a file; a larger one is likely a mistake, and may not fit into memory."""
 
-_LONG = 1_000_000
+_LONG_TEXT = 1_000_000
 """Characters of a text; a longer one is likely a log, and is cut between lines."""
 
 _MARKDOWN = {".md", ".markdown"}
@@ -37,16 +37,16 @@ _JSON = {".json", ".jsonl", ".ndjson"}
 
 # Texts have none of these, and nearly every binary file has a zero byte. Logs may ring the bell
 # (7), move back (8) and set colours (27).
-_CONTROL = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
-_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
-_SAMPLE = 10_000
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+_NON_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
+_SAMPLE_BYTES = 10_000
 """Number of bytes that show which alphabet a text is in."""
 
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
 
-_LARGE_TAGS = ["table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "pre"]
+_LAYOUT_TAGS = ["table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "pre"]
 """Tags within a table that show that it lays out a page, and does not hold data."""
 
 
@@ -69,12 +69,12 @@ def read_document(name: str, content: bytes, store: Store) -> list[Passage]:
         raise Unreadable("it is empty")
     suffix = Path(name).suffix.lower()
     if suffix == ".pdf" or content.startswith(_PDF):
-        return cut_pages(name, _kept(_pdf_pages, content, store))
+        return cut_pages(name, _extracted_once(_pdf_pages, content, store))
     if suffix == ".docx" or _is_word(content):
-        return cut_markdown(name, _kept(_word_markdown, content, store)[0])
+        return cut_markdown(name, _extracted_once(_word_markdown, content, store)[0])
     text = _text(content)
     if suffix in _HTML or re.match(r"\s*<(!doctype html|html)\b", text, re.IGNORECASE):
-        return cut_markdown(name, _kept(_html_markdown, content, store)[0])
+        return cut_markdown(name, _extracted_once(_html_markdown, content, store)[0])
     if suffix in _MARKDOWN:
         return cut_markdown(name, text)
     try:
@@ -85,7 +85,7 @@ def read_document(name: str, content: bytes, store: Store) -> list[Passage]:
     except (ValueError, RecursionError, csv.Error):
         # A file that breaks its format is still a text.
         return cut_lines(name, text)
-    is_prose = suffix in _PROSE and len(text) <= _LONG
+    is_prose = suffix in _PROSE and len(text) <= _LONG_TEXT
     return cut_text(name, text) if is_prose else cut_lines(name, text)
 
 
@@ -93,7 +93,9 @@ def is_binary(name: str, start: bytes) -> bool:
     """Return whether a file can be skipped: by its name and first bytes, it has no text."""
     if Path(name).suffix.lower() in {".pdf", ".docx"} or start.startswith(_PDF):
         return False
-    return not start.startswith(_BYTE_ORDER_MARKS) and bool(_CONTROL.search(start.decode("latin1")))
+    return not start.startswith(_BYTE_ORDER_MARKS) and bool(
+        _CONTROL_CHARACTERS.search(start.decode("latin1"))
+    )
 
 
 def is_table(passage: Passage) -> bool:
@@ -108,7 +110,7 @@ def _text(content: bytes) -> str:
         text, is_certain = content.decode(encoding), True
     except UnicodeDecodeError:
         text, is_certain = content.decode("cp1252", "replace"), False
-    if _CONTROL.search(text):
+    if _CONTROL_CHARACTERS.search(text):
         raise Unreadable("it is neither text nor a document that can be read. Convert it first")
     if not is_certain and _is_mostly_beyond_ascii(content):
         raise Unreadable("its text is not in UTF-8. Save it in UTF-8 first")
@@ -117,11 +119,13 @@ def _text(content: bytes) -> str:
 
 def _is_mostly_beyond_ascii(content: bytes) -> bool:
     """Return whether a text is in an alphabet that Windows-1252 lacks, such as Cyrillic."""
-    letters = content.translate(None, _NO_LETTERS)[:_SAMPLE]
+    letters = content.translate(None, _NON_LETTERS)[:_SAMPLE_BYTES]
     return 3 * sum(byte > 127 for byte in letters) > len(letters)
 
 
-def _kept(extract: Callable[[bytes], list[str]], content: bytes, store: Store) -> list[str]:
+def _extracted_once(
+    extract: Callable[[bytes], list[str]], content: bytes, store: Store
+) -> list[str]:
     """Return the text of a document, which is slow to extract and therefore kept."""
     key = hashlib.sha256(extract.__name__.encode() + content).digest()
     pages = store.pages(key)
@@ -135,7 +139,7 @@ def _pdf_pages(content: bytes) -> list[str]:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, FileNotDecryptedError
 
-    # pypdf logs each flaw of a file, even of one that it can read.
+    # pypdf logs each flaw of a file, even if it can read the file.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         pages = [page.extract_text() for page in PdfReader(BytesIO(content)).pages]
@@ -145,8 +149,8 @@ def _pdf_pages(content: bytes) -> list[str]:
     except DependencyError:
         raise Unreadable("it is encrypted. Run: pip install 'pypdf[crypto]'") from None
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        raise _invalid("PDF", error) from None
-    return _with_text(pages)
+        raise _invalid_file("PDF", error) from None
+    return _require_text(pages)
 
 
 def _word_markdown(content: bytes) -> list[str]:
@@ -161,7 +165,7 @@ def _word_markdown(content: bytes) -> list[str]:
     except Unreadable:
         raise
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        raise _invalid("Word document", error) from None
+        raise _invalid_file("Word document", error) from None
     return _html_markdown(html.encode())
 
 
@@ -179,14 +183,14 @@ def _html_markdown(content: bytes) -> list[str]:
         _spell_out_tables(page)
         text = MarkdownConverter(heading_style="ATX", strip=["a"]).convert_soup(page)
     except Exception as error:  # noqa: BLE001 - a broken file may break any part of the reader
-        raise _invalid("HTML page", error) from None
-    return _with_text([re.sub(r"\n{3,}", "\n\n", text).strip()])
+        raise _invalid_file("HTML page", error) from None
+    return _require_text([re.sub(r"\n{3,}", "\n\n", text).strip()])
 
 
 def _spell_out_tables(page: BeautifulSoup) -> None:
     """Replace each table by a paragraph for each row, which is understood without the others."""
     for table in page("table"):
-        if not table(_LARGE_TAGS) and (rows := [*_rows(table)]):
+        if not table(_LAYOUT_TAGS) and (rows := [*_rows(table)]):
             paragraphs = [page.new_tag("p", string=row) for row in rows]
             table.replace_with(*table("caption"), *paragraphs)
 
@@ -211,12 +215,12 @@ def _check_size_unpacked(content: bytes) -> None:
             raise Unreadable(f"it is larger than {LARGEST // 1_000_000} MB. Split it")
 
 
-def _invalid(kind: str, error: Exception) -> Unreadable:
+def _invalid_file(kind: str, error: Exception) -> Unreadable:
     first = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     return Unreadable(f"it is not a valid {kind} ({first}). Save it again")
 
 
-def _with_text(pages: Sequence[str]) -> list[str]:
+def _require_text(pages: Sequence[str]) -> list[str]:
     if not any(page.strip() for page in pages):
         raise Unreadable("it has images but no text. Run text recognition (OCR) on it first")
     return list(pages)

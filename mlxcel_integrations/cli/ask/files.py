@@ -20,9 +20,9 @@ __all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content", "path_o
 
 STANDARD_INPUT = "-"
 _TOO_LARGE = f"it is larger than {LARGEST // 1_000_000} MB. Split it"
-_OUTSIDE = "links out of the folder"
-_MOST_KINDS = 6
-_BEGINNING = 8192
+_LINKS_OUT = "links out of the folder"
+_MAX_LISTED_KINDS = 6
+_FIRST_BYTES = 8192
 
 
 class _Skipped(Exception):
@@ -49,7 +49,7 @@ class Corpus:
         files: Number of files that were read.
         passages: Their passages.
         left_out: The files that could not be read.
-        skipped: The entries of folders that are no texts: pictures, programs, devices, links.
+        skipped: The entries of folders that are not texts: pictures, programs, devices, links.
     """
 
     def __init__(self) -> None:
@@ -88,8 +88,8 @@ class Corpus:
         """The number of skipped files, by their kinds: "7 files skipped: 4 .png, 3 .zip"."""
         counts = Counter(file.reason for file in self.skipped)
         kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
-        named = [f"{count} {kind}" for kind, count in kinds[:_MOST_KINDS]]
-        others = sum(count for _, count in kinds[_MOST_KINDS:])
+        named = [f"{count} {kind}" for kind, count in kinds[:_MAX_LISTED_KINDS]]
+        others = sum(count for _, count in kinds[_MAX_LISTED_KINDS:])
         files = "1 file" if len(self.skipped) == 1 else f"{len(self.skipped)} files"
         if others:
             named.append("1 other" if others == 1 else f"{others} others")
@@ -116,16 +116,16 @@ class Corpus:
         for folder, folders, files in os.walk(path, onerror=self._leave_out_folder):
             folders[:] = sorted(child for child in folders if not child.startswith("."))
             for child in folders:
-                if _leads_out(Path(folder) / child, root):
-                    self._skip(Path(folder) / child, _OUTSIDE)
+                if _links_out(Path(folder) / child, root):
+                    self._skip(Path(folder) / child, _LINKS_OUT)
             for file in sorted(files):
                 if not file.startswith("."):
-                    yield from self._check(Path(folder) / file, root)
+                    yield from self._check_file(Path(folder) / file, root)
 
-    def _check(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    def _check_file(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
         """Yield a file of a folder, unless it is a device or a link to somewhere else."""
-        if _leads_out(path, root):
-            self._skip(path, _OUTSIDE)
+        if _links_out(path, root):
+            self._skip(path, _LINKS_OUT)
         elif path.exists() and not path.is_file():
             self._skip(path, "not regular files")
         else:
@@ -167,11 +167,11 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
 
     Args:
         name: Its path, or ``-`` for standard input.
-        folder: The folder in which it was found, without links; then a file that is no text, or no
-            longer in that folder, is left alone.
+        folder: The folder in which it was found, without links; then a file that is not text, or is
+            no longer in that folder, is skipped.
 
     Raises:
-        Unreadable: It is too large, or no regular file.
+        Unreadable: It is too large, or not a regular file.
         OSError: It cannot be opened.
     """
     if name == STANDARD_INPUT:
@@ -186,10 +186,10 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("it is not a regular file. Pass a file or a folder")
         if folder is not None and not _is_in(folder, name, status):
-            raise _Skipped(_OUTSIDE)
+            raise _Skipped(_LINKS_OUT)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             # None for a file of the kernel that has nothing to read at the moment.
-            content = file.read(_BEGINNING) or b""
+            content = file.read(_FIRST_BYTES) or b""
             if folder is not None and is_binary(name, content):
                 raise _Skipped(on_one_line(Path(name).suffix.lower()) or "without a suffix")
             if status.st_size <= LARGEST:
@@ -208,7 +208,7 @@ def path_of(name: str) -> Path:
 
 
 def _file_name(path: Path) -> str:
-    """Return the path of a file, which never reads as standard input."""
+    """Return the path of a file, written so that it never stands for standard input."""
     return f"./{path}" if str(path) == STANDARD_INPUT else str(path)
 
 
@@ -216,7 +216,7 @@ def _is_link(path: str) -> bool:
     return Path(path).is_symlink()
 
 
-def _leads_out(path: Path, folder: Path) -> bool:
+def _links_out(path: Path, folder: Path) -> bool:
     return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder)
 
 

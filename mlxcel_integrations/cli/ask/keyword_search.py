@@ -14,15 +14,15 @@ __all__ = ["KeywordIndex", "fuse_rankings"]
 
 # Each character counts as a word: Chinese and Japanese have no spaces, and Korean words have
 # another ending for each role in a sentence.
-_SINGLE = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
-_REST = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]*"
-_WORD = re.compile(f"{_SINGLE}|{_REST.replace('*', '+')}")
-_LETTER = re.compile(_REST.replace("*", ""))
+_ONE_CHARACTER_WORD = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+_LETTERS = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]*"
+_WORD = re.compile(f"{_ONE_CHARACTER_WORD}|{_LETTERS.replace('*', '+')}")
+_LETTER = re.compile(_LETTERS.replace("*", ""))
 
 _SATURATION, _LENGTH_WEIGHT = 1.5, 0.3
 """The parameters of BM25 that are usually called k1 and b; passages are nearly equal in length."""
 
-_FREQUENT = 5
+_MAX_OCCURRENCES_PER_TEXT = 5
 """A word with more occurrences per text than this is left out if a rarer one was found."""
 
 
@@ -58,9 +58,9 @@ class KeywordIndex:
         """
         scores: dict[int, float] = defaultdict(float)
         for places, stem, prefix in self._rarest_first(question):
-            if places > _FREQUENT * len(self._starts) and scores:
+            if places > _MAX_OCCURRENCES_PER_TEXT * len(self._starts) and scores:
                 break
-            self._add(scores, Counter(self._texts_with(stem, prefix)))
+            self._add_scores(scores, Counter(self._texts_with(stem, prefix)))
         return dict(heapq.nlargest(k, scores.items(), key=lambda item: (item[1], -item[0])))
 
     def _rarest_first(self, question: str) -> list[tuple[int, str, str]]:
@@ -72,8 +72,8 @@ class KeywordIndex:
     def _texts_with(self, stem: str, prefix: str) -> Iterator[int]:
         """Yield the index of a text for each word in it that has this stem."""
         known: dict[str, bool] = {}
-        single = re.match(_SINGLE, prefix)
-        for found in re.finditer(re.escape(prefix) + ("" if single else _REST), self._text):
+        single = re.match(_ONE_CHARACTER_WORD, prefix)
+        for found in re.finditer(re.escape(prefix) + ("" if single else _LETTERS), self._text):
             start, word = found.start(), found.group()
             if not single and start and _LETTER.match(self._text, start - 1):
                 continue
@@ -82,7 +82,7 @@ class KeywordIndex:
             if known[word]:
                 yield bisect_right(self._starts, start) - 1
 
-    def _add(self, scores: dict[int, float], counts: Counter[int]) -> None:
+    def _add_scores(self, scores: dict[int, float], counts: Counter[int]) -> None:
         """Add the BM25 scores of a word, given how often each text has it."""
         others = len(self._starts) - len(counts)
         rarity = math.log(1 + (others + 0.5) / (len(counts) + 0.5))

@@ -72,8 +72,8 @@ def _stream(
     found = RunnableParallel(text=retriever | _text, question=RunnablePassthrough())
     chain = found | _PROMPT | llm
     for chunk in chain.stream(question):
-        for told in chunk.response_metadata.get("prompt_progress", ()):
-            progress(PromptProgress(**told))
+        for report in chunk.response_metadata.get("prompt_progress", ()):
+            progress(PromptProgress(**report))
         usage = chunk.usage_metadata if isinstance(chunk, AIMessageChunk) else None
         yield chunk.text, usage["output_tokens"] if usage else 0
 

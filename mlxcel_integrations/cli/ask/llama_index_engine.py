@@ -85,8 +85,8 @@ class _ProgressHandler(BaseEventHandler):
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         if isinstance(event, PromptProgressEvent):
-            told = PromptProgress(event.total, event.cache, event.processed, event.time_ms)
-            self.progress(told)
+            report = PromptProgress(event.total, event.cache, event.processed, event.time_ms)
+            self.progress(report)
 
 
 @contextlib.contextmanager

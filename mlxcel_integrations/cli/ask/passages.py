@@ -19,7 +19,7 @@ __all__ = [
     "documentation_passages",
 ]
 
-SIZES = (300, 600)
+PASSAGE_SIZES = (300, 600)
 """Smallest and largest passage in characters; it ends with a paragraph or sentence if possible."""
 
 _FENCE_OR_HEADING = re.compile(r"^(?:(?P<fence>```|~~~)|#{1,6} +(?P<heading>.+?) *#*$)", re.M)
@@ -60,7 +60,7 @@ def cut_text(source: str, text: str) -> list[Passage]:
 
 def cut_lines(source: str, text: str) -> list[Passage]:
     """Cut code, a log or a very long text between lines, at a blank one if one is near."""
-    smallest, largest = SIZES
+    smallest, largest = PASSAGE_SIZES
     passages, line, start = [], 1, 0
     while start < len(text):
         end = start + largest
@@ -93,8 +93,8 @@ def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]
     passages: list[Passage] = []
     lines: list[str] = []
     first, size = 1, 0
-    for number, line in _lines_of(records):
-        if lines and size + len(line) > SIZES[1]:
+    for number, line in _numbered_lines(records):
+        if lines and size + len(line) > PASSAGE_SIZES[1]:
             passages.append(Passage(source, f"{unit} {first}", "\n".join(lines)))
             lines, size = [], 0
         if not lines:
@@ -106,10 +106,10 @@ def cut_records(source: str, unit: str, records: Iterable[str]) -> list[Passage]
     return passages
 
 
-def _lines_of(records: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _numbered_lines(records: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Yield each record with its number, a long one in pieces with the same number."""
     for number, record in enumerate(records, 1):
-        if len(record) <= SIZES[1]:
+        if len(record) <= PASSAGE_SIZES[1]:
             yield number, record
         else:
             yield from ((number, piece.text) for piece in cut_lines("", record))
@@ -119,7 +119,7 @@ def cut_markdown(source: str, text: str) -> list[Passage]:
     """Cut a Markdown page into passages, first at its headings."""
     from semantic_text_splitter import MarkdownSplitter
 
-    splitter = MarkdownSplitter(SIZES)
+    splitter = MarkdownSplitter(PASSAGE_SIZES)
     return [
         Passage(source, heading, piece)
         for heading, section in _sections(text)
@@ -143,7 +143,7 @@ def documentation_passages() -> list[Passage]:
 def _cut(text: str) -> list[tuple[int, str]]:
     from semantic_text_splitter import TextSplitter
 
-    return TextSplitter(SIZES).chunk_indices(text)
+    return TextSplitter(PASSAGE_SIZES).chunk_indices(text)
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:

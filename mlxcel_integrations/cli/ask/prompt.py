@@ -31,10 +31,10 @@ class Style:
 _NOT_BLANK = r'root ::= " "? [^ \n] ([^\n] | "\n")*'
 """A grammar of llama.cpp: without it, some answers begin with a blank line, and end there."""
 
-_USUAL = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
+_DEFAULT_STYLE = Style(4, {"temperature": 0, "reasoning": False, "max_tokens": 512})
 # It was not trained to chat: it mixes up several passages, and tends to answer from the first row
 # of a table. It often repeats the first line of an answer, or goes on with another question.
-_BUILT_IN = Style(
+_BUILT_IN_STYLE = Style(
     1,
     {
         "temperature": 0,
@@ -49,4 +49,4 @@ _BUILT_IN = Style(
 
 def prompt_style(model: str) -> Style:
     """Return the style for a model, given its name."""
-    return _BUILT_IN if model == BUILT_IN_MODEL else _USUAL
+    return _BUILT_IN_STYLE if model == BUILT_IN_MODEL else _DEFAULT_STYLE

@@ -23,7 +23,7 @@ class Retrieval:
     """Finds passages for questions.
 
     Passages that share words with a question are embedded first, then as many others as time
-    allows. Vectors are kept, so that the next question continues where this one stopped.
+    allows. Vectors are kept, so that the next question continues from there.
 
     Args:
         terminal: Where to print progress.

@@ -22,11 +22,11 @@ CREATE TABLE IF NOT EXISTS vector (
 ) WITHOUT ROWID;
 """
 
-_ROWS = 500
+_MAX_ROWS = 500
 """Rows that are looked up at once: older versions of SQLite take at most 999 values."""
 
 
-def _in_memory_if_need_be(
+def _falling_back_to_memory(
     method: Callable[Concatenate[Store, Parameters], T],
 ) -> Callable[Concatenate[Store, Parameters], T]:
     """Decorate a method to go on in memory if the file is full, locked or damaged."""
@@ -37,7 +37,7 @@ def _in_memory_if_need_be(
             return method(self, *args, **named)
         except sqlite3.Error as error:
             self.close()
-            self._go_on_in_memory(error)
+            self._switch_to_memory(error)
             return method(self, *args, **named)
 
     return tried
@@ -49,10 +49,10 @@ class Store:
     Each batch is committed when it is added, and survives if the program is killed afterwards.
 
     Args:
-        path: An SQLite file, created if need be; a damaged one is replaced.
+        path: An SQLite file, created if missing; a damaged one is replaced.
 
     Attributes:
-        notice: A message for the user if the file was damaged, or cannot be used any more.
+        notice: A message for the user if the file was damaged, or can no longer be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class Store:
         try:
             self._database = self._open()
         except (sqlite3.OperationalError, OSError) as error:
-            self._go_on_in_memory(error)
+            self._switch_to_memory(error)
         except sqlite3.DatabaseError:
             self.notice = f"{path} was damaged, and has been replaced"
             path.unlink()
@@ -71,14 +71,14 @@ class Store:
         """Close the file."""
         self._database.close()
 
-    @_in_memory_if_need_be
+    @_falling_back_to_memory
     def pages(self, content: bytes) -> list[str] | None:
-        """Return the pages of a document, given a digest of it; None if they are not kept."""
+        """Return the pages of a document, given a digest of it; None if they are not stored."""
         query = "SELECT pages FROM pdf WHERE content = ?"
         row = self._database.execute(query, (content,)).fetchone()
         return json.loads(row[0]) if row else None
 
-    @_in_memory_if_need_be
+    @_falling_back_to_memory
     def keep_pages(self, content: bytes, pages: Sequence[str]) -> None:
         """Add the pages of a document."""
         with self._database:
@@ -86,27 +86,27 @@ class Store:
                 "INSERT OR REPLACE INTO pdf VALUES (?, ?)", (content, json.dumps(pages))
             )
 
-    @_in_memory_if_need_be
+    @_falling_back_to_memory
     def vectors(self, model: str, texts: Sequence[str]) -> dict[str, bytes]:
         """Return the vectors of a model that are kept for these texts."""
         found = {}
-        for first in range(0, len(texts), _ROWS):
-            digests = {_digest(text): text for text in texts[first : first + _ROWS]}
+        for first in range(0, len(texts), _MAX_ROWS):
+            digests = {_digest(text): text for text in texts[first : first + _MAX_ROWS]}
             places = ", ".join("?" * len(digests))
             query = f"SELECT text, numbers FROM vector WHERE model = ? AND text IN ({places})"
             for digest, numbers in self._database.execute(query, (model, *digests)):
                 found[digests[digest]] = numbers
         return found
 
-    @_in_memory_if_need_be
+    @_falling_back_to_memory
     def keep_vectors(self, model: str, vectors: Mapping[str, bytes]) -> None:
         """Add the vectors of a model for texts."""
         rows = [(model, _digest(text), numbers) for text, numbers in vectors.items()]
         with self._database:
             self._database.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", rows)
 
-    @_in_memory_if_need_be
-    def drop_others(self, model: str, size: int) -> bool:
+    @_falling_back_to_memory
+    def drop_other_sizes(self, model: str, size: int) -> bool:
         """Remove the vectors of a model unless they have this size in bytes.
 
         Returns:
@@ -120,9 +120,9 @@ class Store:
             self._database.execute("DELETE FROM vector WHERE model = ?", (model,))
             return True
 
-    @_in_memory_if_need_be
-    def drop_former(self) -> bool:
-        """Remove the vectors that the built-in model made before there was a built-in embedder.
+    @_falling_back_to_memory
+    def drop_legacy(self) -> bool:
+        """Remove vectors that the built-in chat model made before there was a built-in embedder.
 
         Returns:
             Whether there were any.
@@ -131,9 +131,9 @@ class Store:
             dropped = self._database.execute("DELETE FROM vector WHERE model GLOB 'embedded *'")
             return dropped.rowcount > 0
 
-    def _go_on_in_memory(self, error: Exception) -> None:
+    def _switch_to_memory(self, error: Exception) -> None:
         """Use a new store that ends with this run."""
-        self.notice = f"Nothing is kept for the next time: cannot use {self.path}: {error}"
+        self.notice = f"Nothing is saved for next time: cannot use {self.path}: {error}"
         self._database = self._connect(":memory:")
 
     def _open(self) -> sqlite3.Connection:
@@ -146,7 +146,7 @@ class Store:
         database = sqlite3.connect(path, timeout=30)
         try:
             # Waiting for the disk at each commit would take longer than all other work on most
-            # documents; a store that a power failure damages is made anew.
+            # documents; a store that a power failure damages is replaced.
             database.execute("PRAGMA synchronous = OFF")
             database.executescript(_TABLES)
         except sqlite3.Error:

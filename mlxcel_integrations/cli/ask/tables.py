@@ -11,8 +11,8 @@ from .keyword_search import KeywordIndex
 
 __all__ = ["best_rows_first", "csv_records", "json_records", "records"]
 
-_SAMPLE = 65_536
-_LONGEST_FIELD = 10_000_000
+_SAMPLE_CHARACTERS = 65_536
+_MAX_FIELD_CHARACTERS = 10_000_000
 
 
 def csv_records(text: str) -> Iterator[str]:
@@ -21,7 +21,7 @@ def csv_records(text: str) -> Iterator[str]:
     Raises:
         csv.Error: It is not a CSV table.
     """
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     return records(csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text)))
 
 
@@ -50,8 +50,8 @@ def json_records(text: str) -> list[str]:
     except ValueError:
         value = [json.loads(line) for line in text.splitlines() if line.strip()]
     if isinstance(value, list):
-        return [_record(_values(item)) for item in value]
-    return [_record([pair]) for pair in _values(value)]
+        return [_record(_paths_and_values(item)) for item in value]
+    return [_record([pair]) for pair in _paths_and_values(value)]
 
 
 def best_rows_first(text: str, question: str) -> str:
@@ -63,18 +63,18 @@ def best_rows_first(text: str, question: str) -> str:
 
 def _delimiter(text: str) -> str:
     """Return the delimiter that occurs most often in the first line."""
-    first = text[:_SAMPLE].partition("\n")[0]
+    first = text[:_SAMPLE_CHARACTERS].partition("\n")[0]
     return max(",;\t|", key=first.count)
 
 
-def _values(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _paths_and_values(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield every single value with its path: ``address.city``."""
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _values(item, f"{path}.{name}" if path else str(name))
+            yield from _paths_and_values(item, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         for item in value:
-            yield from _values(item, path)
+            yield from _paths_and_values(item, path)
     elif isinstance(value, list):
         yield path, ", ".join(map(_text, value))
     else:
@@ -86,6 +86,6 @@ def _text(value: Any) -> str:
 
 
 def _record(pairs: Iterable[tuple[str, str]]) -> str:
-    # On one line, whatever line breaks a value has.
+    # On one line, even if a value has line breaks.
     words = ((" ".join(name.split()), " ".join(value.split())) for name, value in pairs)
     return "; ".join(f"{name}: {value}" if name else value for name, value in words if value)

@@ -59,12 +59,12 @@ class VectorIndex:
             MlxcelError: The server does not embed.
             openai.APIError: The server rejected the request, or could not be reached.
         """
-        self._questions[question] = vector = _unit(self._llm.embed([question])[0])
+        self._questions[question] = vector = _unit_vector(self._llm.embed([question])[0])
         if self._vectors:
             return False
-        dropped = self._store.drop_others(self._model, vector.nbytes)
+        dropped = self._store.drop_other_sizes(self._model, vector.nbytes)
         if self._model.startswith(BUILT_IN_EMBEDDER):
-            dropped |= self._store.drop_former()
+            dropped |= self._store.drop_legacy()
         kept = self._store.vectors(self._model, self._texts)
         self._vectors = {text: np.frombuffer(numbers, np.float32) for text, numbers in kept.items()}
         return dropped
@@ -87,7 +87,7 @@ class VectorIndex:
         while first < len(texts) and (begin := time.monotonic()) < end:
             batch = texts[first : first + size]
             first += size
-            vectors = dict(zip(batch, map(_unit, self._llm.embed(batch)), strict=True))
+            vectors = dict(zip(batch, map(_unit_vector, self._llm.embed(batch)), strict=True))
             self._vectors |= vectors
             self._store.keep_vectors(self._model, {t: v.tobytes() for t, v in vectors.items()})
             done(len(batch))
@@ -116,6 +116,6 @@ def vector_name(features: ServerFeatures) -> str:
     return name if len(features.models) > 1 else f"{name} {features.model_path or ''}"
 
 
-def _unit(numbers: Sequence[float]) -> Vector:
+def _unit_vector(numbers: Sequence[float]) -> Vector:
     vector = np.asarray(numbers, np.float32)
     return vector / max(float(np.linalg.norm(vector)), 1e-12)

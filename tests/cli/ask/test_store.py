@@ -28,7 +28,7 @@ def test_nothing_is_kept_in_a_directory_without_write_access(
     said = ask(notes)
 
     assert 0 == said.status
-    assert f"Cache     Nothing is kept for the next time: cannot use {store}" in said.err
+    assert f"Cache     Nothing is saved for next time: cannot use {store}" in said.err
 
 
 def test_pages_and_vectors_are_kept_by_content(store: Path) -> None:
@@ -45,11 +45,11 @@ def test_pages_and_vectors_are_kept_by_content(store: Path) -> None:
 
 def test_vectors_of_another_size_are_dropped(store: Path) -> None:
     with closing(Store(store)) as kept:
-        assert not kept.drop_others("model", 8)
+        assert not kept.drop_other_sizes("model", 8)
         kept.keep_vectors("model", {"text": b"12345678"})
 
-        assert not kept.drop_others("model", 8)
-        assert kept.drop_others("model", 4)
+        assert not kept.drop_other_sizes("model", 8)
+        assert kept.drop_other_sizes("model", 4)
         assert {} == kept.vectors("model", ["text"])
 
 
@@ -59,8 +59,8 @@ def test_vectors_of_the_built_in_model_are_dropped_and_those_of_others_stay(stor
         for name in names:
             kept.keep_vectors(name, {"text": b"12345678"})
 
-        assert kept.drop_former()
-        assert not kept.drop_former()
+        assert kept.drop_legacy()
+        assert not kept.drop_legacy()
         assert [{}, {"text"}, {"text"}] == [
             kept.vectors(name, ["text"]).keys() or {} for name in names
         ]
@@ -92,5 +92,5 @@ def test_a_full_file_is_told_in_one_line_and_the_question_is_answered(
     said = ask(notes)
 
     assert 0 == said.status
-    notice = f"Cache     Nothing is kept for the next time: cannot use {store}: database or disk is"
+    notice = f"Cache     Nothing is saved for next time: cannot use {store}: database or disk is"
     assert 1 == said.err.count(notice)

@@ -269,10 +269,8 @@ _PROVIDER_ONLY = frozenset(
 
 def _with_type(block: Block) -> Block:
     """Return a block with its type, which only the blocks of Bedrock lack."""
-    key = (
-        next((key for key in _BEDROCK_TYPES if key in block), None) if "type" not in block else None
-    )
-    if key is None:
+    key = next((key for key in _BEDROCK_TYPES if key in block), None)
+    if key is None or "type" in block:
         return block
     return {**block, "type": _BEDROCK_TYPES[key], _BEDROCK_TYPES[key]: block[key]}
 

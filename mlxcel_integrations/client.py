@@ -476,7 +476,7 @@ class LLM(BaseClient):
         return self._driver.run(count_tokens(self._connection, text))
 
     def counts_at_once(self) -> bool:
-        """Tell whether many texts can be counted in one request; tried once."""
+        """Return whether many texts can be counted in one request; tried once."""
         return self._driver.run(can_count_at_once(self._connection.tokens))
 
     def count_message_tokens(

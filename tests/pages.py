@@ -75,7 +75,7 @@ class Example:
     may_differ: bool
 
     def agrees(self, printed: str) -> bool:
-        """Tell whether the page shows what was printed: the text, or that there is one."""
+        """Return whether the page shows what was printed: the text, or that there is one."""
         if self.may_differ:
             return bool(printed) == bool(self.output)
         return printed == self.output

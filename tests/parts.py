@@ -225,17 +225,17 @@ def part_of(test: str) -> str:
 
 
 def is_timed(test: str) -> bool:
-    """Tell whether a test that failed is tried again."""
+    """Return whether a test that failed is tried again."""
     return test.startswith(TIMED)
 
 
 def is_of_speed(test: str) -> bool:
-    """Tell whether a test means nothing while the code is watched."""
+    """Return whether a test means nothing while the code is watched."""
     return test.startswith(SPEED)
 
 
 def may_have(path: str, part: str) -> bool:
-    """Tell whether a folder or a file may have tests of a part."""
+    """Return whether a folder or a file may have tests of a part."""
     if part == "together":
         return not path.startswith(LONG + ALONE)
     names = ALONE if part == "alone" else LONG

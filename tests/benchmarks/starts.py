@@ -109,7 +109,7 @@ def processor_time(programs: Mapping[str, str], rounds: int, peers: bool) -> dic
 
 
 def takes_part(name: str, peers: bool) -> bool:
-    """Tell whether a program runs: its package is installed, and others are asked for."""
+    """Return whether a program runs: its package is installed, and others are asked for."""
     if name in OURS or name not in FLOORS:
         return True
     try:

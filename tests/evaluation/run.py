@@ -65,7 +65,7 @@ def evaluate(
 
 
 def is_right(answer: str, expected: Iterable[str]) -> bool:
-    """Tell whether an answer has one of the expected texts.
+    """Return whether an answer has one of the expected texts.
 
     Args:
         answer: The answer.
@@ -85,7 +85,7 @@ def _has(answer: str, part: str) -> bool:
 
 
 def is_clean(answer: str) -> bool:
-    """Tell whether an answer is nothing but an answer: one paragraph, no other turn, no echo."""
+    """Return whether an answer is nothing but an answer: one paragraph, no other turn, no echo."""
     lines = [line.strip() for line in answer.splitlines()]
     return (
         bool(answer)

@@ -94,7 +94,7 @@ def kinds_of_outputs(notebook: Any) -> list[list[str]]:
 
 
 def is_start(output: Any) -> bool:
-    """Tell whether an output is the line of a start, which is emptied if the start fails."""
+    """Return whether an output is the line of a start, which is emptied if the start fails."""
     text = output.get("data", {}).get("text/plain")
     is_line = text is not None and (not text or text.startswith("Starting "))
     return output.output_type == "display_data" and is_line

@@ -143,7 +143,7 @@ class Asker:
         self._begin()
 
     def hangs(self) -> bool:
-        """Tell whether it has said nothing for too long, and kill it then."""
+        """Return whether it has said nothing for too long, and kill it then."""
         silent = time.monotonic() > self._heard + HANGS
         if silent:
             self._program.kill()

@@ -187,7 +187,7 @@ def above_servers(owner: psutil.Process, share: str, chance: random.Random) -> l
 
 
 def is_broker_of(process: psutil.Process, owner: psutil.Process) -> bool:
-    """Tell whether a process is a broker of the same user directory as an owner."""
+    """Return whether a process is a broker of the same user directory as an owner."""
     with contextlib.suppress(psutil.Error):
         return (
             any("broker import main" in word for word in process.cmdline())

@@ -85,7 +85,7 @@ def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
 
 
 def is_named(node: ast.expr, name: str) -> bool:
-    """Tell whether an expression is a variable, or an attribute, of this name."""
+    """Return whether an expression is a variable, or an attribute, of this name."""
     return name in (getattr(node, "id", None), getattr(node, "attr", None))
 
 
@@ -127,7 +127,7 @@ def modules_without_tests() -> list[str]:
 
 
 def has_tests(module: str) -> bool:
-    """Tell whether a module has a test file, or a folder of tests, of its name."""
+    """Return whether a module has a test file, or a folder of tests, of its name."""
     path = TESTS.joinpath(*module.split("."))
     return path.is_dir() or path.with_name(f"test_{path.name}.py").exists()
 

@@ -67,7 +67,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def is_package(module: str) -> bool:
-    """Tell whether a module is a folder."""
+    """Return whether a module is a folder."""
     return PACKAGE.joinpath(*module.split(".")).is_dir()
 
 
@@ -114,7 +114,7 @@ def parents(module: str, level: int) -> list[str]:
 
 
 def is_ours(name: str) -> bool:
-    """Tell whether an absolute name is that of a module of the package."""
+    """Return whether an absolute name is that of a module of the package."""
     package, _, module = name.partition(".")
     return package == PACKAGE.name and module in modules()
 

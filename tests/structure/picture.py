@@ -93,7 +93,7 @@ def steps(calls: Iterable[Call]) -> list[Step]:
 
 
 def is_before_ours(call: Call) -> bool:
-    """Tell whether LangChain has not handed the messages over yet."""
+    """Return whether LangChain has not handed the messages over yet."""
     return call.function.name != "ChatMlxcel._stream"
 
 

@@ -31,7 +31,7 @@ def wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def runs(pid: int) -> bool:
-    """Tell whether a process runs; a dead one may stay in the table until its parent looks."""
+    """Return whether a process runs; a dead one may stay in the table until its parent looks."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -21,9 +21,9 @@ from .tables import csv_records, json_records, records
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
-__all__ = ["LARGEST", "Unreadable", "is_binary", "is_table", "read_document"]
+__all__ = ["MAX_FILE_BYTES", "Unreadable", "is_binary", "is_table", "read_document"]
 
-LARGEST = 100_000_000
+MAX_FILE_BYTES = 100_000_000
 """Bytes of a file; a larger one is likely a mistake, and may not fit into memory."""
 
 _LONG_TEXT = 1_000_000
@@ -211,8 +211,8 @@ def _is_word(content: bytes) -> bool:
 
 def _check_size_unpacked(content: bytes) -> None:
     with zipfile.ZipFile(BytesIO(content)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-            raise Unreadable(f"it is larger than {LARGEST // 1_000_000} MB. Split it")
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_FILE_BYTES:
+            raise Unreadable(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB. Split it")
 
 
 def _invalid_file(kind: str, error: Exception) -> Unreadable:

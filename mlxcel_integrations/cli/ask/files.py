@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ...errors import MlxcelError
 from ..terminal import on_one_line
-from .documents import LARGEST, Unreadable, is_binary, read_document
+from .documents import MAX_FILE_BYTES, Unreadable, is_binary, read_document
 from .passages import Passage
 from .store import Store
 
 __all__ = ["STANDARD_INPUT", "Corpus", "UnreadableFile", "file_content", "path_of"]
 
 STANDARD_INPUT = "-"
-_TOO_LARGE = f"it is larger than {LARGEST // 1_000_000} MB. Split it"
+_TOO_LARGE = f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB. Split it"
 _LINKS_OUT = "links out of the folder"
 _MAX_LISTED_KINDS = 6
 _FIRST_BYTES = 8192
@@ -175,8 +175,8 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
         OSError: It cannot be opened.
     """
     if name == STANDARD_INPUT:
-        content = sys.stdin.buffer.read(LARGEST + 1)
-        if len(content) > LARGEST:
+        content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             raise Unreadable(_TOO_LARGE)
         return content
     # Without blocking, since it may have become a pipe.
@@ -192,10 +192,10 @@ def file_content(name: str, folder: Path | None = None) -> bytes:
             content = file.read(_FIRST_BYTES) or b""
             if folder is not None and is_binary(name, content):
                 raise _Skipped(on_one_line(Path(name).suffix.lower()) or "without a suffix")
-            if status.st_size <= LARGEST:
+            if status.st_size <= MAX_FILE_BYTES:
                 # It may grow meanwhile, or not report its size.
-                content += file.read(LARGEST + 1 - len(content)) or b""
-            if max(status.st_size, len(content)) > LARGEST:
+                content += file.read(MAX_FILE_BYTES + 1 - len(content)) or b""
+            if max(status.st_size, len(content)) > MAX_FILE_BYTES:
                 raise Unreadable(_TOO_LARGE)
             return content
     finally:

@@ -19,7 +19,7 @@ __all__ = ["VectorIndex", "vector_name"]
 
 Vector = NDArray[np.float32]
 
-_FIRST_BATCH, _LARGEST_BATCH = 4, 1024
+_FIRST_BATCH, _MAX_BATCH = 4, 1024
 _BATCH_SECONDS = 1.0
 
 
@@ -93,7 +93,7 @@ class VectorIndex:
             done(len(batch))
             # Short enough to stop in time, large enough to fill all slots of a fast server.
             quick = time.monotonic() - begin < _BATCH_SECONDS / 2
-            size = min(size * 2, _LARGEST_BATCH) if quick else max(size // 2, 1)
+            size = min(size * 2, _MAX_BATCH) if quick else max(size // 2, 1)
 
     def rank(self, question: str, indices: Iterable[int], k: int) -> dict[int, float]:
         """Return at most k of these indices with their similarities, nearest first.

@@ -140,7 +140,7 @@ def test_rows_of_a_page_have_the_names_of_their_columns(table: str, text: str, k
 def test_a_document_without_text_says_why(
     name: str, content: bytes, reason: str, kept: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documents, "LARGEST", 2500)
+    monkeypatch.setattr(documents, "MAX_FILE_BYTES", 2500)
 
     with pytest.raises(Unreadable, match=reason):
         read_document(name, content, kept)

@@ -13,8 +13,8 @@ between_forks = threading.RLock()
 """Held by a thread while it imports modules, makes a TLS context or starts a process, so that no
 other thread forks.
 
-The lock of a module that is being imported stays locked in a child forever, and so do the locks of
-OpenSSL. And a child would inherit the pipe that tells ``Popen`` that the process runs, so that
+In a child, the lock of a module that was being imported stays locked forever, and so do the locks
+of OpenSSL. A child would also inherit the pipe that tells ``Popen`` that the process runs, and
 ``Popen`` would wait until the child ends.
 """
 if hasattr(os, "register_at_fork"):  # pragma: no branch # not on Windows

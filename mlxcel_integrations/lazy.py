@@ -1,4 +1,4 @@
-"""Public names that are loaded when they are first used, so that importing a package is free."""
+"""Public names that are loaded on first use, so that importing a package takes no time."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _with_tls(endpoint: Endpoint, tls: TLS) -> Endpoint:
 
 
 def split_timeout(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options in which an ``httpx.Timeout`` is written as the two limits of it that count.
+    """Return options with an ``httpx.Timeout`` replaced by the two limits of it that apply.
 
     Its ``connect`` counts only if ``connect_timeout`` is not set.
     """
@@ -263,7 +263,7 @@ class BaseClient:
         self._connection = connection
 
     def _beside(self, driver: Driver, make: Callable[[Connection, None], Driver]) -> Driver:
-        """Return the driver of the server that embeds: of a second one, or of the first."""
+        """Return the driver of the server that embeds: the second server, or the only one."""
         embedder = self._connection.embedder
         return driver if embedder is None else make(embedder, None)
 

@@ -34,7 +34,7 @@ def is_utf8(path: str | os.PathLike[str]) -> bool:
 
 
 def is_socket_path(host: str) -> bool:
-    """Return whether servers take a host to be the path of a socket."""
+    """Return whether servers read a host as the path of a socket."""
     return host.endswith(".sock")
 
 
@@ -90,7 +90,7 @@ def check_socket_length(path: str, option: str) -> None:
 
 
 def is_stale(path: str) -> bool:
-    """Return whether a socket file exists on which nobody listens any more."""
+    """Return whether a socket file exists on which no process listens any more."""
     with socket.socket(socket.AF_UNIX) as probe:
         # A server that accepts no connections at the moment would block this forever.
         probe.settimeout(1.0)

@@ -1,1 +1,1 @@
-"""Options: the fields that objects and requests have, and the names that are not among them."""
+"""Options: the fields of objects and requests, and hints for names that are not among them."""

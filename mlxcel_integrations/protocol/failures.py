@@ -52,8 +52,8 @@ _ADVICE = {
 _BALANCER_ADVICE = {
     502: "A proxy or balancer in front of the server could not reach it, or lost the connection: "
     "check its log, and send the request again.",
-    503: "A proxy or balancer in front of the server has none for this request: check that servers "
-    "run behind it and pass its health checks, or try again later if they are busy.",
+    503: "A proxy or balancer in front of the server found no server for this request: check that "
+    "servers run behind it and pass its health checks, or try again later if they are busy.",
     504: "A proxy or balancer in front of the server stopped waiting: reading a long prompt takes "
     "a while, so raise its timeout.",
 }
@@ -261,28 +261,28 @@ def buffering(where: str) -> str:
 def template_failed(reason: str) -> str:
     """Return the warning about answers to a prompt that is not the model's."""
     return (
-        f"The chat template of the model fails ({reason}), so the server makes up a prompt of its "
-        "own: answers may be poor or empty, and counts wrong. Pass a template that works as "
+        f"The chat template of the model fails ({reason}), so the server makes up its own prompt: "
+        "answers may be poor or empty, and token counts wrong. Pass a template that works as "
         "chat_template=, or merge_messages=True if this one is strict about roles."
     )
 
 
 def another_model(where: str, model: str, before: str) -> str:
-    """Return the warning about an answer from another model than before."""
+    """Return the warning about an answer from a different model than before."""
     first, second = sorted((model, before))
     return (
         f"{where} answers with the models {first!r} and {second!r} in turn, or has switched "
         "from one to the other. Its features are discovered again. Servers behind one address must "
-        "serve the same model with the same options: give each model an address of its own."
+        "serve the same model with the same options: give each model its own address."
     )
 
 
 def not_the_model(where: str, asked: str, answered: str) -> str:
-    """Return the warning about an answer from another model than the user has named."""
+    """Return the warning about an answer from a model that the user has not named."""
     return (
         f"served_model={asked!r} was asked for, but {where} answered with the model {answered!r}: "
-        "servers answer with the model they have, whatever the name. Name that one, or leave "
-        "served_model= out; models() returns the names of all."
+        "servers answer with the model they have, whatever name is sent. Pass the name of that "
+        "model, or leave served_model= out; models() returns the names of all."
     )
 
 

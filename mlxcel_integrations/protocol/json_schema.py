@@ -119,7 +119,7 @@ def check_schema_size(schema: Mapping[str, Any]) -> None:
     size = len(compact(schema).encode())
     if size > MAX_SCHEMA_BYTES:
         raise MlxcelError(
-            f"The schema has {size} bytes, more than the {MAX_SCHEMA_BYTES} that are possible. The "
+            f"The schema has {size} bytes, but at most {MAX_SCHEMA_BYTES} are possible. The "
             f"largest part is {largest_part(schema)}: shorten it, or ask in several steps."
         )
 

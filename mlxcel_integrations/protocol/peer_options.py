@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 __all__ = ["PEER_OPTIONS", "is_harmless", "named_options", "peer_hint", "seconds_of", "snake_case"]
 
-_FIELDS = "use fields of their own, such as top_k= or min_p=, or extra_body="
+_FIELDS = "use fields such as top_k= or min_p=, or extra_body="
 _SCHEMA = "use response_format= with a class or a JSON schema"
 _CLIENT = "leave it out: connections are made here, and LLM has openai_client for other uses"
 _CONNECTION = "use socket=, verify= or default_headers= for what it sets"
@@ -25,7 +25,7 @@ _MODEL = "use model= to start a server, or served_model= to choose a model of a 
 _AGENT = "give it to the agent of your framework: one request gets one answer here"
 _QUESTION = "pass it to the method that asks, as its first argument"
 _HISTORY = "pass the earlier messages again: the server keeps what it has read of them"
-_TEMPLATE = "use chat_template=, or leave it out: a model has a template of its own"
+_TEMPLATE = "use chat_template=, or leave it out: a model has its own template"
 _STREAM = "call the methods that stream, for an answer in pieces"
 _USAGE = "leave it out: the number of tokens ends every stream"
 _IMAGE = "leave it out: answers are text, not images"

@@ -297,7 +297,7 @@ def _bounds_conflict(kind: str, part: Mapping[str, Any]) -> str | None:
         if part.get(low, 0) > part.get(high, math.inf):
             return f"{low} {part[low]} is above {high} {part[high]}"
     if kind == "object" and len(part.get("required", ())) > part.get("maxProperties", math.inf):
-        return f"more is required than maxProperties {part['maxProperties']}"
+        return f"more properties are required than maxProperties {part['maxProperties']} allows"
     return _number_bounds_conflict(kind, part) if kind in ("integer", "number") else None
 
 

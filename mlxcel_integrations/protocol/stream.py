@@ -59,7 +59,7 @@ class DeltaStream:
         must_end: Whether JSON that ends too early is an error, since nobody checks it later.
 
     Attributes:
-        done: Whether no more needs to be read.
+        done: Whether nothing is left to read.
         gave_up: Whether the server has reported that it cannot go on.
         broke_off: Whether it has done so with a finish reason, as mlxcel does.
         failed: Whether its generation failed after JSON that is complete.

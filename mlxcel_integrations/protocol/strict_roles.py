@@ -2,7 +2,8 @@
 
 Some templates raise an error unless user and assistant take turns, some know no system role, and
 those of Mistral want ids of nine letters and digits. Servers pass the error on. mlxcel up to v0.4.2
-answers all the same, from a prompt of its own. For templates without tools see ``prompted_tools``.
+answers nevertheless, from a prompt that it makes up. For templates without tools see
+``prompted_tools``.
 """
 
 from __future__ import annotations

@@ -187,8 +187,8 @@ class Deciding:
         if groups is None:
             raise MlxcelError(
                 "The server sent no log probabilities, which decide needs: use a server that "
-                "answers logprobs= and top_logprobs=, or chat(..., schema=Literal[...]), which "
-                "needs none and returns a label alone."
+                "supports logprobs= and top_logprobs=, or chat(..., schema=Literal[...]), which "
+                "returns a label without probabilities."
             )
         self._current_round.read(groups)
 

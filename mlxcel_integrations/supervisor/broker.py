@@ -102,7 +102,7 @@ class BrokerConfig:
 
 
 class Broker:
-    """Grants leases of a server, and stops it when nobody has one.
+    """Grants leases of a server, and stops it when no process has one.
 
     Args:
         config: The server.

@@ -105,7 +105,7 @@ def _is_inside(socket: str | bytes | None, directory: os.PathLike[str] | bytes |
 
 
 def is_stale(path: str | bytes) -> bool:
-    """Return whether a socket file exists on which nobody listens any more."""
+    """Return whether a socket file exists on which no process listens any more."""
     # Not needed until the server has ended, and importing it would double the time of a start.
     import socket
 
@@ -170,7 +170,7 @@ def make_directory(path: bytes) -> int:
         The descriptor that holds the lock.
 
     Raises:
-        OSError: It cannot be made, or belongs to somebody else.
+        OSError: It cannot be made, or belongs to another user.
     """
     while True:
         with contextlib.suppress(FileExistsError):
@@ -240,7 +240,7 @@ def _start(command: list[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _die_with_writer_of(pipe: int) -> None:
-    """Let Linux kill the group of this process as soon as nobody can write to a pipe any more.
+    """Let Linux kill the group of this process as soon as no process can write to a pipe.
 
     Unlike the signal of PR_SET_PDEATHSIG, it reaches a server behind a script that did not exec it.
     """

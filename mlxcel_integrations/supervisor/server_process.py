@@ -215,7 +215,7 @@ class ServerProcess:
                 limit.pause()
 
     def _watch(self) -> None:
-        """Take reports until the channel ends, or the server has ended and nobody reports it."""
+        """Take reports until the channel ends, or the server has ended without a report."""
         reporter_hangs = self._read_reports()
         if self._returncode is None:
             self._end_unreported(reporter_hangs)
@@ -228,7 +228,7 @@ class ServerProcess:
         """Take reports as they come.
 
         Returns:
-            Whether the server has ended, and nobody has reported it.
+            Whether the server has ended without a report of it.
         """
         with contextlib.ExitStack() as cleanup:
             selector = cleanup.enter_context(selectors.DefaultSelector())

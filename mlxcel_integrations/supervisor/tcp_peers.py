@@ -70,8 +70,8 @@ def _socket_inode(
 
     Args:
         family: ``AF_INET`` or ``AF_INET6``.
-        local: The address of its own end.
-        remote: The address of its other end; None for the listener.
+        local: The address of this socket.
+        remote: The address of the other end; None for the listener.
 
     Returns:
         Its inode, 0 if no process has it yet; None if there is no such socket.

@@ -1,9 +1,9 @@
 """Asynchronous connections.
 
-Those of anyio, which httpcore takes by default, make asyncio log an ``InvalidStateError`` when a
-task is cancelled at the moment at which data arrives, and Python warn of a coroutine that was never
-awaited when one is cancelled before it begins to connect. Their lookup of a host also keeps a
-program from its end.
+With those of anyio, which httpcore uses by default, asyncio logs an ``InvalidStateError`` if a task
+is cancelled at the moment at which data arrives, and Python warns of a coroutine that was never
+awaited if a task is cancelled before it begins to connect. Their lookup of a host also delays the
+end of a program.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FULL_QUEUE_SECONDS = 0.01
 
 
 def over_asyncio(transport: T, made: WeakSet[AsyncStream]) -> T:
-    """Return a transport of httpx after making it use asyncio for its connections.
+    """Make a transport of httpx use asyncio for its connections, and return it.
 
     Args:
         transport: The transport.
@@ -120,8 +120,8 @@ class _Reader(asyncio.StreamReader):
     A server may answer, and close the connection, before it has read all of a request.
 
     Attributes:
-        broken: Why the connection ended, None if it was closed in order, or is open.
-        unread: How many bytes have arrived that nobody has read yet.
+        broken: Why the connection broke, None if it was closed normally, or is open.
+        unread: How many bytes have arrived that were not read yet.
     """
 
     broken: Exception | None = None
@@ -193,8 +193,8 @@ class AsyncStream:
     async def aclose(self) -> None:
         """Close the connection, and drop bytes that were not sent yet."""
         self.abort()
-        # The loop closes the socket meanwhile. ``wait_closed`` would, once its task is cancelled,
-        # cancel whoever closes this again, such as the end of the loop.
+        # The loop closes the socket meanwhile. If a task is cancelled in ``wait_closed``, others
+        # that close this again are cancelled, too, such as the end of the loop.
         await asyncio.sleep(0)
 
     def get_extra_info(self, info: str) -> Any:
@@ -234,9 +234,9 @@ def _is_wait_over(error: OSError) -> bool:
 
 
 def _try_connect(connection: socket.socket, path: str) -> bool:
-    """Connect to a Unix socket, which takes no time; return False if its queue is full.
+    """Connect to a Unix socket, which never waits; return False if its queue is full.
 
-    asyncio would use it as if it were connected.
+    asyncio would use the socket as if it were connected.
     """
     try:
         connection.connect(path)

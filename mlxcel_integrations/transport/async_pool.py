@@ -39,7 +39,7 @@ class AsyncPool:
     """The connections of each event loop to one server, closed with the loop.
 
     Args:
-        transport: Used instead of ones that are made for the address.
+        transport: Used instead of transports that are made for the address.
         lease: The managed server to which all connections must lead; None in connect mode.
     """
 
@@ -62,7 +62,7 @@ class AsyncPool:
             try:
                 await off_loop(import_each, _WITH_FIRST_REQUEST)
             except OSError as error:
-                # This process may not open more files.
+                # The limit of open files of this process may be reached.
                 raise httpx.ConnectError(str(error)) from error
         # Nothing is awaited between here and where it is set, or each of the first tasks of a loop
         # would make a transport, and all but one would be lost.
@@ -143,7 +143,7 @@ class _AsyncClosing:
     body: httpx.AsyncByteStream | None
 
     async def aclose(self) -> None:
-        """Close it, if that was not done before; whoever may be cancelled shields this."""
+        """Close it, unless it is closed; a task that may be cancelled must shield this."""
         body, self.body = self.body, None
         if body is None:
             return
@@ -178,7 +178,7 @@ class _LoopTransport:
 async def _closed_with_loop(
     transport: httpx.AsyncBaseTransport, made: WeakSet[AsyncStream]
 ) -> AsyncGenerator[None, None]:
-    """Close a transport, and what it has made, when the loop ends or nobody refers to it any more.
+    """Close a transport and its connections when the loop ends, or when nothing refers to it.
 
     Args:
         transport: The transport.
@@ -191,18 +191,18 @@ async def _closed_with_loop(
     try:
         yield
     finally:
-        # All at once: a loop that ends may have no time left for one after the other.
+        # All at once: a loop that ends may leave no time to close one after the other.
         for stream in list(made):
             stream.abort()
         await transport.aclose()
 
 
 def _abandoned_connections(transport: httpx.AsyncBaseTransport) -> list[Any]:
-    """Return the connections of a pool that no request has or will get.
+    """Return the connections of a pool that no request uses or will ever use.
 
     httpcore 1.0 leaves a connection there forever if its task is cancelled before it has sent its
-    request: after 200 of them, every request hangs. It has no public way to tell which connections
-    requests have. Other transports have no such pool.
+    request: after 200 of them, every request hangs. It has no public way to find out which
+    connections requests use. Other transports have no such pool.
     """
     pool: Any = getattr(transport, "_pool", None)
     if not all(hasattr(pool, name) for name in _PRIVATE):

@@ -87,7 +87,7 @@ class ConnectionSettings(NamedTuple):
 
 
 def _taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """Take those options away that are fields of a class, and return them."""
+    """Remove and return the options that are fields of a class."""
     names = [name for name in kind._fields if name not in GROUPS]
     return {name: options.pop(name) for name in names if name in options}
 
@@ -103,10 +103,10 @@ class Connection(NotPicklable):
 
     Attributes:
         features: What the server can do, None if it is not known yet.
-        model: Name of the model in use, given or told by the server; None if it is not known yet.
+        model: Name of the model in use, given or reported by the server; None if not known yet.
         roles: What is known about the roles of messages.
-        refuses_begun: Whether the server has refused a conversation that ends with the beginning
-            of its answer.
+        refuses_begun: Whether the server has refused a conversation that ends with the beginning of
+            the answer.
         refuses_tools: Whether the server has refused a request because it knows no tools.
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
@@ -244,7 +244,7 @@ class Connection(NotPicklable):
 
     @property
     def named(self) -> dict[str, str]:
-        """The option that names the server, which a variable may have named instead."""
+        """The option that names the server, even if an environment variable has set it."""
         if self._endpoint is not None:
             return {"base_url": str(self._endpoint)}
         lease = self.lease
@@ -252,7 +252,7 @@ class Connection(NotPicklable):
 
     @property
     def state(self) -> str | None:
-        """``closed``, or what the managed server is doing; None for another one, as unknown."""
+        """``closed``, or what the managed server is doing; None in connect mode."""
         lease = self.lease
         if self._closed or (lease is not None and not lease.alive):
             return "closed"
@@ -261,7 +261,7 @@ class Connection(NotPicklable):
     def release(self) -> None:
         """Refuse requests from now on, and give the managed server back.
 
-        It stops when nobody else uses it.
+        It stops when nothing else uses it.
         """
         self._closed = True
         try:
@@ -343,7 +343,7 @@ class Connection(NotPicklable):
             self.line.forget()
 
     def learn(self, body: Mapping[str, Any], answer: DeltaStream, buffered: bool | None) -> None:
-        """Learn from a complete answer: which model answers, and whether a proxy buffers.
+        """Learn from a complete answer which model answers, and whether a proxy buffers.
 
         Args:
             body: The body of the request.

@@ -96,7 +96,7 @@ def broken(
 def to_exception(connection: Connection, failure: Failure, call: Call) -> Exception:
     """Return the exception for a call that failed, with the system's own error as ``cause``.
 
-    Raise it ``from None``: its message holds all that the errors behind it tell.
+    Raise it ``from None``: its message contains all that the errors behind it say.
     """
     error = failure.crash or _api_error(connection, failure, call)
     vars(error)["cause"] = _root_error(failure.cause)
@@ -125,9 +125,9 @@ def _root_error(error: BaseException | None) -> BaseException | None:
 
 
 def hide_secrets(error: BaseException) -> None:
-    """Replace all keys in an error and in those behind it, and take the headers of requests out.
+    """Replace all keys in an error and in those behind it, and remove the headers of requests.
 
-    A server may send back whatever it was sent, and libraries quote it.
+    A server may send back anything that it was sent, and libraries quote it.
     """
     seen: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
@@ -157,7 +157,7 @@ def log_tail(connection: Connection) -> str:
 
 
 def _how_server_ended(connection: Connection) -> str | None:
-    """Return how the managed server ended, None if it did not."""
+    """Return how the managed server ended, None if it still runs."""
     lease = connection.lease
     if lease is None:
         return None
@@ -165,7 +165,7 @@ def _how_server_ended(connection: Connection) -> str | None:
 
 
 def _crash_error(connection: Connection) -> MlxcelServerError | None:
-    """Return the error of a managed server that has ended unexpectedly, None if it has not."""
+    """Return the error of a managed server that has ended unexpectedly, None if it still runs."""
     lease = connection.lease
     if lease is None or not lease.alive:
         return None

@@ -36,7 +36,7 @@ _ROUTES = (
     *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/models"),
     *("/v1/messages", "/v1/responses", "/v1", "/chat/completions", "/health"),
 )
-"""Routes that an address may end with, each before a shorter one that it ends with, too."""
+"""Routes that an address may end with, each before shorter routes with the same end."""
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")
 
@@ -98,7 +98,7 @@ class Endpoint(NamedTuple):
 
     @property
     def canonical(self) -> str:
-        """The same text for all usual ways to write the address of one server."""
+        """A text that is the same for all usual ways to write the address of a server."""
         if self.socket is not None:
             return f"unix://{os.path.realpath(self.socket)}"
         url = httpx.URL(self.url)

@@ -40,7 +40,7 @@ def started(connection: Connection, deadline: Deadline | None = None) -> Steps[N
 
     Args:
         connection: The server.
-        deadline: The deadline of the request that needs it, which does not count the start.
+        deadline: The deadline of the request that needs it, which is extended by the start.
     """
     server = connection.server
     if server is not None:
@@ -56,8 +56,8 @@ def run(connection: Connection, flow: Flow[T], deadline: Deadline | None = None)
     Args:
         connection: The server.
         flow: The flow.
-        deadline: The deadline of the request that needs its result, None if nothing else does. The
-            flows that it gathers have deadlines of their own.
+        deadline: The deadline of the request that needs its result, None without one. Flows that
+            it gathers have separate deadlines.
 
     Raises:
         MlxcelServerError: The program is ending.
@@ -155,7 +155,7 @@ def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[In
 
 
 def _compression_error(connection: Connection, incoming: Incoming) -> MlxcelStreamError:
-    """Return the error for a compressed body: it may unpack to more than the memory holds."""
+    """Return the error for a compressed body, which may be larger than the memory when unpacked."""
     encoding = redacted(incoming.headers["content-encoding"])
     return MlxcelStreamError(
         f"{connection.where(incoming.server)} compressed its answer ({encoding!r:.40}), although "
@@ -191,7 +191,7 @@ def _read_json(connection: Connection, incoming: Incoming, call: Call) -> Steps[
 
 
 def _read_body(incoming: Incoming, most: int) -> Steps[bytes]:
-    """Read a body and close its response; of one that is larger than allowed, read a bit more."""
+    """Read a body, up to just above the limit, and close its response."""
     pieces, size = [], 0
     try:
         while size <= most and (piece := (yield Next(incoming))) is not None:

@@ -1,4 +1,4 @@
-"""Generations: from a request that waits for a slot of the server to its first token.
+"""Generations: from a request that waits for a slot of the server to the first token.
 
 The steps are those of ``exchange``.
 """
@@ -140,7 +140,7 @@ def _wait_for_slot(connection: Connection, call: Call, deadline: Deadline) -> St
         if place is not None and not place.done():
             deadline.renew(time.monotonic(), progress=False)
             yield Wait(place, deadline.timeout)
-            # A server that was loading can tell by now.
+            # A server that was loading can answer by now.
             if not line.slots_known:
                 yield from _learn_slots(connection, deadline)
     except TimeoutError as error:
@@ -154,9 +154,9 @@ def _wait_for_slot(connection: Connection, call: Call, deadline: Deadline) -> St
 
 
 def _learn_slots(connection: Connection, deadline: Deadline) -> Steps[bool]:
-    """Ask the server for its slots; return whether it has told what it is.
+    """Ask the server for its slots; return whether it has said what it is.
 
-    Where it has not, the next request that meets others in the line asks again.
+    If it has not, the next request that meets others in the line asks again.
     """
     line = connection.line
     line.asked = True

@@ -1,4 +1,4 @@
-"""Transport of the user, lent to a client that may be built on another library than ``httpx``."""
+"""Transport of the user, lent to a client that may be built on a library other than ``httpx``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["lent_async_transport", "lent_transport"]
 
 
 def lent_transport(transport: httpx.BaseTransport, library: Any) -> Any:
-    """Return a transport of a library that sends requests through another, and never closes it.
+    """Return a transport of a library that sends requests through the user's, and never closes it.
 
     Args:
         transport: The transport of the user.

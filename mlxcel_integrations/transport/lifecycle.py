@@ -12,7 +12,7 @@ __all__ = ["aclosed_on_failure", "closed_on_failure"]
 def closed_on_failure(close: Callable[[], None]) -> Iterator[None]:
     """Close an object whose start fails: ``with`` only closes what it has entered.
 
-    Nor is the object garbage-collected as long as somebody has the error, which refers to it.
+    Nor is the object garbage-collected while the error exists, which refers to it.
     """
     try:
         yield

@@ -51,7 +51,7 @@ class Line:
     Attributes:
         slots_known: Whether the number of slots is known; until then, generations are sent one at
             a time.
-        asked: Whether the server was asked for it, and has told at least what it is.
+        asked: Whether the server was asked for it, and has at least said what it is.
     """
 
     def __init__(self, *, known: bool = False) -> None:
@@ -62,9 +62,9 @@ class Line:
         self.restart()
 
     def restart(self) -> None:
-        """Begin with nobody in the line.
+        """Empty the line.
 
-        A forked child does so: there, nobody gives the places of the parent's threads back.
+        Needed in a forked child, where nothing gives the places of the parent's threads back.
         """
         self.asked = self.slots_known
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class Line:
         return place
 
     def leave(self, place: Place | None) -> None:
-        """Give a place back, whether its turn had come or not."""
+        """Give a place back, whether or not its turn had come."""
         if place is None:
             return
         with self._lock:

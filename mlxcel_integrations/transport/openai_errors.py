@@ -26,7 +26,7 @@ class APITimeoutError(ShortTraceback, openai.APITimeoutError):
 
 
 class APIStatusError(ShortTraceback, openai.APIStatusError):
-    """The server answered with a status that has no class of its own."""
+    """The server answered with a status that has no specific class."""
 
 
 class BadRequestError(ShortTraceback, openai.BadRequestError):
@@ -110,7 +110,7 @@ def _without_response(
     error_class: type[openai.APIConnectionError], failure: Failure, request: Any
 ) -> openai.APIError:
     if issubclass(error_class, openai.APITimeoutError):
-        # This class takes no message of its own in any version.
+        # In no version does this class take a message.
         error = error_class(request)
         error.message = failure.message
         error.args = (failure.message,)

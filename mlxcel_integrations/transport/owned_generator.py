@@ -22,7 +22,7 @@ class OwnedGenerator(AsyncGenerator[T, None]):
     (``firstiter`` of ``sys.set_asyncgen_hooks``), and closes it only if it is garbage-collected.
 
     Args:
-        generator: The generator, which nobody has read yet.
+        generator: The generator, which has not been read yet.
     """
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
@@ -59,7 +59,7 @@ class OwnedGenerator(AsyncGenerator[T, None]):
 def _unknown_to_the_loop(
     method: Callable[..., Coroutine[Any, Any, R]], *args: Any
 ) -> Coroutine[Any, Any, R]:
-    """Call a method of a generator, of which the first call tells the loop."""
+    """Call a method of a generator without registering the generator with the loop."""
     tell = sys.get_asyncgen_hooks().firstiter
     sys.set_asyncgen_hooks(firstiter=None)
     try:

@@ -1,8 +1,8 @@
 """Peers of connections: each new connection to a managed server must lead to that server.
 
-An address alone proves nothing: the server may have died and its port be another program's, or its
-socket may have been replaced. The system knows who holds the other end, and is asked before
-anything is sent.
+An address alone proves nothing: the server may have died, another program may have its port, or its
+socket may have been replaced. The system knows which process holds the other end, and is asked
+before anything is sent.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 
 def proving_peers(transport: T, lease: ServerLease | None) -> T:
-    """Return a transport after letting it check the peer of each connection that it makes.
+    """Make a transport check the peer of each connection that it makes, and return it.
 
     Args:
         transport: A transport of ``httpx`` or ``httpx2`` that has not been used yet.
-        lease: The managed server that it is to reach; None to leave the transport as it is.
+        lease: The managed server that it must reach; None to leave the transport unchanged.
 
     Raises:
         AttributeError: This version of ``httpx`` makes its connections in another way.
@@ -47,8 +47,8 @@ class _Backend:
 
     Args:
         backend: Makes the connections.
-        lease: The server. It is not kept alive, since the end of its last lease is its end.
-        error: Raised if somebody else answers.
+        lease: The server. It is not kept alive, since it ends with its last lease.
+        error: Raised if another program answers.
     """
 
     def __init__(self, backend: Any, lease: ServerLease, error: type[Exception]) -> None:

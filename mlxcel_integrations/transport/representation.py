@@ -81,7 +81,7 @@ def given(connection: Connection) -> dict[str, Any]:
 
 
 def texts_hidden(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return further fields of requests, of which any that is not a number may hold a key."""
+    """Return further fields of requests with stars for all but numbers: any text may be a key."""
     return {
         name: value if isinstance(value, int | float | None) else "***"
         for name, value in fields.items()
@@ -89,7 +89,7 @@ def texts_hidden(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def described(connection: Connection, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with the server, which a variable may name instead, and its state.
+    """Return options with the server, even if a variable names it, and with its state.
 
     Args:
         connection: The connection to the server.
@@ -128,7 +128,7 @@ def connection_table(kind: str, connection: Connection | None) -> str | None:
 
 
 def _window_before_start(server: Server, ctx_size: int | None) -> str | None:
-    """Return the window of a server that was not asked for it, as options or files tell it."""
+    """Return the window of a server that has not started, from options or files."""
     if ctx_size:
         return f"{ctx_size:,} tokens for all slots"
     trained = server.trained_context

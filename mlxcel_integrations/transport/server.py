@@ -49,7 +49,7 @@ class Server(Protocol):
         """Return whether it holds the other end of a connection."""
 
     def take_template_failure(self) -> str | None:
-        """Return why it answers from a prompt of its own; each reason only once."""
+        """Return why it makes up its own prompt; each reason only once."""
 
     def start(self) -> Self:
         """Start it, or wait until it is ready."""
@@ -76,4 +76,4 @@ class ServerLease(Protocol):
         """The server."""
 
     def release(self) -> None:
-        """Give the server back; it stops when nobody else uses it."""
+        """Give the server back; it stops when nothing else uses it."""

@@ -16,7 +16,7 @@ __all__ = ["close_leaked_socket", "hang_up", "wrap_backend"]
 
 
 def wrap_backend(transport: object, wrapper: Callable[[Any], Any]) -> bool:
-    """Let a wrapper make the connections of a transport; return whether the transport can.
+    """Let a wrapper make the connections of a transport; return whether that is possible.
 
     ``httpx`` and ``httpx2`` have no argument for this, only a private attribute of their pools.
     Other transports have no such pool, and stay as they are.

@@ -44,7 +44,7 @@ class StreamedAnswer:
         first: The deltas up to the first token.
         begun: Whether a token has come, or progress of the prompt.
         has_token: Whether the last read has brought a token.
-        done: Whether nothing more needs to be read.
+        done: Whether nothing is left to read.
     """
 
     def __init__(

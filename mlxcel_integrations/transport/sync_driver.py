@@ -135,7 +135,7 @@ class SyncDriver:
                 results.append(future.result())
                 work.done(results[-1])
         finally:
-            # After a failure, cancel the flows that have not begun, and do not await the others.
+            # After a failure, cancel the flows that have not begun, and do not wait for the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
 
@@ -144,9 +144,9 @@ _warned_of_blocked_loop = False
 
 
 def _warn_of_blocked_loop() -> None:
-    """Warn, once in a program, that a synchronous call for an answer stops an event loop.
+    """Warn, once in a program, that a synchronous call for an answer blocks the event loop.
 
-    In a notebook, a loop always runs, and nothing else waits for it.
+    Not in a notebook, where a loop always runs, and nothing else waits for it.
     """
     global _warned_of_blocked_loop
     # Where asyncio was not imported, no loop runs.

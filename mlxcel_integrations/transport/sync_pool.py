@@ -130,7 +130,7 @@ class _Closing:
     body: httpx.SyncByteStream | None
 
     def close(self) -> None:
-        """Close it, if that was not done before."""
+        """Close it, unless it is closed."""
         body, self.body = self.body, None
         if body is None:
             return

@@ -1,7 +1,7 @@
 """Turns of the streams in one event loop: none of them keeps the others, or the loop, waiting.
 
-A stream whose text has arrived already never has to wait, and so would never let anything else
-run; 200 of them would hold the loop for as long as all of their texts take.
+A stream whose text has already arrived never has to wait, and so would never let anything else
+run; 200 of them would block the loop until all of their texts are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_TURNS = 8
 """Most streams that have a turn in one iteration of the loop."""
 
 LONG_ITERATION_SECONDS = 0.008
-"""Seconds of the processor: an iteration of the loop that takes more had too many turns."""
+"""Processor time: an iteration of the loop that takes longer had too many turns."""
 
 
 class Turns:
@@ -43,7 +43,7 @@ class Turns:
         return turns
 
     async def join(self) -> None:
-        """Begin, or go on after a wait: at once if few others do so in this iteration."""
+        """Begin, or go on after a wait: at once if few other streams do in this iteration."""
         if self._waiting or self._joined >= self._at_once:
             await self.take()
         else:
@@ -76,7 +76,7 @@ class Turns:
     def _adapt(self) -> None:
         """Let fewer streams have a turn at once if those of the last iteration took long.
 
-        How long a turn takes is up to whoever reads the stream.
+        How long a turn takes is up to the reader of the stream.
         """
         now = time.thread_time()
         is_long = now - self._admitted_at > LONG_ITERATION_SECONDS

@@ -297,8 +297,8 @@ BALANCER = "A proxy or balancer in front of the server "
         ),
         (
             503,
-            "has none for this request: check that servers run behind it and pass its health "
-            "checks, or try again later if they are busy.",
+            "found no server for this request: check that servers run behind it and pass its "
+            "health checks, or try again later if they are busy.",
         ),
         (
             504,
@@ -456,7 +456,7 @@ def test_two_models_behind_one_address_are_told_in_one_order(model: str, before:
     assert (
         f"{WHERE} answers with the models 'a' and 'b' in turn, or has switched from one to "
         "the other. Its features are discovered again. Servers behind one address must serve the "
-        "same model with the same options: give each model an address of its own."
+        "same model with the same options: give each model its own address."
     ) == another_model(WHERE, model, before)
 
 
@@ -491,7 +491,7 @@ def test_a_long_text_is_kept_up_to_a_limit() -> None:
 
 def test_a_template_that_fails_is_told_with_its_reason_and_what_to_do() -> None:
     assert (
-        "The chat template of the model fails (no roles), so the server makes up a prompt of its "
-        "own: answers may be poor or empty, and counts wrong. Pass a template that works as "
+        "The chat template of the model fails (no roles), so the server makes up its own prompt: "
+        "answers may be poor or empty, and token counts wrong. Pass a template that works as "
         "chat_template=, or merge_messages=True if this one is strict about roles."
     ) == template_failed("no roles")

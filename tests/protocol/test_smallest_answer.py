@@ -85,7 +85,7 @@ NOTHING_FITS = {
     "items": ({**items(TEXT, 9), "maxItems": 2}, "minItems 9 is above maxItems 2"),
     "properties": (
         {**of("a", "b"), "maxProperties": 1},
-        "more is required than maxProperties 1",
+        "more properties are required than maxProperties 1 allows",
     ),
     "a closed object": (
         {**of("a", "b", a=TEXT), "additionalProperties": False},

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import MlxcelStreamError
 from .call_reader import CallReader, call_in_json, cut_call, is_call, is_reply
 from .chat_streams import SchemaStream
-from .delta import CUT, Delta
+from .delta import CUT_REASONS, Delta
 from .stop import StopFilter
 from .stream import CONNECTION_ENDED
 from .validation import as_object, from_json
@@ -122,7 +122,7 @@ class PromptedStream(SchemaStream):
             cut = cut_call(self.text, self._names, required=True) if self._required else None
             if unfinished and cut is not None:
                 parts.append(cut)
-            elif delta.finish_reason not in CUT:
+            elif delta.finish_reason not in CUT_REASONS:
                 self._broken_off = unfinished
                 delta.finish_reason = "tool_calls" if self._reader.called else "stop"
         delta.text, delta.tool_calls = text, parts or None

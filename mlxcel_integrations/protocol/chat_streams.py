@@ -10,7 +10,7 @@ from ..errors import MlxcelStreamError
 from .delta import Delta
 from .json_end import JSONEnd
 from .repetition import MAX_BLANK
-from .stream import BEYOND_JSON, CONNECTION_ENDED, DeltaStream
+from .stream import CONNECTION_ENDED, MAX_PIECES_AFTER_JSON, DeltaStream
 from .tool_calls import CallNumbering
 from .validation import from_json
 
@@ -194,7 +194,7 @@ class SchemaStream(ChatStream):
             self._thought_json = None  # the model only thinks
         elif length < len(delta.reasoning):
             self._beyond_thought += 1
-            if self._beyond_thought > BEYOND_JSON and not self.text:
+            if self._beyond_thought > MAX_PIECES_AFTER_JSON and not self.text:
                 self._leave(delta)
         elif not end.complete and self._repeats(delta.reasoning, end):
             self._leave(delta, "repetition")

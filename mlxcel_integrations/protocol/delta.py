@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .prompt_progress import PromptProgress
 
-__all__ = ["CUT", "Delta", "tell_progress", "with_thoughts_counted"]
+__all__ = ["CUT_REASONS", "Delta", "tell_progress", "with_thoughts_counted"]
 
-CUT = ("length", "repetition")
+CUT_REASONS = ("length", "repetition")
 """Finish reasons of answers that did not end by themselves."""
 
 

@@ -16,12 +16,12 @@ import re
 from ..errors import MlxcelStreamError
 from .validation import NOT_JSON, from_json
 
-__all__ = ["END", "MAX_EVENT_BYTES", "SSEDecoder"]
+__all__ = ["END_OF_STREAM", "MAX_EVENT_BYTES", "SSEDecoder"]
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """The largest event that is accepted, in bytes: far above any answer of a language model."""
 
-END = b"[DONE]"
+END_OF_STREAM = b"[DONE]"
 """The data of the event that ends an answer."""
 
 _FIELD_OR_COMMENT = re.compile(rb":|(?:event|id|retry)(?::|$)")
@@ -85,7 +85,7 @@ class SSEDecoder:
                 if data or self._is_error:
                     whole = b"\n".join(data)
                     events.append(_as_error(whole) if self._is_error else whole)
-                    if self.stray and whole != END:
+                    if self.stray and whole != END_OF_STREAM:
                         self.stray = b""
                     data = self._data = []
                     self._data_bytes = 0
@@ -104,7 +104,7 @@ class SSEDecoder:
                     raise self._too_large()
             elif line.startswith(b"event:") and line[6:].strip().lower() == b"error":
                 self._is_error = True
-            elif not _FIELD_OR_COMMENT.match(line) and END not in events:
+            elif not _FIELD_OR_COMMENT.match(line) and END_OF_STREAM not in events:
                 self.stray = line
         return events
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelStreamError, StructuredOutputTruncated
 from ..secret import redacted
-from .delta import CUT, Delta, with_thoughts_counted
+from .delta import CUT_REASONS, Delta, with_thoughts_counted
 from .json_end import JSONEnd
 from .repetition import RepetitionDetector
-from .sse import END, SSEDecoder
+from .sse import END_OF_STREAM, SSEDecoder
 from .stop import StopFilter
 from .validation import (
     are_calls,
@@ -30,15 +30,15 @@ from .validation import (
 if TYPE_CHECKING:
     from .prompt_progress import PromptProgress
 
-__all__ = ["BEYOND_JSON", "CONNECTION_ENDED", "DeltaStream"]
+__all__ = ["CONNECTION_ENDED", "MAX_PIECES_AFTER_JSON", "DeltaStream"]
 
 
 CONNECTION_ENDED = "the connection ended"
 
-FAILED = ("error", "abort")
+FAILURE_REASONS = ("error", "abort")
 """Finish reasons of answers that the server gave up: mlxcel's, and that of vLLM and SGLang."""
 
-BEYOND_JSON = 2
+MAX_PIECES_AFTER_JSON = 2
 """Pieces after its JSON that an answer may have: the grammar of llama.cpp allows a line break."""
 
 
@@ -119,7 +119,7 @@ class DeltaStream:
         deltas: list[Delta] = []
         try:
             for data in self._decoder.feed(piece):
-                if data == END:
+                if data == END_OF_STREAM:
                     self.done = True
                     break
                 delta = self._read_event(data)
@@ -166,7 +166,7 @@ class DeltaStream:
                 partial=self.shown,
                 stderr=log,
             )
-        end = self._json if self._must_end and self._finish not in CUT else None
+        end = self._json if self._must_end and self._finish not in CUT_REASONS else None
         if end is not None and not (end.complete or end.endless):
             raise StructuredOutputTruncated(
                 "The server ended the answer before its JSON did (finish_reason "
@@ -236,7 +236,7 @@ class DeltaStream:
             if delta.text:
                 self._text.write(delta.text)
             if delta.finish_reason:
-                if delta.finish_reason in FAILED:
+                if delta.finish_reason in FAILURE_REASONS:
                     self._ignore_failure_if_whole()
                 self._finish = delta.finish_reason
                 self.model = delta.model
@@ -279,7 +279,7 @@ class DeltaStream:
         if length < len(delta.text):
             delta.text = delta.text[:length]
             self._pieces_after_json += 1
-            if self._pieces_after_json > BEYOND_JSON and not delta.finish_reason:
+            if self._pieces_after_json > MAX_PIECES_AFTER_JSON and not delta.finish_reason:
                 self._leave(delta)
 
     def _repeats(self, piece: str, end: JSONEnd) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import StructuredOutputError, StructuredOutputTruncated
-from ..protocol.delta import CUT
+from ..protocol.delta import CUT_REASONS
 from ..protocol.json_schema import pointer
 from ..protocol.validation import parsed
 from .partial_json import MAX_JSON_DEPTH, MISSING, IncrementalJSON, is_deep
@@ -103,7 +103,7 @@ class Schema(Generic[T]):
 
     def _raise_unreadable(self, text: str, finish_reason: str | None) -> NoReturn:
         begun = _truncated_value(text)
-        if begun is MISSING and finish_reason not in CUT:
+        if begun is MISSING and finish_reason not in CUT_REASONS:
             advice = "Check that the server supports response_format with a json_schema."
             if finish_reason == "refusal":
                 advice = "The model refused to answer: change the prompt, or ask another model."
@@ -135,7 +135,7 @@ class Schema(Generic[T]):
             message,
             raw=text,
             finish_reason=finish_reason,
-            problem="it was too long" if finish_reason in CUT else "it was not complete",
+            problem="it was too long" if finish_reason in CUT_REASONS else "it was not complete",
             partial=None if partial is MISSING else partial,
         )
 

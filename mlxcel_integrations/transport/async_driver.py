@@ -14,8 +14,8 @@ from ..protocol.flow import Flow, Gather
 from ..protocol.generation_request import Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
-from .exchange import run, started
-from .generation import following, opened
+from .exchange import ensure_started, run
+from .generation import follow_up_steps, open_answer
 from .sockets import hang_up
 from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
@@ -43,7 +43,7 @@ class AsyncDriver:
 
     async def start(self) -> None:
         """Start the managed server now; does nothing in connect mode."""
-        await self._drive(started(self._connection))
+        await self._drive(ensure_started(self._connection))
 
     async def close(self) -> None:
         """Close the connections of this event loop and give the managed server back."""
@@ -71,7 +71,7 @@ class AsyncDriver:
         """
         # Notebooks and pytest leave these functions out of a traceback.
         __tracebackhide__ = True
-        steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
+        steps: Steps[StreamedAnswer] | None = open_answer(self._connection, preparation)
         turns = Turns.of_this_loop()
         await turns.join()
         while steps is not None:
@@ -101,7 +101,7 @@ class AsyncDriver:
             finally:
                 answer.leave()
                 await _close(incoming)
-            steps = following(self._connection, answer)
+            steps = follow_up_steps(self._connection, answer)
 
     async def _drive(self, steps: Steps[T]) -> T:
         __tracebackhide__ = True

@@ -24,7 +24,7 @@ from .diagnosis import hide_secrets, to_exception, unanswered
 from .sockets import close_leaked_socket
 from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Send, Sleep, Start, Steps
 
-__all__ = ["ask_once", "before_retry", "respond", "run", "started"]
+__all__ = ["ask_once", "before_retry", "ensure_started", "respond", "run"]
 
 retry_logger = logging.getLogger("mlxcel.client")
 
@@ -35,7 +35,7 @@ ERROR_BYTES = 64 * 1024
 """Most bytes that are read of the body of an error."""
 
 
-def started(connection: Connection, deadline: Deadline | None = None) -> Steps[None]:
+def ensure_started(connection: Connection, deadline: Deadline | None = None) -> Steps[None]:
     """Start the managed server, if there is one and it is not running.
 
     Args:
@@ -133,7 +133,7 @@ def before_retry(problem: str, pause: float, retries: Retries) -> Sleep:
 def _attempt(connection: Connection, call: Call, deadline: Deadline) -> Steps[Incoming | Failure]:
     """Send a request once; return the unread response if its status is 200, or the failure."""
     if connection.lease is not None:
-        yield from started(connection, deadline)
+        yield from ensure_started(connection, deadline)
     try:
         deadline.renew(time.monotonic(), progress=False)
         endpoint = connection.endpoint

@@ -22,30 +22,30 @@ from .line import Place
 from .steps import Close, Incoming, Steps, Wait
 from .streamed_answer import StreamedAnswer
 
-__all__ = ["following", "opened"]
+__all__ = ["follow_up_steps", "open_answer"]
 
 HEALTH_SECONDS = 2.0
 """Longest wait for the slots of a server before a request is sent without knowing them."""
 
 
-def opened(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
+def open_answer(connection: Connection, preparation: Flow[Request]) -> Steps[StreamedAnswer]:
     """Send the request of a flow, and return its answer when the first token has come."""
     __tracebackhide__ = True
     deadline = Deadline(connection.timeouts, time.monotonic())
     request = yield from run(connection, preparation, deadline)
-    return (yield from _open_answer(connection, request, deadline))
+    return (yield from _answer_to(connection, request, deadline))
 
 
-def following(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedAnswer] | None:
+def follow_up_steps(connection: Connection, answer: StreamedAnswer) -> Steps[StreamedAnswer] | None:
     """Return the steps to the answer that follows this one, None if it was the last."""
     follow_up = answer.request.follow_up
     if follow_up is None:
         return None
     deadline = answer.incoming.deadline.following(time.monotonic())
-    return _open_answer(connection, follow_up(answer.stream), deadline)
+    return _answer_to(connection, follow_up(answer.stream), deadline)
 
 
-def _open_answer(
+def _answer_to(
     connection: Connection, request: Request, deadline: Deadline
 ) -> Steps[StreamedAnswer]:
     """Send a request, and return its answer when the first token has come.
@@ -67,7 +67,7 @@ def _open_answer(
                 if request.fallback is None or incoming.status not in REJECTED_STATUSES:
                     raise to_exception(connection, incoming, call) from None
                 connection.line.leave(place)
-                answer = yield from _open_answer(connection, request.fallback, deadline)
+                answer = yield from _answer_to(connection, request.fallback, deadline)
                 # Only now, since the server may have refused something that both have.
                 connection.refuses_begun = True
                 return answer

@@ -15,8 +15,8 @@ from ..protocol.delta import Delta
 from ..protocol.flow import Flow, Gather
 from ..protocol.generation_request import Request
 from .connection import Connection
-from .exchange import run, started
-from .generation import following, opened
+from .exchange import ensure_started, run
+from .generation import follow_up_steps, open_answer
 from .steps import CONNECTION_ERRORS, Close, Next, Send, Sleep, Start, Step, Steps, Wait
 from .streamed_answer import StreamedAnswer
 from .sync_pool import SyncPool
@@ -41,7 +41,7 @@ class SyncDriver:
 
     def start(self) -> None:
         """Start the managed server now; does nothing in connect mode."""
-        self._drive(started(self._connection))
+        self._drive(ensure_started(self._connection))
 
     def close(self) -> None:
         """Close all connections and give the managed server back."""
@@ -69,7 +69,7 @@ class SyncDriver:
         _warn_of_blocked_loop()
         # Notebooks and pytest leave these functions out of a traceback.
         __tracebackhide__ = True
-        steps: Steps[StreamedAnswer] | None = opened(self._connection, preparation)
+        steps: Steps[StreamedAnswer] | None = open_answer(self._connection, preparation)
         while steps is not None:
             answer = self._drive(steps)
             incoming = answer.incoming
@@ -91,7 +91,7 @@ class SyncDriver:
             finally:
                 answer.leave()
                 incoming.closing.close()
-            steps = following(self._connection, answer)
+            steps = follow_up_steps(self._connection, answer)
 
     def _drive(self, steps: Steps[T]) -> T:
         __tracebackhide__ = True

@@ -296,7 +296,7 @@ class Ending:
     def __init__(self, server: subprocess.Popen[bytes], before_stop: list[bytes]) -> None:
         self._server = server
         self._before_stop = before_stop
-        self._running: subprocess.Popen[bytes] | None = None
+        self._stop_command: subprocess.Popen[bytes] | None = None
         self._terminate_at = self._kill_at = math.inf
 
     def begin(self, grace: float, *, graceful: bool) -> None:
@@ -308,7 +308,7 @@ class Ending:
         """
         now = time.monotonic()
         self._kill_at = min(self._kill_at, now + grace)
-        if graceful and self._is_running:
+        if graceful and self._command_runs:
             return
         self._terminate_at = now
         if graceful and grace and self._before_stop:
@@ -316,7 +316,7 @@ class Ending:
             self._terminate_at = now + grace * BEFORE_STOP_SHARE
             # A program that cannot be run is like one that has ended.
             with contextlib.suppress(OSError):
-                self._running = subprocess.Popen(
+                self._stop_command = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=LOG, stderr=LOG
                 )
 
@@ -330,20 +330,22 @@ class Ending:
         if now >= self._kill_at:
             _signal_group(self._server, signal.SIGKILL)
             self._kill_at = self._terminate_at = math.inf
-        elif self._terminate_at < math.inf and (now >= self._terminate_at or not self._is_running):
+        elif self._terminate_at < math.inf and (
+            now >= self._terminate_at or not self._command_runs
+        ):
             _signal_group(self._server, signal.SIGTERM)
             self._terminate_at = math.inf
         return min(self._terminate_at, self._kill_at)
 
     def finish(self) -> None:
         """End the command, if it has outlived the server."""
-        if self._running is not None:
-            self._running.kill()
-            self._running.wait()
+        if self._stop_command is not None:
+            self._stop_command.kill()
+            self._stop_command.wait()
 
     @property
-    def _is_running(self) -> bool:
-        return self._running is not None and self._running.poll() is None
+    def _command_runs(self) -> bool:
+        return self._stop_command is not None and self._stop_command.poll() is None
 
 
 class Watch:

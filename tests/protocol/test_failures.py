@@ -110,7 +110,12 @@ ENVOY = b"upstream connect error or disconnect/reset before headers"
     ("status", "body", "said", "advice"),
     [
         (502, NGINX, "502 Bad Gateway", "could not reach it, or lost the connection"),
-        (503, HAPROXY, "503 Service Unavailable No server is available", "no server for this request"),
+        (
+            503,
+            HAPROXY,
+            "503 Service Unavailable No server is available",
+            "no server for this request",
+        ),
         (503, ENVOY, ENVOY.decode(), "no server for this request"),
         (504, b"<h1>504 Gateway Time-out</h1>", "504 Gateway Time-out", "raise its timeout"),
     ],

@@ -212,7 +212,7 @@ class Launcher:
 
     def _check_identity(self, process: ServerProcess, endpoint: Endpoint) -> None:
         """Refuse a server that is not the one that was started, before it gets the key."""
-        if is_ours(endpoint, process.pid):
+        if is_ours(endpoint, process.pid, process.guard_pid):
             return
         # It may have died right after its answer; the report of that comes a moment later.
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -270,7 +270,7 @@ class ManagedServer:
             return False
         from .peer_identity import is_peer
 
-        return is_peer(connection, process.pid)
+        return is_peer(connection, process.pid, process.guard_pid)
 
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""

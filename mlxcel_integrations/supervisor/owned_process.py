@@ -62,6 +62,7 @@ class OwnedProcess(ServerProcess):
         with between_forks:
             channel, output, self._guard = _start_guard(environ)
         super().__init__(channel, log, grace)
+        self.guard_pid = self._guard.pid
         self.path, self._directory = path, directory
         self._guard_failure: str | None = None
         try:
@@ -73,11 +74,6 @@ class OwnedProcess(ServerProcess):
             channel.close()
             self._end_guard()
             raise
-
-    @property
-    def guard_pid(self) -> int:
-        """Process id of the guard."""
-        return self._guard.pid
 
     @property
     def cause(self) -> str:

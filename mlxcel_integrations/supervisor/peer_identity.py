@@ -33,36 +33,39 @@ _ACCEPT_PAUSES = (0.002, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID = 0, 2
 
 
-def is_ours(endpoint: Endpoint, group: int) -> bool:
+def is_ours(endpoint: Endpoint, group: int, guard: int | None = None) -> bool:
     """Return whether the server at an address belongs to a process group of ours.
 
-    A process outside the group counts if the leader of the group is among its ancestors. If the
-    system does not say, as for a process of another user, the answer is no.
+    A process outside the group counts if the leader of the group is among its ancestors, or the
+    guard. If the system does not say, as for a process of another user, the answer is no.
 
     Args:
         endpoint: The address of a local server.
         group: Process id of the leader of the group.
+        guard: Process id of its guard, None if it has none. On Linux it adopts what detaches
+            itself from the leader.
     """
     with contextlib.suppress(OSError):
         if endpoint.socket is not None:
-            return _is_ours_on_socket(endpoint.socket, group)
+            return _is_ours_on_socket(endpoint.socket, group, guard)
         url = urlsplit(endpoint.url)
-        return _is_ours_on_tcp(url.hostname or "", url.port or 80, group)
+        return _is_ours_on_tcp(url.hostname or "", url.port or 80, group, guard)
     return False
 
 
-def is_peer(connection: socket.socket, group: int) -> bool:
-    """Return whether a process group of ours, or a descendant of it, is a connection's peer.
+def is_peer(connection: socket.socket, group: int, guard: int | None = None) -> bool:
+    """Return whether the peer of a connection belongs to a process group of ours.
 
     Args:
         connection: A connected client's socket, over TCP to this machine or over a Unix socket.
-        group: Process id of the leader of the group.
+        group: As for ``is_ours``.
+        guard: As for ``is_ours``.
     """
     with contextlib.suppress(OSError):
         if connection.family == socket.AF_UNIX:
             pid = peer_pid(connection)
-            return _group_of(pid) == group or _descends_from(pid, group)
-        return holds_other_end(connection, lambda: _members(group), accepted=False)
+            return _group_of(pid) == group or _descends_from(pid, {group, guard})
+        return holds_other_end(connection, lambda: _members(group, guard), accepted=False)
     return False
 
 
@@ -93,14 +96,14 @@ def macos_peer_pid(connection: Any) -> int:
     return pid
 
 
-def _is_ours_on_socket(path: str, group: int) -> bool:
+def _is_ours_on_socket(path: str, group: int, guard: int | None) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_CONNECT_TIMEOUT)
         client.connect(path)
-        return is_peer(client, group)
+        return is_peer(client, group, guard)
 
 
-def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
+def _is_ours_on_tcp(host: str, port: int, group: int, guard: int | None) -> bool:
     """Return whether all servers that listen at the addresses of a host belong to a group.
 
     A name may have several addresses, and an asynchronous client may connect to another one than a
@@ -114,13 +117,13 @@ def _is_ours_on_tcp(host: str, port: int, group: int) -> bool:
             client.settimeout(_CONNECT_TIMEOUT)
             if client.connect_ex(address) != 0:
                 continue
-            if not _has_accepted(client, group):
+            if not _has_accepted(client, group, guard):
                 return False
             ours = True
     return ours
 
 
-def _has_accepted(client: socket.socket, group: int) -> bool:
+def _has_accepted(client: socket.socket, group: int, guard: int | None) -> bool:
     """Return whether a process of a group has accepted a connection.
 
     The listener of the port would be no proof: among several, the system chooses one by address
@@ -128,29 +131,30 @@ def _has_accepted(client: socket.socket, group: int) -> bool:
     """
     for pause in _ACCEPT_PAUSES:
         time.sleep(pause)
-        if holds_other_end(client, lambda: _members(group), accepted=True):
+        if holds_other_end(client, lambda: _members(group, guard), accepted=True):
             return True
     return False
 
 
-def _members(group: int) -> Iterator[int]:
-    """Yield the leader of a group, its other processes, then all descendants of the leader."""
+def _members(group: int, guard: int | None) -> Iterator[int]:
+    """Yield the leader of a group, its other processes, then all descendants of it or its guard."""
     yield group
     # Imported only here: it takes 20 ms that a Unix socket does not need.
     with between_forks:
         import psutil
 
     yield from (pid for pid in psutil.pids() if _group_of(pid) == group)
+    # The leader is a child of its guard.
     with contextlib.suppress(psutil.Error):
-        yield from (child.pid for child in psutil.Process(group).children(recursive=True))
+        yield from (child.pid for child in psutil.Process(guard or group).children(recursive=True))
 
 
-def _descends_from(pid: int, leader: int) -> bool:
+def _descends_from(pid: int, ancestors: set[int | None]) -> bool:
     with between_forks:
         import psutil
 
     with contextlib.suppress(psutil.Error):
-        return any(parent.pid == leader for parent in psutil.Process(pid).parents())
+        return any(parent.pid in ancestors for parent in psutil.Process(pid).parents())
     return False
 
 

@@ -50,11 +50,13 @@ class ServerProcess:
 
     Attributes:
         pid: Process id of the server, and of its group.
+        guard_pid: Process id of its guard.
         path: Its socket, None for TCP.
         ready: Whether it has become ready, and has not been stopped since.
     """
 
     pid: int
+    guard_pid: int
     path: str | None
 
     _answer_seconds: float

@@ -38,7 +38,6 @@ class SharedProcess(ServerProcess):
 
     Attributes:
         url: Address of the server.
-        guard_pid: Process id of its guard, which the broker has started.
 
     Raises:
         MlxcelServerError: The system cannot run it.
@@ -73,7 +72,7 @@ class SharedProcess(ServerProcess):
         if "error" in greeting:
             raise MlxcelServerError(greeting["error"])
         self.pid = greeting["pid"]
-        self.guard_pid: int = greeting["guard"]
+        self.guard_pid = greeting["guard"]
         # The grace that was given by the process that started the broker.
         self._grace = greeting["grace"]
         self.url: str = greeting["url"]

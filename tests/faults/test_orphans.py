@@ -46,7 +46,12 @@ FORMS: dict[str, Callable[..., str]] = {
     "in a script": lambda fake, **switches: fake.binary(wrapper=True, **switches),
     "behind a script": lambda fake, **switches: script(fake, "{} &\nwait $!", **switches),
     "detached": lambda fake, **switches: script(fake, "setsid {} &\nwait $!", **switches),
+    "of a dead parent": lambda fake, **switches: script(
+        fake, "(setsid {} &)\nsleep 60 &\nwait $!", **switches
+    ),
 }
+OWN_SESSION = {"detached", "of a dead parent"}
+"""Forms that the system does not end with their guard."""
 
 
 def address(kind: str, fake: Fake) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def test_the_next_start_finds_nothing_in_its_way(
         kill_above(fake.starts[0]["pid"])
         owner.kill()
         owner.wait()
-        if form != "detached":
+        if form not in OWN_SESSION:
             # The system has ended it, without a next start.
             assert wait_until(lambda: not fake.running)
 

@@ -15,7 +15,6 @@ from langchain_core.messages.tool import (
     tool_call_chunk,
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel
 
 from ..protocol.delta import Delta
@@ -152,7 +151,8 @@ def _parts_that_invalidate_cut_calls(parts: Iterable[dict[str, Any]]) -> list[di
     """Return parts that invalidate tool calls whose arguments were cut, as by ``max_tokens``.
 
     LangChain repairs the JSON of streamed arguments, and would run a tool with half of them, or
-    with NaN. A closing bracket too many keeps it from doing so.
+    with NaN. It takes very long for some that it cannot repair, such as ones that end in much white
+    space.
     """
     arguments: dict[int, list[str]] = {}
     for part in parts:
@@ -162,22 +162,17 @@ def _parts_that_invalidate_cut_calls(parts: Iterable[dict[str, Any]]) -> list[di
     return [
         {"index": index, "function": {"arguments": _unrepairable_end(text)}}
         for index, pieces in arguments.items()
-        if call_arguments(text := "".join(pieces)) is None and _would_be_repaired(text)
+        if call_arguments(text := "".join(pieces)) is None
     ]
 
 
 def _unrepairable_end(text: str) -> str:
-    """Return an end that puts JSON beyond repair, even if it was cut inside a string."""
+    """Return an end that puts JSON beyond repair: closing brackets that nothing has opened.
+
+    They stand inside and outside of quotation marks, since the JSON may be cut inside a string.
+    """
     closing = "]" * (text.count("[") + 1)
-    marks = (closing, '"' + closing, '""' + closing)
-    return next((mark for mark in marks if not _would_be_repaired(text + mark)), "")
-
-
-def _would_be_repaired(text: str) -> bool:
-    try:
-        return isinstance(parse_partial_json(text), dict)
-    except (ValueError, RecursionError):
-        return False
+    return f'"{closing}"{closing}'
 
 
 def to_result(reply: ChatReply) -> ChatResult:

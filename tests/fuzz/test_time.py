@@ -9,12 +9,14 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pydantic
 import pytest
 
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
-from mlxcel_integrations.langchain.replies import FinalChunk
+from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk
 from mlxcel_integrations.llama_index.replies import ChatChunks
 from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat_streams import (
@@ -141,6 +143,42 @@ def shown_chunks(deltas: list[Delta]) -> object:
 @pytest.mark.parametrize("read", [fold, final_chunks, shown_chunks])
 def test_many_deltas(read: Callable[[list[Delta]], object], delta: Delta) -> None:
     assert_linear(lambda count: read([delta] * count), 8_000)
+
+
+# LangChain cannot repair them, and takes very long to find that out.
+BEYOND_REPAIR = {
+    "white space": ("", " "),
+    "after a comma": ('{"a": 1,', "\n "),
+    "between texts": ('{"a"', " ", '"b'),
+    "after a bracket": ('{"a": [1,', " "),
+}
+
+
+@pytest.mark.parametrize("parts", BEYOND_REPAIR.values(), ids=BEYOND_REPAIR)
+def test_cut_arguments_that_langchain_merges(
+    parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, repeated, end = (*parts, "")[:3]
+    pieces = [begin, *[repeated * 8] * 200, end]
+    final, chunks = FinalChunk(), []
+    for piece in pieces:
+        part = {"index": 0, "function": {"name": "", "arguments": piece}}
+        final.collect(Delta(tool_calls=[part]))
+        chunks.append(to_chunk(Delta(tool_calls=[part])))
+    tried = []
+
+    def loads(text: str, **options: Any) -> Any:
+        tried.append(text)
+        return json.loads(text, **options)
+
+    module = SimpleNamespace(loads=loads, JSONDecodeError=json.JSONDecodeError)
+    monkeypatch.setattr("langchain_core.utils.json.json", module)
+    first, *rest = [one.message for one in chunks + final.chunks(usage=True) if one is not None]
+    merged = first.__add__(rest)
+
+    assert 1 == len(merged.invalid_tool_calls)
+    # Its repair drops one character after the other, and reads what is left each time.
+    assert len(tried) < 10
 
 
 def test_chunks_with_arguments_hold_little_more_than_the_last_of_them() -> None:

@@ -13,19 +13,19 @@ from tests.faults.measurements import Figure, fake_mlxcel, left_of
 WARM_UP = 5
 
 
-def cycles(count: int) -> Iterator[Figure]:
+def starts_and_stops(count: int) -> Iterator[Figure]:
     """File descriptors, threads, zombies and memory after so many starts and stops."""
     with fake_mlxcel() as fake:
         binary = fake.binary()
         for _ in range(WARM_UP):
-            cycle(binary)
+            start_and_stop(binary)
         before = usage()
         for _ in range(count):
-            cycle(binary)
+            start_and_stop(binary)
         grown = [now - then for now, then in zip(usage(), before, strict=True)]
         left = left_of(fake)
     descriptors, threads, zombies, memory = grown
-    name = f"file descriptors, threads, zombies after {count} start and stop cycles"
+    name = f"file descriptors, threads, zombies after {count} starts and stops"
     value = f"{descriptors:+}, {threads:+}, {zombies:+}"
     yield Figure(name, value, "+0", [0, 0, 0] == grown[:3])
     yield Figure(
@@ -34,7 +34,7 @@ def cycles(count: int) -> Iterator[Figure]:
     yield Figure("growth of memory by them", f"{memory / 1e6:.1f} MB")
 
 
-def cycle(binary: str) -> None:
+def start_and_stop(binary: str) -> None:
     with LLM("m", binary=binary) as llm:
         llm.chat("hi")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from tests.faults.measurements import Figure
 
 MEASUREMENTS: dict[str, tuple[str, int]] = {
-    "cycles": ("leak_loops", 300),
+    "starts_and_stops": ("leak_loops", 300),
     "interrupts": ("interrupts", 0),
     "sigints": ("interrupts", 100),
     "errors_in_threads": ("interrupts", 0),
@@ -24,7 +24,7 @@ MEASUREMENTS: dict[str, tuple[str, int]] = {
     "exit_to_error": ("latencies", 50),
     "ready_to_first_byte": ("latencies", 30),
     "loop_block": ("latencies", 10),
-    "race": ("simultaneous_starts", 20),
+    "simultaneous_starts": ("simultaneous_starts", 20),
 }
 """Name -> the module of its function, and how often it is repeated; 0 is as often as it takes."""
 

@@ -48,7 +48,7 @@ for _ in range(count):
 """
 
 
-def race(count: int) -> Iterator[Figure]:
+def simultaneous_starts(count: int) -> Iterator[Figure]:
     """Servers started by processes times threads at once."""
     with fake_mlxcel() as fake:
         llms, replies = ask(THREADS_OF_ONE, {"binary": fake.binary(LOAD_SECONDS="0.2")})

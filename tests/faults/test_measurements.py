@@ -28,12 +28,12 @@ def measured(name: str, count: int) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("cycles", 8),
+        ("starts_and_stops", 8),
         ("interrupts", 3),
         ("sigints", 4),
         ("errors_in_threads", 5),
         ("secrets", 1),
-        ("race", 4),
+        ("simultaneous_starts", 4),
     ],
 )
 def test_nothing_is_left_shown_or_started_twice(name: str, count: int) -> None:

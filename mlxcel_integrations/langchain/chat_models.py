@@ -20,7 +20,7 @@ from ..adapters.generation import ChatAdapter
 from ..errors import check_program_goes_on
 from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
-from ..structured.request import SCHEMA_FIELDS, with_format_converted, with_schema_applied
+from ..structured.request import with_format_converted, with_schema_applied
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
@@ -336,8 +336,6 @@ class ChatMlxcel(
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
         fields = self._chat_fields(self._call_fields(stop, call))
-        if SCHEMA_FIELDS.isdisjoint(fields):
-            return chat, fields
         return with_schema_applied(chat, fields)
 
     def refresh_profile(self) -> ModelProfile:

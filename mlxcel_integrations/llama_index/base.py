@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage
 
+from ..structured.request import with_schema_applied
 from .messages import to_openai_messages
 
 if TYPE_CHECKING:
@@ -26,5 +27,9 @@ __all__ = ["ChatRequests"]
 class ChatRequests(ChatModel):
     """The messages and fields of a chat request, for ``Mlxcel`` and its mixins."""
 
-    def _openai_messages(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-        return to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
+    def _to_openai(
+        self, messages: Sequence[ChatMessage], call: Mapping[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return OpenAI messages, and the fields of the request."""
+        chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
+        return with_schema_applied(chat, self._chat_fields(call))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 from llama_index.core.base.llms.types import (
@@ -23,7 +23,6 @@ from pydantic import Field
 
 from ..adapters.generation import ChatAdapter
 from ..protocol.reply import fold
-from ..structured.request import SCHEMA_FIELDS, with_schema_applied
 from .mlxcel_errors import llama_index_errors
 from .predict import Predict
 from .prompt_progress import with_progress_event
@@ -197,15 +196,6 @@ class Mlxcel(
         """Return a generator of the continuation of a text; see ``stream_complete``."""
         deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
         return CompletionChunks().astream(deltas)
-
-    def _to_openai(
-        self, messages: Sequence[ChatMessage], call: dict[str, Any]
-    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-        """Return OpenAI messages, and the fields of the request."""
-        chat, fields = self._openai_messages(messages), self._chat_fields(call)
-        if SCHEMA_FIELDS.isdisjoint(fields):
-            return chat, fields
-        return with_schema_applied(chat, fields)
 
     def _completion(
         self, prompt: str, formatted: bool, call: dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .base import ChatRequests
@@ -44,17 +44,21 @@ class ReadingAhead(ChatRequests):
             True
         """
         with llama_index_errors():
-            fields = self._reading_fields(tools, kwargs)
-            return self._llm.warm(self._openai_messages(messages), **fields)
+            chat, fields = self._warm_request(messages, tools, kwargs)
+            return self._llm.warm(chat, **fields)
 
     async def awarm(
         self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = (), **kwargs: Any
     ) -> PromptCost:
         """Read a prompt ahead; see ``warm``."""
         with llama_index_errors():
-            fields = self._reading_fields(tools, kwargs)
-            return await self._async_llm.warm(self._openai_messages(messages), **fields)
+            chat, fields = self._warm_request(messages, tools, kwargs)
+            return await self._async_llm.warm(chat, **fields)
 
-    def _reading_fields(self, tools: Sequence[BaseTool], call: dict[str, Any]) -> dict[str, Any]:
-        fields = self._chat_fields(call)
-        return {**fields, "tools": to_openai_tools(tools)} if tools else fields
+    def _warm_request(
+        self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool], call: dict[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return OpenAI messages, and the fields that change the prompt."""
+        offered = {"tools": to_openai_tools(tools)} if tools else {}
+        # A schema would stand at the end, after everything that later conversations share.
+        return self._to_openai(messages, {"response_format": None, **call, **offered})

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from llama_index.core.base.llms.types import ChatMessage
+
 from .base import ChatRequests
 from .tokenizer import MlxcelTokenizer
 
 if TYPE_CHECKING:
-    from llama_index.core.base.llms.types import ChatMessage
     from llama_index.core.callbacks import TokenCountingHandler
     from llama_index.core.indices.prompt_helper import PromptHelper
     from llama_index.core.node_parser import SentenceSplitter
@@ -37,23 +38,22 @@ class TokenCounting(ChatRequests):
         Raises:
             MlxcelError: The server cannot count messages.
         """
-        sampling = self._chat_fields(kwargs)
-        return self._llm.count_message_tokens(self._openai_messages(messages), **sampling)
+        chat, fields = self._to_openai(messages, kwargs)
+        return self._llm.count_message_tokens(chat, **fields)
 
     async def acount_message_tokens(self, messages: Sequence[ChatMessage], **kwargs: Any) -> int:
         """Return the number of tokens in the prompt made from messages.
 
         See ``count_message_tokens``.
         """
-        sampling = self._chat_fields(kwargs)
-        given = self._openai_messages(messages)
-        return await self._async_llm.count_message_tokens(given, **sampling)
+        chat, fields = self._to_openai(messages, kwargs)
+        return await self._async_llm.count_message_tokens(chat, **fields)
 
     def prompt_helper(self, **options: Any) -> PromptHelper:
         """Return a ``PromptHelper`` that cuts retrieved texts to fit this model's context.
 
         It knows the context of the server, counts with its tokenizer, and leaves room for the
-        tokens that the chat template adds.
+        tokens that the chat template adds, and a ``response_format`` of the model.
 
         Args:
             **options: Arguments of ``PromptHelper``, which override those known from the model.
@@ -116,10 +116,9 @@ class TokenCounting(ChatRequests):
         }
 
     def _template_tokens(self) -> int:
-        """Return the number of tokens that the chat template adds to three messages."""
+        """Return the number of tokens that the chat template and a schema add to three messages."""
         word = "word"
         # Every template takes these, and LlamaIndex's own prompts have no more.
         roles = ("user", "assistant", "user")
-        messages = [{"role": role, "content": word} for role in roles]
-        together = self._llm.count_message_tokens(messages, **self._chat_fields({}))
+        together = self.count_message_tokens([ChatMessage(word, role=role) for role in roles])
         return together - len(roles) * self._llm.count_tokens(word)

@@ -16,6 +16,24 @@ class LangChain:
 
     package = "langchain_core"
 
+    def model(self, **options: Any) -> Any:
+        from mlxcel_integrations.langchain import ChatMlxcel
+
+        return ChatMlxcel(**options)
+
+    def prompt_tokens(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
+        """Return the tokens of the prompt as the usage of an answer has them."""
+        counted: int = llm.invoke(messages, **call).usage_metadata["input_tokens"]
+        return counted
+
+    def count(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
+        counted: int = llm.get_num_tokens_from_messages(messages, **call)
+        return counted
+
+    async def acount(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
+        counted: int = await llm.aget_num_tokens_from_messages(messages, **call)
+        return counted
+
     def system(self, text: str) -> Any:
         from langchain_core.messages import SystemMessage
 
@@ -54,6 +72,24 @@ class LlamaIndex:
     """Messages of LlamaIndex."""
 
     package = "llama_index.core"
+
+    def model(self, **options: Any) -> Any:
+        from mlxcel_integrations.llama_index import Mlxcel
+
+        return Mlxcel(**options)
+
+    def prompt_tokens(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
+        """Return the tokens of the prompt as the usage of an answer has them."""
+        counted: int = llm.chat(messages, **call).raw["usage"]["prompt_tokens"]
+        return counted
+
+    def count(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
+        counted: int = llm.count_message_tokens(messages, **call)
+        return counted
+
+    async def acount(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
+        counted: int = await llm.acount_message_tokens(messages, **call)
+        return counted
 
     def system(self, text: str) -> Any:
         from llama_index.core.llms import ChatMessage

@@ -100,14 +100,6 @@ def test_a_tokenizer_of_the_user_comes_first(server: FakeServer, ask: Ask) -> No
 
 
 @BOTH_WAYS
-def test_messages_are_counted_as_the_usage_tells(llm: ChatMlxcel, ask: Ask) -> None:
-    usage = llm.invoke(CHAT).usage_metadata
-
-    assert usage is not None
-    assert usage["input_tokens"] == ask(llm, "get_num_tokens_from_messages", CHAT)
-
-
-@BOTH_WAYS
 def test_tools_count(llm: ChatMlxcel, ask: Ask) -> None:
     tools = [weather, Search, {"type": "function", "function": {"name": "now", "description": "x"}}]
     alone = ask(llm, "get_num_tokens_from_messages", CHAT, tools=[weather])

@@ -52,6 +52,18 @@ def test_a_prompt_helper_leaves_room_for_the_template(llm: Mlxcel) -> None:
     assert 77 == llm.prompt_helper(context_window=77).context_window
 
 
+def test_a_prompt_helper_leaves_room_for_a_schema_of_the_model(
+    llm: Mlxcel, server: FakeServer
+) -> None:
+    chat = [ChatMessage("word")]
+    with Mlxcel(base_url=server.url, response_format=list[int]) as constrained:
+        schema = constrained.count_message_tokens(chat) - llm.count_message_tokens(chat)
+
+        assert 0 < schema
+        room = llm.prompt_helper().context_window - schema
+        assert room == constrained.prompt_helper().context_window
+
+
 def test_a_prompt_of_messages_is_counted_with_the_models_tokenizer(llm: Mlxcel) -> None:
     template = ChatPromptTemplate([ChatMessage("{context_str} " + "word " * 50)])
     helper = llm.prompt_helper()

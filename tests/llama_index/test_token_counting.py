@@ -23,10 +23,6 @@ from tests.llama_index.conftest import STORY, unwanted
 pytestmark = pytest.mark.usefixtures("no_global_tokenizer")
 
 CHAT = [ChatMessage("Be brief.", role="system"), ChatMessage("What is the weather in Oslo?")]
-WEATHER = {
-    "type": "function",
-    "function": {"name": "weather", "description": "x", "parameters": {"type": "object"}},
-}
 
 
 @pytest.fixture(params=["v0.4.2", "newest"])
@@ -39,14 +35,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
 def llm(server: FakeServer) -> Iterator[Mlxcel]:
     with Mlxcel(base_url=server.url, max_tokens=100) as model:
         yield model
-
-
-@pytest.mark.parametrize("more", [{}, {"tools": [WEATHER]}])
-def test_messages_are_counted_as_the_usage_tells(llm: Mlxcel, more: dict[str, Any]) -> None:
-    expected = llm.chat(CHAT, **more).raw["usage"]["prompt_tokens"]
-
-    assert expected == llm.count_message_tokens(CHAT, **more)
-    assert expected == asyncio.run(llm.acount_message_tokens(CHAT, **more))
 
 
 # --------------------------------------------------------------------------- usage

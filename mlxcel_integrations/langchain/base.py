@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.language_models import LangSmithParams
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import ensure_config, get_config_list, patch_config
+from langchain_core.runnables.config import (
+    ensure_config,
+    get_config_list,
+    patch_config,
+    var_child_runnable_config,
+)
 from langchain_core.runnables.utils import Input, Output
 
 from ..adapters.clients import HasClients
@@ -176,7 +181,7 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> Any:
             """Return the answer to one input."""
-            kwargs = self._with_thread_session(config, kwargs)
+            kwargs = self._with_thread_session(kwargs, config)
             return super().invoke(input, config, stop=stop, **kwargs)
 
         async def ainvoke(
@@ -188,7 +193,7 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> Any:
             """Return the answer to one input."""
-            kwargs = self._with_thread_session(config, kwargs)
+            kwargs = self._with_thread_session(kwargs, config)
             return await super().ainvoke(input, config, stop=stop, **kwargs)
 
         def stream(
@@ -200,7 +205,7 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> Iterator[Any]:
             """Yield the pieces of an answer, as they come."""
-            kwargs = self._with_thread_session(config, kwargs)
+            kwargs = self._with_thread_session(kwargs, config)
             yield from super().stream(input, config, stop=stop, **kwargs)
 
         async def astream(
@@ -212,21 +217,27 @@ class LangChainModel(Batches[Input, Output]):
             **kwargs: Any,
         ) -> AsyncIterator[Any]:
             """Yield the pieces of an answer, as they come."""
-            kwargs = self._with_thread_session(config, kwargs)
+            kwargs = self._with_thread_session(kwargs, config)
             answer = super().astream(input, config, stop=stop, **kwargs)
             async with OwnedGenerator(answer) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     def _with_thread_session(
-        self, config: RunnableConfig | None, call: dict[str, Any]
+        self, call: dict[str, Any], given: RunnableConfig | None = None
     ) -> dict[str, Any]:
-        """Return the keywords of a call, with the thread of its config as the session."""
-        if not (config and config.get("configurable")):
-            return call
+        """Return the keywords of a call, with its thread as the session if it has none of its own.
+
+        Args:
+            call: The keywords.
+            given: The config of the call; without a ``configurable``, that of the runnable around
+                it counts.
+        """
         if self.session is not None or "session" in call:
             return call
-        thread = session_of_thread(ensure_config(config))
+        has_own = given is not None and given.get("configurable")
+        config = ensure_config(given) if has_own else var_child_runnable_config.get()
+        thread = session_of_thread(config) if config else None
         return call if thread is None else {**call, "session": thread}
 
     def _call_fields(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
@@ -234,11 +245,7 @@ class LangChainModel(Batches[Input, Output]):
         fields = {name: value for name, value in call.items() if name not in NON_REQUEST_KEYWORDS}
         if stop is not None:
             fields["stop"] = stop
-        if self.session is None and "session" not in fields:
-            thread = session_of_thread()
-            if thread is not None:
-                fields["session"] = thread
-        return fields
+        return self._with_thread_session(fields)
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
+from langchain_core.runnables.config import RunnableConfig
 
 __all__ = ["session_of_thread"]
 
 
-def session_of_thread(given: RunnableConfig | None = None) -> str | None:
+def session_of_thread(config: RunnableConfig) -> str | None:
     """Return the name of the conversation that a model is called in, None without one.
 
     It is the ``thread_id`` of the config. A subagent has its own conversation, so the names of the
     nodes above it are added. These are the same for all subagents of an agent, whose tools are one
     node, so the subagent's own name is added, too.
-
-    Args:
-        given: The config; if not given, the one of the runnable around the model.
     """
-    config = given or var_child_runnable_config.get() or {}
     configurable = config.get("configurable") or {}
     thread = configurable.get("thread_id")
     if thread is None:

@@ -12,7 +12,6 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
-from langchain_core.runnables.config import set_config_context
 
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelLLM
 from mlxcel_integrations.langchain.threads import session_of_thread
@@ -120,8 +119,8 @@ def test_a_subagent_has_a_session_of_its_own(place: str, agent: str | None, expe
         "configurable": {"thread_id": "t", "checkpoint_ns": place},
         "metadata": {"lc_agent_name": agent} if agent else {},
     }
-    with set_config_context(config) as context:
-        assert expected == context.run(session_of_thread)
+
+    assert expected == session_of_thread(config)
 
 
 @pytest.mark.parametrize("kind", [ChatMlxcel, MlxcelLLM])

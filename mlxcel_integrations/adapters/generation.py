@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import field_validator
 
 from ..options.fields import ChatOptions, SamplingParams
 from ..protocol.sampling import with_reasoning
-from ..structured.request import check_format_type, to_response_format
+from ..structured.request import (
+    SCHEMA_FIELDS,
+    check_format_type,
+    to_response_format,
+    with_schema_applied,
+)
 from .model import ModelAdapter
 
 __all__ = ["ChatAdapter", "GenerationAdapter"]
@@ -41,6 +46,15 @@ class GenerationAdapter(ModelAdapter, SamplingParams):
 
 class ChatAdapter(GenerationAdapter, ChatOptions):
     """A model that answers conversations."""
+
+    def _chat_request(
+        self, messages: Sequence[Mapping[str, Any]], call: Mapping[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+        """Return messages and fields of a chat request, in which a schema is shown to the model."""
+        fields = self._chat_fields(call)
+        if SCHEMA_FIELDS.isdisjoint(fields):
+            return messages, fields
+        return with_schema_applied(messages, fields)
 
     def _chat_fields(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of a chat request: those of the call override the constructor's."""

@@ -20,16 +20,16 @@ from ..adapters.generation import ChatAdapter
 from ..errors import check_program_goes_on
 from ..protocol.reply import fold
 from ..structured.attempts import MAX_ATTEMPTS
-from ..structured.request import with_format_converted, with_schema_applied
+from ..structured.request import with_format_converted
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
 from .events import MessageEvents
 from .messages import to_openai_messages
 from .profile import DEFAULT_PROFILE, to_profile
-from .prompt_progress import adispatching, dispatching, progress_chunk
+from .prompt_progress import adispatching, dispatching
 from .reading_ahead import ReadingAhead
-from .replies import FinalChunk, combined_outputs, to_chunk, to_result, with_llm_output
+from .replies import MessageChunks, combined_outputs, to_result, with_llm_output
 
 # Modules for tools and structured output are imported on first use: many programs only chat.
 
@@ -254,15 +254,11 @@ class ChatMlxcel(
     ) -> Iterator[ChatGenerationChunk]:
         # LangChain itself makes the token callbacks of chat models, and passes no run.
         usage = self._wants_usage(kwargs)
-        final = FinalChunk()
+        chunks = MessageChunks()
         with langchain_errors():
             for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
-                if delta.prompt_progress is not None:
-                    yield progress_chunk(delta.prompt_progress)
-                final.collect(delta)
-                if (chunk := to_chunk(delta)) is not None:
-                    yield chunk
-        yield from final.chunks(usage=usage)
+                yield from chunks.add(delta)
+        yield from chunks.finish(usage=usage)
 
     async def _astream(
         self,
@@ -272,17 +268,14 @@ class ChatMlxcel(
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         usage = self._wants_usage(kwargs)
-        final = FinalChunk()
+        chunks = MessageChunks()
         with langchain_errors():
             answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
-                    if delta.prompt_progress is not None:
-                        yield progress_chunk(delta.prompt_progress)
-                    final.collect(delta)
-                    if (chunk := to_chunk(delta)) is not None:
+                    for chunk in chunks.add(delta):
                         yield chunk
-        for chunk in final.chunks(usage=usage):
+        for chunk in chunks.finish(usage=usage):
             yield chunk
 
     def _stream_chat_model_events(
@@ -335,8 +328,7 @@ class ChatMlxcel(
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        fields = self._chat_fields(self._call_fields(stop, call))
-        return with_schema_applied(chat, fields)
+        return self._chat_request(chat, self._call_fields(stop, call))
 
     def refresh_profile(self) -> ModelProfile:
         """Ask the server for the model's abilities, and put them into ``profile``.

@@ -22,7 +22,7 @@ from ..protocol.reply import ChatReply, fold
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
-from .replies import FinalChunk, combined_outputs, to_llm_output, to_metadata
+from .replies import combined_outputs, to_llm_output, to_metadata
 from .token_counting import TextCounting
 
 __all__ = ["MlxcelLLM"]
@@ -109,18 +109,17 @@ class MlxcelLLM(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        final = FinalChunk()
+        chunks = _TextChunks()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
             for delta in self._llm._complete(prompt, sampling):
-                final.collect(delta)
-                if (chunk := _to_chunk(delta)) is None:
+                if (chunk := chunks.add(delta)) is None:
                     continue
                 if run_manager is not None:
                     # LangChain itself makes these callbacks only for chat models.
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-        yield _final_chunk(final.reply, run_manager)
+        yield chunks.last(run_manager)
 
     async def _astream(
         self,
@@ -129,18 +128,17 @@ class MlxcelLLM(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        final = FinalChunk()
+        chunks = _TextChunks()
         with langchain_errors():
             sampling = self._sampling(stop, kwargs)
             async with OwnedGenerator(self._async_llm._complete(prompt, sampling)) as deltas:
                 async for delta in deltas:
-                    final.collect(delta)
-                    if (chunk := _to_chunk(delta)) is None:
+                    if (chunk := chunks.add(delta)) is None:
                         continue
                     if run_manager is not None:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        yield _final_chunk(final.reply, run_manager)
+        yield chunks.last(run_manager)
 
     def _sampling(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a request, in which a call overrides the constructor."""
@@ -188,19 +186,27 @@ def _to_result(replies: Sequence[ChatReply]) -> LLMResult:
     )
 
 
-def _to_chunk(delta: Delta) -> GenerationChunk | None:
-    if not (delta.text or delta.logprobs):
-        return None
-    return GenerationChunk(text=delta.text, generation_info=_with_logprobs({}, delta.logprobs))
+class _TextChunks:
+    """The chunks of a completion, made from the deltas of its answer."""
 
+    def __init__(self) -> None:
+        self._reply = ChatReply()
 
-def _final_chunk(
-    reply: ChatReply, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
-) -> GenerationChunk:
-    metadata = to_metadata(reply)
-    if run is not None:
-        _report_usage_at_end(run, to_llm_output(metadata))
-    return GenerationChunk(text="", generation_info=metadata)
+    def add(self, delta: Delta) -> GenerationChunk | None:
+        """Return the chunk for a delta, or None if it brings nothing to show."""
+        self._reply.add_metadata(delta)
+        if not (delta.text or delta.logprobs):
+            return None
+        return GenerationChunk(text=delta.text, generation_info=_with_logprobs({}, delta.logprobs))
+
+    def last(
+        self, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+    ) -> GenerationChunk:
+        """Return the last chunk, with the metadata, and report the token counts to the run."""
+        metadata = to_metadata(self._reply)
+        if run is not None:
+            _report_usage_at_end(run, to_llm_output(metadata))
+        return GenerationChunk(text="", generation_info=metadata)
 
 
 def _report_usage_at_end(run: Any, output: dict[str, Any]) -> None:

@@ -21,11 +21,11 @@ from ..protocol.delta import Delta
 from ..protocol.reply import ChatReply
 from ..protocol.validation import call_arguments
 from .content_blocks import PROVIDER
+from .prompt_progress import progress_chunk
 
 __all__ = [
-    "FinalChunk",
+    "MessageChunks",
     "combined_outputs",
-    "to_chunk",
     "to_llm_output",
     "to_metadata",
     "to_result",
@@ -36,11 +36,47 @@ __all__ = [
 M = TypeVar("M", bound=BaseModel)
 
 
-def to_chunk(delta: Delta) -> ChatGenerationChunk | None:
-    """Return the content that a delta adds to a message, None if it adds none."""
-    if delta.reasoning or delta.tool_calls or delta.logprobs:
-        return _full_chunk(delta)
-    return _text_chunk(delta.text) if delta.text else None
+@dataclass(slots=True)
+class MessageChunks:
+    """The chunks of a message, made from the deltas of its answer.
+
+    LangChain adds up the metadata of chunks, so a finish reason or a time sent twice would be
+    wrong. What is sent once per answer therefore waits for the last chunk.
+    """
+
+    _reply: ChatReply = field(default_factory=ChatReply)
+    _call_parts: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, delta: Delta) -> list[ChatGenerationChunk]:
+        """Return the chunks that show a delta."""
+        chunks = []
+        if delta.prompt_progress is not None:
+            chunks.append(progress_chunk(delta.prompt_progress))
+        if delta.finish_reason or delta.usage or delta.timings:
+            self._reply.add_metadata(delta)
+        if delta.tool_calls:
+            self._call_parts.extend(delta.tool_calls)
+        if delta.reasoning or delta.tool_calls or delta.logprobs:
+            chunks.append(_full_chunk(delta))
+        elif delta.text:
+            chunks.append(_text_chunk(delta.text))
+        return chunks
+
+    def finish(self, *, usage: bool) -> list[ChatGenerationChunk]:
+        """Return the final chunk, after one for tool calls that were cut.
+
+        Args:
+            usage: Whether to include the token counts.
+        """
+        marks = _parts_that_invalidate_cut_calls(self._call_parts) if self._call_parts else []
+        message = AIMessageChunk(
+            content="",
+            response_metadata=to_metadata(self._reply, usage=usage),
+            usage_metadata=to_usage(self._reply.usage) if usage else None,
+            chunk_position="last",
+        )
+        last = ChatGenerationChunk(message=message)
+        return [_full_chunk(Delta(tool_calls=marks)), last] if marks else [last]
 
 
 _MESSAGE_STATE = AIMessageChunk(content="").__dict__
@@ -103,48 +139,6 @@ def _call_chunk(part: dict[str, Any]) -> ToolCallChunk:
         id=part.get("id"),
         index=part.get("index"),
     )
-
-
-@dataclass(slots=True)
-class FinalChunk:
-    """Collects what is sent once per answer: finish reason, token counts, times.
-
-    LangChain adds up the metadata of chunks, so a finish reason or a time sent twice would be
-    wrong.
-
-    Attributes:
-        reply: The answer without its content.
-        call_parts: The parts of its tool calls.
-    """
-
-    reply: ChatReply = field(default_factory=ChatReply)
-    call_parts: list[dict[str, Any]] = field(default_factory=list)
-
-    def collect(self, delta: Delta) -> None:
-        """Keep the parts of a delta that belong to the end."""
-        if delta.finish_reason:
-            self.reply.finish_reason = delta.finish_reason
-            self.reply.model, self.reply.id = delta.model, delta.id
-        if delta.tool_calls:
-            self.call_parts.extend(delta.tool_calls)
-        self.reply.usage = delta.usage or self.reply.usage
-        self.reply.timings = delta.timings or self.reply.timings
-
-    def chunks(self, *, usage: bool) -> list[ChatGenerationChunk]:
-        """Return the final chunk, after one for tool calls that were cut.
-
-        Args:
-            usage: Whether to include the token counts.
-        """
-        marks = _parts_that_invalidate_cut_calls(self.call_parts) if self.call_parts else []
-        message = AIMessageChunk(
-            content="",
-            response_metadata=to_metadata(self.reply, usage=usage),
-            usage_metadata=to_usage(self.reply.usage) if usage else None,
-            chunk_position="last",
-        )
-        last = ChatGenerationChunk(message=message)
-        return [_full_chunk(Delta(tool_calls=marks)), last] if marks else [last]
 
 
 def _parts_that_invalidate_cut_calls(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage
 
-from ..structured.request import with_schema_applied
 from .messages import to_openai_messages
 
 if TYPE_CHECKING:
@@ -32,4 +31,4 @@ class ChatRequests(ChatModel):
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
         """Return OpenAI messages, and the fields of the request."""
         chat = to_openai_messages(messages, reasoning=self.send_reasoning, urls=self.send_urls)
-        return with_schema_applied(chat, self._chat_fields(call))
+        return self._chat_request(chat, call)

@@ -110,11 +110,7 @@ class _Chunks(Generic[Response]):
             reply.reasoning += delta.reasoning
         if delta.tool_calls:
             self._calls.add(delta.tool_calls)
-        if delta.finish_reason:
-            reply.finish_reason = delta.finish_reason
-            reply.model, reply.id = delta.model, delta.id
-        reply.usage = delta.usage or reply.usage
-        reply.timings = delta.timings or reply.timings
+        reply.add_metadata(delta)
         return bool(delta.text or delta.reasoning or self._calls_are_due(delta) or delta.logprobs)
 
     def _calls_are_due(self, delta: Delta) -> bool:

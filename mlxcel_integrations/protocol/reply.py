@@ -42,6 +42,13 @@ class ChatReply:
     id: str | None = None
     parsed: Any = None
 
+    def add_metadata(self, delta: Delta) -> None:
+        """Take from a delta what is sent once per answer: how it ended, counts and times."""
+        if delta.finish_reason:
+            self.finish_reason, self.model, self.id = delta.finish_reason, delta.model, delta.id
+        self.usage = delta.usage or self.usage
+        self.timings = delta.timings or self.timings
+
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:
     """Join the deltas of one answer."""
@@ -58,11 +65,7 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
             calls.add(delta.tool_calls)
         if delta.logprobs:
             logprobs.add(delta.logprobs)
-        if delta.finish_reason:
-            reply.finish_reason = delta.finish_reason
-            reply.model, reply.id = delta.model, delta.id
-        reply.usage = delta.usage or reply.usage
-        reply.timings = delta.timings or reply.timings
+        reply.add_metadata(delta)
     reply.text, reply.reasoning = "".join(text), "".join(reasoning)
     reply.tool_calls, reply.logprobs = calls.joined() or None, logprobs.joined
     return reply

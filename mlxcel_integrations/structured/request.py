@@ -36,8 +36,8 @@ __all__ = [
     "with_schema_shown",
 ]
 
-_SCHEMA_FIELDS = frozenset({"response_format", "show_schema", "correction"})
-"""Fields that ``with_schema_applied`` looks at; most requests have none."""
+SCHEMA_FIELDS = frozenset({"response_format", "show_schema", "correction"})
+"""Fields of requests that adapters prepare with ``with_schema_applied``; most have none."""
 
 _FOREIGN_TYPES = {"grammar", "json", "regex", "structural_tag"}
 """Types of a ``response_format`` that only other servers have."""
@@ -254,7 +254,7 @@ def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[s
 
 
 def with_schema_applied(
-    messages: Sequence[Message], fields: dict[str, Any]
+    messages: Sequence[Message], fields: Mapping[str, Any]
 ) -> tuple[Sequence[Message], dict[str, Any]]:
     """Return messages and fields of a request that may be bound to a schema, ready to be sent.
 
@@ -263,8 +263,6 @@ def with_schema_applied(
     Raises:
         MlxcelError: No schema can be made from ``response_format``, or no server accepts it.
     """
-    if _SCHEMA_FIELDS.isdisjoint(fields):
-        return messages, fields
     fields = with_format_converted(fields, checked=False)
     if "show_schema" in fields:
         fields = without_thinking(fields)

@@ -182,11 +182,9 @@ def frameworks(rng: random.Random) -> None:
 
     reply = fold(deltas)
     to_langchain.to_result(reply)
-    final = to_langchain.FinalChunk()
-    for delta in deltas:
-        final.collect(delta)
-    chunks = [chunk for delta in deltas if (chunk := to_langchain.to_chunk(delta)) is not None]
-    functools.reduce(operator.add, [*chunks, *final.chunks(usage=True)])
+    message = to_langchain.MessageChunks()
+    chunks = [chunk for delta in deltas for chunk in message.add(delta)]
+    functools.reduce(operator.add, [*chunks, *message.finish(usage=True)])
     in_llama_index(deltas, reply, of_text=make is CompletionStream)
 
 

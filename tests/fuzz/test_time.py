@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
-from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk
+from mlxcel_integrations.langchain.replies import MessageChunks
 from mlxcel_integrations.llama_index.replies import ChatChunks
 from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.protocol.chat_streams import (
@@ -126,10 +126,10 @@ TOKEN = Delta("x", logprobs={"content": [{"token": "x", "logprob": -1.0}]})
 
 
 def final_chunks(deltas: list[Delta]) -> object:
-    final = FinalChunk()
+    chunks = MessageChunks()
     for delta in deltas:
-        final.collect(delta)
-    return list(final.chunks(usage=True))
+        chunks.add(delta)
+    return chunks.finish(usage=True)
 
 
 def shown_chunks(deltas: list[Delta]) -> object:
@@ -160,11 +160,10 @@ def test_cut_arguments_that_langchain_merges(
 ) -> None:
     begin, repeated, end = (*parts, "")[:3]
     pieces = [begin, *[repeated * 8] * 200, end]
-    final, chunks = FinalChunk(), []
+    message, chunks = MessageChunks(), []
     for piece in pieces:
         part = {"index": 0, "function": {"name": "", "arguments": piece}}
-        final.collect(Delta(tool_calls=[part]))
-        chunks.append(to_chunk(Delta(tool_calls=[part])))
+        chunks += message.add(Delta(tool_calls=[part]))
     tried = []
 
     def loads(text: str, **options: Any) -> Any:
@@ -173,7 +172,7 @@ def test_cut_arguments_that_langchain_merges(
 
     module = SimpleNamespace(loads=loads, JSONDecodeError=json.JSONDecodeError)
     monkeypatch.setattr("langchain_core.utils.json.json", module)
-    first, *rest = [one.message for one in chunks + final.chunks(usage=True) if one is not None]
+    first, *rest = [chunk.message for chunk in chunks + message.finish(usage=True)]
     merged = first.__add__(rest)
 
     assert 1 == len(merged.invalid_tool_calls)

@@ -10,9 +10,14 @@ from langchain_core.messages import (
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from mlxcel_integrations.langchain.replies import FinalChunk, to_chunk, to_result
+from mlxcel_integrations.langchain.replies import MessageChunks, to_result
 from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.reply import ChatReply
+
+
+def text_chunk(text: str) -> ChatGenerationChunk:
+    (chunk,) = MessageChunks().add(Delta(text))
+    return chunk
 
 
 def test_the_fast_text_chunk_equals_the_validated_one() -> None:
@@ -20,7 +25,7 @@ def test_the_fast_text_chunk_equals_the_validated_one() -> None:
     message = AIMessageChunk(content=" tok", response_metadata={"model_provider": "mlxcel"})
     expected = ChatGenerationChunk(message=message)
 
-    actual = to_chunk(Delta(" tok"))
+    actual = text_chunk(" tok")
 
     assert expected == actual
     assert expected.model_dump() == actual.model_dump()
@@ -28,7 +33,7 @@ def test_the_fast_text_chunk_equals_the_validated_one() -> None:
 
 
 def test_fast_text_chunks_share_nothing_that_can_be_changed() -> None:
-    one, other = to_chunk(Delta("a")).message, to_chunk(Delta("b")).message
+    one, other = text_chunk("a").message, text_chunk("b").message
 
     shared = [
         name
@@ -39,7 +44,7 @@ def test_fast_text_chunks_share_nothing_that_can_be_changed() -> None:
 
 
 def test_fast_text_chunks_merge_pickle_and_copy() -> None:
-    one, other = to_chunk(Delta("a")), to_chunk(Delta("b"))
+    one, other = text_chunk("a"), text_chunk("b")
 
     assert "ab" == (one + other).text
     assert "a" == one.model_copy(deep=True).message.content
@@ -124,11 +129,9 @@ def test_merging_all_chunks_gives_what_invoke_gives() -> None:
         id="chatcmpl-1",
     )
 
-    final = FinalChunk()
-    for delta in deltas:
-        final.collect(delta)
-    chunks = [chunk for delta in deltas if (chunk := to_chunk(delta)) is not None]
-    merged = chunks[0] + [*chunks[1:], *final.chunks(usage=True)]
+    message = MessageChunks()
+    chunks = [chunk for delta in deltas for chunk in message.add(delta)]
+    merged = chunks[0] + [*chunks[1:], *message.finish(usage=True)]
 
     expected = to_result(reply).generations[0].message
     for name in ("text", "additional_kwargs", "response_metadata", "usage_metadata", "tool_calls"):

@@ -101,10 +101,12 @@ def _run(options: argparse.Namespace) -> int:
             from .models import run_models
 
             return run_models(out, as_json=options.json)
-        case _:
+        case "doctor":
             from .doctor import run_doctor
 
             return run_doctor(out, options.model, options.base_url, options.socket)
+        case command:
+            raise NotImplementedError(f"Nothing runs the command {command!r}.")
 
 
 def _error_text(error: Exception, command: str) -> str:

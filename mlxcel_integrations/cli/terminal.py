@@ -50,9 +50,9 @@ class Terminal:
         self.label(name)
         self.line(text.replace("\n", "\n" + " " * _LABEL_WIDTH))
 
-    def label(self, name: str, style: str = "cyan") -> None:
+    def label(self, name: str) -> None:
         """Print the first column of a line as ``fact`` does."""
-        self.piece(f"{name:<{_LABEL_WIDTH}}", style)
+        self.piece(f"{name:<{_LABEL_WIDTH}}", "cyan")
 
     def piece(self, text: str, style: str | None = None) -> None:
         """Print a piece of untrusted text, in a style if this is a terminal."""

@@ -41,14 +41,21 @@ def test_options_become_words_of_the_command(command: str, message: str, expecte
     assert expected == in_flags(message, command)
 
 
-@pytest.mark.parametrize("command", [*make_parser().commands])
+def test_each_command_has_words() -> None:
+    missing = make_parser().commands.keys() - WORDS.keys()
+
+    assert set() == missing, f"Add {missing} to WORDS in cli/flags.py, with its flags or variables."
+
+
+@pytest.mark.parametrize("command", WORDS)
 def test_the_words_of_a_command_are_its_flags(command: str) -> None:
     known = make_parser().commands[command].format_help()
     flags = [word for word in WORDS[command].values() if word.startswith("-")]
     of_python = [name for name in OPTIONS if f"--{name.replace('_', '-')} " in known]
 
     assert [] == [flag for flag in flags if f"{flag} " not in known]
-    assert [] == [name for name in of_python if not WORDS[command].get(name, "").startswith("-")]
+    missing = [name for name in of_python if not WORDS[command].get(name, "").startswith("-")]
+    assert [] == missing, f"Add their flags to WORDS[{command!r}] in cli/flags.py."
 
 
 @pytest.mark.parametrize("phrase", _PHRASES)

@@ -65,6 +65,15 @@ def test_a_traceback_shows_control_characters(
     assert r"RuntimeError: unforeseen \x1b[2J" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [*make_parser().commands])
+def test_each_command_runs_its_own_function(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = {"ask": "ask.command"}.get(command, command)
+    monkeypatch.setattr(f"mlxcel_integrations.cli.{module}.run_{command}", lambda *_, **__: 7)
+    arguments = {"ask": ["notes.txt", "Why?"]}.get(command, [])
+
+    assert 7 == main([command, *arguments])
+
+
 def test_the_package_runs_as_a_module() -> None:
     argv = [sys.executable, "-m", "mlxcel_integrations", "--version"]
     done = subprocess.run(argv, capture_output=True, text=True)

@@ -23,9 +23,9 @@ from .content_blocks import PROVIDER
 if TYPE_CHECKING:
     from ..protocol.prompt_progress import PromptProgress
 
-__all__ = ["EVENT", "adispatching", "dispatching", "progress_chunk"]
+__all__ = ["adispatching", "dispatching", "progress_chunk"]
 
-EVENT = "prompt_progress"
+_EVENT = "prompt_progress"
 """Name of the custom events, and of the metadata of chunks."""
 
 
@@ -44,7 +44,7 @@ def _dispatching(deltas: Iterable[Delta], run: CallbackManagerForLLMRun) -> Iter
         if delta.prompt_progress is not None:
             callbacks = CallbackManager(run.handlers, parent_run_id=run.run_id)
             data = dataclasses.asdict(delta.prompt_progress)
-            dispatch_custom_event(EVENT, data, config={"callbacks": callbacks})
+            dispatch_custom_event(_EVENT, data, config={"callbacks": callbacks})
         yield delta
 
 
@@ -56,7 +56,7 @@ async def adispatching(
         if delta.prompt_progress is not None and run is not None:
             callbacks = AsyncCallbackManager(run.handlers, parent_run_id=run.run_id)
             data = dataclasses.asdict(delta.prompt_progress)
-            await adispatch_custom_event(EVENT, data, config={"callbacks": callbacks})
+            await adispatch_custom_event(_EVENT, data, config={"callbacks": callbacks})
         yield delta
 
 
@@ -65,5 +65,5 @@ def progress_chunk(progress: PromptProgress) -> ChatGenerationChunk:
 
     The numbers are in a list, since LangChain would add up those of a message's chunks.
     """
-    metadata = {"model_provider": PROVIDER, EVENT: [dataclasses.asdict(progress)]}
+    metadata = {"model_provider": PROVIDER, _EVENT: [dataclasses.asdict(progress)]}
     return ChatGenerationChunk(message=AIMessageChunk(content="", response_metadata=metadata))

@@ -29,7 +29,7 @@ from ..structured.decision import Decision, Prior
 from .messages import to_openai_messages
 from .replies import to_usage
 
-__all__ = ["AskedQuestion", "asked_by_embeddings", "asked_questions", "to_response"]
+__all__ = ["asked_by_embeddings", "asked_questions", "to_response"]
 
 YES, NO = "yes", "no"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .error_translation import langchain_errors
-from .token_counting import TokenCounting, openai_tools
+from .token_counting import TokenCounting, tools_field
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -77,6 +77,4 @@ class ReadingAhead(TokenCounting):
         """Return OpenAI messages, and the fields that change the prompt."""
         given = self._convert_input(messages).to_messages()
         # A schema would stand at the end, after everything that later conversations share.
-        return self._to_openai(
-            given, None, {"response_format": None, **openai_tools(tools), **call}
-        )
+        return self._to_openai(given, None, {"response_format": None, **tools_field(tools), **call})

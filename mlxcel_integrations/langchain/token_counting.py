@@ -17,7 +17,7 @@ from ..operations import fit_messages
 from .error_translation import langchain_errors
 from .messages import to_openai_messages
 
-__all__ = ["TextCounting", "TokenCounting", "openai_tools"]
+__all__ = ["TextCounting", "TokenCounting", "tools_field"]
 
 _REFUSALS = (MlxcelError, langchain.ModelInvalidRequestError)
 """Errors that may mean that the template refuses these messages together."""
@@ -87,7 +87,7 @@ class TokenCounting(TextCounting):
         Raises:
             MlxcelError: The server cannot count messages.
         """
-        chat, fields = self._to_openai(_as_messages(messages), None, openai_tools(tools))
+        chat, fields = self._to_openai(_as_messages(messages), None, tools_field(tools))
         count = self._llm.count_message_tokens
         try:
             with langchain_errors():
@@ -104,7 +104,7 @@ class TokenCounting(TextCounting):
 
         See ``get_num_tokens_from_messages``.
         """
-        chat, fields = self._to_openai(_as_messages(messages), None, openai_tools(tools))
+        chat, fields = self._to_openai(_as_messages(messages), None, tools_field(tools))
         count = self._async_llm.count_message_tokens
         try:
             with langchain_errors():
@@ -143,7 +143,7 @@ class TokenCounting(TextCounting):
         """
         given = _as_messages(messages)
         with langchain_errors():
-            chat, fields = self._to_openai(given, None, openai_tools(tools))
+            chat, fields = self._to_openai(given, None, tools_field(tools))
             kept = self._llm._driver.run(fit_messages(self._connection, chat, reserve, fields))
         return _source_messages(given, chat, kept)
 
@@ -160,7 +160,7 @@ class TokenCounting(TextCounting):
         """
         given = _as_messages(messages)
         with langchain_errors():
-            chat, fields = self._to_openai(given, None, openai_tools(tools))
+            chat, fields = self._to_openai(given, None, tools_field(tools))
             kept = await self._async_llm._driver.run(
                 fit_messages(self._connection, chat, reserve, fields)
             )
@@ -190,8 +190,8 @@ def _source_messages(
     return [messages[number] for number in dict.fromkeys(sources[index] for index in kept)]
 
 
-def openai_tools(tools: Sequence[Any] | None) -> dict[str, Any]:
-    """Return the field of a request for tools."""
+def tools_field(tools: Sequence[Any] | None) -> dict[str, Any]:
+    """Return the field of a request for tools; none without tools, which most programs lack."""
     if not tools:
         return {}
     check_program_goes_on()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from langchain_core import exceptions as langchain
 
+from ..adapters.errors import with_class
 from ..errors import (
     MlxcelError,
     MlxcelServerError,
@@ -15,14 +14,14 @@ from ..errors import (
     StructuredOutputTruncated,
 )
 
-__all__ = ["as_langchain_error", "from_mlxcel"]
+__all__ = ["from_mlxcel"]
 
 
 class ChatStartTimeoutError(MlxcelTimeoutError, langchain.ModelTimeoutError):
     """The managed server was not ready in time; see ``stderr``."""
 
 
-class ChatServerError(MlxcelServerError, langchain.ModelConnectionError):
+class ChatManagedServerError(MlxcelServerError, langchain.ModelConnectionError):
     """The managed server has ended, or did not start; see ``stderr``."""
 
 
@@ -38,11 +37,9 @@ class ChatStructuredOutputTruncated(StructuredOutputTruncated, langchain.OutputP
     """An answer was cut before its JSON ended; the values so far are in ``partial``."""
 
 
-E = TypeVar("E", bound=Exception)
-
 _LANGCHAIN_ERRORS: tuple[type[MlxcelError], ...] = (
     ChatStartTimeoutError,
-    ChatServerError,
+    ChatManagedServerError,
     ChatStreamError,
     ChatStructuredOutputTruncated,
     ChatStructuredOutputError,
@@ -55,16 +52,8 @@ def from_mlxcel(error: MlxcelError) -> MlxcelError:
     kind = next((kind for kind in _LANGCHAIN_ERRORS if isinstance(error, kind.__bases__[0])), None)
     if kind is None:
         return error
-    result = as_langchain_error(kind, error)
+    result = with_class(error, kind)
     if isinstance(result, StructuredOutputError):
         # LangChain's parser errors have these.
         result.__dict__.update(observation=None, llm_output=result.raw, send_to_llm=False)
-    return result
-
-
-def as_langchain_error(kind: type[E], error: Exception) -> E:
-    """Return an error with the same content as a class that is also LangChain's."""
-    result = kind.__new__(kind)
-    result.args = error.args
-    result.__dict__.update(error.__dict__)
     return result

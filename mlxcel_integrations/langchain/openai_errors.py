@@ -8,10 +8,10 @@ from __future__ import annotations
 import openai
 from langchain_core import exceptions as langchain
 
+from ..adapters.errors import with_class
 from ..errors import ShortTraceback
 from ..protocol.failures import is_overflow
 from ..protocol.validation import as_count
-from .mlxcel_errors import as_langchain_error
 
 __all__ = ["ChatContextOverflowError", "from_openai"]
 
@@ -98,10 +98,10 @@ _LANGCHAIN_ERRORS: tuple[type[Exception], ...] = (
 def from_openai(error: Exception) -> Exception:
     """Return the error as an error of LangChain, too; unchanged if LangChain has no such error."""
     if isinstance(error, openai.BadRequestError) and is_overflow(error.body):
-        overflow = as_langchain_error(ChatContextOverflowError, error)
+        overflow = with_class(error, ChatContextOverflowError)
         body = error.body if isinstance(error.body, dict) else {}
         overflow.n_prompt_tokens = as_count(body.get("n_prompt_tokens"))
         overflow.n_ctx = as_count(body.get("n_ctx"))
         return overflow
     kind = next((kind for kind in _LANGCHAIN_ERRORS if isinstance(error, kind.__bases__[0])), None)
-    return error if kind is None else as_langchain_error(kind, error)
+    return error if kind is None else with_class(error, kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from ..adapters.errors import with_class
 from ..errors import StructuredOutputError, StructuredOutputTruncated
 
 __all__ = [
@@ -28,14 +29,6 @@ def llama_index_errors() -> Iterator[None]:
     try:
         yield
     except StructuredOutputTruncated as error:
-        raise LlamaIndexStructuredOutputTruncated(
-            str(error),
-            raw=error.raw,
-            finish_reason=error.finish_reason,
-            problem=error.problem,
-            partial=error.partial,
-        ) from error.__cause__
+        raise with_class(error, LlamaIndexStructuredOutputTruncated) from error.__cause__
     except StructuredOutputError as error:
-        raise LlamaIndexStructuredOutputError(
-            str(error), raw=error.raw, finish_reason=error.finish_reason, problem=error.problem
-        ) from error.__cause__
+        raise with_class(error, LlamaIndexStructuredOutputError) from error.__cause__

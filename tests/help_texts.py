@@ -22,8 +22,16 @@ COMMAND = "python -m tests.help_texts"
 HEEDED = ("check_context", "merge_messages")
 """Options of chats that belong to the connection of a client."""
 
-TYPES = {"api_key": "str | None", "timeout": "float | httpx.Timeout | None"}
-"""Types that differ from those of the fields, apart from paths and headers."""
+ACCEPTED = {
+    "Headers": "Mapping[str, str] | None",
+    "Key": "str | None",
+    "PathText": "str | os.PathLike[str] | None",
+    "Verify": "bool | str | os.PathLike[str]",
+}
+"""What a client accepts for each type of `options/converted.py`."""
+
+TYPES = {"timeout": "float | httpx.Timeout | None"}
+"""Other types that differ from those of the fields."""
 
 
 def arguments() -> str:
@@ -49,9 +57,7 @@ def keywords() -> str:
     fields = annotations(ConnectionOptions) | {name: chat[name] for name in HEEDED}
     # An argument of its own.
     del fields["model"]
-    decorators = ConnectionOptions.__pydantic_decorators__.field_validators
-    paths = set(decorators["_accept_paths"].info.fields)
-    return "".join(f"    {name}: {keyword(name, fields[name], paths)}\n" for name in fields)
+    return "".join(f"    {name}: {keyword(name, fields[name])}\n" for name in fields)
 
 
 def annotations(options: type[BaseModel]) -> dict[str, str]:
@@ -61,12 +67,9 @@ def annotations(options: type[BaseModel]) -> dict[str, str]:
     )
 
 
-def keyword(name: str, annotation: str, paths: set[str]) -> str:
+def keyword(name: str, annotation: str) -> str:
     """Return the type of a keyword argument: what the field of its name accepts."""
-    if name in paths:
-        return re.sub(r"\bstr\b", "str | os.PathLike[str]", annotation)
-    given = annotation.replace("dict[str, SecretStr]", "Mapping[str, str]")
-    return TYPES.get(name, given)
+    return TYPES.get(name) or ACCEPTED.get(annotation, annotation)
 
 
 def with_keywords(code: str) -> str:

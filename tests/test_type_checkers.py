@@ -33,6 +33,27 @@ llm.generate("hi", temprature=0)  # wrong
 llm.chat("hi", temprature=0)  # wrong
 async_llm.chat("hi", max_tokens="many")  # wrong
 """,
+    "options": """
+from pathlib import Path
+from typing import assert_type
+from pydantic import SecretStr
+from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, MlxcelLLM
+from mlxcel_integrations.llama_index import Mlxcel, MlxcelEmbedding
+
+ChatMlxcel(model=Path("m.gguf"), api_key="key", client_cert=Path("c.pem"), verify=Path("ca.pem"))
+MlxcelLLM(socket=Path("a.sock"), api_key=SecretStr("key"), default_headers={"x-team": "blue"})
+MlxcelEmbeddings(model=Path("m.gguf"), api_key="key")
+Mlxcel(model=Path("m.gguf"), api_key="key", verify=False)
+MlxcelEmbedding(model="m.gguf", api_key="key")
+llm = ChatMlxcel(temperature=0.5, verbose=True)
+assert_type(llm.model, str | None)
+assert_type(llm.api_key, SecretStr | None)
+
+ChatMlxcel(model=3)  # wrong
+ChatMlxcel(api_key=b"key")  # wrong
+Mlxcel(verify="yes", socket=1)  # wrong
+ChatMlxcel(modell="m")  # wrong
+""",
     "langchain": """
 from typing import Any, TypedDict, assert_type
 from pydantic import BaseModel

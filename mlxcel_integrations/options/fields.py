@@ -12,12 +12,13 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from ..errors import MlxcelError
 from ..protocol.arguments import check_mapping
 from ..protocol.peer_options import seconds_of
 from ..secret import KEY_FLAGS, key_flag
+from .converted import Headers, Key, PathText, Verify
 
 __all__ = [
     "LIFECYCLE_FIELDS",
@@ -33,8 +34,8 @@ __all__ = [
 class ConnectionOptions(BaseModel, defer_build=True):
     """The model or server to use, and the limits of requests."""
 
-    model: str | None = Field(
-        default=None,
+    model: PathText = Field(
+        default=None,  # type: ignore[arg-type]  # a stored value
         description="Model to start a server with: a repository id or a directory for mlxcel, a "
         '.gguf file, or "embedded" for a small built-in model.',
     )
@@ -42,17 +43,17 @@ class ConnectionOptions(BaseModel, defer_build=True):
         default=None,
         description="Address of a running server, with or without /v1; unix:///path too.",
     )
-    socket: str | None = Field(
-        default=None,
+    socket: PathText = Field(
+        default=None,  # type: ignore[arg-type]  # a stored value
         description="Unix socket of a running server; in managed mode, the path to bind.",
     )
-    api_key: SecretStr | None = Field(
-        default=None,
+    api_key: Key = Field(
+        default=None,  # type: ignore[arg-type]  # a stored value
         exclude=True,
         description="Key of the server; MLXCEL_API_KEY if not given.",
     )
-    default_headers: dict[str, SecretStr] | None = Field(
-        default=None,
+    default_headers: Headers = Field(
+        default=None,  # type: ignore[arg-type]  # a stored value
         exclude=True,
         description="Headers to send with every request to the server.",
     )
@@ -61,16 +62,18 @@ class ConnectionOptions(BaseModel, defer_build=True):
         description="Name of the conversation, by which balancers keep it on one server; each chat "
         "or completion can name another.",
     )
-    verify: bool | str = Field(
-        default=True,
+    verify: Verify = Field(
+        default=True,  # type: ignore[arg-type]  # a stored value
         description="Whether to check the certificate of an https server, or the path of the "
         "authorities to trust.",
     )
-    client_cert: str | None = Field(
-        default=None, description="Path of the certificate to present to an https server."
+    client_cert: PathText = Field(
+        default=None,  # type: ignore[arg-type]  # a stored value
+        description="Path of the certificate to present to an https server.",
     )
-    client_key: str | None = Field(
-        default=None, description="Path of its key, if that is in a separate file."
+    client_key: PathText = Field(
+        default=None,  # type: ignore[arg-type]  # a stored value
+        description="Path of its key, if that is in a separate file.",
     )
     served_model: str | None = Field(
         default=None, description="Which of several served models to use; discovered if not given."

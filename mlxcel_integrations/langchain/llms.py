@@ -18,7 +18,7 @@ from .. import __version__
 from ..adapters.generation import GenerationAdapter
 from ..protocol.delta import Delta
 from ..protocol.discovery import DEFAULT_SLOTS
-from ..protocol.reply import ChatReply, fold
+from ..protocol.reply import ChatReply, add_metadata, fold
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors
@@ -194,7 +194,7 @@ class _TextChunks:
 
     def add(self, delta: Delta) -> GenerationChunk | None:
         """Return the chunk for a delta, or None if it brings nothing to show."""
-        self._reply.add_metadata(delta)
+        add_metadata(self._reply, delta)
         if not (delta.text or delta.logprobs):
             return None
         return GenerationChunk(text=delta.text, generation_info=_with_logprobs({}, delta.logprobs))

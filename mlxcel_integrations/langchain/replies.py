@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import BaseModel
 
 from ..protocol.delta import Delta
-from ..protocol.reply import ChatReply
+from ..protocol.reply import ChatReply, add_metadata
 from ..protocol.validation import call_arguments
 from .content_blocks import PROVIDER
 from .prompt_progress import progress_chunk
@@ -53,7 +53,7 @@ class MessageChunks:
         if delta.prompt_progress is not None:
             chunks.append(progress_chunk(delta.prompt_progress))
         if delta.finish_reason or delta.usage or delta.timings:
-            self._reply.add_metadata(delta)
+            add_metadata(self._reply, delta)
         if delta.tool_calls:
             self._call_parts.extend(delta.tool_calls)
         if delta.reasoning or delta.tool_calls or delta.logprobs:

@@ -21,7 +21,7 @@ from llama_index.core.base.llms.types import (
 from pydantic import BaseModel
 
 from ..protocol.delta import Delta
-from ..protocol.reply import ChatReply
+from ..protocol.reply import ChatReply, add_metadata
 from ..protocol.tool_calls import CallParts
 from ..protocol.validation import call_arguments
 from ..transport.owned_generator import OwnedGenerator
@@ -110,7 +110,8 @@ class _Chunks(Generic[Response]):
             reply.reasoning += delta.reasoning
         if delta.tool_calls:
             self._calls.add(delta.tool_calls)
-        reply.add_metadata(delta)
+        if delta.finish_reason or delta.usage or delta.timings:
+            add_metadata(reply, delta)
         return bool(delta.text or delta.reasoning or self._calls_are_due(delta) or delta.logprobs)
 
     def _calls_are_due(self, delta: Delta) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from .delta import Delta
 from .tool_calls import CallParts
 
-__all__ = ["ChatReply", "fold"]
+__all__ = ["ChatReply", "add_metadata", "fold"]
 
 
 @dataclass(slots=True)
@@ -42,13 +42,6 @@ class ChatReply:
     id: str | None = None
     parsed: Any = None
 
-    def add_metadata(self, delta: Delta) -> None:
-        """Take from a delta what is sent once per answer: how it ended, counts and times."""
-        if delta.finish_reason:
-            self.finish_reason, self.model, self.id = delta.finish_reason, delta.model, delta.id
-        self.usage = delta.usage or self.usage
-        self.timings = delta.timings or self.timings
-
 
 def fold(deltas: Iterable[Delta]) -> ChatReply:
     """Join the deltas of one answer."""
@@ -65,10 +58,22 @@ def fold(deltas: Iterable[Delta]) -> ChatReply:
             calls.add(delta.tool_calls)
         if delta.logprobs:
             logprobs.add(delta.logprobs)
-        reply.add_metadata(delta)
+        if delta.finish_reason or delta.usage or delta.timings:
+            add_metadata(reply, delta)
     reply.text, reply.reasoning = "".join(text), "".join(reasoning)
     reply.tool_calls, reply.logprobs = calls.joined() or None, logprobs.joined
     return reply
+
+
+def add_metadata(reply: ChatReply, delta: Delta) -> None:
+    """Add to an answer what a delta says of all of it: how it ended, counts and times.
+
+    Most deltas say nothing of that, and the check for it takes less time than this call.
+    """
+    if delta.finish_reason:
+        reply.finish_reason, reply.model, reply.id = delta.finish_reason, delta.model, delta.id
+    reply.usage = delta.usage or reply.usage
+    reply.timings = delta.timings or reply.timings
 
 
 class _Logprobs:

@@ -21,6 +21,14 @@ class LangChain:
 
         return ChatMlxcel(**options)
 
+    def ask(self, llm: Any, text: str, **call: Any) -> str:
+        answer: str = llm.invoke(text, **call).text
+        return answer
+
+    async def aask(self, llm: Any, text: str, **call: Any) -> str:
+        answer: str = (await llm.ainvoke(text, **call)).text
+        return answer
+
     def prompt_tokens(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
         """Return the tokens of the prompt as the usage of an answer has them."""
         counted: int = llm.invoke(messages, **call).usage_metadata["input_tokens"]
@@ -77,6 +85,14 @@ class LlamaIndex:
         from mlxcel_integrations.llama_index import Mlxcel
 
         return Mlxcel(**options)
+
+    def ask(self, llm: Any, text: str, **call: Any) -> str:
+        answer: str = llm.chat([self.user(text)], **call).message.content
+        return answer
+
+    async def aask(self, llm: Any, text: str, **call: Any) -> str:
+        answer: str = (await llm.achat([self.user(text)], **call)).message.content
+        return answer
 
     def prompt_tokens(self, llm: Any, messages: Sequence[Any], **call: Any) -> int:
         """Return the tokens of the prompt as the usage of an answer has them."""

@@ -8,6 +8,8 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.adapters.generation import ChatAdapter, GenerationAdapter
+from tests.adapters.frameworks import Framework
+from tests.fakes.server import FakeServer
 
 URL = "http://localhost:1"
 ON = {"chat_template_kwargs": {"enable_thinking": True}}
@@ -59,3 +61,32 @@ def test_the_form_of_answers_may_be_a_type() -> None:
 def test_the_form_of_answers_is_checked(wrong: Any) -> None:
     with pytest.raises(MlxcelError, match="response_format"):
         GenerationAdapter(base_url=URL, response_format=wrong)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "variables", "budget"),
+    [
+        (True, {"enable_thinking": True}, None),
+        (False, {"enable_thinking": False}, 0),
+        ("none", {"enable_thinking": False}, 0),
+        ("low", {"enable_thinking": True, "reasoning_effort": "low"}, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["constructor", "reasoning", "reasoning_effort"])
+def test_reasoning_is_switched_so_that_every_server_understands(
+    framework: Framework,
+    server: FakeServer,
+    place: str,
+    reasoning: Any,
+    variables: dict[str, Any],
+    budget: int | None,
+) -> None:
+    own = reasoning if place == "constructor" else "high"
+    call = {} if place == "constructor" else {place: reasoning}
+    with framework.model(base_url=server.url, reasoning=own) as llm:
+        framework.ask(llm, "x", **call)
+
+    body = server.posts[-1].json
+    assert variables == body["chat_template_kwargs"]
+    assert budget == body.get("thinking_budget_tokens")
+    assert not {"reasoning", "reasoning_effort"} & body.keys()

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import pickle
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,30 +104,6 @@ def test_an_empty_stop_is_not_sent(server: FakeServer) -> None:
 
 def test_a_plain_text_as_stop_is_taken_for_a_list_of_one(server: FakeServer) -> None:
     assert ["END"] == ChatMlxcel(base_url=server.url, stop="END").stop
-
-
-@pytest.mark.parametrize(
-    ("reasoning", "variables", "budget"),
-    [
-        (True, {"enable_thinking": True}, None),
-        (False, {"enable_thinking": False}, 0),
-        ("none", {"enable_thinking": False}, 0),
-        ("low", {"enable_thinking": True, "reasoning_effort": "low"}, None),
-    ],
-)
-@pytest.mark.parametrize("place", ["reasoning", "call", "reasoning_effort"])
-def test_reasoning_is_switched_so_that_every_server_understands(
-    server: FakeServer, place: str, reasoning: Any, variables: dict[str, Any], budget: int | None
-) -> None:
-    constructor = {"reasoning": reasoning} if place == "reasoning" else {"reasoning": "high"}
-    call = {place.replace("call", "reasoning"): reasoning} if place != "reasoning" else {}
-    with ChatMlxcel(base_url=server.url, **constructor) as llm:
-        llm.invoke("x", **call)
-
-    body = server.posts[-1].json
-    assert variables == body["chat_template_kwargs"]
-    assert budget == body.get("thinking_budget_tokens")
-    assert not {"reasoning", "reasoning_effort"} & body.keys()
 
 
 def test_what_is_said_about_thinking_in_detail_beats_reasoning(
@@ -392,17 +367,3 @@ async def _leave(server: FakeServer, llm: ChatMlxcel, way: str) -> None:
 async def _drain(llm: ChatMlxcel) -> None:
     async for _ in llm.astream("x"):
         pass
-
-
-def test_64_threads_share_one_object(llm: ChatMlxcel) -> None:
-    questions = [f"nonce-{number}" for number in range(256)]
-    with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(lambda question: llm.invoke(question).text, questions))
-
-    assert [f"echo: {question}" for question in questions] == answers
-
-
-def test_one_object_serves_20_event_loops_one_after_the_other(llm: ChatMlxcel) -> None:
-    answers = [asyncio.run(llm.ainvoke(f"loop {number}")).text for number in range(20)]
-
-    assert [f"echo: loop {number}" for number in range(20)] == answers

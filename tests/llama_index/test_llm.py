@@ -9,7 +9,6 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -187,29 +186,6 @@ def test_a_call_beats_the_constructor_and_extra_body_beats_both(
     assert (0.2, 3, ["B"]) == (called["temperature"], called["seed"], called["stop"])
     assert "other" == called["model"]
     assert (0.1, 1, ["A"]) == (own["temperature"], own["seed"], own["stop"])
-
-
-@pytest.mark.parametrize(
-    ("reasoning", "variables", "budget"),
-    [
-        (True, {"enable_thinking": True}, None),
-        (False, {"enable_thinking": False}, 0),
-        ("low", {"enable_thinking": True, "reasoning_effort": "low"}, None),
-    ],
-)
-@pytest.mark.parametrize("place", ["constructor", "reasoning", "reasoning_effort"])
-def test_reasoning_is_switched_so_that_every_server_understands(
-    server: FakeServer, place: str, reasoning: Any, variables: dict[str, Any], budget: int | None
-) -> None:
-    own = reasoning if place == "constructor" else "high"
-    call = {} if place == "constructor" else {place: reasoning}
-    with Mlxcel(base_url=server.url, reasoning=own) as llm:
-        llm.chat(HELLO, **call)
-
-    body = server.posts[-1].json
-    assert variables == body["chat_template_kwargs"]
-    assert budget == body.get("thinking_budget_tokens")
-    assert not {"reasoning", "reasoning_effort"} & body.keys()
 
 
 @ALL_CHATS
@@ -569,17 +545,3 @@ def test_asking_does_not_block_the_event_loop(server: FakeServer, llm: Mlxcel, n
         return worst
 
     assert asyncio.run(longest_stall()) < 0.2
-
-
-def test_64_threads_share_one_object(llm: Mlxcel) -> None:
-    questions = [f"nonce-{number}" for number in range(128)]
-    with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(lambda q: llm.chat([ChatMessage(q)]).message.content, questions))
-
-    assert [f"echo: {question}" for question in questions] == answers
-
-
-def test_one_object_serves_20_event_loops_one_after_the_other(llm: Mlxcel) -> None:
-    answers = [achat(llm, f"loop {number}").message.content for number in range(20)]
-
-    assert [f"echo: loop {number}" for number in range(20)] == answers

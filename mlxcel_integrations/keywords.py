@@ -1,6 +1,7 @@
 """Keyword arguments of the clients, for type checkers and editors.
 
-The fields are those of ``options``, which a test compares; pydantic is not needed to read them.
+Those that are options are written by ``python -m tests.help_texts`` as the fields of ``options``
+have them; pydantic is not needed to read them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = [
     "CompletionKeywords",
     "ConnectionKeywords",
     "PromptKeywords",
+    "RequestKeywords",
     "SamplingKeywords",
     "ServerKeywords",
 ]
@@ -75,12 +77,19 @@ class ClientKeywords(ConnectionKeywords, ServerKeywords, total=False):
     """Options of ``LLM`` and ``AsyncLLM``."""
 
 
-class SamplingKeywords(TypedDict, total=False):
-    """Fields of ``SamplingParams``, and others that every request may have."""
+class RequestKeywords(TypedDict, total=False):
+    """Fields of every request that are not options of adapters."""
 
     model: str | None
     session: str | None
     user: str | None
+    bounded: bool | None
+    return_progress: bool | None
+
+
+class SamplingKeywords(RequestKeywords, total=False):
+    """Fields of ``SamplingParams``, and others that every request may have."""
+
     max_tokens: int | None
     temperature: float | None
     top_p: float | None
@@ -98,7 +107,6 @@ class SamplingKeywords(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     response_format: Mapping[str, Any] | type | None
-    bounded: bool | None
     dry_multiplier: float | None
     dry_base: float | None
     dry_allowed_length: int | None
@@ -113,7 +121,6 @@ class SamplingKeywords(TypedDict, total=False):
     chat_template_kwargs: Mapping[str, Any] | None
     cache_prompt: bool | None
     prompt_cache_key: str | None
-    return_progress: bool | None
     extra_body: Mapping[str, Any] | None
 
 

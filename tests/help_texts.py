@@ -1,4 +1,4 @@
-"""The options of a connection, in the docstring of `LLM` and among its keyword arguments.
+"""The options: in the docstring of `LLM`, and as the keyword arguments of the clients.
 
 `python -m tests.help_texts` writes them; tests/reference.py writes those of the pages.
 """
@@ -12,7 +12,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from mlxcel_integrations.options.fields import ChatOptions, ConnectionOptions
+from mlxcel_integrations.options.fields import (
+    ChatOptions,
+    ConnectionOptions,
+    SamplingParams,
+    ServerOptions,
+)
 
 ROOT = Path(__file__).parents[1]
 CLIENT = ROOT / "mlxcel_integrations" / "client.py"
@@ -22,8 +27,15 @@ COMMAND = "python -m tests.help_texts"
 HEEDED = ("check_context", "merge_messages")
 """Options of chats that belong to the connection of a client."""
 
-TYPES = {"api_key": "str | None", "timeout": "float | httpx.Timeout | None"}
-"""Types that differ from those of the fields, apart from paths and headers."""
+TYPES = {
+    "api_key": "str | None",
+    "default_headers": "Mapping[str, str] | None",
+    "timeout": "float | httpx.Timeout | None",
+    "extra_args": "list[str] | tuple[str, ...]",
+    "stop": "str | Sequence[str] | None",
+    "response_format": "Mapping[str, Any] | type | None",
+}
+"""Types of keywords that differ from those of the fields, apart from paths and containers."""
 
 
 def arguments() -> str:
@@ -43,15 +55,21 @@ def with_arguments(code: str) -> str:
     return before + begin + arguments() + end + after
 
 
-def keywords() -> str:
-    """Return the entries of `ConnectionKeywords`, as type checkers and editors read them."""
+def keywords() -> dict[str, str]:
+    """Return the body of each class of keywords that are options, by the name of the class."""
     chat = annotations(ChatOptions)
-    fields = annotations(ConnectionOptions) | {name: chat[name] for name in HEEDED}
+    connection = annotations(ConnectionOptions) | {name: chat[name] for name in HEEDED}
     # An argument of its own.
-    del fields["model"]
-    decorators = ConnectionOptions.__pydantic_decorators__.field_validators
-    paths = set(decorators["_accept_paths"].info.fields)
-    return "".join(f"    {name}: {keyword(name, fields[name], paths)}\n" for name in fields)
+    del connection["model"]
+    classes = {
+        "ConnectionKeywords": connection,
+        "ServerKeywords": annotations(ServerOptions),
+        "SamplingKeywords": annotations(SamplingParams),
+    }
+    return {
+        kind: "".join(f"    {name}: {keyword(name, fields[name])}\n" for name in fields)
+        for kind, fields in classes.items()
+    }
 
 
 def annotations(options: type[BaseModel]) -> dict[str, str]:
@@ -61,19 +79,22 @@ def annotations(options: type[BaseModel]) -> dict[str, str]:
     )
 
 
-def keyword(name: str, annotation: str, paths: set[str]) -> str:
+def keyword(name: str, annotation: str) -> str:
     """Return the type of a keyword argument: what the field of its name accepts."""
-    if name in paths:
+    decorators = ConnectionOptions.__pydantic_decorators__.field_validators
+    if name in decorators["_accept_paths"].info.fields:
         return re.sub(r"\bstr\b", "str | os.PathLike[str]", annotation)
-    given = annotation.replace("dict[str, SecretStr]", "Mapping[str, str]")
+    given = annotation.replace("dict[", "Mapping[").replace("list[", "Sequence[")
     return TYPES.get(name, given)
 
 
 def with_keywords(code: str) -> str:
     """Return the code of the keyword arguments with the entries of today."""
-    before, begin, rest = code.partition('that a connection heeds."""\n\n')
-    _, end, after = rest.partition("\n\nclass ServerKeywords")
-    return before + begin + keywords() + end + after
+    for kind, body in keywords().items():
+        start = rf'(class {kind}\(.*\n    """.*"""\n\n)'
+        code, found = re.subn(rf"{start}(?:    .*\n)+", rf"\g<1>{body}", code)
+        assert found == 1, f"keywords.py needs a class {kind} with a docstring of one line."
+    return code
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ __all__ = [
     "without_thinking",
 ]
 
-_OTHER_NAMES = {
+OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
     "n_predict": "max_tokens",
     "repeat_penalty": "repetition_penalty",
@@ -92,7 +92,7 @@ _DICTIONARY_FIELDS = {
 }
 """Fields that are dictionaries, and an example of each."""
 
-_FIELD_TYPES: dict[str, frozenset[type]] = {
+FIELD_TYPES: dict[str, frozenset[type]] = {
     **dict.fromkeys(_INTEGER_FIELDS, frozenset({int})),
     **dict.fromkeys(_NUMBER_FIELDS, frozenset({int, float})),
     **dict.fromkeys(_BOOLEAN_FIELDS, frozenset({bool})),
@@ -112,7 +112,7 @@ def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     unusual = {
         name: value
         for name, value in sampling.items()
-        if name in _FIELD_TYPES and value is not None and type(value) not in _FIELD_TYPES[name]
+        if name in FIELD_TYPES and value is not None and type(value) not in FIELD_TYPES[name]
     }
     if not unusual:
         return sampling
@@ -174,7 +174,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         MlxcelError: No server accepts a value, or every server would silently ignore it.
     """
     fields = {
-        _OTHER_NAMES.get(name, name): value
+        OTHER_NAMES.get(name, name): value
         for name, value in sampling.items()
         if value is not None and name not in _NOT_FIELDS
     }

@@ -75,7 +75,7 @@ def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
             case ast.arg(arg=name) | ast.keyword(arg=name) if name == option:
                 yield node.lineno
             case ast.AnnAssign(target=ast.Name(id=name)) if name == option:
-                if f" {ast.unparse(node)}\n" not in keywords():
+                if f" {ast.unparse(node)}\n" not in "".join(keywords().values()):
                     yield node.lineno
             case ast.Call(func=ast.Name(id=function), args=args) if function[0].isupper():
                 yield from (arg.lineno for arg in args if is_named(arg, option))

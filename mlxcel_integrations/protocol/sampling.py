@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, check_mapping, check_text, number, plain, shown, whole
+from .schema_use import SchemaUse
 
 __all__ = [
     "answer_room",
@@ -31,11 +32,9 @@ OTHER_NAMES = {
 }
 """Names known from OpenAI and llama.cpp that older servers silently ignore."""
 
-_NOT_FIELDS = {
-    *("bounded", "tight", "relaxable", "extra_body", "session", "stream", "stream_options"),
-}
-"""Not sent as they are: three decide how a schema is sent, ``extra_body`` is merged in, a session
-is a header, and every generation streams."""
+_NOT_FIELDS = {"bounded", "schema_use", "extra_body", "session", "stream", "stream_options"}
+"""Not sent as they are: two decide how a schema is sent, ``extra_body`` is merged in, a session is
+a header, and every generation streams."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
@@ -99,6 +98,7 @@ FIELD_TYPES: dict[str, frozenset[type]] = {
     **dict.fromkeys(_STRING_FIELDS, frozenset({str})),
     **dict.fromkeys(_DICTIONARY_FIELDS, frozenset({dict})),
     "stop": frozenset({str, list}),
+    "schema_use": frozenset({SchemaUse}),
 }
 """Usual types of fields; a value of another type is looked at closely."""
 
@@ -129,6 +129,10 @@ def _converted(name: str, value: Any) -> Any:
     if name == "stop":
         # Once, since several requests may be made of the fields: an iterator would be used up.
         return as_strings(name, value)
+    if name == "schema_use":
+        raise MlxcelError(
+            "schema_use= is not an argument: pass a field of the server's in extra_body=."
+        )
     if name in _BOOLEAN_FIELDS:
         return _as_boolean(name, value)
     found = whole(value) if name in _INTEGER_FIELDS else number(value)
@@ -213,7 +217,8 @@ def _format_to_send(
 
     room = fields.get("max_tokens")
     bounding = None if sampling.get("bounded") is False else bounded
-    if bounding and sampling.get("tight"):
+    use = sampling.get("schema_use")
+    if bounding and use and use.tight:
         from .tight_bounds import tightly_bounded
 
         bounding = tightly_bounded

@@ -29,6 +29,7 @@ from mlxcel_integrations.protocol.sampling import (
     without_progress,
     without_thinking,
 )
+from mlxcel_integrations.protocol.schema_use import SchemaUse
 
 np = pytest.importorskip("numpy")
 
@@ -390,7 +391,9 @@ def test_tight_bounds_fit_into_the_room_behind_thoughts() -> None:
     think = {"chat_template_kwargs": {"enable_thinking": True}}
 
     def longest(**fields: Any) -> int:
-        body = request_fields({"response_format": wanted, "tight": True, **fields})
+        body = request_fields(
+            {"response_format": wanted, "schema_use": SchemaUse(tight=True), **fields}
+        )
         sent = body["response_format"]["json_schema"]["schema"]
         return int(sent["properties"]["a"]["maxLength"])
 

@@ -306,7 +306,7 @@ def _count_prompt(text: str) -> Flow[int]:
 
 def _may_not_fit(connection: Connection, characters: int) -> bool:
     """Return whether a prompt of this length must be checked: it may not fit into some context."""
-    check = connection.check_context
+    check = connection.settings.check_context
     return bool(check or (check is None and characters > SHORT_CHAT_CHARACTERS))
 
 
@@ -315,7 +315,7 @@ def _check_context(connection: Connection, request: Request, counted: Flow[int])
     from .protocol.context_window import room_to_check
 
     features = yield from discover_features(connection)
-    room = room_to_check(features, connection.check_context, request.body)
+    room = room_to_check(features, connection.settings.check_context, request.body)
     if room is not None:
         _refuse_overflow(connection, request, (yield from counted), room)
 

@@ -14,9 +14,10 @@ from mlxcel_integrations.adapters.model import CONNECTION_FIELDS
 from mlxcel_integrations.options.fields import ConnectionOptions
 from mlxcel_integrations.protocol.timeouts import Timeouts
 from mlxcel_integrations.transport.async_driver import AsyncDriver
-from mlxcel_integrations.transport.connection import ConnectionSettings
+from mlxcel_integrations.transport.settings import ConnectionSettings
 from mlxcel_integrations.transport.sync_driver import SyncDriver
 from mlxcel_integrations.transport.tls import TLS
+from tests import help_texts
 from tests.structure import figures
 from tests.structure.imports import RANK, Import, circles, imports, modules, room, upward_imports
 
@@ -238,7 +239,11 @@ def test_an_option_of_a_connection_is_a_keyword_and_has_a_setting(name: str) -> 
     settings = [ConnectionSettings, Timeouts, TLS]
     defaults = [kind._field_defaults[name] for kind in settings if name in kind._fields]
 
-    assert name in get_type_hints(keywords.ClientKeywords)
-    assert 1 == len(defaults), f"Hold {name} in ConnectionSettings, Timeouts or TLS."
+    place = (
+        f"Hold {name} in ConnectionSettings (transport/settings.py), or in its part Timeouts or "
+        "TLS, with the default of its field."
+    )
+    assert 1 == len(defaults), place
     if name in ConnectionOptions.model_fields:
-        assert ConnectionOptions.model_fields[name].default == defaults[0]
+        assert ConnectionOptions.model_fields[name].default == defaults[0], place
+    assert name in get_type_hints(keywords.ClientKeywords), f"Run `{help_texts.COMMAND}`."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .arguments import as_strings, check_mapping, check_text, number, plain, shown, whole
+from .arguments import as_strings, as_switch, check_mapping, check_text, number, shown, whole
 from .schema_use import SchemaUse
 
 __all__ = [
@@ -142,12 +142,10 @@ def _converted(name: str, value: Any) -> Any:
     return found
 
 
-def _as_boolean(name: str, value: Any) -> bool | int:
-    found = plain(value)
+def _as_boolean(name: str, value: Any) -> bool | int | None:
     # Completions take the number of alternatives as well.
-    if isinstance(found, bool) or (name == "logprobs" and isinstance(found, int)):
-        return found
-    raise MlxcelError(f"{name}={shown(value)} must be True or False, not {type(value).__name__}.")
+    alternatives = whole(value) if name == "logprobs" else None
+    return as_switch(name, value) if alternatives is None else alternatives
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:

@@ -247,7 +247,7 @@ class BaseClient:
 
     def _check_transport(self, transport: object) -> None:
         kind = self._transport_class
-        if not (transport is None or isinstance(transport, kind)):
+        if not isinstance(transport, kind | None):
             raise MlxcelError(
                 f"transport= must be an httpx.{kind.__name__} for {type(self).__name__}, not "
                 f"{type(transport).__name__}."

@@ -11,7 +11,7 @@ import httpx
 
 from ..errors import MlxcelError, warn_caller
 from ..protocol.body import encode_body
-from ..protocol.buffering import FirstTokens
+from ..protocol.buffering import BufferingDetector
 from ..protocol.discovery import same_model
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
 from ..protocol.flow import Call
@@ -55,7 +55,7 @@ class Connection(NotPicklable):
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
-        under_way: The first tokens of the answers that are being read.
+        under_way: The detectors of buffering in the answers that are being read.
         settle_seconds: How long to wait before diagnosing a broken connection: those of a managed
             server break a moment before its guard reports its end.
 
@@ -94,7 +94,7 @@ class Connection(NotPicklable):
         # A managed server is started with a queue for requests.
         self.line = line_of(endpoint.canonical) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
-        self.under_way: set[FirstTokens] = set()
+        self.under_way: set[BufferingDetector] = set()
         self._buffered_in_a_row = 0
         self._warnings: set[str] = set()
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict
 import httpx
 
 __all__ = [
+    "REQUEST_FIELDS",
     "ChatKeywords",
     "ClientKeywords",
     "CompletionKeywords",
@@ -143,3 +144,7 @@ class ChatKeywords(PromptKeywords, total=False):
     """Fields of a chat."""
 
     tools: Sequence[Mapping[str, Any]] | None
+
+
+REQUEST_FIELDS = {"schema_use", *ChatKeywords.__annotations__, *CompletionKeywords.__annotations__}
+"""Known names among the fields of a request, that of our own note included."""

@@ -1,6 +1,7 @@
 """Keyword arguments of the clients, for type checkers and editors.
 
-The fields are those of ``options``, which a test compares; pydantic is not needed to read them.
+Those that are options are written by ``python -m tests.help_texts`` as the fields of ``options``
+have them; pydantic is not needed to read them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Any, Literal, TypedDict
 import httpx
 
 __all__ = [
+    "REQUEST_FIELDS",
     "ChatKeywords",
     "ClientKeywords",
     "CompletionKeywords",
     "ConnectionKeywords",
     "PromptKeywords",
+    "RequestKeywords",
     "SamplingKeywords",
     "ServerKeywords",
 ]
@@ -75,12 +78,19 @@ class ClientKeywords(ConnectionKeywords, ServerKeywords, total=False):
     """Options of ``LLM`` and ``AsyncLLM``."""
 
 
-class SamplingKeywords(TypedDict, total=False):
-    """Fields of ``SamplingParams``, and others that every request may have."""
+class RequestKeywords(TypedDict, total=False):
+    """Fields of every request that are not options of adapters."""
 
     model: str | None
     session: str | None
     user: str | None
+    bounded: bool | None
+    return_progress: bool | None
+
+
+class SamplingKeywords(RequestKeywords, total=False):
+    """Fields of ``SamplingParams``, and others that every request may have."""
+
     max_tokens: int | None
     temperature: float | None
     top_p: float | None
@@ -98,7 +108,6 @@ class SamplingKeywords(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     response_format: Mapping[str, Any] | type | None
-    bounded: bool | None
     dry_multiplier: float | None
     dry_base: float | None
     dry_allowed_length: int | None
@@ -113,7 +122,6 @@ class SamplingKeywords(TypedDict, total=False):
     chat_template_kwargs: Mapping[str, Any] | None
     cache_prompt: bool | None
     prompt_cache_key: str | None
-    return_progress: bool | None
     extra_body: Mapping[str, Any] | None
 
 
@@ -136,3 +144,7 @@ class ChatKeywords(PromptKeywords, total=False):
     """Fields of a chat."""
 
     tools: Sequence[Mapping[str, Any]] | None
+
+
+REQUEST_FIELDS = {"schema_use", *ChatKeywords.__annotations__, *CompletionKeywords.__annotations__}
+"""Known names among the fields of a request, that of our own note included."""

@@ -13,9 +13,10 @@ from .errors import MlxcelError, check_program_goes_on
 from .protocol.arguments import only_model_unnamed
 from .protocol.vector_models import VectorMemory
 from .secret import with_hidden_key
-from .transport.connection import Connection, ConnectionSettings, checked_key
+from .transport.connection import Connection, checked_key
 from .transport.endpoint import Endpoint, absolute_model
 from .transport.representation import connection_table, described, given, one_line
+from .transport.settings import ConnectionSettings
 from .transport.tls import TLS
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class BaseClient:
 
     def _check_transport(self, transport: object) -> None:
         kind = self._transport_class
-        if not (transport is None or isinstance(transport, kind)):
+        if not isinstance(transport, kind | None):
             raise MlxcelError(
                 f"transport= must be an httpx.{kind.__name__} for {type(self).__name__}, not "
                 f"{type(transport).__name__}."

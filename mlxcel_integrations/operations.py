@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import MlxcelError, warn_caller
+from .errors import MlxcelError
 from .protocol.arguments import as_token_ids, check_text
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.discovery import choose_model, read_models, reported
@@ -306,7 +306,7 @@ def _count_prompt(text: str) -> Flow[int]:
 
 def _may_not_fit(connection: Connection, characters: int) -> bool:
     """Return whether a prompt of this length must be checked: it may not fit into some context."""
-    check = connection.check_context
+    check = connection.settings.check_context
     return bool(check or (check is None and characters > SHORT_CHAT_CHARACTERS))
 
 
@@ -315,7 +315,7 @@ def _check_context(connection: Connection, request: Request, counted: Flow[int])
     from .protocol.context_window import room_to_check
 
     features = yield from discover_features(connection)
-    room = room_to_check(features, connection.check_context, request.body)
+    room = room_to_check(features, connection.settings.check_context, request.body)
     if room is not None:
         _refuse_overflow(connection, request, (yield from counted), room)
 
@@ -328,10 +328,6 @@ def _refuse_overflow(connection: Connection, request: Request, tokens: int, room
         raise to_exception(connection, failure, Call(request.route, {}))
 
 
-_KNOWN_FIELDS: set[str] = set()
-"""Names of sampling fields that are known, or that a warning was given about."""
-
-
 def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return sampling fields after checking their names and values.
 
@@ -340,32 +336,16 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         MlxcelError: A name or a value cannot be right.
     """
-    if not sampling.keys() <= _KNOWN_FIELDS:
-        _check_names(sampling)
+    if sampling:
+        # Imported here since most chats set no fields, and most of those only known ones.
+        from .keywords import REQUEST_FIELDS
+
+        if unknown := sampling.keys() - REQUEST_FIELDS:
+            from .options.field_names import check_unknown_fields
+
+            check_unknown_fields(unknown)
     if sampling.get("reasoning") is not None:
         sampling = reasoning_read(sampling)
     if sampling.get("session") is not None:
         check_session(sampling["session"])
     return checked_fields(sampling)
-
-
-def _check_names(sampling: Mapping[str, Any]) -> None:
-    # Imported here since most chats set no fields.
-    from .keywords import ChatKeywords, CompletionKeywords
-
-    _KNOWN_FIELDS.update(ChatKeywords.__annotations__, CompletionKeywords.__annotations__)
-    unknown = sampling.keys() - _KNOWN_FIELDS
-    if not unknown:
-        return
-    # Imported here since pydantic, which it needs, takes longer to import than the whole client.
-    from .options.names import check_field_name, nearest_sampling_field
-
-    for name in unknown:
-        check_field_name(name)
-        near = nearest_sampling_field(name)
-        if near is not None:
-            warn_caller(
-                f"{name!r} is not a known sampling field and is sent as it is; did you mean "
-                f"{near!r}? If the name is right, pass it in extra_body= to avoid this warning."
-            )
-        _KNOWN_FIELDS.add(name)

@@ -1,4 +1,4 @@
-"""The options of a connection, in the docstring of `LLM` and among its keyword arguments.
+"""The options: in the docstring of `LLM`, and as the keyword arguments of the clients.
 
 `python -m tests.help_texts` writes them; tests/reference.py writes those of the pages.
 """
@@ -12,7 +12,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from mlxcel_integrations.options.fields import ChatOptions, ConnectionOptions
+from mlxcel_integrations.options.fields import (
+    ChatOptions,
+    ConnectionOptions,
+    SamplingParams,
+    ServerOptions,
+)
 
 ROOT = Path(__file__).parents[1]
 CLIENT = ROOT / "mlxcel_integrations" / "client.py"
@@ -30,8 +35,13 @@ ACCEPTED = {
 }
 """What a client accepts for each type of `options/converted.py`."""
 
-TYPES = {"timeout": "float | httpx.Timeout | None"}
-"""Other types that differ from those of the fields."""
+TYPES = {
+    "timeout": "float | httpx.Timeout | None",
+    "extra_args": "list[str] | tuple[str, ...]",
+    "stop": "str | Sequence[str] | None",
+    "response_format": "Mapping[str, Any] | type | None",
+}
+"""Types of keywords that differ from those of the fields, apart from containers."""
 
 
 def arguments() -> str:
@@ -51,13 +61,21 @@ def with_arguments(code: str) -> str:
     return before + begin + arguments() + end + after
 
 
-def keywords() -> str:
-    """Return the entries of `ConnectionKeywords`, as type checkers and editors read them."""
+def keywords() -> dict[str, str]:
+    """Return the body of each class of keywords that are options, by the name of the class."""
     chat = annotations(ChatOptions)
-    fields = annotations(ConnectionOptions) | {name: chat[name] for name in HEEDED}
+    connection = annotations(ConnectionOptions) | {name: chat[name] for name in HEEDED}
     # An argument of its own.
-    del fields["model"]
-    return "".join(f"    {name}: {keyword(name, fields[name])}\n" for name in fields)
+    del connection["model"]
+    classes = {
+        "ConnectionKeywords": connection,
+        "ServerKeywords": annotations(ServerOptions),
+        "SamplingKeywords": annotations(SamplingParams),
+    }
+    return {
+        kind: "".join(f"    {name}: {keyword(name, fields[name])}\n" for name in fields)
+        for kind, fields in classes.items()
+    }
 
 
 def annotations(options: type[BaseModel]) -> dict[str, str]:
@@ -69,14 +87,17 @@ def annotations(options: type[BaseModel]) -> dict[str, str]:
 
 def keyword(name: str, annotation: str) -> str:
     """Return the type of a keyword argument: what the field of its name accepts."""
-    return TYPES.get(name) or ACCEPTED.get(annotation, annotation)
+    given = annotation.replace("dict[", "Mapping[").replace("list[", "Sequence[")
+    return TYPES.get(name) or ACCEPTED.get(annotation, given)
 
 
 def with_keywords(code: str) -> str:
     """Return the code of the keyword arguments with the entries of today."""
-    before, begin, rest = code.partition('that a connection heeds."""\n\n')
-    _, end, after = rest.partition("\n\nclass ServerKeywords")
-    return before + begin + keywords() + end + after
+    for kind, body in keywords().items():
+        start = rf'(class {kind}\(.*\n    """.*"""\n\n)'
+        code, found = re.subn(rf"{start}(?:    .*\n)+", rf"\g<1>{body}", code)
+        assert found == 1, f"keywords.py needs a class {kind} with a docstring of one line."
+    return code
 
 
 if __name__ == "__main__":

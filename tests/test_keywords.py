@@ -5,26 +5,34 @@ from __future__ import annotations
 from typing import get_type_hints
 
 import pytest
-from pydantic import BaseModel
 
 from mlxcel_integrations import keywords
-from mlxcel_integrations.options import fields as option_fields
 from mlxcel_integrations.options import names
+from tests import help_texts
 
-EVERY_REQUEST = {"bounded", "model", "return_progress", "session", "user"}
+CODE = help_texts.KEYWORDS.read_text()
+
+
+def test_the_keywords_are_the_options() -> None:
+    assert help_texts.with_keywords(CODE) == CODE, f"Run `{help_texts.COMMAND}`."
 
 
 @pytest.mark.parametrize(
-    ("typed", "fields", "more"),
+    ("right", "wrong"),
     [
-        (keywords.ServerKeywords, option_fields.ServerOptions, set()),
-        (keywords.SamplingKeywords, option_fields.SamplingParams, EVERY_REQUEST),
+        ("    max_retries: int\n", "    max_retries: str\n"),
+        ("    keep_alive: float\n", "    keep_alive: str\n"),
+        ("    seed: int | None\n", "    seed: str | None\n"),
+        ("    top_p: float | None\n", ""),
+        ("    restart: int\n", "    restart: int\n    restarts: int\n"),
     ],
+    ids=["connection", "server", "sampling", "missing", "unknown"],
 )
-def test_the_keywords_are_the_options(typed: type, fields: type[BaseModel], more: set[str]) -> None:
-    named, known = set(get_type_hints(typed)), set(fields.model_fields) | more
+def test_a_keyword_that_is_not_its_field_is_written_anew(right: str, wrong: str) -> None:
+    changed = CODE.replace(right, wrong)
 
-    assert known == named, f"Write the same fields into {typed.__name__} in keywords.py."
+    assert changed != CODE
+    assert help_texts.with_keywords(changed) == CODE
 
 
 def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..modes import embedding_settings
 from ..options.fields import EmbeddingOptions
-from ..transport.connection import ConnectionSettings
+from ..transport.settings import ConnectionSettings
 from .model import ModelAdapter
 
 __all__ = ["EmbeddingAdapter"]

@@ -17,7 +17,7 @@ from ..options.fields import ConnectionOptions, ServerOptions
 from ..options.names import demands, refusals
 from ..protocol.arguments import shown
 from ..secret import with_hidden_key, with_secrets
-from ..transport.connection import Connection, ConnectionSettings
+from ..transport.connection import Connection
 from ..transport.lifecycle import aclosed_on_failure, closed_on_failure
 from ..transport.representation import (
     NOT_SHOWN,
@@ -26,6 +26,7 @@ from ..transport.representation import (
     one_line,
     texts_hidden,
 )
+from ..transport.settings import ConnectionSettings
 from .clients import HasClients
 from .option_values import FIELD_ORDER, OptionError, checked_numbers, checked_value
 from .pickling import picklable_fields

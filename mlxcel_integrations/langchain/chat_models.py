@@ -19,6 +19,7 @@ from .. import __version__
 from ..adapters.generation import ChatAdapter
 from ..errors import check_program_goes_on
 from ..protocol.reply import fold
+from ..protocol.schema_use import SchemaUse
 from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import with_format_converted
 from ..transport.owned_generator import OwnedGenerator
@@ -213,7 +214,7 @@ class ChatMlxcel(
         bound = self.bind(
             response_format=answer.response_format,
             show_schema=show_schema,
-            relaxable=True,
+            schema_use=SchemaUse(relaxable=True),
             ls_structured_output_format=traced_format(schema, answer, method, strict),
             **fields,
             **kwargs,

@@ -11,9 +11,11 @@ from typing import Any, get_origin
 from ..errors import MlxcelError
 
 __all__ = [
+    "as_optional_text",
     "as_path",
     "as_seconds",
     "as_strings",
+    "as_switch",
     "as_token_ids",
     "as_whole",
     "check_mapping",
@@ -116,6 +118,30 @@ def as_path(name: str, value: Any) -> str | None:
             f"{name}={shown(value)} must be a str or a path, not {type(value).__name__}."
         )
     return path
+
+
+def as_optional_text(name: str, value: Any) -> str | None:
+    """Return text; None passes.
+
+    Raises:
+        MlxcelError: It is not text.
+    """
+    if value is not None:
+        check_text(name, value)
+    text: str | None = value
+    return text
+
+
+def as_switch(name: str, value: Any) -> bool | None:
+    """Return True or False, of NumPy too; None passes.
+
+    Raises:
+        MlxcelError: It is neither.
+    """
+    found = plain(value)
+    if found is None or isinstance(found, bool):
+        return found
+    raise MlxcelError(f"{name}={shown(value)} must be True or False, not {type(value).__name__}.")
 
 
 def check_text(name: str, value: Any) -> None:

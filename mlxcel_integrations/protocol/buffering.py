@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["FirstTokens"]
+__all__ = ["BufferingDetector"]
 
 MIN_SILENCE = 1.0
 MAX_BURST = 0.004
@@ -12,8 +12,8 @@ MIN_UNBUFFERED = 0.02
 
 
 @dataclass(slots=True, eq=False)
-class FirstTokens:
-    """When the first tokens of an answer came: one by one, or late and all at once.
+class BufferingDetector:
+    """Tells whether the first tokens of an answer came one by one, or late and all at once.
 
     No server generates thousands of tokens a second for one request. If they arrive that fast after
     a long silence, something has held them back. Only the first tokens count: later ones may have

@@ -15,7 +15,7 @@ from .json_end import JSONEnd, is_begun
 from .tool_calls import new_id
 from .validation import NOT_JSON, from_json
 
-__all__ = ["CallReader", "call_in_json", "cut_call", "is_call", "is_reply", "new_call"]
+__all__ = ["CallReader", "call_in_json", "cut_call", "is_call", "is_reply"]
 
 CallPart = dict[str, Any]
 
@@ -217,7 +217,7 @@ class CallReader:
         return True
 
     def _add_call(self, name: str, arguments: str = "") -> None:
-        self._parts.append(new_call(self._count, name, arguments))
+        self._parts.append(_new_call(self._count, name, arguments))
         self._count += 1
 
     def _add_arguments(self, piece: str) -> None:
@@ -272,18 +272,18 @@ def cut_call(text: str, names: Collection[str], *, required: bool) -> CallPart |
     """
     begun = CUT_CALL.match(text)
     if begun is not None and begun[1] in names and from_json(text) is NOT_JSON:
-        return new_call(0, begun[1], begun[2] or "{")
+        return _new_call(0, begun[1], begun[2] or "{")
     if required and is_begun(text):
-        return new_call(0, next(iter(names)) if len(names) == 1 else "", text.lstrip() or "{")
+        return _new_call(0, next(iter(names)) if len(names) == 1 else "", text.lstrip() or "{")
     return None
 
 
 def call_in_json(index: int, call: Mapping[str, Any]) -> CallPart:
     """Return the part of an answer for a call as the model has written it."""
-    return new_call(index, call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+    return _new_call(index, call["name"], json.dumps(call["arguments"], ensure_ascii=False))
 
 
-def new_call(index: int, name: str, arguments: str) -> CallPart:
+def _new_call(index: int, name: str, arguments: str) -> CallPart:
     """Return the part of an answer that begins a call."""
     return {
         "index": index,

@@ -11,6 +11,7 @@ from .chat_streams import ChatStream, SchemaStream, ToolStream
 from .generation_request import Check, Request, reader_factory, stop_texts
 from .messages import Conversation
 from .sampling import asks_for_thinking, depends_on_engine, has_schema, request_fields
+from .schema_use import EXACT
 from .stream import DeltaStream
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def chat_request(
     """
     if conversation.media:
         conversation.check_media(features)
-    if sampling.get("relaxable"):
+    use = sampling.get("schema_use") or EXACT
+    if use.relaxable:
         check = None  # the caller checks the whole answer
     if features is not None and features.tools is False:
         return _prompted_request(model, conversation, sampling, features, check)
@@ -68,7 +70,7 @@ def chat_request(
         _reader(body, follows_schema, sampling, calls, features),
         sampling.get("session"),
         # Arguments of calls are checked by the tools.
-        relaxable=bool(calls or sampling.get("relaxable")),
+        relaxable=bool(calls or use.relaxable),
         without_tools=without_tools,
         thinks_first=bool(follows_schema or without_tools) and asks_for_thinking(body),
         check=check,
@@ -86,6 +88,7 @@ def _prompted_request(
     from .call_streams import PromptedStream
     from .prompted_tools import with_prompted_tools
 
+    use = sampling.get("schema_use") or EXACT
     conversation, sampling, names, required = with_prompted_tools(conversation, sampling)
     body = _chat_body(model, conversation, sampling, features)
     may_repeat, follows_schema = sampling.get("bounded") is False, has_schema(body)
@@ -102,7 +105,7 @@ def _prompted_request(
         body,
         reader,
         sampling.get("session"),
-        relaxable=bool(names or sampling.get("relaxable")),
+        relaxable=bool(names or use.relaxable),
         thinks_first=follows_schema and asks_for_thinking(body),
         check=check,
     )
@@ -145,7 +148,8 @@ def _reader(
         calls: The calls that the answer may have as JSON, None if it has none.
         features: The server's features, None if they do not matter.
     """
-    may_repeat, must_end = sampling.get("bounded") is False, not sampling.get("relaxable")
+    use = sampling.get("schema_use") or EXACT
+    may_repeat, must_end = sampling.get("bounded") is False, not use.relaxable
     if calls is not None:
         from .call_streams import CallStream, PromptedStream
 

@@ -35,13 +35,11 @@ class ServedModel(NamedTuple):
         id: Its name.
         capabilities: ``completion``, ``embedding``, ``rerank``; empty if the server names none.
         context_size: Context window of one slot in tokens, None if unknown.
-        trained_context_size: Window that the model was trained with, in tokens, None if unknown.
     """
 
     id: str
     capabilities: tuple[str, ...] = ()
     context_size: int | None = None
-    trained_context_size: int | None = None
 
     @property
     def generates(self) -> bool:
@@ -68,13 +66,11 @@ def _read_model(entry: Mapping[str, Any]) -> ServedModel:
     name, can, meta = entry["id"], entry.get("capabilities"), as_object(entry.get("meta"))
     if not isinstance(name, str):
         raise TypeError
-    trained = as_count(meta.get("n_ctx_train"))
     return ServedModel(
         id=name,
         capabilities=tuple(filter(as_text, can)) if isinstance(can, list) else (),
         # 0 stands for the trained window.
-        context_size=as_count(meta.get("n_ctx")) or trained,
-        trained_context_size=trained,
+        context_size=as_count(meta.get("n_ctx")) or as_count(meta.get("n_ctx_train")),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .arguments import as_strings, check_mapping, check_text, number, plain, shown, whole
+from .arguments import as_strings, as_switch, check_mapping, check_text, number, shown, whole
+from .schema_use import SchemaUse
 
 __all__ = [
     "answer_room",
@@ -23,7 +24,7 @@ __all__ = [
     "without_thinking",
 ]
 
-_OTHER_NAMES = {
+OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
     "n_predict": "max_tokens",
     "repeat_penalty": "repetition_penalty",
@@ -31,11 +32,9 @@ _OTHER_NAMES = {
 }
 """Names known from OpenAI and llama.cpp that older servers silently ignore."""
 
-_NOT_FIELDS = {
-    *("bounded", "tight", "relaxable", "extra_body", "session", "stream", "stream_options"),
-}
-"""Not sent as they are: three decide how a schema is sent, ``extra_body`` is merged in, a session
-is a header, and every generation streams."""
+_NOT_FIELDS = {"bounded", "schema_use", "extra_body", "session", "stream", "stream_options"}
+"""Not sent as they are: two decide how a schema is sent, ``extra_body`` is merged in, a session is
+a header, and every generation streams."""
 
 _LLAMA_NAMES = {
     "repetition_penalty": "repeat_penalty",
@@ -92,13 +91,14 @@ _DICTIONARY_FIELDS = {
 }
 """Fields that are dictionaries, and an example of each."""
 
-_FIELD_TYPES: dict[str, frozenset[type]] = {
+FIELD_TYPES: dict[str, frozenset[type]] = {
     **dict.fromkeys(_INTEGER_FIELDS, frozenset({int})),
     **dict.fromkeys(_NUMBER_FIELDS, frozenset({int, float})),
     **dict.fromkeys(_BOOLEAN_FIELDS, frozenset({bool})),
     **dict.fromkeys(_STRING_FIELDS, frozenset({str})),
     **dict.fromkeys(_DICTIONARY_FIELDS, frozenset({dict})),
     "stop": frozenset({str, list}),
+    "schema_use": frozenset({SchemaUse}),
 }
 """Usual types of fields; a value of another type is looked at closely."""
 
@@ -112,7 +112,7 @@ def checked_fields(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
     unusual = {
         name: value
         for name, value in sampling.items()
-        if name in _FIELD_TYPES and value is not None and type(value) not in _FIELD_TYPES[name]
+        if name in FIELD_TYPES and value is not None and type(value) not in FIELD_TYPES[name]
     }
     if not unusual:
         return sampling
@@ -129,6 +129,10 @@ def _converted(name: str, value: Any) -> Any:
     if name == "stop":
         # Once, since several requests may be made of the fields: an iterator would be used up.
         return as_strings(name, value)
+    if name == "schema_use":
+        raise MlxcelError(
+            "schema_use= is not an argument: pass a field of the server's in extra_body=."
+        )
     if name in _BOOLEAN_FIELDS:
         return _as_boolean(name, value)
     found = whole(value) if name in _INTEGER_FIELDS else number(value)
@@ -138,12 +142,10 @@ def _converted(name: str, value: Any) -> Any:
     return found
 
 
-def _as_boolean(name: str, value: Any) -> bool | int:
-    found = plain(value)
+def _as_boolean(name: str, value: Any) -> bool | int | None:
     # Completions take the number of alternatives as well.
-    if isinstance(found, bool) or (name == "logprobs" and isinstance(found, int)):
-        return found
-    raise MlxcelError(f"{name}={shown(value)} must be True or False, not {type(value).__name__}.")
+    alternatives = whole(value) if name == "logprobs" else None
+    return as_switch(name, value) if alternatives is None else alternatives
 
 
 def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
@@ -174,7 +176,7 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
         MlxcelError: No server accepts a value, or every server would silently ignore it.
     """
     fields = {
-        _OTHER_NAMES.get(name, name): value
+        OTHER_NAMES.get(name, name): value
         for name, value in sampling.items()
         if value is not None and name not in _NOT_FIELDS
     }
@@ -213,7 +215,8 @@ def _format_to_send(
 
     room = fields.get("max_tokens")
     bounding = None if sampling.get("bounded") is False else bounded
-    if bounding and sampling.get("tight"):
+    use = sampling.get("schema_use")
+    if bounding and use and use.tight:
         from .tight_bounds import tightly_bounded
 
         bounding = tightly_bounded

@@ -16,16 +16,16 @@ from .definition_names import uri_safe, with_itself_defined
 from .json_schema import UNUSUAL_SCHEMA_ERRORS, JsonSchema, compact, schema_in, with_schema_in
 from .schema_limits import within_limits
 
-__all__ = ["Bounding", "format_to_send"]
+__all__ = ["format_to_send"]
 
 CACHED_TO_SEND = 128
 
-Bounding = Callable[[JsonSchema, int | None], JsonSchema]
+_Bounding = Callable[[JsonSchema, int | None], JsonSchema]
 """Returns a schema with bounds for an answer that has room for so many tokens."""
 
 
 def format_to_send(
-    response_format: Any, room: int | None, bounding: Bounding | None, *, limited: bool
+    response_format: Any, room: int | None, bounding: _Bounding | None, *, limited: bool
 ) -> Any:
     """Return a ``response_format`` as a server takes it; the same object if nothing changes.
 
@@ -50,7 +50,7 @@ def format_to_send(
 
 @functools.lru_cache(CACHED_TO_SEND)
 def _schema_to_send(
-    text: str, room: int | None, bounding: Bounding | None, limited: bool
+    text: str, room: int | None, bounding: _Bounding | None, limited: bool
 ) -> JsonSchema | None:
     """Return the schema to send instead of a given one, None if nothing changes."""
     given: JsonSchema = json.loads(text)

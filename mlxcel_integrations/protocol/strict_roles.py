@@ -16,7 +16,7 @@ from .failures import ROLES_REFUSED, Failure
 from .messages import Message
 from .validation import error_text
 
-__all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "refuses_tools", "with_short_ids"]
+__all__ = ["Roles", "merged", "refuses_ids", "refuses_roles", "refuses_tools"]
 
 AS_GIVEN, JOINED, WITHOUT_SYSTEM = range(3)
 """Ways to send messages, in the order in which they are tried."""
@@ -84,7 +84,7 @@ class Roles:
             return body
         messages = body["messages"]
         if short_ids:
-            messages = with_short_ids(messages)
+            messages = _with_short_ids(messages)
         if level != AS_GIVEN:
             messages = merged(messages, level)
         return {**body, "messages": messages}
@@ -145,16 +145,16 @@ def merged(messages: Sequence[Message], level: int) -> list[Message]:
     return [as_user, *result]
 
 
-def with_short_ids(messages: Sequence[Message]) -> list[Message]:
+def _with_short_ids(messages: Sequence[Message]) -> list[Message]:
     """Return messages whose calls have ids of nine letters and digits, with their results.
 
     An id depends only on the messages before it, so that it is the same with the next question.
     """
     ids: dict[str, str] = {}
-    return [_with_short_ids(message, ids) for message in messages]
+    return [_message_with_short_ids(message, ids) for message in messages]
 
 
-def _with_short_ids(message: Message, ids: dict[str, str]) -> Message:
+def _message_with_short_ids(message: Message, ids: dict[str, str]) -> Message:
     def short(given: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9]{9}", given):
             return ids.setdefault(given, f"id{len(ids):07}")

@@ -7,10 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from .arguments import as_seconds
 
-__all__ = ["USUAL_CONNECT_TIMEOUT", "Deadline", "Timeouts"]
-
-USUAL_CONNECT_TIMEOUT = 10.0
-"""Longest time until a connection is made unless the user sets another, in seconds."""
+__all__ = ["Deadline", "Timeouts"]
 
 MAX_WAIT_SECONDS = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""
@@ -20,7 +17,7 @@ class Timeouts(NamedTuple):
     """The limits of requests, in seconds: options of ``LLM``, whose docstring describes them."""
 
     timeout: float | None = None
-    connect_timeout: float = USUAL_CONNECT_TIMEOUT
+    connect_timeout: float = 10.0
     token_timeout: float | None = None
     total_timeout: float | None = None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from ..protocol.arguments import shown, whole
+from ..protocol.schema_use import Correction
 
 if TYPE_CHECKING:
     from ..protocol.reply import ChatReply
@@ -64,8 +65,6 @@ class Attempts:
             return False
         self.number += 1
         self.fields = {"correction": correction(error)}
-        if isinstance(error, StructuredOutputTruncated):
-            self.fields["tight"] = True
         return True
 
     def continues_after(self, error: BaseException | None) -> bool:
@@ -79,12 +78,13 @@ class Attempts:
         return reply
 
 
-def correction(error: StructuredOutputError) -> str:
+def correction(error: StructuredOutputError) -> Correction:
     """Return what to tell the model about an answer that did not fit."""
     if isinstance(error, StructuredOutputTruncated):
-        return f"Be brief. Your last answer was refused: {error.problem}."
+        text = f"Be brief. Your last answer was refused: {error.problem}."
+        return Correction(text, too_long=True)
     quoted = f" ({error.raw.strip()})" if len(error.raw) <= MAX_QUOTED_CHARACTERS else ""
-    return f"Your last answer{quoted} was refused: {error.problem}."
+    return Correction(f"Your last answer{quoted} was refused: {error.problem}.")
 
 
 def total_usage(

@@ -14,6 +14,7 @@ from ..protocol.features import MIN_ALTERNATIVES
 from ..protocol.messages import Message, Messages, as_list
 from ..protocol.reply import ChatReply
 from ..protocol.sampling import without_thinking
+from ..protocol.schema_use import SchemaUse
 from ..protocol.validation import from_json
 from .attempts import total_usage
 from .label_groups import LabelGroup, split
@@ -158,14 +159,15 @@ class Deciding:
                 "type": "json_schema",
                 "json_schema": {"name": "label", "strict": True, "schema": schema},
             },
-            "relaxable": True,  # ``read`` checks the answer
             "logprobs": True,
             "top_logprobs": self.alternatives,
             "temperature": 0.0,
             # A token holds one byte at least; engines may put white space around the answer.
             "max_tokens": longest + 16,
         }
-        return current.messages, {**self._sampling, **fields}
+        # ``read`` checks the answer.
+        checked = {"schema_use": SchemaUse(relaxable=True)}
+        return current.messages, {**checked, **self._sampling, **fields}
 
     def read(self, reply: ChatReply) -> None:
         """Read the answer to the last request.

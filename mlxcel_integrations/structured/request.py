@@ -13,6 +13,7 @@ from ..errors import MlxcelError, check_program_goes_on
 from ..protocol.arguments import shown
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
+from ..protocol.schema_use import EXACT, Correction, SchemaUse
 
 if TYPE_CHECKING:
     from ..protocol.delta import Delta
@@ -29,7 +30,6 @@ __all__ = [
     "schema_text",
     "structured_chat",
     "to_response_format",
-    "with_correction",
     "with_format_converted",
     "with_response_format",
     "with_schema_applied",
@@ -73,7 +73,7 @@ class StructuredChat(NamedTuple):
         Args:
             fields: Fields of this attempt.
         """
-        return with_correction(self.messages, {**self.sampling, **fields})
+        return _with_correction(self.messages, {**self.sampling, **fields})
 
     def answer_stream(self) -> TextStream | AnswerStream:
         """Return a reader of the deltas of a streamed answer."""
@@ -150,8 +150,9 @@ def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, A
     """
     if sampling.get("response_format") is not None:
         raise MlxcelError("schema and response_format are the same thing: drop one of them.")
-    wanted = {"response_format": schema.response_format, "relaxable": True}
-    return without_thinking({**sampling, **wanted})
+    checked = {"schema_use": SchemaUse(relaxable=True)}
+    wanted = {"response_format": schema.response_format}
+    return without_thinking({**checked, **sampling, **wanted})
 
 
 def to_response_format(given: Any) -> dict[str, Any]:
@@ -234,7 +235,7 @@ def with_response_format(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
 def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[str, Any]:
     """Return fields of a request whose ``response_format`` may be anything with a schema.
 
-    ``relaxable`` marks converted fields, since frameworks bind nothing but fields.
+    ``schema_use`` marks converted fields.
 
     Args:
         fields: The fields.
@@ -247,9 +248,12 @@ def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[s
     given = fields.get("response_format")
     if is_free(given):
         return {name: value for name, value in fields.items() if name != "show_schema"}
-    if "relaxable" in fields and is_whole_format(given):
+    if isinstance(fields.get("schema_use"), SchemaUse) and is_whole_format(given):
         return dict(fields)
-    wanted = {"response_format": to_response_format(given), "relaxable": checked}
+    wanted = {
+        "response_format": to_response_format(given),
+        "schema_use": SchemaUse(relaxable=checked),
+    }
     return {"show_schema": True, **fields, **wanted}
 
 
@@ -269,16 +273,25 @@ def with_schema_applied(
         if fields.pop("show_schema"):
             schema = fields["response_format"]["json_schema"]["schema"]
             messages = with_schema_shown(schema, messages, tools=bool(fields.get("tools")))
-    return with_correction(messages, fields)
+    return _with_correction(messages, fields)
 
 
-def with_correction(
+def _with_correction(
     messages: Messages, fields: Mapping[str, Any]
 ) -> tuple[Sequence[Message], dict[str, Any]]:
-    """Return messages and fields of a request, with its ``correction`` shown to the model."""
+    """Return messages and fields of a request, with its ``correction`` shown to the model.
+
+    A field of this name that a user has set is sent to the server.
+    """
     fields, messages = dict(fields), as_list(messages)
-    correction = fields.pop("correction", None)
-    return (with_text_at_end(messages, correction) if correction else messages), fields
+    correction = fields.get("correction")
+    if not isinstance(correction, Correction):
+        return messages, fields
+    del fields["correction"]
+    if correction.too_long:
+        use = fields.get("schema_use") or EXACT
+        fields["schema_use"] = use._replace(tight=True)
+    return with_text_at_end(messages, correction.text), fields
 
 
 def with_schema_shown(

@@ -1,19 +1,17 @@
-"""``Connection``: settings of one server, knowledge about it, and requests to it."""
+"""``Connection``: where one server is, knowledge about it, and requests to it."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ..errors import MlxcelError, warn_caller
-from ..protocol.arguments import as_path, as_whole, check_text
 from ..protocol.body import encode_body
-from ..protocol.buffering import FirstTokens
+from ..protocol.buffering import BufferingDetector
 from ..protocol.discovery import same_model
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
 from ..protocol.flow import Call
@@ -21,75 +19,20 @@ from ..protocol.headers import SESSION, check_headers, check_session
 from ..protocol.message_tokens import chat_to_check
 from ..protocol.stream import DeltaStream
 from ..protocol.strict_roles import Roles
-from ..protocol.timeouts import Timeouts
 from ..protocol.tokens import TokenMemory
 from ..protocol.vector_models import VectorMemory
 from ..secret import NotPicklable, Secret, hidden, redacted
 from .endpoint import Endpoint
 from .line import Line, line_of
-from .tls import TLS, USUAL_TLS
 from .token_cache import TokenCache
 
 if TYPE_CHECKING:
     from ..protocol.features import ServerFeatures
     from ..protocol.relaxation import RefusedSchemas
     from .server import Server, ServerLease
+    from .settings import ConnectionSettings
 
-__all__ = ["Connection", "ConnectionSettings", "checked_key"]
-
-
-GROUPS = ("timeouts", "tls", "server_options")
-"""Fields of ``ConnectionSettings`` that hold several options."""
-
-
-class ConnectionSettings(NamedTuple):
-    """Everything that a user can set about a connection.
-
-    The attributes are options of ``LLM``, whose docstring describes them; those of timeouts and of
-    TLS are grouped.
-    """
-
-    model: str | None = None
-    base_url: str | None = None
-    socket: str | None = None
-    api_key: Secret | None = None
-    default_headers: Mapping[str, Secret] | None = None
-    session: str | None = None
-    served_model: str | None = None
-    max_retries: int = 2
-    check_context: bool | None = None
-    merge_messages: bool | None = None
-    timeouts: Timeouts = Timeouts()
-    tls: TLS = USUAL_TLS
-    server_options: Mapping[str, Any] = MappingProxyType({})
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Self:
-        """Check and group options, which have the names that ``LLM`` gives them.
-
-        Args:
-            options: Options of a connection. All others are for the server that is started.
-
-        Raises:
-            MlxcelError: One has a type or a value that it cannot have.
-        """
-        rest = dict(options)
-        timeouts, tls = Timeouts.of(**_taken(rest, Timeouts)), TLS.of(**_taken(rest, TLS))
-        own = cls(**_taken(rest, cls), timeouts=timeouts, tls=tls, server_options=rest)
-        for name, text in (("base_url", own.base_url), ("served_model", own.served_model)):
-            if text is not None:
-                check_text(name, text)
-        return own._replace(
-            model=as_path("model", own.model),
-            socket=as_path("socket", own.socket),
-            max_retries=as_whole("max_retries", own.max_retries, least=0),
-        )
-
-
-def _taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """Remove and return the options that are fields of a class."""
-    names = [name for name in kind._fields if name not in GROUPS]
-    return {name: options.pop(name) for name in names if name in options}
+__all__ = ["Connection", "checked_key"]
 
 
 class Connection(NotPicklable):
@@ -102,6 +45,7 @@ class Connection(NotPicklable):
         embedder: A second server of our own that embeds; None if this one does.
 
     Attributes:
+        settings: What the user has set.
         features: What the server can do, None if it is not known yet.
         model: Name of the model in use, given or reported by the server; None if not known yet.
         roles: What is known about the roles of messages.
@@ -111,17 +55,13 @@ class Connection(NotPicklable):
         tokens: What is known about counting tokens.
         vectors: What is known about embeddings and reranking.
         line: The generations that wait for a slot.
-        under_way: The first tokens of the answers that are being read.
+        under_way: The detectors of buffering in the answers that are being read.
         settle_seconds: How long to wait before diagnosing a broken connection: those of a managed
             server break a moment before its guard reports its end.
 
     Raises:
         MlxcelError: The key, a header or the session cannot be sent.
     """
-
-    # For the repr in the traceback of a constructor that fails.
-    _settings: ConnectionSettings | None = None
-    _endpoint: Endpoint | None = None
 
     def __init__(
         self,
@@ -130,14 +70,12 @@ class Connection(NotPicklable):
         lease: ServerLease | None,
         embedder: Connection | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._endpoint = endpoint
         self.lease = lease
         self.embedder = embedder
         self.api_key = checked_key(settings.api_key)
         self.timeouts = settings.timeouts
-        self.max_retries = settings.max_retries
-        self.check_context = settings.check_context
         self.roles = Roles(settings.merge_messages)
         self.tokens = TokenMemory(TokenCache(), self.roles)
         self.vectors = VectorMemory(settings.served_model, self.tokens)
@@ -156,7 +94,7 @@ class Connection(NotPicklable):
         # A managed server is started with a queue for requests.
         self.line = line_of(endpoint.canonical) if endpoint is not None else Line(known=True)
         self._answering: dict[Any, str] = {}
-        self.under_way: set[FirstTokens] = set()
+        self.under_way: set[BufferingDetector] = set()
         self._buffered_in_a_row = 0
         self._warnings: set[str] = set()
 
@@ -183,13 +121,12 @@ class Connection(NotPicklable):
     @property
     def model_to_start(self) -> str | None:
         """The model of the managed server; None in connect mode, or where a variable names it."""
-        return self._settings.model if self._settings is not None else None
+        return self.settings.model
 
     @property
     def embeds_from_start(self) -> bool:
         """Whether the user has named the model of the second server, which starts with this one."""
-        settings = self._settings
-        named = settings is not None and settings.server_options.get("embedding_model")
+        named = self.settings.server_options.get("embedding_model")
         return self.embedder is not None and bool(named)
 
     def check_open(self) -> None:
@@ -233,14 +170,8 @@ class Connection(NotPicklable):
 
     def __repr__(self) -> str:
         if self._endpoint is None:
-            return f"model={self._settings.model if self._settings else None!r}"
+            return f"model={self.settings.model!r}"
         return f"base_url={str(self._endpoint)!r}"
-
-    @property
-    def settings(self) -> ConnectionSettings:
-        """What the user has set."""
-        assert self._settings is not None
-        return self._settings
 
     @property
     def named(self) -> dict[str, str]:
@@ -332,7 +263,7 @@ class Connection(NotPicklable):
     def forget(self) -> None:
         """Forget what is known about the server, since it may be another server now."""
         self.features = None
-        self.model = self._settings.served_model if self._settings else None
+        self.model = self.settings.served_model
         self.roles.forget()
         self.__dict__.pop("refused_schemas", None)
         self.refuses_begun = False
@@ -358,7 +289,7 @@ class Connection(NotPicklable):
         if self._buffered_in_a_row > 1 and self.lease is None and self.endpoint.socket is None:
             self._warn_once(buffering(str(self.endpoint)))
         requested, model = body.get("model"), answer.model
-        served = self._settings.served_model if self._settings else None
+        served = self.settings.served_model
         if model and served and requested == served and not same_model(served, model):
             self._warn_once(not_the_model(str(self.endpoint), served, model))
         if model:

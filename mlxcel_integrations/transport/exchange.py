@@ -87,7 +87,9 @@ def _json_answer(connection: Connection, call: Call, deadline: Deadline) -> Step
     if call.optional:
         answer = yield from ask_once(connection, call, deadline)
     else:
-        answer = yield from respond(connection, call, deadline, Retries(connection.max_retries))
+        answer = yield from respond(
+            connection, call, deadline, Retries(connection.settings.max_retries)
+        )
         if not isinstance(answer, Failure):
             answer = yield from _read_json(connection, answer, call)
     if isinstance(answer, Failure) and not call.accepts(answer):

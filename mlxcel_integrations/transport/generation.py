@@ -56,7 +56,7 @@ def _answer_to(
         MlxcelStreamError: The server gave up on the answer, or it was not a stream.
         openai.APIError: The server refused the request or could not be reached.
     """
-    retries = Retries(connection.max_retries)
+    retries = Retries(connection.settings.max_retries)
     while True:
         call = Call(request.route, request.body, session=request.session)
         place = yield from _wait_for_slot(connection, call, deadline)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.arguments import shown
 from ..secret import redacted
-from .connection import GROUPS, Connection, ConnectionSettings
+from .connection import Connection
+from .settings import GROUPS, ConnectionSettings
 
 if TYPE_CHECKING:
     from .server import Server

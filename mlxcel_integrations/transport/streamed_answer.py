@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import MlxcelError, MlxcelStreamError
-from ..protocol.buffering import FirstTokens
+from ..protocol.buffering import BufferingDetector
 from ..protocol.delta import Delta
 from ..protocol.failures import not_a_stream
 from ..protocol.generation_request import Request
@@ -65,8 +65,8 @@ class StreamedAnswer:
         self._place = place
         if incoming.server is not None:
             connection.line.saw(incoming.server)
-        self._first_tokens = FirstTokens(began)
-        connection.under_way.add(self._first_tokens)
+        self._detector = BufferingDetector(began)
+        connection.under_way.add(self._detector)
         if len(connection.under_way) > 1:
             # With several streams at once, the reader itself may be what is late.
             for one in list(connection.under_way):
@@ -112,11 +112,11 @@ class StreamedAnswer:
             self._connection.line.broke_off()
         self.begun = self.begun or bool(deltas or self.stream.text)
         self.has_token = bool(deltas) and deltas[-1].prompt_progress is None
-        if self._first_tokens.watched and self.has_token:
-            arrivals = self._first_tokens.arrivals
+        if self._detector.watched and self.has_token:
+            arrivals = self._detector.arrivals
             arrivals += [time.monotonic()] * len(deltas)
-            if len(arrivals) >= FirstTokens.WATCHED_TOKENS:
-                self._first_tokens.watched = False
+            if len(arrivals) >= BufferingDetector.WATCHED_TOKENS:
+                self._detector.watched = False
         self.incoming.deadline.stands_still = self.stream.stands_still
         self.done = self.stream.done
         return deltas
@@ -141,7 +141,7 @@ class StreamedAnswer:
         self._check_complete(log=log)
         if not self.done or self._read_failed:
             return
-        self._connection.learn(self.request.body, self.stream, self._first_tokens.were_buffered)
+        self._connection.learn(self.request.body, self.stream, self._detector.were_buffered)
         # llama.cpp closes the connection of a stream although its headers say otherwise, and a
         # request that is sent before this is noticed would be lost.
         if not self.stream.left and self.incoming.headers.get("server") != "llama.cpp":
@@ -162,7 +162,7 @@ class StreamedAnswer:
 
     def leave(self) -> None:
         """Give the place in the line back: the answer is not read any further."""
-        self._connection.under_way.discard(self._first_tokens)
+        self._connection.under_way.discard(self._detector)
         self._connection.line.leave(self._place)
 
     def _check_complete(self, reason: str = CONNECTION_ENDED, log: str = "") -> None:

@@ -151,9 +151,8 @@ def _warn_of_blocked_loop() -> None:
     global _warned_of_blocked_loop
     # Where asyncio was not imported, no loop runs.
     asyncio = sys.modules.get("asyncio")
-    if _warned_of_blocked_loop or asyncio is None or "ipykernel" in sys.modules:
-        return
-    if asyncio._get_running_loop() is not None:
+    blocked = asyncio and asyncio._get_running_loop() and "ipykernel" not in sys.modules
+    if blocked and not _warned_of_blocked_loop:
         _warned_of_blocked_loop = True
         warn_caller(
             "A synchronous call waits for an answer in a running event loop, and stops everything "

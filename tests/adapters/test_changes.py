@@ -150,7 +150,7 @@ def test_a_changed_timeout_is_used_from_then_on(
     changed = change(model, {"timeout": 7, "max_retries": 0, "session": "s"})
 
     connection = changed._connection
-    assert (7, 0) == (connection.timeouts.timeout, connection.max_retries)
+    assert (7, 0) == (connection.timeouts.timeout, connection.settings.max_retries)
     use(changed)
     assert "s" == posts(servers[0])[-1].headers["x-session-id"]
     changed.close()

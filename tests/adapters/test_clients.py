@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mlxcel_integrations.adapters.clients import HasClients
 from mlxcel_integrations.modes import connect
-from mlxcel_integrations.transport.connection import Connection, ConnectionSettings
+from mlxcel_integrations.transport.connection import Connection
+from mlxcel_integrations.transport.settings import ConnectionSettings
 
 
 class Adapter(HasClients):

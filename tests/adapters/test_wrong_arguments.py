@@ -227,6 +227,7 @@ def test_the_name_of_vectors_is_no_model() -> None:
         ({"logit_bias": [1]}, "^logit_bias= must be a dictionary"),
         ({"chat_template_kwargs": "x"}, "^chat_template_kwargs= must be a dictionary"),
         ({"session": 5}, "^session=5"),
+        ({"schema_use": True}, "^schema_use= is not an argument: "),
     ],
     ids=str,
 )
@@ -239,6 +240,21 @@ def test_options_of_a_call(
         ask(llm, "hi", **options)
 
     assert [] == server.posts
+
+
+@pytest.mark.parametrize(
+    "options", [{"correction": "boo"}, {"tight": True}, {"relaxable": True}], ids=str
+)
+def test_a_name_that_only_our_own_code_uses_is_that_of_any_field(
+    kind: Any, server: FakeServer, options: dict[str, Any]
+) -> None:
+    llm = kind(base_url=server.url)
+
+    ask(llm, "hi")
+    ask(llm, "hi", **options)
+
+    usual, changed = (seen.json for seen in server.posts)
+    assert {**usual, **options} == changed
 
 
 @pytest.mark.parametrize("stop", [3, [3], {"a": 1}])

@@ -121,6 +121,35 @@ def test_what_no_server_takes_is_not_sent(
     assert [] == server.posts
 
 
+WITH_FIELDS: dict[str, tuple[Any, ...]] = {
+    "chat": ("hi",),
+    "chat_stream": ("hi",),
+    "complete_chat": ("hi",),
+    "generate": ("hi",),
+    "stream": ("hi",),
+    "decide": ("hi", ["yes", "no"]),
+    "count_message_tokens": ("hi",),
+    "explain_cache": ("hi", "ho"),
+    "fit_messages": ([{"role": "user", "content": "hi"}],),
+}
+
+
+@ON_TCP
+@pytest.mark.parametrize("method", WITH_FIELDS)
+def test_the_notes_of_our_own_code_cannot_be_given(
+    client: Any, server: FakeServer, method: str
+) -> None:
+    ask = getattr(client, method)
+    with pytest.raises(MlxcelError, match=r"^schema_use= is not an argument: "):
+        ask(*WITH_FIELDS[method], schema_use={"tight": True})
+    fields = {"correction": "boo", "tight": True, "relaxable": True}
+    ask(*WITH_FIELDS[method], **fields)
+    bodies = [seen.json for seen in server.posts]
+
+    assert all(fields.items() <= body.items() for body in bodies if "stream" in body)
+    assert "boo" not in str([body.get("messages") or body.get("prompt") for body in bodies])
+
+
 @ON_TCP
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_options_that_cannot_work_are_refused_at_once(connect: Any, timeout: float) -> None:

@@ -19,12 +19,6 @@ def test_help_texts_are_written_once() -> None:
     assert help_texts.with_arguments(code) == code, f"Run `{help_texts.COMMAND}`."
 
 
-def test_the_keywords_of_a_connection_are_written_once() -> None:
-    code = help_texts.KEYWORDS.read_text()
-
-    assert help_texts.with_keywords(code) == code, f"Run `{help_texts.COMMAND}`."
-
-
 def test_the_layers_are_those_that_are_checked() -> None:
     assert "\n".join(", ".join(row) for row in LAYERS) in PAGE
 

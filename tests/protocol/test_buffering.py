@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxcel_integrations.protocol.buffering import FirstTokens
+from mlxcel_integrations.protocol.buffering import BufferingDetector
 
 Arrivals = list[tuple[float, int]]
 """When tokens were read, in seconds after they were asked for, and how many."""
@@ -34,10 +34,10 @@ def evenly(first: float, gap: float, count: int = 100) -> Arrivals:
 def test_what_the_first_tokens_tell(arrivals: Arrivals, expected: bool | None) -> None:
     times = [1000.0 + at for at, tokens in arrivals for _ in range(tokens)]
 
-    assert expected == FirstTokens(1000.0, times).were_buffered
+    assert expected == BufferingDetector(1000.0, times).were_buffered
 
 
 def test_later_tokens_are_not_looked_at() -> None:
     times = [at for at, _ in evenly(2.0, 0.03, 8)]
 
-    assert False is FirstTokens(0.0, [*times, *[60.0] * 400]).were_buffered
+    assert False is BufferingDetector(0.0, [*times, *[60.0] * 400]).were_buffered

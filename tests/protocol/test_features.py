@@ -16,7 +16,7 @@ def models(*entries: dict[str, Any]) -> dict[str, Any]:
 
 CHAT = {"id": "chat", "capabilities": ["completion"], "meta": {"n_ctx": 512, "n_ctx_train": 2048}}
 VECTORS = {"id": "vectors", "capabilities": ["embedding"]}
-SERVED = ServedModel("chat", ("completion",), 512, 2048)
+SERVED = ServedModel("chat", ("completion",), 512)
 
 SERVERS: dict[str, tuple[Any, Any, Any, ServerFeatures]] = {
     "mlxcel 0.4.2": (
@@ -116,16 +116,16 @@ def test_features(name: str) -> None:
 @pytest.mark.parametrize(
     ("meta", "expected"),
     [
-        ({"n_ctx": 512, "n_ctx_train": 2048}, (512, 2048)),
-        ({"n_ctx": 0, "n_ctx_train": 2048}, (2048, 2048)),
-        ({"n_ctx": 512}, (512, None)),
-        ({}, (None, None)),
+        ({"n_ctx": 512, "n_ctx_train": 2048}, 512),
+        ({"n_ctx": 0, "n_ctx_train": 2048}, 2048),
+        ({"n_ctx": 512}, 512),
+        ({}, None),
     ],
 )
-def test_windows_of_a_model(meta: dict[str, int], expected: tuple[int | None, ...]) -> None:
+def test_the_window_of_a_model(meta: dict[str, int], expected: int | None) -> None:
     (model,) = read_models(models({"id": "m", "meta": meta}))
 
-    assert expected == (model.context_size, model.trained_context_size)
+    assert expected == model.context_size
 
 
 def test_a_file_of_the_model_tells_the_context_that_the_server_does_not() -> None:

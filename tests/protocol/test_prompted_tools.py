@@ -17,6 +17,7 @@ from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.generation_request import Request
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.reply import ChatReply, fold
+from mlxcel_integrations.protocol.schema_use import SchemaUse
 from mlxcel_integrations.protocol.stream import DeltaStream
 from mlxcel_integrations.protocol.strict_roles import refuses_tools
 
@@ -122,7 +123,7 @@ def test_without_tools_to_call_the_request_is_an_ordinary_one(
 @pytest.mark.parametrize("tools", [[NEWS], []], ids=["with tools", "without"])
 @pytest.mark.parametrize("relaxable", [True, False])
 def test_a_request_is_sent_as_any_other(tools: list[Any], relaxable: bool) -> None:
-    made = request(tools=tools, session="s", stop="End", top_k=3, relaxable=relaxable)
+    made = request(tools=tools, session="s", stop="End", top_k=3, schema_use=SchemaUse(relaxable))
 
     assert ("/v1/chat/completions", "s", "m") == (made.route, made.session, made.body["model"])
     assert (3, True) == (made.body["top_k"], made.body["stream"])

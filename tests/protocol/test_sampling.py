@@ -17,6 +17,8 @@ from mlxcel_integrations.protocol.completions import completion_request
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 from mlxcel_integrations.protocol.sampling import (
+    FIELD_TYPES,
+    OTHER_NAMES,
     answer_room,
     asking_for_progress,
     checked_fields,
@@ -27,6 +29,7 @@ from mlxcel_integrations.protocol.sampling import (
     without_progress,
     without_thinking,
 )
+from mlxcel_integrations.protocol.schema_use import SchemaUse
 
 np = pytest.importorskip("numpy")
 
@@ -165,18 +168,30 @@ def test_a_value_of_another_type_is_refused(given: dict[str, Any], message: str)
     assert message == str(caught.value)
 
 
-# Types of fields whose values are checked.
-NUMBERS = {int | None, float | None, bool | None}
-CHECKED = {*NUMBERS, str | None, list[str] | None, dict[str, Any] | None, dict[str, float] | None}
+EXPECTED_TYPES = {
+    int | None: {int},
+    float | None: {int, float},
+    bool | None: {bool},
+    str | None: {str},
+    list[str] | None: {str, list},
+    dict[str, Any] | None: {dict},
+    dict[str, float] | None: {dict},
+}
+"""What the clients take for a field of each type without a closer look."""
+
+PLAIN_FIELDS = {
+    name: EXPECTED_TYPES[field.annotation]
+    for name, field in SamplingParams.model_fields.items()
+    if field.annotation in EXPECTED_TYPES
+}
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, field in SamplingParams.model_fields.items() if field.annotation in CHECKED]
-)
-def test_every_field_with_a_plain_type_is_checked(name: str) -> None:
-    """Add a new one to the names of its type in ``protocol/sampling.py``."""
-    with pytest.raises(MlxcelError, match=f"^{name}="):
-        checked_fields({name: object()})
+@pytest.mark.parametrize("name", [*PLAIN_FIELDS, *OTHER_NAMES])
+def test_every_field_with_a_plain_type_is_checked_as_such(name: str) -> None:
+    expected = PLAIN_FIELDS[OTHER_NAMES.get(name, name)]
+    place = f"Write {name!r} among the names of its type in protocol/sampling.py."
+
+    assert expected == FIELD_TYPES.get(name), place
 
 
 def test_stop_texts_of_an_iterator_can_be_read_again() -> None:
@@ -376,7 +391,9 @@ def test_tight_bounds_fit_into_the_room_behind_thoughts() -> None:
     think = {"chat_template_kwargs": {"enable_thinking": True}}
 
     def longest(**fields: Any) -> int:
-        body = request_fields({"response_format": wanted, "tight": True, **fields})
+        body = request_fields(
+            {"response_format": wanted, "schema_use": SchemaUse(tight=True), **fields}
+        )
         sent = body["response_format"]["json_schema"]["schema"]
         return int(sent["properties"]["a"]["maxLength"])
 

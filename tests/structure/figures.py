@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.help_texts import arguments, keywords
+from mlxcel_integrations.options.fields import ConnectionOptions
+from tests.help_texts import keywords
 from tests.structure.imports import PACKAGE, circles, is_package, modules, upward_imports
 from tests.structure.trace import SOCKET, Function, streamed_message
 
 TESTS = Path(__file__).parents[1]
 CORE = ("protocol", "structured", "transport", "supervisor")
 
-# The classes that wait for a server, and leave the decisions to others.
+# The classes that wait for a server, or are bases of such, and leave the decisions to others.
 SHELLS = {
+    "BaseClient": "modes",
     "LLM": "client",
     "AsyncLLM": "async_client",
     "SyncDriver": "transport.sync_driver",
@@ -47,8 +48,23 @@ def decisions(code: ast.AST) -> int:
 
 
 def decisions_of_shells() -> dict[str, int]:
-    """Return the number of nodes that decide in each class that waits for a server."""
-    return {name: decisions(class_named(name, module)) for name, module in SHELLS.items()}
+    """Return the number of nodes that decide in each class that waits for a server.
+
+    The functions in the module of a driver are counted as its own.
+    """
+    return {
+        name: sum(map(decisions, [class_named(name, module), *functions_beside(name, module)]))
+        for name, module in SHELLS.items()
+    }
+
+
+def functions_beside(name: str, module: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions in the module of a driver, none for a client."""
+    return [
+        node
+        for node in modules()[module].body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and name.endswith("Driver")
+    ]
 
 
 def bases(name: str, module: str) -> list[str]:
@@ -56,15 +72,27 @@ def bases(name: str, module: str) -> list[str]:
     return [ast.unparse(base) for base in class_named(name, module).bases]
 
 
+OPTION_MODULES = (
+    "keywords",
+    "options.fields",
+    "protocol.timeouts",
+    "transport.connection",
+    "transport.settings",
+    "transport.tls",
+)
+"""The modules that hold the options of a connection; elsewhere, names such as ``model`` are used
+for other things, too."""
+
+
 def places_to_edit(option: str) -> list[str]:
-    """Return the lines that declare an option, describe it, or hand it to a constructor.
+    """Return the lines that declare an option of a connection, check it, or keep a copy of it.
 
     What ``tests.help_texts`` writes need not be edited.
     """
     return [
         f"{module}:{line}"
-        for module, tree in modules().items()
-        for line in sorted(set(lines_to_edit(tree, option)))
+        for module in OPTION_MODULES
+        for line in sorted(set(lines_to_edit(modules()[module], option)))
     ]
 
 
@@ -72,21 +100,27 @@ def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
     """Yield the numbers of these lines in one module."""
     for node in ast.walk(tree):
         match node:
-            case ast.arg(arg=name) | ast.keyword(arg=name) if name == option:
-                yield node.lineno
             case ast.AnnAssign(target=ast.Name(id=name)) if name == option:
-                if f" {ast.unparse(node)}\n" not in keywords():
+                if f" {ast.unparse(node)}\n" not in "".join(keywords().values()):
                     yield node.lineno
-            case ast.Call(func=ast.Name(id=function), args=args) if function[0].isupper():
-                yield from (arg.lineno for arg in args if is_named(arg, option))
-            case ast.Expr(value=ast.Constant(value=str(docstring))) if arguments() not in docstring:
-                for entry in re.finditer(rf"^ +{option}: ", docstring, re.MULTILINE):
-                    yield node.lineno + docstring[: entry.start()].count("\n")
+            case ast.Dict(keys=keys):
+                yield from (key.lineno for key in keys if is_text(key, option))
+            case ast.Call(args=args):
+                yield from (arg.lineno for arg in args if is_text(arg, option))
+            case ast.Assign(targets=[ast.Attribute(attr=name)], value=value) if name == option:
+                if ast.unparse(value) == f"settings.{option}":
+                    yield node.lineno
 
 
-def is_named(node: ast.expr, name: str) -> bool:
-    """Return whether an expression is a variable, or an attribute, of this name."""
-    return name in (getattr(node, "id", None), getattr(node, "attr", None))
+def is_text(node: ast.expr | None, text: str) -> bool:
+    """Tell whether an expression is this text."""
+    return isinstance(node, ast.Constant) and node.value == text
+
+
+def places_of_all_options() -> dict[str, list[str]]:
+    """Return these lines for each option of a connection but ``model``, an argument of its own."""
+    names = [name for name in ConnectionOptions.model_fields if name != "model"]
+    return {name: places_to_edit(name) for name in names}
 
 
 def names_with_two_homes() -> dict[str, list[str]]:
@@ -148,7 +182,8 @@ def figures() -> dict[str, object]:
     """Return each figure by its name."""
     path = path_of_a_message()
     shells = decisions_of_shells()
-    places = places_to_edit("connect_timeout")
+    places = places_of_all_options()
+    most = max(places, key=lambda option: len(places[option]))
     return {
         "modules at the top of the package": len(flat_modules()),
         "circles between modules": len(circles()),
@@ -156,7 +191,7 @@ def figures() -> dict[str, object]:
         "nodes that decide in the shells": f"{sum(shells.values())} {shells}",
         "functions on the path of a streamed message": len(set(path)),
         "moves between files on this path": moves([function.module for function in path]),
-        "places to edit for a connection option": f"{len(places)} {places}",
+        "places to edit for a connection option": f"{len(places[most])} {most}: {places[most]}",
         "bases of ChatMlxcel": len(bases("ChatMlxcel", "langchain.chat_models")),
         "modules without a test file of their name": len(modules_without_tests()),
         "names with two meanings in the core": len(names_with_two_homes()),

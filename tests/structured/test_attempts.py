@@ -8,6 +8,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from mlxcel_integrations.protocol.reply import ChatReply
+from mlxcel_integrations.protocol.schema_use import Correction
 from mlxcel_integrations.structured.attempts import Attempts, total_usage
 
 MISFIT = StructuredOutputError("?", raw='{"a": 1}', problem="it does not fit at /a")
@@ -32,31 +33,27 @@ def made(most: int | None, errors: list[Exception]) -> list[dict[str, Any]]:
     [
         (
             MISFIT,
-            {"correction": 'Your last answer ({"a": 1}) was refused: it does not fit at /a.'},
+            Correction('Your last answer ({"a": 1}) was refused: it does not fit at /a.'),
         ),
         (
             CUT,
-            {
-                "correction": "Be brief. Your last answer was refused: it was too long.",
-                "tight": True,
-            },
+            Correction("Be brief. Your last answer was refused: it was too long.", too_long=True),
         ),
     ],
     ids=["misfit", "cut"],
 )
 @pytest.mark.parametrize("most", [None, 2])
 def test_the_model_is_told_what_was_wrong(
-    most: int | None, error: Exception, expected: dict[str, Any]
+    most: int | None, error: Exception, expected: Correction
 ) -> None:
-    assert [{}, expected] == made(most, [error])
+    assert [{}, {"correction": expected}] == made(most, [error])
 
 
 def test_a_long_answer_is_not_repeated_to_the_model() -> None:
     error = StructuredOutputError("?", raw="x" * 2000, problem="it does not fit at /a")
 
-    assert (
-        "Your last answer was refused: it does not fit at /a."
-        == (made(2, [error])[1]["correction"])
+    assert "Your last answer was refused: it does not fit at /a." == (
+        made(2, [error])[1]["correction"].text
     )
 
 

@@ -13,6 +13,7 @@ from mlxcel_integrations.protocol.chat import chat_request
 from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.json_schema import MAX_SCHEMA_BYTES
 from mlxcel_integrations.protocol.messages import inspect
+from mlxcel_integrations.protocol.schema_use import Correction, SchemaUse
 from mlxcel_integrations.structured.request import (
     constrained,
     content,
@@ -106,20 +107,25 @@ def test_the_schema_is_shown_at_the_end_of_the_last_message(messages: Any, expec
     [
         ({"top_k": 3}, ([QUESTION], {"top_k": 3})),
         ({"top_k": 3, "show_schema": True}, ([QUESTION], {"top_k": 3})),
-        ({"response_format": City}, ([ASKED], {**SENT, "relaxable": False})),
+        ({"response_format": City}, ([ASKED], {**SENT, "schema_use": SchemaUse()})),
         (
             {"response_format": City, "tools": TOOLS},
-            ([WITH_TOOLS], {**SENT, "tools": TOOLS, "relaxable": False}),
+            ([WITH_TOOLS], {**SENT, "tools": TOOLS, "schema_use": SchemaUse()}),
         ),
         (
             {"show_schema": False, "response_format": SCHEMA.response_format},
-            ([QUESTION], {**SENT, "relaxable": False}),
+            ([QUESTION], {**SENT, "schema_use": SchemaUse()}),
         ),
         (
-            {"show_schema": True, "response_format": SCHEMA.response_format, "relaxable": True},
-            ([ASKED], {**SENT, "relaxable": True}),
+            {
+                "show_schema": True,
+                "response_format": SCHEMA.response_format,
+                "schema_use": SchemaUse(relaxable=True),
+            },
+            ([ASKED], {**SENT, "schema_use": SchemaUse(relaxable=True)}),
         ),
-        ({"correction": "Shorter."}, ([said("user", "Where?\n\nShorter.")], {})),
+        ({"correction": Correction("Shorter.")}, ([said("user", "Where?\n\nShorter.")], {})),
+        ({"correction": "Shorter."}, ([QUESTION], {"correction": "Shorter."})),
     ],
     ids=label,
 )
@@ -134,7 +140,7 @@ def test_an_answer_by_a_schema_is_written_without_thinking() -> None:
     assert {
         **SENT,
         "top_k": 3,
-        "relaxable": True,
+        "schema_use": SchemaUse(relaxable=True),
     } == constrained(SCHEMA, {"top_k": 3})
 
 
@@ -331,7 +337,7 @@ def test_an_attempt_may_have_fields_of_its_own_and_a_correction() -> None:
     chat = structured_chat("Where?", {"top_k": 3, "seed": 1}, None, True)
 
     assert ([said("user", "Where?\n\nShorter.")], {"top_k": 3, "seed": 2}) == chat.request(
-        {"seed": 2, "correction": "Shorter."}
+        {"seed": 2, "correction": Correction("Shorter.")}
     )
 
 

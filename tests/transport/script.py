@@ -9,7 +9,8 @@ import httpx
 
 from mlxcel_integrations.modes import connect
 from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
-from mlxcel_integrations.transport.connection import Connection, ConnectionSettings
+from mlxcel_integrations.transport.connection import Connection
+from mlxcel_integrations.transport.settings import ConnectionSettings
 from mlxcel_integrations.transport.steps import Close, Incoming, Next, Send, Sleep, Step, Steps
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.protocol.failures import Failure
 from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.secret import hidden
-from mlxcel_integrations.transport.connection import Connection, ConnectionSettings
+from mlxcel_integrations.transport.connection import Connection
 from mlxcel_integrations.transport.diagnosis import (
     broken,
     hide_secrets,
@@ -25,6 +25,7 @@ from mlxcel_integrations.transport.diagnosis import (
     to_exception,
     unanswered,
 )
+from mlxcel_integrations.transport.settings import ConnectionSettings
 from tests.transport.script import connection
 
 EXCEEDED = ("timeout", 5.0)

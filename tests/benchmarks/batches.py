@@ -8,7 +8,6 @@ from contextlib import ExitStack
 
 import httpx
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.runnables import RunnableConfig
 
 from tests.benchmarks.clients import Httpx, LangChain, clients
 from tests.benchmarks.part import Part
@@ -28,7 +27,6 @@ QUESTION = "How are you?"
 
 FLOOR = "asyncio and httpx"
 OURS = "`ChatMlxcel.abatch`", "`ChatMlxcel.batch`"
-OTHERS = "`ChatLlama.abatch`", "`ChatOpenAI.abatch`"
 
 
 class SteadyServer(FakeServer):
@@ -61,10 +59,9 @@ def by_hand(url: str, slots: int) -> Work:
     return lambda: asyncio.run(ask_all())
 
 
-def abatch(llm: BaseChatModel, slots: int, most: int | None = None) -> Work:
+def abatch(llm: BaseChatModel, slots: int) -> Work:
     questions: list[LanguageModelInput] = [QUESTION for _ in range(CHATS * slots)]
-    config = RunnableConfig() if most is None else RunnableConfig(max_concurrency=most)
-    return lambda: asyncio.run(llm.abatch(questions, config))
+    return lambda: asyncio.run(llm.abatch(questions))
 
 
 def batch(llm: BaseChatModel, slots: int) -> Work:
@@ -72,33 +69,32 @@ def batch(llm: BaseChatModel, slots: int) -> Work:
     return lambda: llm.batch(questions)
 
 
-def ways(url: str, slots: int, peers: bool) -> dict[str, Work]:
-    """Return the ways of asking many questions that are installed."""
-    models = {
-        name: client.model
-        for name, client in clients(url, peers=peers).items()
-        if isinstance(client, LangChain)
-    }
-    ours = models["`ChatMlxcel`"]
-    found = {
+def ways(url: str, slots: int) -> dict[str, Work]:
+    """Return the ways of asking many questions."""
+    client = clients(url, peers=False)["`ChatMlxcel`"]
+    assert isinstance(client, LangChain)
+    ours = client.model
+    return {
         FLOOR: by_hand(url, slots),
         OURS[0]: abatch(ours, slots),
         OURS[1]: batch(ours, slots),
     }
-    for name in OTHERS:
-        if (llm := models.get(name.replace(".abatch", ""))) is not None:
-            # They do not know the slots of a server.
-            found[name] = abatch(llm, slots, most=slots)
-    return found
 
 
 def measure(rounds: int, peers: bool) -> dict[str, float]:
+    """Return the seconds of each way.
+
+    Args:
+        rounds: How often each has its turn.
+        peers: Nothing here: the others do not stream whole answers, whose tokens a server of the
+            tests sends with fewer pauses.
+    """
     with ExitStack() as servers:
         works: dict[str, Work] = {}
         for slots in SLOTS:
             url = servers.enter_context(served(SteadyServer, slots))
             httpx.get(f"{url}/health")
-            found = ways(url, slots, peers)
+            found = ways(url, slots)
             works |= {f"{name}, {slots} slots": work for name, work in found.items()}
         return medians(works, min(rounds, MAX_ROUNDS), clock=time.perf_counter)
 
@@ -111,7 +107,7 @@ PARTS = [
         measure,
         {
             f"{name}, {slots} slots": (f"{FLOOR}, {slots} slots",)
-            for name in (*OURS, *OTHERS)
+            for name in OURS
             for slots in SLOTS
         },
     )

@@ -90,9 +90,10 @@ def test_headers_that_cannot_be_sent_are_refused_at_once(
 @ON_TCP
 @pytest.mark.parametrize("session", ["", " ", "a\nb", "ü", 7])
 def test_a_session_that_no_header_can_hold_is_refused(client: Any, session: Any) -> None:
-    with pytest.raises(MlxcelError, match=r"session=.* cannot be sent in a header"):
+    refused = r"session=.* cannot be sent in a header|session=7 must be a str"
+    with pytest.raises(MlxcelError, match=refused):
         client.chat("hi", session=session)
-    with pytest.raises(MlxcelError, match=r"session=.* cannot be sent in a header"):
+    with pytest.raises(MlxcelError, match=refused):
         LLM(base_url="http://localhost:1", session=session)
 
 

@@ -94,7 +94,8 @@ def running_engine(
     if choice.mode.endpoint is not None:
         given = options if keep is None else {**options, "keep": keep}
         if given:
-            names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+            *others, last = (f"--{name.replace('_', '-')}" for name in given)
+            names = f"{', '.join(others)} and {last}" if others else last
             raise UsageError(
                 f"{names} {'is' if len(given) == 1 else 'are'} only for a server that this command "
                 f"starts. Pass --model as well, or drop {names} to use the server at "

@@ -224,20 +224,17 @@ class LangChainModel(Batches[Input, Output]):
                     yield chunk
 
     def _with_thread_session(
-        self, call: dict[str, Any], given: RunnableConfig | None = None
+        self, call: dict[str, Any], config: RunnableConfig | None
     ) -> dict[str, Any]:
-        """Return the keywords of a call, with its thread as the session if it has none of its own.
+        """Return the keywords of a call, with the thread of a config as the session.
 
-        Args:
-            call: The keywords.
-            given: The config of the call; without a ``configurable``, that of the runnable around
-                it counts.
+        A session of the call, or of the model, comes first.
         """
         if self.session is not None or "session" in call:
             return call
-        has_own = given is not None and given.get("configurable")
-        config = ensure_config(given) if has_own else var_child_runnable_config.get()
-        thread = session_of_thread(config) if config else None
+        if not (config and config.get("configurable")):
+            return call
+        thread = session_of_thread(ensure_config(config))
         return call if thread is None else {**call, "session": thread}
 
     def _call_fields(self, stop: list[str] | None, call: dict[str, Any]) -> dict[str, Any]:
@@ -245,7 +242,7 @@ class LangChainModel(Batches[Input, Output]):
         fields = {name: value for name, value in call.items() if name not in NON_REQUEST_KEYWORDS}
         if stop is not None:
             fields["stop"] = stop
-        return self._with_thread_session(fields)
+        return self._with_thread_session(fields, var_child_runnable_config.get())
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from ..protocol.delta import Delta
 from ..protocol.reply import ChatReply, add_metadata
-from ..protocol.validation import call_arguments
+from ..protocol.validation import call_arguments, is_json
 from .content_blocks import PROVIDER
 from .prompt_progress import progress_chunk
 
@@ -156,7 +156,7 @@ def _parts_that_invalidate_cut_calls(parts: Iterable[dict[str, Any]]) -> list[di
     return [
         {"index": index, "function": {"arguments": _unrepairable_end(text)}}
         for index, pieces in arguments.items()
-        if call_arguments(text := "".join(pieces)) is None
+        if not is_json(text := "".join(pieces) or "{}")
     ]
 
 

@@ -131,7 +131,8 @@ def _converted(name: str, value: Any) -> Any:
         return as_strings(name, value)
     if name == "schema_use":
         raise MlxcelError(
-            "schema_use= is not an argument: pass a field of the server's in extra_body=."
+            "schema_use= is not an argument. If the server has a field of this name, pass it in "
+            "extra_body=."
         )
     if name in _BOOLEAN_FIELDS:
         return _as_boolean(name, value)

@@ -20,6 +20,7 @@ __all__ = [
     "call_arguments",
     "error_text",
     "from_json",
+    "is_json",
     "is_shallow",
     "is_text",
     "is_usage",
@@ -73,6 +74,15 @@ def parsed(text: str) -> Any:
         RecursionError: It is nested far too deeply.
     """
     return _decode_finite(text)
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is JSON, in which NaN and infinite numbers are not numbers."""
+    try:
+        parsed(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def call_arguments(text: str | None) -> dict[str, Any] | None:

@@ -166,8 +166,8 @@ class Deciding:
             "max_tokens": longest + 16,
         }
         # ``read`` checks the answer.
-        checked = {"schema_use": SchemaUse(relaxable=True)}
-        return current.messages, {**checked, **self._sampling, **fields}
+        use = self._sampling.get("schema_use") or SchemaUse(relaxable=True)
+        return current.messages, {**self._sampling, **fields, "schema_use": use}
 
     def read(self, reply: ChatReply) -> None:
         """Read the answer to the last request.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .schema import Schema
 
 __all__ = [
+    "SCHEMA_FIELDS",
     "StructuredChat",
     "check_format_type",
     "constrained",
@@ -150,9 +151,11 @@ def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, A
     """
     if sampling.get("response_format") is not None:
         raise MlxcelError("schema and response_format are the same thing: drop one of them.")
-    checked = {"schema_use": SchemaUse(relaxable=True)}
-    wanted = {"response_format": schema.response_format}
-    return without_thinking({**checked, **sampling, **wanted})
+    wanted = {
+        "response_format": schema.response_format,
+        "schema_use": sampling.get("schema_use") or SchemaUse(relaxable=True),
+    }
+    return without_thinking({**sampling, **wanted})
 
 
 def to_response_format(given: Any) -> dict[str, Any]:
@@ -248,8 +251,12 @@ def with_format_converted(fields: Mapping[str, Any], *, checked: bool) -> dict[s
     given = fields.get("response_format")
     if is_free(given):
         return {name: value for name, value in fields.items() if name != "show_schema"}
-    if isinstance(fields.get("schema_use"), SchemaUse) and is_whole_format(given):
-        return dict(fields)
+    use = fields.get("schema_use")
+    if isinstance(use, list) and len(use) == len(SchemaUse._fields):
+        # So JSON has it, in which LangChain saves a bound model.
+        use = SchemaUse(*map(bool, use))
+    if isinstance(use, SchemaUse) and is_whole_format(given):
+        return {**fields, "schema_use": use}
     wanted = {
         "response_format": to_response_format(given),
         "schema_use": SchemaUse(relaxable=checked),

@@ -227,7 +227,7 @@ def test_the_name_of_vectors_is_no_model() -> None:
         ({"logit_bias": [1]}, "^logit_bias= must be a dictionary"),
         ({"chat_template_kwargs": "x"}, "^chat_template_kwargs= must be a dictionary"),
         ({"session": 5}, "^session=5"),
-        ({"schema_use": True}, "^schema_use= is not an argument: "),
+        ({"schema_use": True}, "^schema_use= is not an argument\\. "),
     ],
     ids=str,
 )

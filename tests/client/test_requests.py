@@ -140,7 +140,7 @@ def test_the_notes_of_our_own_code_cannot_be_given(
     client: Any, server: FakeServer, method: str
 ) -> None:
     ask = getattr(client, method)
-    with pytest.raises(MlxcelError, match=r"^schema_use= is not an argument: "):
+    with pytest.raises(MlxcelError, match=r"^schema_use= is not an argument\. "):
         ask(*WITH_FIELDS[method], schema_use={"tight": True})
     fields = {"correction": "boo", "tight": True, "relaxable": True}
     ask(*WITH_FIELDS[method], **fields)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
@@ -185,3 +186,19 @@ def test_all_turns_of_an_agent_are_one_session(server: FakeServer) -> None:
             agent.invoke(given, {"configurable": {"thread_id": "t"}})
 
     assert ["t", "t"] == sessions(server)
+
+
+def test_a_thread_around_a_model_is_no_keyword_of_its_calls(server: FakeServer) -> None:
+    """Traces show keywords of calls."""
+    shown = []
+
+    class Tracer(BaseCallbackHandler):
+        def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+            shown.append(kwargs["invocation_params"])
+
+    with ChatMlxcel(base_url=server.url, callbacks=[Tracer()]) as model:
+        node = RunnableLambda(lambda text: model.invoke(text))
+        node.invoke("hi", {"configurable": {"thread_id": "t"}})
+
+    assert [None] == [params.get("session") for params in shown]
+    assert ["t"] == sessions(server)

@@ -130,6 +130,17 @@ def test_calls_with_broken_arguments_are_kept_as_invalid_in_every_way(
         assert ["invalid_tool_call"] == [block["type"] for block in message.content_blocks]
 
 
+@pytest.mark.parametrize("arguments", ["[1, 2]", "5", "null", '"text"'])
+def test_arguments_that_are_json_but_no_object_are_kept_as_they_are(
+    server: FakeServer, llm: ChatMlxcel, arguments: str
+) -> None:
+    for _ in range(4):
+        server.script(Reply.text(tool_calls=[{"name": "News", "arguments": arguments}]))
+
+    for message in ways(llm.bind_tools([News]), "x"):
+        assert [arguments] == [call["args"] for call in message.invalid_tool_calls]
+
+
 def test_results_and_errors_go_back(server: FakeServer, llm: ChatMlxcel) -> None:
     calls = [{"name": "f", "args": {"a": "ä"}, "id": "c1", "type": "tool_call"}]
     invalid = {"name": "g", "args": "{bad", "id": "c2", "error": None, "type": "invalid_tool_call"}

@@ -24,6 +24,12 @@ def test_a_name_that_cannot_be_right_is_refused_each_time() -> None:
             check_unknown_fields(["timeout"])
 
 
+@pytest.mark.parametrize("name", ["schema_url", "schema_uri", "schema_cls"])
+def test_no_name_of_our_own_is_suggested(name: str) -> None:
+    with pytest.raises(MlxcelError, match=rf"{name}.*[Dd]id you mean schema="):
+        check_unknown_fields([name])
+
+
 def test_names_of_users_do_not_pile_up() -> None:
     check_unknown_fields(f"own_{number}_{number}" for number in range(300))
 

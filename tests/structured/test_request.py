@@ -124,6 +124,15 @@ def test_the_schema_is_shown_at_the_end_of_the_last_message(messages: Any, expec
             },
             ([ASKED], {**SENT, "schema_use": SchemaUse(relaxable=True)}),
         ),
+        # As a bound model has it that LangChain has saved and loaded.
+        (
+            {
+                "show_schema": True,
+                "response_format": SCHEMA.response_format,
+                "schema_use": [True, False],
+            },
+            ([ASKED], {**SENT, "schema_use": SchemaUse(relaxable=True)}),
+        ),
         ({"correction": Correction("Shorter.")}, ([said("user", "Where?\n\nShorter.")], {})),
         ({"correction": "Shorter."}, ([QUESTION], {"correction": "Shorter."})),
     ],

@@ -230,9 +230,8 @@ class LangChainModel(Batches[Input, Output]):
 
         A session of the call, or of the model, comes first.
         """
-        if self.session is not None or "session" in call:
-            return call
-        if not (config and config.get("configurable")):
+        has_session = self.session is not None or "session" in call
+        if has_session or not (config and config.get("configurable")):
             return call
         thread = session_of_thread(ensure_config(config))
         return call if thread is None else {**call, "session": thread}

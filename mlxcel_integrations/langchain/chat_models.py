@@ -19,7 +19,7 @@ from .. import __version__
 from ..adapters.generation import ChatAdapter
 from ..errors import check_program_goes_on
 from ..protocol.reply import fold
-from ..protocol.schema_use import SchemaUse
+from ..protocol.schema_use import RELAXABLE
 from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import with_format_converted
 from ..transport.owned_generator import OwnedGenerator
@@ -214,7 +214,7 @@ class ChatMlxcel(
         bound = self.bind(
             response_format=answer.response_format,
             show_schema=show_schema,
-            schema_use=SchemaUse(relaxable=True),
+            schema_use=RELAXABLE,
             ls_structured_output_format=traced_format(schema, answer, method, strict),
             **fields,
             **kwargs,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["EXACT", "Correction", "SchemaUse"]
+__all__ = ["EXACT", "RELAXABLE", "Correction", "SchemaUse"]
 
 
 class SchemaUse(NamedTuple):
@@ -26,6 +26,9 @@ class SchemaUse(NamedTuple):
 
 EXACT = SchemaUse()
 """The server must keep to all of the schema, which gets the usual limits."""
+
+RELAXABLE = SchemaUse(relaxable=True)
+"""The caller checks the answer by the schema, which gets the usual limits."""
 
 
 class Correction(NamedTuple):

@@ -14,7 +14,7 @@ from ..protocol.features import MIN_ALTERNATIVES
 from ..protocol.messages import Message, Messages, as_list
 from ..protocol.reply import ChatReply
 from ..protocol.sampling import without_thinking
-from ..protocol.schema_use import SchemaUse
+from ..protocol.schema_use import RELAXABLE
 from ..protocol.validation import from_json
 from .attempts import total_usage
 from .label_groups import LabelGroup, split
@@ -166,7 +166,7 @@ class Deciding:
             "max_tokens": longest + 16,
         }
         # ``read`` checks the answer.
-        use = self._sampling.get("schema_use") or SchemaUse(relaxable=True)
+        use = self._sampling.get("schema_use") or RELAXABLE
         return current.messages, {**self._sampling, **fields, "schema_use": use}
 
     def read(self, reply: ChatReply) -> None:

@@ -13,7 +13,7 @@ from ..errors import MlxcelError, check_program_goes_on
 from ..protocol.arguments import shown
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
-from ..protocol.schema_use import EXACT, Correction, SchemaUse
+from ..protocol.schema_use import EXACT, RELAXABLE, Correction, SchemaUse
 
 if TYPE_CHECKING:
     from ..protocol.delta import Delta
@@ -153,7 +153,7 @@ def constrained(schema: Schema[Any], sampling: Mapping[str, Any]) -> dict[str, A
         raise MlxcelError("schema and response_format are the same thing: drop one of them.")
     wanted = {
         "response_format": schema.response_format,
-        "schema_use": sampling.get("schema_use") or SchemaUse(relaxable=True),
+        "schema_use": sampling.get("schema_use") or RELAXABLE,
     }
     return without_thinking({**sampling, **wanted})
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
         StructuredOutputError,
         StructuredOutputTruncated,
     )
+    from .protocol.answers.prompt_progress import PromptProgress
+    from .protocol.answers.reply import ChatReply
     from .protocol.features import ServerFeatures
-    from .protocol.prompt_cost import PromptCost
-    from .protocol.prompt_progress import PromptProgress
-    from .protocol.reply import ChatReply
-    from .protocol.rerank import RankedDocument
-    from .protocol.shared_prefix import SharedPrefix
+    from .protocol.tokens.prompt_cost import PromptCost
+    from .protocol.tokens.shared_prefix import SharedPrefix
+    from .protocol.vectors.rerank import RankedDocument
     from .structured.decision import Decision
     from .supervisor.managed_server import ManagedServer
 
@@ -56,11 +56,11 @@ _HOMES = {
     "AsyncLLM": "async_client",
     "ManagedServer": "supervisor.managed_server",
     "ServerFeatures": "protocol.features",
-    "PromptProgress": "protocol.prompt_progress",
-    "ChatReply": "protocol.reply",
-    "PromptCost": "protocol.prompt_cost",
-    "SharedPrefix": "protocol.shared_prefix",
-    "RankedDocument": "protocol.rerank",
+    "PromptProgress": "protocol.answers.prompt_progress",
+    "ChatReply": "protocol.answers.reply",
+    "PromptCost": "protocol.tokens.prompt_cost",
+    "SharedPrefix": "protocol.tokens.shared_prefix",
+    "RankedDocument": "protocol.vectors.rerank",
     "Decision": "structured.decision",
     "MlxcelError": "errors",
     "MlxcelServerError": "errors",

@@ -27,13 +27,13 @@ from .operations import (
     tokenize,
 )
 from .progress_bar import progress_bar
+from .protocol.answers.delta import Delta, tell_progress
+from .protocol.answers.reply import ChatReply, fold
 from .protocol.arguments import as_strings
-from .protocol.delta import Delta, tell_progress
 from .protocol.messages import Messages, as_list
-from .protocol.reply import ChatReply, fold
 from .protocol.sampling import asking_for_progress
-from .protocol.tokens import can_count_at_once
-from .protocol.vector_models import BATCH_SIZE
+from .protocol.tokens.tokenize import can_count_at_once
+from .protocol.vectors.vector_models import BATCH_SIZE
 from .structured.attempts import MAX_ATTEMPTS, Attempts
 from .structured.request import content, structured_chat
 from .transport.connection import Connection
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     import openai
 
     from .keywords import ChatKeywords, CompletionKeywords, PromptKeywords
+    from .protocol.answers.prompt_progress import PromptProgress
     from .protocol.features import ServerFeatures
-    from .protocol.prompt_cost import PromptCost
-    from .protocol.prompt_progress import PromptProgress
-    from .protocol.rerank import RankedDocument
-    from .protocol.shared_prefix import SharedPrefix
+    from .protocol.tokens.prompt_cost import PromptCost
+    from .protocol.tokens.shared_prefix import SharedPrefix
+    from .protocol.vectors.rerank import RankedDocument
     from .structured.decision import Decision, Prior
     from .structured.nearest_label import Labels
 
@@ -526,7 +526,7 @@ class LLM(BaseClient):
             True
         """
         check_program_goes_on()
-        from .protocol.prompt_cost import PromptCost, reading_fields
+        from .protocol.tokens.prompt_cost import PromptCost, reading_fields
 
         began = time.monotonic()
         deltas = self._chat(messages, reading_fields({**sampling, "tools": tools}))
@@ -643,7 +643,7 @@ class LLM(BaseClient):
             openai.APIError: The server refused the request or could not be reached.
         """
         check_program_goes_on()
-        from .protocol.embeddings import embed_texts
+        from .protocol.vectors.embeddings import embed_texts
 
         texts = as_strings("texts", texts)
         with progress_bar(show_progress, len(texts), "Embedding") as done:
@@ -690,7 +690,7 @@ class LLM(BaseClient):
             openai.APIError: The server refused the request or could not be reached.
         """
         check_program_goes_on()
-        from .protocol.rerank import rerank_documents
+        from .protocol.vectors.rerank import rerank_documents
 
         return self._driver.run(
             rerank_documents(

@@ -11,7 +11,7 @@ import httpx
 
 from .errors import MlxcelError, check_program_goes_on
 from .protocol.arguments import only_model_unnamed
-from .protocol.vector_models import VectorMemory
+from .protocol.vectors.vector_models import VectorMemory
 from .secret import with_hidden_key
 from .transport.connection import Connection, checked_key
 from .transport.endpoint import Endpoint, absolute_model

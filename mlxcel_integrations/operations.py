@@ -13,19 +13,19 @@ from .protocol.failures import Failure, overflow
 from .protocol.flow import MISSING_ROUTE_STATUSES, Call, Flow
 from .protocol.generation_request import Request
 from .protocol.headers import check_session
-from .protocol.message_tokens import count_chat
 from .protocol.messages import Conversation, Messages, inspect
 from .protocol.sampling import checked_fields, reasoning_read, without_progress
-from .protocol.tokens import count_texts, read_text, read_tokens
+from .protocol.tokens.message_tokens import count_chat
+from .protocol.tokens.tokenize import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
 from .transport.connection import Connection
 from .transport.diagnosis import to_exception
 
 if TYPE_CHECKING:
-    from .protocol.context_window import Room
     from .protocol.features import ServerFeatures
-    from .protocol.shared_prefix import SharedPrefix
-    from .protocol.vector_models import VectorMemory
+    from .protocol.tokens.context_window import Room
+    from .protocol.tokens.shared_prefix import SharedPrefix
+    from .protocol.vectors.vector_models import VectorMemory
     from .structured.decision import Decision
     from .structured.nearest_label import ByEmbeddings
 
@@ -178,7 +178,7 @@ def compare_messages(
 ) -> Flow[SharedPrefix]:
     """Return what the prompts of two conversations share; the first may have other tools."""
     # Imported here since few programs compare prompts.
-    from .protocol.shared_prefix import compare_prompts
+    from .protocol.tokens.shared_prefix import compare_prompts
 
     others = {} if tools_before is None else {"tools": tools_before}
     old = yield from _body(connection, before, {**sampling, **others})
@@ -204,7 +204,7 @@ def fit_messages(
     Raises:
         openai.BadRequestError: Even the last turn alone does not fit.
     """
-    from .protocol.context_window import fit_chat, room_for_prompt
+    from .protocol.tokens.context_window import fit_chat, room_for_prompt
 
     sampling = _checked(sampling)
     conversation = inspect(messages)
@@ -237,7 +237,7 @@ def nearest_label(memory: VectorMemory, deciding: ByEmbeddings) -> Flow[Decision
     Raises:
         MlxcelError: The server has no model for embeddings.
     """
-    from .protocol.embeddings import embed_texts
+    from .protocol.vectors.embeddings import embed_texts
 
     known = memory.examples
     new = [text for text in dict.fromkeys(deciding.examples) if text not in known]
@@ -312,7 +312,7 @@ def _may_not_fit(connection: Connection, characters: int) -> bool:
 
 def _check_context(connection: Connection, request: Request, counted: Flow[int]) -> Flow[None]:
     """Check that a prompt fits into the context; its tokens are counted only if need be."""
-    from .protocol.context_window import room_to_check
+    from .protocol.tokens.context_window import room_to_check
 
     features = yield from discover_features(connection)
     room = room_to_check(features, connection.settings.check_context, request.body)

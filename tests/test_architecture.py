@@ -110,7 +110,7 @@ def test_the_tests_that_are_named_exist(reason: str) -> None:
 def test_the_walk_finds_imports_of_each_kind() -> None:
     found = imports()
 
-    assert Import("client", f"{PACKAGE}.protocol.delta", lazy=False) in found
+    assert Import("client", f"{PACKAGE}.protocol.answers.delta", lazy=False) in found
     assert Import("protocol.messages", f"{PACKAGE}.errors", lazy=False) in found
     assert Import("supervisor.leases", f"{PACKAGE}.supervisor.managed_server", lazy=False) in found
     assert Import("transport.openai_errors", "openai", lazy=False) in found

@@ -9,7 +9,7 @@ from ..options.fields import RerankOptions
 from .model import ModelAdapter
 
 if TYPE_CHECKING:
-    from ..protocol.rerank import RankedDocument
+    from ..protocol.vectors.rerank import RankedDocument
 
 __all__ = ["RerankAdapter"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..protocol.prompt_progress import PromptProgress
+from ..protocol.answers.prompt_progress import PromptProgress
 from .terminal import Terminal
 
 __all__ = ["reading_line"]

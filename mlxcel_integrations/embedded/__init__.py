@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import MlxcelError
-from ..protocol.vector_models import BUILT_IN_EMBEDDER
+from ..protocol.vectors.vector_models import BUILT_IN_EMBEDDER
 from .gguf import read_metadata
 
 __all__ = [

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import create_model
 
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 from ..structured.answer_stream import AnswerStream
 from ..structured.schema import Schema
 from ..structured.type_schema import is_typed_dict, to_schema

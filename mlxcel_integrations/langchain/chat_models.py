@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 from .. import __version__
 from ..adapters.generation import ChatAdapter
 from ..errors import check_program_goes_on
-from ..protocol.reply import fold
-from ..protocol.schema_use import RELAXABLE
+from ..protocol.answers.reply import fold
+from ..protocol.schemas.schema_use import RELAXABLE
 from ..structured.attempts import MAX_ATTEMPTS
 from ..structured.request import with_format_converted
 from ..transport.owned_generator import OwnedGenerator

@@ -8,7 +8,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from ..adapters.embedding import EmbeddingAdapter
-from ..protocol.vector_models import BATCH_SIZE
+from ..protocol.vectors.vector_models import BATCH_SIZE
 from .error_translation import langchain_errors
 
 __all__ = ["MlxcelEmbeddings"]

@@ -14,8 +14,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_protocol.protocol import MessagesData
 
-from ..protocol.delta import Delta
-from ..protocol.reply import fold
+from ..protocol.answers.delta import Delta
+from ..protocol.answers.reply import fold
 from .content_blocks import PROVIDER
 from .replies import to_result
 

@@ -16,9 +16,9 @@ from pydantic import model_validator
 
 from .. import __version__
 from ..adapters.generation import GenerationAdapter
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
+from ..protocol.answers.reply import ChatReply, add_metadata, fold
 from ..protocol.discovery import DEFAULT_SLOTS
-from ..protocol.reply import ChatReply, add_metadata, fold
 from ..transport.owned_generator import OwnedGenerator
 from .base import LangChainModel, with_cached_signature
 from .error_translation import langchain_errors

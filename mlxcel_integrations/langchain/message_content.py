@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import MlxcelError
 from ..protocol.documents import titled
 from ..protocol.messages import plain_content
-from ..protocol.tool_calls import tool_call
+from ..protocol.tools.tool_calls import tool_call
 from .media import KINDS, Media
 
 __all__ = ["Content", "as_error"]

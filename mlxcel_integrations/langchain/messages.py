@@ -16,7 +16,7 @@ from langchain_core.messages import (
 )
 
 from ..errors import MlxcelError
-from ..protocol.tool_calls import tool_call
+from ..protocol.tools.tool_calls import tool_call
 from .message_content import Content, as_error
 
 __all__ = ["to_openai_messages"]

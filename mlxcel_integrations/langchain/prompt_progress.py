@@ -17,11 +17,11 @@ from langchain_core.callbacks import (
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 from .content_blocks import PROVIDER
 
 if TYPE_CHECKING:
-    from ..protocol.prompt_progress import PromptProgress
+    from ..protocol.answers.prompt_progress import PromptProgress
 
 __all__ = ["adispatching", "dispatching", "progress_chunk"]
 

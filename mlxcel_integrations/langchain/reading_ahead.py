@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.prompt_values import PromptValue
 
-    from ..protocol.prompt_cost import PromptCost
+    from ..protocol.tokens.prompt_cost import PromptCost
     from .tools import ToolLike
 
 __all__ = ["ReadingAhead"]

@@ -17,8 +17,8 @@ from langchain_core.messages.tool import (
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel
 
-from ..protocol.delta import Delta
-from ..protocol.reply import ChatReply, add_metadata
+from ..protocol.answers.delta import Delta
+from ..protocol.answers.reply import ChatReply, add_metadata
 from ..protocol.validation import call_arguments, is_json
 from .content_blocks import PROVIDER
 from .prompt_progress import progress_chunk

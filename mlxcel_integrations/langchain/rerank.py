@@ -8,7 +8,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from ..adapters.rerank import RerankAdapter
-from ..protocol.rerank import RankedDocument
+from ..protocol.vectors.rerank import RankedDocument
 from .error_translation import langchain_errors
 
 __all__ = ["MlxcelRerank"]

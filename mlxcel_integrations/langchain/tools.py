@@ -9,7 +9,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PydanticUserError
 
 from ..errors import MlxcelError
-from ..protocol.tools import check_choice, check_tools
+from ..protocol.tools.request_fields import check_choice, check_tools
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from ..adapters.embedding import EmbeddingAdapter
 from ..errors import MlxcelError
 from ..protocol.body import valid_text
-from ..protocol.vector_models import BATCH_SIZE
+from ..protocol.vectors.vector_models import BATCH_SIZE
 from .embedding_cache import NamespacedStore, QueryText
 
 if TYPE_CHECKING:

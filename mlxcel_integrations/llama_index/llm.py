@@ -22,7 +22,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
 from ..adapters.generation import ChatAdapter
-from ..protocol.reply import fold
+from ..protocol.answers.reply import fold
 from .mlxcel_errors import llama_index_errors
 from .predict import Predict
 from .prompt_progress import with_progress_event

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from ..errors import MlxcelError
 from ..protocol.documents import titled
 from ..protocol.messages import plain_content
-from ..protocol.tool_calls import tool_call
+from ..protocol.tools.tool_calls import tool_call
 from .media import Media, document_text, media_part
 
 __all__ = ["to_openai_messages"]

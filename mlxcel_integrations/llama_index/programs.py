@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ToolCallBlock
 
-from ..protocol.tool_calls import new_id
+from ..protocol.tools.tool_calls import new_id
 from ..structured.answer_stream import AnswerStream
 from ..structured.attempts import Attempts
 from ..structured.schema import Schema

@@ -9,7 +9,7 @@ from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # 
 )
 from llama_index.core.instrumentation.events import BaseEvent
 
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 
 __all__ = ["PromptProgressEvent", "with_progress_event"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ChatMessage
     from llama_index.core.tools.types import BaseTool
 
-    from ..protocol.prompt_cost import PromptCost
+    from ..protocol.tokens.prompt_cost import PromptCost
 
 __all__ = ["ReadingAhead"]
 

@@ -20,9 +20,9 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-from ..protocol.delta import Delta
-from ..protocol.reply import ChatReply, add_metadata
-from ..protocol.tool_calls import CallParts
+from ..protocol.answers.delta import Delta
+from ..protocol.answers.reply import ChatReply, add_metadata
+from ..protocol.tools.tool_calls import CallParts
 from ..protocol.validation import call_arguments
 from ..transport.owned_generator import OwnedGenerator
 from .mlxcel_errors import llama_index_errors

@@ -16,7 +16,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field
 
 from ..adapters.rerank import RerankAdapter
-from ..protocol.rerank import RankedDocument
+from ..protocol.vectors.rerank import RankedDocument
 
 __all__ = ["MlxcelRerank"]
 

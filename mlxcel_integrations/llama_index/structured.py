@@ -25,7 +25,7 @@ from llama_index.core.instrumentation.events.llm import (
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 from ..structured.answer_stream import AnswerStream
 from ..structured.attempts import Attempts
 from ..structured.request import constrained

@@ -17,7 +17,7 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic import PydanticUserError
 
 from ..errors import MlxcelError, StructuredOutputError
-from ..protocol.tools import check_choice, check_tools
+from ..protocol.tools.request_fields import check_choice, check_tools
 from ..structured.attempts import Attempts
 from ..structured.partial_json import IncrementalJSON
 from ..transport.owned_generator import OwnedGenerator

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .answers.chat_streams import ChatStream, SchemaStream, ToolStream
+from .answers.stream import DeltaStream
 from .arguments import whole
-from .chat_streams import ChatStream, SchemaStream, ToolStream
 from .generation_request import Check, Request, reader_factory, stop_texts
 from .messages import Conversation
 from .sampling import asks_for_thinking, depends_on_engine, has_schema, request_fields
-from .schema_use import EXACT
-from .stream import DeltaStream
+from .schemas.schema_use import EXACT
 
 if TYPE_CHECKING:
     from .features import ServerFeatures
-    from .tools import CallsInJson
+    from .tools.request_fields import CallsInJson
 
 __all__ = ["chat_depends_on_server", "chat_request"]
 
@@ -55,11 +55,11 @@ def chat_request(
             known = features.without_tools()
             without_tools = partial(_prompted_request, model, conversation, sampling, known, check)
         # Imported here, like other modules about tools and schemas: most chats have neither.
-        from .tools import with_tools
+        from .tools.request_fields import with_tools
 
         sampling, calls = with_tools(sampling, features)
         if features is not None and features.engine == "llama.cpp" and sampling.get("tools"):
-            from .call_schemas import compilable
+            from .tools.call_schemas import compilable
 
             sampling = {**sampling, "tools": compilable(sampling["tools"])}
     body = _chat_body(model, conversation, sampling, features)
@@ -85,8 +85,8 @@ def _prompted_request(
     check: Check | None,
 ) -> Request:
     """Ask for the next turn of a conversation where the chat template knows no tools."""
-    from .call_streams import PromptedStream
-    from .prompted_tools import with_prompted_tools
+    from .tools.call_streams import PromptedStream
+    from .tools.prompted_tools import with_prompted_tools
 
     use = sampling.get("schema_use") or EXACT
     conversation, sampling, names, required = with_prompted_tools(conversation, sampling)
@@ -125,7 +125,7 @@ def _chat_body(
         **request_fields(sampling, features.engine if features else None),
     }
     if sampling.get("response_format") is not None:
-        from .smallest_answer import check_room
+        from .schemas.smallest_answer import check_room
 
         # What is in ``extra_body`` is sent unchecked.
         check_room(sampling["response_format"], whole(body.get("max_tokens")))
@@ -151,7 +151,7 @@ def _reader(
     use = sampling.get("schema_use") or EXACT
     may_repeat, must_end = sampling.get("bounded") is False, not use.relaxable
     if calls is not None:
-        from .call_streams import CallStream, PromptedStream
+        from .tools.call_streams import CallStream, PromptedStream
 
         names = frozenset(calls.names)
         if calls.several:

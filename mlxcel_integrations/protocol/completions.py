@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import MlxcelError
-from .delta import Delta
+from .answers.delta import Delta
+from .answers.stream import DeltaStream
 from .generation_request import Check, Request, reader_factory
 from .sampling import depends_on_engine, request_fields
-from .stream import DeltaStream
 from .validation import from_json
 
 __all__ = [
@@ -84,7 +84,7 @@ def _completion_body(
     if engine == "llama.cpp" and "response_format" in fields:
         # It ignores this field, and takes a schema in another one. Imported here since most
         # completions have no schema.
-        from .json_schema import schema_in
+        from .schemas.json_schema import schema_in
 
         schema = schema_in(fields.pop("response_format"))
         fields.update({} if schema is None else {"json_schema": schema})

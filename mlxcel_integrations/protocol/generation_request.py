@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .sampling import has_schema
 
 if TYPE_CHECKING:
-    from .stream import DeltaStream
+    from .answers.stream import DeltaStream
 
 __all__ = ["Check", "Request", "reader_factory", "stop_texts"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MlxcelError
 from .arguments import shown
-from .tool_calls import CallIds
+from .tools.tool_calls import CallIds
 
 if TYPE_CHECKING:
     from .features import ServerFeatures

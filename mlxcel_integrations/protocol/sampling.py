@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import MlxcelError
 from .arguments import as_strings, as_switch, check_mapping, check_text, number, shown, whole
-from .schema_use import SchemaUse
+from .schemas.schema_use import SchemaUse
 
 __all__ = [
     "answer_room",
@@ -157,7 +157,7 @@ def depends_on_engine(sampling: Mapping[str, Any]) -> bool:
     if wanted is None:
         return False
     # Imported here, like the other modules about schemas, since most requests have none.
-    from .schema_limits import exceeds_limits
+    from .schemas.size_limits import exceeds_limits
 
     return exceeds_limits(wanted)
 
@@ -211,14 +211,14 @@ def request_fields(sampling: Mapping[str, Any], engine: str | None = None) -> di
 def _format_to_send(
     wanted: Any, fields: Mapping[str, Any], sampling: Mapping[str, Any], *, limited: bool
 ) -> Any:
-    from .bounds import bounded
-    from .sent_schema import format_to_send
+    from .schemas.bounds import bounded
+    from .schemas.sent_schema import format_to_send
 
     room = fields.get("max_tokens")
     bounding = None if sampling.get("bounded") is False else bounded
     use = sampling.get("schema_use")
     if bounding and use and use.tight:
-        from .tight_bounds import tightly_bounded
+        from .schemas.tight_bounds import tightly_bounded
 
         bounding = tightly_bounded
         if room is not None and asks_for_thinking(fields):

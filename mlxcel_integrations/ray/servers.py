@@ -13,8 +13,8 @@ from pydantic import Field
 from ..adapters.generation import ChatAdapter
 from ..async_client import AsyncLLM
 from ..errors import MlxcelError, MlxcelServerError, MlxcelStreamError
+from ..protocol.answers.reply import ChatReply
 from ..protocol.discovery import DEFAULT_SLOTS
-from ..protocol.reply import ChatReply
 from ..structured.request import StructuredChat
 
 __all__ = ["BatchModel", "ServerLost", "Servers"]

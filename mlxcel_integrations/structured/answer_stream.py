@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 from .partial_json import MISSING, IncrementalJSON
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MlxcelError, StructuredOutputError, StructuredOutputTruncated
 from ..protocol.arguments import shown, whole
-from ..protocol.schema_use import Correction
+from ..protocol.schemas.schema_use import Correction
 
 if TYPE_CHECKING:
-    from ..protocol.reply import ChatReply
+    from ..protocol.answers.reply import ChatReply
 
 __all__ = ["MAX_ATTEMPTS", "Attempts", "correction", "total_usage"]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import MlxcelError, StructuredOutputError
+from ..protocol.answers.reply import ChatReply
 from ..protocol.arguments import as_strings, shown
 from ..protocol.features import MIN_ALTERNATIVES
 from ..protocol.messages import Message, Messages, as_list
-from ..protocol.reply import ChatReply
 from ..protocol.sampling import without_thinking
-from ..protocol.schema_use import RELAXABLE
+from ..protocol.schemas.schema_use import RELAXABLE
 from ..protocol.validation import from_json
 from .attempts import total_usage
 from .label_groups import LabelGroup, split

@@ -13,12 +13,12 @@ from ..errors import MlxcelError, check_program_goes_on
 from ..protocol.arguments import shown
 from ..protocol.messages import Message, Messages, as_list, with_text_at_end
 from ..protocol.sampling import reasoning_read, without_thinking
-from ..protocol.schema_use import EXACT, RELAXABLE, Correction, SchemaUse
+from ..protocol.schemas.schema_use import EXACT, RELAXABLE, Correction, SchemaUse
 
 if TYPE_CHECKING:
-    from ..protocol.delta import Delta
-    from ..protocol.json_schema import JsonSchema
-    from ..protocol.reply import ChatReply
+    from ..protocol.answers.delta import Delta
+    from ..protocol.answers.reply import ChatReply
+    from ..protocol.schemas.json_schema import JsonSchema
     from .answer_stream import AnswerStream
     from .schema import Schema
 
@@ -178,7 +178,7 @@ def to_response_format(given: Any) -> dict[str, Any]:
         schema = given.get("schema")
         return to_schema({"type": "object"} if schema is None else schema).response_format
     if is_whole_format(given):
-        from ..protocol.json_schema import check_schema_size, normalized
+        from ..protocol.schemas.json_schema import check_schema_size, normalized
 
         name = to_schema(given).name  # checks it
         inner = {**given["json_schema"], "schema": normalized(given["json_schema"]["schema"])}
@@ -331,7 +331,7 @@ def schema_text(schema: JsonSchema, *, tools: bool = False) -> str:
         schema: Schema of the answer.
         tools: Whether the model may call a tool instead.
     """
-    from ..protocol.json_schema import compact
+    from ..protocol.schemas.json_schema import compact
 
     intro = "Call a tool, or answer" if tools else "Answer"
     return f"{intro} with JSON that fits this JSON schema:\n{compact(schema)}"

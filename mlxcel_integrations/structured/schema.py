@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import StructuredOutputError, StructuredOutputTruncated
-from ..protocol.delta import CUT_REASONS
-from ..protocol.json_schema import pointer
+from ..protocol.answers.delta import CUT_REASONS
+from ..protocol.schemas.json_schema import pointer
 from ..protocol.validation import parsed
 from .partial_json import MAX_JSON_DEPTH, MISSING, IncrementalJSON, is_deep
 

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from functools import partial
 
 from ..errors import MlxcelError
+from ..protocol.answers.chat_streams import SchemaStream
+from ..protocol.answers.stream import DeltaStream
+from ..protocol.answers.thought_stream import ThoughtStream
 from ..protocol.arguments import whole
 from ..protocol.body import to_json
-from ..protocol.chat_streams import SchemaStream
 from ..protocol.features import ServerFeatures
 from ..protocol.generation_request import Request
-from ..protocol.message_tokens import Body
 from ..protocol.messages import inspect, with_text_at_end
 from ..protocol.sampling import answer_room, has_schema
-from ..protocol.smallest_answer import least_room
-from ..protocol.stream import DeltaStream
-from ..protocol.thought_stream import ThoughtStream
+from ..protocol.schemas.smallest_answer import least_room
+from ..protocol.tokens.message_tokens import Body
 
 __all__ = ["thinking_budget", "with_thinking_first"]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overloa
 
 from ..errors import MlxcelError
 from ..forks import fork_safe_lock
-from ..protocol.json_schema import (
+from ..protocol.schemas.json_schema import (
     JsonSchema,
     check_references,
     check_schema_size,
@@ -22,7 +22,7 @@ from ..protocol.json_schema import (
     normalized,
     wrapped,
 )
-from ..protocol.smallest_answer import check_satisfiable
+from ..protocol.schemas.smallest_answer import check_satisfiable
 from .schema import Schema, SchemaMismatch
 
 __all__ = ["to_schema"]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 from ..protocol.flow import Flow, Gather
 from ..protocol.generation_request import Request
 from .async_pool import AsyncPool, off_loop

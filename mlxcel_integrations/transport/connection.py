@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ..errors import MlxcelError, warn_caller
+from ..protocol.answers.buffering import BufferingDetector
+from ..protocol.answers.stream import DeltaStream
 from ..protocol.body import encode_body
-from ..protocol.buffering import BufferingDetector
 from ..protocol.discovery import same_model
 from ..protocol.failures import another_model, buffering, not_the_model, template_failed
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session
-from ..protocol.message_tokens import chat_to_check
-from ..protocol.stream import DeltaStream
 from ..protocol.strict_roles import Roles
-from ..protocol.tokens import TokenMemory
-from ..protocol.vector_models import VectorMemory
+from ..protocol.tokens.message_tokens import chat_to_check
+from ..protocol.tokens.tokenize import TokenMemory
+from ..protocol.vectors.vector_models import VectorMemory
 from ..secret import NotPicklable, Secret, hidden, redacted
 from .endpoint import Endpoint
 from .line import Line, line_of
@@ -28,7 +28,7 @@ from .token_cache import TokenCache
 
 if TYPE_CHECKING:
     from ..protocol.features import ServerFeatures
-    from ..protocol.relaxation import RefusedSchemas
+    from ..protocol.schemas.relaxation import RefusedSchemas
     from .server import Server, ServerLease
     from .settings import ConnectionSettings
 
@@ -102,7 +102,7 @@ class Connection(NotPicklable):
     def refused_schemas(self) -> RefusedSchemas:
         """What is known about schemas that the server cannot compile."""
         # Imported here since most programs send none.
-        from ..protocol.relaxation import RefusedSchemas
+        from ..protocol.schemas.relaxation import RefusedSchemas
 
         return RefusedSchemas()
 

@@ -15,7 +15,7 @@ import httpx
 
 from ..errors import MlxcelError
 from ..protocol.arguments import as_path
-from ..protocol.vector_models import BUILT_IN_EMBEDDER
+from ..protocol.vectors.vector_models import BUILT_IN_EMBEDDER
 from ..secret import without_password
 from ..unix_sockets import check_socket_length
 from .tls import TLS, USUAL_TLS

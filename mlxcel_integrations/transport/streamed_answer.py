@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 from ..errors import MlxcelError, MlxcelStreamError
-from ..protocol.buffering import BufferingDetector
-from ..protocol.delta import Delta
+from ..protocol.answers.buffering import BufferingDetector
+from ..protocol.answers.delta import Delta
+from ..protocol.answers.stream import CONNECTION_ENDED
 from ..protocol.failures import not_a_stream
 from ..protocol.generation_request import Request
-from ..protocol.stream import CONNECTION_ENDED
 from ..secret import key_prefix_start, redacted
 from .connection import Connection
 from .diagnosis import broken, hide_secrets, log_tail

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from ..errors import warn_caller
-from ..protocol.delta import Delta
+from ..protocol.answers.delta import Delta
 from ..protocol.flow import Flow, Gather
 from ..protocol.generation_request import Request
 from .connection import Connection

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
-from mlxcel_integrations.protocol.chat_streams import ChatStream
+from mlxcel_integrations.protocol.answers.chat_streams import ChatStream
 from tests.benchmarks.part import Part
 from tests.benchmarks.rounds import Work, medians
 

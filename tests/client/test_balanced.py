@@ -227,7 +227,7 @@ AT_ONCE = Reply.text("a b c d e f g h i j", first_delay=0.25)
 @pytest.fixture
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens are late sooner than after the second of `protocol/test_buffering`."""
-    monkeypatch.setattr("mlxcel_integrations.protocol.buffering.MIN_SILENCE", 0.2)
+    monkeypatch.setattr("mlxcel_integrations.protocol.answers.buffering.MIN_SILENCE", 0.2)
 
 
 @ON_TCP

@@ -13,7 +13,7 @@ from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
 from mlxcel_integrations.embedded import BUILT_IN_EMBEDDER
 from mlxcel_integrations.embedded.minilm import vocabulary
 from mlxcel_integrations.embedded.model import locate_model
-from mlxcel_integrations.protocol.word_pieces import normalize
+from mlxcel_integrations.protocol.vectors.word_pieces import normalize
 from tests.client.conftest import AsyncClient, SyncClient
 
 pytestmark = pytest.mark.engine

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM
-from mlxcel_integrations.protocol.bounds import bounded
-from mlxcel_integrations.protocol.tight_bounds import tightly_bounded
+from mlxcel_integrations.protocol.schemas.bounds import bounded
+from mlxcel_integrations.protocol.schemas.tight_bounds import tightly_bounded
 from tests.benchmarks.schemas import Server, outcome
 
 Json = dict[str, Any]

@@ -26,12 +26,28 @@ IMPORT = "from mlxcel_integrations import LLM"
 CHAT = f"{IMPORT}\nLLM(base_url=sys.argv[1]).chat('hi', max_tokens=8)"
 
 UNUSED = {
-    "a schema of the answer": ["json_schema", "bounds", "relaxation", "schema_limits"],
-    "tools": ["tools", "prompted_tools", "call_streams", "call_schemas"],
-    "thinking before an answer": ["thought_stream", "smallest_answer"],
-    "a long prompt": ["context_window", "features"],
-    "a progress bar": ["prompt_progress"],
-    "another request": ["completions", "embeddings", "rerank", "shared_prefix", "word_pieces"],
+    "a schema of the answer": [
+        "schemas.json_schema",
+        "schemas.bounds",
+        "schemas.relaxation",
+        "schemas.size_limits",
+    ],
+    "tools": [
+        "tools.request_fields",
+        "tools.prompted_tools",
+        "tools.call_streams",
+        "tools.call_schemas",
+    ],
+    "thinking before an answer": ["answers.thought_stream", "schemas.smallest_answer"],
+    "a long prompt": ["tokens.context_window", "features"],
+    "a progress bar": ["answers.prompt_progress"],
+    "another request": [
+        "completions",
+        "vectors.embeddings",
+        "vectors.rerank",
+        "tokens.shared_prefix",
+        "vectors.word_pieces",
+    ],
 }
 """Modules of ``protocol`` that an import and a plain chat do not load, by what needs them."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelStreamError
-from mlxcel_integrations.protocol.stop import StopFilter
+from mlxcel_integrations.protocol.answers.stop import StopFilter
 from tests.client.test_freeing import freed
 from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer, Reply

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from mlxcel_integrations import MlxcelError, MlxcelStreamError, StructuredOutputTruncated
-from mlxcel_integrations.protocol.reply import fold
+from mlxcel_integrations.protocol.answers.reply import fold
 from tests.fakes.answers import Generation, Json
 from tests.fakes.server import FakeServer, Reply
 

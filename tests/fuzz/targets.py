@@ -21,28 +21,32 @@ import pydantic
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain import replies as to_langchain
 from mlxcel_integrations.llama_index import replies as to_llama_index
-from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
-from mlxcel_integrations.protocol.chat_streams import (
+from mlxcel_integrations.protocol.answers.chat_streams import (
     ChatStream,
     SchemaStream,
 )
+from mlxcel_integrations.protocol.answers.delta import Delta
+from mlxcel_integrations.protocol.answers.reply import fold
+from mlxcel_integrations.protocol.answers.sse import SSEDecoder
+from mlxcel_integrations.protocol.answers.stream import DeltaStream
+from mlxcel_integrations.protocol.answers.thought_stream import ThoughtStream
 from mlxcel_integrations.protocol.completions import CompletionStream, InfillStream
-from mlxcel_integrations.protocol.context_window import fit_chat, room_for_prompt, room_to_check
-from mlxcel_integrations.protocol.delta import Delta
 from mlxcel_integrations.protocol.discovery import choose_capable, choose_model
-from mlxcel_integrations.protocol.embeddings import embed_texts
 from mlxcel_integrations.protocol.failures import Failure, from_status, not_a_stream
 from mlxcel_integrations.protocol.features import read_features
 from mlxcel_integrations.protocol.flow import Flow, Gather
-from mlxcel_integrations.protocol.message_tokens import count_chat
-from mlxcel_integrations.protocol.reply import fold
-from mlxcel_integrations.protocol.rerank import rerank_documents
 from mlxcel_integrations.protocol.retries import Retries
-from mlxcel_integrations.protocol.sse import SSEDecoder
-from mlxcel_integrations.protocol.stream import DeltaStream
-from mlxcel_integrations.protocol.thought_stream import ThoughtStream
-from mlxcel_integrations.protocol.tokens import TokenMemory, count_texts, read_text
-from mlxcel_integrations.protocol.vector_models import VectorMemory
+from mlxcel_integrations.protocol.tokens.context_window import (
+    fit_chat,
+    room_for_prompt,
+    room_to_check,
+)
+from mlxcel_integrations.protocol.tokens.message_tokens import count_chat
+from mlxcel_integrations.protocol.tokens.tokenize import TokenMemory, count_texts, read_text
+from mlxcel_integrations.protocol.tools.call_streams import CallStream, PromptedStream
+from mlxcel_integrations.protocol.vectors.embeddings import embed_texts
+from mlxcel_integrations.protocol.vectors.rerank import rerank_documents
+from mlxcel_integrations.protocol.vectors.vector_models import VectorMemory
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.partial_json import IncrementalJSON
 from mlxcel_integrations.structured.type_schema import to_schema

@@ -18,15 +18,15 @@ import pytest
 from mlxcel_integrations.errors import MlxcelStreamError, StructuredOutputError
 from mlxcel_integrations.langchain.replies import MessageChunks
 from mlxcel_integrations.llama_index.replies import ChatChunks
-from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
-from mlxcel_integrations.protocol.chat_streams import (
+from mlxcel_integrations.protocol.answers.chat_streams import (
     ChatStream,
     SchemaStream,
 )
-from mlxcel_integrations.protocol.delta import Delta
-from mlxcel_integrations.protocol.reply import fold
-from mlxcel_integrations.protocol.sse import MAX_EVENT_BYTES, SSEDecoder
-from mlxcel_integrations.protocol.stream import DeltaStream
+from mlxcel_integrations.protocol.answers.delta import Delta
+from mlxcel_integrations.protocol.answers.reply import fold
+from mlxcel_integrations.protocol.answers.sse import MAX_EVENT_BYTES, SSEDecoder
+from mlxcel_integrations.protocol.answers.stream import DeltaStream
+from mlxcel_integrations.protocol.tools.call_streams import CallStream, PromptedStream
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.partial_json import IncrementalJSON
 from mlxcel_integrations.structured.type_schema import to_schema

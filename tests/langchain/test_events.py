@@ -17,7 +17,7 @@ from langchain_core.messages import HumanMessage
 from mlxcel_integrations import MlxcelStreamError
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.langchain.events import MessageEvents
-from mlxcel_integrations.protocol.delta import Delta
+from mlxcel_integrations.protocol.answers.delta import Delta
 from tests.fakes.server import FakeServer, Reply
 
 CALLS = [{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {}}]

@@ -11,8 +11,8 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from mlxcel_integrations.langchain.replies import MessageChunks, to_result
-from mlxcel_integrations.protocol.delta import Delta
-from mlxcel_integrations.protocol.reply import ChatReply
+from mlxcel_integrations.protocol.answers.delta import Delta
+from mlxcel_integrations.protocol.answers.reply import ChatReply
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:

@@ -25,8 +25,8 @@ from mlxcel_integrations.llama_index.replies import (
     to_chat_response,
     to_completion_response,
 )
-from mlxcel_integrations.protocol.delta import Delta
-from mlxcel_integrations.protocol.reply import ChatReply, fold
+from mlxcel_integrations.protocol.answers.delta import Delta
+from mlxcel_integrations.protocol.answers.reply import ChatReply, fold
 
 USAGE = {
     "prompt_tokens": 5,

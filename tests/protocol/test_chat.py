@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
+from mlxcel_integrations.protocol.answers.chat_streams import ChatStream
 from mlxcel_integrations.protocol.chat import chat_depends_on_server, chat_request
-from mlxcel_integrations.protocol.chat_streams import ChatStream
 from mlxcel_integrations.protocol.features import ServerFeatures
 from mlxcel_integrations.protocol.messages import inspect
 

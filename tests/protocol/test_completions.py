@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError, MlxcelStreamError
+from mlxcel_integrations.protocol.answers.delta import Delta
+from mlxcel_integrations.protocol.answers.reply import ChatReply, fold
 from mlxcel_integrations.protocol.completions import (
     CompletionStream,
     InfillStream,
     completion_depends_on_engine,
     completion_request,
 )
-from mlxcel_integrations.protocol.delta import Delta
-from mlxcel_integrations.protocol.reply import ChatReply, fold
 
 
 def test_the_body_asks_for_a_stream_with_usage() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelStreamError, StructuredOutputTruncated
-from mlxcel_integrations.protocol.call_streams import CallStream, PromptedStream
-from mlxcel_integrations.protocol.chat_streams import SchemaStream
+from mlxcel_integrations.protocol.answers.chat_streams import SchemaStream
+from mlxcel_integrations.protocol.answers.reply import fold
+from mlxcel_integrations.protocol.answers.stream import DeltaStream
 from mlxcel_integrations.protocol.completions import CompletionStream
 from mlxcel_integrations.protocol.generation_request import reader_factory
-from mlxcel_integrations.protocol.reply import fold
-from mlxcel_integrations.protocol.stream import DeltaStream
+from mlxcel_integrations.protocol.tools.call_streams import CallStream, PromptedStream
 
 ONE, TWO = frozenset({"weather"}), frozenset({"weather", "news"})
 FORMAT = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}

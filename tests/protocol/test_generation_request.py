@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxcel_integrations.protocol.chat_streams import ChatStream
+from mlxcel_integrations.protocol.answers.chat_streams import ChatStream
 from mlxcel_integrations.protocol.generation_request import reader_factory
 
 ENDLESS = ('{"a": "', *["la la "] * 200)

@@ -29,7 +29,7 @@ from mlxcel_integrations.protocol.sampling import (
     without_progress,
     without_thinking,
 )
-from mlxcel_integrations.protocol.schema_use import SchemaUse
+from mlxcel_integrations.protocol.schemas.schema_use import SchemaUse
 
 np = pytest.importorskip("numpy")
 

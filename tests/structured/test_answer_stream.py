@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, Field, model_validator
 
 from mlxcel_integrations import StructuredOutputError, StructuredOutputTruncated
-from mlxcel_integrations.protocol.delta import Delta
+from mlxcel_integrations.protocol.answers.delta import Delta
 from mlxcel_integrations.structured.answer_stream import AnswerStream
 from mlxcel_integrations.structured.schema import Schema
 from mlxcel_integrations.structured.type_schema import to_schema

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError, StructuredOutputError, StructuredOutputTruncated
-from mlxcel_integrations.protocol.reply import ChatReply
-from mlxcel_integrations.protocol.schema_use import Correction
+from mlxcel_integrations.protocol.answers.reply import ChatReply
+from mlxcel_integrations.protocol.schemas.schema_use import Correction
 from mlxcel_integrations.structured.attempts import Attempts, total_usage
 
 MISFIT = StructuredOutputError("?", raw='{"a": 1}', problem="it does not fit at /a")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.protocol.reply import ChatReply
+from mlxcel_integrations.protocol.answers.reply import ChatReply
 from mlxcel_integrations.structured.decision import MAX_LABELS, MAX_REQUESTS, Deciding, Decision
 from tests.fakes.decider import Decider, allowed_labels
 

@@ -9,11 +9,11 @@ import pytest
 from pydantic import BaseModel
 
 from mlxcel_integrations import ChatReply, MlxcelError, StructuredOutputError
+from mlxcel_integrations.protocol.answers.delta import Delta
 from mlxcel_integrations.protocol.chat import chat_request
-from mlxcel_integrations.protocol.delta import Delta
-from mlxcel_integrations.protocol.json_schema import MAX_SCHEMA_BYTES
 from mlxcel_integrations.protocol.messages import inspect
-from mlxcel_integrations.protocol.schema_use import Correction, SchemaUse
+from mlxcel_integrations.protocol.schemas.json_schema import MAX_SCHEMA_BYTES
+from mlxcel_integrations.protocol.schemas.schema_use import Correction, SchemaUse
 from mlxcel_integrations.structured.request import (
     constrained,
     content,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from mlxcel_integrations import MlxcelStreamError
-from mlxcel_integrations.protocol.chat_streams import ChatStream
+from mlxcel_integrations.protocol.answers.chat_streams import ChatStream
 from mlxcel_integrations.protocol.generation_request import Request
 from mlxcel_integrations.transport.connection import Connection
 from mlxcel_integrations.transport.steps import Incoming

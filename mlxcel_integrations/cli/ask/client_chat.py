@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...client import LLM
+from ...protocol.answers.prompt_progress import PromptProgress
 from ...protocol.messages import Message
-from ...protocol.prompt_progress import PromptProgress
 from .passages import Passage
 from .prompt import INSTRUCTION
 

@@ -14,7 +14,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableParallel, RunnablePassthrough
 
 from ...langchain import ChatMlxcel
-from ...protocol.prompt_progress import PromptProgress
+from ...protocol.answers.prompt_progress import PromptProgress
 from .passages import Passage
 from .prompt import INSTRUCTION
 

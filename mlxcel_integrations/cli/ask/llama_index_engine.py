@@ -17,7 +17,7 @@ from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from ...llama_index import Mlxcel, PromptProgressEvent
-from ...protocol.prompt_progress import PromptProgress
+from ...protocol.answers.prompt_progress import PromptProgress
 from .passages import Passage
 from .prompt import INSTRUCTION
 

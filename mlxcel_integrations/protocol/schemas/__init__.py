@@ -1,0 +1,1 @@
+"""JSON schemas in the form that a server takes, can compile, and has tokens left to fill."""

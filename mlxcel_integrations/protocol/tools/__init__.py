@@ -1,0 +1,1 @@
+"""Tools in requests, and calls of them in answers."""

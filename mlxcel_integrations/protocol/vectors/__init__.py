@@ -1,0 +1,1 @@
+"""Embeddings and relevance: models, limits of their texts, requests and answers."""

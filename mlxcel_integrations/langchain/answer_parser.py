@@ -168,10 +168,10 @@ class AnswerParser(Runnable[AIMessage, Any]):
             called: Whether the answer is a tool call instead.
         """
         if not self.include_raw:
-            with langchain_errors():
+            with langchain_errors:
                 return read()
         try:
-            with langchain_errors():
+            with langchain_errors:
                 return {"parsed": None if called else read(), "parsing_error": None}
         except Exception as error:  # noqa: BLE001 - a validator of the class may raise any
             return {"parsed": None, "parsing_error": error}

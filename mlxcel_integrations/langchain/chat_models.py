@@ -230,7 +230,7 @@ class ChatMlxcel(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with langchain_errors():
+        with langchain_errors:
             deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
             return to_result(fold(dispatching(deltas, run_manager)))
 
@@ -242,7 +242,7 @@ class ChatMlxcel(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with langchain_errors():
+        with langchain_errors:
             deltas = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             return to_result(fold([delta async for delta in adispatching(deltas, run_manager)]))
 
@@ -256,7 +256,7 @@ class ChatMlxcel(
         # LangChain itself makes the token callbacks of chat models, and passes no run.
         usage = self._wants_usage(kwargs)
         chunks = MessageChunks()
-        with langchain_errors():
+        with langchain_errors:
             for delta in self._llm._chat(*self._to_openai(messages, stop, kwargs)):
                 yield from chunks.add(delta)
         yield from chunks.finish(usage=usage)
@@ -270,7 +270,7 @@ class ChatMlxcel(
     ) -> AsyncIterator[ChatGenerationChunk]:
         usage = self._wants_usage(kwargs)
         chunks = MessageChunks()
-        with langchain_errors():
+        with langchain_errors:
             answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
@@ -288,7 +288,7 @@ class ChatMlxcel(
     ) -> Iterator[MessagesData]:
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
-        with langchain_errors():
+        with langchain_errors:
             deltas = self._llm._chat(*self._to_openai(messages, stop, kwargs))
             for delta in dispatching(deltas, run_manager):
                 yield from events.add(delta)
@@ -303,7 +303,7 @@ class ChatMlxcel(
     ) -> AsyncIterator[MessagesData]:
         usage = self._wants_usage(kwargs)
         events = MessageEvents(run_manager)
-        with langchain_errors():
+        with langchain_errors:
             answer = self._async_llm._chat(*self._to_openai(messages, stop, kwargs))
             async with OwnedGenerator(answer) as deltas:
                 async for delta in adispatching(deltas, run_manager):

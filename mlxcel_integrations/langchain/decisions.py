@@ -81,7 +81,7 @@ class MlxcelDecision(
         return self
 
     def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
-        with langchain_errors():
+        with langchain_errors:
             if self.by_embeddings:
                 text, labels = asked_by_embeddings(state, questions)
                 decisions = {name: self._llm.classify(text, labels[name]) for name in labels}
@@ -94,7 +94,7 @@ class MlxcelDecision(
             return to_response(questions, decisions, self._name)
 
     async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
-        with langchain_errors():
+        with langchain_errors:
             llm, decisions = self._async_llm, {}
             if self.by_embeddings:
                 text, labels = asked_by_embeddings(state, questions)

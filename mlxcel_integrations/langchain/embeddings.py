@@ -46,22 +46,22 @@ class MlxcelEmbeddings(EmbeddingAdapter, Embeddings, defer_build=False):
             MlxcelError: A text is empty, or the server has no model for embeddings.
             openai.APIError: The server refused the request or could not be reached.
         """
-        with langchain_errors():
+        with langchain_errors:
             return self._llm.embed(texts, **self._document_arguments())
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query."""
-        with langchain_errors():
+        with langchain_errors:
             return self._llm.embed([text], **self._query_arguments())[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of documents; see ``embed_documents``."""
-        with langchain_errors():
+        with langchain_errors:
             return await self._async_llm.embed(texts, **self._document_arguments())
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return the vector of a query; see ``embed_query``."""
-        with langchain_errors():
+        with langchain_errors:
             return (await self._async_llm.embed([text], **self._query_arguments()))[0]
 
     def _document_arguments(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class MlxcelLLM(
         def complete(prompt: str) -> ChatReply:
             return fold(self._llm._complete(prompt, sampling))
 
-        with langchain_errors():
+        with langchain_errors:
             if len(prompts) == 1:
                 return _to_result([complete(prompts[0])])
             with ThreadPoolExecutor(self._llm.features.slots or DEFAULT_SLOTS) as pool:
@@ -91,7 +91,7 @@ class MlxcelLLM(
                 deltas = self._async_llm._complete(prompt, sampling)
                 return fold([delta async for delta in deltas])
 
-        with langchain_errors():
+        with langchain_errors:
             slots = (await self._async_llm.features).slots if len(prompts) > 1 else 1
             slots_left = asyncio.Semaphore(slots or DEFAULT_SLOTS)
             try:
@@ -110,7 +110,7 @@ class MlxcelLLM(
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
         chunks = _TextChunks()
-        with langchain_errors():
+        with langchain_errors:
             sampling = self._sampling(stop, kwargs)
             for delta in self._llm._complete(prompt, sampling):
                 if (chunk := chunks.add(delta)) is None:
@@ -129,7 +129,7 @@ class MlxcelLLM(
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         chunks = _TextChunks()
-        with langchain_errors():
+        with langchain_errors:
             sampling = self._sampling(stop, kwargs)
             async with OwnedGenerator(self._async_llm._complete(prompt, sampling)) as deltas:
                 async for delta in deltas:
@@ -157,7 +157,7 @@ class MlxcelLLM(
         """
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens_from_messages(messages, tools)
-        with langchain_errors():
+        with langchain_errors:
             text = get_buffer_string(messages)
             return len(self._llm.tokenize(text, add_special=True)) if messages else 0
 
@@ -170,7 +170,7 @@ class MlxcelLLM(
         """
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens_from_messages(messages, tools)
-        with langchain_errors():
+        with langchain_errors:
             text = get_buffer_string(messages)
             return len(await self._async_llm.tokenize(text, add_special=True)) if messages else 0
 

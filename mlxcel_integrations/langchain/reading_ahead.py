@@ -52,7 +52,7 @@ class ReadingAhead(TokenCounting):
             >>> first.tokens_reused < second.tokens_reused
             True
         """
-        with langchain_errors():
+        with langchain_errors:
             chat, fields = self._warm_request(messages, tools, kwargs)
             return self._llm.warm(chat, **fields)
 
@@ -64,7 +64,7 @@ class ReadingAhead(TokenCounting):
         **kwargs: Any,
     ) -> PromptCost:
         """Read a prompt ahead; see ``warm``."""
-        with langchain_errors():
+        with langchain_errors:
             chat, fields = self._warm_request(messages, tools, kwargs)
             return await self._async_llm.warm(chat, **fields)
 

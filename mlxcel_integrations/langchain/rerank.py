@@ -39,14 +39,14 @@ class MlxcelRerank(RerankAdapter, BaseDocumentCompressor, defer_build=False):
             MlxcelError: The server has no model for reranking.
             openai.APIError: The server refused the request or could not be reached.
         """
-        with langchain_errors():
+        with langchain_errors:
             return _ranked(documents, self.rerank(query, _texts(documents)))
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Return copies of the most relevant documents; see ``compress_documents``."""
-        with langchain_errors():
+        with langchain_errors:
             return _ranked(documents, await self.arerank(query, _texts(documents)))
 
 

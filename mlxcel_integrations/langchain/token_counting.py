@@ -37,28 +37,28 @@ class TextCounting(HasClients):
         """Return the ids of a text's tokens, as the server gives them."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        with langchain_errors():
+        with langchain_errors:
             return self._llm.tokenize(text)
 
     async def aget_token_ids(self, text: str) -> list[int]:
         """Return the ids of a text's tokens, as the server gives them."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        with langchain_errors():
+        with langchain_errors:
             return await self._async_llm.tokenize(text)
 
     def get_num_tokens(self, text: str) -> int:
         """Return the number of a text's tokens."""
         if self.custom_get_token_ids is not None:
             return len(self.custom_get_token_ids(text))
-        with langchain_errors():
+        with langchain_errors:
             return self._llm.count_tokens(text)
 
     async def aget_num_tokens(self, text: str) -> int:
         """Return the number of a text's tokens."""
         if self.custom_get_token_ids is not None:
             return len(self.custom_get_token_ids(text))
-        with langchain_errors():
+        with langchain_errors:
             return await self._async_llm.count_tokens(text)
 
 
@@ -90,11 +90,11 @@ class TokenCounting(TextCounting):
         chat, fields = self._to_openai(_as_messages(messages), None, tools_field(tools))
         count = self._llm.count_message_tokens
         try:
-            with langchain_errors():
+            with langchain_errors:
                 return count(chat, **fields) if chat else 0
         except _REFUSALS as error:
             parts = _split_conversation(chat, fields, error)
-            with langchain_errors():
+            with langchain_errors:
                 return sum([count(part, **more) for part, more in parts])
 
     async def aget_num_tokens_from_messages(
@@ -107,11 +107,11 @@ class TokenCounting(TextCounting):
         chat, fields = self._to_openai(_as_messages(messages), None, tools_field(tools))
         count = self._async_llm.count_message_tokens
         try:
-            with langchain_errors():
+            with langchain_errors:
                 return await count(chat, **fields) if chat else 0
         except _REFUSALS as error:
             parts = _split_conversation(chat, fields, error)
-            with langchain_errors():
+            with langchain_errors:
                 return sum([await count(part, **more) for part, more in parts])
 
     @property
@@ -142,7 +142,7 @@ class TokenCounting(TextCounting):
             MlxcelError: The server does not report the size of its context, or cannot count.
         """
         given = _as_messages(messages)
-        with langchain_errors():
+        with langchain_errors:
             chat, fields = self._to_openai(given, None, tools_field(tools))
             kept = self._llm._driver.run(fit_messages(self._connection, chat, reserve, fields))
         return _source_messages(given, chat, kept)
@@ -159,7 +159,7 @@ class TokenCounting(TextCounting):
         See ``fit_messages``.
         """
         given = _as_messages(messages)
-        with langchain_errors():
+        with langchain_errors:
             chat, fields = self._to_openai(given, None, tools_field(tools))
             kept = await self._async_llm._driver.run(
                 fit_messages(self._connection, chat, reserve, fields)

@@ -125,14 +125,14 @@ class Mlxcel(
             MlxcelError: A message cannot be sent, or the answer broke off.
         """
         deltas = self._llm._chat(*self._to_openai(messages, kwargs))
-        with llama_index_errors():
+        with llama_index_errors:
             return to_chat_response(fold(map(with_progress_event, deltas)))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation; see ``chat``."""
         deltas = self._async_llm._chat(*self._to_openai(messages, kwargs))
-        with llama_index_errors():
+        with llama_index_errors:
             return to_chat_response(fold([with_progress_event(delta) async for delta in deltas]))
 
     @instrumented(llm_chat_callback)
@@ -163,7 +163,7 @@ class Mlxcel(
             MlxcelError: The answer broke off.
         """
         deltas = self._llm._complete(*self._completion(prompt, formatted, kwargs))
-        with llama_index_errors():
+        with llama_index_errors:
             return to_completion_response(fold(map(with_progress_event, deltas)))
 
     @llm_completion_callback()
@@ -172,7 +172,7 @@ class Mlxcel(
     ) -> CompletionResponse:
         """Return the continuation of a text; see ``complete``."""
         deltas = self._async_llm._complete(*self._completion(prompt, formatted, kwargs))
-        with llama_index_errors():
+        with llama_index_errors:
             return to_completion_response(
                 fold([with_progress_event(delta) async for delta in deltas])
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
 
 from ..adapters.errors import with_class
 from ..errors import StructuredOutputError, StructuredOutputTruncated
@@ -23,12 +24,18 @@ class LlamaIndexStructuredOutputTruncated(StructuredOutputTruncated, ValueError)
     """An answer was cut before its JSON ended; its readable part is in ``partial``."""
 
 
-@contextlib.contextmanager
-def llama_index_errors() -> Iterator[None]:
-    """Raise errors of structured output that are ``ValueError`` too."""
-    try:
-        yield
-    except StructuredOutputTruncated as error:
-        raise with_class(error, LlamaIndexStructuredOutputTruncated) from error.__cause__
-    except StructuredOutputError as error:
-        raise with_class(error, LlamaIndexStructuredOutputError) from error.__cause__
+class _LlamaIndexErrors(contextlib.AbstractContextManager[Any, None]):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, StructuredOutputTruncated):
+            raise with_class(error, LlamaIndexStructuredOutputTruncated) from error.__cause__
+        if isinstance(error, StructuredOutputError):
+            raise with_class(error, LlamaIndexStructuredOutputError) from error.__cause__
+
+
+llama_index_errors = _LlamaIndexErrors()
+"""Raises errors of structured output that are ``ValueError`` too."""

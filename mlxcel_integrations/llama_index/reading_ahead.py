@@ -43,7 +43,7 @@ class ReadingAhead(ChatRequests):
             >>> first.tokens_reused < second.tokens_reused
             True
         """
-        with llama_index_errors():
+        with llama_index_errors:
             chat, fields = self._warm_request(messages, tools, kwargs)
             return self._llm.warm(chat, **fields)
 
@@ -51,7 +51,7 @@ class ReadingAhead(ChatRequests):
         self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = (), **kwargs: Any
     ) -> PromptCost:
         """Read a prompt ahead; see ``warm``."""
-        with llama_index_errors():
+        with llama_index_errors:
             chat, fields = self._warm_request(messages, tools, kwargs)
             return await self._async_llm.warm(chat, **fields)
 

@@ -78,7 +78,7 @@ class _Chunks(Generic[Response]):
 
     def stream(self, deltas: Iterable[Delta]) -> Generator[Response, None, None]:
         """Yield the chunks of an answer, the last one at its end."""
-        with llama_index_errors():
+        with llama_index_errors:
             for delta in deltas:
                 if (chunk := self.add(delta)) is not None:
                     yield chunk
@@ -86,7 +86,7 @@ class _Chunks(Generic[Response]):
 
     async def astream(self, answer: AsyncGenerator[Delta, None]) -> AsyncGenerator[Response, None]:
         """Yield the chunks of an answer, the last one at its end."""
-        with llama_index_errors():
+        with llama_index_errors:
             async with OwnedGenerator(answer) as deltas:
                 async for delta in deltas:
                     if (chunk := self.add(delta)) is not None:

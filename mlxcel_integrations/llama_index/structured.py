@@ -265,7 +265,7 @@ def read_object(schema: Schema[Model], response: ChatResponse) -> Model:
     Raises:
         StructuredOutputError: The answer does not fit the schema.
     """
-    with llama_index_errors():
+    with llama_index_errors:
         return schema.validate(answer_text(response), finish_reason(response))
 
 
@@ -275,5 +275,5 @@ def last_values(answers: AnswerStream) -> Sequence[Any]:
     Raises:
         StructuredOutputError: The answer does not fit the schema.
     """
-    with llama_index_errors():
+    with llama_index_errors:
         return answers.close()

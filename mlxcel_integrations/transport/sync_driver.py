@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from ..errors import warn_caller
 from ..protocol.answers.delta import Delta
 from ..protocol.flow import Flow, Gather
 from ..protocol.generation_request import Request
+from .blocked_loop import warn_of_blocked_loop
 from .connection import Connection
 from .exchange import ensure_started, run
 from .generation import follow_up_steps, open_answer
@@ -66,7 +65,7 @@ class SyncDriver:
             MlxcelStreamError: The answer broke off, or was not a stream.
             openai.APIError: The server refused the request or could not be reached.
         """
-        _warn_of_blocked_loop()
+        warn_of_blocked_loop()
         # Notebooks and pytest leave these functions out of a traceback.
         __tracebackhide__ = True
         steps: Steps[StreamedAnswer] | None = open_answer(self._connection, preparation)
@@ -138,24 +137,3 @@ class SyncDriver:
             # After a failure, cancel the flows that have not begun, and do not wait for the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
-
-
-_warned_of_blocked_loop = False
-
-
-def _warn_of_blocked_loop() -> None:
-    """Warn, once in a program, that a synchronous call for an answer blocks the event loop.
-
-    Not in a notebook, where a loop always runs, and nothing else waits for it.
-    """
-    global _warned_of_blocked_loop
-    # Where asyncio was not imported, no loop runs.
-    asyncio = sys.modules.get("asyncio")
-    blocked = asyncio and asyncio._get_running_loop() and "ipykernel" not in sys.modules
-    if blocked and not _warned_of_blocked_loop:
-        _warned_of_blocked_loop = True
-        warn_caller(
-            "A synchronous call waits for an answer in a running event loop, and stops everything "
-            "else in it. Use AsyncLLM, or the asynchronous method of the same name (ainvoke, "
-            "achat, acomplete, ...)."
-        )

@@ -29,7 +29,7 @@ def test_an_error_keeps_its_content_and_any_attribute(
     )
     translated: Any = getattr(importlib.import_module(f"mlxcel_integrations.{name}"), translation)
 
-    with pytest.raises(type(error)) as caught, translated():
+    with pytest.raises(type(error)) as caught, translated:
         raise error from cause
 
     dual = caught.value

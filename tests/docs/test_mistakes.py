@@ -21,7 +21,7 @@ from llama_index.core.llms.utils import resolve_llm
 from mlxcel_integrations import LLM, AsyncLLM, ManagedServer
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.llama_index import Mlxcel
-from mlxcel_integrations.transport import sync_driver
+from mlxcel_integrations.transport import blocked_loop
 from tests.fakes.server import FakeServer, Reply
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -177,7 +177,7 @@ def message(mistake: str, server: FakeServer) -> str:
 def _nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLXCEL_BIN", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(sync_driver, "_warned_of_blocked_loop", False)
+    monkeypatch.setattr(blocked_loop, "_warned", False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
 
 
@@ -205,24 +205,6 @@ def test_the_page_has_the_words_of_the_message(mistake: str, text_server: FakeSe
 
     found = [h for h in HEADINGS if all(part in told for part in h.strip("…").split("…"))]
     assert found, f"docs/troubleshooting.md needs a heading for: {told}"
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_loop_is_warned_of_once(text_server: FakeServer, count: int) -> None:
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        for _ in range(count):
-            in_a_loop(text_server)
-
-    assert [__file__] == [one.filename for one in warned]
-
-
-def test_a_notebook_whose_loop_always_runs_is_not_warned(
-    text_server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
-
-    assert "" == message("a synchronous call in a loop", text_server)
 
 
 STRANGERS: dict[str, Callable[[], object]] = {

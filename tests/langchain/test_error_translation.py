@@ -29,7 +29,7 @@ def time_out() -> None:
     [(break_off, lc.ModelAPIError), (time_out, lc.ModelTimeoutError)],
 )
 def test_the_cause_is_kept_and_the_frames_inside_are_not(fail: Any, langchain: type) -> None:
-    with pytest.raises(langchain) as caught, langchain_errors():
+    with pytest.raises(langchain) as caught, langchain_errors:
         fail()
 
     assert CAUSE is caught.value.__cause__
@@ -39,7 +39,7 @@ def test_the_cause_is_kept_and_the_frames_inside_are_not(fail: Any, langchain: t
 def test_errors_of_others_are_left_alone() -> None:
     error = KeyError("of a validator")
 
-    with pytest.raises(KeyError) as caught, langchain_errors():
+    with pytest.raises(KeyError) as caught, langchain_errors:
         raise error
 
     assert error is caught.value

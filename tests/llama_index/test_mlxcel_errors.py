@@ -70,7 +70,7 @@ def server() -> Iterator[FakeServer]:
 )
 def test_an_error_keeps_what_it_says_and_is_a_value_error_too(error: StructuredOutputError) -> None:
     cause = KeyError("x")
-    with pytest.raises(type(error)) as caught, llama_index_errors():
+    with pytest.raises(type(error)) as caught, llama_index_errors:
         raise error from cause
 
     dual: Any = caught.value
@@ -82,7 +82,7 @@ def test_an_error_keeps_what_it_says_and_is_a_value_error_too(error: StructuredO
 
 
 def test_other_errors_stay_as_they_are() -> None:
-    with pytest.raises(MlxcelError) as caught, llama_index_errors():
+    with pytest.raises(MlxcelError) as caught, llama_index_errors:
         raise MlxcelError("no model")
 
     assert not isinstance(caught.value, ValueError)

@@ -6,7 +6,6 @@ import functools
 import inspect
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overload
@@ -200,10 +199,9 @@ def _by_pydantic_1(output_type: Any, title: str) -> tuple[JsonSchema, Callable[[
 def _with_typed_dicts_replaced(output_type: Any, outer: tuple[Any, ...] = ()) -> Any:
     """Return a type with each ``typing.TypedDict`` in it replaced for Pydantic.
 
-    Before Python 3.12, Pydantic only accepts those of ``typing_extensions``.
+    Before Python 3.12, Pydantic only accepts those of ``typing_extensions``. Later, it warns of
+    items that are read-only.
     """
-    if sys.version_info >= (3, 12):  # pragma: no cover # measured with 3.11
-        return output_type
     if is_typed_dict(output_type) and output_type not in outer:
         return _typed_dict(output_type, (*outer, output_type))
     args = get_args(output_type)

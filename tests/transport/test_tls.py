@@ -145,6 +145,8 @@ def test_a_long_question_and_its_answer_are_encrypted(way: Way, loop: str, tmp_p
             while left > 0:
                 left -= len(secure.recv(65536))
             secure.sendall(HEAD + delta.encode())
+            # uvloop loses what it has not passed on yet when the server closes the connection.
+            secure.recv(1)
 
     factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
     with RawServer(serve, reads=False) as server:

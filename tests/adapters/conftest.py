@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.adapters.frameworks import FRAMEWORKS, Framework
+from tests.adapters.ways import Way
+from tests.fakes.answers import Generation
 from tests.fakes.server import FakeServer
 
 
@@ -18,6 +20,19 @@ def framework(request: pytest.FixtureRequest) -> Framework:
 
 
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer("newest") as fake:
+def way(request: pytest.FixtureRequest) -> Way:
+    """A way to ask, if its framework is installed."""
+    asking: Way = request.param
+    pytest.importorskip(asking.framework.package, reason="this framework is not installed")
+    return asking
+
+
+@pytest.fixture
+def generation() -> Generation:
+    return "newest"
+
+
+@pytest.fixture
+def server(generation: Generation) -> Iterator[FakeServer]:
+    with FakeServer(generation) as fake:
         yield fake

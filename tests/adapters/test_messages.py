@@ -212,3 +212,21 @@ def test_addresses_are_sent_only_if_that_is_allowed(framework: Framework, kind: 
 
     part = framework.sent(messages, urls=True)[1]["content"][1]
     assert {"type": f"{kind}_url", f"{kind}_url": {"url": url}} == part
+
+
+def test_the_oldest_form_of_calls_is_sent(framework: Framework) -> None:
+    messages = [
+        framework.function_call("weather", '{"city": "Paris"}'),
+        framework.function_result("sunny", "weather"),
+    ]
+
+    asked, answered = check(framework, messages).messages
+
+    (made,) = asked["tool_calls"]
+    assert sent_call(1)["function"] == made["function"]
+    assert ("tool", "sunny", made["id"]) == (
+        answered["role"],
+        answered["content"],
+        answered["tool_call_id"],
+    )
+    assert made["id"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.adapters.rerank import RerankAdapter
+from tests.adapters.frameworks import Framework
 from tests.fakes.server import FakeServer
 
 MODELS = [{"id": "ranker", "capabilities": ["rerank"]}]
@@ -36,3 +39,15 @@ def test_documents_are_ranked_either_way() -> None:
 
         assert ["the deep sea"] == [one.document for one in ranked]
         assert ranked == asyncio.run(model.arerank("deep sea", ["a hill", "the deep sea"]))
+
+
+@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
+def test_a_server_without_a_ranker_names_the_flag(
+    framework: Framework, call: Callable[..., Any], generation: str
+) -> None:
+    with (
+        FakeServer(generation) as server,
+        framework.ranker(base_url=server.url) as ranker,
+        pytest.raises(MlxcelError, match="reranker_model="),
+    ):
+        framework.rank(call, ranker, "sea", ["the sea", "deep sea"])

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 
-__all__ = ["ANSWERS", "Json"]
+__all__ = ["ANSWERS", "FUNCTIONS", "THOUGHTLESS", "results"]
 
 Json = dict[str, Any]
 
@@ -308,3 +308,14 @@ OTHERS: dict[str, AIMessage] = {
 }
 
 ANSWERS = OPENAI | ANTHROPIC | GOOGLE | OTHERS
+
+THOUGHTLESS = {"ChatOpenAI, chat completions"}
+"""Answers without thoughts: this route of OpenAI does not tell them."""
+
+
+def results(name: str) -> list[ToolMessage]:
+    """Return the results of an answer's calls."""
+    return [
+        ToolMessage(text, tool_call_id=call)
+        for text, call in zip(("sunny", "rainy"), CITIES, strict=True)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,31 +68,16 @@ def test_every_generation_streams_on_the_wire_with_usage(
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLING))
-@pytest.mark.parametrize("place", ["constructor", "call", "bind"])
-def test_every_sampling_field_reaches_the_request(
-    server: FakeServer, name: str, place: str
+def test_a_bound_sampling_field_reaches_the_request(
+    server: FakeServer, llm: ChatMlxcel, name: str
 ) -> None:
     fields = {name: SAMPLING[name]} | ({"logprobs": True} if name == "top_logprobs" else {})
-    with ChatMlxcel(base_url=server.url, **(fields if place == "constructor" else {})) as llm:
-        server.script(Reply.text("ok"))
-        if place == "bind":
-            llm.bind(**fields).invoke("x")
-        else:
-            llm.invoke("x", **(fields if place == "call" else {}))
+    server.script(Reply.text("ok"))
 
-    body = server.posts[-1].json
-    if name == "extra_body":
-        assert 1 == body["mine"]
-    else:
-        assert SAMPLING[name] == body[name]
+    llm.bind(**fields).invoke("x")
 
-
-def test_a_call_beats_the_constructor_and_extra_body_beats_both(server: FakeServer) -> None:
-    with ChatMlxcel(base_url=server.url, temperature=0.1, seed=1, stop=["A"]) as llm:
-        llm.invoke("x", temperature=0.2, seed=2, stop=["B"], extra_body={"seed": 3})
-
-    body = server.posts[-1].json
-    assert (0.2, 3, ["B"]) == (body["temperature"], body["seed"], body["stop"])
+    sent, expected = ("mine", 1) if name == "extra_body" else (name, SAMPLING[name])
+    assert expected == server.posts[-1].json[sent]
 
 
 def test_an_empty_stop_is_not_sent(server: FakeServer) -> None:
@@ -142,30 +127,6 @@ def test_traces_have_the_versions_of_all_packages(kind: Any) -> None:
         "langchain-core": VERSION,
         "mlxcel-integrations": __version__,
     }.items() <= versions.items()
-
-
-@pytest.mark.parametrize("output_version", ["v0", "v1"])
-@ALL_WAYS
-def test_thinking_comes_in_and_goes_back(server: FakeServer, ask: Ask, output_version: str) -> None:
-    with ChatMlxcel(base_url=server.url, output_version=output_version) as llm:
-        server.script(Reply.text("It is 51.", reasoning="17 times 3 is 51."))
-        answer = ask(llm, "What is 17 times 3?")
-        llm.invoke(["What is 17 times 3?", answer, "Sure?"])
-        silent = llm.model_copy(update={"send_reasoning": False})
-        silent.invoke(["What is 17 times 3?", answer, "Sure?"])
-
-    assert isinstance(answer, AIMessage)
-    assert "17 times 3 is 51." == answer.additional_kwargs["reasoning_content"]
-    blocks = [{k: v for k, v in block.items() if k != "index"} for block in answer.content_blocks]
-    expected = [
-        {"type": "reasoning", "reasoning": "17 times 3 is 51."},
-        {"type": "text", "text": "It is 51."},
-    ]
-    assert expected == blocks
-    sent, sent_silently = (post.json["messages"][1] for post in server.posts[-2:])
-    plain = {"role": "assistant", "content": "It is 51."}
-    assert {**plain, "reasoning_content": "17 times 3 is 51."} == sent
-    assert plain == sent_silently
 
 
 def test_usage_can_be_left_out_of_streams(server: FakeServer) -> None:
@@ -302,22 +263,6 @@ def test_copies_answer_too(llm: ChatMlxcel, copied: Callable[[ChatMlxcel], ChatM
     other.close()
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "Neither a model nor a server"),
-        ({"model": "m", "base_url": "http://x"}, "served_model="),
-        ({"base_url": "http://x", "socket": "/x"}, "Drop the one"),
-        ({"base_url": "http://x", "temprature": 1}, "Did you mean 'temperature'"),
-        ({"base_url": "http://x", "wholly_unknown": 1}, "extra_body"),
-        ({"base_url": "http://x", "ctx_size": 512}, "ctx_size= can only be set for a server"),
-    ],
-)
-def test_a_wrong_constructor_says_what_to_do(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(MlxcelError, match=message):
-        ChatMlxcel(**options)
-
-
 def test_a_negative_max_tokens_is_refused_in_the_constructor_and_in_a_call(llm: ChatMlxcel) -> None:
     with pytest.raises(MlxcelError, match="max_tokens=-1 must be at least 0"):
         ChatMlxcel(base_url="http://x", max_tokens=-1)
@@ -333,37 +278,3 @@ def test_a_misspelt_field_of_a_call_is_sent_with_one_warning(
     llm.invoke("x", presense_penalty=1)
 
     assert 1 == server.posts[-1].json["presense_penalty"]
-
-
-@pytest.mark.parametrize("way", ["break", "cancel ainvoke", "cancel astream", "aclose"])
-def test_leaving_an_answer_closes_its_connection_at_once(
-    server: FakeServer, llm: ChatMlxcel, way: str
-) -> None:
-    server.script(Reply.text("word " * 1000, delay=0.02))
-
-    if way == "break":
-        for _ in llm.stream("x"):
-            break
-        assert server.wait_disconnect()
-    else:
-        asyncio.run(_leave(server, llm, way))
-
-
-async def _leave(server: FakeServer, llm: ChatMlxcel, way: str) -> None:
-    if way == "aclose":
-        chunks: AsyncIterator[Any] = llm.astream("x")
-        await anext(chunks)
-        await chunks.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
-    else:
-        coroutine = llm.ainvoke("x") if way == "cancel ainvoke" else _drain(llm)
-        task = asyncio.ensure_future(coroutine)
-        await asyncio.to_thread(server.wait_post)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert await asyncio.to_thread(server.wait_disconnect)
-
-
-async def _drain(llm: ChatMlxcel) -> None:
-    async for _ in llm.astream("x"):
-        pass

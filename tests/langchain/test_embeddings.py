@@ -16,7 +16,7 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import MlxcelEmbeddings
 from mlxcel_integrations.options.fields import SamplingParams
 from tests.fakes.server import FakeServer
-from tests.vectors import near, sent
+from tests.vectors import near
 
 MODELS = [
     {"id": "chat", "capabilities": ["completion"]},
@@ -37,22 +37,6 @@ def test_documents_and_queries_become_vectors(server: FakeServer, call: Callable
         assert [near(text) for text in texts] == call(embeddings, "embed_documents", texts)
     with MlxcelEmbeddings(base_url=server.url) as embeddings:
         assert near("a question?") == call(embeddings, "embed_query", "a question?")
-
-
-def test_prefixes_instruction_and_dimensions_are_part_of_the_request(
-    server: FakeServer, call: Callable[..., Any]
-) -> None:
-    options: dict[str, Any] = {"text_prefix": "passage: ", "query_prefix": "query: "}
-    options |= {"instruction": "Find it.", "dimensions": 4, "served_model": "embedder"}
-    with MlxcelEmbeddings(base_url=server.url, **options) as embeddings:
-        assert [near("passage: a", 4)] == call(embeddings, "embed_documents", ["a"])
-    with MlxcelEmbeddings(base_url=server.url, **options) as embeddings:
-        assert near("query: a", 4) == call(embeddings, "embed_query", "a")
-
-    of_text, of_query = sent(server)
-    assert ["passage: a"] == of_text["input"]
-    assert "instruction" not in of_text
-    assert (["query: a"], "Find it.") == (of_query["input"], of_query["instruction"])
 
 
 def test_it_feeds_a_vector_store(server: FakeServer) -> None:
@@ -99,9 +83,3 @@ def test_texts_that_are_empty_are_told_or_skipped(server: FakeServer) -> None:
         embeddings.embed_documents(["a", ""])
     with MlxcelEmbeddings(base_url=server.url, skip_empty=True) as embeddings:
         assert [near("a"), [0.0] * 8] == embeddings.embed_documents(["a", ""])
-
-
-def test_a_second_server_is_not_asked_for_the_model_of_the_first() -> None:
-    embeddings = MlxcelEmbeddings(model="embedded", served_model="chat")
-
-    assert None is embeddings._text_arguments()["model"]

@@ -181,7 +181,9 @@ def test_an_agent_answers_in_the_form_that_is_asked_for(llm: ChatMlxcel) -> None
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_conversation_of_another_provider_goes_on(llm: ChatMlxcel, name: str) -> None:
+def test_the_engine_goes_on_with_a_conversation_of_another_provider(
+    llm: ChatMlxcel, name: str
+) -> None:
     messages = [
         HumanMessage("What is the weather in Paris and Rome?"),
         ANSWERS[name],

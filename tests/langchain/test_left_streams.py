@@ -96,7 +96,7 @@ STREAMS = [
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("loop", LOOPS)
-def test_leaving_a_stream_is_silent(
+def test_leaving_a_model_or_a_chain_is_silent(
     server: FakeServer, caplog: pytest.LogCaptureFixture, loop: str, way: Way, stream: Any
 ) -> None:
     server.script(*[long_answer('{"text": "')] * 2)

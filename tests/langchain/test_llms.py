@@ -16,10 +16,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, get_buffer_string
 from langchain_core.prompts import PromptTemplate
 
-from mlxcel_integrations import MlxcelError, MlxcelStreamError
+from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import MlxcelLLM
-from mlxcel_integrations.options.fields import SamplingParams
-from tests.fakes.samples import SAMPLING
 from tests.fakes.server import FakeServer, Reply
 
 Ask = Callable[..., str]
@@ -114,18 +112,6 @@ def test_tokens_are_called_back_once_each_in_streams(llm: MlxcelLLM) -> None:
     assert len(told.tokens) > 1
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLING) - {"chat_template_kwargs", "top_logprobs"}))
-def test_every_sampling_field_reaches_the_request(name: str) -> None:
-    assert set(SAMPLING) == set(SamplingParams.model_fields)
-    with FakeServer() as server, MlxcelLLM(base_url=server.url, **{name: SAMPLING[name]}) as llm:
-        server.script(Reply.text("ok"))
-        llm.invoke("x")
-
-    body = server.posts[-1].json
-    expected = {"logprobs": 1}.get(name, SAMPLING[name])
-    assert expected == (body if name != "extra_body" else {name: {"mine": body["mine"]}})[name]
-
-
 def test_tokens_are_counted_by_the_server(server: FakeServer, llm: MlxcelLLM) -> None:
     question = [HumanMessage("Where is Oslo?"), AIMessage("There.")]
     text = get_buffer_string(question)
@@ -191,39 +177,6 @@ def test_a_prompt_that_fails_fails_its_batch(
     assert isinstance(caught.value, lc.ModelInvalidRequestError)
 
 
-@ALL_WAYS
-def test_a_cut_answer_is_an_error_that_keeps_its_text(
-    server: FakeServer, llm: MlxcelLLM, ask: Ask
-) -> None:
-    part = {"choices": [{"index": 0, "text": "one", "finish_reason": None}]}
-    server.script(Reply.events([part], done=False))
-
-    with pytest.raises(MlxcelStreamError, match="cut short") as caught:
-        ask(llm, "x")
-    assert isinstance(caught.value, lc.ModelAPIError)
-    assert "one" == caught.value.partial
-
-
-@pytest.mark.parametrize("way", ["break", "cancel ainvoke", "cancel abatch"])
-def test_leaving_frees_the_server_at_once(server: FakeServer, llm: MlxcelLLM, way: str) -> None:
-    server.script(*[Reply.text("word " * 1000, delay=0.02)] * 2)
-
-    async def cancel(coroutine: Any) -> None:
-        task = asyncio.ensure_future(coroutine)
-        await asyncio.to_thread(server.wait_post)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert await asyncio.to_thread(server.wait_disconnect)
-
-    if way == "break":
-        for _ in llm.stream("x"):
-            break
-        assert server.wait_disconnect()
-    else:
-        asyncio.run(cancel(llm.ainvoke("x") if way == "cancel ainvoke" else llm.abatch(["x", "y"])))
-
-
 def test_it_composes_caches_and_pickles(server: FakeServer) -> None:
     with MlxcelLLM(base_url=server.url, cache=InMemoryCache()) as llm:
         chain = PromptTemplate.from_template("Say {word}") | llm
@@ -255,3 +208,17 @@ def test_a_server_that_fills_in_nothing_says_so(ask: Ask) -> None:
         pytest.raises(openai.NotFoundError, match="recent version"),
     ):
         ask(llm, "def f():", suffix="return x")
+
+
+def test_leaving_a_batch_frees_the_server_at_once(server: FakeServer, llm: MlxcelLLM) -> None:
+    server.script(*[Reply.text("word " * 1000, delay=0.02)] * 2)
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(llm.abatch(["x", "y"]))
+        await asyncio.to_thread(server.wait_post)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.wait_disconnect)
+
+    asyncio.run(leave())

@@ -10,7 +10,6 @@ from langchain_core.messages import (
     AIMessage,
     AnyMessage,
     ChatMessage,
-    FunctionMessage,
     HumanMessage,
     RemoveMessage,
     SystemMessage,
@@ -205,19 +204,6 @@ def test_an_openai_custom_call_has_langchain_s_argument() -> None:
     (call,) = sent(AIMessage([block]))["tool_calls"]
 
     assert {"name": "run", "arguments": '{"__arg1": "print(1)"}'} == call["function"]
-
-
-def test_the_oldest_form_of_calls_is_sent() -> None:
-    call = {"name": "look", "arguments": '{"city": "Oslo"}'}
-    messages = [
-        AIMessage("", additional_kwargs={"function_call": call}),
-        FunctionMessage("sunny", name="look"),
-    ]
-
-    asked, result = to_openai_messages(messages)
-
-    assert [{**SENT_CALL, "id": ""}] == asked["tool_calls"]
-    assert {"role": "tool", "name": "look", "tool_call_id": "", "content": "sunny"} == result
 
 
 FOREIGN: list[Json] = [

@@ -5,7 +5,6 @@ What both frameworks have in common is in ``tests/adapters``.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from typing import Any
 
@@ -22,9 +21,8 @@ from langchain_core.messages import (
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.langchain.messages import to_openai_messages
-from mlxcel_integrations.protocol.messages import inspect
 from tests.fakes.server import FakeServer
-from tests.langchain.histories import ANSWERS, FUNCTIONS, Json
+from tests.langchain.histories import ANSWERS, FUNCTIONS
 
 
 def test_a_list_with_one_text_is_sent_as_a_text() -> None:
@@ -146,45 +144,6 @@ def test_blocks_of_an_answer_go_back_where_templates_read_them(content: Any) -> 
 # --------------------------------------------------------------------------- other providers
 
 QUESTION = "Weather in Paris and Rome?"
-RESULTS = [ToolMessage("sunny", tool_call_id="call_1"), ToolMessage("rainy", tool_call_id="call_2")]
-SENT_QUESTION = {"role": "user", "content": QUESTION}
-SENT_RESULTS = [
-    {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
-    {"role": "tool", "tool_call_id": "call_2", "content": "rainy"},
-]
-THOUGHTLESS = {"ChatOpenAI, chat completions"}
-"""Answers without thoughts: this route of OpenAI does not tell them."""
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("reasoning", [True, False])
-def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) -> None:
-    expected: Json = {"role": "assistant", "content": "I look.", "tool_calls": FUNCTIONS}
-    if reasoning and name not in THOUGHTLESS:
-        expected["reasoning_content"] = "Two cities."
-    messages = [HumanMessage(QUESTION), ANSWERS[name], *RESULTS]
-    before = copy.deepcopy(messages)
-
-    sent = to_openai_messages(messages, reasoning=reasoning)
-
-    assert [SENT_QUESTION, expected, *SENT_RESULTS] == sent
-    assert before == messages
-    conversation = inspect(sent)
-    assert conversation.problem is None
-    conversation.check_media(None)
-
-
-@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
-def test_servers_take_the_conversations_of_all_providers(generation: str) -> None:
-    async def ask(llm: ChatMlxcel, messages: list[Any]) -> str:
-        return (await llm.ainvoke(messages)).text
-
-    with FakeServer(generation) as server, ChatMlxcel(base_url=server.url) as llm:
-        for name, answer in ANSWERS.items():
-            messages = [HumanMessage(QUESTION), answer, *RESULTS, HumanMessage("Thanks.")]
-
-            assert "echo: Thanks." == llm.invoke(messages).text, name
-            assert "echo: Thanks." == asyncio.run(ask(llm, messages)), name
 
 
 def test_an_agent_falls_back_from_another_provider() -> None:

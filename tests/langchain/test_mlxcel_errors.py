@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from langchain_core import exceptions as lc
 
@@ -15,10 +13,7 @@ from mlxcel_integrations import (
     StructuredOutputError,
     StructuredOutputTruncated,
 )
-from mlxcel_integrations.langchain import ChatMlxcel
 from mlxcel_integrations.langchain.mlxcel_errors import from_mlxcel
-from tests.fakes.server import FakeServer, Reply
-from tests.langchain.ways import ALL_WAYS, Ask
 
 
 @pytest.mark.parametrize(
@@ -47,20 +42,3 @@ def test_wrong_use_is_no_error_of_langchain() -> None:
     error = MlxcelError("messages[0] cannot be sent")
 
     assert error is from_mlxcel(error)
-
-
-@ALL_WAYS
-def test_a_cut_answer_is_an_error_that_keeps_its_text(
-    server: FakeServer, llm: ChatMlxcel, ask: Ask
-) -> None:
-    server.script(Reply.events([_text("one"), _text(" two")], done=False))
-
-    with pytest.raises(MlxcelStreamError, match="cut short") as caught:
-        ask(llm, "x")
-
-    assert isinstance(caught.value, lc.ModelAPIError)
-    assert "one two" == caught.value.partial
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}

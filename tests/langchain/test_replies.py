@@ -20,7 +20,7 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     return chunk
 
 
-def test_the_fast_text_chunk_equals_the_validated_one() -> None:
+def test_the_fast_chunk_of_a_message_equals_the_validated_one() -> None:
     """It is built without validation, so nothing else would notice a new field of LangChain."""
     message = AIMessageChunk(content=" tok", response_metadata={"model_provider": "mlxcel"})
     expected = ChatGenerationChunk(message=message)

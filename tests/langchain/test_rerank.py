@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import MlxcelRerank
 from tests.fakes.server import FakeServer
 
@@ -62,13 +61,3 @@ def test_texts_are_ranked_with_their_places(server: FakeServer, call: Callable[.
         (best,) = call(ranker, "rerank", "sea", ["land", "sea"])
 
     assert (1, 1.0, "sea") == (best.index, best.relevance_score, best.document)
-
-
-def test_a_server_without_a_ranker_names_the_flag(call: Callable[..., Any]) -> None:
-    for generation in ("newest", "v0.4.2"):
-        with (
-            FakeServer(generation) as server,
-            MlxcelRerank(base_url=server.url) as ranker,
-            pytest.raises(MlxcelError, match="reranker_model="),
-        ):
-            call(ranker, "compress_documents", DOCUMENTS, "sea")

@@ -499,13 +499,6 @@ def test_lists_grow(server: FakeServer, llm: ChatMlxcel) -> None:
         assert [City(name="Oslo"), City(name="Bergen")] == values[-1]
 
 
-def test_an_answer_among_the_thoughts_is_found(server: FakeServer, llm: ChatMlxcel) -> None:
-    server.script(*[Reply.text("", reasoning=OSLO)] * 4)
-
-    oslo = City(name="Oslo by the fjord", people=7)
-    assert [oslo] * 4 == ways(llm.with_structured_output(City))
-
-
 # --------------------------------------------------------------------------- leaving
 
 

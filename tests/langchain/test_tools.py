@@ -71,30 +71,6 @@ def made(message: AIMessage) -> list[tuple[str, Any]]:
     return [(call["name"], call["args"]) for call in message.tool_calls]
 
 
-def test_a_model_may_call_a_tool(server: FakeServer, llm: ChatMlxcel) -> None:
-    bound = llm.bind_tools([get_weather, News])
-    for message in ways(bound, "What is the weather in Oslo?"):
-        assert [("get_weather", {"location": "Oslo"})] == made(message)
-        assert ["tool_call"] == [block["type"] for block in message.content_blocks]
-        assert "tool_calls" == message.response_metadata["finish_reason"]
-    for message in ways(bound, "Hello!"):
-        assert ("echo: Hello!", []) == (message.text, message.tool_calls)
-
-    names = [tool["function"]["name"] for tool in server.posts[-1].json["tools"]]
-    assert ["get_weather", "News"] == names
-
-
-@pytest.mark.parametrize("choice", ["any", "required", True, "News", {"name": "News"}])
-def test_a_forced_call_comes_in_every_way(server: FakeServer, llm: ChatMlxcel, choice: Any) -> None:
-    bound = llm.bind_tools([News], tool_choice=choice)
-    for message in ways(bound, "Hello!"):
-        assert [("News", {"topic": "x"})] == made(message)
-        assert "" == message.text
-        assert "tool_calls" == message.response_metadata["finish_reason"]
-        # The older server fails after the call, and then tells no usage.
-        assert (server.generation == "v0.4.2") is (message.usage_metadata is None)
-
-
 def test_no_call_is_made_where_none_is_allowed(server: FakeServer, llm: ChatMlxcel) -> None:
     llm.bind_tools([News], tool_choice="none", parallel_tool_calls=False).invoke("Hello!")
 

@@ -19,7 +19,7 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-__all__ = ["ANSWERS", "IDS", "NAME", "Json"]
+__all__ = ["ANSWERS", "NAME", "THOUGHTLESS", "results"]
 
 Json = dict[str, Any]
 
@@ -180,3 +180,22 @@ OLDER: dict[str, ChatMessage] = {
 }
 
 ANSWERS |= OLDER
+
+THOUGHTLESS: set[str] = set()
+"""Answers without thoughts."""
+
+RESULT_IDS = {"Ollama, older": (NAME, NAME)}
+"""Adapters that know no ids put the name of the tool in their place."""
+
+
+def results(name: str) -> list[ChatMessage]:
+    """Return the results of an answer's calls, as the agent of its provider writes them."""
+    ids = [
+        block.tool_call_id or block.tool_name
+        for block in ANSWERS[name].blocks
+        if isinstance(block, ToolCallBlock)
+    ]
+    return [
+        ChatMessage(text, role="tool", additional_kwargs={"tool_call_id": call})
+        for text, call in zip(("sunny", "rainy"), ids or RESULT_IDS.get(name, IDS), strict=True)
+    ]

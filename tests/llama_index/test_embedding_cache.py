@@ -73,8 +73,9 @@ def test_vectors_of_the_built_in_embedder_are_not_those_that_the_built_in_model_
 
 
 @pytest.mark.parametrize("served", [None, "chat"])
-def test_a_second_server_is_not_asked_for_the_model_of_the_first(served: str | None) -> None:
+def test_vectors_of_a_second_server_are_kept_under_the_name_of_its_own_model(
+    served: str | None,
+) -> None:
     embedding = MlxcelEmbedding(model="embedded", served_model=served)
 
     assert "embedded/all-MiniLM-L6-v2" == embedding.model_name
-    assert None is embedding._text_arguments()["model"]

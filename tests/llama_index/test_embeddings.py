@@ -46,21 +46,6 @@ def test_many_texts_are_few_requests_and_not_all_at_once(server: FakeServer, cal
     assert server.connections <= 4
 
 
-def test_prefixes_instruction_and_dimensions_are_part_of_the_request(
-    server: FakeServer, call: Call
-) -> None:
-    options: dict[str, Any] = {"text_prefix": "passage: ", "query_prefix": "query: "}
-    options |= {"instruction": "Find it.", "dimensions": 4, "embed_batch_size": 1}
-    with MlxcelEmbedding(base_url=server.url, **options) as embedding:
-        assert [near("passage: a", 4)] * 2 == call(
-            embedding, "get_text_embedding_batch", ["a", "a"]
-        )
-    with MlxcelEmbedding(base_url=server.url, **options) as embedding:
-        assert near("query: a", 4) == call(embedding, "get_query_embedding", "a")
-
-    assert [False, False, True] == ["instruction" in body for body in sent(server)]
-
-
 def test_it_makes_an_index(server: FakeServer) -> None:
     with MlxcelEmbedding(base_url=server.url) as embedding:
         documents = [Document(text=text) for text in ("one", "two", "three")]

@@ -193,7 +193,7 @@ STREAMS = [
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE)
 @pytest.mark.parametrize("loop", LOOPS)
-def test_leaving_a_stream_is_silent(
+def test_leaving_a_model_or_an_engine_is_silent(
     caplog: pytest.LogCaptureFixture, loop: str, way: Way, stream: Any
 ) -> None:
     with FakeServer() as server, Mlxcel(base_url=server.url, context_window=4096) as llm:

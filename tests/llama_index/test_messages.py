@@ -5,7 +5,6 @@ What both frameworks have in common is in ``tests/adapters``.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import io
 from pathlib import Path
@@ -21,11 +20,9 @@ from llama_index.core.base.llms.types import (
 )
 
 from mlxcel_integrations import MlxcelError
-from mlxcel_integrations.llama_index import Mlxcel
 from mlxcel_integrations.llama_index.messages import to_openai_messages
 from mlxcel_integrations.protocol.messages import inspect
-from tests.fakes.server import FakeServer
-from tests.llama_index.histories import ANSWERS, IDS, NAME
+from tests.llama_index.histories import NAME
 
 CALL = ToolCallBlock(tool_call_id="call_1", tool_name="get_weather", tool_kwargs={"city": "Paris"})
 WIRE_CALL = {
@@ -137,58 +134,6 @@ def test_a_refusal_beside_the_blocks_is_text() -> None:
     assert [{"role": "assistant", "content": "Hm.\nNo."}] == to_openai_messages([message])
 
 
-def results(name: str) -> list[ChatMessage]:
-    """Return the results of an answer's calls, as the agent of its provider writes them."""
-    ids = [
-        block.tool_call_id or block.tool_name
-        for block in ANSWERS[name].blocks
-        if isinstance(block, ToolCallBlock)
-    ]
-    return [
-        ChatMessage(text, role="tool", additional_kwargs={"tool_call_id": call})
-        for text, call in zip(("sunny", "rainy"), ids or RESULT_IDS.get(name, IDS), strict=True)
-    ]
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("reasoning", [True, False])
-def test_a_conversation_of_another_provider_goes_on(name: str, reasoning: bool) -> None:
-    messages = [ChatMessage("Weather?"), ANSWERS[name], *results(name)]
-    before = copy.deepcopy(messages)
-
-    conversation = inspect(to_openai_messages(messages, reasoning=reasoning))
-
-    assert conversation.problem is None
-    conversation.check_media(None)
-    assert before == messages
-    question, said, *answered = conversation.messages
-    assert {"role": "user", "content": "Weather?"} == question
-    assert ("assistant", "I look.") == (said["role"], said["content"])
-    assert ("Two cities." if reasoning else None) == said.get("reasoning_content")
-    assert [(NAME, '{"city": "Paris"}'), (NAME, '{"city": "Rome"}')] == [
-        (call["function"]["name"], call["function"]["arguments"]) for call in said["tool_calls"]
-    ]
-    sent_ids = [call["id"] for call in said["tool_calls"]]
-    assert 2 == len(set(sent_ids))
-    assert [("tool", "sunny", sent_ids[0]), ("tool", "rainy", sent_ids[1])] == [
-        (message["role"], message["content"], message["tool_call_id"]) for message in answered
-    ]
-
-
-@pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
-def test_servers_take_the_conversations_of_all_providers(generation: str) -> None:
-    with FakeServer(generation) as server, Mlxcel(base_url=server.url) as llm:
-        for name, answer in ANSWERS.items():
-            chat = [ChatMessage("Weather?"), answer, *results(name), ChatMessage("Thanks.")]
-
-            assert "echo: Thanks." == llm.chat(chat).message.content, name
-            assert "echo: Thanks." == asyncio.run(llm.achat(chat)).message.content, name
-
-
-RESULT_IDS = {"Ollama, older": (NAME, NAME)}
-"""Adapters that know no ids put the name of the tool in their place."""
-
-
 def test_a_stored_call_may_have_its_name_anywhere() -> None:
     call = {"function": "f", "tool_name": NAME, "tool_kwargs": {"city": "Paris"}}
     message = ChatMessage(role="assistant", additional_kwargs={"tool_calls": [call]})
@@ -204,16 +149,3 @@ def test_stored_calls_that_cannot_be_sent_are_named(calls: Any) -> None:
 
     with pytest.raises(MlxcelError, match=r"messages\[1\] has a tool call that cannot be sent"):
         to_openai_messages([ChatMessage("hi"), message])
-
-
-def test_the_oldest_form_of_calls_is_sent() -> None:
-    call = {"name": NAME, "arguments": '{"city": "Paris"}'}
-    messages = [
-        ChatMessage(role="assistant", additional_kwargs={"function_call": call}),
-        ChatMessage("sunny", role="function", additional_kwargs={"name": NAME}),
-    ]
-
-    said, answered = inspect(to_openai_messages(messages)).messages
-
-    assert said["tool_calls"][0]["function"] == call
-    assert said["tool_calls"][0]["id"] == answered["tool_call_id"]

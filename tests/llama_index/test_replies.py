@@ -47,7 +47,7 @@ def chunks(*deltas: Delta) -> list[ChatResponse]:
     return [chunk for chunk in made if chunk is not None] + [making.last()]
 
 
-def test_the_fast_text_chunk_equals_the_validated_one() -> None:
+def test_the_fast_chunk_of_a_chat_equals_the_validated_one() -> None:
     """It is built without validation, so nothing else would notice a new field of LlamaIndex."""
     expected = ChatResponse(message=ChatMessage(role="assistant", content="a b"), delta=" b")
 

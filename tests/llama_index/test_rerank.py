@@ -11,7 +11,6 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.schema import NodeWithScore, TextNode
 
-from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.llama_index import MlxcelRerank
 from tests.fakes.server import FakeServer
 
@@ -87,13 +86,3 @@ def test_events_and_callbacks_come_in_pairs(server: FakeServer, call: Call) -> N
 def test_without_a_question_there_is_no_ranking(server: FakeServer, call: Call) -> None:
     with MlxcelRerank(base_url=server.url) as ranker, pytest.raises(ValueError, match="query_str="):
         call(ranker, "postprocess_nodes", nodes())
-
-
-def test_a_server_without_a_ranker_names_the_flag(call: Call) -> None:
-    for generation in ("newest", "v0.4.2"):
-        with (
-            FakeServer(generation) as server,
-            MlxcelRerank(base_url=server.url) as ranker,
-            pytest.raises(MlxcelError, match="reranker_model="),
-        ):
-            call(ranker, "postprocess_nodes", nodes(), query_str="sea")

@@ -123,81 +123,19 @@ def test_what_cannot_be_sent_is_an_error_of_the_call_between_its_events(
     assert "No schema" in str(end.payload["exception"])
 
 
-def leave_by_close(llm: Mlxcel, server: FakeServer) -> None:
-    chunks = llm.stream_chat(HELLO)
-    next(chunks)
-    chunks.close()
-
-
-def leave_by_break(llm: Mlxcel, server: FakeServer) -> None:
-    for _ in llm.stream_complete("x"):
-        break
-
-
-def leave_a_query(llm: Mlxcel, server: FakeServer) -> None:
+@QUERIES_CAN_BE_LEFT
+@pytest.mark.parametrize("handlers", ["no handlers", "handlers that keep all"])
+def test_leaving_a_streamed_query_closes_its_connection_at_once(
+    server: FakeServer, llm: Mlxcel, handlers: str
+) -> None:
+    server.script(Reply.text("word " * 1000, delay=0.02))
+    if handlers != "no handlers":
+        llm.callback_manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
     index = SummaryIndex.from_documents([Document(text="The meeting is in Oslo.")])
+
     response: Any = index.as_query_engine(llm=llm, streaming=True).query("Where?")
     for _ in response.response_gen:
         break
     response.response_gen.close()
 
-
-async def leave_by_aclose(llm: Mlxcel, server: FakeServer) -> None:
-    chunks = await llm.astream_chat(HELLO)
-    await anext(chunks)
-    await chunks.aclose()
-
-
-async def leave_by_cancel(server: FakeServer, coroutine: Any) -> None:
-    task = asyncio.ensure_future(coroutine)
-    await asyncio.to_thread(server.wait_post)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def leave_a_break(llm: Mlxcel, server: FakeServer) -> None:
-    async for _ in await llm.astream_complete("x"):
-        break
-
-
-async def all_of(coroutine: Any) -> list[Any]:
-    return [chunk async for chunk in await coroutine]
-
-
-LEAVING: dict[str, Callable[[Mlxcel, FakeServer], Any]] = {
-    "close": leave_by_close,
-    "break": leave_by_break,
-    "query engine": leave_a_query,
-    "aclose": leave_by_aclose,
-    "async break": leave_a_break,
-    "cancel achat": lambda llm, server: leave_by_cancel(server, llm.achat(HELLO)),
-    "cancel astream_chat": lambda llm, server: leave_by_cancel(
-        server, all_of(llm.astream_chat(HELLO))
-    ),
-}
-
-
-@pytest.mark.parametrize("handlers", ["no handlers", "handlers that keep all"])
-@pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param(way, marks=QUERIES_CAN_BE_LEFT if way == "query engine" else ())
-        for way in LEAVING
-    ],
-)
-def test_leaving_an_answer_closes_its_connection_at_once(
-    server: FakeServer, llm: Mlxcel, way: str, handlers: str
-) -> None:
-    server.script(Reply.text("word " * 1000, delay=0.02))
-    if handlers != "no handlers":
-        llm.callback_manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
-
-    async def leave() -> None:
-        await left
-        assert await asyncio.to_thread(server.wait_disconnect)
-
-    left = LEAVING[way](llm, server)
-    if left is not None:
-        asyncio.run(leave())
     assert server.wait_disconnect()

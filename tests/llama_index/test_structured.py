@@ -183,12 +183,6 @@ def test_a_stream_grows_and_ends_complete(server: FakeServer, llm: Mlxcel, way: 
 
 
 @every_way
-def test_an_answer_among_the_thoughts_is_found(server: FakeServer, llm: Mlxcel, way: Way) -> None:
-    server.script(Reply.text("", reasoning=TEXT))
-    assert BLUE == way(llm)[-1]
-
-
-@every_way
 @pytest.mark.parametrize(
     ("reply", "error", "partial"),
     [

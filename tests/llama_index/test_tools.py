@@ -33,32 +33,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
 # --------------------------------------------------------------------------- asking
 
 
-def test_a_model_may_call_a_tool(server: FakeServer, llm: Mlxcel) -> None:
-    for response in ways(llm, [WEATHER, NEWS], QUESTION):
-        assert [("get_weather", {"location": "Oslo"})] == made(llm, response)
-        assert not response.message.content
-    for response in ways(llm, [WEATHER, NEWS]):
-        assert ("echo: Hello!", []) == (response.message.content, made(llm, response))
-
-    body = server.posts[-1].json
-    assert ["get_weather", "get_news"] == [tool["function"]["name"] for tool in body["tools"]]
-    assert (None, False) == (body.get("tool_choice"), body["parallel_tool_calls"])
-
-
-@pytest.mark.parametrize(
-    "kwargs",
-    [{"tool_required": True}, {"tool_choice": "get_news"}, {"tool_choice": "required"}],
-    ids=["tool_required", "name", "required"],
-)
-def test_a_forced_call_comes_in_every_way(
-    server: FakeServer, llm: Mlxcel, kwargs: dict[str, Any]
-) -> None:
-    for response in ways(llm, [NEWS], **kwargs):
-        assert [("get_news", {"topic": "x"})] == made(llm, response)
-        assert not response.message.content
-    assert {"json_schema"} == {post.json["response_format"]["type"] for post in server.posts}
-
-
 def test_a_choice_beats_tool_required(server: FakeServer, llm: Mlxcel) -> None:
     response = llm.chat_with_tools([NEWS], "Hello!", tool_required=True, tool_choice="none")
     assert ([], "none") == (made(llm, response), server.posts[-1].json["tool_choice"])
@@ -91,6 +65,7 @@ def test_several_calls_come_where_they_are_allowed(server: FakeServer, llm: Mlxc
         assert [("get_news", {"topic": "a"})] == made(llm, response)
         assert kinds[:3] == [type(block) for block in response.message.blocks]
         assert 1 == len(response.message.additional_kwargs["tool_calls"])
+    assert {False} == {post.json["parallel_tool_calls"] for post in server.posts[4:]}
 
 
 def test_the_call_is_made(llm: Mlxcel) -> None:

@@ -96,7 +96,7 @@ def with_keywords(code: str) -> str:
     for kind, body in keywords().items():
         start = rf'(class {kind}\(.*\n    """.*"""\n\n)'
         code, found = re.subn(rf"{start}(?:    .*\n)+", rf"\g<1>{body}", code)
-        assert found == 1, f"keywords.py needs a class {kind} with a docstring of one line."
+        assert 1 == found, f"keywords.py needs a class {kind} with a docstring of one line."
     return code
 
 

@@ -48,7 +48,7 @@ LONG = (
     "tests/ray/test_dataset.py",
     "tests/soak/",
     # Programs that are killed, agents on the engine, and many files: others do the same in less.
-    "tests/cli/ask/test_command.py::test_ten_thousand_files",
+    "tests/cli/ask/test_command.py::test_ten_thousand_files_are_read_and_searched",
     "tests/cli/test_demo.py::test_interrupt_in_an_answer_is_quiet",
     "tests/cli/test_demo.py::test_terminal_can_be_plain",
     "tests/client/test_strict_roles.py::test_an_agent_goes_on_after_a_summary_and_an_unanswered_question",
@@ -217,7 +217,7 @@ def part_of(test: str) -> str:
     """Return the part of a test.
 
     Args:
-        test: Its name, such as ``tests/client/test_answers.py::test_texts[sync-tcp]``.
+        test: Its name, such as ``tests/client/test_closing.py::test_a_closed_client_refuses_everything``.
     """
     if test.startswith(LONG):
         return "long-alone" if test.startswith(ALONE) else "long"

@@ -14,7 +14,7 @@ CODE = help_texts.KEYWORDS.read_text()
 
 
 def test_the_keywords_are_the_options() -> None:
-    assert help_texts.with_keywords(CODE) == CODE, f"Run `{help_texts.COMMAND}`."
+    assert CODE == help_texts.with_keywords(CODE), f"Run `{help_texts.COMMAND}`."
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_keyword_that_is_not_its_field_is_written_anew(right: str, wrong: str)
     changed = CODE.replace(right, wrong)
 
     assert changed != CODE
-    assert help_texts.with_keywords(changed) == CODE
+    assert CODE == help_texts.with_keywords(changed)
 
 
 def test_every_field_of_a_request_is_known_not_to_be_a_misspelling() -> None:

@@ -35,7 +35,7 @@ ALL = {"MLXCEL_BASE_URL": URL, "MLXCEL_SOCKET": SOCKET, "MLXCEL_MODEL": MANAGED}
         ((None, None, None), {"MLXCEL_MODEL": MANAGED}, MANAGED, None),
     ],
 )
-def test_modes(
+def test_arguments_come_before_the_environment(
     given: tuple[Any, ...], environment: dict[str, str], model: str | None, endpoint: Any
 ) -> None:
     mode = resolve_mode(*given, environment)

@@ -23,7 +23,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOWS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / ".github").rglob("*.yml"))]
 
 
-def test_one_version_everywhere() -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     newest_entry = re.search(r"^## (\S+)", (ROOT / "docs/changelog.md").read_text(), re.MULTILINE)
 
     assert newest_entry is not None
@@ -98,11 +98,11 @@ def test_the_lists_of_tests_name_what_exists(name: str) -> None:
 
 def test_only_what_compares_times_is_tried_again() -> None:
     assert is_timed("tests/client/test_slots.py::test_the_line_is_fair[sync]")
-    assert not is_timed("tests/test_project.py::test_one_version_everywhere")
+    assert not is_timed("tests/test_project.py::test_the_version_is_the_same_everywhere")
 
 
 def test_what_is_in_no_list_shares_the_machine() -> None:
-    assert "together" == part_of("tests/test_project.py::test_one_version_everywhere")
+    assert "together" == part_of("tests/test_project.py::test_the_version_is_the_same_everywhere")
     assert "alone" == part_of("tests/scaling/test_hosts.py::test_a_slow_server_gets_less")
     assert "long" == part_of("tests/faults/test_kernels.py::test_the_server_ends_with_the_kernel")
     assert "long-alone" == part_of("tests/scaling/test_throughput.py::test_eight_servers[Nginx]")
@@ -200,7 +200,7 @@ class TestWithoutAGoodPython:
             tmp_path, 'case "$2" in *platform*) echo 3.9.18 ;; *version_info*) exit 1 ;; esac'
         )
 
-        assert ended.returncode == 1
+        assert 1 == ended.returncode
         assert "python3 is Python 3.9.18\n" in ended.stderr
         assert "brew install python@" in ended.stderr
         assert not (tmp_path / "venv").exists()
@@ -210,11 +210,11 @@ class TestWithoutAGoodPython:
             tmp_path, 'case "$2" in *platform*) echo 3.12.1 ;; *ensurepip*) exit 1 ;; esac'
         )
 
-        assert ended.returncode == 1
+        assert 1 == ended.returncode
         assert "python3 is Python 3.12.1, but its venv module is missing" in ended.stderr
 
     def test_none_at_all_lists_what_was_tried(self, tmp_path: Path) -> None:
         ended = self.make_venv(tmp_path, "exit 127")
 
-        assert ended.returncode == 1
+        assert 1 == ended.returncode
         assert "no Python that runs as: python3 python3.14" in ended.stderr

@@ -57,7 +57,7 @@ def agent_calls(server: ManagedServer, task: tuple[int, int, int]) -> None:
     assert 1 <= len(answers) <= 3
     for message in answers:
         assert not message.invalid_tool_calls
-        assert message.tool_calls or message.response_metadata["finish_reason"] == "stop"
+        assert message.tool_calls or "stop" == message.response_metadata["finish_reason"]
     assert ["success"] * len(results) == [result.status for result in results]
 
 

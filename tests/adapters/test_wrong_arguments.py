@@ -75,7 +75,7 @@ def ask(llm: Any, messages: Any, **options: Any) -> Any:
     ],
     ids=str,
 )
-def test_options_of_an_object(
+def test_wrong_options_of_an_object_are_named(
     kind: Any, server: FakeServer, options: dict[str, Any], says: list[str]
 ) -> None:
     with pytest.raises(MlxcelError) as caught:
@@ -129,7 +129,9 @@ def test_no_error_shows_a_key_of_the_wrong_type(
     ],
     ids=str,
 )
-def test_values_that_other_packages_take(kind: Any, options: dict[str, Any], says: str) -> None:
+def test_values_that_only_other_packages_take_are_refused(
+    kind: Any, options: dict[str, Any], says: str
+) -> None:
     with pytest.raises(MlxcelError) as caught:
         kind(**{"base_url": None if "model" in options else "http://h", **options})
 
@@ -305,7 +307,7 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("mistake", "message"), MISTAKES)
-def test_arguments_of_methods(
+def test_wrong_arguments_of_methods_are_refused_before_anything_is_sent(
     server: FakeServer, mistake: Callable[[Any], Any], message: str
 ) -> None:
     async def twin() -> Any:
@@ -326,7 +328,7 @@ def test_arguments_of_methods(
         (LLM, "tcp", "BaseTransport for LLM, not str"),
     ],
 )
-def test_transports_of_the_other_kind(kind: Any, transport: Any, name: str) -> None:
+def test_a_transport_of_the_other_kind_is_refused(kind: Any, transport: Any, name: str) -> None:
     with pytest.raises(MlxcelError, match=f"^transport= must be an httpx.{name}"):
         kind(transport=transport)
 

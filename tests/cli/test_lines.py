@@ -101,7 +101,7 @@ def server() -> Iterator[FakeServer]:
         yield server
 
 
-def test_a_conversation_at_a_prompt(
+def test_a_conversation_at_a_prompt_goes_on_after_a_stop_and_an_error(
     command_line: CommandLine, server: FakeServer, tmp_path: Path
 ) -> None:
     """An answer, a file, an answer that is stopped, an error, and the end."""

@@ -32,12 +32,14 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
         ("chat_stream", CONVERSATION, ["echo:", " Grüß", " dich", " \u2028 日本"]),
     ],
 )
-def test_texts(client: Any, method: str, given: Any, expected: Any) -> None:
+def test_an_answer_is_a_text_and_a_stream_its_parts(
+    client: Any, method: str, given: Any, expected: Any
+) -> None:
     assert expected == getattr(client, method)(given)
 
 
 @BOTH
-def test_a_whole_reply(client: Any, server: FakeServer) -> None:
+def test_a_whole_reply_has_all_that_the_server_told(client: Any, server: FakeServer) -> None:
     server.script(Reply.text("The answer", reasoning="Hm hm", finish="length", usage=USAGE))
 
     reply = client.complete_chat("hi")
@@ -58,7 +60,7 @@ def test_thinking_is_kept_out_of_the_text(client: Any, server: FakeServer) -> No
 
 
 @BOTH
-def test_tool_calls(client: Any, server: FakeServer) -> None:
+def test_tool_calls_come_beside_the_text(client: Any, server: FakeServer) -> None:
     given = {"id": "c1", "name": "f", "arguments": '{"a": 1}'}
     server.script(Reply.text("Let me look", tool_calls=[given, {**given, "id": "c2"}]))
 
@@ -70,7 +72,7 @@ def test_tool_calls(client: Any, server: FakeServer) -> None:
 
 
 @BOTH
-def test_log_probabilities_of_all_tokens(client: Any) -> None:
+def test_log_probabilities_come_for_all_tokens(client: Any) -> None:
     reply = client.complete_chat("a b", logprobs=True, top_logprobs=2)
 
     assert ["echo:", " a", " b"] == [entry["token"] for entry in reply.logprobs["content"]]

@@ -27,7 +27,7 @@ def paths(server: FakeServer) -> list[str]:
 
 
 @BOTH
-def test_models(client: Any, server: FakeServer) -> None:
+def test_models_are_listed_with_the_one_that_chats(client: Any, server: FakeServer) -> None:
     assert ["fake-model"] == client.models()
     server.models = SERVED
     assert ["vectors", "ranks", "chat", "other"] == client.models()
@@ -105,7 +105,7 @@ def test_no_model_that_generates_is_told(client: Any, server: FakeServer) -> Non
 @BOTH
 @ON_TCP
 @pytest.mark.parametrize("text", ["", "hi", "  früh\n\n日本 語 🎉 ", "\u2028\u0085\x00"])
-def test_tokens_and_back(client: Any, text: str) -> None:
+def test_a_text_is_the_same_after_tokens_and_back(client: Any, text: str) -> None:
     tokens = client.tokenize(text)
 
     assert text == client.detokenize(tokens)
@@ -119,7 +119,9 @@ def test_any_sequence_of_tokens_is_taken(client: Any) -> None:
 
 
 @BOTH
-def test_features(client: Any, server: FakeServer, generation: str) -> None:
+def test_features_are_what_the_server_tells(
+    client: Any, server: FakeServer, generation: str
+) -> None:
     server.route("/slots", Reply.plain(404))
     features = client.features
 

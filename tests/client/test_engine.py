@@ -171,5 +171,5 @@ def test_a_cut_answer_says_so(llm: LLM) -> None:
 def test_every_whole_answer_to_a_random_schema_fits_it(llm: LLM) -> None:
     whole, cut = answers(llm, 10)
 
-    assert whole + cut == 10
+    assert 10 == whole + cut
     assert whole >= 3

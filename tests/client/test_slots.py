@@ -119,7 +119,9 @@ async def test_every_answer_to_many_tasks_is_right(server: FakeServer) -> None:
     assert 200 == len(server.posts)
 
 
-def test_users_with_objects_and_event_loops_of_their_own(server: FakeServer) -> None:
+def test_users_with_objects_and_event_loops_of_their_own_are_all_answered(
+    server: FakeServer,
+) -> None:
     """Twelve of them: threads with a client each, and threads with an event loop each."""
 
     def ask(number: int) -> list[str]:

@@ -76,7 +76,7 @@ def test_an_answer_of_exactly_so_many_tokens(scripted: Server) -> None:
     assert scripted.choose(old="length", newest="stop") == choice["finish_reason"]
 
 
-def test_logprobs(server: Server) -> None:
+def test_logprobs_tell_each_token_and_the_nearest_others(server: Server) -> None:
     """Each token has its text, its bytes and its probability, and the nearest others."""
     answer = server.ok(CHAT, ask(logprobs=True, top_logprobs=2, max_tokens=2))
     content = answer["choices"][0]["logprobs"]["content"]
@@ -90,7 +90,7 @@ def test_logprobs(server: Server) -> None:
         assert {"token", "logprob", "bytes"} <= entry["top_logprobs"][0].keys()
 
 
-def test_logprobs_without_others(server: Server) -> None:
+def test_logprobs_are_without_others_unless_a_number_is_asked_for(server: Server) -> None:
     """How many of them is zero unless a number is asked for."""
     content = server.chat(logprobs=True, max_tokens=1)["logprobs"]["content"]
 

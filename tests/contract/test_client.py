@@ -10,7 +10,7 @@ import pytest
 
 from mlxcel_integrations import LLM, MlxcelError, MlxcelStreamError
 
-from .servers import KEY, N_PREDICT, Server
+from .servers import CHAT, COMPLETIONS, KEY, N_PREDICT, Server
 
 QUIET = {"chat_template_kwargs": {"enable_thinking": False}, "temperature": 0}
 COUNTING = "Count: 1, 2, 3, 4, 5, 6, 7, 8,"
@@ -42,7 +42,9 @@ def script(scripted: Server) -> Iterator[LLM]:
     ],
     ids=repr,
 )
-def test_fields_that_some_server_refuses(llm: LLM, fields: dict[str, Any]) -> None:
+def test_fields_that_some_server_refuses_are_sent_so_that_each_takes_them(
+    llm: LLM, fields: dict[str, Any]
+) -> None:
     """They are sent under a name and in a form that each one takes."""
     one = {} if "n_predict" in fields or "max_completion_tokens" in fields else {"max_tokens": 1}
 
@@ -113,7 +115,7 @@ def test_many_texts_are_counted_as_one_by_one(llm: LLM) -> None:
 
 def test_usage_is_always_there(llm: LLM, server: Server) -> None:
     """Every answer is streamed, and asks for it."""
-    assert llm.complete_chat("Hi", max_tokens=1).usage["completion_tokens"] == 1
+    assert 1 == llm.complete_chat("Hi", max_tokens=1).usage["completion_tokens"]
     assert llm.complete_chat(COUNTING).usage["completion_tokens"] <= N_PREDICT
     if server.fake:
         assert all(seen.json["stream_options"]["include_usage"] for seen in server.fake.posts[-2:])
@@ -158,7 +160,8 @@ def test_nothing_is_sent_that_only_some_servers_know(script: LLM, scripted: Serv
     script.chat("Hi")
     script.generate("Hi")
 
-    for seen in scripted.fake.posts:
+    posts = scripted.fake.posts
+    assert [CHAT, COMPLETIONS] == [seen.path for seen in posts]
+    for seen in posts:
         assert {"model", "messages", "prompt", "stream", "stream_options"} >= seen.json.keys()
         assert "x-conversation-id" not in seen.headers
-        assert "/v1/" == seen.path[:4]

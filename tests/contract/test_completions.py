@@ -106,7 +106,7 @@ def test_logprobs_have_the_older_form(server: Server) -> None:
     # Offsets count bytes.
     sizes = [len(token.encode()) for token in logprobs["tokens"]]
     assert [sum(sizes[:index]) for index in range(len(sizes))] == logprobs["text_offset"]
-    assert all(len(others) == 1 for others in logprobs["top_logprobs"])
+    assert all(1 == len(others) for others in logprobs["top_logprobs"])
 
 
 def test_zero_logprobs_are_those_of_the_tokens_alone(scripted: Server) -> None:
@@ -118,7 +118,7 @@ def test_zero_logprobs_are_those_of_the_tokens_alone(scripted: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/completion", "/completions"])
-def test_the_route_without_its_version(server: Server, path: str) -> None:
+def test_the_route_without_its_version_is_native(server: Server, path: str) -> None:
     """One is native everywhere, the other was OpenAI's in v0.4.2."""
     answer = server.ok(path, prompt(n_predict=2))
 
@@ -142,7 +142,7 @@ def test_the_route_without_its_version(server: Server, path: str) -> None:
     ],
     ids=repr,
 )
-def test_fields_of_the_native_route(
+def test_fields_of_the_native_route_have_the_names_of_llama_cpp(
     server: Server, fields: Json, old: int, newest: int, llama_cpp: int
 ) -> None:
     """They have the names of llama.cpp."""
@@ -152,7 +152,7 @@ def test_fields_of_the_native_route(
 
 
 @pytest.mark.parametrize(("limit", "why"), [(2, "limit"), (20, "stop")])
-def test_a_native_stream(scripted: Server, limit: int, why: str) -> None:
+def test_a_native_stream_ends_with_the_reason(scripted: Server, limit: int, why: str) -> None:
     """Texts, then an event that says why it ended; v0.4.2 sends no mark of the end."""
     body = {"prompt": "a b c d", "n_predict": limit, "stream": True}
     events = data_lines(scripted.post("/completion", body).text)

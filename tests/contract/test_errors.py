@@ -34,7 +34,7 @@ from .servers import (
     ],
     ids=repr,
 )  # fmt: skip
-def test_keys(
+def test_a_missing_key_and_a_wrong_one_are_refused(
     server: Server, headers: dict[str, str], old: Any, newest: Any, llama_cpp: Any
 ) -> None:
     """A missing key and a wrong one are told apart by v0.4.2 only."""
@@ -57,7 +57,7 @@ def test_every_other_route_needs_the_key(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["one", "two"])
-def test_several_keys(key: str) -> None:
+def test_a_server_may_take_several_keys(key: str) -> None:
     """Newest takes a list of them."""
     with servers.scripted("newest") as server:
         server.fake.api_key = "one,two"
@@ -161,7 +161,7 @@ def test_bodies_that_are_no_json(server: Server, content: bytes) -> None:
     assert server.choose(old=True, newest=True, llama_cpp=False) == is_text(response)
 
 
-def test_a_body_of_another_type(server: Server) -> None:
+def test_a_body_of_another_type_is_refused(server: Server) -> None:
     """llama.cpp does not look at the type."""
     body = json.dumps(ask(max_tokens=1))
 
@@ -171,7 +171,7 @@ def test_a_body_of_another_type(server: Server) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"response_format": "json"}, {"top_logprobs": 1}], ids=repr)
-def test_the_envelope_of_errors(server: Server, fields: Json) -> None:
+def test_an_error_has_a_message_a_type_and_a_code(server: Server, fields: Json) -> None:
     """A message, a type, and a code that is null, a word, or a number in llama.cpp."""
     response = server.post(CHAT, ask(**fields))
     if server.dialect == "llama.cpp" and "response_format" in fields:
@@ -191,7 +191,9 @@ def test_the_envelope_of_errors(server: Server, fields: Json) -> None:
         ("/completion", {"prompt": "a"}),
     ],
 )
-def test_a_full_queue(scripted: Server, path: str, body: Json) -> None:
+def test_a_full_queue_is_told_without_when_to_ask_again(
+    scripted: Server, path: str, body: Json
+) -> None:
     """It does not say when to ask again; what is wrong anyway is told first."""
     scripted.fake.busy = True
 

@@ -157,7 +157,7 @@ def test_media_for_a_model_that_reads_text(scripted: Server, part: Json) -> None
         assert "input is not supported" in error(response)["message"]
 
 
-def test_large_requests(server: Server) -> None:
+def test_only_the_older_server_refuses_large_requests(server: Server) -> None:
     """v0.4.2 takes no more than 2 MiB, which is one image, and says so in plain text."""
     response = server.post(CHAT, ask(max_tokens=1, metadata="x" * 2**21))
 

@@ -100,14 +100,16 @@ def test_as_many_as_slots_are_answered(two_slots: Server) -> None:
 
 
 @pytest.mark.parametrize(("count", "dropped"), [(3, 1), (6, 3)])
-def test_more_streams_than_slots(two_slots: Server, count: int, dropped: int) -> None:
+def test_more_streams_than_a_round_of_prefill_takes_are_dropped(
+    two_slots: Server, count: int, dropped: int
+) -> None:
     """A round of prefill takes four of them, however many slots are free."""
     ended = burst(two_slots, count, streamed)
 
     assert {ANSWERED: count - dropped, DROPPED: dropped} == ended
 
 
-def test_rounds_of_one_heal_it(two_slots: Server) -> None:
+def test_rounds_of_one_prompt_drop_none(two_slots: Server) -> None:
     """`--max-batch-prefill 1`."""
     two_slots.fake.scheduler.max_batch_prefill = 1
     two_slots.fake.scheduler.prefill_seconds = 0.01
@@ -188,7 +190,7 @@ def test_whole_answers_hold_the_threads(two_slots: Server) -> None:
         waited = time.monotonic() - began
 
     assert waited >= 0.5
-    assert all(future.result().status_code == 200 for future in futures)
+    assert all(200 == future.result().status_code for future in futures)
 
 
 def test_streams_hold_no_thread(two_slots: Server) -> None:

@@ -104,7 +104,7 @@ def ask(path: Path, route: str) -> httpx.Response:
         return http.get(route)
 
 
-def test_a_wrong_flag(program: Program) -> None:
+def test_a_wrong_flag_is_told_with_the_usage(program: Program) -> None:
     """The status is 2, and the usage is told on stderr."""
     done = program.run("-m", program.model, "--no-such-flag")
 
@@ -144,7 +144,9 @@ def test_the_flags_can_be_asked_for(tmp_path: Path) -> None:
     assert [2, 0] == statuses
 
 
-def test_the_whole_life_of_a_server_on_a_socket(mlxcel: Program, folder: Path) -> None:
+def test_a_server_on_a_socket_replaces_what_is_there_and_leaves_the_socket(
+    mlxcel: Program, folder: Path
+) -> None:
     """A path with port 0 is a socket, which replaces what is there and stays when a signal ends it.
 
     All that it logs is on stdout, without the key, which it takes from its environment.

@@ -43,7 +43,7 @@ def test_health_needs_no_key(
     assert server.choose(old=old, newest=newest, llama_cpp=llama_cpp) == status
 
 
-def test_a_server_that_loads(scripted: Server) -> None:
+def test_a_server_that_loads_says_so(scripted: Server) -> None:
     """503, with a body by which the generations differ."""
     scripted.fake.loading = True
 
@@ -66,7 +66,7 @@ def test_a_full_queue_is_no_bad_health(scripted: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models"])
-def test_the_served_models(server: Server, path: str) -> None:
+def test_the_served_models_are_listed(server: Server, path: str) -> None:
     """Newest tells what each can do, and how long its context is."""
     listed = server.get(path).json()
 
@@ -99,7 +99,7 @@ def test_models_for_vectors_are_further_entries() -> None:
     assert "meta" not in first
 
 
-def test_properties(server: Server) -> None:
+def test_properties_tell_the_version_and_what_the_server_can_do(server: Server) -> None:
     """v0.4.2 has them on demand and tells little; newest tells its version and its abilities."""
     props = server.get("/props").json()
 
@@ -118,7 +118,7 @@ def test_properties(server: Server) -> None:
         assert "generation" in props["capabilities"]
 
 
-def test_properties_of_a_server_with_an_embedder() -> None:
+def test_properties_of_a_server_with_an_embedder_tell_the_size_of_its_vectors() -> None:
     """They tell the size of its vectors."""
     with servers.scripted("newest", models=[{"id": "v", "capabilities": ["embedding"]}]) as server:
         embedding = server.get("/props").json()["capabilities"]["embedding"]
@@ -141,7 +141,7 @@ def test_properties_can_be_changed(server: Server) -> None:
     assert server.choose(old=405, newest=200, llama_cpp=501) == status
 
 
-def test_slots(server: Server) -> None:
+def test_slots_tell_whether_they_work(server: Server) -> None:
     """One entry for each, which tells whether it works."""
     slots = server.get("/slots").json()
 
@@ -153,7 +153,7 @@ def test_slots(server: Server) -> None:
         assert {"idle"} == {slot["state"] for slot in slots}
 
 
-def test_slots_that_are_off(scripted: Server) -> None:
+def test_slots_that_are_off_are_not_found_or_refused(scripted: Server) -> None:
     """The route is gone in v0.4.2, and refused by newest, with a number as code."""
     scripted.fake.slots_endpoint = False
 
@@ -180,7 +180,7 @@ def test_metrics_are_off(server: Server) -> None:
     assert server.choose(old=404, newest=501, llama_cpp=200) == response.status_code
 
 
-def test_the_cache_of_prompts(server: Server) -> None:
+def test_the_cache_of_prompts_can_be_looked_at_and_emptied(server: Server) -> None:
     """It can be looked at and emptied; llama.cpp has no such route."""
     server.ok(CHAT, ask(max_tokens=1))
     stats, reset = server.get("/v1/cache/stats"), server.http.post("/v1/cache/reset")

@@ -13,7 +13,7 @@ from .servers import CHAT, COMPLETIONS, Json, Server, ask, data_lines, deltas, e
 USAGE = {"stream_options": {"include_usage": True}}
 
 
-def test_the_order_of_events(server: Server) -> None:
+def test_events_come_in_order(server: Server) -> None:
     """First the role, then the text, then why it ended, then the usage, then the mark."""
     first, *middle, last, usage = server.events(CHAT, ask(**USAGE))
 
@@ -41,7 +41,7 @@ def test_usage_is_sent_on_demand_only(server: Server) -> None:
     assert not any("usage" in event for event in server.events(CHAT, ask()))
 
 
-def test_the_form_of_events(server: Server) -> None:
+def test_events_have_the_same_id_and_model(server: Server) -> None:
     """All have the same id and the same model."""
     events = server.events(CHAT, ask(**USAGE))
 
@@ -132,7 +132,7 @@ def test_logprobs_come_with_their_text(server: Server) -> None:
                for logprobs in found for entry in logprobs["content"])  # fmt: skip
 
 
-def test_text_completions(server: Server) -> None:
+def test_events_of_text_completions_have_no_role(server: Server) -> None:
     """There is no role, and the event that ends the answer has no text."""
     body = {"model": "any", "prompt": "one two three", "max_tokens": 2, **USAGE}
     events = server.events(COMPLETIONS, body)
@@ -147,7 +147,7 @@ def test_text_completions(server: Server) -> None:
     )
     # llama.cpp puts the usage of text completions into that event.
     assert server.choose(old=False, newest=False, llama_cpp=True) == ("usage" in last)
-    assert events[-1]["usage"]["completion_tokens"] == 2
+    assert 2 == events[-1]["usage"]["completion_tokens"]
 
 
 @pytest.mark.parametrize(

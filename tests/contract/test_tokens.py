@@ -87,7 +87,7 @@ def test_names_of_special_tokens_can_stay_text(server: Server) -> None:
     assert server.choose(old=False, newest=True, llama_cpp=True) == (read != plain)
 
 
-def test_pieces(server: Server) -> None:
+def test_pieces_come_with_their_ids_on_demand(server: Server) -> None:
     """On demand, each id comes with its text; v0.4.2 sends ids alone."""
     tokens = ids(server, "one two", with_pieces=True)
 

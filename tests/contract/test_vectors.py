@@ -110,7 +110,7 @@ def test_what_is_no_request_is_told_before_the_missing_model(scripted: Server) -
     assert scripted.choose(old=[404, 404], newest=[400, 501]) == statuses
 
 
-def test_the_form_of_vectors(embedder: Server) -> None:
+def test_each_text_has_a_row_of_the_answer(embedder: Server) -> None:
     """One row for each text, in their order, and the tokens that they had."""
     answer = embedder.ok(EMBEDDINGS, {"input": ["red fox", "blue whale", "red fox"]})
     rows = answer["data"]
@@ -147,7 +147,9 @@ def test_fewer_dimensions_are_the_first_of_them(ranker: Server) -> None:
 
 @pytest.mark.parametrize("name", ["input", "content"])
 @pytest.mark.parametrize("path", ["/embeddings", "/embedding"])
-def test_the_native_form_of_vectors(embedder: Server, path: str, name: str) -> None:
+def test_a_route_without_a_version_answers_as_llama_cpp(
+    embedder: Server, path: str, name: str
+) -> None:
     """Without a version in its path, a route answers in the form of llama.cpp."""
     (row,) = embedder.ok(path, {name: "a"})
 
@@ -204,7 +206,7 @@ def test_what_reranking_takes(ranker: Server, body: Json, status: int) -> None:
     assert not is_text(response)
 
 
-def test_the_form_of_ranks(ranker: Server) -> None:
+def test_the_best_rank_comes_first(ranker: Server) -> None:
     """The best comes first, equal ones in their order, and scores are from 0 to 1."""
     documents = [*DOCUMENTS, "a fox"]
     answer = ranker.ok(RERANK, {"query": "red fox", "documents": documents, "top_n": 3})

@@ -10,7 +10,7 @@ PAGE = tree.PAGE.read_text()
 
 
 def test_the_tree_is_that_of_the_package() -> None:
-    assert tree.with_tree(PAGE) == PAGE, f"The package has changed: run `{tree.COMMAND}`."
+    assert PAGE == tree.with_tree(PAGE), f"The package has changed: run `{tree.COMMAND}`."
 
 
 def test_help_texts_are_written_once() -> None:

@@ -59,7 +59,7 @@ TIME = function("get_time")
 def chat(http: httpx.Client, *messages: Message, **fields: Any) -> dict[str, Any]:
     body = {"messages": messages, "max_tokens": 64, **fields}
     reply = http.post("/v1/chat/completions", json=body)
-    assert reply.status_code == 200, reply.text
+    assert 200 == reply.status_code, reply.text
     choice: dict[str, Any] = reply.json()["choices"][0]
     return choice
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.engine
         ("x.bin", False),
     ],
 )
-def test_models_of_this_engine(model: str, expected: bool) -> None:
+def test_models_of_this_engine_are_known_by_their_names(model: str, expected: bool) -> None:
     assert expected is is_embedded(model)
 
 
@@ -74,7 +74,7 @@ def gguf(folder: Path, name: str, *keys: bytes) -> str:
     return str(path)
 
 
-def test_which_model_embeds_beside_a_first_server(tmp_path: Path) -> None:
+def test_a_second_server_embeds_where_the_first_cannot(tmp_path: Path) -> None:
     chat = gguf(tmp_path, "chat.gguf")
     embedder = gguf(tmp_path, "embedder.gguf", b"bert.pooling_type")
     table = {

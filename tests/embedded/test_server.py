@@ -50,11 +50,11 @@ def test_a_wrong_command_line_ends_with_status_2(flags: list[str]) -> None:
     assert "error: " in stderr
 
 
-def test_a_model_for_another_server() -> None:
+def test_a_model_for_another_server_is_refused() -> None:
     assert "'owner/name'" in error_of("-m", "owner/name", "--host", "x.sock")
 
 
-def test_a_missing_file(place: Path) -> None:
+def test_a_missing_file_is_named(place: Path) -> None:
     error = error_of("-m", f"{place}/none.gguf", "--host", f"{place}/x.sock")
 
     assert f"{place}/none.gguf: No such file" in error
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_gguf(place: Path) -> None:
     assert f"{place}/page.gguf is not a GGUF file" in error
 
 
-def test_a_file_that_llama_cpp_cannot_load(place: Path, gemma: str) -> None:
+def test_a_file_that_llama_cpp_cannot_load_is_named_and_kept(place: Path, gemma: str) -> None:
     with Path(gemma).open("rb") as whole:
         (place / "half.gguf").write_bytes(whole.read(1_000_000))
 

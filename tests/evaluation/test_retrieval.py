@@ -33,7 +33,7 @@ def test_most_questions_find_their_section(name: str) -> None:
         assert reached[way][1] >= reciprocal, table(collection, found)
 
 
-def test_figures_of_ranks() -> None:
+def test_figures_are_counted_from_ranks() -> None:
     ranks = Ranks("words", [1, 2, None, 10])
 
     assert (0.5, 0.4) == (ranks.hit_rate, ranks.reciprocal)

@@ -58,7 +58,7 @@ def ask(text: str = "ä 1", **fields: Any) -> dict[str, Any]:
 
 def post(server: FakeServer | Path, path: str, body: Any) -> Any:
     status, data = call(server, "POST", path, body)
-    assert status == 200, data
+    assert 200 == status, data
     return json.loads(data)
 
 

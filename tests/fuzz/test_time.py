@@ -65,7 +65,7 @@ PIECES: dict[str, tuple[bytes, bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_an_event_stream_in_single_bytes(name: str) -> None:
+def test_an_event_stream_in_single_bytes_takes_linear_time(name: str) -> None:
     before, repeated, after = PIECES[name]
 
     def read(size: int) -> None:
@@ -141,7 +141,7 @@ def shown_chunks(deltas: list[Delta]) -> object:
 
 @pytest.mark.parametrize("delta", [ARGUMENTS, TOKEN], ids=["arguments", "log probabilities"])
 @pytest.mark.parametrize("read", [fold, final_chunks, shown_chunks])
-def test_many_deltas(read: Callable[[list[Delta]], object], delta: Delta) -> None:
+def test_many_deltas_take_linear_time(read: Callable[[list[Delta]], object], delta: Delta) -> None:
     assert_linear(lambda count: read([delta] * count), 8_000)
 
 
@@ -210,7 +210,7 @@ GROWING: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", GROWING)
-def test_json_in_single_characters(name: str) -> None:
+def test_json_in_single_characters_takes_linear_time(name: str) -> None:
     before, repeated, after = GROWING[name]
 
     def read(size: int) -> None:

@@ -131,9 +131,11 @@ def test_traces_have_the_versions_of_all_packages(kind: Any) -> None:
 
 def test_usage_can_be_left_out_of_streams(server: FakeServer) -> None:
     with ChatMlxcel(base_url=server.url, stream_usage=False) as llm:
-        for chunk in llm.stream("x"):
-            assert chunk.usage_metadata is None
-            assert "token_usage" not in chunk.response_metadata
+        chunks = list(llm.stream("x"))
+
+    assert "echo: x" == "".join(chunk.text for chunk in chunks)
+    assert {None} == {chunk.usage_metadata for chunk in chunks}
+    assert [] == [chunk for chunk in chunks if "token_usage" in chunk.response_metadata]
 
 
 def test_every_chunk_names_the_provider_and_only_the_last_is_marked(llm: ChatMlxcel) -> None:

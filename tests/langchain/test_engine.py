@@ -294,7 +294,7 @@ def test_a_file_that_is_no_model_is_a_clear_error(tmp_path: object) -> None:
     with pytest.raises(MlxcelServerError, match="Error: ") as caught:
         ChatMlxcel(model=path).invoke("x")
 
-    assert caught.value.returncode == 1
+    assert 1 == caught.value.returncode
     assert path in caught.value.stderr
 
 

@@ -83,7 +83,7 @@ def turns(count: int) -> list[BaseMessage]:
 
 
 @BOTH_WAYS
-def test_texts(llm: ChatMlxcel, ask: Ask) -> None:
+def test_a_text_is_counted_by_the_tokens_of_the_server(llm: ChatMlxcel, ask: Ask) -> None:
     ids = ask(llm, "get_token_ids", "two words")
 
     assert 2 == len(ids) == ask(llm, "get_num_tokens", "two words")

@@ -98,7 +98,7 @@ async def test_an_agent_may_be_told_which_tool_comes_first(server: FakeServer, l
 
     assert ["It is sunny in x."] == results(events)
     first, second = (post.json for post in server.posts)
-    assert ("response_format" in first, "response_format" in second) == (True, False)
+    assert (True, False) == ("response_format" in first, "response_format" in second)
 
 
 async def test_a_cut_call_ends_an_agent_with_an_error(server: FakeServer, llm: Mlxcel) -> None:

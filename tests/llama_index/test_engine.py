@@ -84,7 +84,7 @@ def test_the_metadata_holds_the_context_of_a_slot(llm: Mlxcel) -> None:
     metadata = llm.metadata
 
     assert metadata.context_window > 512
-    assert metadata.num_output == 32
+    assert 32 == metadata.num_output
     assert metadata.is_function_calling_model
 
 

@@ -251,7 +251,7 @@ def test_a_saved_notebook_tells_nothing_of_the_machine(path: Path) -> None:
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
 
     assert any(cell["outputs"] for cell in cells)
-    assert all(cell["metadata"] == {} for cell in cells)
+    assert all({} == cell["metadata"] for cell in cells)
     traces = re.compile(r"/(?:home|root|Users|tmp|var|private)/|\b0x[0-9a-f]{6,}")
     assert [] == [line for line in text.splitlines() if traces.search(line)]
 

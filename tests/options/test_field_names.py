@@ -11,6 +11,7 @@ from mlxcel_integrations.options.field_names import _check_unknown, check_unknow
 
 
 def test_a_misspelling_is_warned_about_once() -> None:
+    _check_unknown.cache_clear()  # another test may have made the same mistake
     with pytest.warns(UserWarning, match=r"'temperatuer' .*; did you mean 'temperature'"):
         check_unknown_fields(["temperatuer"])
     with warnings.catch_warnings():

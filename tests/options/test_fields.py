@@ -59,7 +59,7 @@ def test_a_key_is_not_shown() -> None:
         (SamplingParams, {"temperature": -0.1}),
     ],
 )
-def test_values_out_of_range(options: type[BaseModel], given: dict[str, Any]) -> None:
+def test_values_out_of_range_are_refused(options: type[BaseModel], given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(given))):
         options(**given)
 

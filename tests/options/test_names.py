@@ -24,7 +24,7 @@ from mlxcel_integrations.options.names import nearest_sampling_field, server_opt
         ("mirostat", None),
     ],
 )
-def test_misspelled_sampling_fields(name: str, expected: str | None) -> None:
+def test_the_field_nearest_to_a_misspelled_one_is_found(name: str, expected: str | None) -> None:
     assert expected == nearest_sampling_field(name)
 
 

@@ -55,7 +55,7 @@ def test_any_text_can_be_sent(text: str) -> None:
         (range(2), [0, 1]),
     ],
 )
-def test_numbers_and_containers_of_other_libraries(value: Any, expected: Any) -> None:
+def test_numbers_and_containers_of_other_libraries_become_json(value: Any, expected: Any) -> None:
     assert {"x": expected} == json.loads(to_json({"x": value}))
 
 

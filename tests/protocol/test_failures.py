@@ -65,7 +65,9 @@ def failure(status: int, body: bytes = b"", **headers: str) -> Failure:
         (504, "timeout", "InternalServerError", False),
     ],
 )
-def test_statuses(status: int, kind: str, exception: str, retryable: bool) -> None:
+def test_a_status_becomes_the_exception_of_openai(
+    status: int, kind: str, exception: str, retryable: bool
+) -> None:
     found = failure(status, envelope("Oh no", kind))
 
     assert (exception, retryable, status) == (found.exception, found.retryable, found.status)
@@ -94,7 +96,7 @@ def test_statuses(status: int, kind: str, exception: str, retryable: bool) -> No
         ),
     ],
 )
-def test_bodies_of_any_kind(body: bytes, expected: object, message: str) -> None:
+def test_bodies_of_any_kind_are_kept_and_shown(body: bytes, expected: object, message: str) -> None:
     found = failure(418, body)
 
     assert expected == found.body
@@ -154,7 +156,7 @@ def test_certificates_that_are_not_trusted(code: int, advice: str) -> None:
     assert not found.retryable
 
 
-def test_no_secure_connection() -> None:
+def test_a_connection_that_is_not_secure_is_told_and_not_tried_again() -> None:
     found = insecure(WHERE, "WRONG_VERSION_NUMBER", OSError())
 
     assert f"No secure connection to {WHERE}: wrong version number." in found.message
@@ -411,7 +413,9 @@ CRASH = MlxcelServerError("gone")
         ),
     ],
 )
-def test_no_connection_in_full(told: Callable[[], Failure], message: str) -> None:
+def test_a_missing_connection_is_described_in_full(
+    told: Callable[[], Failure], message: str
+) -> None:
     assert Failure("APIConnectionError", message, cause=CAUSE) == told()
 
 
@@ -419,7 +423,7 @@ def test_the_end_of_a_server_of_ours_is_passed_on() -> None:
     assert CRASH is unreachable(WHERE, "no", CAUSE, never_sent=True, crash=CRASH).crash
 
 
-def test_silence_in_full() -> None:
+def test_silence_is_described_in_full() -> None:
     assert Failure(
         "APITimeoutError",
         f"{WHERE} did not answer within 0.25 s (timeout=): reading a long prompt takes a while. "

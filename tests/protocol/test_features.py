@@ -107,7 +107,7 @@ SERVERS: dict[str, tuple[Any, Any, Any, ServerFeatures]] = {
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_features(name: str) -> None:
+def test_features_are_read_from_what_each_server_tells(name: str) -> None:
     health, props, answer, expected = SERVERS[name]
 
     assert expected == read_features(health, props, answer)
@@ -122,7 +122,9 @@ def test_features(name: str) -> None:
         ({}, None),
     ],
 )
-def test_the_window_of_a_model(meta: dict[str, int], expected: int | None) -> None:
+def test_the_window_of_a_model_is_the_served_one_or_else_the_trained_one(
+    meta: dict[str, int], expected: int | None
+) -> None:
     (model,) = read_models(models({"id": "m", "meta": meta}))
 
     assert expected == model.context_size

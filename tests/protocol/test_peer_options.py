@@ -45,7 +45,7 @@ OPTIONS = {
         ("colour", None),
     ],
 )
-def test_hints(name: str, hint: str | None) -> None:
+def test_an_option_of_another_package_has_a_hint(name: str, hint: str | None) -> None:
     assert hint == peer_hint(name)
 
 
@@ -73,7 +73,7 @@ def test_hints_name_options_that_exist(hint: str) -> None:
         ("5 m", None),
     ],
 )
-def test_durations(duration: str, seconds: float | None) -> None:
+def test_a_duration_in_words_has_seconds(duration: str, seconds: float | None) -> None:
     assert seconds == seconds_of(duration)
 
 

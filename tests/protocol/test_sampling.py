@@ -69,7 +69,9 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type":
     ],
     ids=str,
 )
-def test_fields_of_the_request_body(given: dict[str, Any], expected: dict[str, Any] | None) -> None:
+def test_fields_have_the_names_that_servers_know(
+    given: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
     before = repr(given)
 
     assert (given if expected is None else expected) == request_fields(given)
@@ -84,7 +86,9 @@ def test_fields_of_the_request_body(given: dict[str, Any], expected: dict[str, A
         ({"n": 2}, "^n is more than 1: the server gives one answer, so make several calls.$"),
     ],
 )
-def test_values_that_servers_refuse_or_ignore(given: dict[str, Any], message: str) -> None:
+def test_values_that_servers_refuse_or_ignore_are_errors(
+    given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(MlxcelError, match=message):
         request_fields(given)
 

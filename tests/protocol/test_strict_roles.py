@@ -113,7 +113,7 @@ SYSTEM = "System role not supported"
         ("", 400, False),
     ],
 )
-def test_refusals_of_templates(text: str, status: int, expected: bool) -> None:
+def test_refusals_of_templates_are_recognized(text: str, status: int, expected: bool) -> None:
     assert expected == refuses_roles(refusal(text, status))
 
 

@@ -236,7 +236,7 @@ def test_a_stream_of_something_else_says_so_at_its_end() -> None:
     assert caught.value.finish_reason is None
 
 
-def test_only_valid_prefixes_without_partial() -> None:
+def test_only_valid_prefixes_come_without_partial() -> None:
     class Joke(BaseModel):
         setup: str
         punchline: str

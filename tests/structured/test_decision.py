@@ -119,7 +119,7 @@ def test_the_labels_stand_at_the_end_and_the_request_is_bound_to_them() -> None:
     assert (1, True, 20, 0.0) == tuple(
         sent[name] for name in ("seed", "logprobs", "top_logprobs", "temperature")
     )
-    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    assert {"enable_thinking": False} == sent["chat_template_kwargs"]
 
 
 class Biased(Model):

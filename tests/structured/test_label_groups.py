@@ -87,7 +87,7 @@ QUOTE = token('"', 0.9, The=0.05)
         (["only"], [QUOTE], [(["only"], 1.0)]),
     ],
 )  # fmt: skip
-def test_a_probability_for_each_label(
+def test_each_label_has_a_probability(
     labels: list[str], tokens: list[dict[str, Any]], expected: list[tuple[list[str], float]]
 ) -> None:
     assert [(*one, True) for one in expected] == groups(labels, *tokens)

@@ -90,7 +90,7 @@ OLD_A = OldTree(name="a", size=None)
     ],
     ids=["model", "dataclass", "model of version 1"],
 )
-def test_types_that_contain_themselves(
+def test_types_that_contain_themselves_grow(
     output_type: Any, pieces: list[str], expected: list[Any]
 ) -> None:
     assert expected == growth(output_type, *pieces)

@@ -310,7 +310,7 @@ class Shelf(TypedDict):
 
 
 @pytest.mark.parametrize("output_type", [Folder, Shelf, list[Folder]])
-def test_dictionaries_that_contain_themselves(output_type: Any) -> None:
+def test_dictionaries_that_contain_themselves_have_a_schema(output_type: Any) -> None:
     """Before Python 3.12, Pydantic takes only those of ``typing_extensions``, and says so."""
     if sys.version_info >= (3, 12):
         assert "Folder" in str(to_schema(output_type).json_schema)

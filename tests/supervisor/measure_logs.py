@@ -53,7 +53,7 @@ def drain(shape: bytes, size: int) -> int:
         while printing.poll() is None:
             time.sleep(0.005)
             most = max(most, process.memory_info().rss)
-    assert printing.returncode == 0
+    assert 0 == printing.returncode
     log.join(0)
     assert log.tail
     return max(most, process.memory_info().rss)

@@ -61,7 +61,7 @@ def test_a_program_that_ends_takes_its_server_with_it(body: str, code: int, fake
 
     assert code == returncode
     assert ("ZeroDivisionError" if code == 1 else "") in error
-    assert error == "" or code == 1
+    assert "" == error or code == 1
     assert fake.starts
     assert ([], []) == (fake.running, fake.directories)
 

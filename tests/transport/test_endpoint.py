@@ -166,7 +166,7 @@ def test_local_servers_are_never_reached_by_a_proxy(
     ],
     ids=str,
 )
-def test_proxies_of_the_environment(
+def test_proxies_of_the_environment_are_used_where_they_apply(
     environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():

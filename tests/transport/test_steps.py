@@ -34,7 +34,9 @@ def test_headers_are_found_by_lower_case_names_and_not_shown() -> None:
         ({"x-served-by": "g" * 81}, "g" * 80),
     ],
 )
-def test_the_server_that_answered(headers: dict[str, str], server: str | None) -> None:
+def test_the_server_that_answered_is_known_by_its_header(
+    headers: dict[str, str], server: str | None
+) -> None:
     response = httpx.Response(200, headers=headers)
 
     assert server == Incoming(response, None, None, Deadline(Timeouts(), 0)).server

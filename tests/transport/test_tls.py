@@ -50,7 +50,7 @@ def test_files_that_are_not_there(make: Any, options: dict[str, str], message: s
 
 
 @pytest.mark.parametrize("name", ["verify", "client_cert"])
-def test_files_of_another_kind(name: str, tmp_path: Path) -> None:
+def test_files_of_another_kind_are_named(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x.pem"
     path.write_text("no certificate")
     with (

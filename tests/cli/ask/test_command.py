@@ -193,7 +193,7 @@ def test_an_interrupted_run_is_continued(
     assert 1 + 100 - kept == len(embedded_texts(server))
 
 
-def test_ten_thousand_files(ask: Ask, tmp_path: Path) -> None:
+def test_ten_thousand_files_are_read_and_searched(ask: Ask, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(10_000):

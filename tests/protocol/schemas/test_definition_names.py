@@ -324,7 +324,7 @@ def test_a_forced_call_is_sent_with_plain_names() -> None:
     body = chat_request("m", inspect("hi"), sampling).body
 
     sent = references(body["response_format"])
-    assert len(sent) == 4
+    assert 4 == len(sent)
     assert all(PLAIN_REFERENCE.fullmatch(name) for name in sent)
     check_references(body["response_format"]["json_schema"]["schema"])
     assert tools == body["tools"]

@@ -416,7 +416,7 @@ def test_thoughts_stand_before_what_is_said() -> None:
         ),
     ],
 )
-def test_the_choice_of_a_tool(choice: Any, expected: Any) -> None:
+def test_the_choice_of_a_tool_takes_the_form_of_anthropic(choice: Any, expected: Any) -> None:
     assert expected == to_anthropic(body(USER, tools=[TOOL], tool_choice=choice))["tool_choice"]
 
 

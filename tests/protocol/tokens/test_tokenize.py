@@ -69,7 +69,7 @@ class Server:
         self.asked.append(ask)
         if ask.path == "/props":
             return self.props
-        assert ask.path == "/tokenize"
+        assert "/tokenize" == ask.path
         assert ask.body is not None
         if self.refuses(ask.body):
             return failure(400)
@@ -185,7 +185,7 @@ def test_a_server_that_cannot_count_many_at_once_counts_each(server: Server) -> 
     server.asked.clear()
     assert [4, 5] == drive(count_texts(["dddd", "eeeee"], known), server)
     assert ["dddd", "eeeee"] == server.singles
-    assert len(server.asked) == 2
+    assert 2 == len(server.asked)
 
 
 def test_a_server_that_takes_several_texts_no_more_counts_each() -> None:

@@ -170,5 +170,5 @@ def envelope(**error: Any) -> Failure:
         (Failure("APIConnectionError", "lost"), None),
     ],
 )
-def test_limits_in_refusals(failure: Failure, expected: int | None) -> None:
+def test_limits_are_read_from_refusals(failure: Failure, expected: int | None) -> None:
     assert expected == token_limit(failure)

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,13 @@ def _no_such_host() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", known)
         yield
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket."""
+    with tempfile.TemporaryDirectory(prefix="u-", dir="/tmp") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(params=["sync", "async"])

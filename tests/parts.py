@@ -217,7 +217,7 @@ def part_of(test: str) -> str:
     """Return the part of a test.
 
     Args:
-        test: Its name, such as ``tests/client/test_closing.py::test_a_closed_client_refuses_everything``.
+        test: Its name, such as ``tests/client/test_answers.py::test_tool_calls[sync-tcp]``.
     """
     if test.startswith(LONG):
         return "long-alone" if test.startswith(ALONE) else "long"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +15,6 @@ from mlxcel_integrations.unix_sockets import (
     is_socket_path,
     is_stale,
 )
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A directory whose path leaves room for a socket."""
-    with tempfile.TemporaryDirectory(prefix="u-", dir="/tmp") as directory:
-        yield Path(directory)
 
 
 def bound(path: Path) -> socket.socket:

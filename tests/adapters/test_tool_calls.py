@@ -26,12 +26,6 @@ def f(city: str) -> str:
     return f"sunny in {city}"
 
 
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
-
-
 Ask = Callable[[], str]
 
 

@@ -15,6 +15,7 @@ from mlxcel_integrations.embedded.minilm import vocabulary
 from mlxcel_integrations.embedded.model import locate_model
 from mlxcel_integrations.protocol.vectors.word_pieces import normalize
 from tests.client.conftest import AsyncClient, SyncClient
+from tests.vectors import dot
 
 pytestmark = pytest.mark.engine
 
@@ -53,10 +54,6 @@ def test_a_long_text_is_cut_at_the_limit(engine: Any) -> None:
 def pieces(engine: Any, words: list[str]) -> list[int]:
     found: list[int] = engine.tokenize(" ".join(words))
     return found
-
-
-def dot(one: list[float], other: list[float]) -> float:
-    return sum(a * b for a, b in zip(one, other, strict=True))
 
 
 # --------------------------------------------------------------------------- the second server

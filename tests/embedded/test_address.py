@@ -14,11 +14,7 @@ from mlxcel_integrations.embedded.address import (
     socket_identity,
 )
 from mlxcel_integrations.errors import MlxcelError
-
-
-def leave_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
+from tests.supervisor.listeners import leave_socket
 
 
 def test_a_free_address_passes(place: Path) -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.supervisor.conftest import Fake, runs, wait_until
-from tests.supervisor.test_programs import ROOT, program
+from tests.supervisor.test_programs import ROOT, result
 
 POOL = """
 import multiprocessing, warnings
@@ -25,13 +25,6 @@ warnings.filterwarnings("ignore", "This process")
 from mlxcel_integrations.langchain import ChatMlxcel
 from tests.faults import workers
 """
-
-
-def patiently(body: str, binary: str) -> tuple[int, str, str]:
-    """Run a program whose processes each import everything again."""
-    with program(body, binary) as process:
-        out, error = process.communicate(timeout=60)
-        return process.returncode, out, error
 
 
 def workers_of(method: str, share: str) -> str:
@@ -61,7 +54,7 @@ def test_a_model_that_is_given_to_processes_answers_in_each(
     method: str, most: int, fake: Fake
 ) -> None:
     """What is no fork of the owner has a server of its own, unless all of the user share one."""
-    returncode, out, error = patiently(workers_of(method, ""), fake.binary())
+    returncode, out, error = result(workers_of(method, ""), fake.binary())
 
     assert (0, ANSWERED, "") == (returncode, out, error)
     assert len(fake.starts) <= most
@@ -71,7 +64,7 @@ def test_a_model_that_is_given_to_processes_answers_in_each(
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_a_user_share_one_server(method: str, fake: Fake) -> None:
     body = workers_of(method, ", share='user', keep_alive=0")
-    returncode, out, error = patiently(body, fake.binary())
+    returncode, out, error = result(body, fake.binary())
 
     assert (0, ANSWERED, "") == (returncode, out, error)
     assert 1 == len(fake.starts)
@@ -85,7 +78,7 @@ with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
     say(list(pool.map(workers.ask, [chat] * 4, "abcd")))
 chat.close()
 """
-    returncode, out, error = patiently(body, fake.binary())
+    returncode, out, error = result(body, fake.binary())
 
     assert (0, "['echo: a', 'echo: b', 'echo: c', 'echo: d']\n", "") == (returncode, out, error)
     assert 1 == len(fake.starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,12 +18,6 @@ from tests.fakes.server import FakeServer
 
 decisions = pytest.importorskip("langchain_core.decisions", reason="needs langchain-core 1.8")
 Call = Callable[..., Any]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
 
 
 def model(server: FakeServer, **options: Any) -> Any:

@@ -10,6 +10,7 @@ from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings
+from tests.vectors import dot
 
 
 class TestUnit(EmbeddingsUnitTests):
@@ -65,7 +66,3 @@ def test_embeddings_start_their_own_server_alone_and_share_it_with_a_chat_model(
     assert "stopped" == chat._connection.server.state
     assert 384 == len(paris)
     assert dot(paris, oslo) > dot(paris, code)
-
-
-def dot(one: list[float], other: list[float]) -> float:
-    return sum(a * b for a, b in zip(one, other, strict=True))

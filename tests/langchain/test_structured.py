@@ -37,12 +37,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[ChatMlxcel]:
-    with ChatMlxcel(base_url=server.url) as model:
-        yield model
-
-
 class City(BaseModel):
     """A city."""
 

@@ -57,12 +57,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[ChatMlxcel]:
-    with ChatMlxcel(base_url=server.url) as model:
-        yield model
-
-
 def sync(llm: ChatMlxcel, name: str, *args: Any, **more: Any) -> Any:
     return getattr(llm, name)(*args, **more)
 

@@ -24,6 +24,7 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.langchain import ChatMlxcel
 from tests.fakes.model import capable
 from tests.fakes.server import FakeServer, Reply
+from tests.langchain.ways import merged
 
 
 @pytest.fixture(params=["newest", "v0.4.2"])
@@ -31,12 +32,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
     with FakeServer(request.param) as running:
         running.think = capable
         yield running
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[ChatMlxcel]:
-    with ChatMlxcel(base_url=server.url) as model:
-        yield model
 
 
 @tool
@@ -60,11 +55,6 @@ def ways(runnable: Any, messages: Any) -> list[AIMessage]:
 
     answers = [runnable.invoke(messages), merged(list(runnable.stream(messages)))]
     return answers + asyncio.run(asynchronous())
-
-
-def merged(chunks: list[AIMessageChunk]) -> AIMessage:
-    first, *rest = chunks
-    return first + rest if rest else first  # type: ignore[return-value]  # core's own types
 
 
 def made(message: AIMessage) -> list[tuple[str, Any]]:

@@ -37,12 +37,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[Mlxcel]:
-    with Mlxcel(base_url=server.url) as model:
-        yield model
-
-
 def city_prompt() -> PromptTemplate:
     return PromptTemplate("Name a city of {country}.", output_parser=PydanticOutputParser(City))
 

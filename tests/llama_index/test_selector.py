@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,12 +20,6 @@ NAMED = [
     ToolMetadata(text, name=name) for text, name in zip(TEXTS, ["money", "rivers"], strict=True)
 ]
 TWINS = [ToolMetadata(text, name="same") for text in TEXTS]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
+from tests.structured.conftest import forget_types
 
-from mlxcel_integrations.structured import type_schema
-
-
-@pytest.fixture(autouse=True)
-def forget_types() -> None:
-    """Empty the caches, so that no test finds the schemas of an earlier one."""
-    for value in vars(type_schema).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
+__all__ = ["forget_types"]

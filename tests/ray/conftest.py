@@ -1,4 +1,4 @@
-"""One small Ray cluster for all jobs, and processes by their ids."""
+"""One small Ray cluster for all jobs, and a scripted server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.server import FakeServer
+
 KEY = "the key of the actors"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

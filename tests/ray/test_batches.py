@@ -6,7 +6,6 @@ Without Ray, which only passes batches on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,31 +15,16 @@ from mlxcel_integrations import MlxcelError
 from tests.fakes.answers import Json
 from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
+from tests.ray.asking import asked, pa, question
 
-pa = pytest.importorskip("pyarrow", reason="the extra [ray] is not installed")
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
-from mlxcel_integrations.ray import ChatBatches, ServerLost  # noqa: E402
+from mlxcel_integrations.ray import ChatBatches, ServerLost
 
 
 class Event(BaseModel):
     kind: str
     hurt: int = 0
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as server:
-        yield server
-
-
-def asked(batches: ChatBatches, **columns: list[Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = asyncio.run(batches(pa.table(columns))).to_pylist()
-    return rows
-
-
-def question(body: Json) -> str:
-    return str(body["messages"][-1]["content"])
 
 
 # --------------------------------------------------------------------------- rows

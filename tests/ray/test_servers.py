@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.fakes.answers import Json
 from tests.fakes.replies import Reply
 from tests.fakes.server import FakeServer
+from tests.ray.asking import asked, question
 
-pa = pytest.importorskip("pyarrow", reason="the extra [ray] is not installed")
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
-from mlxcel_integrations.ray import ChatBatches  # noqa: E402
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as server:
-        yield server
-
-
-def asked(batches: ChatBatches, **columns: list[Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = asyncio.run(batches(pa.table(columns))).to_pylist()
-    return rows
-
-
-def question(body: Json) -> str:
-    return str(body["messages"][-1]["content"])
+from mlxcel_integrations.ray import ChatBatches
 
 
 class Busy:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,3 +90,9 @@ def listener(
             yield started
         finally:
             started.kill()
+
+
+def leave_socket(path: Path) -> None:
+    """Leave a socket behind on which nobody listens."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))

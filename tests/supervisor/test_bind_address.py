@@ -25,6 +25,7 @@ from mlxcel_integrations.supervisor.bind_address import (
 from mlxcel_integrations.supervisor.guard import remove_socket
 from tests.fakes.ports import free_port
 from tests.fakes.server import FakeServer
+from tests.supervisor.listeners import leave_socket
 
 from .conftest import Fake
 
@@ -58,12 +59,6 @@ def other_user() -> Iterator[None]:
 
 def on(path: Path | str) -> BindAddress:
     return choose_bind_address(ServerOptions(), str(path))
-
-
-def leave_socket(path: Path) -> None:
-    """Leave a socket behind on which nobody listens."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
 
 
 def test_a_private_directory_is_for_one_server_alone(short: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.supervisor.broker_directory import BrokerDirectory, unlock
+from tests.supervisor.listeners import leave_socket
 
 
 @pytest.fixture
@@ -24,11 +24,6 @@ def runtime() -> Iterator[Path]:
 @pytest.fixture
 def directory(runtime: Path) -> BrokerDirectory:
     return BrokerDirectory("name", {"XDG_RUNTIME_DIR": str(runtime)})
-
-
-def leave_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
 
 
 def test_it_is_the_users_own(directory: BrokerDirectory, runtime: Path) -> None:

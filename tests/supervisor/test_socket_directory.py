@@ -6,8 +6,7 @@ import grp
 import os
 import pwd
 import struct
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from mlxcel_integrations.unix_sockets import MAX_SOCKET_PATH_BYTES
 
 NOBODY = 65534
 root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A directory whose path leaves room for a socket."""
-    with tempfile.TemporaryDirectory(prefix="u-", dir="/tmp") as directory:
-        yield Path(directory)
 
 
 def chosen(*directories: Path | str, below: str = "x.sock") -> Path:

@@ -22,6 +22,7 @@ from mlxcel_integrations.protocol.arguments import (
     check_mapping,
     check_text,
     number,
+    only_model_unnamed,
     plain,
     shown,
     whole,
@@ -148,3 +149,9 @@ def test_dictionaries_and_none_pass() -> None:
     check_mapping("x", None, "{}")
     check_mapping("x", {"a": 1}, "{}")
     check_text("x", "")
+
+
+def test_a_second_argument_without_a_name_is_not_shown_since_it_may_be_a_key() -> None:
+    assert "LLM takes one argument without a name, the model. Name the others:" in str(
+        only_model_unnamed("LLM")
+    )

@@ -397,6 +397,11 @@ CRASH = MlxcelServerError("gone")
             "process more files (ulimit -n).",
         ),
         (
+            lambda: unreachable(WHERE, "no", CAUSE, never_sent=False, without_tls=True),
+            f"Lost the connection to {WHERE}: no. Check that the server is running and listening "
+            "there, and use http:// if it does not speak TLS.",
+        ),
+        (
             lambda: untrusted(WHERE, "self-signed.", 18, CAUSE),
             f"The certificate of {WHERE} is not trusted: self-signed. If it is the right server, "
             "pass as verify= a PEM file with the certificate of the authority that signed it.",

@@ -14,6 +14,7 @@ from mlxcel_integrations.protocol.validation import (
     as_object,
     as_text,
     error_text,
+    is_json,
     is_text,
     is_usage,
 )
@@ -220,3 +221,19 @@ def test_what_are_token_counts(value: Any, expected: bool) -> None:
 )
 def test_timings_are_any_object_that_is_not_too_deep(value: Any, expected: bool) -> None:
     assert expected is are_timings(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": [1, null]}', True),
+        ('"a"', True),
+        ('{"a": 1', False),
+        ("NaN", False),
+        ("1e999", False),
+        ("[" * 100_000, False),
+    ],
+    ids=["object", "text", "cut", "NaN", "infinite", "deep"],
+)
+def test_json_is_whole_and_finite(text: str, expected: bool) -> None:
+    assert expected == is_json(text)

@@ -6,10 +6,11 @@ import socket
 import threading
 from typing import Any
 
+import httpcore
 import pytest
 
 from mlxcel_integrations.transport import addresses
-from mlxcel_integrations.transport.addresses import look_up, timed_attempts
+from mlxcel_integrations.transport.addresses import look_up, lookup_errors, timed_attempts
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,21 @@ def test_the_only_address_gets_all_of_the_time(
     monkeypatch.setattr(addresses.time, "monotonic", lambda: 100.0)
 
     assert [("a", share)] == list(timed_attempts(["a"], end, []))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "number"),
+    [
+        (TimeoutError(), httpcore.ConnectTimeout, socket.EAI_AGAIN),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), httpcore.ConnectError, socket.EAI_NONAME),
+    ],
+    ids=["silence", "an unknown name"],
+)
+def test_a_lookup_that_fails_is_an_error_of_httpcore_that_tells_why(
+    error: OSError, expected: type[Exception], number: int
+) -> None:
+    with pytest.raises(expected) as caught, lookup_errors():
+        raise error
+
+    assert isinstance(caught.value.__context__, socket.gaierror)
+    assert number == caught.value.__context__.errno

@@ -208,6 +208,22 @@ def test_an_event_that_is_none_keeps_the_text_so_far(bad: bytes, message: str) -
         assert "ab" == caught.value.partial
 
 
+@pytest.mark.parametrize(
+    ("stray", "shown"),
+    [
+        (event({"unknown": 1}), '{"unknown": 1}'),
+        (b"Traceback (most recent call last):\n\n", "Traceback"),
+    ],
+    ids=["an event", "a line"],
+)
+def test_an_end_after_something_else_is_none_without_a_reason(stray: bytes, shown: str) -> None:
+    with pytest.raises(MlxcelStreamError, match=r"without a finish reason\. It sent") as caught:
+        read([said("ab") + stray + DONE])
+
+    assert shown in str(caught.value)
+    assert "ab" == caught.value.partial
+
+
 def test_a_bad_event_is_shown_in_short() -> None:
     with pytest.raises(MlxcelStreamError) as caught:
         read([b"data: " + b"x" * 100_000 + b"\n\n"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import httpx
@@ -19,6 +20,13 @@ T = TypeVar("T")
 def connection(**options: Any) -> Connection:
     """Return a connection that nothing is sent over."""
     return connect(ConnectionSettings.of({"base_url": "http://localhost:1", **options}))
+
+
+def managed(*, alive: bool = True, **known: Any) -> Connection:
+    """Return the connection to a managed server of which this is known."""
+    server = SimpleNamespace(model="m", endpoint=connection().endpoint, **known)
+    lease: Any = SimpleNamespace(server=server, alive=alive)
+    return Connection(ConnectionSettings(model="m"), None, lease)
 
 
 def incoming(*pieces: bytes | Exception, status: int = 200, **headers: str) -> Incoming:

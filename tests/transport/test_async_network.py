@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,3 +180,25 @@ async def test_a_host_of_which_all_addresses_refuse_is_told_as_the_system_tells_
 def _runner(loop: str) -> asyncio.Runner:
     factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
     return asyncio.Runner(loop_factory=factory)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds", "expected"),
+    [(b"no TLS here", 30, httpcore.ConnectError), (b"", 0.05, httpcore.ConnectTimeout)],
+    ids=["another protocol", "silence"],
+)
+async def test_a_connection_that_cannot_be_encrypted_is_closed(
+    said: bytes, seconds: float, expected: type[Exception], tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "x.sock"))
+        listener.listen()
+        stream = await BACKEND.connect_unix_socket(listener.getsockname(), 30)
+        other, _ = listener.accept()
+        with other:
+            other.sendall(said)
+
+            with pytest.raises(expected):
+                await stream.start_tls(ssl.create_default_context(), "localhost", seconds)
+
+            assert stream.get_extra_info("is_readable")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from mlxcel_integrations.protocol.timeouts import Deadline, Timeouts
+from mlxcel_integrations.transport import async_pool
 from mlxcel_integrations.transport.async_pool import AsyncPool, off_loop
 from mlxcel_integrations.transport.endpoint import Endpoint
+from mlxcel_integrations.transport.steps import Incoming
 
 
 def test_work_is_done_off_the_loop() -> None:
@@ -59,3 +63,51 @@ async def test_a_transport_without_a_pool_has_no_connections_that_were_left_in_i
         await AsyncPool(Failing()).send(
             Endpoint.parse("http://localhost:1", None), request, Deadline(Timeouts(), 0)
         )
+
+
+class Answering(httpx.AsyncBaseTransport):
+    """Answers each request with a body that was not read yet."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Body())
+
+
+class Body(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"x"
+
+
+async def test_a_response_that_is_closed_twice_gives_one_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(async_pool, "MAX_CONNECTIONS", 1)
+    pool = AsyncPool(Answering())
+
+    async def send() -> Incoming:
+        request = httpx.Request("GET", "http://localhost:1", extensions={"timeout": {"pool": 0}})
+        endpoint = Endpoint.parse("http://localhost:1", None)
+        return await pool.send(endpoint, request, Deadline(Timeouts(), 0))
+
+    first = await send()
+    with pytest.raises(httpx.PoolTimeout):
+        await send()
+
+    await first.closing.aclose()
+    await first.closing.aclose()
+
+    await send()
+    with pytest.raises(httpx.PoolTimeout):
+        await send()
+
+
+async def test_a_limit_of_open_files_that_is_met_while_importing_is_a_connection_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(names: tuple[str, ...]) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(async_pool, "_WITH_FIRST_REQUEST", ("not imported yet",))
+    monkeypatch.setattr(async_pool, "import_each", refuse)
+
+    with pytest.raises(httpx.ConnectError, match="Too many open files"):
+        await AsyncPool().transport(Endpoint.parse("http://localhost:1", None))

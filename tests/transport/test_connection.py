@@ -12,7 +12,7 @@ from mlxcel_integrations import MlxcelError
 from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.secret import hidden
 from mlxcel_integrations.transport.connection import Connection, checked_key
-from tests.transport.script import connection
+from tests.transport.script import connection, managed
 
 URL = "http://localhost:1"
 
@@ -100,6 +100,36 @@ def test_the_key_of_the_environment_is_taken_without_one(monkeypatch: pytest.Mon
     assert found is not None
     assert given is not None
     assert ("k", "own") == (found.reveal(), given.reveal())
+
+
+@pytest.mark.parametrize(
+    ("one", "address"),
+    [
+        (connection(), URL),
+        (managed(state="ready"), URL),
+        (managed(state="starting"), None),
+        (managed(state="ready", alive=False), None),
+    ],
+    ids=["another server", "ready", "starting", "given back"],
+)
+def test_only_a_server_that_runs_has_an_address(one: Connection, address: str | None) -> None:
+    assert address == one.address
+
+
+@pytest.mark.parametrize(
+    ("one", "kept"),
+    [(managed(state="ready"), True), (connection(), False)],
+    ids=["managed", "another"],
+)
+def test_what_is_known_of_slots_is_kept_of_a_server_of_ours_alone(
+    one: Connection, kept: bool
+) -> None:
+    one.line.learn(4)
+    one.model = "m"
+
+    one.forget()
+
+    assert (None, kept) == (one.model, one.line.slots_known)
 
 
 def test_a_closed_connection_refuses_requests() -> None:

@@ -7,8 +7,6 @@ import os
 import re
 import socket
 import ssl
-from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
@@ -25,23 +23,14 @@ from mlxcel_integrations.transport.diagnosis import (
     to_exception,
     unanswered,
 )
-from mlxcel_integrations.transport.settings import ConnectionSettings
-from tests.transport.script import connection
+from tests.transport.script import connection, managed
 
 EXCEEDED = ("timeout", 5.0)
 
 
-def managed(end: str | None, *, alive: bool = True) -> Connection:
+def ended(end: str | None, *, alive: bool = True) -> Connection:
     """Return the connection to a managed server that has ended so, or still runs."""
-    server = SimpleNamespace(
-        model="m",
-        log_tail="boom",
-        end=lambda: end,
-        poll=lambda: -9,
-        endpoint=connection().endpoint,
-    )
-    lease: Any = SimpleNamespace(server=server, alive=alive)
-    return Connection(ConnectionSettings(model="m"), None, lease)
+    return managed(alive=alive, log_tail="boom", end=lambda: end, poll=lambda: -9)
 
 
 def caused_by(cause: Exception, kind: type[httpx.RequestError] = httpx.ConnectError) -> Exception:
@@ -132,6 +121,12 @@ def test_what_kept_a_request_from_its_answer_is_told(
     assert re.search(message, failure.message)
 
 
+def test_the_total_time_may_end_before_a_connection_is_accepted() -> None:
+    failure = unanswered(connection(), httpx.ConnectTimeout(""), ("total_timeout", 3.0))
+
+    assert "it accepted no connection within 3 s (total_timeout=)" in failure.message
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -152,9 +147,9 @@ def test_what_cut_an_answer_is_told(error: Exception, expected: str) -> None:
 @pytest.mark.parametrize(
     ("one", "reason", "log"),
     [
-        (managed("signal 9"), "signal 9", "boom"),
-        (managed(None), "the connection was closed", ""),
-        (managed(None, alive=False), "this program closed the model", ""),
+        (ended("signal 9"), "signal 9", "boom"),
+        (ended(None), "the connection was closed", ""),
+        (ended(None, alive=False), "this program closed the model", ""),
     ],
     ids=["it has ended", "it runs", "its lease has ended"],
 )
@@ -163,13 +158,13 @@ def test_the_end_of_a_managed_server_is_the_reason(one: Connection, reason: str,
 
 
 def test_the_crash_of_a_managed_server_is_raised_with_its_log() -> None:
-    one = managed("signal 9")
+    one = ended("signal 9")
     failure = unanswered(one, httpx.ReadError(""), EXCEEDED)
     error = to_exception(one, failure, Call("/health"))
 
     assert isinstance(error, MlxcelServerError)
     assert ("boom", -9) == (error.stderr, error.returncode)
-    assert ("boom", "") == (log_tail(one), log_tail(managed(None, alive=False)))
+    assert ("boom", "") == (log_tail(one), log_tail(ended(None, alive=False)))
 
 
 def test_the_first_error_of_a_failure_is_its_cause() -> None:

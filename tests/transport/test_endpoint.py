@@ -38,6 +38,13 @@ def test_a_path_that_cannot_become_absolute_is_told(
     ]
 
 
+def test_an_address_is_no_model_and_its_password_is_not_shown() -> None:
+    with pytest.raises(MlxcelError, match=r"is an address: pass base_url=") as caught:
+        absolute_model("http://me:secret@host:1")
+
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("model", ["", " "])
 def test_an_empty_model_is_told_with_examples(model: str) -> None:
     with pytest.raises(MlxcelError, match=r"^model= is empty: pass a repository id, a directory"):

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mlxcel_integrations import MlxcelError, MlxcelStreamError
+from mlxcel_integrations import MlxcelError, MlxcelServerError, MlxcelStreamError
 from mlxcel_integrations.protocol.failures import Failure
 from mlxcel_integrations.protocol.flow import Call, Flow
 from mlxcel_integrations.protocol.retries import Retries
@@ -65,6 +65,15 @@ def test_what_no_server_has_begun_is_sent_again(fault: Any) -> None:
         asked(Script(fault(), fault(), fault()))
     with pytest.raises(Exception, match="localhost:1"):
         asked(Script(fault()), max_retries=0)
+
+
+def test_nothing_is_asked_while_the_program_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange.sys, "is_finalizing", lambda: True)
+    script = Script()
+
+    with pytest.raises(MlxcelServerError, match="The program is ending"):
+        asked(script)
+    assert [] == script.done
 
 
 @pytest.mark.parametrize("fault", NOT_RETRIED.values(), ids=NOT_RETRIED)

@@ -106,14 +106,22 @@ def test_a_read_that_fails_after_the_finish_reason_is_no_error() -> None:
     Script().run(answer.fail(httpx.ReadError("reset")))
 
 
-@pytest.mark.parametrize("error", [httpx.ReadError("reset"), KeyboardInterrupt()])
-def test_a_first_read_that_fails_closes_the_response(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(httpx.ReadError("reset"), MlxcelStreamError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["an error", "Ctrl-C"],
+)
+def test_a_first_read_that_fails_closes_the_response(
+    error: BaseException, raised: type[BaseException]
+) -> None:
     answer = arriving()
     steps: Any = answer.begin()
     next(steps)
 
     assert "Close" == type(steps.throw(error)).__name__
     assert not answer._connection.under_way
+    with pytest.raises(raised):
+        list(steps)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html", ""])

@@ -73,12 +73,12 @@ def sent_call(identity: str, city: str) -> Json:
 
 @pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
 @pytest.mark.parametrize("way", [way for way in CHATS if not way.streams], indirect=True, ids=str)
-def test_servers_take_the_conversations_of_all_providers(way: Way, generation: str) -> None:
+def test_servers_take_the_conversations_of_all_providers(server: FakeServer, way: Way) -> None:
     framework = way.framework()
     module = histories(framework)
     thanks = framework.user("Thanks.")
 
-    with FakeServer(generation) as server, way.model(server) as llm:
+    with way.model(server) as llm:
         texts = {
             name: framework.text(
                 way.ask(llm, [framework.user(QUESTION), answer, *module.results(name), thanks])

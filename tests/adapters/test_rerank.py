@@ -43,10 +43,9 @@ def test_documents_are_ranked_either_way() -> None:
 
 @pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
 def test_a_server_without_a_ranker_names_the_flag(
-    framework: Framework, call: Callable[..., Any], generation: str
+    framework: Framework, server: FakeServer, call: Callable[..., Any]
 ) -> None:
     with (
-        FakeServer(generation) as server,
         framework.ranker(base_url=server.url) as ranker,
         pytest.raises(MlxcelError, match="reranker_model="),
     ):

@@ -16,9 +16,10 @@ class City(BaseModel):
 
 
 @pytest.mark.parametrize("generation", ["newest", "v0.4.2"])
-def test_an_answer_among_the_thoughts_is_found(framework: Framework, generation: str) -> None:
-    with FakeServer(generation) as server, framework.model(base_url=server.url) as llm:
-        server.script(*[Reply.text("", reasoning='{"name": "Oslo", "people": 7}')] * 4)
+def test_an_answer_among_the_thoughts_is_found(framework: Framework, server: FakeServer) -> None:
+    server.script(*[Reply.text("", reasoning='{"name": "Oslo", "people": 7}')] * 4)
+
+    with framework.model(base_url=server.url) as llm:
         found = [
             chunks(method, framework.predict(llm, method, City))[-1]
             for method in framework.predictions

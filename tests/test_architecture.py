@@ -36,10 +36,6 @@ TESTED_ELSEWHERE = {
         "langchain.reading_ahead",
         "llama_index.reading_ahead",
     ],
-    "tests/client/test_openai_client.py: the clients are attributes of ours": [
-        "transport.openai_clients"
-    ],
-    "tests/supervisor/test_managed_server.py: types that its servers fit": ["transport.server"],
     "tests/supervisor/test_shared_process.py: who shares a server has joined it": [
         "supervisor.shared_start"
     ],

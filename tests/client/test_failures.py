@@ -172,7 +172,7 @@ def test_a_refused_connection_is_tried_again(connect: Any, server: FakeServer) -
 
 @ON_TCP
 @pytest.mark.parametrize("path", ["missing.sock", "folder/missing.sock"])
-def test_a_socket_that_does_not_exist(connect: Any, short_path: Path, path: str) -> None:
+def test_a_socket_that_does_not_exist_is_named(connect: Any, short_path: Path, path: str) -> None:
     with pytest.raises(openai.APIConnectionError) as caught:
         connect(socket=short_path / path, max_retries=0).chat("hi")
 

@@ -98,7 +98,7 @@ def test_logprobs_are_without_others_unless_a_number_is_asked_for(server: Server
     assert server.choose(old=0, newest=0, llama_cpp=20) == len(others)
 
 
-def test_a_generation_that_fails(scripted: Server) -> None:
+def test_a_generation_that_fails_is_an_error_of_the_server(scripted: Server) -> None:
     """v0.4.2 says 400, as if the request were wrong; the type tells that it is not."""
     scripted.fake.script(Reply.text("half", finish="error"))
 

@@ -140,7 +140,7 @@ def test_sound_needs_a_model_for_it(server: Server) -> None:
     ],
     ids=repr,
 )
-def test_bodies_that_are_no_request(
+def test_bodies_that_are_no_request_are_refused_in_plain_text(
     scripted: Server, path: str, content: bytes, kind: str, status: int
 ) -> None:
     """They are told in plain text."""
@@ -153,7 +153,7 @@ def test_bodies_that_are_no_request(
 
 
 @pytest.mark.parametrize("content", [b"{nope", b"\xff", b'{"temperature": NaN}'], ids=repr)
-def test_bodies_that_are_no_json(server: Server, content: bytes) -> None:
+def test_bodies_that_are_no_json_are_refused(server: Server, content: bytes) -> None:
     """Every server refuses them; llama.cpp in JSON."""
     response = server.http.post(CHAT, content=content, headers={"Content-Type": "application/json"})
 
@@ -205,7 +205,7 @@ def test_a_full_queue_is_told_without_when_to_ask_again(
     assert 422 == scripted.post(path, {}).status_code
 
 
-def test_a_model_that_could_not_be_loaded(scripted: Server) -> None:
+def test_a_model_that_could_not_be_loaded_is_told_with_each_request(scripted: Server) -> None:
     """The server stays and refuses what it is asked."""
     scripted.fake.load_failed = True
 
@@ -215,7 +215,7 @@ def test_a_model_that_could_not_be_loaded(scripted: Server) -> None:
     assert scripted.choose(old="server_error", newest="not_implemented") == error(response)["type"]
 
 
-def test_a_worker_that_has_ended(scripted: Server) -> None:
+def test_a_worker_that_has_ended_is_an_error_of_the_server(scripted: Server) -> None:
     """503 then, but of a type that says that asking again is no use."""
     scripted.fake.dead = True
 

@@ -133,7 +133,9 @@ SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA"}}
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_media_for_a_model_that_takes_them(scripted: Server, parts: Any, status: int) -> None:
+def test_media_for_a_model_that_takes_them_have_limits(
+    scripted: Server, parts: Any, status: int
+) -> None:
     """Images, sound and video have limits, which are told as JSON."""
     scripted.fake.media = {"image_url", "video_url", "input_audio"}
 
@@ -145,7 +147,7 @@ def test_media_for_a_model_that_takes_them(scripted: Server, parts: Any, status:
 
 
 @pytest.mark.parametrize("part", [image(), SOUND, VIDEO], ids=lambda part: part["type"])
-def test_media_for_a_model_that_reads_text(scripted: Server, part: Json) -> None:
+def test_media_for_a_model_that_reads_text_are_refused(scripted: Server, part: Json) -> None:
     """Newest refuses them before it fetches anything, v0.4.2 only videos."""
     scripted.fake.media = set()
 

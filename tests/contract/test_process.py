@@ -120,7 +120,7 @@ def test_a_model_must_be_given(program: Program) -> None:
     assert b"--model" in done.stderr
 
 
-def test_a_model_that_there_is_not(program: Program) -> None:
+def test_a_model_that_there_is_not_is_told_in_one_line(program: Program) -> None:
     """The status is 1, and stderr has one line that begins with `Error:`."""
     done = program.run("-m", "/no/such/model.gguf")
 

@@ -8,7 +8,7 @@ from . import servers
 from .servers import CHAT, N_PREDICT, Server, ask, client, error
 
 
-def test_a_server_that_is_ready(server: Server) -> None:
+def test_a_server_that_is_ready_says_so(server: Server) -> None:
     """v0.4.2 tells how it is doing, which is how it is known."""
     response = server.get("/health")
 
@@ -126,7 +126,7 @@ def test_properties_of_a_server_with_an_embedder_tell_the_size_of_its_vectors() 
     assert {"model", "dim", "pooling", "embd_normalize", "multi_vector"} == embedding.keys()
 
 
-def test_properties_that_are_off(scripted: Server) -> None:
+def test_properties_that_are_off_can_still_be_read_from_newest(scripted: Server) -> None:
     """In v0.4.2 they need a flag, in newest only their change does."""
     scripted.fake.props = False
 

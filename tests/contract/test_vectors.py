@@ -162,7 +162,7 @@ def test_a_route_without_a_version_answers_as_llama_cpp(
 @pytest.mark.parametrize(
     ("state", "status", "kind"), [("busy", 503, "server_busy"), ("stuck", 504, "server_timeout")]
 )
-def test_a_worker_that_cannot_answer(
+def test_a_worker_that_cannot_answer_says_why(
     ranker: Server, path: str, state: str, status: int, kind: str
 ) -> None:
     """A full queue and a worker that takes too long are told apart."""

@@ -60,7 +60,7 @@ def test_a_missing_file_is_named(place: Path) -> None:
     assert f"{place}/none.gguf: No such file" in error
 
 
-def test_a_file_that_is_not_gguf(place: Path) -> None:
+def test_a_file_that_is_not_gguf_is_named(place: Path) -> None:
     (place / "page.gguf").write_text("<html>Not found</html>")
 
     error = error_of("-m", f"{place}/page.gguf", "--host", f"{place}/x.sock")
@@ -81,11 +81,13 @@ def test_a_file_that_llama_cpp_cannot_load_is_named_and_kept(place: Path, gemma:
 @pytest.mark.parametrize(
     ("context", "said"), [("512", "less than 512"), ("2000000000", "at most 65536")]
 )
-def test_a_context_that_cannot_be(place: Path, gemma: str, context: str, said: str) -> None:
+def test_a_context_that_cannot_be_is_refused(
+    place: Path, gemma: str, context: str, said: str
+) -> None:
     assert said in error_of("-m", gemma, "--host", f"{place}/x.sock", "--ctx-size", context)
 
 
-def test_a_port_that_is_taken(gemma: str) -> None:
+def test_a_port_that_is_taken_is_named(gemma: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 

@@ -129,7 +129,7 @@ def test_a_folder_that_takes_no_socket_is_refused(kind: str, fake: Fake, tmp_pat
 
 
 @pytest.mark.parametrize("runtime", ["/no/such/directory", "/proc", "", "relative"])
-def test_a_runtime_directory_that_cannot_be_used(
+def test_a_runtime_directory_that_cannot_be_used_is_named_or_passed_over(
     runtime: str, fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

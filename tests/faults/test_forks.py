@@ -47,7 +47,7 @@ def ask(model, text):
 STARTED = CHILD + FORK
 
 
-def test_a_child_that_becomes_another_program(fake: Fake) -> None:
+def test_a_child_that_becomes_another_program_leaves_the_server_to_its_parent(fake: Fake) -> None:
     body = """
 say(status(fork(lambda: os.execvp("true", ["true"]))))
 say(llm.chat("parent"))
@@ -255,7 +255,9 @@ llm.close()
 
 
 @pytest.mark.parametrize("end", ["llm.close()", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_a_child_whose_parent_has_no_server_any_more(end: str, fake: Fake) -> None:
+def test_a_child_whose_parent_has_no_server_any_more_gets_an_answer_or_an_error(
+    end: str, fake: Fake
+) -> None:
     body = f"""
 reader, writer = os.pipe()
 def later():

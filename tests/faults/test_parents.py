@@ -72,7 +72,7 @@ assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0
 
 @linux
 @pytest.mark.parametrize("wrapper", [False, True])
-def test_an_owner_that_is_a_subreaper(wrapper: bool, fake: Fake) -> None:
+def test_an_owner_that_is_a_subreaper_inherits_no_process(wrapper: bool, fake: Fake) -> None:
     """It inherits what its descendants leave behind, so they must leave nothing."""
     body = f"""{SUBREAPER}
 with LLM("m", binary=binary) as llm:

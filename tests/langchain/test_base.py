@@ -260,7 +260,7 @@ def test_a_cached_answer_needs_no_server(server: FakeServer) -> None:
     assert 2 == len(server.posts)
 
 
-def test_no_key_in_what_is_printed_or_pickled(server: FakeServer) -> None:
+def test_no_key_is_printed_or_pickled(server: FakeServer) -> None:
     llm = ChatMlxcel(base_url=server.url, api_key="very-secret")
 
     assert "very-secret" not in repr(llm) + str(llm) + str(llm._identifying_params)

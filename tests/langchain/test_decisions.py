@@ -138,7 +138,7 @@ def test_several_questions_add_up_and_a_prior_is_asked_of_nothing(
     [({}, "questions is empty"), ({"b": "Box"}, r"questions\['b'\] is a Box")],
     ids=["none", "a box"],
 )
-def test_questions_that_cannot_be_answered(
+def test_questions_that_cannot_be_answered_are_refused(
     server: FakeServer, call: Call, questions: Any, message: str
 ) -> None:
     asked = {name: getattr(decisions, kind)(instructions="?") for name, kind in questions.items()}

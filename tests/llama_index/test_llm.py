@@ -387,7 +387,7 @@ def test_a_dictionary_with_all_options_makes_the_same_object() -> None:
     assert llm.to_dict() == Mlxcel.from_json(llm.to_json()).to_dict()
 
 
-def test_no_key_in_what_is_printed_stored_or_pickled(
+def test_no_key_is_printed_stored_or_pickled(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = Mlxcel(base_url=server.url, api_key="very-secret")

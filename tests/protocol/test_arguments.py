@@ -81,7 +81,9 @@ def strings(value: Any) -> list[str]:
         (shown, "a" * 100, "'" + "a" * 56 + "..."),
     ],
 )
-def test_values_that_are_right(check: Callable[[Any], Any], value: Any, expected: Any) -> None:
+def test_values_that_are_right_are_taken(
+    check: Callable[[Any], Any], value: Any, expected: Any
+) -> None:
     found = check(value)
 
     assert expected == found
@@ -140,7 +142,9 @@ def test_an_array_is_not_a_number() -> None:
         ),
     ],
 )
-def test_values_that_are_wrong(check: Callable[[Any], Any], value: Any, message: str) -> None:
+def test_values_that_are_wrong_are_refused(
+    check: Callable[[Any], Any], value: Any, message: str
+) -> None:
     with pytest.raises(MlxcelError, match=message):
         check(value)
 

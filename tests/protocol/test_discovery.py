@@ -82,7 +82,7 @@ def test_no_model_to_use_is_told_with_the_way_out(served: list[ServedModel], nam
         ([], None, None),
     ],
 )
-def test_the_model_that_is_taken(
+def test_the_preferred_model_is_taken_if_it_is_able(
     models: list[tuple[str, list[str]]], preferred: str | None, expected: str | None
 ) -> None:
     served = [ServedModel(name, tuple(able)) for name, able in models]

@@ -148,7 +148,7 @@ def test_a_server_that_speaks_of_such_things_is_no_balancer() -> None:
         (20, "verify="),
     ],
 )
-def test_certificates_that_are_not_trusted(code: int, advice: str) -> None:
+def test_certificates_that_are_not_trusted_are_told_with_advice(code: int, advice: str) -> None:
     found = untrusted(WHERE, "Something is wrong.", code, OSError())
 
     assert f"The certificate of {WHERE} is not trusted: Something is wrong." in found.message
@@ -437,7 +437,7 @@ def test_silence_is_described_in_full() -> None:
     ) == timed_out(WHERE, "timeout", 0.25, CAUSE)
 
 
-def test_slots_that_stay_busy_in_full() -> None:
+def test_slots_that_stay_busy_are_described_in_full() -> None:
     assert Failure(
         "APITimeoutError",
         f"All slots of {WHERE} were busy for 2 s (total_timeout=). Raise the limit, send fewer "
@@ -454,7 +454,7 @@ def test_slots_that_stay_busy_in_full() -> None:
         ("total_timeout", "it took longer than 2 s (total_timeout=)"),
     ],
 )
-def test_which_limit_ended_an_answer(limit: str, expected: str) -> None:
+def test_the_limit_that_ended_an_answer_is_named(limit: str, expected: str) -> None:
     assert expected == cut_by(limit, 2.0)
 
 

@@ -170,7 +170,7 @@ def test_estimates_are_not_divided_by_a_prior() -> None:
     ],
     ids=["none", "one string", "not a list", "twice", "empty", "number", "null", "too many"],
 )
-def test_labels_that_cannot_be_decided_on(labels: Any, message: str) -> None:
+def test_labels_that_cannot_be_decided_on_are_refused(labels: Any, message: str) -> None:
     with pytest.raises(MlxcelError, match=message):
         Deciding("Which?", labels, False, {})
 

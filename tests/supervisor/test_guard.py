@@ -100,7 +100,9 @@ def test_a_server_ends_with_an_owner_that_is_killed(moment: str, sibling: bool, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
-def test_a_signal_that_the_owner_does_not_handle(number: signal.Signals, fake: Fake) -> None:
+def test_a_signal_that_the_owner_does_not_handle_ends_the_server_too(
+    number: signal.Signals, fake: Fake
+) -> None:
     # Programs that are started in the background may have been told to ignore it.
     code = f"signal.signal({int(number)}, signal.SIG_DFL)\n{MOMENTS['ready'][1]}\nsay('ready')"
     with program(f"{code}\ntime.sleep(60)", fake.binary()) as owner:

@@ -149,7 +149,7 @@ def test_nothing_is_read_from_nothing(tail: str) -> None:
         ("Loading model weights ... failed", None),
     ],
 )
-def test_a_line_that_says_that_loading_failed(line: str, text: str | None) -> None:
+def test_a_line_that_says_that_loading_failed_is_the_reason(line: str, text: str | None) -> None:
     log = f"loading model\n{line}\n{WARMUP}\nlistening on /x.sock"
 
     assert (text or line) == load_failure(log)
@@ -175,7 +175,7 @@ def test_a_line_that_says_that_loading_failed(line: str, text: str | None) -> No
         "srv  log_server_r: request: GET /health 127.0.0.1 503",
     ],
 )
-def test_a_line_that_says_nothing_of_the_kind(line: str) -> None:
+def test_a_line_that_says_nothing_of_the_kind_is_none(line: str) -> None:
     assert load_failure(f"loading model\n{line}\nlistening") is None
 
 

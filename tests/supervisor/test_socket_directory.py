@@ -143,7 +143,7 @@ def own_group(base: Path) -> Path:
         lambda base: made(base / "readable", 0o755),
     ],
 )
-def test_a_directory_in_which_only_this_user_and_root_may_rename(
+def test_a_directory_in_which_only_this_user_and_root_may_rename_is_safe(
     layout: Callable[[Path], Path], short: Path
 ) -> None:
     assert open_to_others(layout(short)) is None
@@ -240,7 +240,7 @@ def a_strangers_link(base: Path) -> tuple[Path, Path]:
         pytest.param(a_strangers_link, marks=root),
     ],
 )
-def test_a_directory_in_which_somebody_else_may_rename(
+def test_a_directory_in_which_somebody_else_may_rename_is_named(
     layout: Callable[[Path], tuple[Path, Path]], short: Path
 ) -> None:
     directory, opening = layout(short)

@@ -69,14 +69,14 @@ def test_an_empty_model_is_told_with_examples(model: str) -> None:
         ("http://h:1/models", "http://h:1/models"),
     ],
 )
-def test_addresses_as_users_write_them(base_url: str, url: str) -> None:
+def test_addresses_are_taken_as_users_write_them(base_url: str, url: str) -> None:
     assert Endpoint(url) == Endpoint.parse(base_url, None)
 
 
 @pytest.mark.parametrize(
     "base_url", ["unix:///run/x.sock", "unix://run/x.sock", "unix:/run/x.sock"]
 )
-def test_sockets_as_users_write_them(base_url: str) -> None:
+def test_sockets_are_taken_as_users_write_them(base_url: str) -> None:
     endpoint = Endpoint.parse(base_url, None)
 
     assert Endpoint("http://localhost", "/run/x.sock") == endpoint

@@ -44,7 +44,9 @@ def pem(tmp_path: Path) -> Path:
         ({"client_key": "/nowhere/me.key"}, r"client_key= is given without client_cert="),
     ],
 )
-def test_files_that_are_not_there(make: Any, options: dict[str, str], message: str) -> None:
+def test_files_that_are_not_there_are_named(
+    make: Any, options: dict[str, str], message: str
+) -> None:
     with pytest.raises(MlxcelError, match=message):
         make(base_url=URL, **options)
 
@@ -65,7 +67,9 @@ def test_files_of_another_kind_are_named(name: str, tmp_path: Path) -> None:
         _ = llm.openai_client
 
 
-def test_a_key_that_does_not_belong_to_the_certificate(pem: Path, tmp_path: Path) -> None:
+def test_a_key_that_does_not_belong_to_the_certificate_is_refused(
+    pem: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other.key"
     trustme.CA().issue_cert("other").private_key_pem.write_to_path(other)
     tls = TLS(client_cert=str(pem), client_key=str(other))

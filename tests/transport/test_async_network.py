@@ -202,3 +202,21 @@ async def test_a_connection_that_cannot_be_encrypted_is_closed(
                 await stream.start_tls(ssl.create_default_context(), "localhost", seconds)
 
             assert stream.get_extra_info("is_readable")
+
+
+async def test_a_handshake_that_is_cancelled_closes_its_connection(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "x.sock"))
+        listener.listen()
+        stream = await BACKEND.connect_unix_socket(listener.getsockname(), 30)
+        other, _ = listener.accept()
+        with other:
+            shaking = asyncio.create_task(
+                stream.start_tls(ssl.create_default_context(), "localhost", 30)
+            )
+            await asyncio.sleep(0.01)
+            shaking.cancel()
+
+            with pytest.raises(asyncio.CancelledError):
+                await shaking
+            assert stream.get_extra_info("is_readable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -68,7 +69,7 @@ def test_what_no_server_has_begun_is_sent_again(fault: Any) -> None:
 
 
 def test_nothing_is_asked_while_the_program_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange.sys, "is_finalizing", lambda: True)
+    monkeypatch.setattr(exchange, "sys", SimpleNamespace(is_finalizing=lambda: True))
     script = Script()
 
     with pytest.raises(MlxcelServerError, match="The program is ending"):

@@ -124,6 +124,16 @@ def test_a_first_read_that_fails_closes_the_response(
         list(steps)
 
 
+def test_a_first_read_that_is_left_is_no_more_under_way() -> None:
+    answer = arriving()
+    steps: Any = answer.begin()
+    next(steps)
+
+    steps.close()
+
+    assert not answer._connection.under_way
+
+
 @pytest.mark.parametrize("kind", ["application/json", "text/html", ""])
 def test_another_kind_of_response_is_not_read_on(kind: str) -> None:
     answer = arriving(kind=kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,3 +95,12 @@ def test_every_exception_is_a_public_name() -> None:
     missing = subclasses(errors.MlxcelError) - set(mlxcel_integrations.__all__)
 
     assert set() == missing, "Add it to mlxcel_integrations/__init__.py."
+
+
+def test_a_program_that_is_ending_can_use_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors.check_program_goes_on()
+
+    monkeypatch.setattr(errors, "sys", SimpleNamespace(is_finalizing=lambda: True))
+
+    with pytest.raises(MlxcelServerError, match="The program is ending"):
+        errors.check_program_goes_on()

@@ -41,6 +41,7 @@ def test_options_of_a_server_are_checked() -> None:
         ({"temperature": 0.5}, "'temperature' is a sampling field: pass it with each request"),
         ({"max_retry": 1}, "Did you mean 'max_retries'"),
         ({"num_ctx": 1}, "'num_ctx' is not an option. Here, use ctx_size="),
+        ({"ctxSize": 1}, "'ctxSize' is not an option. Here, use ctx_size="),
         ({"n_gpu_layers": 1}, "'n_gpu_layers' is not an option. Pass it to the program"),
         (
             {"prot": 1, "temperature": 0.5, "colour": 1, "zzz": 2},

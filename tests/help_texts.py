@@ -30,10 +30,13 @@ HEEDED = ("check_context", "merge_messages")
 ACCEPTED = {
     "Headers": "Mapping[str, str] | None",
     "Key": "str | None",
+    "OptionalSeconds": "float | None",
     "PathText": "str | os.PathLike[str] | None",
+    "PositiveSeconds": "float",
+    "Seconds": "float",
     "Verify": "bool | str | os.PathLike[str]",
 }
-"""What a client accepts for each type of `options/converted.py`."""
+"""What a client accepts for each type of `options/option_types.py`."""
 
 TYPES = {
     "timeout": "float | httpx.Timeout | None",

@@ -12,13 +12,20 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from ..errors import MlxcelError
 from ..protocol.arguments import check_mapping
-from ..protocol.peer_options import seconds_of
 from ..secret import KEY_FLAGS, key_flag
-from .converted import Headers, Key, PathText, Verify
+from .option_types import (
+    Headers,
+    Key,
+    OptionalSeconds,
+    PathText,
+    PositiveSeconds,
+    Seconds,
+    Verify,
+)
 
 __all__ = [
     "LIFECYCLE_FIELDS",
@@ -78,23 +85,20 @@ class ConnectionOptions(BaseModel, defer_build=True):
     served_model: str | None = Field(
         default=None, description="Which of several served models to use; discovered if not given."
     )
-    timeout: float | None = Field(
+    timeout: OptionalSeconds = Field(
         default=None,
-        gt=0,
         description="Longest silence of the server until an answer begins, in seconds; 600 if not "
         "given. Reading a long prompt takes a while. An httpx.Timeout sets connect_timeout, too.",
     )
-    connect_timeout: float = Field(
-        default=10.0, gt=0, description="Longest time until a connection is made, in seconds."
+    connect_timeout: PositiveSeconds = Field(
+        default=10.0, description="Longest time until a connection is made, in seconds."
     )
-    token_timeout: float | None = Field(
+    token_timeout: OptionalSeconds = Field(
         default=None,
-        gt=0,
         description="Longest time from one token to the next, in seconds; timeout if not given.",
     )
-    total_timeout: float | None = Field(
+    total_timeout: OptionalSeconds = Field(
         default=None,
-        gt=0,
         description="Longest time for a request and all of its answer, in seconds; no limit if "
         "not given.",
     )
@@ -103,16 +107,6 @@ class ConnectionOptions(BaseModel, defer_build=True):
         ge=0,
         description="How often to resend a request that the server has not started to process.",
     )
-
-    @field_validator("model", "socket", "verify", "client_cert", "client_key", mode="before")
-    @classmethod
-    def _accept_paths(cls, value: Any) -> Any:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-    @field_validator("timeout", "connect_timeout", "token_timeout", "total_timeout", mode="before")
-    @classmethod
-    def _refuse_durations(cls, value: Any, info: ValidationInfo) -> Any:
-        return _not_a_duration(info.field_name, value)
 
 
 class ServerOptions(BaseModel):
@@ -125,27 +119,24 @@ class ServerOptions(BaseModel):
     port: int | None = Field(
         default=None, ge=1, le=65535, description="Listen on TCP, on this port."
     )
-    startup_timeout: float = Field(
+    startup_timeout: PositiveSeconds = Field(
         default=600.0,
-        gt=0,
         description="Longest time until the server is ready, in seconds; downloads do not count.",
     )
-    stall_timeout: float = Field(
+    stall_timeout: PositiveSeconds = Field(
         default=600.0,
-        gt=0,
         description="Longest time for which a starting server may be silent, in seconds.",
     )
-    shutdown_grace: float = Field(
-        default=5.0, ge=0, description="Time from SIGTERM to SIGKILL, in seconds."
+    shutdown_grace: Seconds = Field(
+        default=5.0, description="Time from SIGTERM to SIGKILL, in seconds."
     )
     share: Literal["process", "user", False] = Field(
         default="process",
         description='Who shares the server: objects of this "process" with the same options, all '
         'processes of this "user", or nobody (False).',
     )
-    keep_alive: float = Field(
+    keep_alive: Seconds = Field(
         default=300.0,
-        ge=0,
         description='How long a server with share="user" stays after its last use, in seconds.',
     )
     restart: int = Field(
@@ -216,18 +207,16 @@ class ServerOptions(BaseModel):
         # A name alone would be searched for on PATH.
         return path if os.sep in path else f".{os.sep}{path}"
 
-    @field_validator(
-        "keep_alive", "startup_timeout", "stall_timeout", "shutdown_grace", mode="before"
-    )
+    @field_validator("keep_alive", mode="before")
     @classmethod
-    def _refuse_other_durations(cls, value: Any, info: ValidationInfo) -> Any:
+    def _refuse_forever(cls, value: Any) -> Any:
         # In Ollama, a negative keep_alive keeps a model forever.
-        if info.field_name == "keep_alive" and str(value).startswith("-"):
+        if str(value).startswith("-"):
             raise MlxcelError(
                 f"keep_alive={value!r} must be at least 0: for a server that stays, pass a large "
                 "number of seconds."
             )
-        return _not_a_duration(info.field_name, value)
+        return value
 
     @field_validator("extra_args", mode="before")
     @classmethod
@@ -247,18 +236,6 @@ class ServerOptions(BaseModel):
                     f"lines: {KEY_FLAGS[name]}."
                 )
         return value
-
-
-def _not_a_duration(name: str | None, value: Any) -> Any:
-    """Return the value of an option in seconds.
-
-    Raises:
-        MlxcelError: It is a duration such as "5m".
-    """
-    seconds = seconds_of(value) if isinstance(value, str) else None
-    if seconds is not None:
-        raise MlxcelError(f"{name}={value!r} must be in seconds: {name}={seconds:g}.")
-    return value
 
 
 LIFECYCLE_FIELDS = {

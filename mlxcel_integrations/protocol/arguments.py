@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, get_origin, get_type_hints
 
 from ..errors import MlxcelError
 
@@ -20,6 +21,7 @@ __all__ = [
     "as_whole",
     "check_mapping",
     "check_text",
+    "checked",
     "number",
     "only_model_unnamed",
     "plain",
@@ -142,6 +144,30 @@ def as_switch(name: str, value: Any) -> bool | None:
     if found is None or isinstance(found, bool):
         return found
     raise MlxcelError(f"{name}={shown(value)} must be True or False, not {type(value).__name__}.")
+
+
+def checked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as what checks them returns them: the function in the annotation.
+
+    Args:
+        kind: A class with fields such as ``socket: Annotated[str | None, as_path]``. A field
+            without such a function takes any value.
+        given: Values by the names of these fields.
+
+    Raises:
+        MlxcelError: A value has another type.
+    """
+    checks = _checks(kind)
+    return {
+        name: checks[name](name, value) if name in checks else value
+        for name, value in given.items()
+    }
+
+
+@cache
+def _checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {n: hint.__metadata__[0] for n, hint in hints.items() if hasattr(hint, "__metadata__")}
 
 
 def check_text(name: str, value: Any) -> None:

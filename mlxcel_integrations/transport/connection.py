@@ -174,14 +174,6 @@ class Connection(NotPicklable):
         return f"base_url={str(self._endpoint)!r}"
 
     @property
-    def named(self) -> dict[str, str]:
-        """The option that names the server, even if an environment variable has set it."""
-        if self._endpoint is not None:
-            return {"base_url": str(self._endpoint)}
-        lease = self.lease
-        return {"model": lease.server.model} if lease is not None and lease.alive else {}
-
-    @property
     def state(self) -> str | None:
         """``closed``, or what the managed server is doing; None in connect mode."""
         lease = self.lease

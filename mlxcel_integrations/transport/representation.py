@@ -96,7 +96,7 @@ def described(connection: Connection, options: Mapping[str, Any]) -> dict[str, A
         connection: The connection to the server.
         options: The options that were given.
     """
-    named = {name: options[name] for name in SERVER_NAMES if name in options} or connection.named
+    named = {name: options[name] for name in SERVER_NAMES if name in options} or _named(connection)
     state = {"server": connection.state} if connection.state is not None else {}
     return {**named, **options, **state}
 
@@ -113,7 +113,7 @@ def connection_table(kind: str, connection: Connection | None) -> str | None:
     state, features = connection.state, connection.features
     facts: dict[str, Any] = {
         "Server": state or connection.address,
-        "Model": connection.model_to_start or connection.named.get("model") or connection.model,
+        "Model": connection.model_to_start or _named(connection).get("model") or connection.model,
     }
     if features is not None:
         size = features.context_size
@@ -126,6 +126,14 @@ def connection_table(kind: str, connection: Connection | None) -> str | None:
     if state == "stopped":
         facts["Server"] = "stopped: starts with the first request"
     return table(kind, facts)
+
+
+def _named(connection: Connection) -> dict[str, str]:
+    """Return the option that names the server, even if an environment variable has set it."""
+    lease = connection.lease
+    if lease is None:
+        return {"base_url": str(connection.endpoint)}
+    return {"model": lease.server.model} if lease.alive else {}
 
 
 def _window_before_start(server: Server, ctx_size: int | None) -> str | None:

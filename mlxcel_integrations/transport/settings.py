@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from ..protocol.arguments import as_optional_text, as_path, as_switch, as_whole
+from ..protocol.arguments import as_optional_text, as_path, as_switch, as_whole, checked
 from ..protocol.timeouts import Timeouts
 from ..secret import Secret
 from .tls import TLS, USUAL_TLS
 
-__all__ = ["CHECKS", "GROUPS", "ConnectionSettings"]
+__all__ = ["GROUPS", "ConnectionSettings"]
 
 GROUPS = ("timeouts", "tls", "server_options")
 """Fields of ``ConnectionSettings`` that hold several options."""
@@ -20,20 +21,20 @@ GROUPS = ("timeouts", "tls", "server_options")
 class ConnectionSettings(NamedTuple):
     """Everything that a user can set about a connection.
 
-    The attributes are options of ``LLM``, whose docstring describes them; those of timeouts and of
-    TLS are grouped.
+    The attributes are options of ``LLM``, whose docstring describes them, with what checks them;
+    secrets are checked where they become headers. Timeouts and the options of TLS are grouped.
     """
 
-    model: str | None = None
-    base_url: str | None = None
-    socket: str | None = None
+    model: Annotated[str | None, as_path] = None
+    base_url: Annotated[str | None, as_optional_text] = None
+    socket: Annotated[str | None, as_path] = None
     api_key: Secret | None = None
     default_headers: Mapping[str, Secret] | None = None
-    session: str | None = None
-    served_model: str | None = None
-    max_retries: int = 2
-    check_context: bool | None = None
-    merge_messages: bool | None = None
+    session: Annotated[str | None, as_optional_text] = None
+    served_model: Annotated[str | None, as_optional_text] = None
+    max_retries: Annotated[int, partial(as_whole, least=0)] = 2
+    check_context: Annotated[bool | None, as_switch] = None
+    merge_messages: Annotated[bool | None, as_switch] = None
     timeouts: Timeouts = Timeouts()
     tls: TLS = USUAL_TLS
     server_options: Mapping[str, Any] = MappingProxyType({})
@@ -50,34 +51,8 @@ class ConnectionSettings(NamedTuple):
         """
         rest = dict(options)
         timeouts, tls = Timeouts.of(**_taken(rest, Timeouts)), TLS.of(**_taken(rest, TLS))
-        own = {name: _checked(name, value) for name, value in _taken(rest, cls).items()}
+        own = checked(cls, _taken(rest, cls))
         return cls(**own, timeouts=timeouts, tls=tls, server_options=rest)
-
-
-def _as_count(name: str, value: Any) -> int:
-    return as_whole(name, value, least=0)
-
-
-def _as_it_is(name: str, value: Any) -> Any:
-    """Return a secret, or secrets, which are checked where they become headers."""
-    return value
-
-
-CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "model": as_path,
-    "socket": as_path,
-    "api_key": _as_it_is,
-    "default_headers": _as_it_is,
-    "max_retries": _as_count,
-    "check_context": as_switch,
-    "merge_messages": as_switch,
-}
-"""What checks the values of options that are not plain text."""
-
-
-def _checked(name: str, value: Any) -> Any:
-    check: Callable[[str, Any], Any] = CHECKS.get(name, as_optional_text)
-    return check(name, value)
 
 
 def _taken(options: dict[str, Any], kind: Any) -> dict[str, Any]:

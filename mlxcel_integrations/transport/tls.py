@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import httpx
 
 from ..errors import MlxcelError
-from ..protocol.arguments import as_path
+from ..protocol.arguments import as_path, checked
 
 __all__ = ["TLS", "USUAL_TLS"]
+
+
+def _as_trust(name: str, value: Any) -> bool | str:
+    return value if isinstance(value, bool) else as_path(name, value) or True
 
 
 class TLS(NamedTuple):
@@ -25,20 +29,18 @@ class TLS(NamedTuple):
         client_key: Path of its key, None if that is in the same file.
     """
 
-    verify: bool | str = True
-    client_cert: str | None = None
-    client_key: str | None = None
+    verify: Annotated[bool | str, _as_trust] = True
+    client_cert: Annotated[str | None, as_path] = None
+    client_key: Annotated[str | None, as_path] = None
 
     @classmethod
-    def of(cls, *, verify: Any = True, client_cert: Any = None, client_key: Any = None) -> Self:
+    def of(cls, **given: Any) -> Self:
         """Return options as a user has given them.
 
         Raises:
             MlxcelError: A path is of another type.
         """
-        if not isinstance(verify, bool):
-            verify = as_path("verify", verify) or True
-        return cls(verify, as_path("client_cert", client_cert), as_path("client_key", client_key))
+        return cls(**checked(cls, given))
 
     def check(self) -> None:
         """Check that the files exist.

@@ -103,7 +103,8 @@ def lines_to_edit(tree: ast.Module, option: str) -> Iterator[int]:
             case ast.AnnAssign(target=ast.Name(id=name)) if name == option:
                 if f" {ast.unparse(node)}\n" not in "".join(keywords().values()):
                     yield node.lineno
-            case ast.Dict(keys=keys):
+            # Not a dictionary among arguments, which may have another library's names.
+            case ast.Assign(value=ast.Dict(keys=keys)) | ast.AnnAssign(value=ast.Dict(keys=keys)):
                 yield from (key.lineno for key in keys if is_text(key, option))
             case ast.Call(args=args):
                 yield from (arg.lineno for arg in args if is_text(arg, option))

@@ -35,7 +35,7 @@ def test_options_are_grouped_and_the_rest_is_for_the_server() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_default_of_an_option_passes_its_check(name: str) -> None:
     default = ConnectionSettings._field_defaults[name]
-    place = f"Name the check of {name} in CHECKS of transport/settings.py."
+    place = f"The check of {name} in transport/settings.py refuses its own default."
 
     try:
         found = ConnectionSettings.of({name: default})

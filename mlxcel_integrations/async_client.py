@@ -21,9 +21,9 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from .base_client import BaseClient
 from .client import Message, T
 from .errors import MlxcelError, check_program_goes_on
-from .modes import BaseClient
 from .operations import (
     compare_messages,
     count_messages,
@@ -98,25 +98,25 @@ class AsyncLLM(BaseClient):
 
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
-        self._driver = AsyncDriver(connection, transport)
-        self._embedder = self._beside(self._driver, AsyncDriver)
-        self._transport = transport
+        self._drivers = {each: AsyncDriver(each, transport) for each in connection.servers}
+        self._driver = self._drivers[connection]
+        self._embedder = self._drivers[connection.embedding]
         self._openai: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
             WeakKeyDictionary()
         )
 
     async def start(self) -> Self:
         """Start the managed server now instead of on first use; see ``LLM.start``."""
-        for driver in self._to_start(self._driver, self._embedder):
-            await driver.start()
+        for connection in self._connection.starting_together:
+            await self._drivers[connection].start()
         return self
 
     async def close(self) -> None:
         """Close all connections and give the managed server back; it stops with its last user."""
         client = self._openai.pop(asyncio.get_running_loop(), None)
         async with contextlib.AsyncExitStack() as closing:
-            closing.push_async_callback(self._driver.close)
-            closing.push_async_callback(self._embedder.close)
+            for driver in self._drivers.values():
+                closing.push_async_callback(driver.close)
             if client is not None:
                 closing.push_async_callback(client.close)
 
@@ -296,8 +296,8 @@ class AsyncLLM(BaseClient):
 
         deciding = Deciding(messages, labels, calibrate, sampling)
         deciding.alternatives = (await self.features).alternatives
-        while deciding.unfinished:
-            chat = self._chat(*deciding.request())
+        for messages, fields in deciding.requests():
+            chat = self._chat(messages, fields)
             deciding.read(fold([delta async for delta in chat]))
         return deciding.decision()
 

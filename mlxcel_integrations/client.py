@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 import httpx
 
+from .base_client import BaseClient
 from .errors import MlxcelError, check_program_goes_on
-from .modes import BaseClient
 from .operations import (
     compare_messages,
     count_messages,
@@ -114,9 +114,9 @@ class LLM(BaseClient):
 
     def _use(self, connection: Connection, transport: Any) -> None:
         super()._use(connection, transport)
-        self._driver = SyncDriver(connection, transport)
-        self._embedder = self._beside(self._driver, SyncDriver)
-        self._transport = transport
+        self._drivers = {each: SyncDriver(each, transport) for each in connection.servers}
+        self._driver = self._drivers[connection]
+        self._embedder = self._drivers[connection.embedding]
         self._openai: openai.OpenAI | None = None
 
     def start(self) -> Self:
@@ -128,16 +128,16 @@ class LLM(BaseClient):
             MlxcelServerError: It did not start.
             MlxcelTimeoutError: It was not ready in time.
         """
-        for driver in self._to_start(self._driver, self._embedder):
-            driver.start()
+        for connection in self._connection.starting_together:
+            self._drivers[connection].start()
         return self
 
     def close(self) -> None:
         """Close all connections and give the managed server back; it stops with its last user."""
         # Whatever closing one of them raises, the others are closed, too.
         with contextlib.ExitStack() as closing:
-            closing.callback(self._driver.close)
-            closing.callback(self._embedder.close)
+            for driver in self._drivers.values():
+                closing.callback(driver.close)
             if self._openai is not None:
                 closing.callback(self._openai.close)
 
@@ -393,8 +393,8 @@ class LLM(BaseClient):
 
         deciding = Deciding(messages, labels, calibrate, sampling)
         deciding.alternatives = self.features.alternatives
-        while deciding.unfinished:
-            deciding.read(fold(self._chat(*deciding.request())))
+        for messages, fields in deciding.requests():
+            deciding.read(fold(self._chat(messages, fields)))
         return deciding.decision()
 
     def classify(self, text: str, labels: Labels) -> Decision:

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, TypeVar, Unpack
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
 from .errors import MlxcelError, check_program_goes_on
-from .protocol.arguments import only_model_unnamed
-from .protocol.vectors.vector_models import VectorMemory
-from .secret import with_hidden_key
 from .transport.connection import Connection, checked_key
 from .transport.endpoint import Endpoint, absolute_model
-from .transport.representation import connection_table, described, given, one_line
 from .transport.settings import ConnectionSettings
 from .transport.tls import TLS
 
 if TYPE_CHECKING:
-    from .keywords import ClientKeywords
     from .transport.server import ServerLease
 
 __all__ = [
-    "BaseClient",
     "Mode",
+    "check_transport",
     "connect",
     "embedding_settings",
     "resolve_mode",
     "split_timeout",
 ]
-
-Driver = TypeVar("Driver")
 
 
 class Mode(NamedTuple):
@@ -47,18 +40,36 @@ class Mode(NamedTuple):
     endpoint: Endpoint | None = None
 
 
+def check_transport(transport: object, kind: type, client: str) -> None:
+    """Check the class of the user's own transport; None passes.
+
+    Args:
+        transport: The transport.
+        kind: The class of httpx that it must have.
+        client: Name of the class that takes it.
+
+    Raises:
+        MlxcelError: It has another class.
+    """
+    if not isinstance(transport, kind | None):
+        raise MlxcelError(
+            f"transport= must be an httpx.{kind.__name__} for {client}, not "
+            f"{type(transport).__name__}."
+        )
+
+
 def connect(
     settings: ConnectionSettings,
     *,
-    custom_transport: bool = False,
+    transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
     known: ServerLease | None = None,
 ) -> Connection:
     """Return a connection; nothing is started or sent yet.
 
     Args:
         settings: What the user has set.
-        custom_transport: Whether the user's own transport carries the requests, so that no address
-            is needed.
+        transport: The user's own transport, which carries the requests, so that no address is
+            needed.
         known: The lease of the managed server that the settings name, if there is one already.
 
     Raises:
@@ -66,12 +77,12 @@ def connect(
     """
     check_program_goes_on()
     base_url = settings.base_url
-    if custom_transport and settings.model is not None:
+    if transport is not None and settings.model is not None:
         raise MlxcelError(
             "Both model= and transport= are given, but a server that is started here is reached "
             "directly. Drop transport=, or drop model= to use the server behind the transport."
         )
-    if custom_transport and (settings.model, base_url, settings.socket) == (None, None, None):
+    if transport is not None and (settings.model, base_url, settings.socket) == (None, None, None):
         base_url = "http://localhost"
     mode = resolve_mode(settings.model, base_url, settings.socket)
     options = {n: value for n, value in settings.server_options.items() if value is not None}
@@ -223,70 +234,3 @@ def split_timeout(options: dict[str, Any]) -> dict[str, Any]:
         math.inf if limit is None else limit for limit in (given.read, given.connect)
     )
     return {"connect_timeout": connecting, **options, "timeout": silence}
-
-
-class BaseClient:
-    """Base class of ``LLM`` and ``AsyncLLM``: the constructor, and what needs no request."""
-
-    _transport_class: type[httpx.BaseTransport | httpx.AsyncBaseTransport]
-
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | None = None,
-        *unnamed: Never,
-        transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
-        **options: Unpack[ClientKeywords],
-    ) -> None:
-        if unnamed:
-            raise only_model_unnamed(type(self).__name__)
-        # A traceback with locals shows the arguments of a function, which must not be secrets.
-        given, options = with_hidden_key({**options, "model": model}), {}
-        self._check_transport(transport)
-        settings = ConnectionSettings.of(split_timeout(given))
-        self._use(connect(settings, custom_transport=transport is not None), transport)
-
-    def _check_transport(self, transport: object) -> None:
-        kind = self._transport_class
-        if not isinstance(transport, kind | None):
-            raise MlxcelError(
-                f"transport= must be an httpx.{kind.__name__} for {type(self).__name__}, not "
-                f"{type(transport).__name__}."
-            )
-
-    @classmethod
-    def _sharing(cls, connection: Connection) -> Self:
-        """Return a client that shares a connection with others."""
-        self = cls.__new__(cls)
-        self._use(connection, None)
-        return self
-
-    def _use(self, connection: Connection, transport: Any) -> None:
-        self._connection = connection
-
-    def _beside(self, driver: Driver, make: Callable[[Connection, None], Driver]) -> Driver:
-        """Return the driver of the server that embeds: the second server, or the only one."""
-        embedder = self._connection.embedder
-        return driver if embedder is None else make(embedder, None)
-
-    def _to_start(self, driver: Driver, embedder: Driver) -> list[Driver]:
-        """Return the drivers of the servers that start together."""
-        return [driver, embedder] if self._connection.embeds_from_start else [driver]
-
-    @property
-    def _vectors(self) -> VectorMemory:
-        """What is known about embeddings, on the server that makes them."""
-        return (self._connection.embedder or self._connection).vectors
-
-    @property
-    def counting_route(self) -> str | None:
-        """The route by which messages are counted, None before the first count."""
-        return self._connection.tokens.route
-
-    def __repr__(self) -> str:
-        # A traceback of a failed constructor shows an object without a connection.
-        connection = self.__dict__.get("_connection")
-        options = described(connection, given(connection)) if connection is not None else {}
-        return one_line(type(self).__name__, options)
-
-    def _repr_html_(self) -> str | None:
-        return connection_table(type(self).__name__, self.__dict__.get("_connection"))

@@ -97,7 +97,7 @@ def test_the_built_in_embedder_is_a_second_server_beside_any_model(model: str) -
     )
     # mlxcel would look for a model of this name.
     assert None is first.lease.server.options.embedding_model  # type: ignore[attr-defined]
-    assert first.embeds_from_start
+    assert [first, second] == first.starting_together
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_where_no_second_server_is_needed_there_is_none(
 
     assert second == (connection.embedder is not None)
     # It starts with the first one only if the user names its model.
-    assert not connection.embeds_from_start
+    assert [connection] == connection.starting_together
 
 
 def test_a_model_for_embeddings_of_another_type_is_told() -> None:

@@ -21,9 +21,9 @@ __all__ = [
     "as_whole",
     "check_mapping",
     "check_text",
+    "check_unnamed",
     "checked",
     "number",
-    "only_model_unnamed",
     "plain",
     "shown",
     "whole",
@@ -93,16 +93,22 @@ def as_seconds(name: str, value: Any) -> float | None:
     return found
 
 
-def only_model_unnamed(kind: str) -> MlxcelError:
-    """Return the error about a second positional argument, which may be a key.
+def check_unnamed(arguments: tuple[object, ...], kind: str) -> None:
+    """Check that a class was called with no positional argument but the model.
 
     Args:
+        arguments: The others, which are not shown: one may be a key.
         kind: Name of the class.
+
+    Raises:
+        MlxcelError: There is one.
     """
-    return MlxcelError(
-        f"{kind} takes one argument without a name, the model. Name the others: {kind}('embedded', "
-        "ctx_size=4096). Options of answers, such as temperature=, are for each request."
-    )
+    if arguments:
+        raise MlxcelError(
+            f"{kind} takes one argument without a name, the model. Name the others: "
+            f"{kind}('embedded', ctx_size=4096). Options of answers, such as temperature=, are for "
+            "each request."
+        )
 
 
 def as_path(name: str, value: Any) -> str | None:

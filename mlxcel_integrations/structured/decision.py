@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,12 +86,12 @@ class Decision:
 
 
 class Deciding:
-    """A decision in progress: the next request, as long as there is one.
+    """A decision in progress: its requests, each of which depends on the answers before it.
 
     ::
 
-        while deciding.unfinished:
-            deciding.read(ask(*deciding.request()))
+        for messages, fields in deciding.requests():
+            deciding.read(ask(messages, fields))
         return deciding.decision()
 
     Args:
@@ -139,16 +139,18 @@ class Deciding:
             _Round(with_text_added(messages, question), self._spellings)
             for messages in conversations
         ]
+        self._current_round = self._rounds[0]
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether there is another request."""
-        return any(one.unfinished for one in self._rounds)
+    def requests(self) -> Iterator[tuple[Sequence[Message], Mapping[str, Any]]]:
+        """Yield the messages and fields of each request; ``read`` comes before the next."""
+        for current in self._rounds:
+            while current.unfinished:
+                self._current_round = current
+                yield self._request()
 
-    def request(self) -> tuple[Sequence[Message], Mapping[str, Any]]:
-        """Return the messages and fields of the next request."""
+    def _request(self) -> tuple[Sequence[Message], Mapping[str, Any]]:
         current = self._current_round
         asked = current.asked
         labels = self._sorted_labels[asked.start : asked.end]
@@ -209,10 +211,6 @@ class Deciding:
             model=self._model,
             requests=sum(one.requests for one in self._rounds),
         )
-
-    @property
-    def _current_round(self) -> _Round:
-        return next(one for one in self._rounds if one.unfinished)
 
 
 @dataclass

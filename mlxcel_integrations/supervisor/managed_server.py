@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn, Self
 
 from ..errors import MlxcelError, MlxcelServerError, check_program_goes_on
 from ..forks import between_forks
-from ..protocol.arguments import only_model_unnamed
+from ..protocol.arguments import check_unnamed
 from ..secret import Secret, hidden, with_secrets
 from ..transport.endpoint import Endpoint
 from ..transport.representation import one_line, table
@@ -73,8 +73,7 @@ class ManagedServer:
         # A traceback with locals shows arguments, so this one no longer holds the key.
         key, api_key, options = hidden(api_key), None, with_secrets(options)
         check_program_goes_on()
-        if unnamed:
-            raise only_model_unnamed(type(self).__name__)
+        check_unnamed(unnamed, type(self).__name__)
         self._set_spec(ServerSpec.of(model, socket, key, options))
 
     @classmethod

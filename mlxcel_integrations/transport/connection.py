@@ -124,10 +124,19 @@ class Connection(NotPicklable):
         return self.settings.model
 
     @property
-    def embeds_from_start(self) -> bool:
-        """Whether the user has named the model of the second server, which starts with this one."""
-        named = self.settings.server_options.get("embedding_model")
-        return self.embedder is not None and bool(named)
+    def servers(self) -> list[Connection]:
+        """The connections to both servers: this one, and the embedder if there is one."""
+        return [self, self.embedder] if self.embedder is not None else [self]
+
+    @property
+    def starting_together(self) -> list[Connection]:
+        """Those whose servers start together: the embedder only if the user has named its model."""
+        return self.servers if self.settings.server_options.get("embedding_model") else [self]
+
+    @property
+    def embedding(self) -> Connection:
+        """The connection to the server that embeds: the embedder, or this one."""
+        return self.embedder or self
 
     def check_open(self) -> None:
         """Check that the connection was not closed.

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_SHOWN",
+    "connection_line",
     "connection_table",
     "described",
-    "given",
     "one_line",
     "table",
     "texts_hidden",
@@ -63,7 +63,18 @@ def table(kind: str, facts: Mapping[str, Any]) -> str:
     return f"<table><caption>{escape(kind)}</caption>{rows}</table>"
 
 
-def given(connection: Connection) -> dict[str, Any]:
+def connection_line(kind: str, connection: Connection | None) -> str:
+    """Return the repr of a client, without options if it has no connection.
+
+    Args:
+        kind: Name of its class.
+        connection: The connection to its server.
+    """
+    options = described(connection, _given(connection)) if connection is not None else {}
+    return one_line(kind, options)
+
+
+def _given(connection: Connection) -> dict[str, Any]:
     """Return the options of a connection that differ from their defaults, but no secrets."""
     settings, usual = connection.settings, ConnectionSettings()
     groups: list[tuple[Any, Any]] = [

@@ -27,7 +27,7 @@ def test_labels_that_begin_alike_have_the_probabilities_of_the_engine(place: Pat
 
 def by_hand(engine: httpx.Client, llm: LLM) -> dict[str, float]:
     """Return the probabilities of labels that are one token each, after the quote."""
-    messages, fields = Deciding("Which one?", LABELS, False, {}).request()
+    messages, fields = next(Deciding("Which one?", LABELS, False, {}).requests())
     rendered = engine.post("/apply-template", json={"messages": messages}).json()["prompt"]
     logprobs = llm.complete_chat(messages, **fields).logprobs or {}
     before, quote, _ = "".join(entry["token"] for entry in logprobs["content"]).partition('"')

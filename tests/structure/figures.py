@@ -18,7 +18,7 @@ CORE = ("protocol", "structured", "transport", "supervisor")
 
 # The classes that wait for a server, or are bases of such, and leave the decisions to others.
 SHELLS = {
-    "BaseClient": "modes",
+    "BaseClient": "base_client",
     "LLM": "client",
     "AsyncLLM": "async_client",
     "SyncDriver": "transport.sync_driver",

@@ -21,6 +21,7 @@ LAYERS = [
     ["supervisor"],
     ["operations"],
     ["modes"],
+    ["base_client"],
     ["client"],
     ["async_client"],
     ["adapters"],

@@ -30,8 +30,8 @@ class Model(Decider):
 
 
 def decided(model: Model, deciding: Deciding) -> Decision:
-    while deciding.unfinished:
-        deciding.read(model(*deciding.request()))
+    for messages, fields in deciding.requests():
+        deciding.read(model(messages, fields))
     return deciding.decision()
 
 
@@ -147,8 +147,10 @@ def test_the_prior_is_divided_out(calibrate: Any) -> None:
 
 def test_estimates_are_not_divided_by_a_prior() -> None:
     deciding = Deciding("Which?", list("abcd"), True, {})
-    deciding.read(Model({"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.1}, 2)(*deciding.request()))
-    deciding.read(Model({"a": 0.6, "b": 0.3, "c": 0.05, "d": 0.05})(*deciding.request()))
+    conversation = Model({"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.1}, 2)
+    prior = Model({"a": 0.6, "b": 0.3, "c": 0.05, "d": 0.05})
+    for model, request in zip([conversation, prior], deciding.requests(), strict=True):
+        deciding.read(model(*request))
     decision = deciding.decision()
 
     assert {"a": 5 / 11, "b": 3 / 11, "c": 1.5 / 11, "d": 1.5 / 11} != decision.probabilities
@@ -185,13 +187,13 @@ def test_fields_that_a_decision_sets_are_refused(name: str) -> None:
 def test_our_part_of_a_thousand_labels_takes_two_milliseconds() -> None:
     labels = [f"label {number}" for number in range(1000)]
     reply = Model(dict.fromkeys(labels, 0.004 / 999) | {"label 500": 0.996})(
-        *Deciding("Which?", labels, False, {}).request()
+        *next(Deciding("Which?", labels, False, {}).requests())
     )
     best = 1.0
     for _ in range(20):
         begun = time.perf_counter()
         deciding = Deciding("Which?", labels, False, {})
-        deciding.request()
+        next(deciding.requests())
         deciding.read(reply)
         deciding.decision()
         best = min(best, time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""Failures of requests: from a status or a cause to an exception and its message."""
+"""``Failure``: a request without an answer, and what the status of a response says about it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,10 @@ from .validation import as_count, as_object, as_text, error_text, from_json, is_
 __all__ = [
     "ROLES_REFUSED",
     "Failure",
-    "another_model",
-    "buffering",
-    "cut_by",
     "from_status",
-    "insecure",
     "is_overflow",
-    "no_connection",
-    "no_slot",
     "not_a_stream",
-    "not_the_model",
     "overflow",
-    "template_failed",
-    "timed_out",
-    "unreachable",
-    "untrusted",
 ]
 
 _CLASSES = {
@@ -61,8 +50,6 @@ _BALANCER_ADVICE = {
 
 _UPSTREAM = r"(?i)\bupstream\b|no server is available"
 
-_MISMATCH = {62, 64}
-"""OpenSSL's codes for a certificate of another host name, or of another address."""
 
 ROLES_REFUSED = r"(?i)must alternate|system (role|message|prompt)|roles? (is|are) (not )?supported"
 """Errors that chat templates raise about roles, which servers pass on."""
@@ -169,192 +156,6 @@ def overflow(
         status=400,
         body=error,
     )
-
-
-def unreachable(
-    where: str,
-    reason: str,
-    cause: BaseException,
-    *,
-    never_sent: bool,
-    few_files: bool = False,
-    unknown_host: bool = False,
-    without_tls: bool = False,
-    crash: MlxcelServerError | None = None,
-) -> Failure:
-    """Return the failure of a server that could not be reached, or went away before it answered.
-
-    Args:
-        where: The address.
-        reason: The reason in the words of the network.
-        cause: The error of the network.
-        never_sent: Whether it is certain that the server has not seen the request.
-        few_files: Whether this process may not open more sockets.
-        unknown_host: Whether the name of the host is unknown.
-        without_tls: Whether the server may be one that waits for plain HTTP.
-        crash: The error to raise instead if a server that we started has ended.
-    """
-    what = "Cannot reach" if never_sent else "Lost the connection to"
-    advice = "Check that the server is running and listening there."
-    if few_files:
-        advice = "Send fewer requests at once, or allow this process more files (ulimit -n)."
-    elif unknown_host:
-        advice = "Check the spelling of the host name, and that this machine is online."
-    elif without_tls:
-        advice = f"{advice[:-1]}, and use http:// if it does not speak TLS."
-    return Failure(
-        "APIConnectionError",
-        f"{what} {where}: {reason}. {advice}",
-        retryable=never_sent,
-        cause=cause,
-        crash=crash,
-    )
-
-
-def untrusted(where: str, reason: str, code: int, cause: BaseException) -> Failure:
-    """Return the failure of a server whose certificate is not trusted.
-
-    Args:
-        where: The address.
-        reason: The reason in the words of OpenSSL.
-        code: The code of the reason.
-        cause: The error.
-    """
-    advice = (
-        "Use an address that is in the certificate, or get a certificate for this one."
-        if code in _MISMATCH
-        else "If it is the right server, pass as verify= a PEM file with the certificate of the "
-        "authority that signed it."
-    )
-    return Failure(
-        "APIConnectionError",
-        f"The certificate of {where} is not trusted: {reason.rstrip('.')}. {advice}",
-        cause=cause,
-    )
-
-
-def insecure(where: str, reason: str, cause: BaseException) -> Failure:
-    """Return the failure of a TLS handshake.
-
-    Args:
-        where: The address.
-        reason: The reason in the words of OpenSSL.
-        cause: The error.
-    """
-    return Failure(
-        "APIConnectionError",
-        f"No secure connection to {where}: {reason.replace('_', ' ').lower()}. Use http:// if the "
-        "server does not speak TLS there, and pass client_cert= if it asks for a certificate.",
-        cause=cause,
-    )
-
-
-def buffering(where: str) -> str:
-    """Return the warning about answers that do not arrive token by token."""
-    return (
-        f"Answers from {where} arrive all at once when they are complete, not token by token: a "
-        "proxy or balancer on the way buffers them. Turn its buffering off, for example with "
-        "proxy_buffering off in nginx."
-    )
-
-
-def template_failed(reason: str) -> str:
-    """Return the warning about answers to a prompt that is not the model's."""
-    return (
-        f"The chat template of the model fails ({reason}), so the server makes up its own prompt: "
-        "answers may be poor or empty, and token counts wrong. Pass a template that works as "
-        "chat_template=, or merge_messages=True if this one is strict about roles."
-    )
-
-
-def another_model(where: str, model: str, before: str) -> str:
-    """Return the warning about an answer from a different model than before."""
-    first, second = sorted((model, before))
-    return (
-        f"{where} answers with the models {first!r} and {second!r} in turn, or has switched "
-        "from one to the other. Its features are discovered again. Servers behind one address must "
-        "serve the same model with the same options: give each model its own address."
-    )
-
-
-def not_the_model(where: str, asked: str, answered: str) -> str:
-    """Return the warning about an answer from a model that the user has not named."""
-    return (
-        f"served_model={asked!r} was asked for, but {where} answered with the model {answered!r}: "
-        "servers answer with the model they have, whatever name is sent. Pass the name of that "
-        "model, or leave served_model= out; models() returns the names of all."
-    )
-
-
-def timed_out(where: str, limit: str, seconds: float, cause: BaseException) -> Failure:
-    """Return the failure of a server that did not answer in time.
-
-    Args:
-        where: The address.
-        limit: Name of the argument that limits the wait.
-        seconds: Its value.
-        cause: The error that ended the wait.
-    """
-    return Failure(
-        "APITimeoutError",
-        f"{where} did not answer within {seconds:g} s ({limit}=): reading a long "
-        "prompt takes a while. Raise the limit, or shorten the prompt.",
-        cause=cause,
-    )
-
-
-def no_slot(where: str, limit: str, seconds: float, cause: BaseException) -> Failure:
-    """Return the failure of a request for which no slot became free in time.
-
-    Args:
-        where: The address.
-        limit: Name of the argument that limits the wait.
-        seconds: Its value.
-        cause: The error that ended the wait.
-    """
-    return Failure(
-        "APITimeoutError",
-        f"All slots of {where} were busy for {seconds:g} s ({limit}=). Raise the limit, send fewer "
-        "requests at once, or start the server with more slots.",
-        cause=cause,
-    )
-
-
-def no_connection(
-    where: str, most: int, limit: str, seconds: float, cause: BaseException
-) -> Failure:
-    """Return the failure of a request for which no connection of the client became free in time.
-
-    Args:
-        where: The address.
-        most: How many connections there are.
-        limit: Name of the argument that limits the wait.
-        seconds: Its value.
-        cause: The error that ended the wait.
-    """
-    return Failure(
-        "APITimeoutError",
-        f"All {most} connections to {where} were busy for {seconds:g} s ({limit}=). Raise the "
-        "limit, or send fewer requests at once.",
-        cause=cause,
-    )
-
-
-def cut_by(limit: str, seconds: float) -> str:
-    """Return why an answer was cut by a limit, as the reason in an error.
-
-    Args:
-        limit: Name of the argument that limits the wait.
-        seconds: Its value.
-    """
-    return f"{_LIMIT_REASONS[limit]} {seconds:g} s ({limit}=)"
-
-
-_LIMIT_REASONS = {
-    "timeout": "the server was silent for",
-    "token_timeout": "no token came for",
-    "total_timeout": "it took longer than",
-}
 
 
 def not_a_stream(content_type: str, body: bytes, where: str) -> str:

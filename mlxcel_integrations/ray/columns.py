@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
-from ..protocol.schemas.json_schema import target
+from ..protocol.schemas.references import target
 from ..structured.schema import Schema
 
 __all__ = ["column_types", "column_values"]

@@ -21,7 +21,8 @@ from jsonschema.validators import create, validator_for
 from referencing.exceptions import Unresolvable
 
 from ..errors import MlxcelError, StructuredOutputError
-from ..protocol.schemas.json_schema import JsonSchema, pointer, schema_in, target
+from ..protocol.schemas.json_schema import JsonSchema, pointer, schema_in
+from ..protocol.schemas.references import target
 from .budget import Budget, OutOfSteps, count_values, current_budget, spend
 from .json_keywords import (
     COMPARING_KEYWORDS,

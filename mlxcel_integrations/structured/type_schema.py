@@ -14,13 +14,12 @@ from ..errors import MlxcelError
 from ..forks import fork_safe_lock
 from ..protocol.schemas.json_schema import (
     JsonSchema,
-    check_references,
     check_schema_size,
     compact,
-    is_object,
     normalized,
     wrapped,
 )
+from ..protocol.schemas.references import check_references, is_object
 from ..protocol.schemas.smallest_answer import check_satisfiable
 from .schema import Schema, SchemaMismatch
 

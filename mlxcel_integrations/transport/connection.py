@@ -14,9 +14,9 @@ from ..protocol.answers.buffering import BufferingDetector
 from ..protocol.answers.stream import DeltaStream
 from ..protocol.body import encode_body
 from ..protocol.discovery import same_model
-from ..protocol.failures import another_model, buffering, not_the_model, template_failed
 from ..protocol.flow import Call
 from ..protocol.headers import SESSION, check_headers, check_session
+from ..protocol.server_warnings import another_model, buffering, not_the_model, template_failed
 from ..protocol.strict_roles import Roles
 from ..protocol.tokens.message_tokens import chat_to_check
 from ..protocol.tokens.tokenize import TokenMemory

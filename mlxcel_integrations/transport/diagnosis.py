@@ -12,8 +12,7 @@ import httpx
 
 from ..errors import MlxcelError, MlxcelServerError, causes
 from ..forks import between_forks
-from ..protocol.failures import (
-    Failure,
+from ..protocol.connection_failures import (
     cut_by,
     insecure,
     no_connection,
@@ -21,6 +20,7 @@ from ..protocol.failures import (
     unreachable,
     untrusted,
 )
+from ..protocol.failures import Failure
 from ..protocol.flow import MISSING_ROUTE_STATUSES, Call
 from ..secret import redacted
 from .connection import Connection

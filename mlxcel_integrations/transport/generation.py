@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import time
 
+from ..protocol.connection_failures import no_slot
 from ..protocol.discovery import reported, slots_listed, slots_of_owner, slots_to_respect
-from ..protocol.failures import Failure, no_slot
+from ..protocol.failures import Failure
 from ..protocol.flow import REJECTED_STATUSES, Call, Flow
 from ..protocol.generation_request import Request
 from ..protocol.retries import Retries

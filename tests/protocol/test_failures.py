@@ -9,18 +9,14 @@ from typing import Any
 import openai
 import pytest
 
-from mlxcel_integrations.errors import MlxcelServerError
 from mlxcel_integrations.protocol.failures import (
     Failure,
-    another_model,
-    buffering,
     cut_by,
     from_status,
     insecure,
     no_slot,
     not_a_stream,
     overflow,
-    template_failed,
     timed_out,
     unreachable,
     untrusted,
@@ -221,24 +217,6 @@ def test_retry_after_is_read(value: str, seconds: float | None) -> None:
     assert seconds == failure(503, retry_after=value).retry_after
 
 
-def test_no_answer_is_told_from_a_lost_one() -> None:
-    cause = OSError("refused")
-    never = unreachable(WHERE, "Connection refused", cause, never_sent=True)
-    lost = unreachable(WHERE, "it closed the connection", cause, never_sent=False)
-
-    assert never.message.startswith(f"Cannot reach {WHERE}: Connection refused. ")
-    assert lost.message.startswith(f"Lost the connection to {WHERE}: it closed the connection. ")
-    assert (True, False) == (never.retryable, lost.retryable)
-    assert cause is never.cause is lost.cause
-
-
-def test_a_request_that_timed_out_is_never_sent_again() -> None:
-    found = timed_out(WHERE, "timeout", 0.5, TimeoutError())
-
-    assert ("APITimeoutError", False) == (found.exception, found.retryable)
-    assert f"{WHERE} did not answer within 0.5 s (timeout=)" in found.message
-
-
 @pytest.mark.parametrize("content_type", ["text/html", ""])
 def test_what_is_no_stream_is_shown_in_short(content_type: str) -> None:
     message = not_a_stream(content_type, b"\xff<html>" + b"x" * 1000, WHERE)
@@ -379,10 +357,6 @@ def test_an_overflow_without_numbers_is_told_without_them() -> None:
     )
 
 
-CAUSE = OSError("why")
-CRASH = MlxcelServerError("gone")
-
-
 @pytest.mark.parametrize(
     ("told", "message"),
     [
@@ -424,10 +398,6 @@ def test_a_missing_connection_is_described_in_full(
     assert Failure("APIConnectionError", message, cause=CAUSE) == told()
 
 
-def test_the_end_of_a_server_of_ours_is_passed_on() -> None:
-    assert CRASH is unreachable(WHERE, "no", CAUSE, never_sent=True, crash=CRASH).crash
-
-
 def test_silence_is_described_in_full() -> None:
     assert Failure(
         "APITimeoutError",
@@ -465,23 +435,6 @@ def test_what_is_no_stream_in_full() -> None:
     ) == not_a_stream("text/plain", "é".encode() * 101, WHERE)
 
 
-@pytest.mark.parametrize(("model", "before"), [("a", "b"), ("b", "a")])
-def test_two_models_behind_one_address_are_told_in_one_order(model: str, before: str) -> None:
-    assert (
-        f"{WHERE} answers with the models 'a' and 'b' in turn, or has switched from one to "
-        "the other. Its features are discovered again. Servers behind one address must serve the "
-        "same model with the same options: give each model its own address."
-    ) == another_model(WHERE, model, before)
-
-
-def test_answers_that_a_proxy_buffers_are_warned_about() -> None:
-    assert (
-        f"Answers from {WHERE} arrive all at once when they are complete, not token by token: a "
-        "proxy or balancer on the way buffers them. Turn its buffering off, for example with "
-        "proxy_buffering off in nginx."
-    ) == buffering(WHERE)
-
-
 def test_an_answer_of_a_worker_that_died_says_what_the_server_says() -> None:
     assert Failure(
         "InternalServerError",
@@ -501,11 +454,3 @@ def test_a_sentence_ends_once(end: str) -> None:
 def test_a_long_text_is_kept_up_to_a_limit() -> None:
     assert "x" * 500 == failure(500, b"x" * 501).body
     assert '"' + "x" * 499 == failure(500, b'"' + b"x" * 600 + b'"').body
-
-
-def test_a_template_that_fails_is_told_with_its_reason_and_what_to_do() -> None:
-    assert (
-        "The chat template of the model fails (no roles), so the server makes up its own prompt: "
-        "answers may be poor or empty, and token counts wrong. Pass a template that works as "
-        "chat_template=, or merge_messages=True if this one is strict about roles."
-    ) == template_failed("no roles")

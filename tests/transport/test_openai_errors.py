@@ -5,7 +5,8 @@ from __future__ import annotations
 import openai
 import pytest
 
-from mlxcel_integrations.protocol.failures import Failure, from_status, timed_out, unreachable
+from mlxcel_integrations.protocol.connection_failures import timed_out, unreachable
+from mlxcel_integrations.protocol.failures import Failure, from_status
 from mlxcel_integrations.transport.openai_errors import api_error
 
 URL = "http://localhost/v1/models"

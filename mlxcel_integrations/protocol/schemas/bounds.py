@@ -12,15 +12,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .json_schema import (
-    ANNOTATIONS,
-    DEFINITIONS,
-    JsonSchema,
-    compact,
-    containers,
-    mapped,
-    target,
-)
+from .json_schema import ANNOTATIONS, DEFINITIONS, JsonSchema, compact, containers, mapped
+from .references import target
 from .size_limits import MAX_BYTES
 
 __all__ = ["MAX_INTEGER", "bounded", "combined_parts", "is_too_long", "kinds"]

@@ -24,9 +24,8 @@ from .json_schema import (
     mapped,
     pointer,
     rebased,
-    references,
-    steps,
 )
+from .references import references, steps
 
 __all__ = ["uri_safe", "with_itself_defined"]
 

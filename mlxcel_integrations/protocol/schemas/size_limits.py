@@ -22,11 +22,9 @@ from .json_schema import (
     largest_part,
     mapped,
     pointer,
-    references,
     schema_in,
-    steps,
-    target,
 )
+from .references import references, steps, target
 
 __all__ = [
     "MAX_BYTES",

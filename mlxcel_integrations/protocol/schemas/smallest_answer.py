@@ -19,10 +19,9 @@ from .json_schema import (
     compact,
     containers,
     pointer,
-    references,
     schema_in,
-    target,
 )
+from .references import references, target
 
 __all__ = ["check_room", "check_satisfiable", "least_room"]
 

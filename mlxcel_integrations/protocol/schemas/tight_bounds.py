@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .bounds import combined_parts, is_too_long, kinds
-from .json_schema import ANNOTATIONS, JsonSchema, compact, mapped, target
+from .json_schema import ANNOTATIONS, JsonSchema, compact, mapped
+from .references import target
 
 __all__ = ["tightly_bounded"]
 

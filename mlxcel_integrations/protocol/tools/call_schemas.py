@@ -9,12 +9,12 @@ from ...errors import MlxcelError
 from ..schemas.definition_names import with_itself_defined
 from ..schemas.json_schema import (
     JsonSchema,
-    check_references,
     check_schema_size,
     containers,
     mapped_keeping_openness,
     rebased,
 )
+from ..schemas.references import check_references
 
 __all__ = ["CALL_SCHEMA_NAME", "CallSchemas", "any_of", "compilable", "list_of", "object_of"]
 

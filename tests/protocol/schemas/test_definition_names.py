@@ -15,7 +15,7 @@ from mlxcel_integrations.protocol.schemas.definition_names import (
     uri_safe,
     with_itself_defined,
 )
-from mlxcel_integrations.protocol.schemas.json_schema import check_references, target
+from mlxcel_integrations.protocol.schemas.references import check_references, target
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}

@@ -11,7 +11,6 @@ from pydantic.fields import FieldInfo
 
 from ..errors import MlxcelError
 from ..protocol.arguments import plain, shown
-from ..protocol.peer_options import is_harmless, named_options, peer_hint, snake_case
 from .fields import (
     ChatOptions,
     ConnectionOptions,
@@ -20,6 +19,7 @@ from .fields import (
     SamplingParams,
     ServerOptions,
 )
+from .foreign_options import foreign_hint, is_harmless, named_options, snake_case
 
 __all__ = [
     "check_field_name",
@@ -111,7 +111,7 @@ def check_field_name(name: str) -> None:
     if near in _SCHEMA_ARGUMENTS:
         raise MlxcelError(_not_an_argument(name, f"Did you mean {near}=?"))
     if not is_harmless(name):
-        raise MlxcelError(_not_an_argument(name, peer_hint(name)))
+        raise MlxcelError(_not_an_argument(name, foreign_hint(name)))
 
 
 def _not_an_argument(name: str, hint: str | None) -> str:
@@ -211,7 +211,7 @@ def _hint_for(name: str, known: Sequence[str], has_calls: bool) -> str | None:
         known: The names of the options.
         has_calls: Whether options of generation are given to each call instead.
     """
-    hint = peer_hint(name)
+    hint = foreign_hint(name)
     spelled = snake_case(name)
     if spelled != name and spelled in _OBJECT_OPTIONS.union(*_MODEL_OPTIONS.values()):
         hint = f"Here, use {spelled}=."

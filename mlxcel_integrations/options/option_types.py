@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, overload
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
 
 from ..errors import MlxcelError
-from ..protocol.peer_options import seconds_of
+from .foreign_options import seconds_of
 
 __all__ = [
     "Headers",

@@ -11,8 +11,8 @@ from mlxcel_integrations import LLM, MlxcelError
 from mlxcel_integrations.keywords import ClientKeywords
 from mlxcel_integrations.langchain import ChatMlxcel, MlxcelEmbeddings, MlxcelLLM
 from mlxcel_integrations.llama_index import Mlxcel, MlxcelEmbedding
-from tests import peers
-from tests.peers import CLIENTS, LANGCHAIN, LLAMA_INDEX, Peer
+from tests import migration
+from tests.migration import CLIENTS, LANGCHAIN, LLAMA_INDEX, Origin
 
 OURS: dict[str, Any] = {
     "OpenAI": MlxcelLLM,
@@ -27,8 +27,8 @@ OURS: dict[str, Any] = {
 """Our class for each of theirs; those that are not here are chat models."""
 
 
-PEERS = [*LANGCHAIN, *LLAMA_INDEX, *CLIENTS]
-IDS = [f"{peer.module}.{peer.name}" for peer in PEERS]
+ORIGINS = [*LANGCHAIN, *LLAMA_INDEX, *CLIENTS]
+IDS = [f"{origin.module}.{origin.name}" for origin in ORIGINS]
 
 NAMES = {
     LLM: {*ClientKeywords.__annotations__, "model"},
@@ -37,17 +37,17 @@ NAMES = {
 """The options of our classes."""
 
 
-def ours(peer: Peer) -> Any:
-    if peer in CLIENTS:
+def ours(origin: Origin) -> Any:
+    if origin in CLIENTS:
         return LLM
-    return OURS.get(peer.name, ChatMlxcel if peer in LANGCHAIN else Mlxcel)
+    return OURS.get(origin.name, ChatMlxcel if origin in LANGCHAIN else Mlxcel)
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=IDS)
-def test_each_option_of_a_peer_is_ours_or_leads_to_ours(peer: Peer) -> None:
-    model = ours(peer)
+@pytest.mark.parametrize("origin", ORIGINS, ids=IDS)
+def test_each_option_of_another_package_is_ours_or_leads_to_ours(origin: Origin) -> None:
+    model = ours(origin)
     without = []
-    for name in {*peer.options} - NAMES[model]:
+    for name in {*origin.options} - NAMES[model]:
         with pytest.raises(MlxcelError) as caught:
             model(model="embedded", **{name: 1})
         # These are what is said of a name that nothing is known of.
@@ -57,13 +57,15 @@ def test_each_option_of_a_peer_is_ours_or_leads_to_ours(peer: Peer) -> None:
     assert [] == without
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=IDS)
-def test_the_recorded_options_are_those_of_the_installed_package(peer: Peer) -> None:
-    installed = peer.load()
+@pytest.mark.parametrize("origin", ORIGINS, ids=IDS)
+def test_the_recorded_options_are_those_of_the_installed_package(origin: Origin) -> None:
+    installed = origin.load()
     if installed is None:
         pytest.skip("this package is not installed")
 
-    assert set() == peers.installed_options(installed) - set(peer.options), "add these to peers.py"
+    assert set() == migration.installed_options(installed) - set(origin.options), (
+        "add these to migration.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,13 +122,13 @@ def test_a_duration_is_an_error_that_says_the_seconds(model: Any) -> None:
         model(model="embedded", keep_alive="5m")
 
 
-@pytest.mark.parametrize("page", peers.PAGES)
+@pytest.mark.parametrize("page", migration.PAGES)
 def test_the_tables_of_a_page_are_those_of_today(page: str) -> None:
-    text = (peers.DOCS / page).read_text()
+    text = (migration.DOCS / page).read_text()
 
-    assert peers.with_tables(text, peers.PAGES[page]) == text, f"run `{peers.COMMAND}`"
+    assert migration.with_tables(text, migration.PAGES[page]) == text, f"run `{migration.COMMAND}`"
 
 
-@pytest.mark.parametrize("name", peers._SAME_NAME)
+@pytest.mark.parametrize("name", migration._SAME_NAME)
 def test_notes_are_of_options_that_keep_their_name(name: str) -> None:
     assert name in {*ChatMlxcel.model_fields, *Mlxcel.model_fields}

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["PEER_OPTIONS", "is_harmless", "named_options", "peer_hint", "seconds_of", "snake_case"]
+__all__ = [
+    "FOREIGN_OPTIONS",
+    "foreign_hint",
+    "is_harmless",
+    "named_options",
+    "seconds_of",
+    "snake_case",
+]
 
 _FIELDS = "use fields such as top_k= or min_p=, or extra_body="
 _SCHEMA = "use response_format= with a class or a JSON schema"
@@ -36,7 +43,7 @@ def _for_each(names: str, instead: str) -> dict[str, str]:
     return dict.fromkeys(names.split(), instead)
 
 
-PEER_OPTIONS = {
+FOREIGN_OPTIONS = {
     # The model, and the server.
     "model_id": "use model=",
     "model_name": _MODEL,
@@ -252,9 +259,9 @@ PEER_OPTIONS = {
 """What to do instead of giving an option, by its name; the migration pages are made from this."""
 
 
-def peer_hint(name: str) -> str | None:
+def foreign_hint(name: str) -> str | None:
     """Return what to do instead of giving an option of another package, None for another name."""
-    instead = PEER_OPTIONS.get(snake_case(name))
+    instead = FOREIGN_OPTIONS.get(snake_case(name))
     if instead is None:
         return None
     if instead.startswith("use "):
@@ -264,7 +271,7 @@ def peer_hint(name: str) -> str | None:
 
 def is_harmless(name: str) -> bool:
     """Return whether a request may have this field: nothing is lost if the server ignores it."""
-    instead = PEER_OPTIONS.get(snake_case(name), "leave it out")
+    instead = FOREIGN_OPTIONS.get(snake_case(name), "leave it out")
     return instead.startswith("leave it out") or instead == _LLAMA_CPP
 
 

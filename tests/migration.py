@@ -1,8 +1,8 @@
 """Classes of other packages with their options, and the tables of the migration pages.
 
-`python -m tests.peers` writes the tables, which say what to use instead of each option. The options
-were recorded from the versions in the bench environment; where a package is installed, a test
-compares them.
+`python -m tests.migration` writes the tables, which say what to use instead of each option. The
+options were recorded from the versions in the bench environment; where a package is installed, a
+test compares them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlxcel_integrations.protocol.peer_options import PEER_OPTIONS
+from mlxcel_integrations.options.foreign_options import FOREIGN_OPTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
-COMMAND = "python -m tests.peers"
+COMMAND = "python -m tests.migration"
 
 
-class Peer(NamedTuple):
+class Origin(NamedTuple):
     """A class or method that users come from.
 
     Attributes:
@@ -55,7 +55,7 @@ class Peer(NamedTuple):
 
 
 LANGCHAIN = [
-    Peer(
+    Origin(
         "ChatOpenAI",
         "langchain_openai",
         """
@@ -73,7 +73,7 @@ LANGCHAIN = [
         verbose verbosity
         """,
     ),
-    Peer(
+    Origin(
         "ChatOllama",
         "langchain_ollama",
         """
@@ -85,7 +85,7 @@ LANGCHAIN = [
         validate_model_on_init verbose
         """,
     ),
-    Peer(
+    Origin(
         "ChatLlamaCpp",
         "langchain_community.chat_models",
         """
@@ -97,7 +97,7 @@ LANGCHAIN = [
         use_mlock use_mmap verbose vocab_only
         """,
     ),
-    Peer(
+    Origin(
         "ChatLlama",
         "langchain_llama_cpp",
         """
@@ -117,7 +117,7 @@ LANGCHAIN = [
         typical_p verbose xtc_probability xtc_threshold
         """,
     ),
-    Peer(
+    Origin(
         "OpenAI",
         "langchain_openai",
         """
@@ -130,7 +130,7 @@ LANGCHAIN = [
         tiktoken_model_name timeout top_p verbose
         """,
     ),
-    Peer(
+    Origin(
         "OllamaLLM",
         "langchain_ollama",
         """
@@ -141,7 +141,7 @@ LANGCHAIN = [
         verbose
         """,
     ),
-    Peer(
+    Origin(
         "OpenAIEmbeddings",
         "langchain_openai",
         """
@@ -154,7 +154,7 @@ LANGCHAIN = [
         show_progress_bar skip_empty tiktoken_enabled tiktoken_model_name timeout
         """,
     ),
-    Peer(
+    Origin(
         "OllamaEmbeddings",
         "langchain_ollama",
         """
@@ -164,7 +164,7 @@ LANGCHAIN = [
         validate_model_on_init
         """,
     ),
-    Peer(
+    Origin(
         "AzureChatOpenAI",
         "langchain_openai",
         """
@@ -184,7 +184,7 @@ LANGCHAIN = [
         use_previous_response_id use_responses_api validate_base_url verbose verbosity
         """,
     ),
-    Peer(
+    Origin(
         "AzureOpenAI",
         "langchain_openai",
         """
@@ -199,7 +199,7 @@ LANGCHAIN = [
         tiktoken_model_name timeout top_p validate_base_url verbose
         """,
     ),
-    Peer(
+    Origin(
         "AzureOpenAIEmbeddings",
         "langchain_openai",
         """
@@ -216,7 +216,7 @@ LANGCHAIN = [
     ),
 ]
 LLAMA_INDEX = [
-    Peer(
+    Origin(
         "OpenAILike",
         "llama_index.llms.openai_like",
         """
@@ -230,7 +230,7 @@ LLAMA_INDEX = [
         top_logprobs
         """,
     ),
-    Peer(
+    Origin(
         "Ollama",
         "llama_index.llms.ollama",
         """
@@ -241,7 +241,7 @@ LLAMA_INDEX = [
         system_prompt temperature thinking
         """,
     ),
-    Peer(
+    Origin(
         "LlamaCPP",
         "llama_index.llms.llama_cpp",
         """
@@ -251,7 +251,7 @@ LLAMA_INDEX = [
         system_prompt temperature verbose
         """,
     ),
-    Peer(
+    Origin(
         "LMStudio",
         "llama_index.llms.lmstudio",
         """
@@ -261,7 +261,7 @@ LLAMA_INDEX = [
         system_prompt temperature timeout
         """,
     ),
-    Peer(
+    Origin(
         "OpenAIEmbedding",
         "llama_index.embeddings.openai",
         """
@@ -271,7 +271,7 @@ LLAMA_INDEX = [
         reuse_client timeout
         """,
     ),
-    Peer(
+    Origin(
         "OllamaEmbedding",
         "llama_index.embeddings.ollama",
         """
@@ -282,21 +282,21 @@ LLAMA_INDEX = [
     ),
 ]
 CLIENTS = [
-    Peer(
+    Origin(
         "Client",
         "lmstudio",
         """
         api_host
         """,
     ),
-    Peer(
+    Origin(
         "llm",
         "lmstudio",
         """
         config ttl
         """,
     ),
-    Peer(
+    Origin(
         "LLM.respond",
         "lmstudio",
         """
@@ -304,7 +304,7 @@ CLIENTS = [
         on_prompt_processing_progress preset response_format
         """,
     ),
-    Peer(
+    Origin(
         "LLM.act",
         "lmstudio",
         """
@@ -314,7 +314,7 @@ CLIENTS = [
         preset tools
         """,
     ),
-    Peer(
+    Origin(
         "LlmPredictionConfig",
         "lmstudio",
         """
@@ -331,7 +331,7 @@ CLIENTS = [
         top_k_sampling top_p_sampling
         """,
     ),
-    Peer(
+    Origin(
         "LlmLoadModelConfig",
         "lmstudio",
         """
@@ -344,7 +344,7 @@ CLIENTS = [
         try_mmap useFp16ForKVCache use_fp16_for_kv_cache
         """,
     ),
-    Peer(
+    Origin(
         "Client.chat",
         "ollama",
         """
@@ -352,7 +352,7 @@ CLIENTS = [
         top_logprobs
         """,
     ),
-    Peer(
+    Origin(
         "Client.generate",
         "ollama",
         """
@@ -360,14 +360,14 @@ CLIENTS = [
         stream suffix system template think top_logprobs width
         """,
     ),
-    Peer(
+    Origin(
         "Client.embed",
         "ollama",
         """
         dimensions input keep_alive model options truncate
         """,
     ),
-    Peer(
+    Origin(
         "Options",
         "ollama",
         """
@@ -377,7 +377,7 @@ CLIENTS = [
         seed stop temperature tfs_z top_k top_p typical_p use_mlock use_mmap vocab_only
         """,
     ),
-    Peer(
+    Origin(
         "OpenAI",
         "openai",
         """
@@ -386,7 +386,7 @@ CLIENTS = [
         websocket_base_url workload_identity
         """,
     ),
-    Peer(
+    Origin(
         "AzureOpenAI",
         "openai",
         """
@@ -396,7 +396,7 @@ CLIENTS = [
         websocket_base_url workload_identity
         """,
     ),
-    Peer(
+    Origin(
         "Completions.create",
         "openai.resources.chat.completions",
         """
@@ -409,7 +409,7 @@ CLIENTS = [
         verbosity web_search_options
         """,
     ),
-    Peer(
+    Origin(
         "Completions.create",
         "openai.resources.completions",
         """
@@ -418,7 +418,7 @@ CLIENTS = [
         stream_options suffix temperature timeout top_p user
         """,
     ),
-    Peer(
+    Origin(
         "Embeddings.create",
         "openai.resources.embeddings",
         """
@@ -426,7 +426,7 @@ CLIENTS = [
         timeout user
         """,
     ),
-    Peer(
+    Origin(
         "Responses.create",
         "openai.resources.responses",
         """
@@ -442,7 +442,7 @@ CLIENTS = [
 ]
 """Clients of servers, and the methods and settings whose options people bring along."""
 
-OLLAMA_FIELDS = Peer(
+OLLAMA_FIELDS = Origin(
     "additional_kwargs",
     "",
     """
@@ -479,13 +479,13 @@ _CODE = re.compile(
 )
 
 
-def installed_options(peer: Any) -> set[str]:
+def installed_options(found: Any) -> set[str]:
     """Return the options of an installed class or method, with their aliases."""
-    if hasattr(peer, "__struct_fields__"):  # a class of msgspec
-        return {*peer.__struct_fields__, *peer.__struct_encode_fields__}
+    if hasattr(found, "__struct_fields__"):  # a class of msgspec
+        return {*found.__struct_fields__, *found.__struct_encode_fields__}
     kinds = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    arguments = signature(peer.__init__ if isinstance(peer, type) else peer).parameters.values()
-    fields = getattr(peer, "model_fields", {})
+    arguments = signature(found.__init__ if isinstance(found, type) else found).parameters.values()
+    fields = getattr(found, "model_fields", {})
     names = (
         {*fields, *(field.alias for field in fields.values() if field.alias)}
         | {argument.name for argument in arguments if argument.kind in kinds}
@@ -497,18 +497,18 @@ def instead(name: str, ours: set[str]) -> str:
     """Return what a page says of an option, "" if it stays as it is."""
     if name in ours:
         return _SAME_NAME.get(name, "")
-    return _CODE.sub(lambda code: f"`{code[0].removesuffix('=')}`", PEER_OPTIONS[name])
+    return _CODE.sub(lambda code: f"`{code[0].removesuffix('=')}`", FOREIGN_OPTIONS[name])
 
 
-def table(peer: Peer, title: str) -> str:
-    """Return the options of a peer in groups, each with what to use here."""
+def table(origin: Origin, title: str) -> str:
+    """Return the options of one of these in groups, each with what to use here."""
     from mlxcel_integrations.langchain import ChatMlxcel
     from mlxcel_integrations.llama_index import Mlxcel
 
-    ours = ChatMlxcel if peer in LANGCHAIN else Mlxcel
-    order = [*_SAME_NAME, *PEER_OPTIONS]
+    ours = ChatMlxcel if origin in LANGCHAIN else Mlxcel
+    order = [*_SAME_NAME, *FOREIGN_OPTIONS]
     rows = defaultdict(list)
-    for name in sorted(peer.options, key=lambda name: order.index(name) if name in order else 0):
+    for name in sorted(origin.options, key=lambda name: order.index(name) if name in order else 0):
         rows[instead(name, {*ours.model_fields})].append(f"`{name}`")
     same = ", ".join(sorted(rows.pop("", [])))
     lines = [f"| {title} | `{ours.__name__}` |", "| --- | --- |"]
@@ -516,18 +516,18 @@ def table(peer: Peer, title: str) -> str:
     return "\n".join([*lines, "", f"The same here: {same}."])
 
 
-def with_tables(page: str, peers: list[Peer]) -> str:
+def with_tables(page: str, origins: list[Origin]) -> str:
     """Return a page with the tables of today."""
-    for peer in peers:
-        begin, end = f"<!-- options of {peer.name}: {COMMAND} -->\n", "<!-- end of options -->"
+    for origin in origins:
+        begin, end = f"<!-- options of {origin.name}: {COMMAND} -->\n", "<!-- end of options -->"
         before, _, rest = page.partition(begin)
-        title = "In `additional_kwargs`" if peer is OLLAMA_FIELDS else f"`{peer.name}`"
+        title = "In `additional_kwargs`" if origin is OLLAMA_FIELDS else f"`{origin.name}`"
         _, _, after = rest.partition(end)
-        page = f"{before}{begin}\n{table(peer, title)}\n\n{end}{after}"
+        page = f"{before}{begin}\n{table(origin, title)}\n\n{end}{after}"
     return page
 
 
 if __name__ == "__main__":
-    for name, peers in PAGES.items():
+    for name, origins in PAGES.items():
         path = DOCS / name
-        path.write_text(with_tables(path.read_text(), peers))
+        path.write_text(with_tables(path.read_text(), origins))

@@ -12,11 +12,11 @@ from mlxcel_integrations.options.fields import (
     SamplingParams,
     ServerOptions,
 )
-from mlxcel_integrations.protocol.peer_options import (
-    PEER_OPTIONS,
+from mlxcel_integrations.options.foreign_options import (
+    FOREIGN_OPTIONS,
+    foreign_hint,
     is_harmless,
     named_options,
-    peer_hint,
     seconds_of,
 )
 
@@ -46,14 +46,14 @@ OPTIONS = {
     ],
 )
 def test_an_option_of_another_package_has_a_hint(name: str, hint: str | None) -> None:
-    assert hint == peer_hint(name)
+    assert hint == foreign_hint(name)
 
 
 def test_no_option_of_ours_has_a_hint() -> None:
-    assert set() == OPTIONS & PEER_OPTIONS.keys()
+    assert set() == OPTIONS & FOREIGN_OPTIONS.keys()
 
 
-@pytest.mark.parametrize("hint", sorted(set(PEER_OPTIONS.values())))
+@pytest.mark.parametrize("hint", sorted(set(FOREIGN_OPTIONS.values())))
 def test_hints_name_options_that_exist(hint: str) -> None:
     assert set(named_options(hint)) <= OPTIONS | {"batch_size", "show_progress"}
 

@@ -15,11 +15,11 @@ from ..errors import MlxcelError
 from ..protocol.documents import titled
 from ..protocol.messages import plain_content
 from ..protocol.tools.tool_calls import tool_call
+from ..protocol.validation import JsonObject
 from .media import KINDS, Media
 
 __all__ = ["Content", "as_error"]
 
-Json = dict[str, Any]
 Block = Mapping[str, Any]
 
 MAX_NESTING = 16
@@ -43,10 +43,10 @@ class Content:
 
     is_answer: bool
     urls: bool
-    parts: list[Json] = field(default_factory=list)
+    parts: list[JsonObject] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
-    calls: list[Json] = field(default_factory=list)
-    results: list[Json] = field(default_factory=list)
+    calls: list[JsonObject] = field(default_factory=list)
+    results: list[JsonObject] = field(default_factory=list)
     has_refusal: bool = False
     _continues_text: bool = False
 
@@ -93,7 +93,7 @@ class Content:
             self.parts.append({"type": "text", "text": text})
             self._continues_text = self.is_answer
 
-    def joined(self) -> str | list[Json]:
+    def joined(self) -> str | list[JsonObject]:
         """Return one string, which every chat template takes, if there is only text; else parts."""
         return plain_content(self.parts)
 
@@ -159,7 +159,7 @@ class Content:
         inner.read(content or "", f"{place}.content", levels - 1)
         return inner
 
-    def _checked_address(self, part: Json, place: str) -> Json:
+    def _checked_address(self, part: JsonObject, place: str) -> JsonObject:
         address = str(part[part["type"]].get("url") or "data:")
         if self.urls or address.startswith("data:"):
             return part
@@ -176,7 +176,7 @@ def _not_accepted_error(place: str, kind: str | None) -> MlxcelError:
     )
 
 
-def as_error(content: str | list[Json]) -> str | list[Json]:
+def as_error(content: str | list[JsonObject]) -> str | list[JsonObject]:
     """Mark the result of a tool as an error, for which OpenAI's messages have no field."""
     if isinstance(content, list):
         return [{"type": "text", "text": "Error:"}, *content]

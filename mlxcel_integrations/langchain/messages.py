@@ -17,18 +17,18 @@ from langchain_core.messages import (
 
 from ..errors import MlxcelError
 from ..protocol.tools.tool_calls import tool_call
+from ..protocol.validation import JsonObject
 from .message_content import Content, as_error
 
 __all__ = ["to_openai_messages"]
 
-Json = dict[str, Any]
 
 _ROLES: dict[type, str] = {HumanMessage: "user", SystemMessage: "system", AIMessage: "assistant"}
 
 
 def to_openai_messages(
     messages: Sequence[BaseMessage], *, reasoning: bool = True, urls: bool = False
-) -> list[Json]:
+) -> list[JsonObject]:
     """Return OpenAI messages.
 
     Args:
@@ -39,7 +39,7 @@ def to_openai_messages(
     Raises:
         MlxcelError: A message cannot be expressed.
     """
-    result: list[Json] = []
+    result: list[JsonObject] = []
     for index, message in enumerate(messages):
         plain = _plain_message(message)
         if plain:
@@ -49,7 +49,7 @@ def to_openai_messages(
     return result
 
 
-def _plain_message(message: BaseMessage) -> Json | None:
+def _plain_message(message: BaseMessage) -> JsonObject | None:
     """Translate a message of plain text, as most are, at a tenth of the usual cost."""
     role = _ROLES.get(type(message))
     if role is None or not isinstance(message.content, str):
@@ -61,10 +61,10 @@ def _plain_message(message: BaseMessage) -> Json | None:
     return {"role": role, "content": message.content}
 
 
-def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) -> list[Json]:
+def _converted(index: int, message: BaseMessage, reasoning: bool, urls: bool) -> list[JsonObject]:
     """Translate any message; the results of several tools become several messages."""
     place = f"messages[{index}]"
-    result: Json = {"role": _role(place, message)}
+    result: JsonObject = {"role": _role(place, message)}
     if message.name:
         result["name"] = message.name
     content = Content(result["role"] == "assistant", urls)
@@ -96,7 +96,7 @@ def _role(place: str, message: BaseMessage) -> str:
     )
 
 
-def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: bool) -> Json:
+def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: bool) -> JsonObject:
     """Return the fields of a message from any model."""
     more = message.additional_kwargs
     if more.get("refusal") and not content.has_refusal:
@@ -104,7 +104,7 @@ def _answer_fields(place: str, message: AIMessage, content: Content, reasoning: 
     spoken = more.get("audio")
     if isinstance(spoken, Mapping) and not content.parts:
         content.add_text(str(spoken.get("transcript") or ""))
-    fields: Json = {"content": content.joined()}
+    fields: JsonObject = {"content": content.joined()}
     calls = _calls(place, message, content.calls)
     if calls:
         fields["tool_calls"] = calls
@@ -126,7 +126,7 @@ def _thoughts(place: str, more: Mapping[str, Any]) -> str:
     return ""
 
 
-def _calls(place: str, message: AIMessage, in_content: Iterable[Json]) -> list[Json]:
+def _calls(place: str, message: AIMessage, in_content: Iterable[JsonObject]) -> list[JsonObject]:
     """Return each call once; many providers keep the same call in several places."""
     given: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
     try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from llama_index.core.base.llms.types import AudioBlock, DocumentBlock, ImageBlock, VideoBlock
 
 from ..errors import MlxcelError
 from ..protocol.documents import decoded_text, holds_text
+from ..protocol.validation import JsonObject
 
 __all__ = ["Media", "document_text", "media_part"]
 
-JsonObject = dict[str, Any]
 Media = ImageBlock | AudioBlock | VideoBlock
 
 

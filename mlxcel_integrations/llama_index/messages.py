@@ -23,11 +23,11 @@ from ..errors import MlxcelError
 from ..protocol.documents import titled
 from ..protocol.messages import plain_content
 from ..protocol.tools.tool_calls import tool_call
+from ..protocol.validation import JsonObject
 from .media import Media, document_text, media_part
 
 __all__ = ["to_openai_messages"]
 
-JsonObject = dict[str, Any]
 
 SENT_BLOCKS = (TextBlock, Media, DocumentBlock, CitableBlock, CitationBlock)
 """Blocks that become text or media."""

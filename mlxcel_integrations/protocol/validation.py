@@ -11,6 +11,8 @@ from .body import valid_text
 
 __all__ = [
     "NOT_JSON",
+    "JsonMapping",
+    "JsonObject",
     "are_calls",
     "are_logprobs",
     "are_timings",
@@ -26,6 +28,12 @@ __all__ = [
     "is_usage",
     "parsed",
 ]
+
+JsonObject = dict[str, Any]
+"""An object of JSON that is made here."""
+
+JsonMapping = Mapping[str, Any]
+"""An object of JSON that is only read: it may be the user's."""
 
 MAX_NESTING = 16
 """Deepest nesting of JSON that is passed on: frameworks copy and merge it by recursion."""

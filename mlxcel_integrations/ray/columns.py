@@ -10,11 +10,11 @@ import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
 from ..protocol.schemas.references import target
+from ..protocol.validation import JsonMapping
 from ..structured.schema import Schema
 
 __all__ = ["column_types", "column_values"]
 
-JsonSchema = Mapping[str, Any]
 
 _SIMPLE_TYPES = {
     "string": pa.string(),
@@ -57,7 +57,7 @@ def _pydantic_1_value(value: Any) -> Any:
     return json.loads(value.json(by_alias=True))
 
 
-def _arrow_type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.DataType:
+def _arrow_type(part: Any, root: JsonMapping, outer: Sequence[str] = ()) -> pa.DataType:
     """Return the type of the values of a schema.
 
     Args:
@@ -86,7 +86,7 @@ def _arrow_type(part: Any, root: JsonSchema, outer: Sequence[str] = ()) -> pa.Da
 
 
 def _type_of_kind(
-    kind: str, part: JsonSchema, root: JsonSchema, outer: Sequence[str]
+    kind: str, part: JsonMapping, root: JsonMapping, outer: Sequence[str]
 ) -> pa.DataType:
     if kind == "array" and isinstance(part.get("items"), dict) and "prefixItems" not in part:
         return pa.list_(_arrow_type(part["items"], root, outer))
@@ -108,7 +108,7 @@ def _common_type(types: set[pa.DataType]) -> pa.DataType:
     return types.pop() if len(types) == 1 else _JSON_TEXT
 
 
-def _resolved(part: JsonSchema, root: JsonSchema) -> JsonSchema:
+def _resolved(part: JsonMapping, root: JsonMapping) -> JsonMapping:
     """Follow the references at the top of a schema."""
     while "$ref" in part:
         part = target(root, part["$ref"])

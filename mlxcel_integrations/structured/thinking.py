@@ -21,7 +21,7 @@ from ..protocol.generation_request import Request
 from ..protocol.messages import inspect, with_text_at_end
 from ..protocol.sampling import answer_room, has_schema
 from ..protocol.schemas.smallest_answer import least_room
-from ..protocol.tokens.message_tokens import Body
+from ..protocol.validation import JsonMapping
 
 __all__ = ["thinking_budget", "with_thinking_first"]
 
@@ -81,7 +81,7 @@ def with_thinking_first(
     )
 
 
-def thinking_budget(body: Body, context_size: int | None, characters: int) -> int | None:
+def thinking_budget(body: JsonMapping, context_size: int | None, characters: int) -> int | None:
     """Return the most tokens that the model may think, so that there is room for the answer.
 
     Args:
@@ -112,7 +112,7 @@ def thinking_budget(body: Body, context_size: int | None, characters: int) -> in
     return min(limits, default=None)
 
 
-def _prompt_characters(body: Body) -> int:
+def _prompt_characters(body: JsonMapping) -> int:
     """Return the characters of the text and of the tools in a prompt, wherever the tools are."""
     tools = body.get("tools")
     return inspect(body["messages"]).characters + (len(to_json(tools)) if tools else 0)
@@ -144,7 +144,7 @@ def _after_thoughts(request: Request, continues: bool, stream: DeltaStream) -> R
     return shown._replace(body=continued, fallback=shown)
 
 
-def _answer_request(request: Request, body: Body, thought_tokens: int = 0) -> Request:
+def _answer_request(request: Request, body: JsonMapping, thought_tokens: int = 0) -> Request:
     """Return a request for nothing but the answer."""
     variables = {**(body.get("chat_template_kwargs") or {}), "enable_thinking": False}
     body = {**body, "chat_template_kwargs": variables}

@@ -9,7 +9,8 @@ from ...errors import MlxcelError
 from ..arguments import as_whole
 from ..body import encode_body
 from ..flow import Flow
-from .message_tokens import Body, count_chat
+from ..validation import JsonMapping
+from .message_tokens import count_chat
 from .tokenize import TokenMemory
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Room(NamedTuple):
         return self.context_size - self.reserve
 
 
-def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> Room | None:
+def room_to_check(features: ServerFeatures, check: bool | None, body: JsonMapping) -> Room | None:
     """Return the room that a prompt must fit into, None if it need not be counted.
 
     Args:
@@ -55,7 +56,7 @@ def room_to_check(features: ServerFeatures, check: bool | None, body: Body) -> R
     return Room(features.context_size, 1, features.context_source)
 
 
-def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -> Room:
+def room_for_prompt(features: ServerFeatures, reserve: int | None, body: JsonMapping) -> Room:
     """Return the room for a prompt.
 
     Args:
@@ -85,7 +86,7 @@ def room_for_prompt(features: ServerFeatures, reserve: int | None, body: Body) -
 
 
 def fit_chat(
-    body: Body, messages: Sequence[Body], limit: int, memory: TokenMemory
+    body: JsonMapping, messages: Sequence[JsonMapping], limit: int, memory: TokenMemory
 ) -> Flow[tuple[list[int], int]]:
     """Return the indices of the messages to keep, and the tokens of the prompt with these alone.
 
@@ -119,7 +120,7 @@ def fit_chat(
     return choices[high], tokens
 
 
-def _selections(messages: Sequence[Body]) -> list[list[int]]:
+def _selections(messages: Sequence[JsonMapping]) -> list[list[int]]:
     """Return the lists of messages that may be kept, the longest first."""
     roles = [message["role"] for message in messages]
     everything = range(len(roles))

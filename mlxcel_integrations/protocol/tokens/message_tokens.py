@@ -10,11 +10,10 @@ from ..body import to_json
 from ..failures import Failure
 from ..flow import MISSING_ROUTE_STATUSES, REJECTED_STATUSES, Call, Flow
 from ..strict_roles import refuses_ids
-from ..validation import as_object, as_text, call_arguments
+from ..validation import JsonMapping, JsonObject, as_object, as_text, call_arguments
 from .tokenize import TokenMemory, read_tokens, unreadable
 
 __all__ = [
-    "Body",
     "Handles",
     "chat_to_check",
     "count_chat",
@@ -24,8 +23,6 @@ __all__ = [
     "with_roles",
 ]
 
-Body = Mapping[str, Any]
-Json = dict[str, Any]
 Handles = Callable[[Failure], bool]
 T = TypeVar("T")
 
@@ -34,7 +31,7 @@ _ANTHROPIC = "/v1/messages/count_tokens"
 _NOT_COUNTED = ("stream", "stream_options")
 
 
-def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
+def count_chat(body: JsonMapping, memory: TokenMemory) -> Flow[int]:
     """Return the number of tokens of a chat request's prompt, tools included.
 
     Args:
@@ -53,7 +50,7 @@ def count_chat(body: Body, memory: TokenMemory) -> Flow[int]:
 
 
 def with_roles(
-    body: Body, memory: TokenMemory, ask: Callable[[Body, Handles], Flow[T | Failure]]
+    body: JsonMapping, memory: TokenMemory, ask: Callable[[JsonMapping, Handles], Flow[T | Failure]]
 ) -> Flow[T]:
     """Return what a server says about a prompt, with messages merged as its template needs them.
 
@@ -81,7 +78,9 @@ def with_roles(
             level = roles.after_refusal(answer, body, level) or level
 
 
-def _count_by_route(body: Body, memory: TokenMemory, handles: Handles) -> Flow[int | Failure]:
+def _count_by_route(
+    body: JsonMapping, memory: TokenMemory, handles: Handles
+) -> Flow[int | Failure]:
     """Return the count from the best route that the server has, or a failure that is handled."""
     body = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
     key = to_json(dict(sorted(body.items())))
@@ -104,18 +103,18 @@ def _count_by_route(body: Body, memory: TokenMemory, handles: Handles) -> Flow[i
     )
 
 
-def _by_openai_route(body: Body, handles: Handles) -> Flow[int | Failure | None]:
+def _by_openai_route(body: JsonMapping, handles: Handles) -> Flow[int | Failure | None]:
     answer = yield Call("/v1/chat/completions/input_tokens", body, handles=handles)
     return _read_count(answer)
 
 
-def _by_anthropic_route(body: Body, handles: Handles) -> Flow[int | Failure | None]:
+def _by_anthropic_route(body: JsonMapping, handles: Handles) -> Flow[int | Failure | None]:
     """Count the same prompt, as far as the other form can express it."""
     answer = yield Call(_ANTHROPIC, to_anthropic(body), handles=handles)
     return _read_count(answer)
 
 
-def _by_template(body: Body, handles: Handles) -> Flow[int | Failure | None]:
+def _by_template(body: JsonMapping, handles: Handles) -> Flow[int | Failure | None]:
     answer = yield Call("/apply-template", body, handles=handles)
     if isinstance(answer, Failure):
         return _read_count(answer)
@@ -143,7 +142,7 @@ def tokens_of_prompt(prompt: str) -> Flow[list[int]]:
     return tokens[doubled:]
 
 
-_WAYS: dict[str, Callable[[Body, Handles], Flow[int | Failure | None]]] = {
+_WAYS: dict[str, Callable[[JsonMapping, Handles], Flow[int | Failure | None]]] = {
     "/v1/chat/completions/input_tokens": _by_openai_route,
     _ANTHROPIC: _by_anthropic_route,
     "/apply-template": _by_template,
@@ -187,7 +186,7 @@ def _surplus(memory: TokenMemory) -> Flow[int]:
     return memory.surplus
 
 
-def chat_to_check(body: Body, memory: TokenMemory) -> Json | None:
+def chat_to_check(body: JsonMapping, memory: TokenMemory) -> JsonObject | None:
     """Return a chat in Anthropic's form if its answer is needed to check counts by, or None.
 
     Args:
@@ -200,7 +199,7 @@ def chat_to_check(body: Body, memory: TokenMemory) -> Json | None:
     return to_anthropic(body)
 
 
-def _is_plain(body: Body) -> bool:
+def _is_plain(body: JsonMapping) -> bool:
     """Return whether a request is a short chat that certainly is the same prompt in both forms."""
     messages = body.get("messages")
     if not (isinstance(messages, list) and messages):
@@ -223,7 +222,7 @@ def _is_plain(body: Body) -> bool:
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
-def to_anthropic(body: Mapping[str, Any]) -> Json:
+def to_anthropic(body: JsonMapping) -> JsonObject:
     """Return a request in Anthropic's form that gives the same prompt.
 
     Args:
@@ -233,7 +232,7 @@ def to_anthropic(body: Mapping[str, Any]) -> Json:
         MlxcelError: A part of a message, or a tool, cannot be expressed in this form.
     """
     first, *rest = body["messages"]
-    result: Json = {"model": body["model"]}
+    result: JsonObject = {"model": body["model"]}
     # Servers make it the first message again. Other system messages stay in place.
     if first["role"] == "system" and rest:
         result["system"] = _anthropic_content(first)
@@ -249,7 +248,7 @@ def to_anthropic(body: Mapping[str, Any]) -> Json:
     return result
 
 
-def _anthropic_message(message: Mapping[str, Any]) -> Json:
+def _anthropic_message(message: JsonMapping) -> JsonObject:
     if message["role"] == "tool":
         # Not joined with the next user message: servers would put that before the result.
         result = {
@@ -263,7 +262,7 @@ def _anthropic_message(message: Mapping[str, Any]) -> Json:
     return {"role": message["role"], "content": _anthropic_content(message)}
 
 
-def _assistant_blocks(message: Mapping[str, Any]) -> Iterator[Json]:
+def _assistant_blocks(message: JsonMapping) -> Iterator[JsonObject]:
     if message.get("reasoning_content"):
         yield {"type": "thinking", "thinking": message["reasoning_content"], "signature": ""}
     content = _anthropic_content(message)
@@ -286,14 +285,14 @@ def _parsed_arguments(text: Any) -> Any:
     return {"": text} if arguments is None else arguments
 
 
-def _anthropic_content(message: Mapping[str, Any]) -> str | list[Json]:
+def _anthropic_content(message: JsonMapping) -> str | list[JsonObject]:
     content = message.get("content")
     if isinstance(content, list):
         return [_anthropic_part(part) for part in content]
     return content or ""
 
 
-def _anthropic_part(part: Mapping[str, Any]) -> Json:
+def _anthropic_part(part: JsonMapping) -> JsonObject:
     kind = part.get("type")
     if kind == "text":
         return {"type": "text", "text": part["text"]}
@@ -305,14 +304,14 @@ def _anthropic_part(part: Mapping[str, Any]) -> Json:
     )
 
 
-def _anthropic_source(url: str) -> Json:
+def _anthropic_source(url: str) -> JsonObject:
     kind, _, data = url.partition(";base64,")
     if kind.startswith("data:"):
         return {"type": "base64", "media_type": kind.removeprefix("data:"), "data": data}
     return {"type": "url", "url": url}
 
 
-def _anthropic_tool(given: Any) -> Json:
+def _anthropic_tool(given: Any) -> JsonObject:
     function = given.get("function") if isinstance(given, Mapping) else None
     if not (isinstance(function, Mapping) and function.get("name")):
         # Servers leave it out without saying so.
@@ -326,7 +325,7 @@ def _anthropic_tool(given: Any) -> Json:
     return {**tool, "description": function["description"]} if function.get("description") else tool
 
 
-def _anthropic_tool_choice(choice: Any) -> Json:
+def _anthropic_tool_choice(choice: Any) -> JsonObject:
     if isinstance(choice, Mapping):
         return {"type": "tool", "name": choice["function"]["name"]}
     return {"type": _CHOICES.get(choice, choice)}

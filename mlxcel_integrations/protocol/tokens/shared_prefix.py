@@ -9,8 +9,8 @@ from typing import Any, Literal
 from ...errors import MlxcelError
 from ..failures import Failure
 from ..flow import MISSING_ROUTE_STATUSES, Call, Flow
-from ..validation import as_object, as_text
-from .message_tokens import Body, Handles, read_prompt, tokens_of_prompt, with_roles
+from ..validation import JsonMapping, as_object, as_text
+from .message_tokens import Handles, read_prompt, tokens_of_prompt, with_roles
 from .tokenize import TokenMemory
 
 __all__ = ["SharedPrefix", "compare_prompts"]
@@ -56,7 +56,9 @@ class SharedPrefix:
         return f"{share} The first difference is in {place}: {self.before!r} became {self.after!r}."
 
 
-def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[SharedPrefix]:
+def compare_prompts(
+    before: JsonMapping, after: JsonMapping, memory: TokenMemory
+) -> Flow[SharedPrefix]:
     """Compare the prompts of two chat requests.
 
     Args:
@@ -85,7 +87,7 @@ def compare_prompts(before: Body, after: Body, memory: TokenMemory) -> Flow[Shar
     )
 
 
-def _check_texts(name: str, body: Body) -> None:
+def _check_texts(name: str, body: JsonMapping) -> None:
     """Raise if a message has more than text: prompts show the same mark for any picture."""
     for index, message in enumerate(body["messages"]):
         content = message.get("content")
@@ -97,13 +99,13 @@ def _check_texts(name: str, body: Body) -> None:
                 )
 
 
-def _prompt(body: Body, memory: TokenMemory) -> Flow[str]:
+def _prompt(body: JsonMapping, memory: TokenMemory) -> Flow[str]:
     """Return the text that the chat template makes of a request."""
     body = {name: value for name, value in body.items() if name not in _NOT_SHOWN}
     return (yield from with_roles(body, memory, _template_applied))
 
 
-def _template_applied(body: Body, handles: Handles) -> Flow[str | Failure]:
+def _template_applied(body: JsonMapping, handles: Handles) -> Flow[str | Failure]:
     answer = yield Call("/apply-template", body, handles=handles)
     if not isinstance(answer, Failure):
         return read_prompt(answer)
@@ -115,7 +117,9 @@ def _template_applied(body: Body, handles: Handles) -> Flow[str | Failure]:
     return answer
 
 
-def _cause(before: Body, after: Body, prompt: str, place: int) -> tuple[Cause, int | None]:
+def _cause(
+    before: JsonMapping, after: JsonMapping, prompt: str, place: int
+) -> tuple[Cause, int | None]:
     """Return where prompts part, and the index of the message if it is one.
 
     Args:

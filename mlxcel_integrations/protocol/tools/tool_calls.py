@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 from ...errors import MlxcelError
 from ..answers.json_end import JSONEnd
 from ..body import as_plain
-from ..validation import are_calls, call_arguments
+from ..validation import JsonMapping, JsonObject, are_calls, call_arguments
 
 __all__ = ["CallIds", "CallNumbering", "CallParts", "new_id", "tool_call"]
-
-JsonObject = Mapping[str, Any]
 
 
 def tool_call(name: Any, arguments: Any, call_id: Any) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def _to_json(arguments: Any) -> str:
         return json.dumps(text, ensure_ascii=False)
 
 
-def _with_json(call: JsonObject) -> JsonObject:
+def _with_json(call: JsonMapping) -> JsonMapping:
     """Return a call whose arguments are JSON; Ollama and others have an object there."""
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), Mapping):
@@ -84,7 +82,7 @@ class CallIds:
         self._used: set[str] = set()
         self._open: list[_PendingCall] = []
 
-    def with_ids(self, index: int, message: JsonObject) -> JsonObject:
+    def with_ids(self, index: int, message: JsonMapping) -> JsonMapping:
         """Return an assistant message whose calls have unique ids.
 
         Args:
@@ -136,7 +134,7 @@ class CallIds:
             number += 1
         return name
 
-    def of_result(self, message: JsonObject) -> JsonObject | None:
+    def of_result(self, message: JsonMapping) -> JsonMapping | None:
         """Return the result of a tool with the id of its call, None if there is no such call."""
         given = message.get("tool_call_id")
         sent = self._find_pending(given, message.get("name"))
@@ -189,7 +187,7 @@ class CallNumbering:
         self._used: set[int] = set()
         self._next = 0
 
-    def number(self, parts: Sequence[JsonObject]) -> list[dict[str, Any]]:
+    def number(self, parts: Sequence[JsonMapping]) -> list[JsonObject]:
         """Return the parts, each with the index of its call, and the first with the call's id.
 
         Raises:
@@ -199,7 +197,7 @@ class CallNumbering:
             raise TypeError
         return [self._numbered(part) for part in parts]
 
-    def _numbered(self, part: JsonObject) -> dict[str, Any]:
+    def _numbered(self, part: JsonMapping) -> JsonObject:
         function: Mapping[str, Any] = part.get("function") or {}
         given, index = (part.get("id") or "").strip(), part.get("index")
         name = function.get("name") or ""
@@ -267,7 +265,7 @@ class CallParts:
         self.length = 0
         self._calls: dict[int, _Parts] = {}
 
-    def add(self, parts: Iterable[JsonObject]) -> None:
+    def add(self, parts: Iterable[JsonMapping]) -> None:
         """Add parts to the calls that their indices name."""
         for part in parts:
             call = self._calls.setdefault(part["index"], _Parts())

@@ -30,7 +30,7 @@ from .log_lines import is_model_missing, read_progress
 from .logs import ServerLog
 from .model_names import suggestion
 from .owned_process import OwnedProcess
-from .peer_identity import is_ours
+from .peer_identity import ProcessTree, is_ours
 from .progress_bar import ProgressBar
 from .prompt_store import PromptStore
 from .readiness import (
@@ -212,7 +212,7 @@ class Launcher:
 
     def _check_identity(self, process: ServerProcess, endpoint: Endpoint) -> None:
         """Refuse a server that is not the one that was started, before it gets the key."""
-        if is_ours(endpoint, process.pid, process.guard_pid):
+        if is_ours(endpoint, ProcessTree(process.pid, process.guard_pid)):
             return
         # It may have died right after its answer; the report of that comes a moment later.
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -267,9 +267,9 @@ class ManagedServer:
         # Once it has ended, its process id may be that of another process.
         if process is None or process.poll() is not None:
             return False
-        from .peer_identity import is_peer
+        from .peer_identity import ProcessTree, is_peer
 
-        return is_peer(connection, process.pid, process.guard_pid)
+        return is_peer(connection, ProcessTree(process.pid, process.guard_pid))
 
     def close(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL after ``shutdown_grace`` seconds."""

@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..forks import between_forks
@@ -22,7 +22,7 @@ from .tcp_peers import holds_other_end
 if TYPE_CHECKING:
     from ..transport.endpoint import Endpoint
 
-__all__ = ["is_ours", "is_peer", "macos_peer_pid", "peer_pid"]
+__all__ = ["ProcessTree", "is_ours", "is_peer", "macos_peer_pid", "peer_pid"]
 
 _CONNECT_TIMEOUT = 1.0
 """Longest time to wait for a server that listens but does not accept, in seconds."""
@@ -33,39 +33,70 @@ _ACCEPT_PAUSES = (0.002, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERPID = 0, 2
 
 
-def is_ours(endpoint: Endpoint, group: int, guard: int | None = None) -> bool:
-    """Return whether the server at an address belongs to a process group of ours.
+class ProcessTree(NamedTuple):
+    """The processes of a server: its process group, and all descendants of leader and guard.
 
-    A process outside the group counts if the leader of the group is among its ancestors, or the
-    guard. If the system does not say, as for a process of another user, the answer is no.
+    Attributes:
+        leader: Process id of the leader of the group.
+        guard: Process id of the leader's parent, which on Linux adopts what detaches itself.
+    """
+
+    leader: int
+    guard: int
+
+    def includes(self, pid: int) -> bool:
+        """Return whether a process is one of these."""
+        return _group_of(pid) == self.leader or self._has_descendant(pid)
+
+    def pids(self) -> Iterator[int]:
+        """Yield the leader, the other processes of its group, then all descendants."""
+        yield self.leader
+        # Imported only here: it takes 20 ms that a Unix socket does not need.
+        with between_forks:
+            import psutil
+
+        yield from (pid for pid in psutil.pids() if _group_of(pid) == self.leader)
+        with contextlib.suppress(psutil.Error):
+            yield from (child.pid for child in psutil.Process(self.guard).children(recursive=True))
+
+    def _has_descendant(self, pid: int) -> bool:
+        with between_forks:
+            import psutil
+
+        with contextlib.suppress(psutil.Error):
+            parents = (parent.pid for parent in psutil.Process(pid).parents())
+            return any(parent in (self.leader, self.guard) for parent in parents)
+        return False
+
+
+def is_ours(endpoint: Endpoint, tree: ProcessTree) -> bool:
+    """Return whether the server at an address is one of ours.
+
+    If the system does not say, as for a process of another user, the answer is no.
 
     Args:
         endpoint: The address of a local server.
-        group: Process id of the leader of the group.
-        guard: Process id of its guard, None if it has none. On Linux it adopts what detaches
-            itself from the leader.
+        tree: The processes of our server.
     """
     with contextlib.suppress(OSError):
         if endpoint.socket is not None:
-            return _is_ours_on_socket(endpoint.socket, group, guard)
+            return _is_ours_on_socket(endpoint.socket, tree)
         url = urlsplit(endpoint.url)
-        return _is_ours_on_tcp(url.hostname or "", url.port or 80, group, guard)
+        return _is_ours_on_tcp(url.hostname or "", url.port or 80, tree)
     return False
 
 
-def is_peer(connection: socket.socket, group: int, guard: int | None = None) -> bool:
-    """Return whether the peer of a connection belongs to a process group of ours.
+def is_peer(connection: socket.socket, tree: ProcessTree) -> bool:
+    """Return whether the peer of a connection is one of ours.
 
     Args:
         connection: A connected client's socket, over TCP to this machine or over a Unix socket.
-        group: As for ``is_ours``.
-        guard: As for ``is_ours``.
+        tree: The processes of our server.
     """
     with contextlib.suppress(OSError):
         if connection.family == socket.AF_UNIX:
-            pid = peer_pid(connection)
-            return _group_of(pid) == group or _descends_from(pid, {group, guard})
-        return holds_other_end(connection, lambda: _members(group, guard), accepted=False)
+            return tree.includes(peer_pid(connection))
+        return holds_other_end(connection, tree.pids, accepted=False)
     return False
 
 
@@ -96,15 +127,15 @@ def macos_peer_pid(connection: Any) -> int:
     return pid
 
 
-def _is_ours_on_socket(path: str, group: int, guard: int | None) -> bool:
+def _is_ours_on_socket(path: str, tree: ProcessTree) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_CONNECT_TIMEOUT)
         client.connect(path)
-        return is_peer(client, group, guard)
+        return is_peer(client, tree)
 
 
-def _is_ours_on_tcp(host: str, port: int, group: int, guard: int | None) -> bool:
-    """Return whether all servers that listen at the addresses of a host belong to a group.
+def _is_ours_on_tcp(host: str, port: int, tree: ProcessTree) -> bool:
+    """Return whether all servers that listen at the addresses of a host are ours.
 
     A name may have several addresses, and an asynchronous client may connect to another one than a
     blocking client.
@@ -117,44 +148,22 @@ def _is_ours_on_tcp(host: str, port: int, group: int, guard: int | None) -> bool
             client.settimeout(_CONNECT_TIMEOUT)
             if client.connect_ex(address) != 0:
                 continue
-            if not _has_accepted(client, group, guard):
+            if not _has_accepted(client, tree):
                 return False
             ours = True
     return ours
 
 
-def _has_accepted(client: socket.socket, group: int, guard: int | None) -> bool:
-    """Return whether a process of a group has accepted a connection.
+def _has_accepted(client: socket.socket, tree: ProcessTree) -> bool:
+    """Return whether one of our processes has accepted a connection.
 
     The listener of the port would be no proof: among several, the system chooses one by address
     and by chance.
     """
     for pause in _ACCEPT_PAUSES:
         time.sleep(pause)
-        if holds_other_end(client, lambda: _members(group, guard), accepted=True):
+        if holds_other_end(client, tree.pids, accepted=True):
             return True
-    return False
-
-
-def _members(group: int, guard: int | None) -> Iterator[int]:
-    """Yield the leader of a group, its other processes, then all descendants of it or its guard."""
-    yield group
-    # Imported only here: it takes 20 ms that a Unix socket does not need.
-    with between_forks:
-        import psutil
-
-    yield from (pid for pid in psutil.pids() if _group_of(pid) == group)
-    # The leader is a child of its guard.
-    with contextlib.suppress(psutil.Error):
-        yield from (child.pid for child in psutil.Process(guard or group).children(recursive=True))
-
-
-def _descends_from(pid: int, ancestors: set[int | None]) -> bool:
-    with between_forks:
-        import psutil
-
-    with contextlib.suppress(psutil.Error):
-        return any(parent.pid in ancestors for parent in psutil.Process(pid).parents())
     return False
 
 

@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mlxcel_integrations.supervisor.peer_identity import is_ours, macos_peer_pid, peer_pid
+from mlxcel_integrations.supervisor.peer_identity import (
+    ProcessTree,
+    is_ours,
+    macos_peer_pid,
+    peer_pid,
+)
 from mlxcel_integrations.transport.endpoint import Endpoint
 
 from .listeners import listener
@@ -43,12 +48,17 @@ def tcp(host: str, port: int) -> Endpoint:
     return Endpoint(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
+def led_by(leader: int) -> ProcessTree:
+    """Return the processes of a server that has no guard."""
+    return ProcessTree(leader, guard=leader)
+
+
 # --------------------------------------------------------------------------- Unix sockets
 
 
 def test_the_leader_of_the_group_answers_on_its_socket(path: Path) -> None:
     with listener(path) as server:
-        assert is_ours(at(path), server.pid)
+        assert is_ours(at(path), led_by(server.pid))
 
 
 @pytest.mark.parametrize("around", [CHILD, OTHER_GROUP])
@@ -56,20 +66,20 @@ def test_what_a_wrapper_has_started_answers_for_it(path: Path, around: str) -> N
     with listener(path, around=around) as server:
         assert server.pid != server.leader
         assert (around == CHILD) == (os.getpgid(server.pid) == server.leader)
-        assert is_ours(at(path), server.leader)
+        assert is_ours(at(path), led_by(server.leader))
 
 
 def test_a_stranger_on_the_socket_is_not_the_server(path: Path) -> None:
     with listener(path), listener(path.with_name("other.sock")) as server:
-        assert not is_ours(at(path), server.pid)
+        assert not is_ours(at(path), led_by(server.pid))
 
 
 def test_a_server_whose_socket_was_replaced_is_not_the_one_that_answers(path: Path) -> None:
     with listener(path) as server:
         path.unlink()
-        assert not is_ours(at(path), server.pid)
+        assert not is_ours(at(path), led_by(server.pid))
         with listener(path):
-            assert not is_ours(at(path), server.pid)
+            assert not is_ours(at(path), led_by(server.pid))
 
 
 def test_nobody_answers_on_a_socket_that_is_left_behind(path: Path) -> None:
@@ -77,7 +87,7 @@ def test_nobody_answers_on_a_socket_that_is_left_behind(path: Path) -> None:
         pass
 
     assert path.is_socket()
-    assert not is_ours(at(path), server.pid)
+    assert not is_ours(at(path), led_by(server.pid))
 
 
 def test_the_peer_of_a_socket_is_the_process_that_listens(path: Path) -> None:
@@ -112,14 +122,14 @@ def test_macos_is_asked_for_the_peer_as_its_headers_say() -> None:
 )
 def test_the_group_answers_on_its_port(bound: str, reached: str) -> None:
     with listener(bound) as server, listener("127.0.0.1") as stranger:
-        assert is_ours(tcp(reached, server.port), server.pid)
-        assert not is_ours(tcp(reached, server.port), stranger.pid)
+        assert is_ours(tcp(reached, server.port), led_by(server.pid))
+        assert not is_ours(tcp(reached, server.port), led_by(stranger.pid))
 
 
 @pytest.mark.parametrize("around", [CHILD, OTHER_GROUP])
 def test_what_a_wrapper_has_started_answers_on_its_port(around: str) -> None:
     with listener("127.0.0.1", around=around) as server:
-        assert is_ours(tcp("127.0.0.1", server.port), server.leader)
+        assert is_ours(tcp("127.0.0.1", server.port), led_by(server.leader))
 
 
 @pytest.mark.parametrize(
@@ -131,10 +141,10 @@ def test_a_stranger_at_the_more_specific_address_answers_instead(
 ) -> None:
     with listener(ours) as server:
         endpoint = tcp(reached, server.port)
-        assert is_ours(endpoint, server.pid)
+        assert is_ours(endpoint, led_by(server.pid))
         with listener(theirs, server.port) as stranger:
-            assert not is_ours(endpoint, server.pid)
-            assert is_ours(endpoint, stranger.pid)
+            assert not is_ours(endpoint, led_by(server.pid))
+            assert is_ours(endpoint, led_by(stranger.pid))
 
 
 def test_a_name_with_a_stranger_at_one_of_its_addresses_is_not_trusted() -> None:
@@ -143,23 +153,23 @@ def test_a_name_with_a_stranger_at_one_of_its_addresses_is_not_trusted() -> None
     if len(addresses) < 2:
         pytest.skip("localhost has one address here")
     with listener("127.0.0.1") as server, listener("::1", server.port):
-        assert not is_ours(tcp("localhost", server.port), server.pid)
+        assert not is_ours(tcp("localhost", server.port), led_by(server.pid))
 
 
 def test_nobody_answers_on_a_free_port() -> None:
     with listener("127.0.0.1") as server:
         pass
 
-    assert not is_ours(tcp("127.0.0.1", server.port), server.pid)
+    assert not is_ours(tcp("127.0.0.1", server.port), led_by(server.pid))
 
 
 def test_a_server_that_accepts_nobody_is_not_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert not is_ours(tcp("127.0.0.1", server.getsockname()[1]), os.getpgrp())
+        assert not is_ours(tcp("127.0.0.1", server.getsockname()[1]), led_by(os.getpgrp()))
 
 
 def test_a_host_without_an_address_is_nobodys() -> None:
-    assert not is_ours(tcp("no.such.host.invalid", 1), os.getpgrp())
+    assert not is_ours(tcp("no.such.host.invalid", 1), led_by(os.getpgrp()))
 
 
 def test_psutil_is_loaded_when_it_is_needed() -> None:

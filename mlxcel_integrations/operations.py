@@ -341,7 +341,7 @@ def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
         from .keywords import REQUEST_FIELDS
 
         if unknown := sampling.keys() - REQUEST_FIELDS:
-            from .options.field_names import check_unknown_fields
+            from .options.unknown_fields import check_unknown_fields
 
             check_unknown_fields(unknown)
     if sampling.get("reasoning") is not None:

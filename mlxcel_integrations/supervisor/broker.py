@@ -179,7 +179,7 @@ class Broker:
             with _cancelled_at_end_of(peer_pid(writer.get_extra_info("socket"))):
                 writer.write(self._greeting + _log_line(self._recent))
                 async for line in reader:
-                    self._take(line)
+                    self._follow_order(line)
         except OSError:
             pass  # its process was killed with something unread
         finally:
@@ -192,7 +192,7 @@ class Broker:
                 # The holder of the last lease waits until the server has ended.
                 self._waits_for_end.append(writer)
 
-    def _take(self, line: bytes) -> None:
+    def _follow_order(self, line: bytes) -> None:
         if line.startswith(READY):
             self._keep_alive = float(line.removeprefix(READY))
         elif self._server is not None:

@@ -35,16 +35,16 @@ class BrokerDirectory:
 
     def __init__(self, name: str, environ: Mapping[str, str] = os.environ) -> None:
         below = f"mlxcel-{os.geteuid()}/{name}"
-        self._set(runtime_directory(f"{below}/broker.sock", environ) / below)
+        self._set_paths(runtime_directory(f"{below}/broker.sock", environ) / below)
 
     @classmethod
     def at(cls, path: Path) -> BrokerDirectory:
         """Return the broker directory at a path."""
         self = cls.__new__(cls)
-        self._set(path)
+        self._set_paths(path)
         return self
 
-    def _set(self, path: Path) -> None:
+    def _set_paths(self, path: Path) -> None:
         self.path = path
         self.broker = path / "broker.sock"
         self._lock = path / "lock"

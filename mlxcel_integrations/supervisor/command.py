@@ -14,7 +14,7 @@ from ..secret import Secret
 from ..transport.endpoint import Endpoint
 from .binary import Dialect, Executable
 
-__all__ = ["arguments", "environment"]
+__all__ = ["environment", "serve_command"]
 
 _SETTING_PREFIXES = (
     "LLAMA_ARG_",
@@ -44,7 +44,7 @@ _MACHINE_VARIABLES = frozenset(
 """Variables with such a prefix that describe the machine, whatever server it runs."""
 
 
-def arguments(
+def serve_command(
     executable: Executable, model: str, endpoint: Endpoint, options: ServerOptions
 ) -> list[str]:
     """Return the command line that serves a model at an address.
@@ -58,8 +58,8 @@ def arguments(
     words = [
         *(*executable.command, *dialect.subcommand),
         *_flag("--model", model, dialect),
-        *_address(endpoint, options),
-        *_queueing(dialect, options),
+        *_address_flags(endpoint, options),
+        *_queue_flags(dialect, options),
     ]
     flags: dict[str, object] = {
         "--alias": options.alias,
@@ -121,7 +121,7 @@ def _flag(flag: str, value: str, dialect: Dialect) -> list[str]:
     return [flag, value]
 
 
-def _queueing(dialect: Dialect, options: ServerOptions) -> list[str]:
+def _queue_flags(dialect: Dialect, options: ServerOptions) -> list[str]:
     """Return the flags that make a server queue requests, without those that the user sets."""
     given = {word.partition("=")[0] for word in options.extra_args}
     return [word for pair in dialect.queueing if pair[0] not in given for word in pair]
@@ -145,7 +145,7 @@ def _encodable(word: str) -> str:
     )
 
 
-def _address(endpoint: Endpoint, options: ServerOptions) -> list[str]:
+def _address_flags(endpoint: Endpoint, options: ServerOptions) -> list[str]:
     if endpoint.socket is not None:
         # Every version takes a path that ends in .sock together with port 0 for a socket.
         return ["--host", endpoint.socket, "--port", "0"]

@@ -11,14 +11,14 @@ from ..embedded.model import cache_directory
 from ..protocol.features import TrainedContext
 from ..transport.endpoint import Endpoint, absolute_path
 from .binary import Executable, find_executable
-from .command import arguments, environment
+from .command import environment, serve_command
 from .kept_prompts import save_command
 from .model_context import agreed_context, gguf_context
 from .model_inputs import read_only_text
 from .model_store import model_directories, stored_path
 from .prompt_store import PromptStore
 from .server_spec import ServerSpec
-from .slot_kind import slot_compatibility_key
+from .slot_compatibility import slot_compatibility_key
 
 __all__ = ["Invocation"]
 
@@ -56,13 +56,13 @@ class Invocation:
             store: The store of its prompts, None if they are not kept.
         """
         saving = [] if store is None else ["--slot-save-path", str(store.directory)]
-        return [*self._arguments(endpoint), *saving]
+        return [*self._serve_command(endpoint), *saving]
 
-    def _arguments(self, endpoint: Endpoint) -> list[str]:
+    def _serve_command(self, endpoint: Endpoint) -> list[str]:
         model = stored_path(
             self.spec.model, self.spec.options.extra_args, environment(os.environ, None)
         )
-        return arguments(self.executable, model, endpoint, self.spec.options)
+        return serve_command(self.executable, model, endpoint, self.spec.options)
 
     def prompt_store(self) -> PromptStore | None:
         """Return the store of its prompts; None if they are not kept, or cannot be.
@@ -72,7 +72,7 @@ class Invocation:
         """
         if not (self.spec.options.keep_prompts and self.executable.dialect.saves_slots):
             return None
-        kind = slot_compatibility_key(self._arguments(_ANY_ENDPOINT), self.executable.dialect)
+        kind = slot_compatibility_key(self._serve_command(_ANY_ENDPOINT), self.executable.dialect)
         store = PromptStore(
             cache_directory() / "prompts" / kind, self.spec.options.keep_prompts_mb * 10**6
         )

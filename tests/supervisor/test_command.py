@@ -21,7 +21,7 @@ from mlxcel_integrations.supervisor.binary import (
     Dialect,
     Executable,
 )
-from mlxcel_integrations.supervisor.command import arguments, environment
+from mlxcel_integrations.supervisor.command import environment, serve_command
 from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE
 from mlxcel_integrations.transport.endpoint import Endpoint
 
@@ -39,7 +39,7 @@ def command(
     dialect: Dialect = MLXCEL, endpoint: Endpoint = SOCKET, model: str = "org/m", **options: Any
 ) -> list[str]:
     executable = Executable(("/bin/it",), dialect, "the test says so")
-    return arguments(executable, model, endpoint, ServerOptions(**options))
+    return serve_command(executable, model, endpoint, ServerOptions(**options))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Names of fields that are unknown: refused if they cannot be right, or warned about once."""
+"""Unknown fields of requests: refused if they cannot be right, or warned about once."""
 
 from __future__ import annotations
 

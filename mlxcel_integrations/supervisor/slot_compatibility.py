@@ -34,7 +34,7 @@ def slot_compatibility_key(command: Iterable[str], dialect: Dialect) -> str:
     for part in (*command, *_versions(dialect)):
         digest.update(os.fsencode(part) + b"\0")
         for path in _files(part.rpartition("=")[2] if part.startswith("-") else part):
-            for piece in _identity(path):
+            for piece in _file_identity(path):
                 digest.update(piece)
     return digest.hexdigest()
 
@@ -70,7 +70,7 @@ def _split_files(path: str) -> list[str]:
     return [f"{name}-{number:05}-of-{count}.gguf" for number in range(1, int(count) + 1)]
 
 
-def _identity(path: str) -> Iterator[bytes]:
+def _file_identity(path: str) -> Iterator[bytes]:
     """Yield size, time and samples of a file; nothing if there is none.
 
     Reading a whole model would take as long as loading it. Another model with the same size and

@@ -15,7 +15,7 @@ from mlxcel_integrations.supervisor.invocation import Invocation
 from mlxcel_integrations.supervisor.launcher import Launcher
 from mlxcel_integrations.supervisor.prompt_store import PromptStore
 from mlxcel_integrations.supervisor.server_spec import ServerSpec
-from mlxcel_integrations.supervisor.slot_kind import slot_compatibility_key
+from mlxcel_integrations.supervisor.slot_compatibility import slot_compatibility_key
 from mlxcel_integrations.transport.endpoint import Endpoint
 
 ANYWHERE = Endpoint("http://127.0.0.1:8080")

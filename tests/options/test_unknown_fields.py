@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from mlxcel_integrations.errors import MlxcelError
-from mlxcel_integrations.options.field_names import _check_unknown, check_unknown_fields
+from mlxcel_integrations.options.unknown_fields import _check_unknown, check_unknown_fields
 
 
 def test_a_misspelling_is_warned_about_once() -> None:

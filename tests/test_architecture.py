@@ -33,6 +33,9 @@ TESTED_ELSEWHERE = {
         "transport.generation",
         "transport.sync_driver",
     ],
+    "tests/cli/ask/test_command.py: questions use the store, the servers and the search": [
+        "cli.ask.resources"
+    ],
     "tests/adapters/test_reading_ahead.py: one table for both frameworks": [
         "langchain.reading_ahead",
         "llama_index.reading_ahead",

@@ -13,9 +13,9 @@ from ..embedded import BUILT_IN_MODEL
 from ..errors import MlxcelError
 from ..protocol.messages import Message
 from .ask.answer import NO_FRAMEWORK, require_packages
-from .ask.command import open_store
 from .ask.files import STANDARD_INPUT, Corpus, path_of
 from .ask.prompt import prompt_style
+from .ask.resources import open_store
 from .engine import choose_engine, running_engine
 from .lines import answer_lines, at_prompt, read_lines
 from .reading import reading_line

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .. import __version__
 from .ask.answer import FRAMEWORKS, print_answer, require_packages
-from .ask.command import open_search, open_store
 from .ask.passages import documentation_passages
+from .ask.resources import open_search, open_store
 from .engine import choose_engine
 from .terminal import Terminal
 

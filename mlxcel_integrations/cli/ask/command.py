@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import itertools
 import json
 import math
@@ -11,26 +9,20 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...client import LLM
-from ...embedded import BUILT_IN_EMBEDDER, embedder_beside, is_embedded
-from ...embedded.model import cache_directory
-from ..engine import Choice, choose_engine, kept_options, running_engine
+from ..engine import choose_engine
 from ..lines import answer_lines, at_prompt, read_lines
 from ..parser import UsageError
 from ..terminal import Terminal, on_one_line
-from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, Framework, print_answer, require_packages
+from .answer import FRAMEWORKS, NO_FRAMEWORK, Answer, print_answer, require_packages
 from .documents import is_table
-from .english import are_english, are_foreign
 from .files import STANDARD_INPUT, Corpus, path_of
 from .passages import Passage
+from .resources import embedding_server, open_search, open_store
 from .store import Store
 
-if TYPE_CHECKING:
-    from .retrieval import Retrieval
-
-__all__ = ["Request", "open_search", "open_store", "run_ask", "split_question"]
+__all__ = ["Request", "run_ask", "split_question"]
 
 _EMBEDDING_SECONDS = 1.5
 """How long a question waits for passages to be embedded; the last batch may take longer."""
@@ -95,7 +87,7 @@ def run_ask(request: Request, out: Terminal, log: Terminal) -> int:
         corpus = _read_files(log, names, store)
         choice = choose_engine(request.model, request.base_url)
         with (
-            _embedding_server(log, corpus.passages, choice, options) as embedder,
+            embedding_server(log, corpus.passages, choice, options) as embedder,
             open_search(log, corpus.passages, store, choice, framework, embedder, **options) as (
                 base_url,
                 llm,
@@ -182,95 +174,6 @@ def _typed_or_piped(log: Terminal) -> Iterator[str]:
             "of standard input."
         )
     return itertools.chain([first], lines)
-
-
-@contextlib.contextmanager
-def open_store(terminal: Terminal) -> Iterator[Store]:
-    """Open the store in the user's cache directory."""
-    with contextlib.closing(Store(cache_directory() / "ask.sqlite3")) as store:
-        shown_notice = store.notice
-        if shown_notice:
-            terminal.fact("Cache", shown_notice)
-        yield store
-        if store.notice != shown_notice:
-            terminal.fact("Cache", store.notice)
-
-
-@contextlib.contextmanager
-def open_search(
-    terminal: Terminal,
-    passages: Sequence[Passage],
-    store: Store,
-    choice: Choice,
-    framework: Framework,
-    embedder: LLM | None = None,
-    **options: Any,
-) -> Iterator[tuple[str, LLM, Retrieval]]:
-    """Yield a server's address, a client and a retrieval; stop the servers that were started.
-
-    Args:
-        terminal: Where to print progress.
-        passages: The passages to search.
-        store: Where vectors are kept.
-        choice: The engine.
-        framework: The framework that runs the chain.
-        embedder: A second server for embeddings, started meanwhile; None if the first one embeds.
-        options: Options of ``running_engine``.
-    """
-
-    def prepare() -> None:
-        # Both take about as long as the server's start. An error is raised again below.
-        with contextlib.suppress(Exception):
-            importlib.import_module(".retrieval", __package__)
-            importlib.import_module(f".{framework.module}", __package__)
-        with contextlib.suppress(Exception):
-            if embedder is not None:
-                embedder.start()
-
-    with (
-        running_engine(terminal, choice, prepare, **options) as endpoint,
-        LLM(base_url=str(endpoint)) as llm,
-    ):
-        from .retrieval import Retrieval
-
-        # An unreachable server is reported here, once, and not again for embeddings.
-        _ = llm.model
-        answers_only = is_embedded(choice.mode.model or "")
-        embeds = embedder or (None if answers_only else llm)
-        yield str(endpoint), llm, Retrieval(terminal, passages, embeds, store)
-
-
-@contextlib.contextmanager
-def _embedding_server(
-    log: Terminal, passages: Sequence[Passage], choice: Choice, options: dict[str, Any]
-) -> Iterator[LLM | None]:
-    """Yield a server for embeddings, not started yet; None if none is needed."""
-    model = choice.mode.model
-    wanted = embedder_beside(model, options.get("embedding_model")) if model else None
-    if wanted is None:
-        yield None
-        return
-    options.pop("embedding_model", None)
-    if wanted == BUILT_IN_EMBEDDER and not _in_english(passages):
-        log.fact(
-            "Search",
-            "by keywords alone: the texts do not look English, the only language of the "
-            "built-in embedder",
-        )
-        yield None
-        return
-    with contextlib.closing(
-        LLM(wanted, progress=False, **kept_options(options["keep"]))
-    ) as embedder:
-        yield embedder
-
-
-def _in_english(passages: Sequence[Passage]) -> bool:
-    """Return whether passages are in English; tables, with few sentences, count if alone."""
-    sentences = [passage.text for passage in passages if not is_table(passage)]
-    if sentences:
-        return are_english(sentences)
-    return not are_foreign([passage.text for passage in passages])
 
 
 def _read_files(log: Terminal, names: Sequence[str], store: Store) -> Corpus:

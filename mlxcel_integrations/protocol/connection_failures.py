@@ -1,4 +1,4 @@
-"""Failures of requests that got no response: no connection, no trust, no free slot, no time."""
+"""Failures without a response: no connection, no trust, no free slot, a limit of time."""
 
 from __future__ import annotations
 

@@ -109,7 +109,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], A
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns("qdrant"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(clone))
-        yield functools.cache(lambda path: executed(path, folder))
+        run_once = functools.cache(lambda path: executed(path, folder))
+
+        def run_if_installed(path: Path) -> Any:
+            # It needs PyStemmer 2, which has no wheels for Python 3.14.
+            if "llama_index.retrievers.bm25" in path.read_text():
+                pytest.importorskip("llama_index.retrievers.bm25")
+            return run_once(path)
+
+        yield run_if_installed
 
 
 @pytest.mark.engine

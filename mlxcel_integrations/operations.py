@@ -10,7 +10,7 @@ from .protocol.arguments import as_token_ids, check_text
 from .protocol.chat import chat_depends_on_server, chat_request
 from .protocol.discovery import choose_model, read_models, reported
 from .protocol.failures import Failure, overflow
-from .protocol.flow import MISSING_ROUTE_STATUSES, Call, Flow
+from .protocol.flow import MISSING_ROUTE_STATUSES, Call, CallFailed, Flow
 from .protocol.generation_request import Request
 from .protocol.headers import check_session
 from .protocol.messages import Conversation, Messages, inspect
@@ -19,7 +19,6 @@ from .protocol.tokens.message_tokens import count_chat
 from .protocol.tokens.tokenize import count_texts, read_text, read_tokens
 from .structured.request import with_response_format
 from .transport.connection import Connection
-from .transport.diagnosis import to_exception
 
 if TYPE_CHECKING:
     from .protocol.features import ServerFeatures
@@ -325,7 +324,7 @@ def _refuse_overflow(connection: Connection, request: Request, tokens: int, room
         failure = overflow(
             tokens, room.context_size, room.reserve, str(connection.endpoint), room.source
         )
-        raise to_exception(connection, failure, Call(request.route, {}))
+        raise CallFailed(failure, Call(request.route, {}))
 
 
 def _checked(sampling: Mapping[str, Any]) -> Mapping[str, Any]:

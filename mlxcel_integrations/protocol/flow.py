@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .failures import Failure
 
-__all__ = ["MISSING_ROUTE_STATUSES", "REJECTED_STATUSES", "Call", "Flow", "Gather"]
+__all__ = ["MISSING_ROUTE_STATUSES", "REJECTED_STATUSES", "Call", "CallFailed", "Flow", "Gather"]
 
 MISSING_ROUTE_STATUSES = frozenset({404, 405, 501})
 """Statuses of a route that a server does not have."""
@@ -57,6 +57,20 @@ class Call(NamedTuple):
     def method(self) -> str:
         """HTTP method."""
         return "GET" if self.body is None else "POST"
+
+
+class CallFailed(Exception):
+    """A call failed, and its flow ends; the driver raises the exception that a user sees.
+
+    Args:
+        failure: What went wrong.
+        call: The call.
+    """
+
+    def __init__(self, failure: Failure, call: Call) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.call = call
 
 
 class Gather(NamedTuple):

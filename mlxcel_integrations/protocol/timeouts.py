@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from .arguments import as_seconds
 
-__all__ = ["Deadline", "Timeouts"]
+__all__ = ["MAX_WAIT_SECONDS", "Deadline", "Timeouts"]
 
 MAX_WAIT_SECONDS = 14 * 24 * 3600.0
 """Longest wait in seconds, for infinite timeouts too: systems count milliseconds in 32 bits."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar, cast
 
 import httpx
 
 from ..protocol.answers.delta import Delta
-from ..protocol.flow import Flow, Gather
+from ..protocol.flow import CallFailed, Flow, Gather
 from ..protocol.generation_request import Request
 from .async_pool import AsyncPool, off_loop
 from .connection import Connection
+from .exceptions import in_time, to_exception
 from .exchange import ensure_started, run
 from .generation import follow_up_steps, open_answer
 from .sockets import hang_up
@@ -40,6 +41,7 @@ class AsyncDriver:
     def __init__(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> None:
         self._connection = connection
         self._pool = AsyncPool(transport, connection.lease)
+        self._in_time = in_time(connection.timeouts.total_timeout, _on_the_loop)
 
     async def start(self) -> None:
         """Start the managed server now; does nothing in connect mode."""
@@ -58,7 +60,8 @@ class AsyncDriver:
     async def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""
         __tracebackhide__ = True
-        return await self._drive(run(self._connection, flow))
+        with self._in_time():
+            return await self._drive(run(self._connection, flow))
 
     async def stream(self, preparation: Flow[Request]) -> AsyncGenerator[Delta, None]:
         """Send the request of a flow, and yield what each event adds to the answer.
@@ -75,7 +78,8 @@ class AsyncDriver:
         turns = Turns.of_this_loop()
         await turns.join()
         while steps is not None:
-            answer = await self._drive(steps)
+            with self._in_time():
+                answer = await self._drive(steps)
             incoming = answer.incoming
             yielded = 0
             try:
@@ -116,6 +120,11 @@ class AsyncDriver:
                     step = steps.send(result)
         except StopIteration as end:
             return cast("T", end.value)
+        except CallFailed as failed:
+            # The first one imports openai, for which the loop would wait.
+            raise await off_loop(
+                to_exception, self._connection, failed.failure, failed.call
+            ) from None
 
     async def _do(self, step: Step) -> Any:
         match step:
@@ -155,6 +164,10 @@ class AsyncDriver:
             # The first failure ends all others, and is the one to report.
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
         return [task.result() for task in tasks]
+
+
+def _on_the_loop(seconds: float, function: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, function)
 
 
 async def _anext(incoming: Incoming) -> bytes | None:

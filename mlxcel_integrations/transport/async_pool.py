@@ -10,8 +10,9 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import httpx
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .server import ServerLease
 
 __all__ = ["AsyncPool", "off_loop"]
+
+T = TypeVar("T")
 
 _WITH_FIRST_REQUEST = ("httpcore", "anyio._backends._asyncio", "encodings.idna")
 """Modules that httpx and Python import for a first request: the loop would wait for 50 ms."""
@@ -229,15 +232,28 @@ async def _close_abandoned(transport: Any, abandoned: list[Any]) -> None:
             connections.remove(connection)
 
 
-async def off_loop(work: Callable[..., None], *args: Any) -> None:
-    """Do something slow in a thread, or right here if Python is ending and starts no threads."""
-    if not threading.main_thread().is_alive():
-        # What the loop keeps for its threads would make its end fail, or wait forever.
-        return work(*args)
+async def off_loop(work: Callable[..., T], *args: Any) -> T:
+    """Do something slow in a thread of its own, or right here if Python is ending.
+
+    Not in one of the loop's own threads, all of which may be waiting for what this does.
+    """
+    done: Future[T] = Future()
+    # From now on, a task may stop waiting for it, but cannot cancel it.
+    done.set_running_or_notify_cancel()
+    thread = threading.Thread(target=_do, args=(done, work, args))
     try:
-        await asyncio.to_thread(work, *args)
-    except RuntimeError as error:
-        # The word that asyncio, threading and concurrent.futures all use for it.
-        if "shutdown" not in str(error):
-            raise
-        work(*args)
+        if threading.main_thread().is_alive():
+            thread.start()
+        else:
+            thread.run()
+    except RuntimeError:
+        # There are too many threads, or Python is ending.
+        thread.run()
+    return await asyncio.wrap_future(done)
+
+
+def _do(done: Future[T], work: Callable[..., T], args: tuple[Any, ...]) -> None:
+    try:
+        done.set_result(work(*args))
+    except BaseException as error:  # noqa: BLE001 - raised where its result is awaited
+        done.set_exception(error)

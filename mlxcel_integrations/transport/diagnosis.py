@@ -10,8 +10,7 @@ from typing import Any
 
 import httpx
 
-from ..errors import MlxcelError, MlxcelServerError, causes
-from ..forks import between_forks
+from ..errors import MlxcelServerError, causes
 from ..protocol.connection_failures import (
     cut_by,
     insecure,
@@ -21,12 +20,11 @@ from ..protocol.connection_failures import (
     untrusted,
 )
 from ..protocol.failures import Failure
-from ..protocol.flow import MISSING_ROUTE_STATUSES, Call
 from ..secret import redacted
 from .connection import Connection
 from .endpoint import MAX_CONNECTIONS
 
-__all__ = ["broken", "hide_secrets", "log_tail", "to_exception", "unanswered"]
+__all__ = ["broken", "hide_secrets", "log_tail", "unanswered"]
 
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError)
 """Errors of a wait that took too long."""
@@ -91,37 +89,6 @@ def broken(
     crash = _crash_error(connection)
     reason = _how_server_ended(connection) or _system_reason(error) or "the connection was closed"
     return reason, crash.stderr if crash is not None else ""
-
-
-def to_exception(connection: Connection, failure: Failure, call: Call) -> Exception:
-    """Return the exception for a call that failed, with the system's own error as ``cause``.
-
-    Raise it ``from None``: its message contains all that the errors behind it say.
-    """
-    error = failure.crash or _api_error(connection, failure, call)
-    vars(error)["cause"] = _root_error(failure.cause)
-    return error
-
-
-def _api_error(connection: Connection, failure: Failure, call: Call) -> Exception:
-    if failure.status in MISSING_ROUTE_STATUSES:
-        # A route that is missing now may have been there before: the server was replaced.
-        connection.forget()
-    try:
-        with between_forks:
-            from .openai_errors import api_error
-    except (ImportError, OSError):
-        # Importing it opens files, and this process may have reached its limit of open files.
-        return MlxcelError(failure.message)
-    return api_error(failure, connection.endpoint.url + call.path, call.method)
-
-
-def _root_error(error: BaseException | None) -> BaseException | None:
-    """Return the first of the errors behind an error, without its traceback."""
-    first = None
-    for cause in causes(error):
-        first = cause.with_traceback(None)
-    return first
 
 
 def hide_secrets(error: BaseException) -> None:

@@ -14,13 +14,13 @@ from typing import Any, TypeVar, cast
 
 from ..errors import MlxcelError, MlxcelStreamError, program_is_ending
 from ..protocol.failures import Failure, from_status
-from ..protocol.flow import Call, Flow, Gather
+from ..protocol.flow import Call, CallFailed, Flow, Gather
 from ..protocol.retries import Retries
 from ..protocol.timeouts import Deadline
 from ..protocol.validation import NOT_JSON, from_json
 from ..secret import redacted
 from .connection import Connection
-from .diagnosis import hide_secrets, to_exception, unanswered
+from .diagnosis import hide_secrets, unanswered
 from .sockets import close_leaked_socket
 from .steps import CONNECTION_ERRORS, Close, Incoming, Next, Send, Sleep, Start, Steps
 
@@ -93,7 +93,7 @@ def _json_answer(connection: Connection, call: Call, deadline: Deadline) -> Step
         if not isinstance(answer, Failure):
             answer = yield from _read_json(connection, answer, call)
     if isinstance(answer, Failure) and not call.accepts(answer):
-        raise to_exception(connection, answer, call) from None
+        raise CallFailed(answer, call)
     connection.pass_on_template_failure()
     return answer
 

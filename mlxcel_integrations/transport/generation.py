@@ -11,13 +11,12 @@ import time
 from ..protocol.connection_failures import no_slot
 from ..protocol.discovery import reported, slots_listed, slots_of_owner, slots_to_respect
 from ..protocol.failures import Failure
-from ..protocol.flow import REJECTED_STATUSES, Call, Flow
+from ..protocol.flow import REJECTED_STATUSES, Call, CallFailed, Flow
 from ..protocol.generation_request import Request
 from ..protocol.retries import Retries
 from ..protocol.strict_roles import refuses_ids, refuses_tools
 from ..protocol.timeouts import Deadline, Timeouts
 from .connection import Connection
-from .diagnosis import to_exception
 from .exchange import ask_once, before_retry, respond, run
 from .line import Place
 from .steps import Close, Incoming, Steps, Wait
@@ -66,7 +65,7 @@ def _answer_to(
             request, incoming = yield from _respond(connection, request, deadline, retries)
             if isinstance(incoming, Failure):
                 if request.fallback is None or incoming.status not in REJECTED_STATUSES:
-                    raise to_exception(connection, incoming, call) from None
+                    raise CallFailed(incoming, call)
                 connection.line.leave(place)
                 answer = yield from _answer_to(connection, request.fallback, deadline)
                 # Only now, since the server may have refused something that both have.
@@ -147,7 +146,7 @@ def _wait_for_slot(connection: Connection, call: Call, deadline: Deadline) -> St
     except TimeoutError as error:
         line.leave(place)
         failure = no_slot(str(connection.endpoint), *deadline.exceeded(time.monotonic()), error)
-        raise to_exception(connection, failure, call) from None
+        raise CallFailed(failure, call) from None
     except BaseException:
         line.leave(place)
         raise

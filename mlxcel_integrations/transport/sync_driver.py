@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import httpx
 
 from ..protocol.answers.delta import Delta
-from ..protocol.flow import Flow, Gather
+from ..protocol.flow import CallFailed, Flow, Gather
 from ..protocol.generation_request import Request
 from .blocked_loop import warn_of_blocked_loop
 from .connection import Connection
+from .exceptions import in_time, to_exception
 from .exchange import ensure_started, run
 from .generation import follow_up_steps, open_answer
 from .steps import CONNECTION_ERRORS, Close, Next, Send, Sleep, Start, Step, Steps, Wait
@@ -36,6 +39,7 @@ class SyncDriver:
     def __init__(self, connection: Connection, transport: httpx.BaseTransport | None) -> None:
         self._connection = connection
         self._pool = SyncPool(transport, connection.lease)
+        self._in_time = in_time(connection.timeouts.total_timeout, _start_timer)
         weakref.finalize(self, self._pool.close)
 
     def start(self) -> None:
@@ -54,7 +58,8 @@ class SyncDriver:
     def run(self, flow: Flow[T]) -> T:
         """Make the calls of a flow, and return its result."""
         __tracebackhide__ = True
-        return self._drive(run(self._connection, flow))
+        with self._in_time():
+            return self._drive(run(self._connection, flow))
 
     def stream(self, preparation: Flow[Request]) -> Iterator[Delta]:
         """Send the request of a flow, and yield what each event adds to the answer.
@@ -70,7 +75,8 @@ class SyncDriver:
         __tracebackhide__ = True
         steps: Steps[StreamedAnswer] | None = open_answer(self._connection, preparation)
         while steps is not None:
-            answer = self._drive(steps)
+            with self._in_time():
+                answer = self._drive(steps)
             incoming = answer.incoming
             try:
                 deltas = answer.first
@@ -105,6 +111,8 @@ class SyncDriver:
                     step = steps.send(result)
         except StopIteration as end:
             return cast("T", end.value)
+        except CallFailed as failed:
+            raise to_exception(self._connection, failed.failure, failed.call) from None
 
     def _do(self, step: Step) -> Any:
         match step:
@@ -137,3 +145,12 @@ class SyncDriver:
             # After a failure, cancel the flows that have not begun, and do not wait for the others.
             threads.shutdown(wait=len(results) == len(work.flows), cancel_futures=True)
         return results
+
+
+def _start_timer(seconds: float, function: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, function)
+    # Python does not wait for it at its end.
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # There are too many threads, or Python is ending.
+        timer.start()
+    return timer

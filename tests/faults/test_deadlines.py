@@ -46,6 +46,10 @@ def slow_reader(_: RawServer, connection: socket.socket) -> None:
         time.sleep(0.05)
 
 
+def not_found(_: RawServer, connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}")
+
+
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
@@ -208,3 +212,50 @@ def test_no_program_waits_at_its_end_for_a_name_server_that_is_silent() -> None:
     )
 
     assert ("told\n" * 2, "") == (done.stdout, done.stderr)
+
+
+FIRST_EXCEPTION = """
+import asyncio, sys, threading
+from mlxcel_integrations import LLM, AsyncLLM
+
+class Watch:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "openai":
+            print("here" if threading.current_thread() is threading.main_thread() else "elsewhere")
+
+sys.meta_path.insert(0, Watch)
+options = {"base_url": sys.argv[1], "served_model": "m", "max_retries": 0}
+async def ask():
+    await AsyncLLM(**options).chat("hi")
+try:
+    if sys.argv[2] == "async":
+        asyncio.run(ask())
+    else:
+        LLM(**options, total_timeout=1).chat("hi")
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "serve", "expected"),
+    [
+        # In the main thread, it would begin when the time is over, and take half a second.
+        pytest.param("sync", dripping(b"", b"", 1), "APITimeoutError", id="a limit"),
+        # In the main thread, the loop would wait for it.
+        pytest.param("async", not_found, "NotFoundError", id="a loop"),
+    ],
+)
+def test_the_first_exception_is_imported_beside_what_must_not_wait_for_it(
+    mode: str, serve: Serve, expected: str
+) -> None:
+    with RawServer(serve) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", FIRST_EXCEPTION, server.url, mode],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert (f"elsewhere\n{expected}\n", "") == (done.stdout, done.stderr)

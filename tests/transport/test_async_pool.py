@@ -6,6 +6,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -27,20 +28,33 @@ def test_work_is_done_off_the_loop() -> None:
     assert threading.main_thread() is not done[0][0]
 
 
-@pytest.mark.parametrize(
-    "reason",
-    ["can't register atexit after shutdown", "cannot schedule new futures after shutdown"],
-)
-def test_work_is_done_here_when_python_ends(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: Any) -> None:
-        raise RuntimeError(reason)
+async def test_work_is_done_though_all_threads_of_the_loop_wait_for_it() -> None:
+    loop, done = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    waiting = loop.run_in_executor(None, done.wait, 30)
 
-    monkeypatch.setattr(asyncio, "to_thread", refuse)
-    done: list[int] = []
+    await off_loop(done.set)
 
-    asyncio.run(off_loop(done.append, 1))
+    assert await waiting
 
-    assert [1] == done
+
+@pytest.mark.parametrize("refusal", ["can't start new thread", "at interpreter shutdown"])
+def test_work_is_done_here_when_no_thread_can_be_started(
+    refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError(refusal)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert threading.main_thread() is asyncio.run(off_loop(threading.current_thread))
+
+
+def test_work_is_done_here_when_python_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Thread()
+    monkeypatch.setattr(threading, "main_thread", lambda: ended)
+
+    assert threading.current_thread() is asyncio.run(off_loop(threading.current_thread))
 
 
 def test_an_error_of_the_work_is_raised() -> None:

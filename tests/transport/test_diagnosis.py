@@ -12,15 +12,12 @@ import httpx
 import pytest
 
 from mlxcel_integrations import MlxcelServerError
-from mlxcel_integrations.protocol.failures import Failure
-from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.secret import hidden
 from mlxcel_integrations.transport.connection import Connection
 from mlxcel_integrations.transport.diagnosis import (
     broken,
     hide_secrets,
     log_tail,
-    to_exception,
     unanswered,
 )
 from tests.transport.script import connection, managed
@@ -159,29 +156,11 @@ def test_the_end_of_a_managed_server_is_the_reason(one: Connection, reason: str,
 
 def test_the_crash_of_a_managed_server_is_raised_with_its_log() -> None:
     one = ended("signal 9")
-    failure = unanswered(one, httpx.ReadError(""), EXCEEDED)
-    error = to_exception(one, failure, Call("/health"))
+    error = unanswered(one, httpx.ReadError(""), EXCEEDED).crash
 
     assert isinstance(error, MlxcelServerError)
     assert ("boom", -9) == (error.stderr, error.returncode)
     assert ("boom", "") == (log_tail(one), log_tail(ended(None, alive=False)))
-
-
-def test_the_first_error_of_a_failure_is_its_cause() -> None:
-    refused = OSError(errno.ECONNREFUSED, "x")
-    failure = unanswered(connection(), caused_by(refused), EXCEEDED)
-    error = to_exception(connection(), failure, Call("/health"))
-
-    assert refused is vars(error)["cause"]
-
-
-@pytest.mark.parametrize(("status", "forgotten"), [(404, True), (405, True), (400, False)])
-def test_a_route_that_is_missing_may_be_of_another_server(status: int, forgotten: bool) -> None:
-    one = connection()
-    one.model = "m"
-    to_exception(one, Failure("NotFoundError", "gone", status=status), Call("/v1/models"))
-
-    assert forgotten == (one.model is None)
 
 
 def test_keys_and_headers_are_taken_out_of_errors_and_their_causes() -> None:

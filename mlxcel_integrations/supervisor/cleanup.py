@@ -79,7 +79,7 @@ def _remove_if_abandoned(path: Path, started: _StartedByDirectory) -> None:
             return
         if "lock" in names:
             locks.enter_context(_locked(path / "lock"))
-        if not _kill_started(path, started) or _is_listening(path / "server.sock"):
+        if not _kill_started(path, started) or not _is_silent(path / "server.sock"):
             return
         for name in names:
             with contextlib.suppress(FileNotFoundError):
@@ -116,11 +116,36 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _is_silent(path: Path) -> bool:
+    """Return whether nobody listens on a socket, after killing a server without its guard's mark.
+
+    A script may have started it with another environment.
+    """
+    if _is_listening(path):
+        _kill(_unmarked_holders(path))
+        return not _is_listening(path)
+    return True
+
+
 def _is_listening(path: Path) -> bool:
     """Return whether a process listens on a socket, even if it does not accept."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
         return client.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
+
+
+def _unmarked_holders(path: Path) -> list[int]:
+    """Return this user's processes that have a socket of a path, without those of other guards."""
+    import psutil
+
+    holders = []
+    for pid in _pids():
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if process.uids().effective == os.geteuid() and _guard_directory(pid) is None:
+                sockets = process.net_connections("unix")
+                holders += [pid] if str(path) in {one.laddr for one in sockets} else []
+    return holders
 
 
 def _started_by_guards() -> dict[bytes, list[int]]:
@@ -197,11 +222,16 @@ def _kill_started(path: Path, started: _StartedByDirectory) -> bool:
         left = started().get(os.fsencode(path))
         if not left:
             return True
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            wait_for_end(pid)
+        _kill(left)
         # They may have started others meanwhile.
         started = _started_by_guards
     return False
+
+
+def _kill(pids: list[int]) -> None:
+    """Kill processes, and wait for their end."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        wait_for_end(pid)

@@ -46,11 +46,14 @@ FORMS: dict[str, Callable[..., str]] = {
     "in a script": lambda fake, **switches: fake.binary(wrapper=True, **switches),
     "behind a script": lambda fake, **switches: script(fake, "{} &\nwait $!", **switches),
     "detached": lambda fake, **switches: script(fake, "setsid {} &\nwait $!", **switches),
+    "detached, in an environment of its own": lambda fake, **switches: script(
+        fake, "setsid env -i {} &\nwait $!", **switches
+    ),
     "of a dead parent": lambda fake, **switches: script(
         fake, "(setsid {} &)\nsleep 60 &\nwait $!", **switches
     ),
 }
-OWN_SESSION = {"detached", "of a dead parent"}
+OWN_SESSION = {"detached", "detached, in an environment of its own", "of a dead parent"}
 """Forms that the system does not end with their guard."""
 
 

@@ -17,7 +17,7 @@ from mlxcel_integrations.supervisor.guard import DIRECTORY_VARIABLE
 
 PROGRAM = """
 import os, socket, sys
-host, port = sys.argv[1:]
+host, port, user = sys.argv[1:]
 if host.startswith("/"):
     server = socket.socket(socket.AF_UNIX)
     server.bind(host)
@@ -29,6 +29,7 @@ else:
     server.bind((host, int(port)))
     port = server.getsockname()[1]
 server.listen()
+os.setuid(int(user))
 print(os.getpid(), port, flush=True)
 connections = []
 while True:
@@ -64,6 +65,7 @@ def listener(
     around: str = "exec {}",
     group: int | None = 0,
     guard_directory: Path | None = None,
+    user: int | None = None,
 ) -> Iterator[Listener]:
     """Listen on the path of a socket, or at an address.
 
@@ -73,9 +75,11 @@ def listener(
         around: Shell line that runs the program in place of the braces.
         group: As for `Popen`: 0 makes a new process group.
         guard_directory: The directory of the guard that is said to have started it.
+        user: The user that it becomes when it listens; None keeps this one.
     """
     marks = {DIRECTORY_VARIABLE: str(guard_directory)} if guard_directory else {}
     program = [sys.executable, "-E", "-S", "-c", PROGRAM, str(host), str(port)]
+    program.append(str(os.getuid() if user is None else user))
     with subprocess.Popen(
         ["/bin/sh", "-c", around.format(shlex.join(program))],
         stdout=subprocess.PIPE,

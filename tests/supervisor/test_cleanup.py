@@ -236,15 +236,35 @@ def test_a_server_whose_guard_lives_is_left(around: str, parent: Path) -> None:
         assert ["mlxcel-run-12345678", "mlxcel-run-12345678/server.sock"] == everything(parent)
 
 
-@pytest.mark.parametrize("of", [None, "mlxcel-run-87654321"], ids=["no guard", "another guard"])
-def test_a_process_that_this_guard_has_not_started_is_left(of: str | None, parent: Path) -> None:
+@AROUND
+def test_a_server_without_the_mark_of_its_guard_is_killed(around: str, parent: Path) -> None:
+    """A script may start it with another environment; nobody else listens in this directory."""
     directory = made(parent / "mlxcel-run-12345678")
-    other = parent / of if of else None
+    with listener(directory / "server.sock", around=around) as server:
+        sweep(parent)
+
+        assert not runs(server.pid)
+        assert [] == everything(parent)
+
+
+def test_a_server_of_another_guard_is_left(parent: Path) -> None:
+    directory = made(parent / "mlxcel-run-12345678")
+    other = parent / "mlxcel-run-87654321"
     with listener(directory / "server.sock", guard_directory=other) as server:
         sweep(parent)
 
         assert runs(server.pid)
         assert (directory / "server.sock").is_socket()
+
+
+@as_root
+def test_a_server_of_another_user_is_left(parent: Path) -> None:
+    """It was root's to begin with: nobody else can enter the directory."""
+    directory = made(parent / "mlxcel-run-12345678")
+    with listener(directory / "server.sock", user=12345) as server:
+        sweep(parent)
+
+        assert runs(server.pid)
 
 
 def test_this_process_is_left(parent: Path) -> None:

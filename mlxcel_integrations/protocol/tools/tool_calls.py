@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ...errors import MlxcelError
 from ..answers.json_end import JSONEnd
+from ..answers.repetition import MAX_BLANK
 from ..body import as_plain
 from ..validation import JsonMapping, JsonObject, are_calls, call_arguments
 
@@ -171,6 +172,21 @@ class _StartedCall:
         self.given = given
         self.name = ""
         self.arguments = JSONEnd()
+        self._blank = 0
+
+    def add(self, piece: str) -> str:
+        """Take a piece of its arguments, and return it without endless white space.
+
+        Some models go on with nothing else, and LangChain takes quadratic time for it.
+        """
+        self.arguments.feed(piece)
+        if self.arguments.in_string or self.arguments.endless:
+            self._blank = 0
+            return piece
+        text = piece.rstrip()
+        before = 0 if text else self._blank
+        self._blank = before + len(piece) - len(text)
+        return piece[: len(text) + max(MAX_BLANK - before, 0)]
 
 
 class CallNumbering:
@@ -190,14 +206,16 @@ class CallNumbering:
     def number(self, parts: Sequence[JsonMapping]) -> list[JsonObject]:
         """Return the parts, each with the index of its call, and the first with the call's id.
 
+        Parts that have nothing but endless white space are left out.
+
         Raises:
             TypeError: They are not parts of calls.
         """
         if not are_calls(parts):
             raise TypeError
-        return [self._numbered(part) for part in parts]
+        return [found for part in parts if (found := self._numbered(part)) is not None]
 
-    def _numbered(self, part: JsonMapping) -> JsonObject:
+    def _numbered(self, part: JsonMapping) -> JsonObject | None:
         function: Mapping[str, Any] = part.get("function") or {}
         given, index = (part.get("id") or "").strip(), part.get("index")
         name = function.get("name") or ""
@@ -210,12 +228,17 @@ class CallNumbering:
             # Frameworks would join the ids of all parts.
             del numbered["id"]
         if name and call.name:
-            numbered["function"] = {**function, "name": None}
+            function = {**function, "name": None}
         call.name = call.name or name
-        call.arguments.feed(function.get("arguments") or "")
+        piece = function.get("arguments") or ""
+        if (short := call.add(piece)) != piece:
+            function = {**function, "arguments": short}
+        if function:
+            numbered["function"] = function
         self._last = call
         numbered["index"] = call.index
-        return numbered
+        adds = short or not piece or "id" in numbered or function.get("name")
+        return numbered if adds else None
 
     def _call_of(self, given: str, index: int | None) -> _StartedCall | None:
         """Return the call that a part belongs to, unless it begins one."""

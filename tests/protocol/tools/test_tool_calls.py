@@ -304,6 +304,33 @@ def test_parts_keep_their_other_fields_and_are_left_alone() -> None:
     assert given is not numbered
 
 
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        pytest.param(['{"a":', *"\n" * 999, "1}"], '{"a":' + "\n" * 256 + "1}", id="in pieces"),
+        pytest.param(['{"a":' + " " * 999, "1}"], '{"a":' + " " * 256 + "1}", id="in one"),
+        pytest.param([" " * 200, " " * 200, "{}"], " " * 256 + "{}", id="before the arguments"),
+        pytest.param([" " * 200, "{", " " * 200, "}"], None, id="not in a row"),
+        pytest.param(['{"a": "', *" " * 999, '"}'], None, id="in a string"),
+        pytest.param(['"' + " " * 999, '"'], None, id="no object"),
+    ],
+)
+def test_white_space_goes_on_outside_of_strings_only_so_far(
+    pieces: list[str], expected: str | None
+) -> None:
+    calls = joined([[part(piece, index=0)] for piece in pieces])
+
+    assert (expected or "".join(pieces)) == calls[0][2]
+
+
+def test_parts_that_add_nothing_but_endless_white_space_are_left_out() -> None:
+    numbering, blank = CallNumbering(), " " * 300
+
+    assert 1 == len(numbering.number([part(blank, "f", index=0, id="a")]))
+    assert [] == numbering.number([part(blank, index=0), part(blank, "f", index=0, id="a")])
+    assert 1 == len(numbering.number([part(blank, "f", index=1)]))
+
+
 def test_calls_without_an_index_are_counted_and_parts_may_name_it_later() -> None:
     numbering = CallNumbering()
     first, second = numbering.number([part("{", "f", id="a"), part("{}", "g", id="b")])

@@ -41,10 +41,11 @@ MIN_GROWTH = 0.01
 def to_chat_response(reply: ChatReply) -> ChatResponse:
     """Return the response for a whole answer."""
     calls = [_whole_call(call) for call in reply.tool_calls or ()]
+    beside = _calls_beside_blocks(reply)
     message = ChatMessage(
         role=MessageRole.ASSISTANT,
         blocks=_blocks(reply, calls),
-        additional_kwargs=_calls_beside_blocks(reply),
+        additional_kwargs={"tool_calls": beside} if beside else {},
     )
     return ChatResponse(
         message=message,
@@ -131,7 +132,17 @@ class _Chunks(Generic[Response]):
 
 
 class ChatChunks(_Chunks[ChatResponse]):
-    """The chunks of a chat: each holds the message so far, and its new text."""
+    """The chunks of a chat: each holds the message so far, and its new text.
+
+    Chunks with the same calls share them: a copy for each piece of a text after them would take
+    time that grows with their number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: list[Call] | None = None
+        self._blocks: list[ToolCallBlock] = []
+        self._beside: list[Call] = []
 
     def add(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk for a delta, or None if it brings nothing to show."""
@@ -140,9 +151,13 @@ class ChatChunks(_Chunks[ChatResponse]):
         reply = self.reply
         if not (reply.reasoning or reply.tool_calls or delta.logprobs):
             return _chunk([_text(reply.text)], delta.text)
-        calls = [_call(call, call["function"]["arguments"]) for call in reply.tool_calls or ()]
-        chunk = _chunk(_blocks(reply, calls), delta.text)
-        chunk.message.additional_kwargs = _calls_beside_blocks(reply)
+        if reply.tool_calls and reply.tool_calls is not self._shown:
+            self._shown = reply.tool_calls
+            self._blocks = [_call(each, each["function"]["arguments"]) for each in self._shown]
+            self._beside = _calls_beside_blocks(reply)
+        chunk = _chunk(_blocks(reply, self._blocks), delta.text)
+        if self._beside:
+            chunk.message.additional_kwargs = {"tool_calls": [*self._beside]}
         chunk.logprobs = _logprobs(delta.logprobs)
         if delta.reasoning:
             chunk.additional_kwargs["thinking_delta"] = delta.reasoning
@@ -194,10 +209,9 @@ def _blocks(reply: ChatReply, calls: Sequence[ToolCallBlock]) -> list[ContentBlo
     return [*blocks, *calls]
 
 
-def _calls_beside_blocks(reply: ChatReply) -> dict[str, Any]:
-    """Return the calls in the form and place in which LlamaIndex's programs read them."""
-    calls = [{**call, "function": dict(call["function"])} for call in reply.tool_calls or ()]
-    return {"tool_calls": calls} if calls else {}
+def _calls_beside_blocks(reply: ChatReply) -> list[Call]:
+    """Return the calls in the form in which LlamaIndex's programs read them."""
+    return [{**call, "function": dict(call["function"])} for call in reply.tool_calls or ()]
 
 
 def _whole_call(call: Call) -> ToolCallBlock:

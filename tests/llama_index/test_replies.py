@@ -159,6 +159,20 @@ def test_calls_grow_with_their_arguments_and_several_are_kept_apart() -> None:
     assert ["f", "g"] == names
 
 
+def test_chunks_of_the_text_after_calls_share_the_calls() -> None:
+    """A thousand calls and a thousand pieces of text would be a million objects."""
+    call = Delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}])
+
+    first, second = (chunk.message for chunk in chunks(call, Delta("a"), Delta("b"))[1:3])
+
+    assert ["a", "ab"] == [first.content, second.content]
+    assert first.blocks[-1] is second.blocks[-1]
+    ours, theirs = (message.additional_kwargs["tool_calls"] for message in (first, second))
+    assert ours == theirs
+    assert ours is not theirs
+    assert ours[0] is theirs[0]
+
+
 @pytest.mark.parametrize("arguments", ["", "{}", '{"path": "a.txt"}'])
 def test_many_calls_are_each_shown_in_few_chunks(arguments: str) -> None:
     """Each chunk holds all calls so far, also those without arguments, which never grow."""

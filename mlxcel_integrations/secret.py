@@ -48,8 +48,8 @@ _SCHEME = r"(?i)(?:basic|bearer|token)\s+(?=\S)"
 _NO_PASSWORD = r"(?is)https?://(\[[0-9a-f:.%]+\]|[^/@:?#\s]+)(:\d*)?([/?#].*)?|unix:/.*"
 """An address that certainly has no user name and no password."""
 
-_ENTITIES = {b"&": b"|amp;", b"<": b"|lt;", b">": b"|gt;", b'"': b"|quot;", b"'": b"|apos;"}
-"""Alternatives to the numbers of characters in HTML."""
+_ENTITIES = {b"&": "&amp;", b"<": "&lt;", b">": "&gt;", b'"': "&quot;", b"'": "&apos;"}
+"""Names of characters in HTML, beside their numbers."""
 
 Text = TypeVar("Text", str, bytes)
 
@@ -300,12 +300,21 @@ def _pattern(form: bytes) -> re.Pattern[bytes]:
 
 def _character(byte: bytes) -> bytes:
     """Return a pattern for a character as it is, percent-encoded, escaped, or an HTML entity."""
-    code = byte.hex().encode()
-    digits = b"".join(b"[%c%c]" % (digit, bytes([digit]).upper()[0]) for digit in code)
+    high, low = (f"[{digit}{digit.upper()}]" for digit in byte.hex())
+    number, zeros = str(byte[0]), r"(?:0\s*)*"
+    encoded = [
+        ["%", r"(?:2\s*5\s*)*" + high, low],
+        [r"\\", "u", "0", "0", high, low],
+        [r"\\", "x", high, low],
+        ["&", "#", zeros + number[0], *number[1:], ";"],
+        ["&", "#", "[xX]", zeros + high, low, ";"],
+        [*_ENTITIES.get(byte, ())],
+    ]
+    # A line may end within them.
+    spread = [r"\s*".join(parts).encode() for parts in encoded if parts]
     # Base64 for URLs has other characters than the usual one.
     literal = {b"+": rb"\+|-", b"/": rb"/|_"}.get(byte, re.escape(byte))
-    entity = rb"&(?:#0*%d;|#[xX]0*%b;%b)" % (byte[0], digits, _ENTITIES.get(byte, b""))
-    return rb"(?:%b|%%(?:25)*%b|\\u00%b|\\x%b|%b)" % (literal, digits, digits, digits, entity)
+    return rb"(?:%b)" % b"|".join([literal, *spread])
 
 
 def _prefix_start(raw: bytes, form: bytes, least: int) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import html
 import pickle
 import pprint
+from collections.abc import Callable
 
 import pytest
 
@@ -36,3 +38,25 @@ def test_a_header_of_a_wrong_type_keeps_no_other_text_from_being_searched() -> N
 
     assert "said ***" == redacted("said wonderland", Secret("wonderland"))
     assert ["x-team"] == list(wrong)
+
+
+SPELLED: dict[str, Callable[[int], str]] = {
+    "as it is": chr,
+    "percent-encoded": "%{:02x}".format,
+    "percent-encoded twice": "%25{:02X}".format,
+    "escaped in JSON": "\\u{:04x}".format,
+    "escaped in Python": "\\x{:02x}".format,
+    "entities": "&#0{};".format,
+    "hexadecimal entities": "&#x{:X};".format,
+    "named entities": lambda code: html.escape(chr(code)),
+}
+
+
+@pytest.mark.parametrize("form", SPELLED)
+def test_a_line_may_end_anywhere_in_a_key(form: str) -> None:
+    key = "sk-<9'a&b"
+    secret, spelled = hidden(key), "".join(map(SPELLED[form], key.encode()))
+    shown = {redacted(f"[{spelled[:at]}\n  {spelled[at:]}]") for at in range(len(spelled))}
+
+    assert secret is not None
+    assert {"[***]", "[***\n***]", "[\n  ***]"} >= shown

@@ -191,7 +191,7 @@ def is_broker_of(process: psutil.Process, owner: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return (
             any("broker import main" in word for word in process.cmdline())
-            and process.environ()["XDG_RUNTIME_DIR"] == owner.environ()["XDG_RUNTIME_DIR"]
+            and process.environ().get("XDG_RUNTIME_DIR") == owner.environ()["XDG_RUNTIME_DIR"]
         )
     return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,8 @@ from mlxcel_integrations.protocol.failures import Failure
 from mlxcel_integrations.protocol.flow import Call
 from mlxcel_integrations.protocol.timeouts import MAX_WAIT_SECONDS
 from mlxcel_integrations.transport.exceptions import in_time, to_exception
+from tests.fakes.server import FakeServer
+from tests.faults.ways_to_call import WAYS, Way, each_way
 from tests.transport.script import connection
 
 
@@ -64,3 +67,32 @@ def test_the_classes_are_imported_while_a_request_comes_close_to_its_limit(
         pass
 
     assert expected == told
+
+
+def test_the_classes_are_imported_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "openai", raising=False)
+    began: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: began.append(thread))
+
+    def call_at_once(_: float, function: Callable[[], None]) -> Any:
+        function()
+        return SimpleNamespace(cancel=lambda: None)
+
+    with in_time(60, call_at_once)():
+        (thread,) = began
+    monkeypatch.undo()
+    thread.run()
+
+    assert not thread.daemon
+    assert "mlxcel_integrations.transport.openai_errors" in sys.modules
+
+
+@each_way(WAYS[:4])
+def test_requests_that_are_answered_in_time_import_nothing(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeServer() as server:
+        monkeypatch.delitem(sys.modules, "openai", raising=False)
+        assert ("echo: hi", None) == way(server.url, total_timeout=60)
+
+    assert "openai" not in sys.modules

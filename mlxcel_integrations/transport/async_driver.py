@@ -94,8 +94,7 @@ class AsyncDriver:
                         break
                     # After the reader, whose time is not the server's.
                     incoming.deadline.renew(time.monotonic(), answer.has_token)
-                    if (piece := await _anext(incoming)) is None:
-                        break
+                    piece = await _anext(incoming)
                     await turns.join()
                     # A traceback with locals would show what is left in it.
                     deltas, piece = answer.feed(piece), b""

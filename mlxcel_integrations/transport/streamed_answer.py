@@ -73,7 +73,7 @@ class StreamedAnswer:
                 one.watched = False
         self._content_type = incoming.headers.get("content-type", "")
         self._is_stream = self._content_type.startswith("text/event-stream")
-        self._read_failed = False
+        self._body_ended = False
         self._sample = b""
 
     def begin(self) -> Steps[None]:
@@ -83,11 +83,10 @@ class StreamedAnswer:
             MlxcelStreamError: A read failed before the answer was complete.
         """
         try:
-            while (piece := (yield Next(self.incoming))) is not None:
-                self.first, piece = self.feed(piece), b""
-                if self.begun or self.done:
-                    break
+            self.first = self.feed((yield Next(self.incoming)))
+            while not (self.begun or self.done):
                 self.incoming.deadline.renew(time.monotonic(), self.has_token)
+                self.first = self.feed((yield Next(self.incoming)))
         except CONNECTION_ERRORS as error:
             self.leave()
             yield Close(self.incoming)
@@ -99,11 +98,14 @@ class StreamedAnswer:
                 yield Close(self.incoming)
             raise
 
-    def feed(self, piece: bytes) -> list[Delta]:
-        """Take the bytes of a read, and return the deltas that they complete.
+    def feed(self, piece: bytes | None) -> list[Delta]:
+        """Take the bytes of a read, None at the end, and return the deltas that they complete.
 
         ``end`` raises any error in them.
         """
+        if piece is None:
+            self.done = self._body_ended = True
+            return []
         if not self._is_stream:
             self.done, self._sample = True, redacted(piece[: key_prefix_start(piece, least=4)])
             return []
@@ -139,7 +141,7 @@ class StreamedAnswer:
             yield Sleep(self._connection.settle_seconds)
             log = log_tail(self._connection)
         self._check_complete(log=log)
-        if not self.done or self._read_failed:
+        if self._body_ended:
             return
         self._connection.learn(self.request.body, self.stream, self._detector.were_buffered)
         # llama.cpp closes the connection of a stream although its headers say otherwise, and a
@@ -155,7 +157,7 @@ class StreamedAnswer:
         Raises:
             MlxcelStreamError: The answer is not complete.
         """
-        self.done = self._read_failed = True
+        self.done = self._body_ended = True
         exceeded = self.incoming.deadline.exceeded(time.monotonic())
         yield Sleep(self._connection.settle_seconds)
         self._check_complete(*broken(self._connection, error, exceeded))

@@ -86,10 +86,7 @@ class SyncDriver:
                         break
                     # After the reader, whose time is not the server's.
                     incoming.deadline.renew(time.monotonic(), answer.has_token)
-                    if (piece := next(incoming.pieces, None)) is None:
-                        break
-                    # A traceback with locals would show what is left in it.
-                    deltas, piece = answer.feed(piece), b""
+                    deltas = answer.feed(next(incoming.pieces, None))
                 self._drive(answer.end())
             except CONNECTION_ERRORS as error:
                 self._drive(answer.fail(error))

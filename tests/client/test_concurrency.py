@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelStreamError
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.server import FakeServer, Reply
 
 MANY = 64
@@ -176,7 +177,7 @@ if child:
 @ON_A_SOCKET
 def test_a_forked_child_has_connections_of_its_own(server: FakeServer, shell: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORKS[shell], server.url],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", FORKS[shell], server.url],
         capture_output=True,
         text=True,
         timeout=30,

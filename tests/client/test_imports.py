@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import mlxcel_integrations
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.server import FakeServer
 from tests.structure.imports import modules
 
@@ -57,7 +58,7 @@ FOLDERS = ("embedded", "options", "supervisor", "langchain", "llama_index", "cli
 def loaded(code: str, *arguments: str) -> set[str]:
     """Return the modules that a program loads after httpx."""
     program = f"{HTTPX}{code}\nprint(*sorted(set(sys.modules) - before))"
-    command = [sys.executable, "-W", "error", "-c", program, *arguments]
+    command = [sys.executable, *WARNINGS_ARE_ERRORS, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (0, "") == (done.returncode, done.stderr)
     return set(done.stdout.split())
@@ -103,7 +104,7 @@ asyncio.run(AsyncLLM(base_url=sys.argv[1]).chat("hi"))
 print(sorted(loaded | heavy & sys.modules.keys()))
 """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, server.url],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", code, server.url],
         capture_output=True,
         text=True,
         timeout=30,

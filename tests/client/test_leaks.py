@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.server import FakeServer
 
 CALLER = """
@@ -36,7 +37,7 @@ def test_5000_calls_over_a_socket_leave_no_descriptor_thread_or_memory(tmp_path:
     path = tmp_path / "x.sock"
     with FakeServer(socket=path):
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", CALLER, str(path)],
+            [sys.executable, *WARNINGS_ARE_ERRORS, "-c", CALLER, str(path)],
             capture_output=True,
             text=True,
             timeout=110,

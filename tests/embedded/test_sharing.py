@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import WARNINGS_ARE_ERRORS
 from tests.supervisor.conftest import runs
 
 pytestmark = pytest.mark.engine
@@ -24,7 +25,7 @@ with ManagedServer("embedded", share="user", keep_alive=5) as server:
 
 def run(place: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", PROGRAM],
         env={**os.environ, "XDG_RUNTIME_DIR": str(place)},
         capture_output=True,
         text=True,

@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from mlxcel_integrations import LLM, MlxcelStreamError
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.server import FakeServer
 from tests.faults.raw_socket_server import RawServer
 from tests.faults.ways_to_call import WAYS, Way, each_way
@@ -208,7 +209,10 @@ for way in (lambda: LLM(**options).chat("hi"), lambda: asyncio.run(ask())):
 
 def test_no_program_waits_at_its_end_for_a_name_server_that_is_silent() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, timeout=60
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert ("told\n" * 2, "") == (done.stdout, done.stderr)
@@ -252,7 +256,7 @@ def test_the_first_exception_is_imported_beside_what_must_not_wait_for_it(
 ) -> None:
     with RawServer(serve) as server:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", FIRST_EXCEPTION, server.url, mode],
+            [sys.executable, *WARNINGS_ARE_ERRORS, "-c", FIRST_EXCEPTION, server.url, mode],
             capture_output=True,
             text=True,
             timeout=60,

@@ -21,6 +21,7 @@ import pytest
 import mlxcel_integrations
 from mlxcel_integrations import LLM, MlxcelError, MlxcelServerError
 from mlxcel_integrations.embedded.model import locate_model
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.ports import free_port
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_guard import linux
@@ -232,7 +233,7 @@ def run_with(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, with warnings as errors, in an environment with these variables."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + body, fake.binary()],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", PREAMBLE + body, fake.binary()],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,

@@ -27,6 +27,7 @@ import pytest
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError, MlxcelStreamError
 from mlxcel_integrations.transport.async_pool import _PRIVATE
 from mlxcel_integrations.transport.sockets import wrap_backend
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.server import FakeServer, Reply
 from tests.fakes.wire import dumps, event
 from tests.faults.raw_socket_server import HEAD, RawServer, reset
@@ -363,7 +364,7 @@ def test_with_too_few_descriptors_those_in_excess_are_told_and_the_rest_is_answe
     server.script(*[Reply.text("ok", first_delay=0.3)] * 300)
     # What is left of the script answers what is asked after the crowds.
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FEW, server.url],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", FEW, server.url],
         capture_output=True,
         text=True,
         timeout=60,
@@ -402,7 +403,10 @@ def test_imports_read_no_proxy_and_no_certificate() -> None:
         "import mlxcel_integrations as m, mlxcel_integrations.langchain as l; m.LLM; l.ChatMlxcel"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env=POISON, capture_output=True, text=True
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", code],
+        env=POISON,
+        capture_output=True,
+        text=True,
     )
 
     assert 0 == done.returncode, done.stderr

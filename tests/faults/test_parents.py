@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.program import executable
 from tests.supervisor.conftest import Fake, runs, wait_until
 from tests.supervisor.test_guard import guard_of, linux
@@ -186,7 +187,7 @@ if {bool(end)}:
     {end or "pass"}
 """
     done = subprocess.run(
-        [unshare, "-pf", sys.executable, "-W", "error", "-c", PREAMBLE + body, binary],
+        [unshare, "-pf", sys.executable, *WARNINGS_ARE_ERRORS, "-c", PREAMBLE + body, binary],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

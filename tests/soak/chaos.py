@@ -27,6 +27,7 @@ import openai
 import psutil
 
 from mlxcel_integrations import LLM, AsyncLLM, MlxcelError
+from tests import WARNINGS_ARE_ERRORS
 from tests.faults.measurements import Figure, fake_mlxcel
 from tests.soak.kills import running_in
 from tests.supervisor.conftest import wait_until
@@ -116,7 +117,7 @@ class Asker:
     def _begin(self) -> None:
         self._heard = time.monotonic()
         self._program = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.soak.chaos", self._kind],
+            [sys.executable, *WARNINGS_ARE_ERRORS, "-m", "tests.soak.chaos", self._kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from tests import WARNINGS_ARE_ERRORS
 from tests.fakes.server import FakeServer
 from tests.fakes.wire import DONE, dumps, event
 from tests.faults.measurements import Figure
@@ -26,7 +27,7 @@ END = event(dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]})) + DONE
 def run(name: str, url: str, count: int) -> dict[str, Any]:
     """Run one of the programs that ask, and return what it tells."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.soak.clients", name, url, str(count)],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-m", "tests.soak.clients", name, url, str(count)],
         capture_output=True,
         text=True,
         check=False,

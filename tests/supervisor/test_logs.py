@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from mlxcel_integrations.secret import hidden
 from mlxcel_integrations.supervisor.log_lines import ESCAPE_SEQUENCE
 from mlxcel_integrations.supervisor.logs import ServerLog
+from tests import WARNINGS_ARE_ERRORS
 from tests.supervisor.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -467,7 +468,7 @@ os.write(writer, b"line\\n" * 1000)
 log.join(0.1)
 """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         timeout=20,

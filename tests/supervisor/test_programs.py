@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import WARNINGS_ARE_ERRORS
+
 from .conftest import Fake
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +30,7 @@ def say(*words):
 def program(body: str, binary: str) -> Iterator[subprocess.Popen[str]]:
     """Run a program in a process group of its own, with warnings as errors."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + body, binary],
+        [sys.executable, *WARNINGS_ARE_ERRORS, "-c", PREAMBLE + body, binary],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -22,6 +22,7 @@ from mlxcel_integrations import MlxcelServerError
 from mlxcel_integrations.supervisor import progress_bar
 from mlxcel_integrations.supervisor.log_lines import Progress, read_progress
 from mlxcel_integrations.supervisor.progress_bar import ProgressBar
+from tests import WARNINGS_ARE_ERRORS
 
 from .conftest import Fake
 
@@ -301,7 +302,7 @@ assert 1 == threading.active_count()
 assert "multiprocessing.resource_tracker" not in sys.modules
 bar.close()
 """
-    command = [sys.executable, "-W", "error", "-c", code]
+    command = [sys.executable, *WARNINGS_ARE_ERRORS, "-c", code]
     done = subprocess.run(command, stderr=terminal.stream, timeout=60, check=False)
 
     assert (0, "Starting m ... 2 s  loading") == (

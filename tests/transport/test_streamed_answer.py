@@ -57,10 +57,12 @@ def test_it_is_read_until_its_first_token(
     [
         ([FINISH + DONE], "mlxcel", ["Next"]),  # what follows is read, to use the connection again
         ([FINISH + DONE], "llama.cpp", []),
-        ([FINISH], "mlxcel", []),
+        ([FINISH, None], "mlxcel", []),
     ],
 )
-def test_a_complete_answer_ends_quietly(pieces: list[bytes], server: str, steps: list[str]) -> None:
+def test_a_complete_answer_ends_quietly(
+    pieces: list[bytes | None], server: str, steps: list[str]
+) -> None:
     answer, script = arriving(server=server), Script()
     for piece in pieces:
         answer.feed(piece)

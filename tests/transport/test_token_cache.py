@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from mlxcel_integrations.transport.token_cache import TokenCache
+from tests import WARNINGS_ARE_ERRORS
 
 ENTRY = TokenCache.ENTRY
 
@@ -89,4 +90,4 @@ with token_cache._lock:
 
 
 def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", FORK], check=True, timeout=20)
+    subprocess.run([sys.executable, *WARNINGS_ARE_ERRORS, "-c", FORK], check=True, timeout=20)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from ..errors import MlxcelError
 from ..unix_sockets import is_socket_path
 from . import BUILT_IN_EMBEDDER, BUILT_IN_MODEL, INSTALL
+from .adapter import locate_adapter
 from .address import check_address, remove_socket, remove_stale_socket, socket_identity
 from .arguments import MAX_INT
 from .gguf import Metadata, read_metadata
@@ -107,6 +108,9 @@ def _import_engine() -> Any:
 def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: Metadata) -> Any:
     parameters = engine.CommonParams()
     parameters.model.path = _utf8(str(path))
+    if options.model == BUILT_IN_MODEL:
+        adapter = _utf8(str(locate_adapter()))
+        parameters.lora_adapters = [engine.CommonAdapterLoraInfo(adapter)]
     parameters.model_alias = {_utf8(options.alias or _default_alias(options.model))}
     parameters.hostnames = [_utf8(options.host)]
     parameters.port = 0 if is_socket_path(options.host) else options.port

@@ -161,7 +161,7 @@ def test_an_answer_ends_before_the_next_turn_of_the_transcript(http: httpx.Clien
         events = [json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: {")]
     deltas = [event["choices"][0]["delta"].get("content") for event in events]
 
-    assert "Paris" == "".join(delta or "" for delta in deltas).strip()
+    assert "Paris." == "".join(delta or "" for delta in deltas).strip()
 
 
 @pytest.mark.parametrize("choice", ["required", "auto"])

@@ -1,0 +1,1 @@
+"""Training of the adapter with which the built-in model answers: `python -m tests.training`."""

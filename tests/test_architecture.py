@@ -55,7 +55,7 @@ def test_the_top_of_the_package_has_13_modules() -> None:
 
 def test_what_waits_for_a_server_decides_little() -> None:
     """Decisions belong in ``protocol``, ``operations`` and ``transport.exchange``, for both."""
-    most = {"BaseClient": 0, "LLM": 7, "AsyncLLM": 7, "SyncDriver": 20, "AsyncDriver": 21}
+    most = {"BaseClient": 0, "LLM": 7, "AsyncLLM": 7, "SyncDriver": 15, "AsyncDriver": 19}
     found = figures.decisions_of_shells()
 
     assert {} == {name: count for name, count in found.items() if count > most[name]}

@@ -46,6 +46,13 @@ PROMPT_BATCH = 256
 Larger batches are no faster on a processor.
 """
 
+ADAPTER_SCALE = 0.55
+"""Strength of the built-in model's adapter.
+
+With all of it, no more questions are answered right, and the model says that a text does not answer
+what was no question: to repeat the text, or to sum it up.
+"""
+
 NGRAM_SIZE = 6
 """Tokens that must match an earlier passage before the next ones are guessed."""
 
@@ -110,7 +117,7 @@ def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: 
     parameters.model.path = _utf8(str(path))
     if options.model == BUILT_IN_MODEL:
         adapter = _utf8(str(locate_adapter()))
-        parameters.lora_adapters = [engine.CommonAdapterLoraInfo(adapter)]
+        parameters.lora_adapters = [engine.CommonAdapterLoraInfo(adapter, ADAPTER_SCALE)]
     parameters.model_alias = {_utf8(options.alias or _default_alias(options.model))}
     parameters.hostnames = [_utf8(options.host)]
     parameters.port = 0 if is_socket_path(options.host) else options.port

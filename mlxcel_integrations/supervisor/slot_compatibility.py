@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from ..embedded import ENGINE_PACKAGE, MODEL_PACKAGE
+from ..embedded.adapter import EXPECTED_SHA256
 from .binary import EMBEDDED, Dialect
 
 __all__ = ["slot_compatibility_key"]
@@ -40,16 +41,17 @@ def slot_compatibility_key(command: Iterable[str], dialect: Dialect) -> str:
 
 
 def _versions(dialect: Dialect) -> list[str]:
-    """Return the versions of the packages that the command line does not name as files."""
+    """Return what stands for the files that the command line does not name."""
     if dialect is not EMBEDDED:
         return []
     # Most servers need neither this nor the time to import it.
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return [version(package) for package in (ENGINE_PACKAGE, MODEL_PACKAGE)]
+        packages = [version(package) for package in (ENGINE_PACKAGE, MODEL_PACKAGE)]
     except PackageNotFoundError:
         return []
+    return [*packages, EXPECTED_SHA256]
 
 
 def _files(word: str) -> Iterator[str]:

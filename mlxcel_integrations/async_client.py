@@ -91,7 +91,7 @@ class AsyncLLM(BaseClient):
         ...         async for text in llm.chat_stream("What is the capital of France?"):
         ...             print(text, end="")
         >>> asyncio.run(main())
-        Paris
+        Paris.
     """
 
     _transport_class = httpx.AsyncBaseTransport

@@ -315,7 +315,7 @@ class LLM(BaseClient):
             ...         progress=lambda progress: shares.append(progress.share),
             ...     ):
             ...         print(text, end="")
-            Paris
+            Paris.
             >>> shares[-1]
             1.0
         """

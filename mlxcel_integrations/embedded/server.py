@@ -46,11 +46,11 @@ PROMPT_BATCH = 256
 Larger batches are no faster on a processor.
 """
 
-ADAPTER_SCALE = 0.55
+ADAPTER_SCALE = 0.3
 """Strength of the built-in model's adapter.
 
-With all of it, no more questions are answered right, and the model says that a text does not answer
-what was no question: to repeat the text, or to sum it up.
+With all of it, 93 % instead of 89 % of the questions about texts are answered right, but the model
+also says that a text does not answer what was no question, and knows less.
 """
 
 NGRAM_SIZE = 6
@@ -115,7 +115,10 @@ def _import_engine() -> Any:
 def _parameters(engine: Any, options: argparse.Namespace, path: Path, metadata: Metadata) -> Any:
     parameters = engine.CommonParams()
     parameters.model.path = _utf8(str(path))
-    if options.model == BUILT_IN_MODEL:
+    if options.model == BUILT_IN_MODEL and not (
+        options.chat_template or options.chat_template_file
+    ):
+        # It was trained on the prompts that our template makes.
         adapter = _utf8(str(locate_adapter()))
         parameters.lora_adapters = [engine.CommonAdapterLoraInfo(adapter, ADAPTER_SCALE)]
     parameters.model_alias = {_utf8(options.alias or _default_alias(options.model))}

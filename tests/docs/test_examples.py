@@ -28,8 +28,8 @@ RIGHT = {
     "llama-index.md": ("Paris", "Oslo"),
     "llama-index-agents.md": ("{'city': 'Paris', 'days': 3}",),
     "llama-index-structured.md": ("red 32", "colour='red' metres=32"),
-    "rag.md": ("32 metres", "40"),
-    "reasoning.md": ("5 times 4 = 20",),
+    "rag.md": ("32 metres", "Forty"),
+    "reasoning.md": ("20",),
     "structured-output.md": ("red 32",),
 }
 """Answers that the built-in model must give on a page, beside those of the fake server."""

@@ -214,16 +214,16 @@ def shown_by(notebook: Any) -> str:
     [
         (
             "langchain_quickstart",
-            ["Paris", "a place where books are kept", "Red", "is Berlin", "is Madrid"],
+            ["Paris", "A place where books are kept", "Red", "Berlin", "Madrid"],
         ),
         (
             "llamaindex_quickstart",
             [
                 "lighthouse? Red",
-                "five crowns",
-                "old ships and nets",
-                "assistant: 32 metres\nuser",
-                "assistant: Red\n",
+                "Five crowns",
+                "Old ships and nets",
+                "assistant: 32 metres.\nuser",
+                "assistant: Red.\n",
                 "(colour='red', height=32, year=1885)",
                 "colour='red' height=32 year=1885",
             ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
@@ -21,8 +22,8 @@ from mlxcel_integrations.protocol.arguments import (
     as_whole,
     check_mapping,
     check_text,
+    check_unnamed,
     number,
-    only_model_unnamed,
     plain,
     shown,
     whole,
@@ -156,6 +157,9 @@ def test_dictionaries_and_none_pass() -> None:
 
 
 def test_a_second_argument_without_a_name_is_not_shown_since_it_may_be_a_key() -> None:
-    assert "LLM takes one argument without a name, the model. Name the others:" in str(
-        only_model_unnamed("LLM")
-    )
+    check_unnamed((), "LLM")
+
+    told = "LLM takes one argument without a name, the model. Name the others:"
+    with pytest.raises(MlxcelError, match=re.escape(told)) as raised:
+        check_unnamed(("sk-secret",), "LLM")
+    assert "sk-secret" not in str(raised.value)
